@@ -1,0 +1,34 @@
+# The two that matter: `make quickstart` and `make test`. Everything happens inside .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test test-all lint bench clean
+
+quickstart: .venv/.kit
+	$(BIN)/kit quickstart
+
+test: .venv/.dev lint
+	$(BIN)/pytest -m "not slow"
+
+test-all: .venv/.dev lint
+	$(BIN)/pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# A stamp per set of requirements, so that make installs again only when pyproject.toml changed.
+.venv/.kit: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/.dev: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build *.egg-info

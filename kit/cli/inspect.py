@@ -1,0 +1,31 @@
+"""``kit inspect``."""
+
+from kit.cli.options import ConfigArgument, DataRootOption, JsonOption, SetOption, WorkspaceOption
+
+
+def inspect(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    json: JsonOption = False,
+    workspace: WorkspaceOption = None,
+    data_root: DataRootOption = None,
+) -> None:
+    """Look at every image once: counts, sizes, unreadable and byte-identical files; a page with pictures.
+
+    kit inspect configs/leaves.yaml
+    """
+    from kit import pipeline
+    from kit.cli.console import Terminal, show, show_json
+    from kit.config import load_config
+    from kit.workspace import Workspace
+
+    place = Workspace.open(workspace, data_root)
+    loaded = load_config(config, overrides or [])
+    found, page = pipeline.inspect(loaded, place, Terminal())
+    if json:
+        show_json(found.as_dict() | {"page": place.shown(page)})
+        return
+    from kit.report.tables import audit_tables
+
+    show(*audit_tables(found, loaded.folds.count))
+    show(f"\nWith pictures: {place.shown(page)}")

@@ -1,0 +1,37 @@
+"""``kit run``."""
+
+from kit.cli.options import (
+    ConfigArgument,
+    DataRootOption,
+    FreshOption,
+    JsonOption,
+    SetOption,
+    WorkspaceOption,
+)
+
+
+def run(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    fresh: FreshOption = False,
+    json: JsonOption = False,
+    workspace: WorkspaceOption = None,
+    data_root: DataRootOption = None,
+) -> None:
+    """Do all of it: folds, training, predictions, scores and the checked submission; skip what is done.
+
+    kit run configs/leaves.yaml
+    """
+    from kit import pipeline
+    from kit.cli.console import Terminal, show, show_json
+    from kit.config import load_config
+    from kit.workspace import Workspace
+
+    place = Workspace.open(workspace, data_root)
+    done = pipeline.run(load_config(config, overrides or []), place, fresh, Terminal())
+    file = place.shown(done.submitted.file)
+    if json:
+        show_json(done.evaluation.as_dict() | {"submission": file, "mirror": done.submitted.mirror})
+        return
+    show(f"{done.run.label}: out-of-fold {done.evaluation.metric} {done.evaluation.cv:.4f}")
+    show(f"{file}  checked, ready to hand in")

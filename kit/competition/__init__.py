@@ -1,0 +1,1 @@
+"""A competition folder becomes tables of samples."""

@@ -1,0 +1,383 @@
+"""The YAML of an experiment: its schema, inheritance, overrides and mistakes.
+
+One file says everything about one experiment; `base:` inherits from another file, `--set a.b=c` overrides.
+Nothing is lenient: every key is known, every value has its type, and all mistakes are told at once.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kit.errors import KitError
+from kit.registry import nearest
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+def _fraction(value: float) -> float:
+    if not 0.0 <= value < 1.0:
+        raise ValueError("must be at least 0 and below 1")
+    return value
+
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
+Fraction = Annotated[float, AfterValidator(_fraction)]
+
+
+class Section(BaseModel):
+    """A mapping in the YAML: unknown keys and wrong types are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Component(BaseModel):
+    """A registered thing and its options: ``{name: cross_entropy, label_smoothing: 0.1}``.
+
+    The options are checked against the signature of what the name stands for, where that is known.
+    """
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+class TrainSource(Section):
+    """Where the labelled images are."""
+
+    layout: Literal["class_folders", "csv"]
+    folder: str = "train"
+    file: str | None = None
+    id: str | None = None
+    label: str | list[str] | None = None
+    ids: Literal["name", "stem"] = "name"
+
+    @model_validator(mode="after")
+    def _csv_needs_its_columns(self) -> TrainSource:
+        if self.layout == "csv" and not (self.file and self.id and self.label):
+            raise ValueError("layout csv needs file, id and label")
+        if self.layout == "class_folders" and (self.file or self.id or self.label):
+            raise ValueError("layout class_folders takes neither file, id nor label")
+        return self
+
+
+class TestSource(Section):
+    """Where the images to predict are, and which file lists their ids (none: every image of the folder)."""
+
+    folder: str = "test"
+    file: str | None = None
+    id: str | None = None
+    ids: Literal["name", "stem"] = "name"
+
+    @model_validator(mode="after")
+    def _file_needs_its_column(self) -> TestSource:
+        if (self.file is None) != (self.id is None):
+            raise ValueError("file and id go together: the CSV and its column of ids")
+        return self
+
+
+class CompetitionConfig(Section):
+    """What is asked: data, task, metric."""
+
+    name: Name
+    data: str
+    task: Literal["multiclass", "binary", "multilabel"]
+    metric: str
+    classes: list[str] | None = None
+    train: TrainSource
+    test: TestSource = TestSource()
+    on_bad_image: Literal["refuse", "skip"] = "refuse"
+    unlisted: Literal["refuse", "ignore"] = "refuse"
+
+
+class SubmissionConfig(Section):
+    """The CSV to hand in: read from the sample file, or described by ``id`` and ``label``."""
+
+    sample: str | None = None
+    kind: Literal["label", "probabilities", "score"] = "label"
+    id: str | None = None
+    label: str | None = None
+
+    @model_validator(mode="after")
+    def _sample_or_columns(self) -> SubmissionConfig:
+        if self.sample is not None and (self.id is not None or self.label is not None):
+            raise ValueError("with a sample file the column names are read from it: leave out id and label")
+        if self.sample is None and self.id is None:
+            raise ValueError("give a sample file, or the name of the id column")
+        if self.sample is None and self.kind != "probabilities" and self.label is None:
+            raise ValueError(f"kind {self.kind} without a sample file needs label, the name of its column")
+        return self
+
+
+class FoldsConfig(Section):
+    """How the training images are split."""
+
+    scheme: Literal["stratified"] = "stratified"
+    count: Annotated[int, Field(ge=2, le=1000)] = 5
+    seed: Annotated[int, Field(ge=0)] = 42
+    rare: Literal["refuse", "train"] = "refuse"
+
+
+class ImageConfig(Section):
+    """What the model sees; what is left out comes from the model's own weights."""
+
+    size: Annotated[int, Field(ge=8, le=4096)] | None = None
+    predict_size: Annotated[int, Field(ge=8, le=4096)] | None = None
+    mode: Literal["rgb", "grey"] = "rgb"
+    mean: list[float] | None = None
+    std: list[Annotated[float, Field(gt=0)]] | None = None
+    crop: Annotated[float, Field(gt=0, le=1)] | None = None
+    cache: str = "auto"
+
+
+class ModelConfig(Section):
+    """Which network: a timm name, ``torchvision:NAME[@WEIGHTS]``, or one of kit's own small ones."""
+
+    name: str
+    pretrained: bool = True
+    weights: str | None = None
+    options: dict[str, Any] = {}
+
+
+class AugmentConfig(Section):
+    """How training images are varied. Flips are apart: they depend on what a class means, not on strength."""
+
+    preset: str = "medium"
+    hflip: bool = True
+    vflip: bool = False
+    pipeline: list[dict[str, Any]] | None = None
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+
+
+class ScheduleConfig(Section):
+    """The learning rate over the epochs."""
+
+    name: Literal["cosine", "constant"] = "cosine"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    floor: Annotated[float, Field(ge=0)] = 0.0
+
+
+class TrainConfig(Section):
+    """The recipe."""
+
+    epochs: Annotated[int, Field(ge=1)] = 20
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    optimizer: str = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 1.0e-3
+    head_lr: Annotated[float, Field(gt=0)] | None = None
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    clip: Annotated[float, Field(gt=0)] | None = None
+    schedule: ScheduleConfig = ScheduleConfig()
+    loss: Component | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    patience: Annotated[int, Field(ge=1)] | None = None
+    keep: Literal["best", "last"] = "best"
+    workers: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> TrainConfig:
+        if self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs {self.schedule.warmup_epochs:g} must be below epochs {self.epochs}, "
+                "or the full rate is never reached"
+            )
+        return self
+
+
+class PredictConfig(Section):
+    """How the trained models are asked."""
+
+    tta: Annotated[list[str], Field(min_length=1)] = ["identity"]
+    batch_size: Annotated[int, Field(ge=1)] = 64
+
+
+class Config(Section):
+    """One experiment, complete."""
+
+    name: Name
+    competition: CompetitionConfig
+    submission: SubmissionConfig
+    folds: FoldsConfig = FoldsConfig()
+    image: ImageConfig = ImageConfig()
+    model: ModelConfig
+    augment: AugmentConfig = AugmentConfig()
+    train: TrainConfig = TrainConfig()
+    predict: PredictConfig = PredictConfig()
+    seed: Annotated[int, Field(ge=0)] = 42
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Return the experiment that ``path`` describes, its bases and the overrides applied.
+
+    Args:
+        path: A YAML file; its key ``base`` names another one, relative to it.
+        overrides: ``key.path=value`` each, the value in YAML; applied last, in order.
+
+    Raises:
+        KitError: The file, a base, an override or any value is wrong; every mistake is in the message.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    layers = [OmegaConf.create(layer) for layer in _read_chain(path)]
+    try:
+        merged = OmegaConf.merge(*layers, OmegaConf.from_dotlist([_checked(item) for item in overrides]))
+        values = OmegaConf.to_container(merged, resolve=True)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise KitError(path, f"does not resolve: {_first_line(error)}", "Values are plain YAML") from error
+    return _validate(values, str(path))
+
+
+def config_yaml(config: Config) -> str:
+    """Return the experiment as YAML, every default written out; ``load_config`` reads it back equal."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(config.model_dump()))
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Return one line ``key: old -> new`` for every value in which two experiments differ."""
+    before, after = dict(_leaves(old.model_dump())), dict(_leaves(new.model_dump()))
+    missing = object()
+    return [
+        f"{key}: {_shown(before.get(key, missing), missing)} -> {_shown(after.get(key, missing), missing)}"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key, missing) != after.get(key, missing)
+    ]
+
+
+def _shown(value: object, missing: object) -> str:
+    return "(none)" if value is missing else str(value)
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _read_chain(path: Path) -> list[dict[str, Any]]:
+    """Return the file's mapping and its bases', the deepest base first."""
+    chain: list[dict[str, Any]] = []
+    seen: list[Path] = []
+    current: Path | None = path
+    while current is not None:
+        resolved = current.resolve()
+        if resolved in seen:
+            raise KitError(path, f"inherits from itself through {current}", "A chain of bases must end")
+        seen.append(resolved)
+        values = _read_yaml(current)
+        base = values.pop("base", None)
+        if base is not None and not isinstance(base, str):
+            raise KitError(current, f"base is {base!r}", "base: the name of one YAML file")
+        chain.insert(0, values)
+        current = current.parent / base if base else None
+    return chain
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+    from omegaconf import OmegaConf
+
+    if not path.is_file():
+        beside = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        close = nearest(path.name, beside)
+        hint = f"Did you mean {path.parent / close[0]}?" if close else "`kit init DATA` writes one."
+        raise KitError(path, "there is no such config file", next_step=hint)
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except UnicodeDecodeError as error:
+        raise KitError(path, "is not UTF-8 text", "A config is a YAML file") from error
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        where = getattr(error, "problem_mark", None)
+        place = f" in line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or _first_line(error)
+        raise KitError(path, f"is not valid YAML{place}: {problem}") from error
+    if not isinstance(values, dict):
+        raise KitError(
+            path, "holds no mapping", "A config is a YAML mapping with name, competition, model, …"
+        )
+    return typing.cast(dict[str, Any], values)
+
+
+def _checked(override: str) -> str:
+    key, equals, _ = override.partition("=")
+    if not equals or not key.strip():
+        raise KitError(f"--set {override}", "has no key or no '='", "The form is --set train.lr=3e-4")
+    return override
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _validate(values: Any, where: str) -> Config:
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problems = [_explain(problem) for problem in error.errors()]
+    if len(problems) == 1:
+        raise KitError(where, problems[0])
+    listed = "".join(f"\n  - {problem}" for problem in problems)
+    raise KitError(where, f"{len(problems)} mistakes:{listed}\n")
+
+
+def _explain(problem: Any) -> str:
+    """Return one pydantic problem as ``key: what is wrong, what is allowed, the nearest spelling``."""
+    key = ".".join(str(part) for part in problem["loc"] if not _is_union_branch(part)) or "(top level)"
+    kind, value = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        known = list(_section_at(problem["loc"][:-1]).model_fields)
+        close = nearest(str(problem["loc"][-1]), known)
+        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+        return f"{key} is not a key; {hint}"
+    if kind == "missing":
+        return f"{key} must be given"
+    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "value_error":
+        return (
+            f"{key}: {message}" if isinstance(value, dict | BaseModel) else f"{key} is {value!r}: {message}"
+        )
+    if kind == "literal_error":
+        expected = problem["ctx"]["expected"]
+        close = nearest(str(value), expected.replace("'", "").replace(" or ", ", ").split(", "))
+        return f"{key} is {value!r}; allowed: {expected}" + (f"; nearest: {close[0]}" if close else "")
+    return f"{key} is {value!r}: {message[0].lower()}{message[1:]}"
+
+
+def _is_union_branch(part: object) -> bool:
+    """Tell whether a part of pydantic's location is the name of a type in a union, not a key."""
+    return isinstance(part, str) and (part in {"str", "int", "float"} or part.startswith("list["))
+
+
+def _section_at(location: Sequence[object]) -> type[BaseModel]:
+    section: type[BaseModel] = Config
+    for part in location:
+        field = section.model_fields.get(str(part))
+        inner = _section_type(field.annotation) if field else None
+        if inner is None:
+            break
+        section = inner
+    return section
+
+
+def _section_type(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return next((t for a in typing.get_args(annotation) if (t := _section_type(a))), None)
+    return None

@@ -1,0 +1,83 @@
+"""Weights on disk: data, never pickled objects; whole files only."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from kit.errors import KitError
+from kit.workspace import written_whole
+
+
+def save_model(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write weights and what is needed to build the model around them, as safetensors."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    metadata = {key: json.dumps(value) for key, value in about.items()}
+    with written_whole(path) as draft:
+        save_file(tensors, draft, metadata=metadata)
+
+
+def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what ``save_model`` wrote.
+
+    Raises:
+        KitError: The file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+        return load_file(path), about
+    except (OSError, SafetensorError, ValueError) as error:
+        raise KitError(
+            path, f"is not a whole checkpoint ({error})", next_step="Train the fold again."
+        ) from error
+
+
+def digest(path: Path) -> str:
+    """Return a digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def save_resume(path: Path, state: dict[str, Any]) -> None:
+    """Write what going on needs: tensors, numbers, strings, lists and dicts of them."""
+    with written_whole(path) as draft:
+        torch.save(state, draft)
+
+
+def load_resume(path: Path) -> dict[str, Any] | None:
+    """Return what ``save_resume`` wrote, or None if there is nothing, or nothing whole."""
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch raises many kinds for a damaged file; the fold then starts anew
+        return None
+    return state
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a weights file: safetensors, or a PyTorch file of tensors only.
+
+    Raises:
+        KitError: The file is damaged, or holds pickled code.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for what it refuses to unpickle
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise KitError(
+            path, f"is not a file of weights ({reason})", "safetensors, or tensors only"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}

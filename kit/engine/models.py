@@ -1,0 +1,340 @@
+"""A model by name, from timm, torchvision or kit's own, with the preprocessing that its weights expect."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from kit.config import ImageConfig, ModelConfig
+from kit.engine.checkpoints import read_weights
+from kit.engine.preprocessing import Preprocessing, overridden
+from kit.engine.small_cnn import small_models
+from kit.errors import KitError, first_few
+from kit.registry import check_options, nearest, unknown_name
+
+TORCHVISION = "torchvision:"
+SMALL_SIZE = 32
+CONNECT_SECONDS = 5
+
+
+class Classifier(nn.Module):
+    """A backbone behind its own normalisation: images of 0..255 in, logits out.
+
+    Normalising on the device keeps batches small on their way there (uint8), and makes the normalisation a
+    part of the checkpoint that nothing can forget.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.preprocessing = preprocessing
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(preprocessing, name)).view(1, -1, 1, 1) * 255
+            self.register_buffer(name, values, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, C, H, W) of 0..255 to logits (B, num_classes)."""
+        normalised = (images.float() - self.mean) / self.std
+        out = self.backbone(normalised.contiguous(memory_format=torch.channels_last))
+        return cast(Tensor, getattr(out, "logits", out))  # networks with auxiliary heads return a tuple
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How to build one family of networks.
+
+    Attributes:
+        knows: Raises a KitError if there is no such model.
+        build: From the config, the number of classes, the channels and the weights file (or None) to a
+            network and its preprocessing.
+    """
+
+    knows: Callable[[ModelConfig], None]
+    build: Callable[[ModelConfig, int, int, Path | None], tuple[nn.Module, Preprocessing]]
+
+
+def check_model(config: ModelConfig) -> None:
+    """Refuse a model that does not exist, naming the nearest ones."""
+    _architecture(config.name).knows(config)
+
+
+def build_model(
+    config: ModelConfig, image: ImageConfig, num_classes: int, weights: Path | None = None
+) -> tuple[Classifier, list[str]]:
+    """Return the model, and a sentence for everything in which the config overrides its own preprocessing.
+
+    Args:
+        weights: The file of pretrained weights, where the config names one.
+
+    Raises:
+        KitError: The model is unknown, its weights cannot be had, or they do not fit.
+    """
+    channels = 1 if image.mode == "grey" else 3
+    backbone, own = _architecture(config.name).build(config, num_classes, channels, weights)
+    preprocessing, notes = overridden(own, image)
+    return Classifier(backbone, preprocessing).to(memory_format=torch.channels_last), notes
+
+
+def rebuild_model(config: ModelConfig, preprocessing: Preprocessing, num_classes: int) -> Classifier:
+    """Return the untrained model that a checkpoint's weights are then loaded into."""
+    plain = config.model_copy(update={"pretrained": False, "weights": None})
+    backbone, _ = _architecture(config.name).build(plain, num_classes, preprocessing.channels, None)
+    return Classifier(backbone, preprocessing).to(memory_format=torch.channels_last)
+
+
+def _architecture(name: str) -> Architecture:
+    if name in small_models:
+        return SMALL
+    return TORCHVISION_MODELS if name.startswith(TORCHVISION) else TIMM
+
+
+# --- kit's own
+
+
+def _check_small(config: ModelConfig) -> None:
+    check_options("model.options", small_models.get(config.name), config.options)
+
+
+def _build_small(
+    config: ModelConfig, num_classes: int, channels: int, weights: Path | None
+) -> tuple[nn.Module, Preprocessing]:
+    if weights is not None:
+        raise KitError("model.weights", f"{config.name} is trained from scratch", next_step="Leave it out.")
+    own = Preprocessing(SMALL_SIZE, mean=(0.5,) * channels, std=(0.5,) * channels, interpolation="bilinear")
+    return small_models.get(config.name)(num_classes, channels, **config.options), own
+
+
+# --- timm
+
+
+def _check_timm(config: ModelConfig) -> None:
+    known = [*small_models, *timm.list_models()]
+    if not timm.is_model(config.name.split(".")[0]):
+        hint = nearest(config.name, known)
+        listing = "Every timm name is known, torchvision:NAME, and " + ", ".join(small_models)
+        ask = f"Did you mean {' or '.join(hint)}?" if hint else "`timm.list_models()` lists them."
+        raise KitError("model.name", f"there is no model '{config.name}'", listing, ask)
+
+
+def _build_timm(
+    config: ModelConfig, num_classes: int, channels: int, weights: Path | None
+) -> tuple[nn.Module, Preprocessing]:
+    overlay: dict[str, Any] | None = None
+    pretrained = config.pretrained or weights is not None
+    if weights is not None:
+        overlay = {"state_dict": read_weights(weights)}
+    elif pretrained:
+        overlay = _timm_download(config.name)
+    with _weights_must_fit(config.name, weights):
+        model = timm.create_model(
+            config.name,
+            pretrained=pretrained,
+            pretrained_cfg_overlay=overlay,
+            num_classes=num_classes,
+            in_chans=channels,
+            **config.options,
+        )
+    expects = timm.data.resolve_model_data_config(model)
+    own = Preprocessing(
+        size=expects["input_size"][-1],
+        mean=tuple(expects["mean"]),
+        std=tuple(expects["std"]),
+        interpolation=expects["interpolation"]
+        if expects["interpolation"] in ("nearest", "bilinear")
+        else "bicubic",
+        crop=expects["crop_pct"],
+    )
+    return model, own
+
+
+def _timm_download(name: str) -> dict[str, Any] | None:
+    """Return where timm finds downloaded weights; where they cannot be had, say what to do."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    cfg = timm.get_pretrained_cfg(name)
+    if cfg is None or not (cfg.hf_hub_id or cfg.url):
+        raise KitError(
+            "model.pretrained", f"there are no pretrained weights of {name}", next_step="Set it to false."
+        )
+    if not cfg.hf_hub_id:
+        return None
+    file = cfg.hf_hub_filename or "model.safetensors"
+    cached = try_to_load_from_cache(cfg.hf_hub_id, file)
+    if isinstance(cached, str):
+        return {"file": cached}
+    if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):
+        raise _no_weights(name, f"{file} of {cfg.hf_hub_id}")
+    return None
+
+
+def _reachable(endpoint: str) -> bool:
+    """Tell in seconds whether a download can work at all; the libraries retry for a minute."""
+    if any(variable.upper().endswith("_PROXY") for variable in os.environ):
+        return True
+    parts = urlsplit(endpoint)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _no_weights(name: str, file: str) -> KitError:
+    return KitError(
+        "model.pretrained",
+        f"the weights of {name} ({file}) are not on this machine and cannot be downloaded from here",
+        "A pretrained model needs its file",
+        "Download it elsewhere, put it under weights/ (or the folder $KIT_WEIGHTS names) and set "
+        "`model.weights: FILE`; or train from scratch with `model.pretrained: false`.",
+    )
+
+
+@contextlib.contextmanager
+def _weights_must_fit(name: str, weights: Path | None) -> Iterator[None]:
+    """Turn what a library says of unfit options and weights into one message."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise KitError("model.options", f"{name} refuses them: {_first_line(error)}") from error
+    except OSError as error:
+        raise _no_weights(name, _first_line(error)) from error
+    except RuntimeError as error:
+        where = weights or "model.pretrained"
+        raise KitError(
+            where, f"the weights do not fit {name}: {_first_lines(error)}", "Keys must agree"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _first_lines(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+# --- torchvision
+
+
+def _split_torchvision(name: str) -> tuple[str, str | None]:
+    model, _, weights = name.removeprefix(TORCHVISION).partition("@")
+    return model, weights or None
+
+
+def _check_torchvision(config: ModelConfig) -> None:
+    name, tag = _split_torchvision(config.name)
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise unknown_name("model.name", "torchvision model", name, known)
+    tags = [w.name for w in torchvision.models.get_model_weights(name)]
+    if tag is not None and tag not in tags:
+        raise unknown_name("model.name", f"set of weights of {name}", tag, tags)
+
+
+def _build_torchvision(
+    config: ModelConfig, num_classes: int, channels: int, weights: Path | None
+) -> tuple[nn.Module, Preprocessing]:
+    name, tag = _split_torchvision(config.name)
+    choices = torchvision.models.get_model_weights(name)
+    entry = choices[tag] if tag else choices.DEFAULT
+    with _weights_must_fit(config.name, weights), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        download = config.pretrained and weights is None
+        if download and not _is_downloaded(entry.url) and not _reachable(entry.url):
+            raise _no_weights(config.name, Path(urlsplit(entry.url).path).name)
+        model = torchvision.models.get_model(name, weights=entry if download else None, **config.options)
+        if weights is not None:
+            _load_but_head(model, read_weights(weights), config.name, weights)
+    _replace_head(model, num_classes)
+    if channels == 1:
+        _grey_stem(model)
+    return model, _torchvision_preprocessing(entry)
+
+
+def _is_downloaded(url: str) -> bool:
+    return (Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name).exists()
+
+
+def _torchvision_preprocessing(entry: Any) -> Preprocessing:
+    expects = entry.transforms()
+    size = expects.crop_size[0]
+    return Preprocessing(
+        size=size,
+        mean=tuple(expects.mean),
+        std=tuple(expects.std),
+        interpolation="bicubic" if "bicubic" in str(expects.interpolation).lower() else "bilinear",
+        crop=min(1.0, size / expects.resize_size[0]),
+    )
+
+
+def _load_but_head(model: nn.Module, state: Mapping[str, Tensor], name: str, file: Path) -> None:
+    """Load weights, leaving out a head of another shape; anything else that does not fit is an error."""
+    own = model.state_dict()
+    head, _ = _find_head(model)
+    fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
+    absent = [
+        k for k in own if k not in fitting and not k.startswith(head) and "num_batches_tracked" not in k
+    ]
+    if absent:
+        raise KitError(
+            file,
+            f"{len(absent)} of {len(own)} tensors of {name} are not in it ({first_few(absent, 3)})",
+            "All but the head must be there, in torchvision's own naming",
+        )
+    model.load_state_dict(fitting, strict=False)
+
+
+def _find_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
+    """Return the last layer that gives one value per class, and its name."""
+    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    return layers[-1]
+
+
+def head_parameters(backbone: nn.Module) -> set[nn.Parameter]:
+    """Return the parameters of the layer that gives one value per class."""
+    classifier = getattr(backbone, "get_classifier", lambda: _find_head(backbone)[1])()
+    return set(classifier.parameters())
+
+
+def _replace_head(model: nn.Module, num_classes: int) -> None:
+    name, old = _find_head(model)
+    parent, _, last = name.rpartition(".")
+    new: nn.Module
+    if isinstance(old, nn.Linear):
+        new = nn.Linear(old.in_features, num_classes)
+    else:
+        new = nn.Conv2d(old.in_channels, num_classes, kernel_size=1)
+    setattr(model.get_submodule(parent), last, new)
+
+
+def _grey_stem(model: nn.Module) -> None:
+    """Let the first convolution take one channel, its weights summed as if grey came three times."""
+    name, old = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
+    parent, _, last = name.rpartition(".")
+    geometry = {"stride": old.stride, "padding": old.padding, "bias": old.bias is not None}
+    new = nn.Conv2d(1, old.out_channels, old.kernel_size, **geometry)  # type: ignore[arg-type]
+    with torch.no_grad():
+        new.weight.copy_(old.weight.sum(dim=1, keepdim=True))
+        if old.bias is not None and new.bias is not None:
+            new.bias.copy_(old.bias)
+    setattr(model.get_submodule(parent), last, new)
+
+
+SMALL = Architecture(_check_small, _build_small)
+TIMM = Architecture(_check_timm, _build_timm)
+TORCHVISION_MODELS = Architecture(_check_torchvision, _build_torchvision)

@@ -1,0 +1,67 @@
+"""Device and number format: one choice, made once, with its reason."""
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from kit.errors import KitError
+
+ACCELERATE_NAMES = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A number format and why it was taken."""
+
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.why})"
+
+
+def choose_precision(wanted: str, device: torch.device) -> Precision:
+    """Return the format to compute in.
+
+    ``auto`` takes bf16 where the processor computes it natively, else fp16 with loss scaling on a CUDA
+    GPU, else fp32.
+
+    Raises:
+        KitError: fp16 is wanted on a CPU, where there is no loss scaling.
+    """
+    if wanted == "fp16" and device.type != "cuda":
+        raise KitError(
+            "train.precision", f"is fp16 on {device.type}", "fp16 is for CUDA GPUs", "Use auto or bf16."
+        )
+    if wanted != "auto":
+        return Precision(wanted, "as configured")
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return Precision("bf16", f"native on {torch.cuda.get_device_name(device)}")
+        return Precision("fp16", f"{torch.cuda.get_device_name(device)} has no bf16; with loss scaling")
+    if device.type == "cpu":
+        native = _native_bf16()
+        return (
+            Precision("bf16", f"the CPU has {native}") if native else Precision("fp32", "the CPU has no bf16")
+        )
+    return Precision("fp32", f"nothing faster is proved on {device.type}")
+
+
+def _native_bf16() -> str:
+    """Return the name of the CPU's bf16 instructions, or nothing."""
+    capabilities = torch.cpu.get_capabilities()
+    for key, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512_BF16"), ("bf16", "BF16")):
+        if capabilities.get(key):
+            return name
+    return ""
+
+
+def open_accelerator(wanted: str) -> tuple[Accelerator, Precision]:
+    """Return accelerate's Accelerator for this machine in the wanted precision, and the choice made."""
+    device = Accelerator().device
+    precision = choose_precision(wanted, device)
+    # Accelerate keeps one precision per process; experiments that run in turn may differ.
+    AcceleratorState._reset_state(reset_partial_state=False)
+    return Accelerator(mixed_precision=ACCELERATE_NAMES[precision.name]), precision

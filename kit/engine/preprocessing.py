@@ -1,0 +1,73 @@
+"""What a model expects of its images: it comes from the model's weights unless the config says otherwise."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from kit.config import ImageConfig
+from kit.errors import KitError
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The input of a model.
+
+    Attributes:
+        size: Height and width in pixels, when training.
+        mean: Per channel, of values in 0..1.
+        std: Likewise.
+        interpolation: ``nearest``, ``bilinear`` or ``bicubic``.
+        crop: The share of the resized short side that the centre crop keeps when predicting.
+        predict_size: Height and width when predicting; None means as when training. Crops that are enlarged
+            in training make things look larger than they are, so a larger size may predict better (Touvron
+            et al. 2019, "Fixing the train-test resolution discrepancy").
+    """
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str = "bicubic"
+    crop: float = 1.0
+    predict_size: int | None = None
+
+    @property
+    def predicting(self) -> int:
+        """Height and width in pixels when predicting."""
+        return self.predict_size or self.size
+
+    @property
+    def channels(self) -> int:
+        """How many channels an image has."""
+        return len(self.mean)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for a checkpoint's metadata."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        """Return what ``as_dict`` wrote."""
+        return cls(**(values | {"mean": tuple(values["mean"]), "std": tuple(values["std"])}))
+
+
+def overridden(own: Preprocessing, image: ImageConfig) -> tuple[Preprocessing, list[str]]:
+    """Return the model's own preprocessing with the config's changes, and a sentence for each change.
+
+    Raises:
+        KitError: ``image.mean`` or ``image.std`` has another number of values than there are channels.
+    """
+    grey = image.mode == "grey"
+    result = own
+    if grey and own.channels == 3:
+        result = replace(result, mean=(sum(own.mean) / 3,), std=(sum(own.std) / 3,))
+    notes = []
+    for key in ("size", "predict_size", "mean", "std", "crop"):
+        value = getattr(image, key)
+        value = tuple(value) if isinstance(value, list) else value
+        if value is None or value == getattr(result, key):
+            continue
+        if isinstance(value, tuple) and len(value) != result.channels:
+            raise KitError(f"image.{key}", f"has {len(value)} values for {result.channels} channels")
+        own_value = own.size if key == "predict_size" else getattr(result, key)
+        notes.append(f"image.{key} {value} instead of the model's own {own_value}")
+        result = Preprocessing(**(asdict(result) | {key: value}))
+    return result, notes

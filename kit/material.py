@@ -1,0 +1,69 @@
+"""What an experiment works on: the competition, its folds, and the images that can be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from kit.competition.audit import readable_train, scan_images
+from kit.competition.samples import Competition, load_competition
+from kit.config import Config
+from kit.errors import first_few
+from kit.folds import Folds, ensure_folds
+from kit.progress import SILENT, Progress
+from kit.workspace import Workspace
+
+if TYPE_CHECKING:
+    from kit.engine.images import ImageSet
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the folds of an experiment are trained on.
+
+    Attributes:
+        samples: The training rows whose image can be read: ``id path fold`` and the labels, in the order of
+            the folds CSV.
+    """
+
+    competition: Competition
+    folds: Folds
+    samples: pd.DataFrame
+
+    def targets(self) -> np.ndarray:
+        """Return the targets of ``samples``, in its order."""
+        return self.competition.task.targets(self.samples, self.competition.classes)
+
+
+def prepare(config: Config, workspace: Workspace, progress: Progress = SILENT) -> Material:
+    """Return the competition and its folds, making the folds if there are none yet."""
+    competition = load_competition(config.competition, workspace)
+    scan = scan_images(competition, workspace.image_table(competition.name), progress)
+    train = readable_train(competition, scan, config.competition.on_bad_image)
+    if len(train) < len(competition.train):
+        left_out = set(competition.train["path"]) - set(train["path"])
+        progress.warn(
+            f"{len(left_out)} unreadable training images are left out ({first_few(sorted(left_out))})"
+        )
+    path = workspace.folds(competition.name)
+    folds, state = ensure_folds(path, train, competition.label_columns, config.folds)
+    if state == "made":
+        progress.note(f"{workspace.shown(path)} written: {folds.count} folds")
+    if state == "different":
+        progress.warn(
+            f"{workspace.shown(path)} is another partition than folds.seed {config.folds.seed} gives; "
+            "it is used as it is. `kit folds CONFIG --force` replaces it."
+        )
+    samples = folds.table.merge(train[["id", "path"]], on="id", validate="one_to_one")
+    return Material(competition, folds, samples)
+
+
+def image_set(material: Material, rows: pd.Series) -> ImageSet:
+    """Return some rows of ``material.samples`` as images with targets."""
+    from kit.engine.images import ImageSet
+
+    chosen = material.samples[rows]
+    return ImageSet(list(chosen["id"]), list(chosen["path"]), material.targets()[rows.to_numpy()])

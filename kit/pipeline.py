@@ -1,0 +1,164 @@
+"""The verbs of kit as functions: each reads what the one before it wrote; `run` does them in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kit import experiment
+from kit.competition.audit import Audit, audit, readable_train, scan_images
+from kit.competition.inference import Finding, image_sizes, infer
+from kit.competition.samples import load_competition
+from kit.config import NAME_PATTERN, Config
+from kit.ensemble.blend import blend as write_blend
+from kit.errors import KitError
+from kit.evaluation import Evaluation, evaluate
+from kit.folds import Folds, ensure_folds
+from kit.foldwise import predict as predict_folds
+from kit.progress import SILENT, Progress
+from kit.starter import starter_config
+from kit.submission.submit import Submitted, submit
+from kit.workspace import RunFolder, Workspace, write_text
+
+
+@dataclass(frozen=True)
+class Started:
+    """A config written by ``init``; ``written`` is False if the very same file was there already."""
+
+    config: Path
+    findings: list[Finding]
+    written: bool
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What ``run`` came to."""
+
+    run: RunFolder
+    evaluation: Evaluation
+    submitted: Submitted
+
+
+def init(
+    data: str,
+    workspace: Workspace,
+    name: str | None = None,
+    label: str | None = None,
+    model: str | None = None,
+    weights: str | None = None,
+    force: bool = False,
+) -> Started:
+    """Write ``configs/<name>.yaml`` for a competition folder.
+
+    Args:
+        data: The folder: a path, or a name under a data root.
+        name: What to call it; by default the folder's own name.
+        force: Overwrite another config of that name.
+
+    Raises:
+        KitError: The folder says nothing that kit understands, or a config of that name says otherwise.
+    """
+    root = Path(data).expanduser() if Path(data).expanduser().is_dir() else workspace.data(data)
+    root = root.absolute()
+    called = name or root.resolve().name
+    _check_name(called)
+    findings = infer(root, called, _name_for_config(root, workspace), label)
+    text = starter_config(findings, image_sizes(root), model, weights)
+    path = workspace.config(called)
+    there = path.read_text(encoding="utf-8") if path.exists() else None
+    if there not in (None, text) and not force:
+        raise KitError(
+            workspace.shown(path),
+            "is there already, and says something else",
+            "kit init does not overwrite what you may have edited",
+            "Give --name another name, or --force to overwrite it.",
+        )
+    if there != text:
+        write_text(path, text)
+    return Started(path, findings, written=there != text)
+
+
+def _check_name(name: str) -> None:
+    import re
+
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise KitError(
+            f"--name {name}", "is no name for a file", "Letters, digits, dots, dashes, underscores"
+        )
+
+
+def _name_for_config(root: Path, workspace: Workspace) -> str:
+    """Return how a config names the folder: relative to a data root, so that no machine's path is in it."""
+    for data_root in workspace.data_roots:
+        resolved, inside = root.resolve(), data_root.resolve()
+        if resolved != inside and resolved.is_relative_to(inside):
+            return resolved.relative_to(inside).as_posix()
+    return str(root)
+
+
+def inspect(config: Config, workspace: Workspace, progress: Progress = SILENT) -> tuple[Audit, Path]:
+    """Return the audit of a competition's images, and the page that shows it."""
+    from kit.report.pages import write_audit_page
+
+    competition = load_competition(config.competition, workspace)
+    found = audit(competition, scan_images(competition, workspace.image_table(competition.name), progress))
+    page = workspace.audit_page(competition.name)
+    write_audit_page(found, competition, page)
+    return found, page
+
+
+def folds(
+    config: Config, workspace: Workspace, force: bool = False, progress: Progress = SILENT
+) -> tuple[Folds, Path, Literal["made", "there", "different"]]:
+    """Return the folds of a competition, written to its CSV; with ``force`` whatever it held before."""
+    competition = load_competition(config.competition, workspace)
+    scan = scan_images(competition, workspace.image_table(competition.name), progress)
+    train = readable_train(competition, scan, config.competition.on_bad_image)
+    path = workspace.folds(competition.name)
+    on_difference: Literal["refuse", "replace"] = "replace" if force else "refuse"
+    made, state = ensure_folds(path, train, competition.label_columns, config.folds, on_difference)
+    return made, path, state
+
+
+def predict(
+    run: RunFolder, workspace: Workspace, tta: Sequence[str] | None = None, progress: Progress = SILENT
+) -> tuple[Evaluation, bool]:
+    """Write a run's predictions, scores and page; the flag is False if the predictions were there already."""
+    predicted = predict_folds(run, workspace, tta, progress)
+    return score(run, workspace), predicted
+
+
+def score(run: RunFolder, workspace: Workspace) -> Evaluation:
+    """Write and return the scores of a run that has predictions, and its page."""
+    from kit.report.pages import write_run_page
+
+    evaluation = evaluate(run, workspace)
+    write_run_page(run, evaluation, len(evaluation.folds))
+    return evaluation
+
+
+def blend(
+    members: Sequence[RunFolder], method: str, name: str, workspace: Workspace
+) -> tuple[RunFolder, Evaluation]:
+    """Write a blend's predictions, scores and page."""
+    run = write_blend(members, method, name, workspace)
+    return run, score(run, workspace)
+
+
+def run(config: Config, workspace: Workspace, fresh: bool = False, progress: Progress = SILENT) -> Finished:
+    """Take a config from the competition folder to the checked submission, skipping what is done."""
+    progress.stage("train", config.name)
+    folder = experiment.train(config, workspace, fresh=fresh, progress=progress)
+    progress.stage("predict", f"views {', '.join(config.predict.tta)}")
+    evaluation, predicted = predict(folder, workspace, progress=progress)
+    if not predicted:
+        progress.note("already predicted by these models")
+    progress.note(f"out-of-fold {evaluation.metric} {evaluation.cv:.4f}")
+    progress.stage("submit")
+    submitted = submit(folder, workspace, progress)
+    progress.note(
+        f"{workspace.shown(submitted.file)} {'written' if submitted.written else 'is there already'}"
+    )
+    return Finished(folder, evaluation, submitted)

@@ -1,0 +1,168 @@
+"""Probabilities keyed by id: saved, loaded, aligned and checked, never joined by position."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from kit import __version__
+from kit.errors import KitError, first_few
+from kit.workspace import written_whole
+
+METADATA_KEY = b"kit"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where predictions come from: the metadata of the file.
+
+    Attributes:
+        kind: ``oof`` or ``test``.
+        experiment: ``<competition>/<name>``.
+        folds: Fingerprint of the partition the models were trained on.
+        tta: The views whose probabilities were averaged.
+        models: Digest of the weights that predicted; the same digest means the same predictions.
+        unreadable: Ids of images that could not be read; their row is the class prior.
+    """
+
+    kind: Literal["oof", "test"]
+    task: str
+    experiment: str
+    folds: str
+    tta: tuple[str, ...]
+    models: str
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One probability per id and class.
+
+    Attributes:
+        ids: (N,) strings, each once.
+        classes: The C class names, in the order of the columns.
+        probs: (N, C), float32.
+    """
+
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    probs: np.ndarray
+    origin: Origin
+
+    def __post_init__(self) -> None:
+        if self.probs.shape != (len(self.ids), len(self.classes)):
+            raise ValueError(f"{self.probs.shape} for {len(self.ids)} ids and {len(self.classes)} classes")
+
+    def save(self, path: Path) -> None:
+        """Write the Parquet file, whole or not at all.
+
+        Raises:
+            KitError: A probability is not finite, an id is there twice, or a class is called ``id``.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._check(path)
+        columns = {"id": pa.array(self.ids, pa.string())}
+        columns |= {name: pa.array(self.probs[:, c], pa.float32()) for c, name in enumerate(self.classes)}
+        note = {"version": __version__, "classes": self.classes, **asdict(self.origin)}
+        table = pa.table(columns).replace_schema_metadata({METADATA_KEY: json.dumps(note).encode()})
+        with written_whole(path) as draft:
+            pq.write_table(table, draft)
+
+    def _check(self, path: Path) -> None:
+        if "id" in self.classes:
+            raise KitError(path, "a class is called 'id'", "That column holds the ids", "Rename the class.")
+        index = pd.Index(self.ids)
+        if index.has_duplicates:
+            twice = first_few(list(index[index.duplicated()].unique()))
+            raise KitError(path, f"ids occur more than once ({twice})", "One row per id")
+        broken = ~np.isfinite(self.probs).all(axis=1)
+        if broken.any():
+            first = self.ids[int(broken.argmax())]
+            raise KitError(path, f"{broken.sum()} rows are not finite (first: {first})", "Probabilities are")
+
+    def aligned_to(self, ids: Sequence[str], classes: Sequence[str], where: object) -> Predictions:
+        """Return the same predictions with rows in the order of ``ids`` and columns in that of ``classes``.
+
+        Raises:
+            KitError: The ids or the classes are not the same set; the message has the first example.
+        """
+        rows = pd.Index(self.ids).get_indexer(pd.Index(ids))
+        columns = pd.Index(self.classes).get_indexer(pd.Index(classes))
+        _same_set(where, "ids", set(self.ids), set(ids))
+        _same_set(where, "classes", set(self.classes), set(classes))
+        return replace(
+            self,
+            ids=tuple(ids),
+            classes=tuple(classes),
+            probs=np.ascontiguousarray(self.probs[rows][:, columns]),
+        )
+
+
+def load_predictions(path: Path) -> Predictions:
+    """Return the predictions in a file written by ``Predictions.save``.
+
+    Raises:
+        KitError: The file is missing, damaged or not kit's.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise KitError(path, "there are no predictions", next_step=f"Run `kit predict {path.parent.name}`.")
+    try:
+        table = pq.read_table(path)
+        note = json.loads(table.schema.metadata[METADATA_KEY])
+        note.pop("version")
+        classes = tuple(note.pop("classes"))
+        probs = np.stack([table[name].to_numpy() for name in classes], axis=1)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise KitError(
+            path,
+            f"is not a predictions file ({error})",
+            "kit predict and kit blend write them",
+            "Run it again.",
+        ) from error
+    tuples = {key: tuple(note[key]) for key in ("tta", "unreadable")}
+    ids = tuple(table["id"].to_pylist())
+    return Predictions(ids, classes, probs, Origin(**(note | tuples)))
+
+
+def check_same_footing(members: Sequence[Predictions]) -> None:
+    """Refuse to combine predictions that answer different questions.
+
+    Raises:
+        KitError: Kinds, tasks, class sets, ids or (for OOF) the folds differ from the first member's.
+    """
+    first = members[0]
+    for member in members[1:]:
+        where = f"{member.origin.experiment} ({member.origin.kind})"
+        for aspect in ("kind", "task"):
+            theirs, ours = getattr(member.origin, aspect), getattr(first.origin, aspect)
+            if theirs != ours:
+                raise KitError(
+                    where, f"its {aspect} is {theirs}, that of {first.origin.experiment} is {ours}"
+                )
+        _same_set(where, "classes", set(member.classes), set(first.classes))
+        _same_set(where, "ids", set(member.ids), set(first.ids))
+        if member.origin.kind == "oof" and member.origin.folds != first.origin.folds:
+            raise KitError(
+                where,
+                f"was trained on other folds than {first.origin.experiment}",
+                "OOF predictions are combined only if no model has seen the others' validation rows",
+                "Train both on the same folds CSV.",
+            )
+
+
+def _same_set(where: object, what: str, theirs: set[str], ours: set[str]) -> None:
+    for names, verdict in ((ours - theirs, "lacks"), (theirs - ours, "has")):
+        if names:
+            extra = "" if verdict == "lacks" else " that are not asked for"
+            raise KitError(where, f"{verdict} {len(names)} {what}{extra} ({first_few(sorted(names))})")

@@ -1,0 +1,112 @@
+"""Pages for people: self-contained HTML, pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from kit.competition.audit import Audit
+from kit.competition.samples import Competition
+from kit.evaluation import Evaluation
+from kit.predictions import load_predictions
+from kit.workspace import RunFolder, read_json, write_text
+
+THUMBNAIL = 96
+SHOWN_GROUPS = 30
+SHOWN_CLASSES = 200
+
+
+def write_audit_page(audit: Audit, competition: Competition, path: Path) -> None:
+    """Write the audit with a picture of each class and every group of duplicates side by side."""
+    first = {} if not competition.task.exclusive else _first_image_of_each_class(competition)
+    most = max(audit.class_counts.values(), default=1)
+    classes = [
+        {
+            "name": name,
+            "count": count,
+            "share": 100 * count / max(most, 1),
+            "image": _thumbnail(competition, first.get(name)),
+        }
+        for name, count in list(audit.class_counts.items())[:SHOWN_CLASSES]
+    ]
+    duplicates = [
+        (
+            title.replace("_", " "),
+            groups,
+            [[(p, _thumbnail(competition, p)) for p in g] for g in groups[:SHOWN_GROUPS]],
+        )
+        for title, groups in vars(audit.exact_duplicates).items()
+    ]
+    page = _render("audit.html", audit=audit, classes=classes, duplicates=duplicates)
+    write_text(path, page)
+
+
+def write_run_page(run: RunFolder, evaluation: Evaluation, fold_count: int) -> None:
+    """Write a run's scores, learning curves, classes and confusions."""
+    histories = {k: pd.read_csv(f.history) for k in range(fold_count) if (f := run.fold(k)).history.exists()}
+    members = read_json(run.blend) if run.blend.exists() else None
+    page = _render(
+        "run.html",
+        evaluation=evaluation,
+        curves=_curves(histories, evaluation.metric) if histories else None,
+        environment=read_json(run.environment) if run.environment.exists() else {},
+        config=run.config.read_text(encoding="utf-8") if run.config.exists() else None,
+        blend=members,
+        unreadable=load_predictions(run.test).origin.unreadable,
+    )
+    write_text(run.report, page)
+
+
+def _render(template: str, **values: Any) -> str:
+    environment = Environment(loader=PackageLoader("kit.report"), autoescape=True)
+    return environment.get_template(template).render(**values)
+
+
+def _first_image_of_each_class(competition: Competition) -> dict[str, str]:
+    first = competition.train.drop_duplicates("label")
+    return dict(zip(first["label"], first["path"], strict=True))
+
+
+def _thumbnail(competition: Competition, path: str | None) -> str | None:
+    """Return a small picture as a data address, or None if there is none to show."""
+    from PIL import Image, ImageOps
+
+    if path is None:
+        return None
+    try:
+        with Image.open(competition.root / path) as opened:
+            image = ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None  # the page lists it among the unreadable
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _curves(histories: dict[int, pd.DataFrame], metric: str) -> str:
+    """Return loss and score over the epochs, one line per fold, as SVG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    panels: Sequence[Any] = figure.subplots(1, 2)
+    for panel, column, title in zip(
+        panels, ("loss", "score"), ("training loss", f"validation {metric}"), strict=True
+    ):
+        for k, history in histories.items():
+            panel.plot(history["epoch"], history[column], label=f"fold {k}", linewidth=1.2)
+        panel.set_title(title, fontsize=10)
+        panel.set_xlabel("epoch", fontsize=9)
+        panel.grid(alpha=0.3)
+    panels[0].legend(fontsize=8)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return Markup(text[text.index("<svg") :])

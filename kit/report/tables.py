@@ -1,0 +1,155 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from kit.competition.audit import Audit
+from kit.competition.inference import Finding
+from kit.evaluation import Evaluation
+from kit.folds import TRAIN_ONLY, Folds
+from kit.ledger import Entry
+from kit.submission.check import Problem
+
+MAX_ROWS = 20
+
+
+def _table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
+    table = Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
+    )
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return table
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """Return what was inferred, and from what."""
+    table = _table("key", "value", "because")
+    for finding in findings:
+        value = ", ".join(finding.value) if isinstance(finding.value, list) else str(finding.value)
+        table.add_row(
+            finding.key, escape(value if len(value) <= 60 else value[:57] + "..."), escape(finding.because)
+        )
+    return table
+
+
+def audit_tables(audit: Audit, fold_count: int) -> list[Table]:
+    """Return counts, and what is wrong with the images."""
+    counts = pd.Series(audit.class_counts)
+    facts = _table("images", "", title=f"Audit of {escape(audit.competition)}")
+    facts.add_row("train / test", f"{audit.train} / {audit.test}")
+    facts.add_row("classes", f"{len(counts)}, from {counts.min()} to {counts.max()} images")
+    smallest = counts.idxmin()
+    if counts.min() < fold_count:
+        verdict = f"[yellow]fewer than the {fold_count} folds[/yellow]"
+    else:
+        verdict = f"enough for {fold_count} folds"
+    facts.add_row("smallest class", f"{escape(str(smallest))}: {counts.min()} images, {verdict}")
+    for name, values in (("sizes", audit.sizes), ("modes", audit.modes), ("formats", audit.formats)):
+        facts.add_row(name, _shares(values))
+    facts.add_row("unreadable", f"[red]{len(audit.unreadable)}[/red]" if audit.unreadable else "none")
+    duplicates = _table("byte-identical", "groups", "first", right=("groups",))
+    for name in ("within_class", "across_classes", "train_test", "test_test"):
+        groups = getattr(audit.exact_duplicates, name)
+        duplicates.add_row(
+            name.replace("_", " "), str(len(groups)), escape(" = ".join(groups[0])) if groups else ""
+        )
+    tables = [facts, duplicates]
+    if audit.unreadable:
+        broken = _table("unreadable", "why")
+        for path, why in list(audit.unreadable.items())[:MAX_ROWS]:
+            broken.add_row(escape(path), escape(why))
+        tables.append(broken)
+    return tables
+
+
+def _shares(values: dict[str, int], limit: int = 4) -> str:
+    shown = ", ".join(f"{escape(name)} ({count})" for name, count in list(values.items())[:limit])
+    return shown + (f" and {len(values) - limit} more" if len(values) > limit else "")
+
+
+def balance_table(folds: Folds) -> Table:
+    """Return images per class and fold; with many classes the range over the classes."""
+    counts = folds.balance()
+    names = {k: "train only" if int(k) == TRAIN_ONLY else f"fold {k}" for k in counts.columns}
+    table = _table("class", *names.values(), "total", right=[*names.values(), "total"])
+    if len(counts) <= MAX_ROWS:
+        for name, row in counts.iterrows():
+            table.add_row(escape(str(name)), *(str(int(n)) for n in row), str(int(row.sum())))
+    else:
+        ranges = (f"{counts[k].min()}..{counts[k].max()}" for k in counts.columns)
+        totals = counts.sum(axis=1)
+        table.add_row(f"each of {len(counts)}", *ranges, f"{totals.min()}..{totals.max()}")
+    sizes = folds.table["fold"].value_counts()
+    table.add_row(
+        "images", *(str(sizes.get(k, 0)) for k in counts.columns), str(len(folds.table)), style="bold"
+    )
+    return table
+
+
+def evaluation_tables(evaluation: Evaluation) -> list[Table]:
+    """Return the scores, the classes that fare worst, and the pairs taken for each other."""
+    better = "higher" if evaluation.higher_is_better else "lower"
+    title = f"{escape(evaluation.experiment)}: {evaluation.metric} ({better} is better)"
+    scores = _table(
+        "out-of-fold", *(f"fold {k}" for k in range(len(evaluation.folds))), "mean ± sd", title=title
+    )
+    spread = f"{evaluation.mean:.4f} ± {evaluation.sd:.4f}"
+    scores.add_row(f"[bold]{evaluation.cv:.4f}[/bold]", *(f"{s:.4f}" for s in evaluation.folds), spread)
+    worst = _table(
+        "class", "precision", "recall", "F1", "images", right=("precision", "recall", "F1", "images")
+    )
+    for c in sorted(evaluation.classes, key=lambda c: c.f1)[:MAX_ROWS]:
+        worst.add_row(escape(c.name), f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.support))
+    hidden = len(evaluation.classes) - MAX_ROWS
+    worst.caption = f"and {hidden} classes that fare better" if hidden > 0 else None
+    tables = [scores, worst]
+    if evaluation.confused:
+        pairs = _table("true", "taken for", "times", right=("times",))
+        for pair in evaluation.confused:
+            pairs.add_row(escape(pair.true), escape(pair.predicted), str(pair.count))
+        tables.append(pairs)
+    return tables
+
+
+def problems_table(problems: Sequence[Problem]) -> Table:
+    """Return what is wrong with a CSV."""
+    table = _table("severity", "code", "count", "what", "first", "remedy", right=("count",))
+    for p in problems:
+        style = "red" if p.severity == "error" else "yellow"
+        severity = f"[{style}]{p.severity}[/{style}]"
+        table.add_row(severity, p.code, str(p.count), escape(p.message), escape(p.first), escape(p.remedy))
+    return table
+
+
+def leaderboard_table(entries: Sequence[Entry]) -> Table:
+    """Return every run, the best first."""
+    table = _table(
+        "competition",
+        "name",
+        "kind",
+        "metric",
+        "CV",
+        "± sd",
+        "minutes",
+        "submission",
+        right=("CV", "± sd", "minutes"),
+    )
+    for e in entries:
+        minutes = "" if e.minutes is None else f"{e.minutes:.1f}"
+        numbers = (f"{e.cv:.4f}", f"{e.sd:.4f}", minutes)
+        table.add_row(e.competition, e.name, e.kind, e.metric, *numbers, e.submission or "")
+    return table
+
+
+def scores_table(rows: Sequence[tuple[str, float, float]], metric: str) -> Table:
+    """Return name, CV and held-back score, one row per run."""
+    table = _table("", f"CV {metric}", f"held-back {metric}", right=(f"CV {metric}", f"held-back {metric}"))
+    for name, cv, held_out in rows:
+        table.add_row(escape(name), f"{cv:.4f}", f"{held_out:.4f}")
+    return table

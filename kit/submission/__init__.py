@@ -1,0 +1,1 @@
+"""Predictions become a CSV, and the CSV is checked."""

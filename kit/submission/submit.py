@@ -1,0 +1,85 @@
+"""Test predictions -> a checked CSV in ``submissions/``: nothing is written that would not pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.competition.samples import load_competition
+from kit.errors import KitError
+from kit.evaluation import beside_truth, config_of
+from kit.predictions import load_predictions
+from kit.progress import SILENT, Progress
+from kit.submission.check import Problem, check_rows
+from kit.submission.format import format_for
+from kit.submission.writer import mirror_score, read_rows, render
+from kit.workspace import RunFolder, Workspace, write_text
+
+SCORE_TOLERANCE = 1e-6  # float32 probabilities of two classes need not sum to exactly 1
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A written submission.
+
+    Attributes:
+        mirror: The CV score read back from the written form of the OOF predictions; None where the format
+            keeps less than the metric needs.
+        problems: The warnings; an error would have stopped the writing.
+        unreadable: Test ids whose image could not be read: their row is the class prior.
+        written: False if the very same file was there already.
+    """
+
+    file: Path
+    rows: int
+    metric: str
+    cv: float
+    mirror: float | None
+    problems: list[Problem]
+    unreadable: tuple[str, ...]
+    written: bool
+
+
+def submit(run: RunFolder, workspace: Workspace, progress: Progress = SILENT) -> Submitted:
+    """Write the submission of a run's test predictions, after proving its form.
+
+    The OOF predictions go through the same writer first and are read back and scored: unless that gives the
+    CV score, the CSV would not say what the model says, and nothing is written.
+
+    Raises:
+        KitError: The format does not fit the data, the mirror differs, or the check finds an error.
+    """
+    config = config_of(run, workspace)
+    competition = load_competition(config.competition, workspace)
+    form = format_for(config.submission, competition)
+    test = load_predictions(run.test)
+    scored = beside_truth(run, workspace)
+    cv, mirror = scored.score(), mirror_score(scored, form)
+    file = workspace.submission(run.competition, run.name)
+    if mirror is not None and abs(mirror - cv) > SCORE_TOLERANCE:
+        raise KitError(
+            workspace.shown(file),
+            f"the OOF predictions score {cv:.6f}, but {mirror:.6f} once written and read back",
+            "What is written must say what the model says",
+            "Nothing was written. This is a defect of kit or of submission.kind: compare `kit evaluate`.",
+        )
+    text = render(test, form)
+    problems = check_rows(read_rows(text, form.delimiter), form)
+    _refuse_errors(problems, workspace.shown(file))
+    written = not (file.exists() and file.read_bytes() == text.encode())
+    if written:
+        write_text(file, text)
+    if test.origin.unreadable:
+        progress.warn(f"rows of unreadable images hold the class prior: {', '.join(test.origin.unreadable)}")
+    for problem in problems:
+        progress.warn(f"{problem.count} x {problem.message} ({problem.first}). {problem.remedy}")
+    return Submitted(
+        file, len(form.ids), scored.metric.name, cv, mirror, problems, test.origin.unreadable, written
+    )
+
+
+def _refuse_errors(problems: list[Problem], where: str) -> None:
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        listed = "".join(f"\n  - {e.code}: {e.count} x {e.message} ({e.first})" for e in errors)
+        raise KitError(where, f"would not pass:{listed}\n", "A submission passes its check")

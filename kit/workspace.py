@@ -1,0 +1,264 @@
+"""Where files lie, and how they are written: whole or not at all. No other module builds these paths."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kit.errors import KitError, first_few
+from kit.registry import nearest
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of an experiment or a blend: ``runs/<competition>/<name>/``."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The experiment's own name."""
+        return self.path.name
+
+    @property
+    def competition(self) -> str:
+        """The competition's name."""
+        return self.path.parent.name
+
+    @property
+    def label(self) -> str:
+        """What commands call it: ``<competition>/<name>``."""
+        return f"{self.competition}/{self.name}"
+
+    @property
+    def config(self) -> Path:
+        """The resolved, complete YAML of an experiment."""
+        return self.path / "config.yaml"
+
+    @property
+    def blend(self) -> Path:
+        """What a blend is made of."""
+        return self.path / "blend.json"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, commit, device and seed."""
+        return self.path / "environment.json"
+
+    @property
+    def oof(self) -> Path:
+        """Out-of-fold predictions."""
+        return self.path / "oof.parquet"
+
+    @property
+    def test(self) -> Path:
+        """Test predictions."""
+        return self.path / "test.parquet"
+
+    @property
+    def metrics(self) -> Path:
+        """The scores of the OOF predictions."""
+        return self.path / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.path / "report.html"
+
+    def fold(self, number: int) -> FoldFolder:
+        """Return the folder of one fold's model."""
+        return FoldFolder(self.path / f"fold-{number}")
+
+
+@dataclass(frozen=True)
+class FoldFolder:
+    """The folder of one fold's model: ``fold-K/``."""
+
+    path: Path
+
+    @property
+    def model(self) -> Path:
+        """The weights that are used, with what is needed to build the model around them."""
+        return self.path / "best.safetensors"
+
+    @property
+    def resume(self) -> Path:
+        """All that going on from the last whole epoch needs; gone once the fold is done."""
+        return self.path / "last.pt"
+
+    @property
+    def history(self) -> Path:
+        """One row per epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def done(self) -> Path:
+        """Written last: the fold is complete."""
+        return self.path / "done.json"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder in which ``configs folds runs submissions data`` lie.
+
+    Attributes:
+        root: That folder.
+        data_roots: Where ``competition.data`` is looked up, in order.
+        weights_roots: Where ``model.weights`` is looked up, in order.
+    """
+
+    root: Path
+    data_roots: tuple[Path, ...]
+    weights_roots: tuple[Path, ...]
+
+    @classmethod
+    def open(cls, root: Path | None = None, data_root: Path | None = None) -> Workspace:
+        """Return the workspace at ``root`` (default: the current folder).
+
+        Data is looked up under ``data_root``, then ``$KIT_DATA``, then ``data/`` of the workspace;
+        weights under ``$KIT_WEIGHTS``, then ``weights/``.
+
+        Raises:
+            KitError: ``root`` or ``data_root`` is no folder.
+        """
+        root = (root or Path()).absolute()
+        for option, path in (("--workspace", root), ("--data-root", data_root)):
+            if path is not None and not path.is_dir():
+                raise KitError(f"{option} {path}", "there is no such folder")
+        given = [data_root, _folder_from("KIT_DATA")]
+        return cls(
+            root,
+            data_roots=(*(p.absolute() for p in given if p), root / "data"),
+            weights_roots=(*(p.absolute() for p in [_folder_from("KIT_WEIGHTS")] if p), root / "weights"),
+        )
+
+    def data(self, name: str) -> Path:
+        """Return the competition folder called ``name``, or at that absolute path."""
+        hint = "Give --data-root, set KIT_DATA, or put the folder under data/."
+        return _look_up(name, self.data_roots, "competition.data", hint)
+
+    def weights(self, name: str) -> Path:
+        """Return the weights file called ``name``, or at that absolute path."""
+        hint = "Set KIT_WEIGHTS to its folder, or put it under weights/."
+        return _look_up(name, self.weights_roots, "model.weights", hint)
+
+    def config(self, name: str) -> Path:
+        """Return where the YAML of that name lies."""
+        return self.root / "configs" / f"{name}.yaml"
+
+    def folds(self, competition: str) -> Path:
+        """Return where the folds of a competition lie."""
+        return self.root / "folds" / f"{competition}.csv"
+
+    def submission(self, competition: str, name: str) -> Path:
+        """Return where a submission lies."""
+        return self.root / "submissions" / competition / f"{name}.csv"
+
+    def image_table(self, competition: str) -> Path:
+        """Return where the scan of a competition's images is kept."""
+        return self.root / "runs" / competition / "images.parquet"
+
+    def audit_page(self, competition: str) -> Path:
+        """Return where the audit's page lies."""
+        return self.root / "runs" / competition / "audit.html"
+
+    def run(self, competition: str, name: str) -> RunFolder:
+        """Return the folder of an experiment or blend, which need not exist."""
+        return RunFolder(self.root / "runs" / competition / name)
+
+    def runs(self) -> list[RunFolder]:
+        """Return every experiment and blend there is, in order of competition and name."""
+        folders = (self.root / "runs").glob("*/*/")
+        runs = [RunFolder(path) for path in sorted(folders)]
+        return [run for run in runs if run.config.exists() or run.blend.exists()]
+
+    def find_run(self, spec: str) -> RunFolder:
+        """Return the run meant by ``competition/name``, a path to its folder, or its bare name.
+
+        Raises:
+            KitError: There is none, or more than one.
+        """
+        runs = self.runs()
+        matches = [r for r in runs if spec in (r.label, r.name)]
+        matches = matches or [r for r in runs if Path(spec).absolute() == r.path]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise KitError(
+                spec, f"{len(matches)} competitions have it", next_step=f"Say which: {_labels(matches)}."
+            )
+        close = nearest(spec, [name for r in runs for name in (r.label, r.name)])
+        hint = f"Did you mean {close[0]}?" if close else f"There are: {_labels(runs)}." if runs else ""
+        raise KitError(
+            spec,
+            "there is no such experiment or blend",
+            f"It is looked up in {self.root / 'runs'}",
+            hint or "Train one: `kit train CONFIG`.",
+        )
+
+    def shown(self, path: Path) -> str:
+        """Return a path as the user would type it: relative to the workspace where it lies inside."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+
+def _labels(runs: Sequence[RunFolder]) -> str:
+    return first_few([run.label for run in runs])
+
+
+def _folder_from(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    if not value:
+        return None
+    if not Path(value).is_dir():
+        raise KitError(f"${variable}", f"'{value}' is no folder", "It names the folder to look in")
+    return Path(value)
+
+
+def _look_up(name: str, roots: Sequence[Path], where: str, hint: str) -> Path:
+    path = Path(name).expanduser()
+    candidates = [path] if path.is_absolute() else [root / path for root in roots]
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    looked = " or ".join(str(candidate) for candidate in candidates)
+    raise KitError(f"{where} {name}", f"there is no {looked}", next_step=hint)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a path to write to: it becomes ``path`` when the block ends well, and goes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, line ends as they are, whole or not at all."""
+    with written_whole(path) as draft:
+        draft.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON, whole or not at all."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of kit's own holds.
+
+    Raises:
+        KitError: It is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise KitError(path, f"cannot be read: {error}", "kit wrote it and needs it whole") from error

@@ -1,0 +1,180 @@
+"""The command as users meet it: results on stdout, everything else on stderr, one message for a mistake."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from kit.cli.main import VERBS, app
+from kit.workspace import Workspace
+from tests.conftest import write_config
+
+
+@pytest.fixture
+def home(trained, tmp_path, monkeypatch) -> Workspace:
+    """A copy of the trained workspace, and the current folder."""
+    shutil.copytree(trained.root, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return Workspace.open(tmp_path / "copy")
+
+
+def kit(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+def kit_json(*arguments, code=0) -> dict:
+    return json.loads(kit(*arguments, "--json", code=code).stdout)
+
+
+def test_help_lists_every_verb():
+    text = kit("--help").stdout
+    for verb in VERBS:
+        assert verb.__name__.rpartition(".")[2] in text
+
+
+def test_version():
+    assert kit("--version").stdout.startswith("kit 0.")
+
+
+def test_init_says_what_it_inferred_from_what(home):
+    text = kit("init", "tiny", "--name", "again").stdout
+    assert "class_folders" in text
+    assert "one class per folder, in natural order" in text
+    assert "configs/again.yaml written" in text
+    assert "is there already, unchanged" in kit("init", "tiny", "--name", "again").stdout
+    found = kit_json("init", "tiny", "--name", "again")
+    assert found["config"] == "configs/again.yaml"
+    assert all({"key", "value", "because"} == set(f) for f in found["findings"])
+
+
+def test_inspect(home):
+    assert "smallest class" in kit("inspect", "configs/a.yaml").stdout
+    found = kit_json("inspect", "configs/a.yaml")
+    assert (found["images"], found["unreadable"]) == (38, [])
+    assert set(found["exact_duplicates"]) == {"within_class", "across_classes", "train_test", "test_test"}
+    assert "data:image/jpeg;base64" in (home.root / found["page"]).read_text()
+
+
+def test_folds(home):
+    assert "folds/tiny.csv is there already, the same" in kit("folds", "configs/a.yaml").stdout
+    found = kit_json("folds", "configs/a.yaml")
+    assert (found["file"], found["count"], found["rows"]) == ("folds/tiny.csv", 2, 30)
+    assert found["largest_deviation"] == 0
+    assert "another partition" in kit("folds", "configs/a.yaml", "--set", "folds.seed=1", code=1).stderr
+    assert "written" in kit("folds", "configs/a.yaml", "--set", "folds.seed=1", "--force").stdout
+
+
+def test_train_and_predict_what_is_done_already(home):
+    result = kit("train", "configs/a.yaml")
+    assert "tiny/a: 2 of 2 folds trained" in result.stdout
+    assert "fold 0 is already trained" in result.stderr
+    assert len(kit_json("train", "configs/a.yaml")["folds"]) == 2
+    assert "had predicted already" in kit("predict", "a").stdout
+    found = kit_json("predict", "tiny/a", "--tta", "identity", "--tta", "vflip")
+    assert found["tta"] == ["identity", "vflip"]
+    assert {"experiment", "metric", "cv", "folds"} <= set(found)
+
+
+def test_evaluate_blend_and_leaderboard(home):
+    assert "taken for" in kit("evaluate", "a").stdout or "precision" in kit("evaluate", "a").stdout
+    assert "nested" not in kit_json("evaluate", "a")
+    blended = kit_json("blend", "a", "b", "--name", "both")
+    assert blended["nested"] == blended["cv"]
+    assert "tiny/both" in kit("blend", "a", "b", "--name", "both").stdout
+    table = kit("leaderboard").stdout
+    entries = kit_json("leaderboard")["entries"]
+    assert {e["name"] for e in entries} == {"a", "b", "both"}
+    assert [e["cv"] for e in entries] == sorted((e["cv"] for e in entries), reverse=True)
+    assert all(e["name"] in table for e in entries)
+
+
+def test_leaderboard_of_nothing(workspace):
+    assert "Nothing is scored yet" in kit("leaderboard").stdout
+
+
+def test_submit_and_check(home):
+    found = kit_json("submit", "a")
+    assert (found["file"], found["rows"], found["problems"]) == ("submissions/tiny/a.csv", 8, [])
+    assert found["mirror"] == found["cv"]
+    assert "read back, score" in kit("submit", "a").stdout
+    assert "may be handed in" in kit("check", found["file"], "configs/a.yaml").stdout
+    sample = "data/tiny/sample_submission.csv"
+    assert kit_json("check", found["file"], "--sample", sample) == {"ok": True, "problems": []}
+
+
+def test_check_says_everything_at_once_and_exits_1(home):
+    (home.root / "bad.csv").write_text("id,Label\n0.png,x\n")
+    result = kit("check", "bad.csv", "configs/a.yaml", code=1)
+    for word in ("header", "missing_ids", "unknown_label", "do not hand it in"):
+        assert word in result.stdout
+    found = kit_json("check", "bad.csv", "configs/a.yaml", code=1)
+    assert not found["ok"]
+    assert {p["code"] for p in found["problems"]} == {"header", "missing_ids", "unknown_label"}
+    assert "needs a CONFIG or --sample" in kit("check", "bad.csv", code=1).stderr
+
+
+def test_run(home):
+    result = kit("run", "configs/a.yaml")
+    assert "submissions/tiny/a.csv  checked" in result.stdout
+    assert kit_json("run", "configs/a.yaml")["submission"] == "submissions/tiny/a.csv"
+
+
+def test_a_mistake_is_one_message_on_stderr_without_traceback(home):
+    result = kit("train", "configs/a.yaml", "--set", "train.lrr=1", code=1)
+    assert result.stdout == ""
+    assert result.stderr.startswith("kit: configs/a.yaml: train.lrr is not a key; did you mean lr?")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_mistake_in_json_has_the_four_keys(home):
+    error = kit_json("evaluate", "nothing", code=1)["error"]
+    assert set(error) == {"where", "what", "rule", "next"}
+
+
+def test_debug_shows_the_traceback(home):
+    result = CliRunner().invoke(app, ["--debug", "evaluate", "nothing"])
+    assert type(result.exception).__name__ == "KitError"
+
+
+def test_usage_errors_exit_2(home):
+    kit("train", code=2)
+    kit("train", "configs/a.yaml", "--nope", code=2)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 and os.name == "nt", reason="needs a posix file system")
+def test_what_the_system_refuses_is_one_message(home):
+    shutil.rmtree(home.root / "submissions")
+    (home.root / "submissions").write_text("a file in the way")
+    result = kit("submit", "a", code=1)
+    assert "cannot go on: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_ctrl_c_exits_130_and_the_same_command_goes_on(tiny):
+    write_config(tiny, train__epochs=400)
+    command = [sys.executable, "-m", "kit", "train", "configs/tiny-cnn.yaml", "--fold", "0"]
+    process = subprocess.Popen(command, cwd=tiny.root, stderr=subprocess.PIPE, text=True)
+    fold = tiny.run("tiny", "tiny-cnn").fold(0)
+    deadline = time.monotonic() + 120
+    while not fold.resume.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted." in stderr
+    assert "Traceback" not in stderr
+    done = len(fold.history.read_text().splitlines()) - 1
+    write_config(tiny, train__epochs=400, train__patience=1)
+    again = subprocess.run(command, cwd=tiny.root, capture_output=True, text=True)
+    assert "train.patience: None -> 1" in again.stderr
+    assert done < 400

@@ -1,0 +1,87 @@
+import os
+
+import pandas as pd
+import pytest
+
+from kit.competition.audit import audit, readable_train, scan_images
+from kit.competition.samples import load_competition
+from kit.errors import KitError
+from tests.conftest import COLOURS, draw
+
+
+@pytest.fixture
+def faulty(tiny, tiny_config):
+    """Two unreadable training images, one unreadable test image, and duplicates of every kind."""
+    data = tiny.root / "data" / "tiny"
+    (data / "train/2/0.png").write_bytes(b"")
+    whole = (data / "train/red/1.png").read_bytes()
+    (data / "train/red/1.png").write_bytes(whole[: len(whole) // 2])
+    (data / "test/5.png").write_text("no image")
+    (data / "train/2/3.png").write_bytes((data / "train/2/2.png").read_bytes())
+    (data / "train/10/4.png").write_bytes((data / "train/red/4.png").read_bytes())
+    (data / "test/1.png").write_bytes((data / "train/10/7.png").read_bytes())
+    (data / "test/3.png").write_bytes((data / "test/2.png").read_bytes())
+    return tiny, load_competition(tiny_config.competition, tiny)
+
+
+def test_unreadable_files_are_found_with_the_reason(faulty):
+    workspace, competition = faulty
+    found = audit(competition, scan_images(competition, workspace.image_table("tiny")))
+    assert set(found.unreadable) == {"train/2/0.png", "train/red/1.png", "test/5.png"}
+    assert found.unreadable["train/2/0.png"] == "empty file"
+    assert found.unreadable["test/5.png"] == "not an image"
+    assert "truncated" in found.unreadable["train/red/1.png"]
+
+
+def test_identical_files_are_split_by_what_they_mean(faulty):
+    workspace, competition = faulty
+    found = audit(competition, scan_images(competition, workspace.image_table("tiny"))).exact_duplicates
+    assert found.within_class == [["train/2/2.png", "train/2/3.png"]]
+    assert found.across_classes == [["train/10/4.png", "train/red/4.png"]]
+    assert found.train_test == [["train/10/7.png", "test/1.png"]]
+    assert found.test_test == [["test/2.png", "test/3.png"]]
+
+
+def test_bad_training_images_are_refused_all_at_once_or_left_out(faulty):
+    workspace, competition = faulty
+    scan = scan_images(competition, workspace.image_table("tiny"))
+    with pytest.raises(KitError) as caught:
+        readable_train(competition, scan, "refuse")
+    assert "2 of 30 training images cannot be read" in str(caught.value)
+    assert "train/2/0.png: empty file" in str(caught.value)
+    assert "train/red/1.png: " in str(caught.value)
+    kept = readable_train(competition, scan, "skip")
+    assert len(kept) == 28
+    assert "2/0.png" not in set(kept["id"])
+
+
+def test_a_class_of_which_nothing_can_be_read_is_refused_even_when_skipping(tiny, tiny_config):
+    for path in (tiny.root / "data/tiny/train/2").iterdir():
+        path.write_bytes(b"")
+    competition = load_competition(tiny_config.competition, tiny)
+    scan = scan_images(competition, tiny.image_table("tiny"))
+    with pytest.raises(KitError, match=r"no image of 1 classes can be read \(2\)"):
+        readable_train(competition, scan, "skip")
+
+
+def test_only_changed_files_are_read_again(tiny, tiny_config):
+    competition = load_competition(tiny_config.competition, tiny)
+    table = tiny.image_table("tiny")
+    first = scan_images(competition, table)
+    pd.testing.assert_frame_equal(first, scan_images(competition, table))
+    marked = pd.read_parquet(table).assign(digest="from the table")
+    marked.to_parquet(table)
+    changed = tiny.root / "data/tiny/train/2/0.png"
+    draw(changed, COLOURS["red"], 77)
+    os.utime(changed, ns=(1, 1))
+    again = scan_images(competition, table).set_index("path")["digest"]
+    assert again["train/2/0.png"] != "from the table"
+    assert (again.drop("train/2/0.png") == "from the table").all()
+
+
+def test_a_damaged_table_is_made_anew(tiny, tiny_config):
+    competition = load_competition(tiny_config.competition, tiny)
+    table = tiny.image_table("tiny")
+    first = scan_images(competition, table)
+    table.write_bytes(b"PAR1 cut short")
+    pd.testing.assert_frame_equal(first, scan_images(competition, table))

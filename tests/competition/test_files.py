@@ -1,0 +1,87 @@
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit.competition.files import ImageFolder, column, list_images, natural_key, read_table
+from kit.errors import KitError
+from tests.conftest import COLOURS, draw
+
+
+def test_natural_order_counts():
+    assert sorted(["10", "2", "1", "img10", "img9", "b", "0"], key=natural_key) == [
+        "0", "1", "2", "10", "b", "img9", "img10",
+    ]  # fmt: skip
+
+
+@given(st.lists(st.text(max_size=8), unique=True), st.randoms())
+def test_natural_order_does_not_depend_on_the_order_given(names, random):
+    shuffled = names.copy()
+    random.shuffle(shuffled)
+    assert sorted(names, key=natural_key) == sorted(shuffled, key=natural_key)
+
+
+def test_images_are_found_below_in_natural_order_and_hidden_ones_are_not(tmp_path):
+    for name in ("10.PNG", "2.png", "sub/1.jpeg", ".hidden.png", "__MACOSX/3.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_images(tmp_path) == ["2.png", "10.PNG", "sub/1.jpeg"]
+
+
+def test_cells_stay_text_and_the_bom_goes(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'\xef\xbb\xbfid,label\r\n007,NA\r\n"a,b",1.0\r\n')
+    table = read_table(path)
+    assert list(table.columns) == ["id", "label"]
+    assert table.to_numpy().tolist() == [["007", "NA"], ["a,b", "1.0"]]
+
+
+def test_tsv_by_its_ending(tmp_path):
+    (tmp_path / "t.tsv").write_text("id\tlabel\n1\ta b\n")
+    assert read_table(tmp_path / "t.tsv")["label"].tolist() == ["a b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "t.csv: is empty"),
+        (b"id,label\nMuj\xf8,1\n", "is not UTF-8"),
+        (b"id,label\n1,2\n1,2,3,4\n", "is not a table"),
+        (b"id,label\n1,2,3\n2,3,4\n", "its rows have more cells than its header"),
+    ],
+)
+def test_broken_tables_say_why(tmp_path, content, message):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(KitError, match=message):
+        read_table(tmp_path / "t.csv")
+
+
+def test_a_missing_table(tmp_path):
+    with pytest.raises(KitError, match="there is no such file"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_column_names_what_there_is_and_where_it_is_blank(tmp_path):
+    table = pd.DataFrame({"id": ["1", "2"], "label": ["a", " "]})
+    with pytest.raises(KitError, match=r"has no column 'Id' \(k.id\). Its columns: id, label"):
+        column(table, "Id", tmp_path, "k.id")
+    with pytest.raises(KitError, match=r"column 'label' is blank in 1 rows \(first: line 3\)"):
+        column(table, "label", tmp_path, "k.label")
+
+
+def test_image_folder_finds_by_name_or_stem(tmp_path):
+    draw(tmp_path / "x" / "007.png", COLOURS["red"], 0)
+    assert ImageFolder.open(tmp_path, "x", "name").paths == {"007.png": "x/007.png"}
+    assert ImageFolder.open(tmp_path, "x", "stem").paths == {"007": "x/007.png"}
+
+
+def test_image_folder_refuses_what_is_ambiguous_or_empty(tmp_path):
+    (tmp_path / "x").mkdir()
+    with pytest.raises(KitError, match="holds no image"):
+        ImageFolder.open(tmp_path, "x", "name")
+    with pytest.raises(KitError, match="there is no such folder"):
+        ImageFolder.open(tmp_path, "y", "name")
+    for name in ("1.png", "1.jpg"):
+        (tmp_path / "x" / name).touch()
+    with pytest.raises(KitError, match=r"1 ids mean more than one file without their ending \(1\)"):
+        ImageFolder.open(tmp_path, "x", "stem")

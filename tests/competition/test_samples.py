@@ -1,0 +1,146 @@
+import pandas as pd
+import pytest
+
+from kit.competition.samples import load_competition
+from kit.config import load_config
+from kit.errors import KitError
+from tests.conftest import COLOURS, TINY, draw, draw_csv, write_config
+
+CSV_TRAIN = {"layout": "csv", "folder": "train", "file": "train.csv", "id": "Image", "label": "target"}
+CSV_TEST = {"folder": "test", "file": "test.csv", "id": "Image"}
+
+
+def load(workspace, **changes):
+    return load_competition(load_config(write_config(workspace, **changes)).competition, workspace)
+
+
+@pytest.fixture
+def csv(workspace):
+    draw_csv(workspace.root / "data" / "tiny")
+    return workspace
+
+
+def load_csv(workspace, **changes):
+    values = TINY | {
+        "competition": TINY["competition"] | {"train": CSV_TRAIN, "test": CSV_TEST},
+        "submission": {"id": "Image", "label": "target"},
+    }
+    return load(workspace, values=values, **changes)
+
+
+def test_class_folders(tiny):
+    found = load(tiny)
+    assert found.classes == ("2", "10", "red")
+    assert found.train.iloc[0].tolist() == ["2/0.png", "train/2/0.png", "2"]
+    assert found.test["id"].tolist() == [f"{i}.png" for i in range(8)]
+    assert found.class_counts().to_dict() == {"2": 10, "10": 10, "red": 10}
+
+
+def test_csv_labels(csv):
+    found = load_csv(csv)
+    assert found.classes == ("2", "green", "red")
+    assert found.train.iloc[1].tolist() == ["001.png", "train/001.png", "green"]
+    assert found.test["id"].tolist()[0] == "900.png"
+
+
+def test_csv_of_zero_and_one_is_multilabel(csv):
+    path = csv.root / "data/tiny/train.csv"
+    table = pd.read_csv(path)
+    block = pd.get_dummies(table["target"]).astype(int)
+    pd.concat([table[["Image"]], block], axis=1).to_csv(path, index=False)
+    labels = {"competition__train__label": ["red", "green", "2"], "competition__task": "multilabel"}
+    found = load_csv(csv, **labels, submission={"id": "Image", "kind": "probabilities"})
+    assert found.classes == ("2", "green", "red")
+    assert found.train[["red", "green", "2"]].iloc[0].tolist() == [1, 0, 0]
+    block.iloc[4, 0] = 7
+    pd.concat([table[["Image"]], block], axis=1).to_csv(path, index=False)
+    with pytest.raises(
+        KitError, match="column '2' holds '7' in line 6. With several label columns each is 0 or 1"
+    ):
+        load_csv(csv, **labels, submission={"id": "Image", "kind": "probabilities"})
+
+
+def test_an_id_without_image_is_named_with_the_rule(csv):
+    with (csv.root / "data/tiny/train.csv").open("a") as file:
+        file.write("999.png,red\n")
+    with pytest.raises(
+        KitError, match=r"1 of 31 ids have no image in train/ \(999.png\). Ids there look like '000"
+    ):
+        load_csv(csv)
+
+
+def test_an_image_without_a_row_is_refused_or_ignored(csv):
+    draw(csv.root / "data/tiny/train/extra.png", COLOURS["red"], 1)
+    with pytest.raises(KitError, match=r"1 of 31 images in train/ have no row \(train/extra.png\)"):
+        load_csv(csv)
+    assert len(load_csv(csv, competition__unlisted="ignore").train) == 30
+
+
+def test_a_test_image_that_the_list_lacks_is_refused(tiny):
+    draw(tiny.root / "data/tiny/test/99.png", COLOURS["red"], 1)
+    with pytest.raises(KitError, match=r"sample_submission.csv: 1 of 9 images in test/ have no row"):
+        load(tiny)
+
+
+def test_a_listed_test_id_without_image_is_refused(tiny):
+    (tiny.root / "data/tiny/test/3.png").unlink()
+    with pytest.raises(KitError, match=r"1 of 8 ids have no image in test/ \(3.png\)"):
+        load(tiny)
+
+
+def test_an_id_twice_is_refused(csv):
+    with (csv.root / "data/tiny/train.csv").open("a") as file:
+        file.write("000.png,red\n")
+    with pytest.raises(KitError, match=r"1 ids occur more than once \(000.png\)"):
+        load_csv(csv)
+
+
+def test_an_image_outside_the_class_folders_is_refused(tiny):
+    draw(tiny.root / "data/tiny/train/loose.png", COLOURS["red"], 1)
+    with pytest.raises(KitError, match="1 images lie outside the class folders"):
+        load(tiny)
+
+
+def test_an_empty_class_folder_is_refused(tiny):
+    (tiny.root / "data/tiny/train/blue").mkdir()
+    with pytest.raises(KitError, match=r"1 class folders hold no image \(blue\)"):
+        load(tiny)
+
+
+def test_missing_and_empty_data_say_where_was_looked(workspace):
+    with pytest.raises(KitError, match=r"competition.data tiny: there is no .*data/tiny. Give --data-root"):
+        load(workspace)
+    (workspace.root / "data/tiny").mkdir(parents=True)
+    with pytest.raises(KitError, match="train: there is no such folder"):
+        load(workspace)
+    (workspace.root / "data/tiny/train").mkdir()
+    with pytest.raises(KitError, match="holds no class folder with images"):
+        load(workspace)
+
+
+def test_classes_given_must_be_those_of_the_data(tiny):
+    assert load(tiny, competition__classes=["red", "2", "10"]).classes == ("red", "2", "10")
+    with pytest.raises(KitError, match=r"are not the classes of the data \(differing: 10, blue\)"):
+        load(tiny, competition__classes=["red", "2", "blue"])
+
+
+def test_a_task_that_does_not_fit_is_refused(tiny):
+    with pytest.raises(KitError, match="is binary, and there are 3 classes"):
+        load(tiny, competition__task="binary")
+    with pytest.raises(KitError, match="does not fit the task multilabel. It takes one 0/1 column per class"):
+        load(tiny, competition__task="multilabel")
+
+
+def test_an_unknown_metric_names_the_nearest(tiny):
+    with pytest.raises(KitError, match=r"there is no metric 'acuracy'.*mean accuracy"):
+        load(tiny, competition__metric="acuracy")
+
+
+def test_empty_tables_are_refused(csv):
+    root = csv.root / "data/tiny"
+    (root / "test.csv").write_text("Image\n")
+    with pytest.raises(KitError, match="lists no test id"):
+        load_csv(csv)
+    (root / "train.csv").write_text("Image,target\n")
+    with pytest.raises(KitError, match="has a header and no rows"):
+        load_csv(csv)

@@ -1,0 +1,127 @@
+"""A tiny competition, drawn: three coloured classes, 32-pixel images."""
+
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from kit.config import Config, load_config
+from kit.workspace import Workspace
+
+COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "10": (60, 60, 200), "2": (190, 190, 60)}
+
+
+def draw(path: Path, colour: tuple[int, int, int], seed: int, size: tuple[int, int] = (36, 32)) -> None:
+    """Write a noisy image of one colour; the same seed gives the same bytes."""
+    noise = np.random.default_rng(seed).integers(-40, 40, (size[1], size[0], 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)).save(path)
+
+
+def draw_class_folders(root: Path, per_class: int = 10, test: int = 8, newline: str = "\r\n") -> Path:
+    """Write a class-folder competition whose class names sort differently as text and as numbers."""
+    names = ["2", "10", "red"]
+    for c, name in enumerate(names):
+        for i in range(per_class):
+            draw(root / "train" / name / f"{i}.png", COLOURS[name], seed=100 * c + i)
+    rows = []
+    for i in range(test):
+        draw(root / "test" / f"{i}.png", COLOURS[names[i % 3]], seed=10_000 + i)
+        rows.append(f"{i}.png,{names[(i + 1) % 3]}")
+    (root / "sample_submission.csv").write_bytes(newline.join(["ID,Label", *rows, ""]).encode())
+    return root
+
+
+def draw_csv(root: Path, per_class: int = 10, test: int = 6) -> Path:
+    """Write a labels-CSV competition: text labels, test ids in a CSV, no sample file."""
+    names = ["red", "green", "2"]
+    rows = []
+    for i in range(per_class * 3):
+        draw(root / "train" / f"{i:03d}.png", COLOURS[names[i % 3]], seed=i)
+        rows.append((f"{i:03d}.png", names[i % 3]))
+    pd.DataFrame(rows, columns=["Image", "target"]).to_csv(root / "train.csv", index=False)
+    for i in range(test):
+        draw(root / "test" / f"{900 - i}.png", COLOURS[names[i % 3]], seed=5_000 + i)
+    ids = [f"{900 - i}.png" for i in range(test)]
+    pd.DataFrame({"Image": ids}).to_csv(root / "test.csv", index=False)
+    return root
+
+
+TINY = {
+    "name": "tiny-cnn",
+    "competition": {
+        "name": "tiny",
+        "data": "tiny",
+        "task": "multiclass",
+        "metric": "accuracy",
+        "train": {"layout": "class_folders", "folder": "train"},
+        "test": {"folder": "test", "file": "sample_submission.csv", "id": "ID"},
+    },
+    "submission": {"sample": "sample_submission.csv", "kind": "label"},
+    "folds": {"count": 2},
+    "image": {"size": 16},
+    "model": {"name": "simple_cnn", "pretrained": False, "options": {"widths": [8, 16]}},
+    "augment": {"preset": "light"},
+    "train": {"epochs": 3, "batch_size": 8, "lr": 0.01, "precision": "fp32", "keep": "last"},
+}
+
+
+def write_config(workspace: Workspace, values: dict | None = None, **changes) -> Path:
+    """Write the tiny experiment, with changes by dotted key, and return its path."""
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.create(values or TINY)
+    for key, value in changes.items():
+        OmegaConf.update(config, key.replace("__", "."), value, force_add=True)
+    plain = OmegaConf.to_container(config)
+    path = workspace.config(plain["name"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test see this machine's data or weights."""
+    monkeypatch.delenv("KIT_DATA", raising=False)
+    monkeypatch.delenv("KIT_WEIGHTS", raising=False)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """An empty workspace, and the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return Workspace.open(tmp_path)
+
+
+@pytest.fixture
+def tiny(workspace: Workspace) -> Workspace:
+    """A workspace with the class-folder competition ``tiny`` under data/."""
+    draw_class_folders(workspace.root / "data" / "tiny")
+    return workspace
+
+
+@pytest.fixture
+def tiny_config(tiny: Workspace) -> Config:
+    """The experiment on it."""
+    return load_config(write_config(tiny))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace in which two experiments were run to the end; tests read it and copy it, never change it."""
+    from kit import pipeline
+
+    root = tmp_path_factory.mktemp("trained")
+    workspace = Workspace.open(root)
+    draw_class_folders(root / "data" / "tiny")
+    for name, model in (("a", "simple_cnn"), ("b", "residual_cnn")):
+        pipeline.run(load_config(write_config(workspace, name=name, model__name=model)), workspace)
+    return workspace

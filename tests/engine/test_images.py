@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kit.config import AugmentConfig
+from kit.engine.augment import prediction_transform, training_transform
+from kit.engine.images import (
+    EpochBatches,
+    ImageDataset,
+    ImageSet,
+    ImageStore,
+    UnreadableImageError,
+    cache_budget,
+    decode,
+    make_loader,
+)
+from kit.engine.preprocessing import Preprocessing
+from kit.errors import KitError
+from kit.progress import SILENT
+from tests.conftest import COLOURS, draw
+
+OWN = Preprocessing(16, (0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(9):
+        draw(tmp_path / f"{i}.png", COLOURS["red"], i)
+    return tmp_path
+
+
+def image_set(count=9):
+    return ImageSet([str(i) for i in range(count)], [f"{i}.png" for i in range(count)])
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA", "1", "CMYK"])
+def test_every_mode_becomes_three_channels_or_one(tmp_path, mode):
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    Image.new("RGB", (5, 4), (200, 60, 60)).convert(mode).save(path)
+    assert decode(path, "rgb").shape == (4, 5, 3)
+    assert decode(path, "grey").shape == (4, 5, 1)
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+    Image.fromarray(np.full((3, 3), 32768, dtype=np.uint16)).save(tmp_path / "a.png")
+    assert decode(tmp_path / "a.png", "grey")[0, 0, 0] == 128
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif)
+    assert decode(tmp_path / "a.jpg", "rgb").shape == (8, 4, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", None])
+def test_what_cannot_be_decoded_is_an_error_never_another_image(tmp_path, content):
+    if content is not None:
+        (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(UnreadableImageError):
+        decode(tmp_path / "a.png", "rgb")
+
+
+def test_a_cut_file_is_an_error(folder):
+    whole = (folder / "0.png").read_bytes()
+    (folder / "0.png").write_bytes(whole[:-200])
+    with pytest.raises(UnreadableImageError):
+        decode(folder / "0.png", "rgb")
+
+
+def test_the_store_decodes_once_within_its_budget(folder):
+    one_image = 36 * 32 * 3
+    store = ImageStore(folder, "rgb", "auto")
+    assert store.load("0.png") is store.load("0.png")
+    small = ImageStore(folder, "rgb", "none")
+    small.budget = 3 * one_image
+    small.preload([f"{i}.png" for i in range(9)], SILENT)
+    assert small.held_bytes == 3 * one_image
+    np.testing.assert_array_equal(small.load("8.png"), store.load("8.png"))
+
+
+def test_preloading_leaves_the_unreadable_for_later(folder):
+    (folder / "3.png").write_bytes(b"")
+    store = ImageStore(folder, "rgb", "auto")
+    store.preload([f"{i}.png" for i in range(9)], SILENT)
+    assert set(store.held) == {f"{i}.png" for i in range(9)} - {"3.png"}
+
+
+def test_cache_budget():
+    assert cache_budget("none") == 0
+    assert cache_budget("500MB") == 500_000_000
+    assert cache_budget("1.5 GB") == 1_500_000_000
+    assert cache_budget("auto") > 0
+    with pytest.raises(KitError, match="image.cache: is 'lots'"):
+        cache_budget("lots")
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 16, 17])
+def test_batches_cover_every_position_once(length):
+    plain = EpochBatches(length, 8, None)
+    found = [p for batch in plain for _, p in batch]
+    assert found == list(range(length))
+    assert len(list(plain)) == len(plain)
+
+
+def test_shuffled_batches_change_with_the_epoch_and_drop_a_lonely_last():
+    batches = EpochBatches(17, 8, seed=3)
+    assert [len(b) for b in batches] == [8, 8] == [8] * len(batches)
+    first = list(batches)
+    assert first == list(batches)
+    batches.epoch = 1
+    assert [p for b in batches for _, p in b] != [p for b in first for _, p in b]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_change_nothing(folder, workers):
+    def collect(workers):
+        transform = training_transform(AugmentConfig(preset="heavy"), OWN)
+        dataset = ImageDataset(image_set(), ImageStore(folder, "rgb", "auto"), transform, (3, 16), seed=5)
+        batches = EpochBatches(9, 4, seed=5)
+        loader = make_loader(dataset, batches, workers, torch.device("cpu"))
+        found = []
+        for epoch in (1, 2):
+            batches.epoch = epoch
+            found += [batch.images for batch in loader]
+        return torch.cat(found)
+
+    assert torch.equal(collect(workers), collect(0))
+
+
+def test_an_unreadable_image_is_reported_with_its_position(folder):
+    (folder / "3.png").write_bytes(b"")
+    dataset = ImageDataset(
+        image_set(), ImageStore(folder, "rgb", "auto"), prediction_transform(OWN), (3, 16), 0
+    )
+    batches = list(make_loader(dataset, EpochBatches(9, 4, None), 0, torch.device("cpu")))
+    assert [list(b.problems) for b in batches] == [[3], [], []]
+    assert len(dataset) == 9

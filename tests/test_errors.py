@@ -1,0 +1,25 @@
+from kit.errors import KitError, first_few
+
+
+def test_message_reads_where_what_rule_next():
+    error = KitError("a.csv", "2 ids are missing", "Every id once", "Run `kit predict a`.")
+    assert str(error) == "a.csv: 2 ids are missing. Every id once. Run `kit predict a`."
+
+
+def test_message_leaves_out_what_is_not_given():
+    assert str(KitError("a.csv", "is empty")) == "a.csv: is empty."
+
+
+def test_json_form_has_the_four_promised_keys():
+    assert KitError("w", "x", "y", "z").as_dict() == {"where": "w", "what": "x", "rule": "y", "next": "z"}
+
+
+def test_first_few_says_when_it_cuts():
+    assert first_few(["a", "b"]) == "a, b"
+    assert first_few(list("abcdefg")) == "first 5: a, b, c, d, e"
+
+
+def test_a_question_or_a_list_is_not_given_a_full_stop():
+    assert str(KitError("w", "no 'x'", "", "Did you mean y?")) == "w: no 'x'. Did you mean y?"
+    assert str(KitError("w", "2 mistakes:\n  - a\n  - b\n", "Rule")) == "w: 2 mistakes:\n  - a\n  - b\nRule."
+    assert str(KitError("w", "1 mistake:\n  - a\n")) == "w: 1 mistake:\n  - a"

@@ -1,0 +1,280 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kit import experiment, pipeline
+from kit.config import load_config
+from kit.errors import KitError
+from kit.foldwise import assemble_oof, predict
+from kit.predictions import load_predictions
+from kit.workspace import Workspace, read_json
+from tests.conftest import draw_class_folders, write_config
+
+
+class Heard:
+    """A progress that remembers what was said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def stage(self, name, detail=""):
+        self.lines.append(name)
+
+    note = warn = stage
+
+    def track(self, items, total, label):
+        yield from items
+
+    def __contains__(self, text):
+        return any(text in line for line in self.lines)
+
+
+def oof_bytes(workspace, name="a") -> bytes:
+    return load_predictions(workspace.run("tiny", name).oof).probs.tobytes()
+
+
+@pytest.fixture
+def copy(trained, tmp_path) -> Workspace:
+    shutil.copytree(trained.root, tmp_path / "copy")
+    return Workspace.open(tmp_path / "copy")
+
+
+def test_it_learns_the_colours(trained):
+    assert pipeline.score(trained.run("tiny", "a"), trained).cv > 0.8
+
+
+def test_the_run_folder_holds_what_the_design_promises(trained):
+    run = trained.run("tiny", "a")
+    names = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
+    fold = {f"fold-{k}/{n}" for k in range(2) for n in ("best.safetensors", "done.json", "history.csv")}
+    assert names == fold | {
+        "config.yaml", "environment.json", "oof.parquet", "test.parquet", "metrics.json", "report.html",
+    }  # fmt: skip
+    environment = read_json(run.environment)
+    assert {"kit", "torch", "commit", "device", "precision", "seed"} <= set(environment)
+    assert environment["precision"] == "fp32 (as configured)"
+
+
+def test_oof_and_test_cover_every_id_once(trained):
+    run = trained.run("tiny", "a")
+    folds = pd.read_csv(trained.folds("tiny"), dtype=str)
+    oof, test = load_predictions(run.oof), load_predictions(run.test)
+    assert sorted(oof.ids) == sorted(folds["id"])
+    assert test.ids == tuple(f"{i}.png" for i in range(8))
+    np.testing.assert_allclose(oof.probs.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(test.probs.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_oof_to_the_bit(trained, tmp_path):
+    workspace = Workspace.open(tmp_path)
+    draw_class_folders(tmp_path / "data" / "tiny")
+    pipeline.run(load_config(write_config(workspace, name="a")), workspace)
+    assert workspace.folds("tiny").read_bytes() == trained.folds("tiny").read_bytes()
+    assert oof_bytes(workspace) == oof_bytes(trained)
+    pipeline.run(load_config(write_config(workspace, name="other", seed=43)), workspace)
+    assert oof_bytes(workspace, "other") != oof_bytes(trained)
+
+
+def test_run_again_skips_everything(copy):
+    heard = Heard()
+    before = {p: p.stat().st_mtime_ns for p in copy.run("tiny", "a").path.rglob("*.safetensors")}
+    pipeline.run(load_config(copy.config("a")), copy, progress=heard)
+    assert "fold 0 is already trained" in heard
+    assert "already predicted by these models" in heard
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+from kit import experiment
+from kit.config import load_config
+from kit.engine import loop
+from kit.workspace import Workspace
+
+kept = loop.FoldTrainer._keep
+def keep_then_die(self, state, score):
+    kept(self, state, score)
+    if self.folder.path.name == "fold-1" and state.epoch == 2:
+        import os
+        os.kill(os.getpid(), 9)
+loop.FoldTrainer._keep = keep_then_die
+workspace = Workspace.open(Path(sys.argv[1]))
+experiment.train(load_config(workspace.config("a")), workspace)
+"""
+
+
+def test_killed_and_gone_on_equals_uninterrupted_to_the_bit(trained, tmp_path):
+    workspace = Workspace.open(tmp_path)
+    draw_class_folders(tmp_path / "data" / "tiny")
+    config = load_config(write_config(workspace, name="a"))
+    done = subprocess.run([sys.executable, "-c", STOPPED, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    run = workspace.run("tiny", "a")
+    assert run.fold(0).done.exists()
+    assert run.fold(1).resume.exists()
+    heard = Heard()
+    pipeline.run(config, workspace, progress=heard)
+    assert "fold 1 goes on after epoch 2/3" in heard
+    assert oof_bytes(workspace) == oof_bytes(trained)
+    assert not run.fold(1).resume.exists()
+
+
+def test_a_resume_file_cut_short_starts_the_fold_anew(trained, tmp_path):
+    workspace = Workspace.open(tmp_path)
+    draw_class_folders(tmp_path / "data" / "tiny")
+    fold = workspace.run("tiny", "a").fold(0)
+    fold.path.mkdir(parents=True)
+    fold.resume.write_bytes(b"PK cut")
+    pipeline.run(load_config(write_config(workspace, name="a")), workspace)
+    assert oof_bytes(workspace) == oof_bytes(trained)
+
+
+def test_another_config_under_the_same_name_is_refused_and_says_what_changed(copy):
+    before = oof_bytes(copy)
+    changed = load_config(copy.config("a"), ["train.lr=0.5"])
+    with pytest.raises(KitError) as caught:
+        experiment.train(changed, copy)
+    assert "train.lr: 0.01 -> 0.5" in str(caught.value)
+    assert "--fresh" in str(caught.value)
+    assert oof_bytes(copy) == before
+    experiment.train(changed, copy, only=[0], fresh=True)
+    assert not copy.run("tiny", "a").oof.exists()
+
+
+def test_what_only_predicting_reads_may_change(copy):
+    config = load_config(copy.config("a"), ["predict.tta=[identity, hflip]"])
+    finished = pipeline.run(config, copy)
+    assert finished.evaluation.tta == ["identity", "hflip"]
+
+
+def test_other_folds_than_trained_on_are_refused(copy):
+    config = load_config(copy.config("a"), ["folds.seed=1"])
+    pipeline.folds(config, copy, force=True)
+    with pytest.raises(KitError, match="was trained on other folds than the folds CSV holds now"):
+        experiment.train(load_config(copy.config("a")), copy)
+    with pytest.raises(KitError, match="has changed since tiny/a was trained"):
+        pipeline.score(copy.run("tiny", "a"), copy)
+
+
+def test_a_seed_that_the_folds_file_does_not_follow_is_said(tiny):
+    pipeline.folds(load_config(write_config(tiny)), tiny)
+    heard = Heard()
+    experiment.train(
+        load_config(write_config(tiny), ["folds.seed=9", "train.epochs=2"]), tiny, [0], progress=heard
+    )
+    assert "is another partition than folds.seed 9 gives" in heard
+
+
+def test_predicting_needs_every_fold(tiny):
+    config = load_config(write_config(tiny), ["train.epochs=2"])
+    run = experiment.train(config, tiny, only=[1])
+    assert list(experiment.fold_scores(run, 2)) == [1]
+    with pytest.raises(KitError, match=r"1 of 2 folds are not trained \(0\).*kit train"):
+        predict(run, tiny)
+    with pytest.raises(KitError, match=r"--fold 2: there is no such fold. Folds are 0..1"):
+        experiment.train(config, tiny, only=[2])
+
+
+def test_bad_images_train_refused_or_left_out_and_test_gets_the_prior(tiny):
+    (tiny.root / "data/tiny/train/2/0.png").write_bytes(b"")
+    (tiny.root / "data/tiny/test/5.png").write_bytes(b"no image")
+    config = load_config(write_config(tiny), ["train.epochs=2"])
+    with pytest.raises(KitError, match="1 of 30 training images cannot be read"):
+        pipeline.run(config, tiny)
+    assert not tiny.folds("tiny").exists()
+    assert not tiny.run("tiny", "tiny-cnn").path.exists()
+    heard = Heard()
+    skipping = load_config(write_config(tiny), ["train.epochs=2", "competition.on_bad_image=skip"])
+    finished = pipeline.run(skipping, tiny, progress=heard)
+    assert "1 unreadable training images are left out (train/2/0.png)" in heard
+    assert "1 test images cannot be read; they get the class prior (5.png)" in heard
+    test = load_predictions(finished.run.test)
+    row = test.probs[test.ids.index("5.png")]
+    np.testing.assert_allclose(row, [9 / 29, 10 / 29, 10 / 29], atol=1e-6)
+    assert finished.submitted.unreadable == ("5.png",)
+    assert "5.png" in finished.run.report.read_text()
+
+
+def test_early_stopping_keeps_the_best_epoch(tiny):
+    overrides = ["train.epochs=30", "train.patience=2", "train.keep=best"]
+    run = experiment.train(load_config(write_config(tiny), overrides), tiny, only=[0])
+    done = read_json(run.fold(0).done)
+    history = pd.read_csv(run.fold(0).history)
+    assert done["epochs"] == len(history) == done["epoch"] + 2 < 30
+    assert done["score"] == history["score"].max()
+
+
+def test_mistakes_in_names_are_told_at_once_before_data_is_read(workspace):
+    overrides = [
+        "model.name=resnet5O",
+        "train.loss={name: focall}",
+        "augment.preset=hevy",
+        "predict.tta=[hflop]",
+    ]
+    with pytest.raises(KitError) as caught:
+        experiment.train(load_config(write_config(workspace), overrides), workspace)
+    text = str(caught.value)
+    assert "4 mistakes" in text
+    for hint in ("resnet50", "there is no loss 'focall'", "mean heavy?", "mean hflip?"):
+        assert hint in text
+
+
+def test_a_diverging_loss_stops_with_fold_epoch_and_step(tiny):
+    overrides = ["train.optimizer=sgd", "train.lr=1e30", "train.schedule.warmup_epochs=0"]
+    with pytest.raises(KitError, match=r"fold-0: the loss is not finite in epoch 1, step \d"):
+        experiment.train(load_config(write_config(tiny), overrides), tiny, only=[0])
+
+
+def test_assemble_oof_puts_rows_where_they_belong():
+    samples = pd.DataFrame({"fold": [1, 0, 1, 0]})
+    probs = {0: np.array([[1.0], [3.0]]), 1: np.array([[0.0], [2.0]])}
+    assert assemble_oof(samples, probs).ravel().tolist() == [0, 1, 2, 3]
+    with pytest.raises(KitError, match="fold 1: has 2 validation rows, and none were predicted"):
+        assemble_oof(samples, {0: probs[0]})
+    with pytest.raises(KitError, match="fold 1: has 2 validation rows, and 1 were predicted"):
+        assemble_oof(samples, {0: probs[0], 1: probs[1][:1]})
+
+
+def test_a_blend_is_not_trained_nor_predicted(copy):
+    run, _ = pipeline.blend([copy.run("tiny", n) for n in "ab"], "mean", "both", copy)
+    with pytest.raises(KitError, match="is a blend"):
+        predict(run, copy)
+    with pytest.raises(KitError, match="is a blend"):
+        experiment.train(load_config(copy.config("a"), ["name=both"]), copy)
+
+
+@pytest.mark.parametrize("task", ["multilabel", "binary"])
+def test_the_other_tasks_go_all_the_way(workspace, task):
+    from tests.conftest import COLOURS, TINY, draw
+
+    data = workspace.root / "data" / "tiny"
+    names = ["red", "green"]
+    rows = []
+    for i in range(24):
+        draw(data / "train" / f"{i}.png", COLOURS[names[i % 2]], i)
+        rows.append({"id": f"{i}.png", "kind": names[i % 2], "red": int(i % 2 == 0), "dark": int(i % 3 == 0)})
+    for i in range(4):
+        draw(data / "test" / f"{i}.png", COLOURS[names[i % 2]], 900 + i)
+    pd.DataFrame(rows).to_csv(data / "train.csv", index=False)
+    label = "kind" if task == "binary" else ["red", "dark"]
+    kind = {"kind": "score", "label": "p"} if task == "binary" else {"kind": "probabilities"}
+    values = TINY | {
+        "competition": TINY["competition"]
+        | {
+            "task": task,
+            "metric": "roc_auc",
+            "train": {"layout": "csv", "folder": "train", "file": "train.csv", "id": "id", "label": label},
+            "test": {"folder": "test"},
+        },
+        "submission": {"id": "id"} | kind,
+    }
+    finished = pipeline.run(load_config(write_config(workspace, values)), workspace)
+    assert finished.submitted.mirror == pytest.approx(finished.evaluation.cv, abs=1e-6)
+    header = Path(finished.submitted.file).read_text().splitlines()[0]
+    assert header == ("id,p" if task == "binary" else "id,dark,red")

@@ -1,0 +1,127 @@
+"""Imports point one way, and what starts fast does not touch torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KIT = Path(__file__).parents[1] / "kit"
+
+# Each layer may import from the ones before it, and from its own without a cycle.
+LAYERS = [
+    ["kit", "errors", "registry", "progress", "seeds"],
+    ["config", "tasks", "workspace"],
+    ["metrics", "predictions"],
+    ["competition"],
+    ["folds"],
+    ["evaluation"],
+    ["submission", "ensemble", "engine", "ledger"],
+    ["material"],
+    ["experiment", "foldwise", "report", "starter"],
+    ["pipeline"],
+    ["quickstart"],
+    ["cli", "__main__"],
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+HEAVY = {"torch", "torchvision", "timm", "albumentations", "cv2", "accelerate", "safetensors"}
+
+
+def unit(module: str) -> str:
+    """kit.engine.loop -> engine; kit -> kit."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "kit"
+
+
+def imports_of(path: Path) -> list[tuple[str, bool]]:
+    """Return (module, at the top level) for every import, those inside functions included."""
+    tree = ast.parse(path.read_text())
+    top = set(map(id, ast.walk(ast.Module(body=[n for n in tree.body if not _is_lazy(n)], type_ignores=[]))))
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) in top) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+            is_package = (KIT.parent / node.module.replace(".", "/")).is_dir()
+            names = [s for s in submodules if _exists(s)] if is_package else []
+            found += [(name, id(node) in top) for name in (names or [node.module])]
+    return found
+
+
+def _is_lazy(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.ClassDef | ast.If)
+
+
+def _exists(module: str) -> bool:
+    path = KIT.parent / module.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").exists()
+
+
+def graph() -> dict[str, set[str]]:
+    """Return module -> the kit modules it imports, anywhere."""
+    result = {}
+    for path in KIT.rglob("*.py"):
+        module = ".".join(path.relative_to(KIT.parent).with_suffix("").parts).removesuffix(".__init__")
+        result[module] = {name for name, _ in imports_of(path) if name.split(".")[0] == "kit"}
+    return result
+
+
+def test_every_module_has_a_layer_and_imports_point_down():
+    edges = [(a, b) for a, targets in graph().items() for b in targets]
+    upward = [f"{a} -> {b}" for a, b in edges if LEVEL[unit(b)] > LEVEL[unit(a)]]
+    assert len(edges) > 100
+    assert upward == []
+
+
+def test_there_is_no_cycle():
+    edges = graph()
+    state: dict[str, str] = {}
+
+    def visit(module: str, trail: list[str]) -> None:
+        assert state.get(module) != "open", " -> ".join([*trail, module])
+        if module not in state:
+            state[module] = "open"
+            for target in edges.get(module, ()):
+                visit(target, [*trail, module])
+            state[module] = "done"
+
+    for module in edges:
+        visit(module, [])
+
+
+def test_only_the_engine_imports_torch_at_the_top():
+    for path in KIT.rglob("*.py"):
+        if path.relative_to(KIT).parts[0] == "engine":
+            continue
+        heavy = [m for m, top in imports_of(path) if top and m.split(".")[0] in HEAVY]
+        engine = [m for m, top in imports_of(path) if top and m.startswith("kit.engine")]
+        assert heavy + engine == [], path
+
+
+def test_init_files_hold_names_only():
+    for path in KIT.rglob("__init__.py"):
+        kinds = {type(node) for node in ast.parse(path.read_text()).body}
+        assert kinds <= {ast.Expr, ast.Assign, ast.ImportFrom}, path
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the top-level packages that a fresh interpreter has loaded after ``code``."""
+    program = f"{code}\nimport sys; print(*{{m.split('.')[0] for m in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_help_loads_neither_torch_nor_pandas():
+    code = "from typer.testing import CliRunner; from kit.cli.main import app; CliRunner().invoke(app, ['--help'])"
+    assert loaded_by(code) & (HEAVY | {"pandas", "numpy", "pydantic", "sklearn"}) == set()
+
+
+@pytest.mark.parametrize("arguments", [["check", "sub.csv", "configs/tiny-cnn.yaml"], ["leaderboard"]])
+def test_light_verbs_do_not_load_torch(trained, monkeypatch, arguments):
+    monkeypatch.chdir(trained.root)
+    (trained.root / "sub.csv").write_bytes(trained.submission("tiny", "a").read_bytes())
+    arguments = [a.replace("tiny-cnn", "a") for a in arguments]
+    code = f"from typer.testing import CliRunner; from kit.cli.main import app; r = CliRunner().invoke(app, {arguments}); assert r.exit_code == 0, r.output"
+    assert loaded_by(code) & HEAVY == set()

@@ -1,0 +1,96 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kit.errors import KitError
+from kit.predictions import Origin, Predictions, check_same_footing, load_predictions
+
+ORIGIN = Origin("oof", "multiclass", "c/a", "folds1", ("identity",), "m1")
+
+
+def some(ids=("10", "2", "007"), classes=("2", "10"), **origin) -> Predictions:
+    probs = np.random.default_rng(0).dirichlet(np.ones(len(classes)), len(ids)).astype(np.float32)
+    return Predictions(tuple(ids), tuple(classes), probs, replace(ORIGIN, **origin))
+
+
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(names, unique=True, min_size=1, max_size=5),
+    st.lists(names.filter(lambda n: n != "id"), unique=True, min_size=2, max_size=4),
+)
+def test_any_ids_and_classes_come_back_to_the_bit(tmp_path_factory, ids, classes):
+    path = tmp_path_factory.mktemp("p") / "p.parquet"
+    saved = some(ids, classes, unreadable=(ids[0],))
+    saved.save(path)
+    loaded = load_predictions(path)
+    assert (loaded.ids, loaded.classes, loaded.origin) == (saved.ids, saved.classes, saved.origin)
+    np.testing.assert_array_equal(loaded.probs, saved.probs)
+
+
+def test_alignment_is_by_id_and_class_never_by_position():
+    one = some()
+    other = one.aligned_to(("007", "10", "2"), ("10", "2"), "x")
+    assert other.probs[1].tolist() == one.probs[0][::-1].tolist()
+    np.testing.assert_array_equal(other.aligned_to(one.ids, one.classes, "x").probs, one.probs)
+
+
+@pytest.mark.parametrize(
+    ("ids", "classes", "message"),
+    [
+        (("10", "2", "7"), ("2", "10"), r"x: lacks 1 ids \(7\)"),
+        (("10", "2"), ("2", "10"), r"x: has 1 ids that are not asked for \(007\)"),
+        (("10", "2", "007"), ("2", "red"), r"x: lacks 1 classes \(red\)"),
+    ],
+)
+def test_other_ids_or_classes_are_refused(ids, classes, message):
+    with pytest.raises(KitError, match=message):
+        some().aligned_to(ids, classes, "x")
+
+
+def test_what_must_not_be_saved(tmp_path):
+    path = tmp_path / "p.parquet"
+    with pytest.raises(KitError, match="a class is called 'id'"):
+        some(classes=("id", "b")).save(path)
+    with pytest.raises(KitError, match=r"ids occur more than once \(a\)"):
+        some(ids=("a", "b", "a")).save(path)
+    broken = some()
+    broken.probs[1, 0] = np.nan
+    with pytest.raises(KitError, match=r"1 rows are not finite \(first: 2\)"):
+        broken.save(path)
+    assert not path.exists()
+    with pytest.raises(ValueError, match="for 2 ids and 2 classes"):
+        Predictions(("a", "b"), ("x", "y"), np.zeros((3, 2)), ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (some(kind="test"), "its kind is test, that of c/a is oof"),
+        (some(task="binary"), "its task is binary"),
+        (some(ids=("10", "2", "8")), "lacks 1 ids"),
+        (some(classes=("2", "11")), "lacks 1 classes"),
+        (some(folds="folds2"), "was trained on other folds than c/a"),
+    ],
+)
+def test_predictions_on_another_footing_are_not_combined(other, message):
+    with pytest.raises(KitError, match=message):
+        check_same_footing([some(), other])
+
+
+def test_test_predictions_may_come_from_other_folds():
+    check_same_footing([some(kind="test"), some(kind="test", folds="folds2")])
+    assert some(kind="test").origin.folds != "folds2"
+
+
+def test_missing_and_foreign_files(tmp_path):
+    with pytest.raises(KitError, match="there are no predictions"):
+        load_predictions(tmp_path / "p.parquet")
+    (tmp_path / "p.parquet").write_bytes(b"PAR1")
+    with pytest.raises(KitError, match="is not a predictions file"):
+        load_predictions(tmp_path / "p.parquet")

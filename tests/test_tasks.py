@@ -1,0 +1,33 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from kit.tasks import tasks
+
+CLASSES = ("2", "10", "red")
+
+
+def test_targets_follow_the_class_order_not_the_text_order():
+    samples = pd.DataFrame({"label": ["10", "2", "red"]})
+    assert tasks.get("multiclass").targets(samples, CLASSES).tolist() == [1, 0, 2]
+
+
+def test_a_label_outside_the_classes_is_never_an_index():
+    with pytest.raises(ValueError, match="not among the classes"):
+        tasks.get("multiclass").targets(pd.DataFrame({"label": ["blue"]}), CLASSES)
+
+
+def test_multilabel_targets_are_columns_by_name():
+    samples = pd.DataFrame({"red": [1, 0], "2": [0, 1], "10": [1, 1]})
+    assert tasks.get("multilabel").targets(samples, CLASSES).tolist() == [[0, 1, 1], [1, 1, 0]]
+
+
+def test_prior_is_the_share_of_each_class():
+    prior = tasks.get("multiclass").prior(np.array([0, 0, 0, 2]), 3)
+    assert prior.tolist() == [0.75, 0.0, 0.25]
+
+
+def test_decisions():
+    probs = np.array([[0.2, 0.5, 0.3], [0.6, 0.5, 0.1]])
+    assert tasks.get("multiclass").decide(probs).tolist() == [1, 0]
+    assert tasks.get("multilabel").decide(probs).tolist() == [[0, 1, 0], [1, 1, 0]]
