@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-all lint bench clean
+.PHONY: quickstart test test-all lint clean
 
 quickstart: .venv/.kit
 	$(BIN)/kit quickstart

@@ -6,28 +6,23 @@ Nothing is lenient: every key is known, every value has its type, and all mistak
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kit.errors import KitError
 from kit.registry import nearest
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
-def _fraction(value: float) -> float:
-    if not 0.0 <= value < 1.0:
-        raise ValueError("must be at least 0 and below 1")
-    return value
+NAMED = {"model", "loss", "schedule"}  # mappings whose other keys belong to their name
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
-Fraction = Annotated[float, AfterValidator(_fraction)]
 
 
 class Section(BaseModel):
@@ -66,8 +61,8 @@ class TrainSource(Section):
     def _csv_needs_its_columns(self) -> TrainSource:
         if self.layout == "csv" and not (self.file and self.id and self.label):
             raise ValueError("layout csv needs file, id and label")
-        if self.layout == "class_folders" and (self.file or self.id or self.label):
-            raise ValueError("layout class_folders takes neither file, id nor label")
+        if self.layout == "class_folders" and (self.file or self.id or self.label or self.ids != "name"):
+            raise ValueError("layout class_folders takes neither file, id, ids nor label")
         return self
 
 
@@ -148,6 +143,12 @@ class ModelConfig(Section):
     weights: str | None = None
     options: dict[str, Any] = {}
 
+    @model_validator(mode="after")
+    def _weights_are_used(self) -> ModelConfig:
+        if self.weights is not None and not self.pretrained:
+            raise ValueError("weights is a file, and pretrained is false: leave one of them out")
+        return self
+
 
 class AugmentConfig(Section):
     """How training images are varied. Flips are apart: they depend on what a class means, not on strength."""
@@ -159,6 +160,12 @@ class AugmentConfig(Section):
     mixup: Annotated[float, Field(ge=0)] = 0.0
     cutmix: Annotated[float, Field(ge=0)] = 0.0
 
+    @model_validator(mode="after")
+    def _pipeline_or_preset(self) -> AugmentConfig:
+        if self.pipeline is not None and (self.preset, self.hflip, self.vflip) != ("medium", True, False):
+            raise ValueError("pipeline says all of it: leave out preset, hflip and vflip")
+        return self
+
 
 class ScheduleConfig(Section):
     """The learning rate over the epochs."""
@@ -166,6 +173,12 @@ class ScheduleConfig(Section):
     name: Literal["cosine", "constant"] = "cosine"
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     floor: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _constant_has_no_floor(self) -> ScheduleConfig:
+        if self.name == "constant" and self.floor:
+            raise ValueError("a constant schedule has no floor")
+        return self
 
 
 class TrainConfig(Section):
@@ -179,6 +192,7 @@ class TrainConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
     clip: Annotated[float, Field(gt=0)] | None = None
+    frozen_norm: bool = False
     schedule: ScheduleConfig = ScheduleConfig()
     loss: Component | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -228,16 +242,44 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         KitError: The file, a base, an override or any value is wrong; every mistake is in the message.
     """
+    merged: dict[str, Any] = {}
+    for layer in [*_read_chain(path), *map(_read_override, overrides)]:
+        merged = _inherit(merged, layer)
+    return _validate(_resolved(merged, path), str(path))
+
+
+def _inherit(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
+    """Return ``base`` overridden key by key by ``child``.
+
+    Where the child names another model, loss or schedule, it takes nothing of what the base said of its own.
+    """
+    result = dict(base)
+    for key, value in child.items():
+        old = base.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            renamed = key in NAMED and value.get("name", old.get("name")) != old.get("name")
+            result[key] = value if renamed else _inherit(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _resolved(values: dict[str, Any], path: Path) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    layers = [OmegaConf.create(layer) for layer in _read_chain(path)]
     try:
-        merged = OmegaConf.merge(*layers, OmegaConf.from_dotlist([_checked(item) for item in overrides]))
-        values = OmegaConf.to_container(merged, resolve=True)
+        return OmegaConf.to_container(OmegaConf.create(values), resolve=True)
     except (OmegaConfBaseException, ValueError) as error:
         raise KitError(path, f"does not resolve: {_first_line(error)}", "Values are plain YAML") from error
-    return _validate(values, str(path))
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse what cannot be the name of an experiment, blend or competition, since it becomes a file's."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise KitError(
+            f"{where} {name}", "is no name for a file", "Letters, digits, dots, dashes, underscores"
+        )
 
 
 def config_yaml(config: Config) -> str:
@@ -292,6 +334,7 @@ def _read_chain(path: Path) -> list[dict[str, Any]]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     if not path.is_file():
         beside = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
@@ -302,7 +345,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except UnicodeDecodeError as error:
         raise KitError(path, "is not UTF-8 text", "A config is a YAML file") from error
-    except (yaml.YAMLError, ValueError, OSError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
         where = getattr(error, "problem_mark", None)
         place = f" in line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or _first_line(error)
@@ -314,11 +357,21 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return typing.cast(dict[str, Any], values)
 
 
-def _checked(override: str) -> str:
+def _read_override(override: str) -> dict[str, Any]:
+    """Return ``key.path=value`` as a nested mapping, the value read as YAML."""
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     key, equals, _ = override.partition("=")
+    form = "The form is --set train.lr=3e-4"
     if not equals or not key.strip():
-        raise KitError(f"--set {override}", "has no key or no '='", "The form is --set train.lr=3e-4")
-    return override
+        raise KitError(f"--set {override}", "has no key or no '='", form)
+    try:
+        values = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise KitError(f"--set {override}", f"is not valid YAML: {_first_line(error)}", form) from error
+    return typing.cast(dict[str, Any], values)
 
 
 def _first_line(error: Exception) -> str:

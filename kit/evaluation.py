@@ -10,7 +10,7 @@ import pandas as pd
 
 from kit.config import Config, load_config
 from kit.errors import KitError
-from kit.folds import TRAIN_ONLY
+from kit.folds import read_folds
 from kit.metrics import Metric, get_metric
 from kit.predictions import Predictions, load_predictions
 from kit.tasks import Task, tasks
@@ -98,11 +98,11 @@ class Scored:
         return self.metric(self.targets, self.oof.probs, self.task)
 
 
-def config_of(run: RunFolder, workspace: Workspace) -> Config:
-    """Return the config of an experiment, or that of a blend's first member."""
-    while not run.config.exists():
-        run = workspace.find_run(read_json(run.blend)["members"][0])
-    return load_config(run.config)
+def config_of(run: RunFolder) -> Config:
+    """Return the config of an experiment, or the one that a blend took over from its first member."""
+    if run.config.exists():
+        return load_config(run.config)
+    return Config.model_validate(read_json(run.blend)["config"])
 
 
 def beside_truth(run: RunFolder, workspace: Workspace) -> Scored:
@@ -111,32 +111,22 @@ def beside_truth(run: RunFolder, workspace: Workspace) -> Scored:
     Raises:
         KitError: There are none yet, or the folds CSV has changed since.
     """
-    config = config_of(run, workspace)
+    config = config_of(run)
     oof = load_predictions(run.oof)
-    path = workspace.folds(config.competition.name)
-    folds = _load_own_folds(path, oof)
-    table = folds.set_index("id").loc[list(oof.ids)]
     task = tasks.get(oof.origin.task)
-    if not task.exclusive:
-        table = table.astype(dict.fromkeys(oof.classes, int))
-    targets = task.targets(table, oof.classes)
-    metric = get_metric(config.competition.metric, task)
-    return Scored(oof, table["fold"].to_numpy(), targets, task, metric)
-
-
-def _load_own_folds(path: Any, oof: Predictions) -> pd.DataFrame:
-    from kit.competition.files import read_table
-    from kit.folds import Folds
-
-    table = read_table(path).astype({"fold": int})
-    if Folds(table, int(table["fold"].max()) + 1).fingerprint != oof.origin.folds:
+    path = workspace.folds(config.competition.name)
+    folds = read_folds(path, task.label_columns(oof.classes))
+    if folds.fingerprint != oof.origin.folds:
         raise KitError(
             path,
             f"has changed since {oof.origin.experiment} was trained",
             "A score needs the labels and folds it was made with",
             "Bring the file back, or train anew with --fresh.",
         )
-    return table[table["fold"] != TRAIN_ONLY]
+    table = folds.table.set_index("id").loc[list(oof.ids)]
+    targets = task.targets(table, oof.classes)
+    metric = get_metric(config.competition.metric, task)
+    return Scored(oof, table["fold"].to_numpy(), targets, task, metric)
 
 
 def evaluate(run: RunFolder, workspace: Workspace) -> Evaluation:

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 from kit import __version__
 from kit.config import Config, config_yaml, differences, load_config
 from kit.errors import KitError
-from kit.folds import Folds
 from kit.material import Material, image_set, prepare
 from kit.progress import SILENT, Progress
 from kit.seeds import stable_seed
-from kit.workspace import FoldFolder, RunFolder, Workspace, read_json, write_json, write_text
+from kit.workspace import FoldFolder, RunFolder, Workspace, file_digest, read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from kit.engine.images import ImageStore
@@ -27,10 +26,11 @@ AFTER_TRAINING = (
     "predict.",
     "submission.",
     "competition.data",
-    "competition.metric",
+    "competition.test.",
+    "competition.unlisted",
     "train.workers",
     "image.cache",
-)
+)  # keys that change no trained weight
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -61,19 +61,21 @@ def train(
             folds (and ``fresh`` is not set).
     """
     run = workspace.run(config.competition.name, config.name)
+    if run.blend.exists():
+        raise KitError(run.path, "is a blend", "Names are shared", "Give the experiment another name.")
     if fresh or not _is_complete(run, config):
         from kit.engine.recipe import check_recipe
 
-        check_recipe(config)
+        check_recipe(config, workspace)
     material = prepare(config, workspace, progress)
     odd = [k for k in only if not 0 <= k < material.folds.count]
     if odd:
-        raise KitError(
-            f"--fold {odd[0]}", "there is no such fold", f"Folds are 0..{material.folds.count - 1}"
-        )
+        raise KitError(f"--fold {odd[0]}", "there is no such fold", f"0..{material.folds.count - 1} are")
     wanted = list(only) or list(range(material.folds.count))
-    _claim(run, config, material.folds, fresh)
-    todo = [k for k in wanted if not run.fold(k).done.exists()]
+    if fresh:
+        _forget(run, wanted)
+    _claim(run, config, material)
+    todo = [k for k in wanted if trained_fold(run.fold(k)) is None]
     for k in sorted(set(wanted) - set(todo)):
         progress.note(f"fold {k} is already trained: {read_json(run.fold(k).done)['score']:.4f}")
     if todo:
@@ -81,42 +83,71 @@ def train(
     return run
 
 
+def trained_fold(folder: FoldFolder) -> dict[str, Any] | None:
+    """Return what training a fold came to, or None unless its weights are whole and those it ended with."""
+    if not (folder.done.exists() and folder.model.exists()):
+        return None
+    done: dict[str, Any] = read_json(folder.done)
+    return done if file_digest(folder.model) == done["model"] else None
+
+
 def _is_complete(run: RunFolder, config: Config) -> bool:
     """Tell whether this very config is trained to the end, so that torch need not even be imported."""
-    done = [run.fold(k).done.exists() for k in range(config.folds.count)]
+    done = [trained_fold(run.fold(k)) is not None for k in range(config.folds.count)]
     return all(done) and run.config.exists() and load_config(run.config) == config
 
 
-def _claim(run: RunFolder, config: Config, folds: Folds, fresh: bool) -> None:
-    """Make the folder this experiment's, unless it belongs to another config or other folds."""
-    if run.blend.exists():
-        raise KitError(run.path, "is a blend", "Names are shared", "Give the experiment another name.")
-    if fresh and run.path.exists():
-        shutil.rmtree(run.path)
-    begun = sorted(run.path.glob("fold-*/*"))
-    if begun and run.config.exists():
-        changed = [
-            line
-            for line in differences(load_config(run.config), config)
-            if not line.startswith(AFTER_TRAINING)
-        ]
-        if changed:
-            listed = "".join(f"\n  - {line}" for line in changed)
-            raise KitError(
-                run.path,
-                f"was begun with another config:{listed}\n",
-                "One experiment is one config",
-                "Give this one another name (`--set name=…`), or train anew with --fresh.",
-            )
-        trained_on = {read_json(done)["folds"] for done in run.path.glob("fold-*/done.json")}
-        if trained_on - {folds.fingerprint}:
-            raise KitError(
-                run.path,
-                "was trained on other folds than the folds CSV holds now",
-                "All folds of an experiment come from one partition",
-                "Train anew with --fresh, or bring the folds CSV back.",
-            )
+def _forget(run: RunFolder, folds: list[int]) -> None:
+    """Remove some folds' models, and what was made of all of them."""
+    for k in folds:
+        shutil.rmtree(run.fold(k).path, ignore_errors=True)
+    for path in (run.oof, run.test, run.metrics, run.report):
+        path.unlink(missing_ok=True)
+
+
+def _claim(run: RunFolder, config: Config, material: Material) -> None:
+    """Make the folder this experiment's, unless it was begun with another config, other folds or images."""
+    own = {"folds": material.folds.fingerprint, "images": material.train_images}
+    if any(run.path.glob("fold-*/*")) and run.config.exists():
+        _refuse_another_config(run, config)
+        refuse_other_material(run, material)
     write_text(run.config, config_yaml(config))
+    write_json(run.material, own)
+
+
+def _refuse_another_config(run: RunFolder, config: Config) -> None:
+    free: tuple[str, ...] = AFTER_TRAINING
+    if config.train.keep == "last" and config.train.patience is None:
+        free = (*free, "competition.metric")  # then it has chosen no epoch
+    changed = [line for line in differences(load_config(run.config), config) if not line.startswith(free)]
+    if changed:
+        listed = "".join(f"\n  - {line}" for line in changed)
+        raise KitError(
+            run.path,
+            f"was begun with another config:{listed}\n",
+            "One experiment is one config",
+            "Give this one another name (`--set name=…`), or train anew with --fresh.",
+        )
+
+
+def refuse_other_material(run: RunFolder, material: Material) -> None:
+    """Refuse to go on with other folds or images than the experiment was begun with.
+
+    Raises:
+        KitError: A model of it may have been trained on what is validation now.
+    """
+    begun = read_json(run.material)
+    for key, now, what in (
+        ("folds", material.folds.fingerprint, "other folds or labels than the folds CSV holds now"),
+        ("images", material.train_images, "other training images than there are now"),
+    ):
+        if begun[key] != now:
+            raise KitError(
+                run.path,
+                f"was trained on {what}",
+                "All folds of an experiment come from one partition of the same images",
+                "Train anew with --fresh, or bring them back.",
+            )
 
 
 def _train_folds(
@@ -136,7 +167,7 @@ def _train_folds(
     store = ImageStore(material.competition.root, config.image.mode, config.image.cache)
     store.preload(list(material.samples["path"]), progress)
     for k in todo:
-        _train_fold(config, workspace, material, store, accelerator, run.fold(k), k, progress)
+        _train_fold(config, workspace, material, store, run.fold(k), k, progress)
 
 
 def _train_fold(
@@ -144,17 +175,16 @@ def _train_fold(
     workspace: Workspace,
     material: Material,
     store: ImageStore,
-    accelerator: Any,
     folder: FoldFolder,
     k: int,
     progress: Progress,
 ) -> None:
     import torch
 
-    from kit.engine.checkpoints import digest
-    from kit.engine.loop import FoldTrainer
+    from kit.engine.loop import FoldImages, FoldTrainer, Goal
     from kit.engine.losses import build_loss
     from kit.engine.models import build_model
+    from kit.engine.precision import open_accelerator
 
     competition = material.competition
     seed = stable_seed(config.seed, "fold", k)
@@ -163,16 +193,14 @@ def _train_fold(
     model, notes = build_model(config.model, config.image, len(competition.classes), weights)
     for note in notes if k == 0 else []:
         progress.note(note)
+    accelerator, _ = open_accelerator(config.train.precision)  # anew: it holds on to what it has prepared
+    inside = material.samples["fold"] == k
     trainer = FoldTrainer(
         model=model,
-        store=store,
-        train=image_set(material, material.samples["fold"] != k),
-        validation=image_set(material, material.samples["fold"] == k),
+        images=FoldImages(store, image_set(material, ~inside), image_set(material, inside)),
+        goal=Goal(competition.task, competition.metric, build_loss(config.train.loss, competition.task)),
         recipe=config.train,
         augment=config.augment,
-        task=competition.task,
-        metric=competition.metric,
-        loss=build_loss(config.train.loss, competition.task),
         accelerator=accelerator,
         folder=folder,
         seed=seed,
@@ -183,15 +211,30 @@ def _train_fold(
             "mode": config.image.mode,
         },
     )
-    result = trainer.fit(progress, f"fold {k}")
-    done = {"fold": k, **asdict(result), "folds": material.folds.fingerprint, "model": digest(folder.model)}
+    try:
+        result = trainer.fit(progress, f"fold {k}")
+    except torch.OutOfMemoryError as error:
+        raise KitError(
+            "train.batch_size",
+            f"{config.train.batch_size} images of {model.preprocessing.size} px do not fit the GPU's memory",
+            "",
+            "Halve it; nothing finished is lost.",
+        ) from error
+    accelerator.free_memory()
+    done = {
+        "fold": k,
+        "metric": competition.metric.name,
+        **asdict(result),
+        "model": file_digest(folder.model),
+    }
     write_json(folder.done, done)
     folder.resume.unlink(missing_ok=True)
 
 
 def fold_scores(run: RunFolder, count: int) -> dict[int, float]:
     """Return fold -> validation score of the weights kept, for the folds that are trained."""
-    return {k: read_json(run.fold(k).done)["score"] for k in range(count) if run.fold(k).done.exists()}
+    done = {k: trained_fold(run.fold(k)) for k in range(count)}
+    return {k: values["score"] for k, values in done.items() if values is not None}
 
 
 def _environment(workspace: Workspace, seed: int, device: str, precision: str) -> dict[str, Any]:

@@ -33,8 +33,8 @@ class Folds:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of which id is in which fold; equal for equal partitions, whatever the order of rows."""
-        rows = sorted(f"{i}\0{f}" for i, f in zip(self.table["id"], self.table["fold"], strict=True))
+        """A digest of every id's fold and labels; equal for equal partitions, whatever the order of rows."""
+        rows = sorted("\0".join(map(str, row)) for row in self.table.itertuples(index=False))
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
     def balance(self) -> pd.DataFrame:
@@ -132,6 +132,17 @@ def load_folds(path: Path, samples: pd.DataFrame, label_columns: list[str]) -> F
     Raises:
         KitError: The file is missing or damaged, or is not a partition of these samples.
     """
+    folds = read_folds(path, label_columns)
+    prove_partition(folds, samples, label_columns, path)
+    return folds
+
+
+def read_folds(path: Path, label_columns: list[str]) -> Folds:
+    """Return the folds of a CSV as they stand there.
+
+    Raises:
+        KitError: The file is missing, lacks a column, or holds something else than folds.
+    """
     if not path.is_file():
         raise KitError(path, "there are no folds yet", next_step="Make them: `kit folds CONFIG`.")
     table = read_table(path)
@@ -143,9 +154,7 @@ def load_folds(path: Path, samples: pd.DataFrame, label_columns: list[str]) -> F
     table = table[["id", "fold", *label_columns]].astype({"fold": int})
     if label_columns != ["label"]:
         table = table.astype(dict.fromkeys(label_columns, "int8"))
-    folds = Folds(table, int(table["fold"].max()) + 1)
-    prove_partition(folds, samples, label_columns, path)
-    return folds
+    return Folds(table, int(table["fold"].max()) + 1)
 
 
 def _prove_sides(folds: Folds, label_columns: list[str], where: object) -> None:

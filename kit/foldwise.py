@@ -13,11 +13,12 @@ import pandas as pd
 from kit.competition.samples import Competition
 from kit.config import Config, ModelConfig, load_config
 from kit.errors import KitError, first_few
+from kit.experiment import refuse_other_material, trained_fold
 from kit.folds import TRAIN_ONLY
 from kit.material import Material, image_set, prepare
 from kit.predictions import Origin, Predictions, load_predictions
 from kit.progress import SILENT, Progress
-from kit.workspace import RunFolder, Workspace, read_json
+from kit.workspace import RunFolder, Workspace
 
 if TYPE_CHECKING:
     from kit.engine.images import ImageSet, ImageStore
@@ -42,8 +43,10 @@ def predict(
     config = load_config(run.config)
     views = tuple(tta or config.predict.tta)
     material = prepare(config, workspace, progress)
+    refuse_other_material(run, material)
     folds = range(material.folds.count)
-    missing = [k for k in folds if not run.fold(k).done.exists()]
+    trained = {k: trained_fold(run.fold(k)) for k in folds}
+    missing = [k for k, done in trained.items() if done is None]
     if missing:
         raise KitError(
             run.label,
@@ -51,7 +54,7 @@ def predict(
             "Out-of-fold predictions need every fold",
             f"Go on with `kit train CONFIG` (its config is {workspace.shown(run.config)}).",
         )
-    digests = "".join(read_json(run.fold(k).done)["model"] for k in folds)
+    digests = "".join(done["model"] for done in trained.values() if done)
     origin = Origin(
         kind="oof",
         task=material.competition.task.name,
@@ -59,6 +62,7 @@ def predict(
         folds=material.folds.fingerprint,
         tta=views,
         models=hashlib.sha256(digests.encode()).hexdigest()[:16],
+        images=material.train_images,
     )
     if _already_predicted(run, origin, material):
         return False
@@ -69,23 +73,13 @@ def predict(
 
 
 def _already_predicted(run: RunFolder, origin: Origin, material: Material) -> bool:
-    """Tell whether the same models have answered for the same ids through the same views."""
+    """Tell whether the same models have answered for the same images through the same views."""
     if not (run.oof.exists() and run.test.exists()):
         return False
-    validated = material.samples["fold"] != TRAIN_ONLY
-    for path, ids in (
-        (run.oof, material.samples["id"][validated]),
-        (run.test, material.competition.test["id"]),
-    ):
-        there = load_predictions(path)
-        same = (there.origin.models, there.origin.tta, there.origin.folds) == (
-            origin.models,
-            origin.tta,
-            origin.folds,
-        )
-        if not same or set(there.ids) != set(ids):
-            return False
-    return True
+    oof, test = load_predictions(run.oof), load_predictions(run.test)
+    return oof.origin == origin and test.origin == replace(
+        origin, kind="test", images=material.test_images, unreadable=test.origin.unreadable
+    )
 
 
 def _predict_folds(
@@ -113,9 +107,10 @@ def _predict_folds(
             raise KitError(path, "could be read before and cannot now", "", "Mend it and run again.")
         probs, unreadable = _ask(model, test_set, store, config, origin, competition, accelerator, progress)
         test_total += probs
-    test_probs = (test_total / material.folds.count).astype(np.float32)
     rows = sorted(unreadable)
-    test_probs[rows] = competition.task.prior(material.targets(), len(competition.classes))
+    test_total[rows] = competition.task.prior(material.targets(), len(competition.classes))
+    test_total[[row for row in range(len(test_set)) if row not in unreadable]] /= material.folds.count
+    test_probs = competition.task.normalised(test_total)
     named = tuple(test_set.ids[row] for row in rows)
     if named:
         progress.warn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,15 @@ class Material:
     Attributes:
         samples: The training rows whose image can be read: ``id path fold`` and the labels, in the order of
             the folds CSV.
+        train_images: A digest of the bytes of all their images.
+        test_images: Likewise of the test images.
     """
 
     competition: Competition
     folds: Folds
     samples: pd.DataFrame
+    train_images: str
+    test_images: str
 
     def targets(self) -> np.ndarray:
         """Return the targets of ``samples``, in its order."""
@@ -58,7 +63,19 @@ def prepare(config: Config, workspace: Workspace, progress: Progress = SILENT) -
             "it is used as it is. `kit folds CONFIG --force` replaces it."
         )
     samples = folds.table.merge(train[["id", "path"]], on="id", validate="one_to_one")
-    return Material(competition, folds, samples)
+    digests = dict(zip(scan["path"], scan["digest"], strict=True))
+    return Material(
+        competition,
+        folds,
+        samples,
+        train_images=_digest(samples, digests),
+        test_images=_digest(competition.test, digests),
+    )
+
+
+def _digest(samples: pd.DataFrame, digests: dict[str, str]) -> str:
+    rows = sorted(f"{i}\0{digests[path]}" for i, path in zip(samples["id"], samples["path"], strict=True))
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
 def image_set(material: Material, rows: pd.Series) -> ImageSet:

@@ -11,7 +11,7 @@ from kit import experiment
 from kit.competition.audit import Audit, audit, readable_train, scan_images
 from kit.competition.inference import Finding, image_sizes, infer
 from kit.competition.samples import load_competition
-from kit.config import NAME_PATTERN, Config
+from kit.config import Config, check_name
 from kit.ensemble.blend import blend as write_blend
 from kit.errors import KitError
 from kit.evaluation import Evaluation, evaluate
@@ -19,6 +19,7 @@ from kit.folds import Folds, ensure_folds
 from kit.foldwise import predict as predict_folds
 from kit.progress import SILENT, Progress
 from kit.starter import starter_config
+from kit.submission.format import format_for
 from kit.submission.submit import Submitted, submit
 from kit.workspace import RunFolder, Workspace, write_text
 
@@ -63,7 +64,7 @@ def init(
     root = Path(data).expanduser() if Path(data).expanduser().is_dir() else workspace.data(data)
     root = root.absolute()
     called = name or root.resolve().name
-    _check_name(called)
+    check_name(called, "--name")
     findings = infer(root, called, _name_for_config(root, workspace), label)
     text = starter_config(findings, image_sizes(root), model, weights)
     path = workspace.config(called)
@@ -80,21 +81,14 @@ def init(
     return Started(path, findings, written=there != text)
 
 
-def _check_name(name: str) -> None:
-    import re
-
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise KitError(
-            f"--name {name}", "is no name for a file", "Letters, digits, dots, dashes, underscores"
-        )
-
-
 def _name_for_config(root: Path, workspace: Workspace) -> str:
     """Return how a config names the folder: relative to a data root, so that no machine's path is in it."""
     for data_root in workspace.data_roots:
         resolved, inside = root.resolve(), data_root.resolve()
         if resolved != inside and resolved.is_relative_to(inside):
-            return resolved.relative_to(inside).as_posix()
+            name = resolved.relative_to(inside).as_posix()
+            if workspace.data(name).resolve() == resolved:  # and not another one in an earlier root
+                return name
     return str(root)
 
 
@@ -148,7 +142,11 @@ def blend(
 
 
 def run(config: Config, workspace: Workspace, fresh: bool = False, progress: Progress = SILENT) -> Finished:
-    """Take a config from the competition folder to the checked submission, skipping what is done."""
+    """Take a config from the competition folder to the checked submission, skipping what is done.
+
+    The submission's form is checked before anything is trained.
+    """
+    format_for(config.submission, load_competition(config.competition, workspace))
     progress.stage("train", config.name)
     folder = experiment.train(config, workspace, fresh=fresh, progress=progress)
     progress.stage("predict", f"views {', '.join(config.predict.tta)}")

@@ -27,7 +27,8 @@ class Origin:
         experiment: ``<competition>/<name>``.
         folds: Fingerprint of the partition the models were trained on.
         tta: The views whose probabilities were averaged.
-        models: Digest of the weights that predicted; the same digest means the same predictions.
+        models: Digest of the weights that predicted.
+        images: Digest of the images they saw; the same models, views and images give the same predictions.
         unreadable: Ids of images that could not be read; their row is the class prior.
     """
 
@@ -37,6 +38,7 @@ class Origin:
     folds: str
     tta: tuple[str, ...]
     models: str
+    images: str
     unreadable: tuple[str, ...] = ()
 
 

@@ -24,7 +24,7 @@ EXPERIMENTS = {
 # kit run configs/digits-simple-cnn.yaml        CV 0.98, half a minute on 2 cores
 base: digits.yaml
 name: simple-cnn
-model: {name: simple_cnn, options: {widths: [24, 48, 96]}}
+model: {name: simple_cnn, pretrained: false, options: {widths: [24, 48, 96]}}
 train: {epochs: 16, keep: last, precision: fp32}
 predict: {tta: [identity, shift_up, shift_down, shift_left, shift_right]}
 """,
@@ -32,7 +32,7 @@ predict: {tta: [identity, shift_up, shift_down, shift_left, shift_right]}
 # kit run configs/digits-residual-cnn.yaml      CV 0.98, half a minute on 2 cores
 base: digits.yaml
 name: residual-cnn
-model: {name: residual_cnn, options: {widths: [24, 48, 96]}}
+model: {name: residual_cnn, pretrained: false, options: {widths: [24, 48, 96]}}
 train: {epochs: 16, keep: last, precision: fp32}
 predict: {tta: [identity, shift_up, shift_down, shift_left, shift_right]}
 """,

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -62,17 +63,26 @@ class Registry(Generic[T]):
         return name in self._entries
 
 
-def check_options(where: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Refuse options that ``function`` does not take as keyword-only parameters.
+def bind_options(where: str, function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``options`` checked and converted by the keyword-only parameters of ``function``.
 
     Raises:
-        KitError: An option is unknown (the known ones are listed) or a required one is missing.
+        KitError: An option is unknown (the known ones are listed), missing, or of a wrong type or range.
     """
+    from pydantic import TypeAdapter, ValidationError
+
     keyword_only = inspect.Parameter.KEYWORD_ONLY
     parameters = {k: p for k, p in inspect.signature(function).parameters.items() if p.kind == keyword_only}
-    for name in options:
+    hints = typing.get_type_hints(function, include_extras=True)
+    bound = {}
+    for name, value in options.items():
         if name not in parameters:
             raise unknown_name(f"{where}.{name}", "option", name, parameters)
+        try:
+            bound[name] = TypeAdapter(hints[name]).validate_python(value)
+        except ValidationError as error:
+            raise KitError(f"{where}.{name}", f"is {value!r}", error.errors()[0]["msg"]) from error
     missing = [k for k, p in parameters.items() if p.default is inspect.Parameter.empty and k not in options]
     if missing:
         raise KitError(where, f"{', '.join(missing)} must be given", f"Options: {', '.join(parameters)}")
+    return bound

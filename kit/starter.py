@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,9 +71,13 @@ def _photo_recipe(side: int, model: str | None, weights: str | None) -> list[Fin
         *given,
         Finding("augment.preset", "medium", "light, medium or heavy"),
         Finding("augment.hflip", True, "set false where left and right mean something"),
+        Finding("augment.mixup", 0.2, "0 for none"),
         Finding("train.epochs", 15, ""),
-        Finding("train.batch_size", 32, ""),
-        Finding("train.lr", 1.0e-3, "for AdamW on pretrained weights"),
+        Finding(
+            "train.batch_size", 16, "small: more steps where images are few; 32 or 64 where they are many"
+        ),
+        Finding("train.lr", 1.0e-4, "for AdamW on pretrained weights: they need little change"),
+        Finding("train.head_lr", 1.0e-3, "the new head learns from nothing"),
         Finding("train.loss.name", "cross_entropy", ""),
         Finding("train.loss.label_smoothing", 0.1, ""),
         Finding("predict.tta", ["identity", "hflip"], "views to average when predicting"),
@@ -104,6 +109,10 @@ def _lines(tree: Nested, indent: str = "") -> list[str]:
 
 
 def _scalar(value: Any) -> str:
-    """Return a value as YAML that reads back as the same type: ``'007'`` stays text."""
+    """Return a value as YAML that reads back as the same type: ``007`` and ``1e5`` stay text."""
+    from omegaconf import OmegaConf
+
     dumped: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
-    return dumped.removesuffix("\n").removesuffix("\n...")
+    dumped = dumped.removesuffix("\n").removesuffix("\n...")
+    same = OmegaConf.to_container(OmegaConf.create(f"x: {dumped}")) == {"x": value}
+    return dumped if same else json.dumps(value, ensure_ascii=False)

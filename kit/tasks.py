@@ -50,6 +50,18 @@ class Task:
         matrix: np.ndarray = np.eye(num_classes, dtype=np.float32)[targets] if self.exclusive else targets
         return matrix
 
+    def normalised(self, probs: np.ndarray) -> np.ndarray:
+        """Return probabilities (N, C) as float32; of exclusive classes they sum to 1.
+
+        Of two exclusive classes the first is exactly one minus the second, so that a form which keeps one
+        number loses nothing.
+        """
+        total = probs.sum(axis=1, keepdims=True) if self.exclusive else 1.0
+        shares: np.ndarray = (probs / total).astype(np.float32)
+        if self.exclusive and shares.shape[1] == 2:
+            shares[:, 0] = 1 - shares[:, 1]
+        return shares
+
     def decide(self, probs: np.ndarray) -> np.ndarray:
         """Return the decision for probabilities (N, C): class indices (N,), or 0/1 at 0.5 (N, C)."""
         decided: np.ndarray = probs.argmax(axis=1) if self.exclusive else (probs >= 0.5).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,11 @@ class RunFolder:
     def blend(self) -> Path:
         """What a blend is made of."""
         return self.path / "blend.json"
+
+    @property
+    def material(self) -> Path:
+        """Which folds and images an experiment was begun with."""
+        return self.path / "material.json"
 
     @property
     def environment(self) -> Path:
@@ -250,6 +256,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, values: Any) -> None:
     """Write JSON, whole or not at all."""
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def file_digest(path: Path) -> str:
+    """Return a digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def read_json(path: Path) -> Any:

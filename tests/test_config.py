@@ -27,7 +27,7 @@ def test_override_takes_yaml_values(workspace):
     assert config.image.size is None
 
 
-@pytest.mark.parametrize("override", ["train.lr", "=3", " =3"])
+@pytest.mark.parametrize("override", ["train.lr", "=3", " =3", "train.lr=[1", "train.lr=${x"])
 def test_override_without_key_or_value_is_refused(workspace, override):
     with pytest.raises(KitError, match="The form is --set train.lr=3e-4"):
         load(workspace, override)
@@ -39,6 +39,16 @@ def test_base_is_inherited_and_overridden_key_by_key(workspace):
     child.write_text(f"base: {base.name}\nname: child\ntrain: {{epochs: 7}}\n")
     config = load_config(child)
     assert (config.name, config.train.epochs, config.train.batch_size) == ("child", 7, 8)
+
+
+def test_another_model_inherits_nothing_of_the_bases_own(workspace):
+    base = write_config(workspace)
+    child = base.parent / "child.yaml"
+    child.write_text(f"base: {base.name}\nmodel: {{name: resnet18}}\n")
+    assert load_config(child).model.options == {}
+    assert load_config(base, ["model.name=simple_cnn"]).model.options == {"widths": [8, 16]}
+    assert load_config(base, ["model.name=resnet18"]).model.options == {}
+    assert load_config(base, ["model.options.widths=[4]"]).model.name == "simple_cnn"
 
 
 def test_a_base_that_inherits_from_itself_is_refused(workspace):
@@ -64,13 +74,20 @@ def test_a_base_that_inherits_from_itself_is_refused(workspace):
         ("folds.count", 1, "folds.count is 1: input should be greater than or equal to 2"),
         ("name", "a/b", "name is 'a/b': string should match pattern"),
         ("competition.train.layout", "csv", "competition.train: layout csv needs file, id and label"),
-        ("competition.train.file", "x.csv", "layout class_folders takes neither file, id nor label"),
+        ("competition.train.file", "x.csv", "layout class_folders takes neither file, id, ids nor label"),
         ("competition.test.id", None, "competition.test: file and id go together"),
         ("submission.id", "ID", "with a sample file the column names are read from it"),
         ("submission.sample", None, "give a sample file, or the name of the id column"),
         ("submission", {"id": "ID"}, "kind label without a sample file needs label"),
         ("train.schedule", {"warmup_epochs": 3}, "schedule.warmup_epochs 3 must be below epochs 3"),
         ("augment.mixup", -1, "augment.mixup is -1"),
+        ("augment.pipeline", [], "augment: pipeline says all of it: leave out preset, hflip and vflip"),
+        ("model.weights", "w.safetensors", "model: weights is a file, and pretrained is false"),
+        (
+            "train.schedule",
+            {"name": "constant", "floor": 0.1, "warmup_epochs": 0},
+            "a constant schedule has no floor",
+        ),
         ("predict.tta", [], "predict.tta is []"),
     ],
 )
@@ -110,6 +127,7 @@ def test_missing_key_is_named(workspace):
         ("name: a\nname: b\n", "is not valid YAML.*found duplicate key name"),
         ("base: 3\n", "base is 3"),
         ("name: ${nowhere}\n", "does not resolve"),
+        ("name: ${foo\n", "does not resolve|is not valid YAML"),
     ],
 )
 def test_broken_yaml_says_what_and_where(tmp_path, text, message):

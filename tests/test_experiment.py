@@ -13,7 +13,7 @@ from kit.errors import KitError
 from kit.foldwise import assemble_oof, predict
 from kit.predictions import load_predictions
 from kit.workspace import Workspace, read_json
-from tests.conftest import draw_class_folders, write_config
+from tests.conftest import COLOURS, draw, draw_class_folders, write_config
 
 
 class Heard:
@@ -53,7 +53,7 @@ def test_the_run_folder_holds_what_the_design_promises(trained):
     names = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
     fold = {f"fold-{k}/{n}" for k in range(2) for n in ("best.safetensors", "done.json", "history.csv")}
     assert names == fold | {
-        "config.yaml", "environment.json", "oof.parquet", "test.parquet", "metrics.json", "report.html",
+        "config.yaml", "environment.json", "material.json", "oof.parquet", "test.parquet", "metrics.json", "report.html",
     }  # fmt: skip
     environment = read_json(run.environment)
     assert {"kit", "torch", "commit", "device", "precision", "seed"} <= set(environment)
@@ -156,8 +156,14 @@ def test_what_only_predicting_reads_may_change(copy):
 def test_other_folds_than_trained_on_are_refused(copy):
     config = load_config(copy.config("a"), ["folds.seed=1"])
     pipeline.folds(config, copy, force=True)
-    with pytest.raises(KitError, match="was trained on other folds than the folds CSV holds now"):
-        experiment.train(load_config(copy.config("a")), copy)
+    for again in (
+        lambda: experiment.train(load_config(copy.config("a")), copy),
+        lambda: predict(copy.run("tiny", "a"), copy),
+    ):
+        with pytest.raises(
+            KitError, match="was trained on other folds or labels than the folds CSV holds now"
+        ):
+            again()
     with pytest.raises(KitError, match="has changed since tiny/a was trained"):
         pipeline.score(copy.run("tiny", "a"), copy)
 
@@ -231,6 +237,88 @@ def test_a_diverging_loss_stops_with_fold_epoch_and_step(tiny):
         experiment.train(load_config(write_config(tiny), overrides), tiny, only=[0])
 
 
+def test_other_training_images_than_trained_on_are_refused(copy):
+    draw(copy.root / "data/tiny/train/2/0.png", COLOURS["red"], seed=999)
+    with pytest.raises(KitError, match="was trained on other training images than there are now"):
+        pipeline.run(load_config(copy.config("a")), copy)
+
+
+def test_a_changed_test_image_is_predicted_again(copy):
+    before = load_predictions(copy.run("tiny", "a").test)
+    draw(copy.root / "data/tiny/test/0.png", COLOURS["green"], seed=999)
+    pipeline.run(load_config(copy.config("a")), copy)
+    after = load_predictions(copy.run("tiny", "a").test)
+    assert (before.probs[0] != after.probs[0]).any()
+    np.testing.assert_array_equal(before.probs[1:], after.probs[1:])
+
+
+def test_a_damaged_model_is_trained_again_and_only_that_one(copy, trained):
+    run = copy.run("tiny", "a")
+    run.fold(1).model.write_bytes(b"cut")
+    untouched = run.fold(0).model.stat().st_mtime_ns
+    pipeline.run(load_config(copy.config("a")), copy)
+    assert oof_bytes(copy) == oof_bytes(trained)
+    assert run.fold(0).model.stat().st_mtime_ns == untouched
+
+
+def test_fresh_forgets_only_the_folds_asked_for(copy):
+    run = copy.run("tiny", "a")
+    untouched = run.fold(0).model.stat().st_mtime_ns
+    experiment.train(load_config(copy.config("a")), copy, only=[1], fresh=True)
+    assert run.fold(0).model.stat().st_mtime_ns == untouched
+    assert not run.oof.exists()
+
+
+def test_fresh_loses_nothing_when_the_weights_cannot_be_had(copy):
+    changed = load_config(copy.config("a"), ["model={name: resnet18, weights: gone.safetensors}"])
+    with pytest.raises(KitError, match="model.weights gone.safetensors: there is no"):
+        experiment.train(changed, copy, fresh=True)
+    assert copy.run("tiny", "a").fold(0).done.exists()
+
+
+def test_the_submission_form_is_checked_before_training(tiny):
+    config = load_config(write_config(tiny), ["submission.sample=simple.csv"])
+    with pytest.raises(KitError, match="simple.csv: there is no such file"):
+        pipeline.run(config, tiny)
+    assert not tiny.run("tiny", "tiny-cnn").path.exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["model={name: vit_tiny_patch16_224, pretrained: false}", "image.size=96"],
+            "image.size: vit_tiny.* does not take 96 px",
+        ),
+        (
+            ["train.loss={name: cross_entropy, label_smoothing: high}"],
+            "train.loss.label_smoothing: is 'high'",
+        ),
+        (["train.loss={name: cross_entropy, label_smoothing: -1}"], "train.loss.label_smoothing: is -1"),
+        (["model.options={dropout: 2}"], "model.options.dropout: is 2"),
+        (["image.mean=[0.5]"], "image.mean: has 1 values for 3 channels"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_before_anything_is_written(tiny, overrides, message):
+    with pytest.raises(KitError, match=message):
+        experiment.train(load_config(write_config(tiny), overrides), tiny)
+    assert not tiny.folds("tiny").exists()
+
+
+def test_the_metric_may_change_only_where_it_chose_nothing(copy):
+    finished = pipeline.run(load_config(copy.config("a"), ["competition.metric=log_loss"]), copy)
+    assert finished.evaluation.metric == "log_loss"
+    with pytest.raises(KitError, match="train.keep: last -> best"):
+        pipeline.run(load_config(copy.config("a"), ["train.keep=best", "competition.metric=accuracy"]), copy)
+
+
+def test_predictions_of_other_models_are_not_submitted(copy):
+    run = copy.run("tiny", "a")
+    shutil.copy(copy.run("tiny", "b").test, run.test)
+    with pytest.raises(KitError, match="its test predictions come from other models"):
+        pipeline.submit(run, copy)
+
+
 def test_assemble_oof_puts_rows_where_they_belong():
     samples = pd.DataFrame({"fold": [1, 0, 1, 0]})
     probs = {0: np.array([[1.0], [3.0]]), 1: np.array([[0.0], [2.0]])}
@@ -251,7 +339,7 @@ def test_a_blend_is_not_trained_nor_predicted(copy):
 
 @pytest.mark.parametrize("task", ["multilabel", "binary"])
 def test_the_other_tasks_go_all_the_way(workspace, task):
-    from tests.conftest import COLOURS, TINY, draw
+    from tests.conftest import TINY
 
     data = workspace.root / "data" / "tiny"
     names = ["red", "green"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kit.errors import KitError
 from kit.predictions import Origin, Predictions, check_same_footing, load_predictions
 
-ORIGIN = Origin("oof", "multiclass", "c/a", "folds1", ("identity",), "m1")
+ORIGIN = Origin("oof", "multiclass", "c/a", "folds1", ("identity",), "m1", "i1")
 
 
 def some(ids=("10", "2", "007"), classes=("2", "10"), **origin) -> Predictions:

@@ -1,7 +1,10 @@
+from typing import Annotated
+
 import pytest
+from pydantic import Field
 
 from kit.errors import KitError
-from kit.registry import Registry, check_options, nearest
+from kit.registry import Registry, bind_options, nearest
 
 
 @pytest.fixture
@@ -33,12 +36,25 @@ def test_nearest_is_empty_when_nothing_is_like_it():
     assert nearest("zzz", ["red", "green"]) == []
 
 
-def _paint(wall: str, *, gloss: float = 0.1, coats: int) -> None: ...
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def test_options_are_bound_against_the_signature():
-    check_options("paint", _paint, {"coats": 2})
-    with pytest.raises(KitError, match=r"paint.glos: there is no option 'glos'.*mean gloss\?"):
-        check_options("paint", _paint, {"glos": 0.2, "coats": 2})
-    with pytest.raises(KitError, match="paint: coats must be given"):
-        check_options("paint", _paint, {"gloss": 0.2})
+def _paint(wall: str, *, gloss: Share = 0.1, coats: int) -> None: ...
+
+
+def test_options_are_bound_against_names_and_annotations():
+    assert bind_options("paint", _paint, {"coats": 2, "gloss": 1}) == {"coats": 2, "gloss": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"glos": 0.2, "coats": 2}, r"paint.glos: there is no option 'glos'.*mean gloss\?"),
+        ({"gloss": 0.2}, "paint: coats must be given"),
+        ({"coats": "many"}, "paint.coats: is 'many'. Input should be a valid integer"),
+        ({"coats": 2, "gloss": 3}, "paint.gloss: is 3. Input should be less than or equal to 1"),
+    ],
+)
+def test_wrong_options_say_which_and_why(options, message):
+    with pytest.raises(KitError, match=message):
+        bind_options("paint", _paint, options)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from kit.competition.decode import UnreadableImageError, open_whole
 from kit.competition.samples import Competition
 from kit.errors import KitError, first_few
 from kit.progress import SILENT, Progress
@@ -21,12 +22,21 @@ THREADS = 4  # decoding releases the GIL; reading waits for the disk
 
 @dataclass(frozen=True)
 class ExactDuplicates:
-    """Groups of byte-identical files, by what they mean. A group is listed under each heading it falls in."""
+    """Groups of byte-identical files: training files of one label, or of several, and test files."""
 
     within_class: list[list[str]]
     across_classes: list[list[str]]
     train_test: list[list[str]]
     test_test: list[list[str]]
+
+    def titled(self) -> dict[str, list[list[str]]]:
+        """Return the groups under headings for people."""
+        return {
+            "within one class": self.within_class,
+            "across classes (label conflict)": self.across_classes,
+            "train and test": self.train_test,
+            "test and test": self.test_test,
+        }
 
 
 @dataclass(frozen=True)
@@ -68,8 +78,7 @@ def scan_images(competition: Competition, table: Path, progress: Progress = SILE
     rows: list[dict[str, object]] = []
     pending: list[str] = []
     for path in paths:
-        stat = (competition.root / path).stat()
-        old = known.get((path, stat.st_size, stat.st_mtime_ns))
+        old = known.get((path, *_stamp(competition.root / path)))
         if old is None:
             pending.append(path)
         else:
@@ -157,24 +166,27 @@ def _examine_all(root: Path, paths: list[str]) -> Iterator[dict[str, object]]:
 
 def _examine(root: Path, path: str) -> dict[str, object]:
     """Read and decode one file; what is wrong with it becomes its ``error``."""
-    import io
-
-    from PIL import Image, UnidentifiedImageError
-
-    stat = (root / path).stat()
-    row: dict[str, object] = {"path": path, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    size, mtime = _stamp(root / path)
+    row: dict[str, object] = {"path": path, "bytes": size, "mtime_ns": mtime}
     row |= {"width": 0, "height": 0, "mode": "", "format": "", "digest": "", "error": ""}
     try:
-        content = (root / path).read_bytes()
-        row["digest"] = hashlib.blake2b(content, digest_size=16).hexdigest()
-        with Image.open(io.BytesIO(content)) as image:
-            row |= {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}
-            image.load()
-    except UnidentifiedImageError:
-        row["error"] = "empty file" if stat.st_size == 0 else "not an image"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        row["error"] = str(error) or type(error).__name__
+        image = open_whole(root / path)
+        row |= {"width": image.width, "height": image.height, "mode": image.mode}
+        row["format"] = Path(path).suffix.lower().removeprefix(".")
+    except UnreadableImageError as error:
+        row["error"] = str(error)
+    if size >= 0:
+        row["digest"] = hashlib.blake2b((root / path).read_bytes(), digest_size=16).hexdigest()
     return row
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return a file's size and time; -1 for both where a link points nowhere."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _exact_duplicates(competition: Competition, scan: pd.DataFrame) -> ExactDuplicates:

@@ -23,6 +23,8 @@ from kit.competition.files import (
 )
 from kit.errors import KitError, first_few
 
+ID_STYLES: tuple[IdStyle, ...] = ("name", "stem")
+TEST_TABLES = ("test", "sample", "submission", "solution")
 LABEL_NAMES = ("label", "labels", "target", "class", "category", "species", "breed", "diagnosis")
 MATCHED = (
     0.9  # a column whose values are image ids this often is meant as ids; the reader then tells the gaps
@@ -84,8 +86,8 @@ def infer(root: Path, name: str, data: str, label: str | None = None) -> list[Fi
     sample = _find_sample(survey, test)
     classes, task = _find_task(train)
     findings = [
-        Finding("name", name, "the folder's name"),
-        Finding("competition.name", name, "the folder's name"),
+        Finding("name", name, "the experiment: another one needs another name"),
+        Finding("competition.name", name, "names its folds, runs and submissions"),
         Finding("competition.data", data, "the folder given to kit init"),
     ]
     submission = _find_submission(sample, test, train, classes, task.value)
@@ -177,23 +179,34 @@ def _add_table(survey: Survey, path: Path) -> None:
     except KitError:
         survey.ignored.append(name)
         return
-    best: Table | None = None
-    for folder, images in survey.images.items():
-        for style in ("name", "stem"):
-            known = frozenset(image_id(image, style) for image in images)
-            for col in cells.columns:
-                values = list(cells[col])
-                matched = sum(value in known for value in values)
-                if shares(values, known) >= MATCHED and (best is None or matched > best.matched):
-                    best = Table(name, cells, str(col), style, folder, matched)
-    if best is None:
-        survey.ignored.append(name)
+    candidates = [
+        Table(name, cells, str(col), style, folder, sum(value in known for value in cells[col]))
+        for folder, images in survey.images.items()
+        for style in ID_STYLES
+        for known in [frozenset(image_id(image, style) for image in images)]
+        for col in cells.columns
+        if shares(list(cells[col]), known) >= MATCHED
+    ]
+    if candidates:
+        survey.tables.append(max(candidates, key=lambda table: _fit(table, survey)))
     else:
-        survey.tables.append(best)
+        survey.ignored.append(name)
+
+
+def _fit(table: Table, survey: Survey) -> tuple[int, bool, float]:
+    """Return how well a table fits its folder: ids found, names that agree, share of the folder it covers.
+
+    Where ids begin at 0 in both folders, a table matches either, and only the latter two can tell.
+    """
+    of_test = _is_called(table.name, *TEST_TABLES)
+    agrees = _is_called(table.folder, "test") == of_test
+    return table.matched, agrees, table.matched / len(survey.images[table.folder])
 
 
 def _is_called(name: str, *words: str) -> bool:
-    return any(word in Path(name).name.lower() for word in words)
+    """Tell whether a word of the name begins with one of ``words``: so does ``testset``, not ``contest``."""
+    parts = re.findall(r"[a-z]+", Path(name).name.lower())
+    return any(part.startswith(words) for part in parts)
 
 
 def _find_train(survey: Survey, label: str | None) -> Train:
@@ -232,7 +245,7 @@ def _train_from_class_folders(survey: Survey, folder: str) -> Train:
     return Train(
         [
             Finding("competition.train.layout", "class_folders", because),
-            Finding("competition.train.folder", folder, f"holds folders {first_few(names, 3)}"),
+            Finding("competition.train.folder", folder, f"holds folders such as {', '.join(names[:3])}"),
         ],
         folder,
         labels,
@@ -272,11 +285,11 @@ def _label_columns(table: Table, label: str | None) -> tuple[str | list[str], st
         return label, "given by --label"
     if len(others) == 1:
         return others[0], f"the only column beside the id; {_examples(table.cells[others[0]])}"
-    if table.cells[others].isin(["0", "1"]).all(axis=None):
-        return others, f"{len(others)} columns of 0 and 1: one per class"
     named = [c for c in others if c.lower() in LABEL_NAMES]
     if len(named) == 1:
         return named[0], f"the one column called like a label; {_examples(table.cells[named[0]])}"
+    if table.cells[others].isin(["0", "1"]).all(axis=None):
+        return others, f"{len(others)} columns of 0 and 1: one per class"
     raise KitError(
         table.name,
         f"any of its columns {', '.join(others)} could be the label",
@@ -286,7 +299,7 @@ def _label_columns(table: Table, label: str | None) -> tuple[str | list[str], st
 
 
 def _examples(values: Iterable[str]) -> str:
-    return f"values such as {first_few(sorted(dict.fromkeys(values), key=natural_key)[:3])}"
+    return f"values such as {', '.join(sorted(set(values), key=natural_key)[:3])}"
 
 
 def _find_test(survey: Survey, train: Train) -> Test:
@@ -384,7 +397,7 @@ def _find_submission(
 def _kind_of_sample(sample: Table, classes: list[str], task: str) -> tuple[str, str]:
     others = sample.others
     if set(others) == set(classes):
-        return "probabilities", f"one column per class: {first_few(others, 3)}"
+        return "probabilities", f"one column per class, such as {', '.join(others[:3])}"
     if len(others) != 1:
         odd = sorted(set(classes) ^ set(others), key=natural_key)
         raise KitError(
@@ -400,9 +413,9 @@ def _kind_of_sample(sample: Table, classes: list[str], task: str) -> tuple[str, 
         and all(re.fullmatch(r"[01]?\.\d+|0|1", v) for v in values)
     ):
         return "score", f"column '{others[0]}' holds numbers: the probability of {classes[1]}"
-    known = values <= set(classes)
+    known, shown = values <= set(classes), ", ".join(sorted(values, key=natural_key)[:2])
     held = "holds class names" if known else "is the only one beside the id"
     return (
         "label",
-        f"column '{others[0]}' {held}, such as {first_few(sorted(map(str, values), key=natural_key)[:2])}",
+        f"column '{others[0]}' {held}, such as {shown}",
     )

@@ -1,6 +1,5 @@
 """Weights on disk: data, never pickled objects; whole files only."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,12 +36,6 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise KitError(
             path, f"is not a whole checkpoint ({error})", next_step="Train the fold again."
         ) from error
-
-
-def digest(path: Path) -> str:
-    """Return a digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def save_resume(path: Path, state: dict[str, Any]) -> None:

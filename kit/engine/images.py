@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from kit.competition.decode import ColourMode, UnreadableImageError, decode
 from kit.engine.augment import Transform
 from kit.errors import KitError
 from kit.progress import Progress
@@ -23,29 +23,6 @@ from kit.seeds import stable_seed
 
 AUTO_SHARE_OF_MEMORY = 0.25
 UNITS = {"MB": 10**6, "GB": 10**9}
-
-
-class UnreadableImageError(Exception):
-    """An image that cannot be decoded; the message says why."""
-
-
-def decode(path: Path, mode: Literal["rgb", "grey"]) -> np.ndarray:
-    """Return an image (H, W, C) uint8, C = 3 or 1, upright as its EXIF orientation says.
-
-    Sixteen-bit greys are scaled to eight bits.
-
-    Raises:
-        UnreadableImageError: The file is missing, cut short or not an image.
-    """
-    try:
-        with Image.open(path) as opened:
-            image: Image.Image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I;16"):
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            pixels = np.asarray(image.convert("RGB" if mode == "rgb" else "L"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableImageError(str(error) or type(error).__name__) from error
-    return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
 class ImageStore:
@@ -56,12 +33,13 @@ class ImageStore:
         cache: ``auto`` (a quarter of the memory), ``none``, or a size such as ``2GB``.
     """
 
-    def __init__(self, root: Path, mode: Literal["rgb", "grey"], cache: str) -> None:
+    def __init__(self, root: Path, mode: ColourMode, cache: str) -> None:
         self.root = root
-        self.mode: Literal["rgb", "grey"] = mode
+        self.mode: ColourMode = mode
         self.budget = cache_budget(cache)
         self.held: dict[str, np.ndarray] = {}
         self.held_bytes = 0
+        self.full = self.budget == 0
 
     def load(self, path: str) -> np.ndarray:
         """Return the image at ``path``, (H, W, C) uint8."""
@@ -71,7 +49,7 @@ class ImageStore:
     def preload(self, paths: Sequence[str], progress: Progress) -> None:
         """Decode ahead, in threads, what fits and is not held; unreadable images are left for ``load``."""
         missing = [path for path in paths if path not in self.held]
-        if not missing or self.held_bytes >= self.budget:
+        if not missing or self.full:
             return
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             decoded = pool.map(self._try_decode, missing)
@@ -82,7 +60,7 @@ class ImageStore:
                     self._keep(path, image)
 
     def _try_decode(self, path: str) -> np.ndarray | None:
-        if self.held_bytes >= self.budget:
+        if self.full:
             return None
         try:
             return decode(self.root / path, self.mode)
@@ -90,7 +68,8 @@ class ImageStore:
             return None
 
     def _keep(self, path: str, image: np.ndarray) -> np.ndarray:
-        if self.held_bytes + image.nbytes <= self.budget and path not in self.held:
+        self.full = self.full or self.held_bytes + image.nbytes > self.budget
+        if not self.full and path not in self.held:
             self.held[path] = image
             self.held_bytes += image.nbytes
         return image
@@ -212,6 +191,8 @@ def make_loader(
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,
         worker_init_fn=_one_thread,
+        # Its own, or starting workers would draw from the generator that mixup and dropout draw from.
+        generator=torch.Generator(),
     )
 
 

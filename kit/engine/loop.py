@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from kit.config import AugmentConfig, TrainConfig
@@ -25,6 +26,7 @@ from kit.engine.checkpoints import load_resume, save_model, save_resume
 from kit.engine.images import Batch, EpochBatches, ImageDataset, ImageSet, ImageStore, make_loader
 from kit.engine.models import Classifier
 from kit.engine.optimisers import build_optimizer, build_schedule
+from kit.engine.preprocessing import Preprocessing
 from kit.engine.tta import predict_probs
 from kit.errors import KitError
 from kit.metrics import Metric
@@ -64,57 +66,72 @@ class FoldResult:
     images_per_second: float
 
 
+@dataclass(frozen=True)
+class FoldImages:
+    """Both sides of a fold: images with targets, as ``Task.targets`` gives them, out of one store."""
+
+    store: ImageStore
+    train: ImageSet
+    validation: ImageSet
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What training is for: the task, its metric, and the loss of logits (B, C) and targets (B, C)."""
+
+    task: Task
+    metric: Metric
+    loss: LossOfBatch
+
+
 class FoldTrainer:
     """One fold's model, data and optimiser, from untrained to kept.
 
     Args:
-        train: Images with targets, as ``Task.targets`` gives them.
-        validation: Likewise.
         seed: Of this fold; every draw depends on it and the epoch.
-        about: What to write beside the weights.
+        about: What to write beside the weights; ``classes`` at least.
     """
 
     def __init__(
         self,
         model: Classifier,
-        store: ImageStore,
-        train: ImageSet,
-        validation: ImageSet,
+        images: FoldImages,
+        goal: Goal,
         recipe: TrainConfig,
         augment: AugmentConfig,
-        task: Task,
-        metric: Metric,
-        loss: LossOfBatch,
         accelerator: Accelerator,
         folder: FoldFolder,
         seed: int,
         about: dict[str, Any],
     ) -> None:
-        self.recipe, self.task, self.metric, self.loss = recipe, task, metric, loss
+        self.images, self.goal, self.recipe = images, goal, recipe
         self.accelerator, self.folder, self.seed, self.about = accelerator, folder, seed, about
-        self.train, self.validation = train, validation
-        self.num_classes = len(about["classes"])
-        self.targets = torch.from_numpy(task.one_hot(_targets(train), self.num_classes))
-        self.mix = _mixing(augment, self.num_classes)
+        num_classes = len(about["classes"])
+        self.targets = torch.from_numpy(goal.task.one_hot(_targets(images.train), num_classes))
+        self.mix = _mixing(augment, num_classes)
 
-        own = model.preprocessing
-        self.batches = EpochBatches(len(train), recipe.batch_size, seed)
+        self.batches = EpochBatches(len(images.train), recipe.batch_size, seed)
         if len(self.batches) == 0:
-            raise KitError("train.batch_size", f"{len(train)} training images make no batch")
-        varied = ImageDataset(train, store, training_transform(augment, own), (own.channels, own.size), seed)
-        plain = ImageDataset(
-            validation, store, prediction_transform(own), (own.channels, own.predicting), seed
-        )
-        in_order = EpochBatches(len(validation), recipe.batch_size * 2, None)
-        device = accelerator.device
-        self.train_loader = make_loader(varied, self.batches, recipe.workers, device)
-        self.validation_loader = make_loader(plain, in_order, recipe.workers, device)
+            raise KitError("train.batch_size", f"{len(images.train)} training images make no batch")
+        self.train_loader = self._loader(model.preprocessing, self.batches, augment)
+        in_order = EpochBatches(len(images.validation), recipe.batch_size * 2, None)
+        self.validation_loader = self._loader(model.preprocessing, in_order, None)
 
         optimizer = build_optimizer(model.backbone, recipe)
         self.schedule = build_schedule(
             optimizer, recipe.schedule, recipe.lr, recipe.epochs, len(self.batches)
         )
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
+
+    def _loader(
+        self, own: Preprocessing, batches: EpochBatches, augment: AugmentConfig | None
+    ) -> DataLoader[Any]:
+        """Return the training side under ``augment``, or the validation side without it."""
+        chosen = self.images.train if augment else self.images.validation
+        transform = training_transform(augment, own) if augment else prediction_transform(own)
+        blank = (own.channels, own.size if augment else own.predicting)
+        dataset = ImageDataset(chosen, self.images.store, transform, blank, self.seed)
+        return make_loader(dataset, batches, self.recipe.workers, self.accelerator.device)
 
     def fit(self, progress: Progress, label: str) -> FoldResult:
         """Train until the last epoch or until patience ends, from where an earlier run stopped."""
@@ -126,12 +143,14 @@ class FoldTrainer:
             state.history.append({"epoch": number, **row})
             state.epoch = number
             self._keep(state, row["score"])
-            progress.note(_epoch_line(label, self.recipe.epochs, self.metric.name, state.history[-1]))
+            progress.note(_epoch_line(label, self.recipe.epochs, self.goal.metric.name, state.history[-1]))
         return self._result(state)
 
     def _train_epoch(self, number: int, progress: Progress, label: str) -> dict[str, float]:
         torch.manual_seed(stable_seed(self.seed, "epoch", number))
         self.model.train()
+        if self.recipe.frozen_norm:
+            _freeze_norm(self.model)
         self.batches.epoch = number
         device = self.accelerator.device
         total = torch.zeros((), device=device)
@@ -166,7 +185,7 @@ class FoldTrainer:
     def _step(self, batch: Batch) -> Tensor:
         if batch.problems:
             position, problem = next(iter(batch.problems.items()))
-            path = self.train.paths[position]
+            path = self.images.train.paths[position]
             raise KitError(path, f"could be read before and cannot now: {problem}", "", "Mend it and go on.")
         device = self.accelerator.device
         images = batch.images.to(device, non_blocking=True).float()
@@ -175,7 +194,7 @@ class FoldTrainer:
             images, targets = self.mix(images, targets)
         with self.accelerator.autocast():
             logits = self.model(images)
-        loss = self.loss(logits.float(), targets)
+        loss = self.goal.loss(logits.float(), targets)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         if self.recipe.clip is not None:
@@ -188,14 +207,16 @@ class FoldTrainer:
             self.model,
             self.validation_loader,
             ["identity"],
-            self.task,
+            self.goal.task,
             self.accelerator.device,
             self.autocast,
         )
         if problems:
             position, problem = next(iter(problems.items()))
-            raise KitError(self.validation.paths[position], f"could be read before and cannot now: {problem}")
-        return {"score": self.metric(_targets(self.validation), probs, self.task)}
+            raise KitError(
+                self.images.validation.paths[position], f"could be read before and cannot now: {problem}"
+            )
+        return {"score": self.goal.metric(_targets(self.images.validation), probs, self.goal.task)}
 
     def autocast(self) -> torch.autocast:
         """Open the context of the precision in force."""
@@ -204,7 +225,7 @@ class FoldTrainer:
 
     def _keep(self, state: FoldState, score: float) -> None:
         """Write what this epoch is worth keeping; the resume file last, so that it never runs ahead."""
-        if state.best is None or self.metric.better(score, state.best):
+        if state.best is None or self.goal.metric.better(score, state.best):
             state.best, state.best_epoch = score, state.epoch
         if self.recipe.keep == "last" or state.best_epoch == state.epoch:
             model = self.accelerator.unwrap_model(self.model)
@@ -249,6 +270,13 @@ class FoldTrainer:
 def _targets(images: ImageSet) -> np.ndarray:
     assert images.targets is not None  # both sides of a fold are labelled
     return images.targets
+
+
+def _freeze_norm(model: nn.Module) -> None:
+    """Let batch norm go on with the pretrained mean and variance; its scale and shift still train."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def _mixing(

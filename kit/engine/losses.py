@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from kit.config import Component
 from kit.errors import KitError
-from kit.registry import Registry, check_options
+from kit.registry import Registry, bind_options
 from kit.tasks import Task
 
 LossFunction = Callable[..., Tensor]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,13 @@ def _loss(name: str, exclusive: bool | None = None) -> Callable[[LossFunction], 
 
 
 @_loss("cross_entropy", exclusive=True)
-def cross_entropy(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy(logits: Tensor, targets: Tensor, *, label_smoothing: Share = 0.0) -> Tensor:
     """Return the mean cross-entropy; targets (B, C) are shares that sum to 1."""
     return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
 
 
 @_loss("bce")
-def bce(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+def bce(logits: Tensor, targets: Tensor, *, label_smoothing: Share = 0.0) -> Tensor:
     """Return the mean binary cross-entropy over images and classes; targets (B, C) lie in 0..1."""
     smooth = targets * (1 - label_smoothing) + 0.5 * label_smoothing
     return F.binary_cross_entropy_with_logits(logits, smooth)
@@ -61,8 +63,7 @@ def build_loss(component: Component | None, task: Task) -> Callable[[Tensor, Ten
     if loss.exclusive is not None and loss.exclusive != task.exclusive:
         fitting = ", ".join(n for n in losses if losses.get(n).exclusive in (None, task.exclusive))
         raise KitError("train.loss", f"{name} does not fit the task {task.name}", f"Those that do: {fitting}")
-    check_options("train.loss", loss.function, options)
-    return partial(loss.function, **options)
+    return partial(loss.function, **bind_options("train.loss", loss.function, options))
 
 
 def activate(logits: Tensor, task: Task) -> Tensor:

@@ -22,11 +22,14 @@ from kit.engine.checkpoints import read_weights
 from kit.engine.preprocessing import Preprocessing, overridden
 from kit.engine.small_cnn import small_models
 from kit.errors import KitError, first_few
-from kit.registry import check_options, nearest, unknown_name
+from kit.registry import bind_options, nearest, unknown_name
 
 TORCHVISION = "torchvision:"
 SMALL_SIZE = 32
 CONNECT_SECONDS = 5
+# Networks with auxiliary heads: built without them, and with the input scale that their weights expect.
+_NO_AUX = {"aux_logits": False, "transform_input": True, "init_weights": False}
+AUXILIARY: dict[str, dict[str, Any]] = {"googlenet": _NO_AUX, "inception_v3": _NO_AUX}
 
 
 class Classifier(nn.Module):
@@ -50,8 +53,7 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W) of 0..255 to logits (B, num_classes)."""
         normalised = (images.float() - self.mean) / self.std
-        out = self.backbone(normalised.contiguous(memory_format=torch.channels_last))
-        return cast(Tensor, getattr(out, "logits", out))  # networks with auxiliary heads return a tuple
+        return cast(Tensor, self.backbone(normalised.contiguous(memory_format=torch.channels_last)))
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,18 @@ def check_model(config: ModelConfig) -> None:
     _architecture(config.name).knows(config)
 
 
+def check_weights(config: ModelConfig) -> None:
+    """Refuse to begin with pretrained weights that are neither here nor within reach."""
+    if not config.pretrained or config.weights is not None or config.name in small_models:
+        return
+    if config.name.startswith(TORCHVISION):
+        name, tag = _split_torchvision(config.name)
+        choices = torchvision.models.get_model_weights(name)
+        _check_reach(config.name, choices[tag] if tag else choices.DEFAULT)
+    else:
+        _timm_download(config.name)
+
+
 def build_model(
     config: ModelConfig, image: ImageConfig, num_classes: int, weights: Path | None = None
 ) -> tuple[Classifier, list[str]]:
@@ -86,6 +100,8 @@ def build_model(
     """
     channels = 1 if image.mode == "grey" else 3
     backbone, own = _architecture(config.name).build(config, num_classes, channels, weights)
+    if (config.pretrained or weights) and config.name not in small_models:
+        _quiet_head(backbone)
     preprocessing, notes = overridden(own, image)
     return Classifier(backbone, preprocessing).to(memory_format=torch.channels_last), notes
 
@@ -107,7 +123,7 @@ def _architecture(name: str) -> Architecture:
 
 
 def _check_small(config: ModelConfig) -> None:
-    check_options("model.options", small_models.get(config.name), config.options)
+    bind_options("model.options", small_models.get(config.name), config.options)
 
 
 def _build_small(
@@ -116,15 +132,19 @@ def _build_small(
     if weights is not None:
         raise KitError("model.weights", f"{config.name} is trained from scratch", next_step="Leave it out.")
     own = Preprocessing(SMALL_SIZE, mean=(0.5,) * channels, std=(0.5,) * channels, interpolation="bilinear")
-    return small_models.get(config.name)(num_classes, channels, **config.options), own
+    build = small_models.get(config.name)
+    return build(num_classes, channels, **bind_options("model.options", build, config.options)), own
 
 
 # --- timm
 
 
 def _check_timm(config: ModelConfig) -> None:
+    base, _, tag = config.name.partition(".")
     known = [*small_models, *timm.list_models()]
-    if not timm.is_model(config.name.split(".")[0]):
+    if timm.is_model(base) and tag and config.name not in (tags := timm.list_pretrained(f"{base}.*")):
+        raise unknown_name("model.name", f"set of weights of {base}", config.name, tags)
+    if not timm.is_model(base):
         hint = nearest(config.name, known)
         listing = "Every timm name is known, torchvision:NAME, and " + ", ".join(small_models)
         ask = f"Did you mean {' or '.join(hint)}?" if hint else "`timm.list_models()` lists them."
@@ -254,16 +274,22 @@ def _build_torchvision(
     entry = choices[tag] if tag else choices.DEFAULT
     with _weights_must_fit(config.name, weights), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        download = config.pretrained and weights is None
-        if download and not _is_downloaded(entry.url) and not _reachable(entry.url):
-            raise _no_weights(config.name, Path(urlsplit(entry.url).path).name)
-        model = torchvision.models.get_model(name, weights=entry if download else None, **config.options)
+        # Always built without weights, so that a checkpoint is rebuilt into the very same network.
+        model = torchvision.models.get_model(name, weights=None, **(AUXILIARY.get(name, {}) | config.options))
         if weights is not None:
             _load_but_head(model, read_weights(weights), config.name, weights)
+        elif config.pretrained:
+            _check_reach(config.name, entry)
+            _load_but_head(model, entry.get_state_dict(progress=False), config.name, entry)
     _replace_head(model, num_classes)
     if channels == 1:
         _grey_stem(model)
     return model, _torchvision_preprocessing(entry)
+
+
+def _check_reach(name: str, entry: Any) -> None:
+    if not _is_downloaded(entry.url) and not _reachable(entry.url):
+        raise _no_weights(name, Path(urlsplit(entry.url).path).name)
 
 
 def _is_downloaded(url: str) -> bool:
@@ -282,7 +308,7 @@ def _torchvision_preprocessing(entry: Any) -> Preprocessing:
     )
 
 
-def _load_but_head(model: nn.Module, state: Mapping[str, Tensor], name: str, file: Path) -> None:
+def _load_but_head(model: nn.Module, state: Mapping[str, Tensor], name: str, file: object) -> None:
     """Load weights, leaving out a head of another shape; anything else that does not fit is an error."""
     own = model.state_dict()
     head, _ = _find_head(model)
@@ -305,10 +331,31 @@ def _find_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
     return layers[-1]
 
 
+def head_layers(backbone: nn.Module) -> list[nn.Module]:
+    """Return the layers that give one value per class: one, or two where a network distils."""
+    own: Callable[[], Any] = getattr(backbone, "get_classifier", lambda: _find_head(backbone)[1])
+    classifier = own()
+    return list(classifier) if isinstance(classifier, tuple | list) else [classifier]
+
+
 def head_parameters(backbone: nn.Module) -> set[nn.Parameter]:
-    """Return the parameters of the layer that gives one value per class."""
-    classifier = getattr(backbone, "get_classifier", lambda: _find_head(backbone)[1])()
-    return set(classifier.parameters())
+    """Return the parameters of the layers that give one value per class."""
+    return {parameter for layer in head_layers(backbone) for parameter in layer.parameters()}
+
+
+def _quiet_head(backbone: nn.Module) -> None:
+    """Start the new head of a pretrained network at zero (Kolesnikov et al. 2020, "Big Transfer").
+
+    Libraries draw it at scales of their own; with few images per class a large draw is never unlearned, and
+    its gradients spoil the pretrained features meanwhile. A convolution as head is drawn small instead of
+    zeroed: SqueezeNet puts a ReLU behind it, which passes no gradient at zero.
+    """
+    for layer in head_layers(backbone):
+        for parameter in layer.parameters():
+            if isinstance(layer, nn.Conv2d) and parameter.ndim > 1:
+                nn.init.normal_(parameter, std=0.01)
+            else:
+                nn.init.zeros_(parameter)
 
 
 def _replace_head(model: nn.Module, num_classes: int) -> None:

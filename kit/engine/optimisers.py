@@ -58,7 +58,7 @@ def build_schedule(
         "warmup_prefix": True,
         "t_in_epochs": False,
     }
-    rest = max(1, epochs * steps_per_epoch - warmup)
+    rest = max(1, epochs * steps_per_epoch - warmup - 1)
     if schedule.name == "constant":
         return StepLRScheduler(optimizer, decay_t=rest + 1, decay_rate=1.0, **common)
     return CosineLRScheduler(optimizer, t_initial=rest, lr_min=schedule.floor, **common)

@@ -1,12 +1,16 @@
 """Two small networks for small images, trained from scratch in seconds on a CPU."""
 
 from collections.abc import Callable
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from kit.registry import Registry
 
 Builder = Callable[..., nn.Module]
+Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 small_models: Registry[Builder] = Registry("small model")
 
 
@@ -21,7 +25,7 @@ def _conv(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
 
 @small_models.register("simple_cnn")
 def simple_cnn(
-    num_classes: int, channels: int, *, widths: tuple[int, ...] = (32, 64, 128), dropout: float = 0.2
+    num_classes: int, channels: int, *, widths: Widths = (32, 64, 128), dropout: Share = 0.2
 ) -> nn.Module:
     """Return stages of two convolutions, halved by max pooling between them, then the mean over the image."""
     stages: list[nn.Module] = []
@@ -56,7 +60,7 @@ class Residual(nn.Module):
 
 @small_models.register("residual_cnn")
 def residual_cnn(
-    num_classes: int, channels: int, *, widths: tuple[int, ...] = (32, 64, 128), dropout: float = 0.2
+    num_classes: int, channels: int, *, widths: Widths = (32, 64, 128), dropout: Share = 0.2
 ) -> nn.Module:
     """Return one residual block per width, each after the first halving the image."""
     stages: list[nn.Module] = [_conv(channels, widths[0])]

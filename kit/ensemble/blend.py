@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from kit.config import check_name
 from kit.ensemble.methods import Method, methods
 from kit.errors import KitError, first_few
+from kit.evaluation import config_of
 from kit.predictions import Predictions, check_same_footing, load_predictions
 from kit.tasks import tasks
 from kit.workspace import RunFolder, Workspace, write_json
@@ -31,23 +33,24 @@ def blend(members: Sequence[RunFolder], method: str, name: str, workspace: Works
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise KitError("kit blend", f"has a member twice ({first_few(twice)})", "Each member once")
+    check_name(name, "--name")
     run = workspace.run(members[0].competition, name)
     if run.label in labels or run.config.exists():
         raise KitError(run.label, "is an experiment", "A blend has a name of its own", "Give another --name.")
-    for kind in ("oof", "test"):
-        predictions = [load_predictions(getattr(member, kind)) for member in members]
-        check_same_footing(predictions)
-        _combined(predictions, combine, run.label).save(getattr(run, kind))
-    write_json(run.blend, {"method": method, "members": labels})
+    oof = _combined([load_predictions(member.oof) for member in members], combine, run.label)
+    test = _combined([load_predictions(member.test) for member in members], combine, run.label)
+    oof.save(run.oof)
+    test.save(run.test)
+    config = config_of(members[0]).model_dump()
+    write_json(run.blend, {"method": method, "members": labels, "config": config})
     return run
 
 
 def _combined(members: Sequence[Predictions], combine: Method, label: str) -> Predictions:
+    check_same_footing(members)
     first = members[0]
     aligned = [m.aligned_to(first.ids, first.classes, m.origin.experiment).probs for m in members]
-    probs = combine(np.stack(aligned).astype(np.float64))
-    if tasks.get(first.origin.task).exclusive:
-        probs = probs / probs.sum(axis=1, keepdims=True)
+    probs = tasks.get(first.origin.task).normalised(combine(np.stack(aligned).astype(np.float64)))
     models = hashlib.sha256("".join(m.origin.models for m in members).encode()).hexdigest()[:16]
     origin = replace(
         first.origin,
@@ -56,4 +59,4 @@ def _combined(members: Sequence[Predictions], combine: Method, label: str) -> Pr
         models=models,
         unreadable=tuple(dict.fromkeys(i for m in members for i in m.origin.unreadable)),
     )
-    return replace(first, probs=probs.astype(np.float32), origin=origin)
+    return replace(first, probs=probs, origin=origin)

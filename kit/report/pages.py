@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from kit.competition.audit import Audit
+from kit.competition.decode import UnreadableImageError, open_whole
 from kit.competition.samples import Competition
 from kit.evaluation import Evaluation
 from kit.predictions import load_predictions
@@ -37,12 +38,8 @@ def write_audit_page(audit: Audit, competition: Competition, path: Path) -> None
         for name, count in list(audit.class_counts.items())[:SHOWN_CLASSES]
     ]
     duplicates = [
-        (
-            title.replace("_", " "),
-            groups,
-            [[(p, _thumbnail(competition, p)) for p in g] for g in groups[:SHOWN_GROUPS]],
-        )
-        for title, groups in vars(audit.exact_duplicates).items()
+        (title, groups, [[(p, _thumbnail(competition, p)) for p in g] for g in groups[:SHOWN_GROUPS]])
+        for title, groups in audit.exact_duplicates.titled().items()
     ]
     page = _render("audit.html", audit=audit, classes=classes, duplicates=duplicates)
     write_text(path, page)
@@ -76,14 +73,11 @@ def _first_image_of_each_class(competition: Competition) -> dict[str, str]:
 
 def _thumbnail(competition: Competition, path: str | None) -> str | None:
     """Return a small picture as a data address, or None if there is none to show."""
-    from PIL import Image, ImageOps
-
     if path is None:
         return None
     try:
-        with Image.open(competition.root / path) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        image = open_whole(competition.root / path).convert("RGB")
+    except UnreadableImageError:
         return None  # the page lists it among the unreadable
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()

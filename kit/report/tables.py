@@ -54,11 +54,8 @@ def audit_tables(audit: Audit, fold_count: int) -> list[Table]:
         facts.add_row(name, _shares(values))
     facts.add_row("unreadable", f"[red]{len(audit.unreadable)}[/red]" if audit.unreadable else "none")
     duplicates = _table("byte-identical", "groups", "first", right=("groups",))
-    for name in ("within_class", "across_classes", "train_test", "test_test"):
-        groups = getattr(audit.exact_duplicates, name)
-        duplicates.add_row(
-            name.replace("_", " "), str(len(groups)), escape(" = ".join(groups[0])) if groups else ""
-        )
+    for title, groups in audit.exact_duplicates.titled().items():
+        duplicates.add_row(title, str(len(groups)), escape(" = ".join(groups[0])) if groups else "")
     tables = [facts, duplicates]
     if audit.unreadable:
         broken = _table("unreadable", "why")

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from kit.submission.format import SubmissionFormat
@@ -48,7 +48,8 @@ def check_file(path: Path, form: SubmissionFormat) -> list[Problem]:
 
 
 def check_rows(rows: list[list[str]], form: SubmissionFormat) -> list[Problem]:
-    """Return everything wrong with the rows of a CSV, the header first."""
+    """Return everything wrong with the rows of a CSV, the header first; empty lines are passed over."""
+    rows = [row for row in rows if row]
     if not rows:
         return [_error("empty", 1, "line 1", "the file is empty", "Write it again: kit submit.")]
     header, body = tuple(rows[0]), rows[1:]
@@ -122,15 +123,19 @@ def _why_missing(missing: list[str], extra: list[str]) -> str:
     there = {e.strip() for e in extra}
     rules: dict[str, Callable[[str], bool]] = {
         "with white space around": lambda wanted: wanted in there,
-        "without their ending": lambda wanted: str(PurePosixPath(wanted).with_suffix("")) in there,
+        "without their ending": lambda wanted: _stem(wanted) in there,
         "without their leading zeros": lambda wanted: (wanted.lstrip("0") or "0") in there,
         "in another case": lambda wanted: wanted.lower() in lower,
         "with an ending that does not belong": lambda wanted: wanted in stems,
     }
     lower = {e.lower() for e in there}
-    stems = {str(PurePosixPath(e).with_suffix("")) for e in there}
+    stems = {_stem(e) for e in there}
     how = next((how for how, matches in rules.items() if any(map(matches, missing))), None)
     return f"; they are there {how}" if how else ""
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0] or name
 
 
 def _value_problems(rows: list[list[str]], form: SubmissionFormat) -> list[Problem]:

@@ -15,7 +15,7 @@ from kit.submission.format import format_for
 from kit.submission.writer import mirror_score, read_rows, render
 from kit.workspace import RunFolder, Workspace, write_text
 
-SCORE_TOLERANCE = 1e-6  # float32 probabilities of two classes need not sum to exactly 1
+SCORE_TOLERANCE = 1e-9  # the same numbers, summed in another order
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,20 @@ def submit(run: RunFolder, workspace: Workspace, progress: Progress = SILENT) ->
     Raises:
         KitError: The format does not fit the data, the mirror differs, or the check finds an error.
     """
-    config = config_of(run, workspace)
+    config = config_of(run)
     competition = load_competition(config.competition, workspace)
     form = format_for(config.submission, competition)
     test = load_predictions(run.test)
     scored = beside_truth(run, workspace)
     cv, mirror = scored.score(), mirror_score(scored, form)
     file = workspace.submission(run.competition, run.name)
+    if test.origin.models != scored.oof.origin.models:
+        raise KitError(
+            run.label,
+            "its test predictions come from other models than its OOF predictions",
+            "The score must be that of what is handed in",
+            f"Run `kit predict {run.label}`, or kit blend, again.",
+        )
     if mirror is not None and abs(mirror - cv) > SCORE_TOLERANCE:
         raise KitError(
             workspace.shown(file),

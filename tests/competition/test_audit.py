@@ -79,6 +79,15 @@ def test_only_changed_files_are_read_again(tiny, tiny_config):
     assert (again.drop("train/2/0.png") == "from the table").all()
 
 
+def test_a_link_that_points_nowhere_is_unreadable(tiny, tiny_config):
+    path = tiny.root / "data/tiny/test/5.png"
+    path.unlink()
+    path.symlink_to(tiny.root / "gone.png")
+    competition = load_competition(tiny_config.competition, tiny)
+    found = audit(competition, scan_images(competition, tiny.image_table("tiny")))
+    assert found.unreadable == {"test/5.png": "no such file"}
+
+
 def test_a_damaged_table_is_made_anew(tiny, tiny_config):
     competition = load_competition(tiny_config.competition, tiny)
     table = tiny.image_table("tiny")

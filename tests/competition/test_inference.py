@@ -92,6 +92,28 @@ def test_a_solution_file_is_never_read_as_labels(tmp_path):
     assert found["competition.test.file"] == "test.csv"
 
 
+def test_ids_that_begin_anew_in_each_folder_are_told_apart_by_name_and_coverage(tmp_path):
+    for i in range(8):
+        draw(tmp_path / "train" / f"{i}.png", COLOURS["red"], i)
+    for i in range(12):
+        draw(tmp_path / "test" / f"{i}.png", COLOURS["red"], 50 + i)
+    labels = {"id": [f"{i}.png" for i in range(8)], "label": ["a", "b"] * 4}
+    pd.DataFrame(labels).to_csv(tmp_path / "train.csv", index=False)
+    sample = {"id": [f"{i}.png" for i in range(12)], "label": "a"}
+    pd.DataFrame(sample).to_csv(tmp_path / "sample_submission.csv", index=False)
+    found = facts(tmp_path)
+    assert (found["competition.train.folder"], found["competition.test.folder"]) == ("train", "test")
+    assert found["submission.sample"] == "sample_submission.csv"
+    (tmp_path / "train.csv").rename(tmp_path / "contest_labels.csv")
+    assert facts(tmp_path)["competition.train.file"] == "contest_labels.csv"
+
+
+def test_a_flag_beside_the_label_is_no_class(tmp_path):
+    root = draw_csv(tmp_path)
+    pd.read_csv(root / "train.csv").assign(target=1, is_rotated=0).to_csv(root / "train.csv", index=False)
+    assert facts(root)["competition.train.label"] == "target"
+
+
 def test_an_open_label_is_asked_for_not_guessed(tmp_path):
     root = draw_csv(tmp_path)
     pd.read_csv(root / "train.csv").assign(camera="x").to_csv(root / "train.csv", index=False)
@@ -154,3 +176,26 @@ def test_init_outside_a_data_root_keeps_the_whole_path(workspace, tmp_path_facto
     assert config.competition.data == str(root)
     with pytest.raises(KitError, match="is no name for a file"):
         pipeline.init(str(root), workspace, name="a/b")
+
+
+def test_a_name_that_means_another_folder_in_an_earlier_root_is_not_used(
+    workspace, tmp_path_factory, monkeypatch
+):
+    elsewhere = tmp_path_factory.mktemp("root")
+    draw_class_folders(elsewhere / "c")
+    own = draw_class_folders(workspace.root / "data" / "c")
+    monkeypatch.setenv("KIT_DATA", str(elsewhere))
+    from kit.workspace import Workspace
+
+    config = load_config(pipeline.init(str(own), Workspace.open(workspace.root)).config)
+    assert config.competition.data == str(own)
+
+
+@pytest.mark.parametrize("text", ["007", "1e5", "12e03", "yes", "null", "a: b", "#1", "[x]", "3"])
+def test_texts_stay_texts_in_the_starter_config(text):
+    from omegaconf import OmegaConf
+
+    from kit.starter import _scalar
+
+    assert OmegaConf.create(f"x: {_scalar(text)}").x == text
+    assert OmegaConf.create(f"x: {_scalar([text])}").x == [text]

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from kit.config import AugmentConfig
 from kit.engine.augment import prediction_transform, training_transform
@@ -10,9 +9,7 @@ from kit.engine.images import (
     ImageDataset,
     ImageSet,
     ImageStore,
-    UnreadableImageError,
     cache_budget,
-    decode,
     make_loader,
 )
 from kit.engine.preprocessing import Preprocessing
@@ -34,47 +31,12 @@ def image_set(count=9):
     return ImageSet([str(i) for i in range(count)], [f"{i}.png" for i in range(count)])
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA", "1", "CMYK"])
-def test_every_mode_becomes_three_channels_or_one(tmp_path, mode):
-    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
-    Image.new("RGB", (5, 4), (200, 60, 60)).convert(mode).save(path)
-    assert decode(path, "rgb").shape == (4, 5, 3)
-    assert decode(path, "grey").shape == (4, 5, 1)
-
-
-def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
-    Image.fromarray(np.full((3, 3), 32768, dtype=np.uint16)).save(tmp_path / "a.png")
-    assert decode(tmp_path / "a.png", "grey")[0, 0, 0] == 128
-
-
-def test_exif_orientation_is_applied(tmp_path):
-    exif = Image.Exif()
-    exif[274] = 6
-    Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif)
-    assert decode(tmp_path / "a.jpg", "rgb").shape == (8, 4, 3)
-
-
-@pytest.mark.parametrize("content", [b"", b"text", None])
-def test_what_cannot_be_decoded_is_an_error_never_another_image(tmp_path, content):
-    if content is not None:
-        (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(UnreadableImageError):
-        decode(tmp_path / "a.png", "rgb")
-
-
-def test_a_cut_file_is_an_error(folder):
-    whole = (folder / "0.png").read_bytes()
-    (folder / "0.png").write_bytes(whole[:-200])
-    with pytest.raises(UnreadableImageError):
-        decode(folder / "0.png", "rgb")
-
-
 def test_the_store_decodes_once_within_its_budget(folder):
     one_image = 36 * 32 * 3
     store = ImageStore(folder, "rgb", "auto")
     assert store.load("0.png") is store.load("0.png")
     small = ImageStore(folder, "rgb", "none")
-    small.budget = 3 * one_image
+    small.budget, small.full = 3 * one_image, False
     small.preload([f"{i}.png" for i in range(9)], SILENT)
     assert small.held_bytes == 3 * one_image
     np.testing.assert_array_equal(small.load("8.png"), store.load("8.png"))
@@ -137,3 +99,16 @@ def test_an_unreadable_image_is_reported_with_its_position(folder):
     batches = list(make_loader(dataset, EpochBatches(9, 4, None), 0, torch.device("cpu")))
     assert [list(b.problems) for b in batches] == [[3], [], []]
     assert len(dataset) == 9
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_workers_draw_nothing_from_the_generator_that_mixup_draws_from(folder, workers):
+    dataset = ImageDataset(
+        image_set(), ImageStore(folder, "rgb", "auto"), prediction_transform(OWN), (3, 16), 0
+    )
+    loader = make_loader(dataset, EpochBatches(9, 4, None), workers, torch.device("cpu"))
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    next(iter(loader))
+    assert torch.equal(torch.rand(1), expected)

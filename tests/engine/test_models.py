@@ -5,7 +5,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from kit.config import ImageConfig, ModelConfig
-from kit.engine.models import build_model, check_model, head_parameters, rebuild_model
+from kit.engine.models import build_model, check_model, check_weights, head_parameters, rebuild_model
 from kit.engine.preprocessing import Preprocessing, overridden
 from kit.errors import KitError
 
@@ -19,7 +19,7 @@ SOURCES = [
 
 
 def build(name, classes=5, weights=None, image=None, **config):
-    config = {"pretrained": False} | config
+    config = {"pretrained": weights is not None} | config
     return build_model(ModelConfig(name=name, **config), image or ImageConfig(size=32), classes, weights)
 
 
@@ -110,11 +110,12 @@ def test_options_of_a_small_model_are_bound():
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "torchvision:squeezenet1_1"])
-def test_weights_out_of_reach_say_which_file_to_put_where(name, monkeypatch, tmp_path):
+@pytest.mark.parametrize("ask", ["build", "check"])
+def test_weights_out_of_reach_say_which_file_to_put_where(name, ask, monkeypatch, tmp_path):
     monkeypatch.setattr("kit.engine.models._reachable", lambda _: False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(KitError) as caught:
-        build(name, pretrained=True)
+        build(name, pretrained=True) if ask == "build" else check_weights(ModelConfig(name=name))
     text = str(caught.value)
     assert "are not on this machine and cannot be downloaded" in text
     assert ("model.safetensors" if "torchvision" not in name else "squeezenet1_1") in text
@@ -154,3 +155,45 @@ def test_pickled_code_is_not_run(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"cut")
     with pytest.raises(KitError, match="is not a file of weights"):
         build("mobilenetv3_small_050", weights=tmp_path / "w.safetensors")
+
+
+PRETRAINED = ["mobilenetv3_small_050", "torchvision:squeezenet1_1", "deit_tiny_distilled_patch16_224"]
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_the_head_of_a_pretrained_network_starts_quiet_and_learns(name, tmp_path):
+    plain = torchvision.models.squeezenet1_1() if ":" in name else timm.create_model(name)
+    file = tmp_path / "w.safetensors"
+    save_file(plain.state_dict(), file)
+    model, _ = build(name, weights=file, pretrained=True, image=ImageConfig())
+    torch.manual_seed(0)
+    images, targets = torch.rand(4, 3, 224, 224) * 255, torch.tensor([0, 1, 2, 3])
+    logits = model.eval()(images)
+    assert logits.abs().max() < 0.5
+    before = torch.nn.functional.cross_entropy(logits, targets)
+    before.backward()
+    assert any(p.grad.abs().max() > 0 for p in head_parameters(model.backbone))
+
+
+@pytest.mark.parametrize("name", ["torchvision:googlenet", "torchvision:inception_v3"])
+def test_networks_with_auxiliary_heads_are_rebuilt_the_same(name):
+    torch.manual_seed(0)
+    model, _ = build(name, image=ImageConfig(size=96))
+    copy = rebuild_model(ModelConfig(name=name), model.preprocessing, 5)
+    copy.load_state_dict(model.state_dict())
+    images = torch.rand(2, 3, 96, 96) * 255
+    assert torch.equal(copy.eval()(images), model.eval()(images))
+    assert model.backbone.transform_input
+
+
+def test_an_unknown_tag_of_weights_names_the_nearest():
+    with pytest.raises(
+        KitError, match="no set of weights of mobilenetv2_100 'mobilenetv2_100.ra_in1'.*ra_in1k"
+    ):
+        check_model(ModelConfig(name="mobilenetv2_100.ra_in1"))
+
+
+@pytest.mark.parametrize("value", [32, [], [0], "wide"])
+def test_options_of_a_small_model_are_bound_by_value(value):
+    with pytest.raises(KitError, match="model.options.widths: is "):
+        check_model(ModelConfig(name="simple_cnn", options={"widths": value}))

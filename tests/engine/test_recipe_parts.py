@@ -87,7 +87,7 @@ def test_cosine_rises_in_the_warm_up_and_falls_to_its_floor():
     assert found.index(max(found)) == 8
     assert found[:9] == sorted(found[:9])
     assert found[8:] == sorted(found[8:], reverse=True)
-    assert 0.001 < found[-1] < 0.0015
+    assert found[-1] == pytest.approx(0.001)
 
 
 def test_constant_stays():

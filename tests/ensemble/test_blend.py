@@ -69,4 +69,23 @@ def test_what_is_no_blend_is_refused(two):
     replace(other, origin=replace(other.origin, folds="else")).save(b.oof)
     with pytest.raises(KitError, match="was trained on other folds"):
         pipeline.blend([a, b], "mean", "x", two)
+    with pytest.raises(KitError, match="--name ../x: is no name for a file"):
+        pipeline.blend([a, b], "mean", "../x", two)
     assert not two.run("tiny", "x").path.exists()
+
+
+def test_a_blend_whose_test_sides_do_not_meet_leaves_nothing(two):
+    a, b = members(two)
+    test = load_predictions(b.test)
+    replace(test, ids=test.ids[1:], probs=test.probs[1:]).save(b.test)
+    with pytest.raises(KitError, match=r"tiny/b \(test\): lacks 1 ids"):
+        pipeline.blend([a, b], "mean", "x", two)
+    assert not two.run("tiny", "x").path.exists()
+
+
+def test_a_blend_outlives_its_members(two):
+    run, evaluation = pipeline.blend(members(two), "mean", "both", two)
+    for member in members(two):
+        shutil.rmtree(member.path)
+    assert pipeline.score(run, two).cv == evaluation.cv
+    assert pipeline.submit(run, two).cv == evaluation.cv

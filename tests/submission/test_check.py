@@ -62,6 +62,11 @@ def test_each_fault_of_probabilities_has_its_code(values, code):
     assert codes([*GOOD_PROBS[:-1], ["10.png", *values]], PROBS) == {code}
 
 
+def test_a_blank_id_and_an_empty_line_at_the_end():
+    assert {"missing_ids", "extra_ids"} <= codes([*GOOD[:-1], ["", "2"]])
+    assert codes([*GOOD, []]) == set()
+
+
 def test_the_sample_itself_is_recognised():
     from dataclasses import replace
 

@@ -22,7 +22,7 @@ ids = st.lists(texts.filter(str.strip), unique=True, min_size=1, max_size=6)
 def predictions(names, classes=CLASSES, seed=0) -> Predictions:
     probs = np.random.default_rng(seed).dirichlet(np.ones(len(classes)), len(names)).astype(np.float32)
     return Predictions(
-        tuple(names), tuple(classes), probs, Origin("test", "multiclass", "c/a", "f", ("identity",), "m")
+        tuple(names), tuple(classes), probs, Origin("test", "multiclass", "c/a", "f", ("identity",), "m", "i")
     )
 
 
@@ -100,3 +100,14 @@ def test_files_that_are_no_csv(tmp_path):
     path.write_text('ID,Label\n1,"a\n')
     with pytest.raises(KitError, match="is not a CSV"):
         read_submission(path)
+
+
+def test_a_score_of_two_classes_loses_nothing_even_for_log_loss():
+    rng = np.random.default_rng(3)
+    binary = tasks.get("binary")
+    for confidence in (0.01, 1.0):
+        raw = rng.dirichlet([confidence, confidence], 500)
+        oof = replace(predictions([str(i) for i in range(500)], ("no", "yes")), probs=binary.normalised(raw))
+        truth = Scored(oof, np.zeros(500), rng.integers(0, 2, 500), binary, metrics.get("log_loss"))
+        wanted = replace(form(["x"], "score", ["has"]), classes=("no", "yes"))
+        assert mirror_score(truth, wanted) == pytest.approx(truth.score(), abs=1e-12)

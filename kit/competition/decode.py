@@ -1,0 +1,55 @@
+"""Files -> pixels: the one decoder, so that what the scan calls readable is readable in training."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+ColourMode = Literal["rgb", "grey"]
+
+
+class UnreadableImageError(Exception):
+    """An image that cannot be decoded; the message says why."""
+
+
+def open_whole(path: Path) -> Image.Image:
+    """Return an image, decoded to its last byte, upright as its EXIF orientation says.
+
+    A damaged EXIF block is passed over: the pixels are whole.
+
+    Raises:
+        UnreadableImageError: The file is missing, empty, cut short or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except Exception as error:  # Pillow's plugins raise many kinds for damaged files
+        raise UnreadableImageError(_reason(path, error)) from error
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # likewise
+        return image
+
+
+def decode(path: Path, mode: ColourMode) -> np.ndarray:
+    """Return an image (H, W, C) uint8, C = 3 or 1. Sixteen-bit greys are scaled to eight bits.
+
+    Raises:
+        UnreadableImageError: The file is missing, empty, cut short or not an image.
+    """
+    image = open_whole(path)
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    pixels = np.asarray(image.convert("RGB" if mode == "rgb" else "L"))
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if path.is_file() and path.stat().st_size == 0:
+        return "empty file"
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "not an image"
+    return str(error) or type(error).__name__

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from kit.competition.decode import UnreadableImageError, decode
+from tests.conftest import COLOURS, draw
+
+
+@pytest.fixture
+def folder(tmp_path):
+    draw(tmp_path / "0.png", COLOURS["red"], 0)
+    return tmp_path
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA", "1", "CMYK"])
+def test_every_mode_becomes_three_channels_or_one(tmp_path, mode):
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    Image.new("RGB", (5, 4), (200, 60, 60)).convert(mode).save(path)
+    assert decode(path, "rgb").shape == (4, 5, 3)
+    assert decode(path, "grey").shape == (4, 5, 1)
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+    Image.fromarray(np.full((3, 3), 32768, dtype=np.uint16)).save(tmp_path / "a.png")
+    assert decode(tmp_path / "a.png", "grey")[0, 0, 0] == 128
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif)
+    assert decode(tmp_path / "a.jpg", "rgb").shape == (8, 4, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", None])
+def test_what_cannot_be_decoded_is_an_error_never_another_image(tmp_path, content):
+    if content is not None:
+        (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(UnreadableImageError):
+        decode(tmp_path / "a.png", "rgb")
+
+
+def test_a_cut_file_is_an_error(folder):
+    whole = (folder / "0.png").read_bytes()
+    (folder / "0.png").write_bytes(whole[:-200])
+    with pytest.raises(UnreadableImageError):
+        decode(folder / "0.png", "rgb")
+
+
+def test_a_damaged_exif_block_does_not_cost_the_image(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (8, 4), (200, 60, 60)).save(tmp_path / "a.jpg", exif=exif)
+    whole = bytearray((tmp_path / "a.jpg").read_bytes())
+    start = whole.index(b"Exif")
+    for offset in range(start + 6, start + 30):
+        for value in (0, 255):
+            broken = whole.copy()
+            broken[offset] = value
+            (tmp_path / "b.jpg").write_bytes(broken)
+            assert decode(tmp_path / "b.jpg", "rgb").shape in ((8, 4, 3), (4, 8, 3))

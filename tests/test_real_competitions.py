@@ -1,0 +1,51 @@
+"""Real competition folders, where this machine has them: KIT_DATA names the folder they lie in."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kit import pipeline
+from kit.config import load_config
+from kit.workspace import Workspace
+
+DATA = Path(os.environ.get("KIT_DATA", "nowhere"))
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not (DATA / name).is_dir(), reason=f"KIT_DATA holds no {name}")
+
+
+def start(root, name):
+    started = pipeline.init(name, Workspace.open(root, DATA))
+    return load_config(started.config), {f.key: f for f in started.findings}
+
+
+@needs("cse144")
+def test_class_folders_with_a_sample_of_crlf(tmp_path):
+    config, findings = start(tmp_path, "cse144")
+    assert config.competition.train.layout == "class_folders"
+    assert config.competition.task == "multiclass"
+    assert (
+        "100 folders: one class per folder, in natural order" in findings["competition.train.layout"].because
+    )
+    assert findings["competition.test.ids"].because == "the id is the file's name with its ending"
+    assert "holds class names" in findings["submission.kind"].because
+
+
+@needs("cse144")
+def test_the_known_identical_files_are_found(tmp_path):
+    config, _ = start(tmp_path, "cse144")
+    found, _ = pipeline.inspect(config, Workspace.open(tmp_path, DATA))
+    counts = {name: len(groups) for name, groups in vars(found.exact_duplicates).items()}
+    assert counts == {"within_class": 0, "across_classes": 3, "train_test": 8, "test_test": 6}
+    assert ["train/37/6.jpg", "test/824.jpg"] in found.exact_duplicates.train_test
+
+
+@needs("dance8")
+def test_labels_csv_without_a_sample(tmp_path):
+    config, findings = start(tmp_path, "dance8")
+    source = config.competition.train
+    assert (source.file, source.id, source.label) == ("dataset/train.csv", "Image", "target")
+    assert (config.submission.id, config.submission.label) == ("Image", "target")
+    assert findings["submission.id"].because.startswith("no sample file")
