@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -154,21 +155,20 @@ def _check_timm(config: ModelConfig) -> None:
 def _build_timm(
     config: ModelConfig, num_classes: int, channels: int, weights: Path | None
 ) -> tuple[nn.Module, Preprocessing]:
-    overlay: dict[str, Any] | None = None
-    pretrained = config.pretrained or weights is not None
-    if weights is not None:
-        overlay = {"state_dict": read_weights(weights)}
-    elif pretrained:
-        overlay = _timm_download(config.name)
+    overlay = _timm_download(config.name) if config.pretrained and weights is None else None
     with _weights_must_fit(config.name, weights):
         model = timm.create_model(
             config.name,
-            pretrained=pretrained,
+            pretrained=config.pretrained and weights is None,
             pretrained_cfg_overlay=overlay,
             num_classes=num_classes,
-            in_chans=channels,
+            in_chans=3 if weights is not None else channels,
             **config.options,
         )
+    if weights is not None:
+        _load_but_head(model, _in_timm_naming(model, read_weights(weights)), config.name, weights)
+        if channels == 1:
+            _grey_stem(model)
     expects = timm.data.resolve_model_data_config(model)
     own = Preprocessing(
         size=expects["input_size"][-1],
@@ -180,6 +180,18 @@ def _build_timm(
         crop=expects["crop_pct"],
     )
     return model, own
+
+
+def _in_timm_naming(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights under timm's names, converted by its own filter where they have other names."""
+    rename = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if rename is None or not set(_body(model)) - set(state):
+        return state
+    try:
+        renamed: dict[str, Tensor] = rename(dict(state), model)
+    except (KeyError, RuntimeError, AttributeError, TypeError, ValueError, IndexError):
+        return state  # not a file that the filter knows; what does not fit is told by the loading
+    return renamed
 
 
 def _timm_download(name: str) -> dict[str, Any] | None:
@@ -309,20 +321,27 @@ def _torchvision_preprocessing(entry: Any) -> Preprocessing:
 
 
 def _load_but_head(model: nn.Module, state: Mapping[str, Tensor], name: str, file: object) -> None:
-    """Load weights, leaving out a head of another shape; anything else that does not fit is an error."""
-    own = model.state_dict()
-    head, _ = _find_head(model)
-    fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
-    absent = [
-        k for k in own if k not in fitting and not k.startswith(head) and "num_batches_tracked" not in k
-    ]
+    """Load weights into all of a network but its head; anything else that does not fit is an error."""
+    body = _body(model)
+    fitting = {key: state[key] for key in body if key in state and state[key].shape == body[key].shape}
+    absent = [key for key in body if key not in fitting]
     if absent:
         raise KitError(
             file,
-            f"{len(absent)} of {len(own)} tensors of {name} are not in it ({first_few(absent, 3)})",
-            "All but the head must be there, in torchvision's own naming",
+            f"does not fit {name}: {len(absent)} of {len(body)} tensors are not in it, or of another shape "
+            f"({first_few(absent, 3)})",
+            "All but the head must be there, under the library's own names",
         )
     model.load_state_dict(fitting, strict=False)
+
+
+def _body(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that pretrained weights must give: all but the head's, and counters."""
+    head = head_parameters(model)
+    names_of_head = {name for name, parameter in model.named_parameters() if parameter in head}
+    state: dict[str, Tensor] = model.state_dict()
+    skipped = (*names_of_head, "num_batches_tracked")
+    return {key: value for key, value in state.items() if not key.endswith(skipped)}
 
 
 def _find_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:

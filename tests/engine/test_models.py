@@ -137,10 +137,18 @@ def test_torchvision_weights_from_a_file(tmp_path):
     torch.save({"state_dict": source.state_dict()}, file)
     model, _ = build("torchvision:squeezenet1_1", weights=file)
     assert torch.equal(model.backbone.features[0].weight, source.features[0].weight)
-    with pytest.raises(KitError, match=r"w.pth: .* of .* tensors of torchvision:resnet18 are not in it"):
-        build("torchvision:resnet18", weights=file)
-    with pytest.raises(KitError, match="w.pth: the weights do not fit mobilenetv3_small_050"):
-        build("mobilenetv3_small_050", weights=file)
+    for other in ("torchvision:resnet18", "mobilenetv3_small_050"):
+        with pytest.raises(KitError, match=rf"w.pth: does not fit {other}: \d+ of \d+ tensors are not in it"):
+            build(other, weights=file)
+
+
+def test_weights_of_a_file_are_loaded_into_a_grey_stem(tmp_path):
+    source = timm.create_model("mobilenetv3_small_050")
+    file = tmp_path / "w.safetensors"
+    save_file(source.state_dict(), file)
+    model, _ = build("mobilenetv3_small_050", weights=file, image=ImageConfig(size=32, mode="grey"))
+    expected = source.conv_stem.weight.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(model.backbone.conv_stem.weight, expected)
 
 
 def test_pickled_code_is_not_run(tmp_path):
@@ -169,7 +177,7 @@ def test_the_head_of_a_pretrained_network_starts_quiet_and_learns(name, tmp_path
     torch.manual_seed(0)
     images, targets = torch.rand(4, 3, 224, 224) * 255, torch.tensor([0, 1, 2, 3])
     logits = model.eval()(images)
-    assert logits.abs().max() < 0.5
+    assert logits.abs().max() < 1.5
     before = torch.nn.functional.cross_entropy(logits, targets)
     before.backward()
     assert any(p.grad.abs().max() > 0 for p in head_parameters(model.backbone))
