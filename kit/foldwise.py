@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from kit.competition.samples import Competition
 from kit.config import Config, ModelConfig, load_config
 from kit.errors import KitError, first_few
 from kit.experiment import refuse_other_material, trained_fold
@@ -22,6 +21,7 @@ from kit.workspace import RunFolder, Workspace
 
 if TYPE_CHECKING:
     from kit.engine.images import ImageSet, ImageStore
+    from kit.engine.models import Classifier
 
 
 def predict(
@@ -85,80 +85,97 @@ def _already_predicted(run: RunFolder, origin: Origin, material: Material) -> bo
 def _predict_folds(
     config: Config, run: RunFolder, material: Material, origin: Origin, progress: Progress
 ) -> tuple[Predictions, Predictions]:
-    from kit.engine.images import ImageSet, ImageStore
+    from kit.engine.images import ImageStore
     from kit.engine.precision import open_accelerator
 
     accelerator, _ = open_accelerator(config.train.precision)
-    competition = material.competition
-    store = ImageStore(competition.root, config.image.mode, config.image.cache)
-    test_set = ImageSet(list(competition.test["id"]), list(competition.test["path"]))
-    store.preload([*material.samples["path"], *test_set.paths], progress)
-    fold_probs: dict[int, np.ndarray] = {}
-    test_total = np.zeros((len(test_set), len(competition.classes)))
-    unreadable: dict[int, str] = {}
-    for k in range(material.folds.count):
-        validation = image_set(material, material.samples["fold"] == k)
-        model = run.fold(k).model
-        fold_probs[k], broken = _ask(
-            model, validation, store, config, origin, competition, accelerator, progress
-        )
-        if broken:
-            path = validation.paths[next(iter(broken))]
-            raise KitError(path, "could be read before and cannot now", "", "Mend it and run again.")
-        probs, unreadable = _ask(model, test_set, store, config, origin, competition, accelerator, progress)
-        test_total += probs
-    rows = sorted(unreadable)
-    test_total[rows] = competition.task.prior(material.targets(), len(competition.classes))
-    test_total[[row for row in range(len(test_set)) if row not in unreadable]] /= material.folds.count
-    test_probs = competition.task.normalised(test_total)
-    named = tuple(test_set.ids[row] for row in rows)
-    if named:
-        progress.warn(
-            f"{len(named)} test images cannot be read; they get the class prior ({first_few(named)})"
-        )
+    store = ImageStore(material.competition.root, config.image.mode, config.image.cache)
+    models = FoldModels(run, config, material, origin.tta, store, accelerator, progress)
     validated = material.samples[material.samples["fold"] != TRAIN_ONLY]
-    oof = Predictions(
-        tuple(validated["id"]), competition.classes, assemble_oof(validated, fold_probs), origin
+    fold_probs = {k: models.of_validation(k) for k in range(material.folds.count)}
+    test_probs, unreadable = models.of_test()
+    if unreadable:
+        named = first_few(unreadable)
+        progress.warn(f"{len(unreadable)} test images cannot be read; they get the class prior ({named})")
+    competition = material.competition
+    oof_probs = competition.task.normalised(assemble_oof(validated, fold_probs))
+    test_origin = replace(origin, kind="test", images=material.test_images, unreadable=unreadable)
+    return (
+        Predictions(tuple(validated["id"]), competition.classes, oof_probs, origin),
+        Predictions(tuple(competition.test["id"]), competition.classes, test_probs, test_origin),
     )
-    test_origin = replace(origin, kind="test", unreadable=named)
-    return oof, Predictions(tuple(test_set.ids), competition.classes, test_probs, test_origin)
 
 
-def _ask(
-    checkpoint: Any,
-    images: ImageSet,
-    store: ImageStore,
-    config: Config,
-    origin: Origin,
-    competition: Competition,
-    accelerator: Any,
-    progress: Progress,
-) -> tuple[np.ndarray, dict[int, str]]:
-    """Return what one fold's model says of some images, and which could not be read."""
-    from kit.engine.augment import prediction_transform
-    from kit.engine.checkpoints import load_model
-    from kit.engine.images import EpochBatches, ImageDataset, make_loader
-    from kit.engine.models import rebuild_model
-    from kit.engine.preprocessing import Preprocessing
-    from kit.engine.tta import predict_probs
+@dataclass(frozen=True)
+class FoldModels:
+    """The trained models of an experiment, ready to be asked."""
 
-    state, about = load_model(checkpoint)
-    if tuple(about["classes"]) != competition.classes:
-        raise KitError(
-            checkpoint, "was trained on other classes than the data has", "", "Train anew with --fresh."
-        )
-    preprocessing = Preprocessing.from_dict(about["preprocessing"])
-    model = rebuild_model(ModelConfig(**about["model"]), preprocessing, len(competition.classes))
-    model.load_state_dict(state)
-    model.to(accelerator.device)
-    blank = (preprocessing.channels, preprocessing.predicting)
-    dataset = ImageDataset(images, store, prediction_transform(preprocessing), blank, config.seed)
-    batches = EpochBatches(len(images), config.predict.batch_size, None)
-    loader = make_loader(dataset, batches, config.train.workers, accelerator.device)
-    label = f"{checkpoint.parent.name}: {len(images)} images x {len(origin.tta)} views"
-    return predict_probs(
-        model, loader, origin.tta, competition.task, accelerator.device, accelerator.autocast, progress, label
-    )
+    run: RunFolder
+    config: Config
+    material: Material
+    tta: tuple[str, ...]
+    store: ImageStore
+    accelerator: Any
+    progress: Progress
+
+    def of_validation(self, k: int) -> np.ndarray:
+        """Return what fold k's model says of its validation rows, (N_k, C), rows in table order."""
+        images = image_set(self.material, self.material.samples["fold"] == k)
+        probs, problems = self._ask(k, images)
+        if problems:
+            path = images.paths[next(iter(problems))]
+            raise KitError(path, "could be read before and cannot now", "", "Mend it and run again.")
+        return probs
+
+    def of_test(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Return the mean over the folds for the test images, (N, C), and the ids that could not be read.
+
+        Their rows are the class prior of the training labels.
+        """
+        from kit.engine.images import ImageSet
+
+        competition = self.material.competition
+        images = ImageSet(list(competition.test["id"]), list(competition.test["path"]))
+        answers = [self._ask(k, images) for k in range(self.material.folds.count)]
+        probs: np.ndarray = np.stack([each for each, _ in answers]).mean(axis=0, dtype=np.float64)
+        rows = sorted({row for _, problems in answers for row in problems})
+        probs[rows] = competition.task.prior(self.material.targets(), len(competition.classes))
+        return competition.task.normalised(probs), tuple(images.ids[row] for row in rows)
+
+    def _ask(self, k: int, images: ImageSet) -> tuple[np.ndarray, dict[int, str]]:
+        """Return what fold k's model says of some images, and which could not be read."""
+        from kit.engine.augment import prediction_transform
+        from kit.engine.images import EpochBatches, ImageDataset, make_loader
+        from kit.engine.tta import predict_probs
+
+        model = self._load(k)
+        own, device = model.preprocessing, self.accelerator.device
+        self.store.preload(images.paths, self.progress)
+        blank = (own.channels, own.predicting)
+        dataset = ImageDataset(images, self.store, prediction_transform(own), blank, self.config.seed)
+        batches = EpochBatches(len(images), self.config.predict.batch_size, None)
+        loader = make_loader(dataset, batches, self.config.train.workers, device)
+        label = f"fold {k}: {len(images)} images x {len(self.tta)} views"
+        task, autocast = self.material.competition.task, self.accelerator.autocast
+        return predict_probs(model.to(device), loader, self.tta, task, device, autocast, self.progress, label)
+
+    def _load(self, k: int) -> Classifier:
+        """Return fold k's model, built around its checkpoint."""
+        from kit.engine.checkpoints import load_model
+        from kit.engine.models import rebuild_model
+        from kit.engine.preprocessing import Preprocessing
+
+        path = self.run.fold(k).model
+        state, about = load_model(path)
+        classes = self.material.competition.classes
+        if tuple(about["classes"]) != classes:
+            raise KitError(
+                path, "was trained on other classes than the data has", "", "Train anew with --fresh."
+            )
+        preprocessing = Preprocessing.from_dict(about["preprocessing"])
+        model = rebuild_model(ModelConfig(**about["model"]), preprocessing, len(classes))
+        model.load_state_dict(state)
+        return model
 
 
 def assemble_oof(samples: pd.DataFrame, fold_probs: dict[int, np.ndarray]) -> np.ndarray:
