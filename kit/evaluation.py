@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kit.config import Config, load_config
+from kit.config import Config
+from kit.config_file import load_config
 from kit.errors import KitError
 from kit.folds import read_folds
 from kit.metrics import Metric, get_metric

@@ -12,7 +12,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from kit import __version__
-from kit.config import Config, config_yaml, differences, load_config
+from kit.config import Config
+from kit.config_file import config_yaml, differences, load_config
 from kit.errors import KitError
 from kit.material import Material, image_set, prepare
 from kit.progress import SILENT, Progress

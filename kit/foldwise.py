@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from kit.config import Config, ModelConfig, load_config
+from kit.config import Config, ModelConfig
+from kit.config_file import load_config
 from kit.errors import KitError, first_few
 from kit.experiment import refuse_other_material, trained_fold
 from kit.folds import TRAIN_ONLY

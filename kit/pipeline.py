@@ -9,8 +9,9 @@ from typing import Literal
 
 from kit import experiment
 from kit.competition.audit import Audit, audit, readable_train, scan_images
-from kit.competition.inference import Finding, image_sizes, infer
+from kit.competition.inference import Finding, infer
 from kit.competition.samples import load_competition
+from kit.competition.survey import image_sizes
 from kit.config import Config, check_name
 from kit.ensemble.blend import blend as write_blend
 from kit.errors import KitError

@@ -9,7 +9,8 @@ from pathlib import Path
 from kit import experiment, pipeline
 from kit.competition.digits import write_digits
 from kit.competition.samples import Competition, load_competition
-from kit.config import Config, load_config
+from kit.config import Config
+from kit.config_file import load_config
 from kit.evaluation import Evaluation
 from kit.progress import SILENT, Progress
 from kit.submission.format import SubmissionFormat, format_for

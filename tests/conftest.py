@@ -12,7 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from kit.config import Config, load_config
+from kit.config import Config
+from kit.config_file import load_config
 from kit.workspace import Workspace
 
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "10": (60, 60, 200), "2": (190, 190, 60)}

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kit.config import config_yaml, differences, load_config
+from kit.config_file import config_yaml, differences, load_config
 from kit.errors import KitError
 from tests.conftest import TINY, write_config
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from kit import experiment, pipeline
-from kit.config import load_config
+from kit.config_file import load_config
 from kit.errors import KitError
 from kit.foldwise import assemble_oof, predict
 from kit.predictions import load_predictions
@@ -93,7 +93,7 @@ STOPPED = """
 import sys
 from pathlib import Path
 from kit import experiment
-from kit.config import load_config
+from kit.config_file import load_config
 from kit.engine import loop
 from kit.workspace import Workspace
 

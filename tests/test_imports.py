@@ -12,7 +12,7 @@ KIT = Path(__file__).parents[1] / "kit"
 # Each layer may import from the ones before it, and from its own without a cycle.
 LAYERS = [
     ["kit", "errors", "registry", "progress", "seeds"],
-    ["config", "tasks", "workspace"],
+    ["config", "config_file", "tasks", "workspace"],
     ["metrics", "predictions"],
     ["competition"],
     ["folds"],

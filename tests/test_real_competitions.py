@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kit import pipeline
-from kit.config import load_config
+from kit.config_file import load_config
 from kit.workspace import Workspace
 
 DATA = Path(os.environ.get("KIT_DATA", "nowhere"))

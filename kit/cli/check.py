@@ -36,7 +36,7 @@ def check(
         form = format_of_sample(sample)
     else:
         from kit.competition.samples import load_competition
-        from kit.config import load_config
+        from kit.config_file import load_config
 
         assert config is not None  # one of the two was given
         loaded = load_config(config, overrides or [])

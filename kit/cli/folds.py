@@ -23,7 +23,7 @@ def folds(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
-    from kit.config import load_config
+    from kit.config_file import load_config
     from kit.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)

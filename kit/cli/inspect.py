@@ -16,7 +16,7 @@ def inspect(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
-    from kit.config import load_config
+    from kit.config_file import load_config
     from kit.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)

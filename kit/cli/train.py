@@ -29,7 +29,7 @@ def train(
     """
     from kit import experiment
     from kit.cli.console import Terminal, show, show_json
-    from kit.config import load_config
+    from kit.config_file import load_config
     from kit.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from kit.competition.files import (
-    TABLE_SUFFIXES,
-    IdStyle,
-    image_id,
-    is_image,
-    list_folders,
-    list_images,
-    natural_key,
-    read_table,
-    shares,
-)
+from kit.competition.files import IdStyle, natural_key
+from kit.competition.survey import Survey, Table, is_called, survey_folder
 from kit.errors import KitError, first_few
 
-ID_STYLES: tuple[IdStyle, ...] = ("name", "stem")
-TEST_TABLES = ("test", "sample", "submission", "solution")
 LABEL_NAMES = ("label", "labels", "target", "class", "category", "species", "breed", "diagnosis")
-MATCHED = (
-    0.9  # a column whose values are image ids this often is meant as ids; the reader then tells the gaps
-)
 
 
 class Finding(NamedTuple):
@@ -37,35 +23,6 @@ class Finding(NamedTuple):
     key: str
     value: Any
     because: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the competition folder, and the image folder that one of its columns names."""
-
-    name: str
-    cells: pd.DataFrame
-    id: str
-    ids: IdStyle
-    folder: str
-    matched: int
-
-    @property
-    def others(self) -> list[str]:
-        """The columns beside the id."""
-        return [str(c) for c in self.cells.columns if c != self.id]
-
-
-@dataclass
-class Survey:
-    """What lies in a competition folder."""
-
-    root: Path
-    prefix: str
-    images: dict[str, list[str]]
-    class_folders: dict[str, list[str]]
-    tables: list[Table]
-    ignored: list[str] = field(default_factory=list)
 
 
 def infer(root: Path, name: str, data: str, label: str | None = None) -> list[Finding]:
@@ -80,7 +37,7 @@ def infer(root: Path, name: str, data: str, label: str | None = None) -> list[Fi
     Raises:
         KitError: The folder is missing, empty, or says nothing that kit understands.
     """
-    survey = _survey(root)
+    survey = survey_folder(root)
     train = _find_train(survey, label)
     test = _find_test(survey, train)
     sample = _find_sample(survey, test)
@@ -93,21 +50,6 @@ def infer(root: Path, name: str, data: str, label: str | None = None) -> list[Fi
     submission = _find_submission(sample, test, train, classes, task.value)
     kind = next(f.value for f in submission if f.key == "submission.kind")
     return [*findings, task, _find_metric(task.value, kind), *train.findings, *test.findings, *submission]
-
-
-def image_sizes(root: Path, limit: int = 100) -> list[int]:
-    """Return the shorter side in pixels of up to ``limit`` images spread over the folder; headers only."""
-    from PIL import Image, UnidentifiedImageError
-
-    names = list_images(root)
-    sides = []
-    for name in names[:: max(1, len(names) // limit)][:limit]:
-        try:
-            with Image.open(root / name) as image:
-                sides.append(min(image.size))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-            continue  # kit inspect names it; here it only does not count
-    return sides
 
 
 @dataclass(frozen=True)
@@ -131,95 +73,17 @@ class Test:
     table: Table | None
 
 
-def _survey(root: Path) -> Survey:
-    """List the folder, going down while it holds nothing but one folder (an archive's own)."""
-    if not root.is_dir():
-        raise KitError(root, "there is no such folder", "DATA is the folder of a competition")
-    prefix = ""
-    while (only := _only_folder(root / prefix)) is not None:
-        prefix = f"{prefix}{only}/"
-    images: dict[str, list[str]] = {}
-    class_folders: dict[str, list[str]] = {}
-    for folder in list_folders(root / prefix):
-        found = list_images(root / prefix / folder)
-        inside = [name for name in found if "/" in name]
-        if found and len(inside) == len(found):
-            class_folders[prefix + folder] = list_folders(root / prefix / folder)
-        if found:
-            images[prefix + folder] = found
-    if not images:
-        raise KitError(
-            root / prefix if prefix else root,
-            "holds no folder with images",
-            "A competition folder has train images in folders per class or with a CSV, and test images",
-        )
-    survey = Survey(root, prefix, images, class_folders, [])
-    for path in sorted((root / prefix).iterdir()):
-        if path.suffix.lower() in TABLE_SUFFIXES:
-            _add_table(survey, path)
-    return survey
-
-
-def _only_folder(folder: Path) -> str | None:
-    entries = [e for e in folder.iterdir() if not e.name.startswith(".") and e.name != "__MACOSX"]
-    files = [e for e in entries if e.is_file()]
-    folders = [e for e in entries if e.is_dir()]
-    has_data = any(is_image(e.name) or e.suffix.lower() in TABLE_SUFFIXES for e in files)
-    if has_data or len(folders) != 1 or _is_called(folders[0].name, "train", "test"):
-        return None
-    if not list_folders(folders[0]):
-        return None
-    return folders[0].name
-
-
-def _add_table(survey: Survey, path: Path) -> None:
-    name = survey.prefix + path.name
-    try:
-        cells = read_table(path)
-    except KitError:
-        survey.ignored.append(name)
-        return
-    candidates = [
-        Table(name, cells, str(col), style, folder, sum(value in known for value in cells[col]))
-        for folder, images in survey.images.items()
-        for style in ID_STYLES
-        for known in [frozenset(image_id(image, style) for image in images)]
-        for col in cells.columns
-        if shares(list(cells[col]), known) >= MATCHED
-    ]
-    if candidates:
-        survey.tables.append(max(candidates, key=lambda table: _fit(table, survey)))
-    else:
-        survey.ignored.append(name)
-
-
-def _fit(table: Table, survey: Survey) -> tuple[int, bool, float]:
-    """Return how well a table fits its folder: ids found, names that agree, share of the folder it covers.
-
-    Where ids begin at 0 in both folders, a table matches either, and only the latter two can tell.
-    """
-    of_test = _is_called(table.name, *TEST_TABLES)
-    agrees = _is_called(table.folder, "test") == of_test
-    return table.matched, agrees, table.matched / len(survey.images[table.folder])
-
-
-def _is_called(name: str, *words: str) -> bool:
-    """Tell whether a word of the name begins with one of ``words``: so does ``testset``, not ``contest``."""
-    parts = re.findall(r"[a-z]+", Path(name).name.lower())
-    return any(part.startswith(words) for part in parts)
-
-
 def _find_train(survey: Survey, label: str | None) -> Train:
     labelled = [
         t
         for t in survey.tables
         if t.others
-        and not _is_called(t.name, "sample", "submission", "solution")
-        and not _is_called(t.name, "test")
+        and not is_called(t.name, "sample", "submission", "solution")
+        and not is_called(t.name, "test")
     ]
     if labelled:
         return _train_from_table(_preferred(labelled, "train"), label)
-    folders = [f for f in survey.class_folders if not _is_called(f, "test")]
+    folders = [f for f in survey.class_folders if not is_called(f, "test")]
     if not folders:
         tables = f" (tables: {first_few(survey.ignored)})" if survey.ignored else ""
         raise KitError(
@@ -227,12 +91,12 @@ def _find_train(survey: Survey, label: str | None) -> Train:
             f"has neither folders per class nor a CSV that names images and labels{tables}",
             "Labels come from train/<class>/*.jpg, or from a CSV with a column of image names",
         )
-    folder = next((f for f in folders if _is_called(f, "train")), folders[0])
+    folder = next((f for f in folders if is_called(f, "train")), folders[0])
     return _train_from_class_folders(survey, folder)
 
 
 def _preferred(tables: Sequence[Table], word: str) -> Table:
-    return next((t for t in tables if _is_called(t.name, word)), tables[0])
+    return next((t for t in tables if is_called(t.name, word)), tables[0])
 
 
 def _train_from_class_folders(survey: Survey, folder: str) -> Train:
@@ -303,9 +167,9 @@ def _examples(values: Iterable[str]) -> str:
 
 
 def _find_test(survey: Survey, train: Train) -> Test:
-    listing = [t for t in survey.tables if t is not train.table and not _is_called(t.name, "solution")]
+    listing = [t for t in survey.tables if t is not train.table and not is_called(t.name, "solution")]
     others = [f for f in survey.images if f != train.folder]
-    named = [f for f in others if _is_called(f, "test")]
+    named = [f for f in others if is_called(f, "test")]
     flat = [f for f in others if f not in survey.class_folders]
     folder = next(iter(named or flat), None) or next((t.folder for t in listing), None)
     if folder is None:
@@ -319,7 +183,7 @@ def _find_test(survey: Survey, train: Train) -> Test:
     if not listing:
         because = "no file lists the test ids: every image of the folder, ids with ending"
         return Test([where, Finding("competition.test.ids", "name", because)], folder, "name", None)
-    table = next((t for t in listing if _is_called(t.name, "sample", "submission")), None)
+    table = next((t for t in listing if is_called(t.name, "sample", "submission")), None)
     table = table or _preferred(listing, "test")
     rows = f"{table.matched} of {len(table.cells)} values are images in {folder}/"
     style = "with" if table.ids == "name" else "without"
@@ -337,7 +201,7 @@ def _find_test(survey: Survey, train: Train) -> Test:
 
 
 def _find_sample(survey: Survey, test: Test) -> Table | None:
-    samples = [t for t in survey.tables if t.others and _is_called(t.name, "sample", "submission")]
+    samples = [t for t in survey.tables if t.others and is_called(t.name, "sample", "submission")]
     return next((t for t in samples if t.folder == test.folder), None)
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,14 +16,15 @@ from torch import Tensor, nn
 
 from kit.config import ImageConfig, ModelConfig
 from kit.engine.checkpoints import read_weights
+from kit.engine.heads import grey_stem, quiet_head, replace_head
 from kit.engine.preprocessing import Preprocessing, overridden
+from kit.engine.pretrained import in_timm_naming, load_but_head, no_weights, reachable, weights_must_fit
 from kit.engine.small_cnn import small_models
-from kit.errors import KitError, first_few
+from kit.errors import KitError
 from kit.registry import bind_options, nearest, unknown_name
 
 TORCHVISION = "torchvision:"
 SMALL_SIZE = 32
-CONNECT_SECONDS = 5
 # Networks with auxiliary heads: built without them, and with the input scale that their weights expect.
 _NO_AUX = {"aux_logits": False, "transform_input": True, "init_weights": False}
 AUXILIARY: dict[str, dict[str, Any]] = {"googlenet": _NO_AUX, "inception_v3": _NO_AUX}
@@ -102,7 +99,7 @@ def build_model(
     channels = 1 if image.mode == "grey" else 3
     backbone, own = _architecture(config.name).build(config, num_classes, channels, weights)
     if (config.pretrained or weights) and config.name not in small_models:
-        _quiet_head(backbone)
+        quiet_head(backbone)
     preprocessing, notes = overridden(own, image)
     return Classifier(backbone, preprocessing).to(memory_format=torch.channels_last), notes
 
@@ -156,7 +153,7 @@ def _build_timm(
     config: ModelConfig, num_classes: int, channels: int, weights: Path | None
 ) -> tuple[nn.Module, Preprocessing]:
     overlay = _timm_download(config.name) if config.pretrained and weights is None else None
-    with _weights_must_fit(config.name, weights):
+    with weights_must_fit(config.name, weights):
         model = timm.create_model(
             config.name,
             pretrained=config.pretrained and weights is None,
@@ -166,9 +163,9 @@ def _build_timm(
             **config.options,
         )
     if weights is not None:
-        _load_but_head(model, _in_timm_naming(model, read_weights(weights)), config.name, weights)
+        load_but_head(model, in_timm_naming(model, read_weights(weights)), config.name, weights)
         if channels == 1:
-            _grey_stem(model)
+            grey_stem(model)
     expects = timm.data.resolve_model_data_config(model)
     own = Preprocessing(
         size=expects["input_size"][-1],
@@ -180,18 +177,6 @@ def _build_timm(
         crop=expects["crop_pct"],
     )
     return model, own
-
-
-def _in_timm_naming(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights under timm's names, converted by its own filter where they have other names."""
-    rename = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    if rename is None or not set(_body(model)) - set(state):
-        return state
-    try:
-        renamed: dict[str, Tensor] = rename(dict(state), model)
-    except (KeyError, RuntimeError, AttributeError, TypeError, ValueError, IndexError):
-        return state  # not a file that the filter knows; what does not fit is told by the loading
-    return renamed
 
 
 def _timm_download(name: str) -> dict[str, Any] | None:
@@ -209,55 +194,9 @@ def _timm_download(name: str) -> dict[str, Any] | None:
     cached = try_to_load_from_cache(cfg.hf_hub_id, file)
     if isinstance(cached, str):
         return {"file": cached}
-    if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):
-        raise _no_weights(name, f"{file} of {cfg.hf_hub_id}")
+    if constants.HF_HUB_OFFLINE or not reachable(constants.ENDPOINT):
+        raise no_weights(name, f"{file} of {cfg.hf_hub_id}")
     return None
-
-
-def _reachable(endpoint: str) -> bool:
-    """Tell in seconds whether a download can work at all; the libraries retry for a minute."""
-    if any(variable.upper().endswith("_PROXY") for variable in os.environ):
-        return True
-    parts = urlsplit(endpoint)
-    try:
-        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=CONNECT_SECONDS):
-            return True
-    except OSError:
-        return False
-
-
-def _no_weights(name: str, file: str) -> KitError:
-    return KitError(
-        "model.pretrained",
-        f"the weights of {name} ({file}) are not on this machine and cannot be downloaded from here",
-        "A pretrained model needs its file",
-        "Download it elsewhere, put it under weights/ (or the folder $KIT_WEIGHTS names) and set "
-        "`model.weights: FILE`; or train from scratch with `model.pretrained: false`.",
-    )
-
-
-@contextlib.contextmanager
-def _weights_must_fit(name: str, weights: Path | None) -> Iterator[None]:
-    """Turn what a library says of unfit options and weights into one message."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise KitError("model.options", f"{name} refuses them: {_first_line(error)}") from error
-    except OSError as error:
-        raise _no_weights(name, _first_line(error)) from error
-    except RuntimeError as error:
-        where = weights or "model.pretrained"
-        raise KitError(
-            where, f"the weights do not fit {name}: {_first_lines(error)}", "Keys must agree"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _first_lines(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 # --- torchvision
@@ -284,24 +223,24 @@ def _build_torchvision(
     name, tag = _split_torchvision(config.name)
     choices = torchvision.models.get_model_weights(name)
     entry = choices[tag] if tag else choices.DEFAULT
-    with _weights_must_fit(config.name, weights), warnings.catch_warnings():
+    with weights_must_fit(config.name, weights), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Always built without weights, so that a checkpoint is rebuilt into the very same network.
         model = torchvision.models.get_model(name, weights=None, **(AUXILIARY.get(name, {}) | config.options))
         if weights is not None:
-            _load_but_head(model, read_weights(weights), config.name, weights)
+            load_but_head(model, read_weights(weights), config.name, weights)
         elif config.pretrained:
             _check_reach(config.name, entry)
-            _load_but_head(model, entry.get_state_dict(progress=False), config.name, entry)
-    _replace_head(model, num_classes)
+            load_but_head(model, entry.get_state_dict(progress=False), config.name, entry)
+    replace_head(model, num_classes)
     if channels == 1:
-        _grey_stem(model)
+        grey_stem(model)
     return model, _torchvision_preprocessing(entry)
 
 
 def _check_reach(name: str, entry: Any) -> None:
-    if not _is_downloaded(entry.url) and not _reachable(entry.url):
-        raise _no_weights(name, Path(urlsplit(entry.url).path).name)
+    if not _is_downloaded(entry.url) and not reachable(entry.url):
+        raise no_weights(name, Path(urlsplit(entry.url).path).name)
 
 
 def _is_downloaded(url: str) -> bool:
@@ -318,87 +257,6 @@ def _torchvision_preprocessing(entry: Any) -> Preprocessing:
         interpolation="bicubic" if "bicubic" in str(expects.interpolation).lower() else "bilinear",
         crop=min(1.0, size / expects.resize_size[0]),
     )
-
-
-def _load_but_head(model: nn.Module, state: Mapping[str, Tensor], name: str, file: object) -> None:
-    """Load weights into all of a network but its head; anything else that does not fit is an error."""
-    body = _body(model)
-    fitting = {key: state[key] for key in body if key in state and state[key].shape == body[key].shape}
-    absent = [key for key in body if key not in fitting]
-    if absent:
-        raise KitError(
-            file,
-            f"does not fit {name}: {len(absent)} of {len(body)} tensors are not in it, or of another shape "
-            f"({first_few(absent, 3)})",
-            "All but the head must be there, under the library's own names",
-        )
-    model.load_state_dict(fitting, strict=False)
-
-
-def _body(model: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors that pretrained weights must give: all but the head's, and counters."""
-    head = head_parameters(model)
-    names_of_head = {name for name, parameter in model.named_parameters() if parameter in head}
-    state: dict[str, Tensor] = model.state_dict()
-    skipped = (*names_of_head, "num_batches_tracked")
-    return {key: value for key, value in state.items() if not key.endswith(skipped)}
-
-
-def _find_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
-    """Return the last layer that gives one value per class, and its name."""
-    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    return layers[-1]
-
-
-def head_layers(backbone: nn.Module) -> list[nn.Module]:
-    """Return the layers that give one value per class: one, or two where a network distils."""
-    own: Callable[[], Any] = getattr(backbone, "get_classifier", lambda: _find_head(backbone)[1])
-    classifier = own()
-    return list(classifier) if isinstance(classifier, tuple | list) else [classifier]
-
-
-def head_parameters(backbone: nn.Module) -> set[nn.Parameter]:
-    """Return the parameters of the layers that give one value per class."""
-    return {parameter for layer in head_layers(backbone) for parameter in layer.parameters()}
-
-
-def _quiet_head(backbone: nn.Module) -> None:
-    """Start the new head of a pretrained network at zero (Kolesnikov et al. 2020, "Big Transfer").
-
-    Libraries draw it at scales of their own; with few images per class a large draw is never unlearned, and
-    its gradients spoil the pretrained features meanwhile. A convolution as head is drawn small instead of
-    zeroed: SqueezeNet puts a ReLU behind it, which passes no gradient at zero.
-    """
-    for layer in head_layers(backbone):
-        for parameter in layer.parameters():
-            if isinstance(layer, nn.Conv2d) and parameter.ndim > 1:
-                nn.init.normal_(parameter, std=0.01)
-            else:
-                nn.init.zeros_(parameter)
-
-
-def _replace_head(model: nn.Module, num_classes: int) -> None:
-    name, old = _find_head(model)
-    parent, _, last = name.rpartition(".")
-    new: nn.Module
-    if isinstance(old, nn.Linear):
-        new = nn.Linear(old.in_features, num_classes)
-    else:
-        new = nn.Conv2d(old.in_channels, num_classes, kernel_size=1)
-    setattr(model.get_submodule(parent), last, new)
-
-
-def _grey_stem(model: nn.Module) -> None:
-    """Let the first convolution take one channel, its weights summed as if grey came three times."""
-    name, old = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
-    parent, _, last = name.rpartition(".")
-    geometry = {"stride": old.stride, "padding": old.padding, "bias": old.bias is not None}
-    new = nn.Conv2d(1, old.out_channels, old.kernel_size, **geometry)  # type: ignore[arg-type]
-    with torch.no_grad():
-        new.weight.copy_(old.weight.sum(dim=1, keepdim=True))
-        if old.bias is not None and new.bias is not None:
-            new.bias.copy_(old.bias)
-    setattr(model.get_submodule(parent), last, new)
 
 
 SMALL = Architecture(_check_small, _build_small)

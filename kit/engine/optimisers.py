@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from kit.config import ScheduleConfig, TrainConfig
-from kit.engine.models import head_parameters
+from kit.engine.heads import head_parameters
 from kit.registry import unknown_name
 
 WARMUP_START = 0.01  # of the full rate

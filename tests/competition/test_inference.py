@@ -4,7 +4,7 @@ import pytest
 from kit import pipeline
 from kit.competition.inference import infer
 from kit.competition.samples import load_competition
-from kit.config import load_config
+from kit.config_file import load_config
 from kit.errors import KitError
 from tests.conftest import COLOURS, draw, draw_class_folders, draw_csv
 

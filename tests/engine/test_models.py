@@ -5,7 +5,8 @@ import torchvision
 from safetensors.torch import save_file
 
 from kit.config import ImageConfig, ModelConfig
-from kit.engine.models import build_model, check_model, check_weights, head_parameters, rebuild_model
+from kit.engine.heads import head_parameters
+from kit.engine.models import build_model, check_model, check_weights, rebuild_model
 from kit.engine.preprocessing import Preprocessing, overridden
 from kit.errors import KitError
 
@@ -112,7 +113,7 @@ def test_options_of_a_small_model_are_bound():
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "torchvision:squeezenet1_1"])
 @pytest.mark.parametrize("ask", ["build", "check"])
 def test_weights_out_of_reach_say_which_file_to_put_where(name, ask, monkeypatch, tmp_path):
-    monkeypatch.setattr("kit.engine.models._reachable", lambda _: False)
+    monkeypatch.setattr("kit.engine.models.reachable", lambda _: False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(KitError) as caught:
         build(name, pretrained=True) if ask == "build" else check_weights(ModelConfig(name=name))

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from kit.competition.samples import load_competition
-from kit.config import load_config
+from kit.config_file import load_config
 from kit.errors import KitError
 from kit.submission.format import format_for, format_of_sample
 from tests.conftest import TINY, write_config

@@ -6,7 +6,7 @@ import pytest
 
 from kit import pipeline
 from kit.competition.samples import load_competition
-from kit.config import load_config
+from kit.config_file import load_config
 from kit.errors import KitError
 from kit.predictions import load_predictions
 from kit.submission.format import format_for

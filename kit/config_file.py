@@ -1,0 +1,216 @@
+"""The YAML of an experiment read and written: inheritance, overrides, and every mistake at once.
+
+`base:` inherits from another file, `--set a.b=c` overrides; what comes out is a complete `Config`.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from kit.config import Config
+from kit.errors import KitError
+from kit.registry import nearest
+
+NAMED = {"model", "loss", "schedule"}  # mappings whose other keys belong to their name
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Return the experiment that ``path`` describes, its bases and the overrides applied.
+
+    Args:
+        path: A YAML file; its key ``base`` names another one, relative to it.
+        overrides: ``key.path=value`` each, the value in YAML; applied last, in order.
+
+    Raises:
+        KitError: The file, a base, an override or any value is wrong; every mistake is in the message.
+    """
+    merged: dict[str, Any] = {}
+    for layer in [*_read_chain(path), *map(_read_override, overrides)]:
+        merged = _inherit(merged, layer)
+    return _validate(_resolved(merged, path), str(path))
+
+
+def _inherit(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
+    """Return ``base`` overridden key by key by ``child``.
+
+    Where the child names another model, loss or schedule, it takes nothing of what the base said of its own.
+    """
+    result = dict(base)
+    for key, value in child.items():
+        old = base.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            renamed = key in NAMED and value.get("name", old.get("name")) != old.get("name")
+            result[key] = value if renamed else _inherit(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _resolved(values: dict[str, Any], path: Path) -> Any:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise KitError(path, f"does not resolve: {_first_line(error)}", "Values are plain YAML") from error
+
+
+def config_yaml(config: Config) -> str:
+    """Return the experiment as YAML, every default written out; ``load_config`` reads it back equal."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(config.model_dump()))
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Return one line ``key: old -> new`` for every value in which two experiments differ."""
+    before, after = dict(_leaves(old.model_dump())), dict(_leaves(new.model_dump()))
+    missing = object()
+    return [
+        f"{key}: {_shown(before.get(key, missing), missing)} -> {_shown(after.get(key, missing), missing)}"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key, missing) != after.get(key, missing)
+    ]
+
+
+def _shown(value: object, missing: object) -> str:
+    return "(none)" if value is missing else str(value)
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _read_chain(path: Path) -> list[dict[str, Any]]:
+    """Return the file's mapping and its bases', the deepest base first."""
+    chain: list[dict[str, Any]] = []
+    seen: list[Path] = []
+    current: Path | None = path
+    while current is not None:
+        resolved = current.resolve()
+        if resolved in seen:
+            raise KitError(path, f"inherits from itself through {current}", "A chain of bases must end")
+        seen.append(resolved)
+        values = _read_yaml(current)
+        base = values.pop("base", None)
+        if base is not None and not isinstance(base, str):
+            raise KitError(current, f"base is {base!r}", "base: the name of one YAML file")
+        chain.insert(0, values)
+        current = current.parent / base if base else None
+    return chain
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not path.is_file():
+        beside = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        close = nearest(path.name, beside)
+        hint = f"Did you mean {path.parent / close[0]}?" if close else "`kit init DATA` writes one."
+        raise KitError(path, "there is no such config file", next_step=hint)
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except UnicodeDecodeError as error:
+        raise KitError(path, "is not UTF-8 text", "A config is a YAML file") from error
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
+        where = getattr(error, "problem_mark", None)
+        place = f" in line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or _first_line(error)
+        raise KitError(path, f"is not valid YAML{place}: {problem}") from error
+    if not isinstance(values, dict):
+        raise KitError(
+            path, "holds no mapping", "A config is a YAML mapping with name, competition, model, …"
+        )
+    return typing.cast(dict[str, Any], values)
+
+
+def _read_override(override: str) -> dict[str, Any]:
+    """Return ``key.path=value`` as a nested mapping, the value read as YAML."""
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    key, equals, _ = override.partition("=")
+    form = "The form is --set train.lr=3e-4"
+    if not equals or not key.strip():
+        raise KitError(f"--set {override}", "has no key or no '='", form)
+    try:
+        values = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise KitError(f"--set {override}", f"is not valid YAML: {_first_line(error)}", form) from error
+    return typing.cast(dict[str, Any], values)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _validate(values: Any, where: str) -> Config:
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problems = [_explain(problem) for problem in error.errors()]
+    if len(problems) == 1:
+        raise KitError(where, problems[0])
+    listed = "".join(f"\n  - {problem}" for problem in problems)
+    raise KitError(where, f"{len(problems)} mistakes:{listed}\n")
+
+
+def _explain(problem: Any) -> str:
+    """Return one pydantic problem as ``key: what is wrong, what is allowed, the nearest spelling``."""
+    key = ".".join(str(part) for part in problem["loc"] if not _is_union_branch(part)) or "(top level)"
+    kind, value = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        known = list(_section_at(problem["loc"][:-1]).model_fields)
+        close = nearest(str(problem["loc"][-1]), known)
+        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+        return f"{key} is not a key; {hint}"
+    if kind == "missing":
+        return f"{key} must be given"
+    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "value_error":
+        return (
+            f"{key}: {message}" if isinstance(value, dict | BaseModel) else f"{key} is {value!r}: {message}"
+        )
+    if kind == "literal_error":
+        expected = problem["ctx"]["expected"]
+        close = nearest(str(value), expected.replace("'", "").replace(" or ", ", ").split(", "))
+        return f"{key} is {value!r}; allowed: {expected}" + (f"; nearest: {close[0]}" if close else "")
+    return f"{key} is {value!r}: {message[0].lower()}{message[1:]}"
+
+
+def _is_union_branch(part: object) -> bool:
+    """Tell whether a part of pydantic's location is the name of a type in a union, not a key."""
+    return isinstance(part, str) and (part in {"str", "int", "float"} or part.startswith("list["))
+
+
+def _section_at(location: Sequence[object]) -> type[BaseModel]:
+    section: type[BaseModel] = Config
+    for part in location:
+        field = section.model_fields.get(str(part))
+        inner = _section_type(field.annotation) if field else None
+        if inner is None:
+            break
+        section = inner
+    return section
+
+
+def _section_type(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return next((t for a in typing.get_args(annotation) if (t := _section_type(a))), None)
+    return None
