@@ -76,7 +76,12 @@ def _photo_recipe(side: int, model: str | None, weights: str | None) -> list[Fin
         Finding(
             "train.batch_size", 16, "small: more steps where images are few; 32 or 64 where they are many"
         ),
-        Finding("train.lr", 1.0e-4, "for AdamW on pretrained weights: they need little change"),
+        Finding("train.lr", 3.0e-4, "for AdamW on pretrained weights"),
+        Finding(
+            "train.layer_decay",
+            0.85,
+            "each layer learns that much slower than the next: early ones change little",
+        ),
         Finding("train.head_lr", 1.0e-3, "the new head learns from nothing"),
         Finding("train.loss.name", "cross_entropy", ""),
         Finding("train.loss.label_smoothing", 0.1, ""),

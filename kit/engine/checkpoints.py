@@ -1,7 +1,8 @@
 """Weights on disk: data, never pickled objects; whole files only."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,20 @@ def save_model(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]
     """Write weights and what is needed to build the model around them, as safetensors."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     metadata = {key: json.dumps(value) for key, value in about.items()}
-    with written_whole(path) as draft:
+    with written_whole(path) as draft, _said_plainly(path):
         save_file(tensors, draft, metadata=metadata)
+
+
+@contextmanager
+def _said_plainly(path: Path) -> Iterator[None]:
+    """Turn what the writers raise on a full disk into one message."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise KitError(
+            path, f"cannot be written ({reason})", "", "Make room; the last whole checkpoint is kept."
+        ) from error
 
 
 def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -40,7 +53,7 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def save_resume(path: Path, state: dict[str, Any]) -> None:
     """Write what going on needs: tensors, numbers, strings, lists and dicts of them."""
-    with written_whole(path) as draft:
+    with written_whole(path) as draft, _said_plainly(path):
         torch.save(state, draft)
 
 

@@ -6,7 +6,6 @@ ends like one that was not.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -292,6 +291,10 @@ def _mixing(
 
 
 def _epoch_line(label: str, epochs: int, metric: str, row: dict[str, float]) -> str:
-    number = str(int(row["epoch"])).rjust(int(math.log10(epochs)) + 1)
-    speed = f"{row['images_per_second']:.0f} images/s"
-    return f"{label} epoch {number}/{epochs}  loss {row['loss']:.4f}  {metric} {row['score']:.4f}  {speed}"
+    """Return what an epoch came to, and how long the fold still takes at its pace."""
+    number = int(row["epoch"])
+    minutes, seconds = divmod(round((epochs - number) * row["seconds"]), 60)
+    count = f"{number:>{len(str(epochs))}}/{epochs}"
+    scores = f"loss {row['loss']:.4f}  {metric} {row['score']:.4f}"
+    pace = f"{row['images_per_second']:.0f} images/s  {minutes}:{seconds:02d} left"
+    return f"{label} epoch {count}  {scores}  {pace}"
