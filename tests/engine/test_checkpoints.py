@@ -48,7 +48,9 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("save", [lambda p, s: save_model(p, s, {}), lambda p, s: save_resume(p, {"model": s})])
+@pytest.mark.parametrize(
+    "save", [lambda p, s: save_model(p, s, {}), lambda p, s: save_resume(p, {"model": s})]
+)
 def test_a_full_disk_is_one_message_and_the_checkpoint_before_it_stays(small_disk: Path, save):
     path = small_disk / "checkpoint"
     save(path, STATE)

@@ -1,0 +1,69 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+from kit.evaluation import beside_truth, evaluate
+from kit.ledger import leaderboard
+from kit.predictions import load_predictions
+from kit.report.tables import evaluation_tables, leaderboard_table
+from kit.workspace import read_json
+
+
+@pytest.fixture(scope="module")
+def truth(trained):
+    """The run's decisions and the true labels, joined by hand from the files."""
+    oof = load_predictions(trained.run("tiny", "a").oof)
+    table = pd.read_csv(trained.folds("tiny"), dtype=str).set_index("id").loc[list(oof.ids)]
+    decided = np.array(oof.classes)[oof.probs.argmax(axis=1)]
+    return oof, table["label"].to_numpy(), table["fold"].astype(int).to_numpy(), decided
+
+
+def test_scores_agree_with_scikit_learn_on_the_files_themselves(trained, truth):
+    _, labels, folds, decided = truth
+    found = evaluate(trained.run("tiny", "a"), trained)
+    assert found.cv == pytest.approx(accuracy_score(labels, decided))
+    by_fold = [accuracy_score(labels[folds == k], decided[folds == k]) for k in (0, 1)]
+    assert found.folds == pytest.approx(by_fold)
+    assert found.mean == pytest.approx(np.mean(by_fold))
+    assert found.sd == pytest.approx(np.std(by_fold, ddof=1))
+
+
+def test_classes_agree_with_scikit_learn(trained, truth):
+    oof, labels, _, decided = truth
+    expected = precision_recall_fscore_support(labels, decided, labels=list(oof.classes), zero_division=0)
+    found = evaluate(trained.run("tiny", "a"), trained).classes
+    assert [c.name for c in found] == list(oof.classes)
+    for name, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        assert [getattr(c, name) for c in found] == pytest.approx(list(values)), name
+
+
+def test_confusions_count_every_wrong_decision(trained, truth):
+    _, labels, _, decided = truth
+    found = evaluate(trained.run("tiny", "a"), trained).confused
+    assert sum(c.count for c in found) == (labels != decided).sum()
+    assert all(c.true != c.predicted for c in found)
+
+
+def test_metrics_json_says_the_same(trained):
+    run = trained.run("tiny", "a")
+    found = evaluate(run, trained)
+    assert read_json(run.metrics) == found.as_dict()
+    assert "nested" not in found.as_dict()
+
+
+def test_targets_are_joined_by_id_not_by_row(trained, truth):
+    oof, labels, folds, _ = truth
+    scored = beside_truth(trained.run("tiny", "a"), trained)
+    assert [oof.classes[t] for t in scored.targets] == list(labels)
+    assert scored.folds.tolist() == folds.tolist()
+
+
+def test_tables_can_be_drawn(trained):
+    tables = evaluation_tables(evaluate(trained.run("tiny", "a"), trained))
+    assert tables[0].row_count == 1
+    assert tables[1].row_count == 3
+    entries = leaderboard(trained)
+    assert leaderboard_table(entries).row_count == len(entries) == 2
+    assert {e.submission for e in entries} == {"submissions/tiny/a.csv", "submissions/tiny/b.csv"}
+    assert all(e.minutes is not None and e.minutes > 0 for e in entries)
