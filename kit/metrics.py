@@ -53,12 +53,14 @@ class Metric:
 metrics: Registry[Metric] = Registry("metric")
 
 
-def _metric(
+def register_metric(
     name: str,
     needs: Literal["labels", "probabilities"],
     higher_is_better: bool = True,
     exclusive: bool | None = None,
 ) -> Callable[[Score], Score]:
+    """Register a metric; the arguments are the attributes of ``Metric``."""
+
     def add(score: Score) -> Score:
         metrics.register(name)(Metric(name, score, higher_is_better, needs, exclusive))
         return score
@@ -75,13 +77,13 @@ def get_metric(name: str, task: Task, where: str = "competition.metric") -> Metr
     return metric
 
 
-@_metric("accuracy", needs="labels")
+@register_metric("accuracy", needs="labels")
 def accuracy(targets: np.ndarray, probs: np.ndarray, task: Task) -> float:
     """Return the share of right decisions: of images, or (multi-label) of single labels."""
     return float((task.decide(probs) == targets).mean())
 
 
-@_metric("balanced_accuracy", needs="labels", exclusive=True)
+@register_metric("balanced_accuracy", needs="labels", exclusive=True)
 def balanced_accuracy(targets: np.ndarray, probs: np.ndarray, task: Task) -> float:
     """Return the mean over the classes that occur of the share of their images decided right."""
     right = task.decide(probs) == targets
@@ -89,7 +91,7 @@ def balanced_accuracy(targets: np.ndarray, probs: np.ndarray, task: Task) -> flo
     return float((np.bincount(targets, weights=right)[occurring > 0] / occurring[occurring > 0]).mean())
 
 
-@_metric("log_loss", needs="probabilities", higher_is_better=False)
+@register_metric("log_loss", needs="probabilities", higher_is_better=False)
 def log_loss(targets: np.ndarray, probs: np.ndarray, task: Task) -> float:
     """Return the mean negative log-likelihood per image; multi-label: the mean over images and classes.
 
@@ -104,7 +106,7 @@ def log_loss(targets: np.ndarray, probs: np.ndarray, task: Task) -> float:
     return float(-np.log(np.clip(likelihood, EPSILON, 1.0)).mean())
 
 
-@_metric("roc_auc", needs="probabilities")
+@register_metric("roc_auc", needs="probabilities")
 def roc_auc(targets: np.ndarray, probs: np.ndarray, task: Task) -> float:
     """Return the area under the ROC curve: of the second of two classes, or the mean of one-against-rest."""
     from sklearn.metrics import roc_auc_score
@@ -124,7 +126,7 @@ def roc_auc(targets: np.ndarray, probs: np.ndarray, task: Task) -> float:
     return float(np.mean([roc_auc_score(truth[:, c], probs[:, c]) for c in columns]))
 
 
-@_metric("f1_macro", needs="labels")
+@register_metric("f1_macro", needs="labels")
 def f1_macro(targets: np.ndarray, probs: np.ndarray, task: Task) -> float:
     """Return the unweighted mean of the classes' F1, over the classes that occur or are predicted."""
     from sklearn.metrics import f1_score

@@ -42,7 +42,7 @@ Preset = Callable[[], list[Any]]
 presets: Registry[tuple[tuple[float, float], Preset]] = Registry("augmentation preset")
 
 
-def _preset(name: str, scale: tuple[float, float]) -> Callable[[Preset], Preset]:
+def register_preset(name: str, scale: tuple[float, float]) -> Callable[[Preset], Preset]:
     """Register what follows the crop; ``scale`` is the share of the image's area that the crop keeps."""
 
     def add(steps: Preset) -> Preset:
@@ -52,13 +52,13 @@ def _preset(name: str, scale: tuple[float, float]) -> Callable[[Preset], Preset]
     return add
 
 
-@_preset("none", scale=(1.0, 1.0))
+@register_preset("none", scale=(1.0, 1.0))
 def no_steps() -> list[Any]:
     """Return nothing: the image as it is predicted, flips apart."""
     return []
 
 
-@_preset("light", scale=(0.7, 1.0))
+@register_preset("light", scale=(0.7, 1.0))
 def light_steps() -> list[Any]:
     """Return small turns: for little images, drawings, signs."""
     return [
@@ -66,7 +66,7 @@ def light_steps() -> list[Any]:
     ]
 
 
-@_preset("medium", scale=(0.5, 1.0))
+@register_preset("medium", scale=(0.5, 1.0))
 def medium_steps() -> list[Any]:
     """Return turns and colours: for photos, when there are many."""
     return [
@@ -75,7 +75,7 @@ def medium_steps() -> list[Any]:
     ]
 
 
-@_preset("heavy", scale=(0.3, 1.0))
+@register_preset("heavy", scale=(0.3, 1.0))
 def heavy_steps() -> list[Any]:
     """Return turns, colours, blur or noise, and holes: for photos, when there are few."""
     return [

@@ -30,7 +30,9 @@ class Loss:
 losses: Registry[Loss] = Registry("loss")
 
 
-def _loss(name: str, exclusive: bool | None = None) -> Callable[[LossFunction], LossFunction]:
+def register_loss(name: str, exclusive: bool | None = None) -> Callable[[LossFunction], LossFunction]:
+    """Register a loss; ``exclusive`` says whether it is for one class per image (None: for both)."""
+
     def add(function: LossFunction) -> LossFunction:
         losses.register(name)(Loss(function, exclusive))
         return function
@@ -38,13 +40,13 @@ def _loss(name: str, exclusive: bool | None = None) -> Callable[[LossFunction], 
     return add
 
 
-@_loss("cross_entropy", exclusive=True)
+@register_loss("cross_entropy", exclusive=True)
 def cross_entropy(logits: Tensor, targets: Tensor, *, label_smoothing: Share = 0.0) -> Tensor:
     """Return the mean cross-entropy; targets (B, C) are shares that sum to 1."""
     return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
 
 
-@_loss("bce")
+@register_loss("bce")
 def bce(logits: Tensor, targets: Tensor, *, label_smoothing: Share = 0.0) -> Tensor:
     """Return the mean binary cross-entropy over images and classes; targets (B, C) lie in 0..1."""
     smooth = targets * (1 - label_smoothing) + 0.5 * label_smoothing

@@ -145,11 +145,10 @@ def test_debug_shows_the_traceback(home):
 
 
 def test_usage_errors_exit_2(home):
-    kit("train", code=2)
-    kit("train", "configs/a.yaml", "--nope", code=2)
+    assert "Missing argument" in kit("train", code=2).stderr
+    assert "No such option" in kit("train", "configs/a.yaml", "--nope", code=2).stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0 and os.name == "nt", reason="needs a posix file system")
 def test_what_the_system_refuses_is_one_message(home):
     shutil.rmtree(home.root / "submissions")
     (home.root / "submissions").write_text("a file in the way")
