@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,11 +28,18 @@ def render(predictions: Predictions, form: SubmissionFormat) -> str:
     """
     aligned = predictions.aligned_to(form.ids, predictions.classes, predictions.origin.experiment)
     cells = _cells(aligned, form)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter=form.delimiter, lineterminator=form.newline)
-    writer.writerow(form.header)
-    writer.writerows([sample_id, *row] for sample_id, row in zip(form.ids, cells, strict=True))
-    return text.getvalue()
+    rows = ([sample_id, *row] for sample_id, row in zip(form.ids, cells, strict=True))
+    return "".join(_line(row, form) for row in (form.header, *rows))
+
+
+def _line(cells: Iterable[str], form: SubmissionFormat) -> str:
+    """Return one line; cells with a delimiter, a quote or any line end in them are quoted.
+
+    Python's own writer leaves a lone carriage return bare where lines end in a newline; no reader expects that.
+    """
+    special = {form.delimiter, '"', "\r", "\n"}
+    quoted = ('"' + c.replace('"', '""') + '"' if special & set(c) else c for c in cells)
+    return form.delimiter.join(quoted) + form.newline
 
 
 def _cells(predictions: Predictions, form: SubmissionFormat) -> list[list[str]]:

@@ -36,6 +36,13 @@ def test_labels_are_names_in_the_order_of_the_sample_with_its_line_ends():
     assert render(given, form(["a", "b"], newline="\r\n")) == "ID,Label\r\na,2\r\nb,10\r\n"
 
 
+def test_cells_with_delimiters_quotes_and_line_ends_are_quoted():
+    names = ["a,b", 'c"d', "e\rf", "g\nh", " i"]
+    text = render(predictions(names), form(names))
+    assert [row[0] for row in read_rows(text, ",")[1:]] == names
+    assert text.startswith('ID,Label\n"a,b",')
+
+
 def test_ids_sorted_as_text_cannot_shift_the_labels():
     names = [str(i) for i in range(120)]
     given = predictions(names)
