@@ -35,7 +35,7 @@ def render(predictions: Predictions, form: SubmissionFormat) -> str:
 def _line(cells: Iterable[str], form: SubmissionFormat) -> str:
     """Return one line; cells with a delimiter, a quote or any line end in them are quoted.
 
-    Python's own writer leaves a lone carriage return bare where lines end in a newline; readers stumble on it.
+    Python's own writer leaves a lone carriage return bare where lines end in a newline, and readers stumble.
     """
     special = {form.delimiter, '"', "\r", "\n"}
     quoted = ('"' + c.replace('"', '""') + '"' if special & set(c) else c for c in cells)
