@@ -1,4 +1,4 @@
-"""All folds of one config: trained, resumed, predicted; whatever is done already is not done again."""
+"""All folds of one config: trained, resumed, skipped when done, refused when they would not fit together."""
 
 from __future__ import annotations
 
