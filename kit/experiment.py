@@ -209,7 +209,6 @@ def _train_fold(
             "classes": competition.classes,
             "model": config.model.model_dump(),
             "preprocessing": model.preprocessing.as_dict(),
-            "mode": config.image.mode,
         },
     )
     try:

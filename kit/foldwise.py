@@ -77,7 +77,10 @@ def _already_predicted(run: RunFolder, origin: Origin, material: Material) -> bo
     """Tell whether the same models have answered for the same images through the same views."""
     if not (run.oof.exists() and run.test.exists()):
         return False
-    oof, test = load_predictions(run.oof), load_predictions(run.test)
+    try:
+        oof, test = load_predictions(run.oof), load_predictions(run.test)
+    except KitError:
+        return False  # damaged, or of another version of kit: they are made again
     return oof.origin == origin and test.origin == replace(
         origin, kind="test", images=material.test_images, unreadable=test.origin.unreadable
     )

@@ -43,16 +43,27 @@ class Material:
         return self.competition.task.targets(self.samples, self.competition.classes)
 
 
-def prepare(config: Config, workspace: Workspace, progress: Progress = SILENT) -> Material:
-    """Return the competition and its folds, making the folds if there are none yet."""
+def readable_samples(
+    config: Config, workspace: Workspace, progress: Progress = SILENT
+) -> tuple[Competition, pd.DataFrame, pd.DataFrame]:
+    """Return the competition, the scan of its images, and the training samples whose image can be read.
+
+    Raises:
+        KitError: Anything in the folder is wrong, or images cannot be read and are not to be skipped.
+    """
     competition = load_competition(config.competition, workspace)
     scan = scan_images(competition, workspace.image_table(competition.name), progress)
     train = readable_train(competition, scan, config.competition.on_bad_image)
     if len(train) < len(competition.train):
-        left_out = set(competition.train["path"]) - set(train["path"])
-        progress.warn(
-            f"{len(left_out)} unreadable training images are left out ({first_few(sorted(left_out))})"
-        )
+        left_out = first_few(sorted(set(competition.train["path"]) - set(train["path"])))
+        count = len(competition.train) - len(train)
+        progress.warn(f"{count} unreadable training images are left out ({left_out})")
+    return competition, scan, train
+
+
+def prepare(config: Config, workspace: Workspace, progress: Progress = SILENT) -> Material:
+    """Return the competition and its folds, making the folds if there are none yet."""
+    competition, scan, train = readable_samples(config, workspace, progress)
     path = workspace.folds(competition.name)
     folds, state = ensure_folds(path, train, competition.label_columns, config.folds)
     if state == "made":

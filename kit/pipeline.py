@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from kit import experiment
-from kit.competition.audit import Audit, audit, readable_train, scan_images
+from kit.competition.audit import Audit, audit, scan_images
 from kit.competition.inference import Finding, infer
 from kit.competition.samples import load_competition
 from kit.competition.survey import image_sizes
@@ -18,6 +18,7 @@ from kit.errors import KitError
 from kit.evaluation import Evaluation, evaluate
 from kit.folds import Folds, ensure_folds
 from kit.foldwise import predict as predict_folds
+from kit.material import readable_samples
 from kit.progress import SILENT, Progress
 from kit.starter import starter_config
 from kit.submission.format import format_for
@@ -108,9 +109,7 @@ def folds(
     config: Config, workspace: Workspace, force: bool = False, progress: Progress = SILENT
 ) -> tuple[Folds, Path, Literal["made", "there", "different"]]:
     """Return the folds of a competition, written to its CSV; with ``force`` whatever it held before."""
-    competition = load_competition(config.competition, workspace)
-    scan = scan_images(competition, workspace.image_table(competition.name), progress)
-    train = readable_train(competition, scan, config.competition.on_bad_image)
+    competition, _, train = readable_samples(config, workspace, progress)
     path = workspace.folds(competition.name)
     on_difference: Literal["refuse", "replace"] = "replace" if force else "refuse"
     made, state = ensure_folds(path, train, competition.label_columns, config.folds, on_difference)

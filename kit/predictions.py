@@ -125,6 +125,8 @@ def load_predictions(path: Path) -> Predictions:
         note.pop("version")
         classes = tuple(note.pop("classes"))
         probs = np.stack([table[name].to_numpy() for name in classes], axis=1)
+        tuples = {key: tuple(note[key]) for key in ("tta", "unreadable")}
+        return Predictions(tuple(table["id"].to_pylist()), classes, probs, Origin(**(note | tuples)))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise KitError(
             path,
@@ -132,9 +134,6 @@ def load_predictions(path: Path) -> Predictions:
             "kit predict and kit blend write them",
             "Run it again.",
         ) from error
-    tuples = {key: tuple(note[key]) for key in ("tta", "unreadable")}
-    ids = tuple(table["id"].to_pylist())
-    return Predictions(ids, classes, probs, Origin(**(note | tuples)))
 
 
 def check_same_footing(members: Sequence[Predictions]) -> None:

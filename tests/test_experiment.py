@@ -196,6 +196,12 @@ def test_bad_images_train_refused_or_left_out_and_test_gets_the_prior(tiny):
     assert not tiny.folds("tiny").exists()
     assert not tiny.run("tiny", "tiny-cnn").path.exists()
     heard = Heard()
+    made, _, _ = pipeline.folds(
+        load_config(write_config(tiny), ["competition.on_bad_image=skip"]), tiny, progress=heard
+    )
+    assert len(made.table) == 29
+    assert "1 unreadable training images are left out (train/2/0.png)" in heard
+    heard = Heard()
     skipping = load_config(write_config(tiny), ["train.epochs=2", "competition.on_bad_image=skip"])
     finished = pipeline.run(skipping, tiny, progress=heard)
     assert "1 unreadable training images are left out (train/2/0.png)" in heard
@@ -250,6 +256,12 @@ def test_a_changed_test_image_is_predicted_again(copy):
     after = load_predictions(copy.run("tiny", "a").test)
     assert (before.probs[0] != after.probs[0]).any()
     np.testing.assert_array_equal(before.probs[1:], after.probs[1:])
+
+
+def test_damaged_predictions_are_made_again(copy, trained):
+    copy.run("tiny", "a").oof.write_bytes(b"PAR1 cut short")
+    pipeline.run(load_config(copy.config("a")), copy)
+    assert oof_bytes(copy) == oof_bytes(trained)
 
 
 def test_a_damaged_model_is_trained_again_and_only_that_one(copy, trained):

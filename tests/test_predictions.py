@@ -88,6 +88,21 @@ def test_test_predictions_may_come_from_other_folds():
     assert some(kind="test").origin.folds != "folds2"
 
 
+def test_a_file_of_another_version_is_said_not_crashed_on(tmp_path):
+    import json
+
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "p.parquet"
+    some().save(path)
+    table = pq.read_table(path)
+    note = json.loads(table.schema.metadata[b"kit"])
+    del note["images"]
+    pq.write_table(table.replace_schema_metadata({b"kit": json.dumps(note).encode()}), path)
+    with pytest.raises(KitError, match="is not a predictions file"):
+        load_predictions(path)
+
+
 def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(KitError, match="there are no predictions"):
         load_predictions(tmp_path / "p.parquet")
