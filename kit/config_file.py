@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,8 @@ from kit.config import Config
 from kit.errors import KitError
 from kit.registry import nearest
 
-NAMED = {"model", "loss", "schedule"}  # mappings whose other keys belong to their name
+# Mappings whose other keys belong to what they name, and the key that names it.
+NAMED = {"model": "name", "loss": "name", "schedule": "name", "balance": "name", "train": "layout"}
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -39,13 +39,15 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 def _inherit(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
     """Return ``base`` overridden key by key by ``child``.
 
-    Where the child names another model, loss or schedule, it takes nothing of what the base said of its own.
+    Where the child names another model, loss, schedule, balance or layout, it takes nothing of what the base
+    said of its own.
     """
     result = dict(base)
     for key, value in child.items():
         old = base.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            renamed = key in NAMED and value.get("name", old.get("name")) != old.get("name")
+            names = NAMED.get(key, "")
+            renamed = value.get(names, old.get(names)) != old.get(names)
             result[key] = value if renamed else _inherit(old, value)
         else:
             result[key] = value
@@ -171,46 +173,72 @@ def _validate(values: Any, where: str) -> Config:
 
 def _explain(problem: Any) -> str:
     """Return one pydantic problem as ``key: what is wrong, what is allowed, the nearest spelling``."""
-    key = ".".join(str(part) for part in problem["loc"] if not _is_union_branch(part)) or "(top level)"
+    key, sections = _locate(problem["loc"])
     kind, value = problem["type"], problem["input"]
     if kind == "extra_forbidden":
-        known = list(_section_at(problem["loc"][:-1]).model_fields)
+        parents = _locate(problem["loc"][:-1])[1]
+        known = [field.alias or name for s in parents for name, field in s.model_fields.items()]
         close = nearest(str(problem["loc"][-1]), known)
         hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
         return f"{key} is not a key; {hint}"
     if kind == "missing":
         return f"{key} must be given"
+    if kind == "union_tag_not_found":
+        return f"{key}.layout must be given"
+    if kind == "union_tag_invalid":
+        layouts = [str(_tag(section)) for section in sections]
+        return f"{key}.layout is {problem['ctx']['tag']!r}; allowed: {_or_nearest(value['layout'], layouts)}"
     message = problem["msg"].removeprefix("Value error, ")
     if kind == "value_error":
         return (
             f"{key}: {message}" if isinstance(value, dict | BaseModel) else f"{key} is {value!r}: {message}"
         )
     if kind == "literal_error":
-        expected = problem["ctx"]["expected"]
-        close = nearest(str(value), expected.replace("'", "").replace(" or ", ", ").split(", "))
-        return f"{key} is {value!r}; allowed: {expected}" + (f"; nearest: {close[0]}" if close else "")
+        allowed = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{key} is {value!r}; allowed: {_or_nearest(value, allowed)}"
     return f"{key} is {value!r}: {message[0].lower()}{message[1:]}"
 
 
-def _is_union_branch(part: object) -> bool:
-    """Tell whether a part of pydantic's location is the name of a type in a union, not a key."""
-    return isinstance(part, str) and (part in {"str", "int", "float"} or part.startswith("list["))
+def _or_nearest(value: object, allowed: list[str]) -> str:
+    close = nearest(str(value), allowed)
+    quoted = ", ".join(f"'{name}'" for name in allowed)
+    return f"{quoted}; nearest: {close[0]}" if close else quoted
 
 
-def _section_at(location: Sequence[object]) -> type[BaseModel]:
-    section: type[BaseModel] = Config
+def _locate(location: Sequence[object]) -> tuple[str, list[type[BaseModel]]]:
+    """Return a place in the YAML as a dotted key, and the sections that may stand there.
+
+    Pydantic's location also names the branches of unions, which are no keys: types, and the tags of layouts.
+    """
+    shown: list[str] = []
+    sections: list[type[BaseModel]] = [Config]
     for part in location:
-        field = section.model_fields.get(str(part))
-        inner = _section_type(field.annotation) if field else None
-        if inner is None:
-            break
-        section = inner
-    return section
+        fields = [f for s in sections for name, f in s.model_fields.items() if part in (name, f.alias)]
+        tagged = [section for section in sections if _tag(section) == part]
+        if fields:
+            sections = _sections_in(fields[0].annotation)
+        elif tagged:
+            sections = tagged
+        if fields or not (tagged or _is_type_name(part)):
+            shown.append(str(part))
+    return ".".join(shown) or "(top level)", sections
 
 
-def _section_type(annotation: Any) -> type[BaseModel] | None:
+def _is_type_name(part: object) -> bool:
+    """Tell whether a part of pydantic's location is the name of a type in a union, not a key."""
+    return isinstance(part, str) and (
+        part in {"str", "int", "float", "bool"} or part.startswith(("list[", "literal["))
+    )
+
+
+def _tag(section: type[BaseModel]) -> str | None:
+    """Return the layout that a section is for, if it is one of several."""
+    layout = section.model_fields.get("layout")
+    return str(typing.get_args(layout.annotation)[0]) if layout else None
+
+
+def _sections_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the sections that a field can hold, itself or in a list or mapping."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        return next((t for a in typing.get_args(annotation) if (t := _section_type(a))), None)
-    return None
+        return [annotation]
+    return [section for inner in typing.get_args(annotation) for section in _sections_in(inner)]

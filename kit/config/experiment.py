@@ -5,115 +5,61 @@ Nothing is lenient: unknown keys and wrong types are errors, and nothing changes
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from kit.errors import KitError
-
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
-
-
-class Section(BaseModel):
-    """A mapping in the YAML: unknown keys and wrong types are errors, and nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Component(BaseModel):
-    """A registered thing and its options: ``{name: cross_entropy, label_smoothing: 0.1}``.
-
-    The options are checked against the signature of what the name stands for, where that is known.
-    """
-
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
-
-    name: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Everything but the name."""
-        return dict(self.model_extra or {})
-
-
-class TrainSource(Section):
-    """Where the labelled images are."""
-
-    layout: Literal["class_folders", "csv"]
-    folder: str = "train"
-    file: str | None = None
-    id: str | None = None
-    label: str | list[str] | None = None
-    ids: Literal["name", "stem"] = "name"
-
-    @model_validator(mode="after")
-    def _csv_needs_its_columns(self) -> TrainSource:
-        if self.layout == "csv" and not (self.file and self.id and self.label):
-            raise ValueError("layout csv needs file, id and label")
-        if self.layout == "class_folders" and (self.file or self.id or self.label or self.ids != "name"):
-            raise ValueError("layout class_folders takes neither file, id, ids nor label")
-        return self
-
-
-class TestSource(Section):
-    """Where the images to predict are, and which file lists their ids (none: every image of the folder)."""
-
-    folder: str = "test"
-    file: str | None = None
-    id: str | None = None
-    ids: Literal["name", "stem"] = "name"
-
-    @model_validator(mode="after")
-    def _file_needs_its_column(self) -> TestSource:
-        if (self.file is None) != (self.id is None):
-            raise ValueError("file and id go together: the CSV and its column of ids")
-        return self
-
-
-class CompetitionConfig(Section):
-    """What is asked: data, task, metric."""
-
-    name: Name
-    data: str
-    task: Literal["multiclass", "binary", "multilabel"]
-    metric: str
-    classes: list[str] | None = None
-    train: TrainSource
-    test: TestSource = TestSource()
-    on_bad_image: Literal["refuse", "skip"] = "refuse"
-    unlisted: Literal["refuse", "ignore"] = "refuse"
-
-
-class SubmissionConfig(Section):
-    """The CSV to hand in: read from the sample file, or described by ``id`` and ``label``."""
-
-    sample: str | None = None
-    kind: Literal["label", "probabilities", "score"] = "label"
-    id: str | None = None
-    label: str | None = None
-
-    @model_validator(mode="after")
-    def _sample_or_columns(self) -> SubmissionConfig:
-        if self.sample is not None and (self.id is not None or self.label is not None):
-            raise ValueError("with a sample file the column names are read from it: leave out id and label")
-        if self.sample is None and self.id is None:
-            raise ValueError("give a sample file, or the name of the id column")
-        if self.sample is None and self.kind != "probabilities" and self.label is None:
-            raise ValueError(f"kind {self.kind} without a sample file needs label, the name of its column")
-        return self
+from kit.config.base import Component, Name, Section
+from kit.config.competition import CompetitionConfig, SubmissionConfig
 
 
 class FoldsConfig(Section):
-    """How the training images are split."""
+    """How the training images are split.
 
-    scheme: Literal["stratified"] = "stratified"
+    Attributes:
+        scheme: ``auto`` takes the one that the task and the groups call for. ``holdout`` makes a single
+            split of the given ``fractions`` (training, validation, and perhaps a held-out rest); ``repeated``
+            makes ``repeats`` partitions of ``count`` folds; ``column`` takes the organisers' own folds.
+        order: Of ``multilabel`` schemes: 2 spreads pairs of classes too.
+        rare: What becomes of the only image of a class: refused, or trained on and never validated.
+        keep_duplicates_together: Whether byte-identical images (with ``near``: near duplicates too) stay on
+            one side of every split.
+    """
+
+    scheme: Literal[
+        "auto",
+        "stratified",
+        "group",
+        "stratified_group",
+        "multilabel",
+        "multilabel_group",
+        "holdout",
+        "column",
+        "repeated",
+    ] = "auto"
     count: Annotated[int, Field(ge=2, le=1000)] = 5
+    repeats: Annotated[int, Field(ge=2, le=100)] | None = None
+    fractions: Annotated[list[float], Field(min_length=2, max_length=3)] | None = None
+    order: Literal[1, 2] = 1
     seed: Annotated[int, Field(ge=0)] = 42
     rare: Literal["refuse", "train"] = "refuse"
+    keep_duplicates_together: Literal[True, False, "near"] = True
+
+    @property
+    def models(self) -> int | None:
+        """How many models the folds make; None where the data's own folds say it."""
+        known = self.count * (self.repeats or 1)
+        return {"holdout": 1, "column": None}.get(self.scheme, known)
+
+    @model_validator(mode="after")
+    def _options_belong_to_the_scheme(self) -> FoldsConfig:
+        if (self.fractions is None) != (self.scheme != "holdout"):
+            raise ValueError("fractions and scheme holdout go together: fractions: [0.64, 0.16, 0.2]")
+        if (self.repeats is None) != (self.scheme != "repeated"):
+            raise ValueError("repeats and scheme repeated go together: repeats: 3")
+        if self.fractions and (min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-9):
+            raise ValueError(f"fractions {self.fractions} are not shares above 0 that sum to 1")
+        return self
 
 
 class ImageConfig(Section):
@@ -125,6 +71,7 @@ class ImageConfig(Section):
     mean: list[float] | None = None
     std: list[Annotated[float, Field(gt=0)]] | None = None
     crop: Annotated[float, Field(gt=0, le=1)] | None = None
+    foreground: Literal["none", "mask", "crop"] = "none"
     cache: str = "auto"
 
 
@@ -188,6 +135,7 @@ class TrainConfig(Section):
     frozen_norm: bool = False
     schedule: ScheduleConfig = ScheduleConfig()
     loss: Component | None = None
+    balance: Component = Component(name="none")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     patience: Annotated[int, Field(ge=1)] | None = None
     keep: Literal["best", "last"] = "best"
@@ -215,7 +163,7 @@ class Config(Section):
 
     name: Name
     competition: CompetitionConfig
-    submission: SubmissionConfig
+    submission: SubmissionConfig | None = None
     folds: FoldsConfig = FoldsConfig()
     image: ImageConfig = ImageConfig()
     model: ModelConfig
@@ -224,10 +172,10 @@ class Config(Section):
     predict: PredictConfig = PredictConfig()
     seed: Annotated[int, Field(ge=0)] = 42
 
-
-def check_name(name: str, where: str) -> None:
-    """Refuse what cannot be the name of an experiment, blend or competition, since it becomes a file's."""
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise KitError(
-            f"{where} {name}", "is no name for a file", "Letters, digits, dots, dashes, underscores"
-        )
+    @model_validator(mode="after")
+    def _test_and_submission_go_together(self) -> Config:
+        if self.submission is None and self.competition.test is not None:
+            raise ValueError("submission must be given, or competition.test: null where nothing is handed in")
+        if self.submission is not None and self.competition.test is None:
+            raise ValueError("submission is given, and competition.test is null: there is nothing to hand in")
+        return self

@@ -1,0 +1,51 @@
+"""What every section of the YAML shares: strictness, names, and components with options of their own."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kit.errors import KitError
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
+
+
+class Section(BaseModel):
+    """A mapping in the YAML: unknown keys and wrong types are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, serialize_by_alias=True, validate_by_name=True
+    )
+
+
+class Component(BaseModel):
+    """A registered thing and its options: ``{name: cross_entropy, label_smoothing: 0.1}``, or its bare name.
+
+    The options are checked against the signature of what the name stands for, where that is known.
+    """
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse what cannot be the name of an experiment, blend or competition, since it becomes a file's."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise KitError(
+            f"{where} {name}", "is no name for a file", "Letters, digits, dots, dashes, underscores"
+        )
