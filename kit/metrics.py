@@ -132,3 +132,18 @@ def f1_macro(targets: np.ndarray, probs: np.ndarray, task: Task) -> float:
     from sklearn.metrics import f1_score
 
     return float(f1_score(targets, task.decide(probs), average="macro", zero_division=0))
+
+
+@register_metric("quadratic_kappa", needs="labels", exclusive=True)
+def quadratic_kappa(targets: np.ndarray, probs: np.ndarray, task: Task) -> float:
+    """Return Cohen's kappa with quadratic weights: agreement beyond chance, far misses counting most.
+
+    Classes are grades in their order. Where only one grade occurs and is decided, agreement is complete: 1.
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    decided = task.decide(probs)
+    if (decided == targets).all():
+        return 1.0
+    grades = np.arange(probs.shape[1])
+    return float(cohen_kappa_score(targets, decided, labels=grades, weights="quadratic"))

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from kit.competition.inference import Finding
+from kit.competition.recognise import Finding
+from kit.tasks import tasks
 
 SMALL_IMAGE = 64  # px; below it, networks made for 224 px see nothing but blur
 DEFAULT_MODEL = "mobilenetv2_100"
@@ -28,20 +29,20 @@ def starter_config(
         model: The model to take instead of the default.
         weights: Its weights file, for machines without a network.
     """
-    name = next(f.value for f in findings if f.key == "name")
-    lines = [f"# kit run configs/{name}.yaml", *_lines(_nested([*findings, *_recipe(sides, model, weights)]))]
+    said = {f.key: f.value for f in findings}
+    recipe = _recipe(sides, model, weights, said["competition.task"])
+    lines = [f"# kit run configs/{said['name']}.yaml", *_lines(_nested([*findings, *recipe]))]
     return "\n".join(lines) + "\n"
 
 
-def _recipe(sides: Sequence[int], model: str | None, weights: str | None) -> list[Finding]:
+def _recipe(sides: Sequence[int], model: str | None, weights: str | None, task: str) -> list[Finding]:
     side = sorted(sides)[len(sides) // 2] if sides else 0
     small = 0 < side < SMALL_IMAGE and model is None and weights is None
     folds = [
-        Finding("folds.scheme", "stratified", "every class spread evenly over the folds"),
         Finding("folds.count", 5, "five models, each validated on a fifth"),
         Finding("folds.seed", 42, "the same seed gives the same folds, byte for byte"),
     ]
-    return [*folds, *(_small_recipe(side) if small else _photo_recipe(side, model, weights))]
+    return [*folds, *(_small_recipe(side) if small else _photo_recipe(side, model, weights, task))]
 
 
 def _small_recipe(side: int) -> list[Finding]:
@@ -61,7 +62,7 @@ def _small_recipe(side: int) -> list[Finding]:
     ]
 
 
-def _photo_recipe(side: int, model: str | None, weights: str | None) -> list[Finding]:
+def _photo_recipe(side: int, model: str | None, weights: str | None, task: str) -> list[Finding]:
     given = [Finding("model.weights", weights, "given by --weights")] if weights else []
     chosen = "given by --model" if model else "a small pretrained network, quick on any machine"
     size = f"images are about {side} px; the size, mean and std come from the model's weights"
@@ -83,8 +84,8 @@ def _photo_recipe(side: int, model: str | None, weights: str | None) -> list[Fin
             "each layer learns that much slower than the next: early ones change little",
         ),
         Finding("train.head_lr", 1.0e-3, "the new head learns from nothing"),
-        Finding("train.loss.name", "cross_entropy", ""),
-        Finding("train.loss.label_smoothing", 0.1, ""),
+        Finding("train.loss.name", tasks.get(task).loss, ""),
+        Finding("train.loss.label_smoothing", 0.1 if tasks.get(task).exclusive else 0.0, ""),
         Finding("predict.tta", ["identity", "hflip"], "views to average when predicting"),
         Finding("seed", 42, "the same seed gives the same model"),
     ]

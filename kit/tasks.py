@@ -1,4 +1,4 @@
-"""What binary, multi-class and multi-label mean, said once, so that nothing else asks ``if task ==``."""
+"""What binary, multi-class, ordinal and multi-label mean, said once: nothing else asks ``if task ==``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,8 +31,15 @@ class Task:
         """Return the columns of a samples or folds table that hold the labels."""
         return ["label"] if self.exclusive else list(classes)
 
+    def labelled(self, samples: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+        """Return which samples have a label, (N,), bool; one without has a blank label, or −1 for classes."""
+        if self.exclusive:
+            return (samples["label"] != "").to_numpy(dtype=bool)
+        block: np.ndarray = samples[list(classes)].to_numpy(dtype=np.int8)
+        return np.asarray((block >= 0).all(axis=1))
+
     def targets(self, samples: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-        """Return the labels as numbers, rows in table order.
+        """Return the labels of labelled samples as numbers, rows in table order.
 
         Returns:
             Exclusive tasks: class indices (N,), int64. Multi-label: (N, C), float32, 0 or 1.
@@ -77,6 +84,7 @@ tasks: Registry[Task] = Registry("task")
 for _task in (
     Task("multiclass", exclusive=True, activation="softmax", loss="cross_entropy"),
     Task("binary", exclusive=True, activation="softmax", loss="cross_entropy"),
+    Task("ordinal", exclusive=True, activation="softmax", loss="cross_entropy"),
     Task("multilabel", exclusive=False, activation="sigmoid", loss="bce"),
 ):
     tasks.register(_task.name)(_task)

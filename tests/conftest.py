@@ -55,6 +55,54 @@ def draw_csv(root: Path, per_class: int = 10, test: int = 6) -> Path:
     return root
 
 
+def annotation(name: str, boxes, size=(64, 48), file_name: str | None = None) -> str:
+    """Return Pascal VOC's XML: boxes are (class, xmin, ymin, xmax, ymax) or with "difficult" at the end."""
+    objects = "".join(
+        f"<object><name>{c}</name><difficult>{int(bool(more))}</difficult><bndbox><xmin>{x0}</xmin>"
+        f"<ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
+        for c, x0, y0, x1, y1, *more in boxes
+    )
+    shape = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
+    return f"<annotation><filename>{file_name or name + '.jpg'}</filename>{shape}{objects}</annotation>"
+
+
+def draw_voc(root: Path, images: int = 12, beside: bool = False) -> Path:
+    """Write a VOC competition: every image shows a red square, each second a green one too; sets 2 to 1."""
+    names = [f"im_{i:03d}" for i in range(images)]
+    pictures = root / ("" if beside else "JPEGImages")
+    notes = root / ("" if beside else "Annotations")
+    notes.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(names):
+        canvas = Image.new("RGB", (64, 48), (90, 90, 90))
+        boxes = [("red", 4, 4, 28, 28)] + ([("green", 34, 8, 58, 32)] if i % 2 else [])
+        for label, x0, y0, x1, y1 in boxes:
+            canvas.paste(COLOURS[label], (x0, y0, x1, y1))
+        noise = np.random.default_rng(i).integers(-20, 20, (48, 64, 3))
+        canvas = Image.fromarray(np.clip(np.asarray(canvas) + noise, 0, 255).astype(np.uint8))
+        pictures.mkdir(parents=True, exist_ok=True)
+        canvas.save(pictures / f"{name}.jpg", quality=95)
+        (notes / f"{name}.xml").write_text(annotation(name, boxes))
+    if not beside:
+        cut = images * 2 // 3
+        sets = root / "ImageSets" / "Main"
+        sets.mkdir(parents=True)
+        (sets / "trainval.txt").write_text("\n".join(names[:cut]) + "\n")
+        (sets / "test.txt").write_text("\n".join(names[cut:]) + "\n")
+    return root
+
+
+def draw_id_lists(root: Path, images: int = 12) -> Path:
+    """Write a competition of one file of ids per class; the last two images are in no file."""
+    for i in range(1, images + 1):
+        draw(root / "images" / f"im{i}.jpg", COLOURS["red"], seed=i)
+    lists = root / "annotations"
+    lists.mkdir()
+    named = range(1, images - 1)
+    (lists / "night.txt").write_text("".join(f"{i}\n" for i in named if i % 2))
+    (lists / "people.txt").write_text("".join(f"{i}\r\n" for i in named if i % 2 == 0 or i % 3 == 0))
+    return root
+
+
 TINY = {
     "name": "tiny-cnn",
     "competition": {

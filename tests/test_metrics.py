@@ -24,6 +24,7 @@ def test_multiclass_metrics_agree_with_scikit_learn():
         ),
         "roc_auc": reference.roc_auc_score(np.eye(4)[TARGETS], PROBS, average="macro"),
         "f1_macro": reference.f1_score(TARGETS, decided, average="macro"),
+        "quadratic_kappa": reference.cohen_kappa_score(TARGETS, decided, weights="quadratic"),
     }
     assert set(expected) == set(metrics)
     for name, value in expected.items():

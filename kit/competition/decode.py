@@ -1,5 +1,6 @@
 """Files -> pixels: the one decoder, so that what the scan calls readable is readable in training."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +20,7 @@ def open_whole(path: Path) -> Image.Image:
     A damaged EXIF block is passed over: the pixels are whole.
 
     Raises:
-        UnreadableImageError: The file is missing, empty, cut short or not an image.
+        UnreadableImageError: The file is missing, empty, cut short, not an image, or far too large.
     """
     try:
         with Image.open(path) as image:
@@ -30,6 +31,19 @@ def open_whole(path: Path) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:  # likewise
         return image
+
+
+def header_size(path: Path) -> tuple[int, int]:
+    """Return width and height in pixels as the header says them, before any turn that EXIF asks for.
+
+    Raises:
+        UnreadableImageError: The file is missing, empty or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except Exception as error:  # likewise
+        raise UnreadableImageError(_reason(path, error)) from error
 
 
 def decode(path: Path, mode: ColourMode) -> np.ndarray:
@@ -52,4 +66,7 @@ def _reason(path: Path, error: Exception) -> str:
         return "empty file"
     if type(error).__name__ == "UnidentifiedImageError":
         return "not an image"
+    if isinstance(error, Image.DecompressionBombError):  # raised for the header, before anything is decoded
+        pixels, limit, *_ = re.findall(r"\d+", str(error))
+        return f"{int(pixels) / 1e6:,.0f} million pixels, and at most {int(limit) / 1e6:,.0f} are decoded"
     return str(error) or type(error).__name__

@@ -1,10 +1,10 @@
-"""Reading folders and tables the way competitions write them: names in natural order, cells as text."""
+"""Image folders the way competitions write them: names in natural order, images found by id."""
 
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -15,7 +15,6 @@ from kit.errors import KitError, first_few
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 )
-TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 _NUMBER = re.compile(r"(\d+)")
 
 IdStyle = Literal["name", "stem"]
@@ -29,79 +28,59 @@ def natural_key(text: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
 
 def is_image(name: str) -> bool:
     """Tell whether a file is an image by its ending, whatever its case."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+    return name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
 
 
-def list_images(folder: Path) -> list[str]:
-    """Return the images below ``folder``, paths relative to it with ``/``, in natural order.
+def list_images(root: Path, folder: str = ".") -> list[str]:
+    """Return the images below ``root/folder``, paths relative to that folder with ``/``, in natural order.
 
     Hidden files and folders (``.DS_Store``, ``._1.jpg``, ``__MACOSX``) are passed over.
+
+    Raises:
+        KitError: There are links that lead out of ``root``, or to folders: what they bring in is another's.
     """
     found: list[str] = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        below = PurePosixPath(Path(parent).relative_to(folder).as_posix())
-        found.extend(str(below / name) for name in files if is_image(name) and not _is_hidden(name))
+    foreign: list[str] = []
+    inside = root.resolve()
+    pending = [""]
+    if not (root / folder).resolve().is_relative_to(inside):
+        foreign.append(folder)
+    while pending:
+        below = pending.pop()
+        with os.scandir(root / folder / below) as entries:
+            for entry in entries:
+                name = f"{below}{entry.name}"
+                if is_hidden(entry.name):
+                    continue
+                if entry.is_symlink() and (entry.is_dir() or not _points_inside(entry, inside)):
+                    foreign.append(str(PurePosixPath(folder) / name))
+                elif entry.is_dir():
+                    pending.append(f"{name}/")
+                elif is_image(entry.name):
+                    found.append(name)
+    if foreign:
+        raise KitError(
+            root,
+            f"{len(foreign)} links lead out of it or to a folder ({first_few(sorted(foreign))})",
+            "A competition's images lie in its own folder",
+            "Copy what they point to, or name the real folder as DATA.",
+        )
     return sorted(found, key=natural_key)
+
+
+def _points_inside(entry: os.DirEntry[str], root: Path) -> bool:
+    return Path(entry.path).resolve().is_relative_to(root)
 
 
 def list_folders(folder: Path) -> list[str]:
     """Return the names of the folders directly in ``folder``, in natural order, hidden ones left out."""
-    names = [entry.name for entry in os.scandir(folder) if entry.is_dir() and not _is_hidden(entry.name)]
+    names = [entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name)]
     return sorted(names, key=natural_key)
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Tell whether a file or folder is no data: hidden, or an archive tool's own."""
     return name.startswith(".") or name == "__MACOSX"
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Return a CSV (or, by its ending, TSV) as text: nothing is parsed, so ``007`` stays ``007``.
-
-    Raises:
-        KitError: The file is missing, empty, not UTF-8, or its rows differ in length.
-    """
-    if not path.is_file():
-        raise KitError(path, "there is no such file")
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    try:
-        table = pd.read_csv(path, sep=separator, dtype=str, na_filter=False, encoding="utf-8-sig")
-    except pd.errors.EmptyDataError as error:
-        raise KitError(path, "is empty", "Its first line names the columns") from error
-    except UnicodeDecodeError as error:
-        raise KitError(
-            path, f"is not UTF-8 (byte {error.start})", "Tables are UTF-8 text", "Save it as UTF-8."
-        ) from error
-    except pd.errors.ParserError as error:
-        raise KitError(
-            path, f"is not a table: {error}", "Every row has as many cells as the header"
-        ) from error
-    if not isinstance(table.index, pd.RangeIndex):
-        raise KitError(path, "its rows have more cells than its header", "Every column needs a name")
-    return table
-
-
-def column(table: pd.DataFrame, name: str, path: Path, key: str) -> pd.Series:
-    """Return one column of a table; a missing one, or a blank cell in it, is a KitError."""
-    if name not in table:
-        known = ", ".join(map(str, table.columns))
-        raise KitError(path, f"has no column '{name}' ({key})", f"Its columns: {known}", f"Set {key}.")
-    cells = table[name]
-    blank = cells.str.strip() == ""
-    if blank.any():
-        line = int(blank.to_numpy().argmax()) + 2
-        raise KitError(path, f"column '{name}' is blank in {blank.sum()} rows (first: line {line})")
-    return cells
-
-
-def unique_ids(ids: pd.Series, path: Path) -> pd.Series:
-    """Return the ids unchanged, refusing one that occurs twice."""
-    if ids.duplicated().any():
-        twice = ids[ids.duplicated()].unique()
-        raise KitError(
-            path, f"{len(twice)} ids occur more than once ({first_few(list(twice))})", "One row per id"
-        )
-    return ids
 
 
 @dataclass(frozen=True)
@@ -125,7 +104,7 @@ class ImageFolder:
         """
         if not (root / folder).is_dir():
             raise KitError(root / folder, "there is no such folder", "It should hold the images")
-        names = list_images(root / folder)
+        names = list_images(root, folder)
         if not names:
             kinds = " ".join(sorted(IMAGE_SUFFIXES))
             raise KitError(root / folder, "holds no image", f"Images are files ending in {kinds}")
@@ -140,13 +119,25 @@ class ImageFolder:
         below = PurePosixPath(folder)
         return cls(folder, {key: str(below / name) for key, name in zip(keys, names, strict=True)})
 
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """Looser spelling of an id -> path, where it means one image: see ``loose_ids``."""
+        means: dict[str, set[str]] = {}
+        for sample_id, path in self.paths.items():
+            for alias in loose_ids(sample_id):
+                means.setdefault(alias, set()).add(path)
+        return {alias: next(iter(paths)) for alias, paths in means.items() if len(paths) == 1}
+
     def find(self, ids: pd.Series, listed_in: Path) -> list[str]:
         """Return the path of every id's image.
 
         Raises:
-            KitError: An id has no image.
+            KitError: An id has no image, or two ids mean the same.
         """
-        missing = [i for i in ids if i not in self.paths]
+        found = [self.paths.get(i) for i in ids]
+        if None in found:
+            found = [path or self._loosely(i) for path, i in zip(found, ids, strict=True)]
+        missing = [i for i, path in zip(ids, found, strict=True) if path is None]
         if missing:
             example = next(iter(self.paths))
             raise KitError(
@@ -155,14 +146,27 @@ class ImageFolder:
                 f"Ids there look like '{example}'",
                 "Add the images, remove the rows, or set `ids: name` (with ending) or `ids: stem` (without).",
             )
-        return [self.paths[i] for i in ids]
+        paths = [path for path in found if path is not None]
+        twice = [path for path, count in Counter(paths).items() if count > 1]
+        if twice:
+            raise KitError(
+                listed_in,
+                f"{len(twice)} images are meant by two ids ({first_few(twice)})",
+                "One id per image",
+            )
+        return paths
+
+    def _loosely(self, sample_id: str) -> str | None:
+        return next((p for a in loose_ids(sample_id) if (p := self.aliases.get(a)) is not None), None)
+
+
+def loose_ids(sample_id: str) -> tuple[str, str]:
+    """Return how else an id may be spelt: with its ending in lower case, and without its folders too."""
+    path = PurePosixPath(sample_id)
+    lowered = str(path.with_suffix(path.suffix.lower())) if path.name else sample_id
+    return lowered, PurePosixPath(lowered).name
 
 
 def image_id(name: str, ids: IdStyle) -> str:
     """Return the id of an image from its name below its folder."""
     return name if ids == "name" else str(PurePosixPath(name).with_suffix(""))
-
-
-def shares(values: Sequence[str], known: frozenset[str] | set[str]) -> float:
-    """Return which share of ``values`` is ``known``; 0 for no values."""
-    return sum(value in known for value in values) / len(values) if len(values) else 0.0

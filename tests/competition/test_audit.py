@@ -3,8 +3,10 @@ import os
 import pandas as pd
 import pytest
 
-from kit.competition.audit import audit, readable_train, scan_images
+from kit.competition.audit import audit
 from kit.competition.samples import load_competition
+from kit.competition.scan import readable, scan_images
+from kit.config import NearConfig
 from kit.errors import KitError
 from tests.conftest import COLOURS, draw
 
@@ -26,7 +28,7 @@ def faulty(tiny, tiny_config):
 
 def test_unreadable_files_are_found_with_the_reason(faulty):
     workspace, competition = faulty
-    found = audit(competition, scan_images(competition, workspace.image_table("tiny")))
+    found = audit(competition, scan_images(competition, workspace.image_table("tiny")), NearConfig())
     assert set(found.unreadable) == {"train/2/0.png", "train/red/1.png", "test/5.png"}
     assert found.unreadable["train/2/0.png"] == "empty file"
     assert found.unreadable["test/5.png"] == "not an image"
@@ -35,7 +37,9 @@ def test_unreadable_files_are_found_with_the_reason(faulty):
 
 def test_identical_files_are_split_by_what_they_mean(faulty):
     workspace, competition = faulty
-    found = audit(competition, scan_images(competition, workspace.image_table("tiny"))).exact_duplicates
+    found = audit(
+        competition, scan_images(competition, workspace.image_table("tiny")), NearConfig()
+    ).exact_duplicates
     assert found.within_class == [["train/2/2.png", "train/2/3.png"]]
     assert found.across_classes == [["train/10/4.png", "train/red/4.png"]]
     assert found.train_test == [["train/10/7.png", "test/1.png"]]
@@ -46,11 +50,11 @@ def test_bad_training_images_are_refused_all_at_once_or_left_out(faulty):
     workspace, competition = faulty
     scan = scan_images(competition, workspace.image_table("tiny"))
     with pytest.raises(KitError) as caught:
-        readable_train(competition, scan, "refuse")
-    assert "2 of 30 training images cannot be read" in str(caught.value)
+        readable(competition, scan, "refuse")
+    assert "2 of 30 labelled images cannot be read" in str(caught.value)
     assert "train/2/0.png: empty file" in str(caught.value)
     assert "train/red/1.png: " in str(caught.value)
-    kept = readable_train(competition, scan, "skip")
+    kept = readable(competition, scan, "skip").train
     assert len(kept) == 28
     assert "2/0.png" not in set(kept["id"])
 
@@ -61,7 +65,7 @@ def test_a_class_of_which_nothing_can_be_read_is_refused_even_when_skipping(tiny
     competition = load_competition(tiny_config.competition, tiny)
     scan = scan_images(competition, tiny.image_table("tiny"))
     with pytest.raises(KitError, match=r"no image of 1 classes can be read \(2\)"):
-        readable_train(competition, scan, "skip")
+        readable(competition, scan, "skip")
 
 
 def test_only_changed_files_are_read_again(tiny, tiny_config):
@@ -82,9 +86,9 @@ def test_only_changed_files_are_read_again(tiny, tiny_config):
 def test_a_link_that_points_nowhere_is_unreadable(tiny, tiny_config):
     path = tiny.root / "data/tiny/test/5.png"
     path.unlink()
-    path.symlink_to(tiny.root / "gone.png")
+    path.symlink_to(path.parent / "gone.png")
     competition = load_competition(tiny_config.competition, tiny)
-    found = audit(competition, scan_images(competition, tiny.image_table("tiny")))
+    found = audit(competition, scan_images(competition, tiny.image_table("tiny")), NearConfig())
     assert found.unreadable == {"test/5.png": "no such file"}
 
 

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.competition.files import ImageFolder, column, list_images, natural_key, read_table
+from kit.competition.cells import column, read_table
+from kit.competition.files import ImageFolder, list_images, natural_key
 from kit.errors import KitError
 from tests.conftest import COLOURS, draw
 
@@ -45,7 +46,7 @@ def test_tsv_by_its_ending(tmp_path):
     ("content", "message"),
     [
         (b"", "t.csv: is empty"),
-        (b"id,label\nMuj\xf8,1\n", "is not UTF-8"),
+        (b"id,label\nMuj\xf8,1\n", r"was read as UTF-8 and is not \(byte 12\)"),
         (b"id,label\n1,2\n1,2,3,4\n", "is not a table"),
         (b"id,label\n1,2,3\n2,3,4\n", "its rows have more cells than its header"),
     ],
@@ -65,7 +66,7 @@ def test_column_names_what_there_is_and_where_it_is_blank(tmp_path):
     table = pd.DataFrame({"id": ["1", "2"], "label": ["a", " "]})
     with pytest.raises(KitError, match=r"has no column 'Id' \(k.id\). Its columns: id, label"):
         column(table, "Id", tmp_path, "k.id")
-    with pytest.raises(KitError, match=r"column 'label' is blank in 1 rows \(first: line 3\)"):
+    with pytest.raises(KitError, match=r"column 'label' is blank in 1 rows \(lines 3\)"):
         column(table, "label", tmp_path, "k.label")
 
 

@@ -1,0 +1,123 @@
+"""Which columns of a table say what: the label, the groups, the organisers' folds."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from kit.competition.files import natural_key
+from kit.competition.survey import Table
+from kit.errors import KitError
+
+LABEL_NAMES = ("label", "labels", "target", "class", "category", "species", "breed", "diagnosis", "tags")
+ORDINAL_NAMES = ("diagnosis", "grade", "level", "severity", "stage", "rating", "score", "isup")
+MOST_GRADES = 11
+GROUP_NAMES = ("patient", "subject", "group", "person", "lesion", "study", "case", "user", "site", "video")
+FOLD_NAMES = ("fold", "folds", "kfold", "cv_fold")
+SEPARATORS = (" ", "|", ",", ";")
+
+
+@dataclass(frozen=True)
+class LabelColumns:
+    """Which columns of a table say what.
+
+    Attributes:
+        chosen: The label column, or the 0/1 columns.
+        separator: What stands between the classes of a cell.
+        ordinal: Why the labels are grades, if they are.
+    """
+
+    chosen: str | list[str]
+    because: str
+    separator: str | None = None
+    group: str | None = None
+    fold: str | None = None
+    ordinal: str = ""
+
+    @classmethod
+    def of(cls, table: Table, label: str | None) -> LabelColumns:
+        """Return the columns of a labels table.
+
+        Raises:
+            KitError: Several could be the label, or there is none called ``label``.
+        """
+        group = next((c for c in table.others if _is_word(c, GROUP_NAMES) and c != label), None)
+        fold = next((c for c in table.others if c.lower() in FOLD_NAMES and c != label), None)
+        others = [c for c in table.others if c not in (group, fold)]
+        chosen, because = _choose_label(table, others, label)
+        if not isinstance(chosen, str):
+            return cls(chosen, because, None, group, fold)
+        values = table.cells[chosen]
+        separator = _separator(values)
+        if separator is not None:
+            shown = {" ": "blanks"}.get(separator, f"'{separator}'")
+            because = f"cells such as '{max(values, key=len)}' hold several classes, between {shown}"
+        return cls(chosen, because, separator, group, fold, _grades(chosen, values))
+
+
+def _grades(name: str, values: pd.Series) -> str:
+    """Return why a column holds grades, or nothing: it is called so, and holds a range of whole numbers."""
+    found = {v for v in values if v.isdecimal()}
+    if not _is_word(name, ORDINAL_NAMES) or set(values) != found or not 2 < len(found) <= MOST_GRADES:
+        return ""
+    low, high = min(map(int, found)), max(map(int, found))
+    return f"'{name}' holds the grades {low} to {high}" if high - low + 1 == len(found) else ""
+
+
+def _is_word(name: str, words: Sequence[str]) -> bool:
+    return any(part in words for part in re.findall(r"[a-z]+", name.lower()))
+
+
+def _choose_label(table: Table, others: list[str], label: str | None) -> tuple[str | list[str], str]:
+    if label is not None:
+        if label not in table.others:
+            raise KitError(
+                f"--label {label}", f"{table.name} has no such column", f"Others: {', '.join(table.others)}"
+            )
+        return label, "given by --label"
+    if len(others) == 1:
+        return others[0], f"the only column beside the id; {_examples(table.cells[others[0]])}"
+    named = [c for c in others if c.lower() in LABEL_NAMES]
+    if len(named) == 1:
+        return named[0], f"the one column called like a label; {_examples(table.cells[named[0]])}"
+    block = [c for c in others if table.cells[c].str.strip().isin(["0", "1", "0.0", "1.0", "-1", ""]).all()]
+    if len(block) >= 2 and (len(block) == len(others) or one_each(table.cells[block])):
+        rest = f", among {len(others)}" if len(block) < len(others) else ""
+        return block, f"{len(block)} columns of 0 and 1{rest}: one per class"
+    raise KitError(
+        table.name,
+        f"any of its columns {', '.join(others)} could be the label",
+        "kit does not guess",
+        "Say which: `kit init DATA --label COLUMN`.",
+    )
+
+
+def one_each(block: pd.DataFrame) -> bool:
+    """Tell whether every row has exactly one 1: a one-hot block, whatever stands beside it."""
+    return bool((block.apply(pd.to_numeric, errors="coerce").sum(axis=1) == 1).all())
+
+
+def _separator(values: pd.Series) -> str | None:
+    """Return what separates the classes of cells, if they hold several.
+
+    Names of several words are no sets of classes: in sets each word is seen alone, or in more than two
+    combinations on average. Commas and bars are no part of names: there a word seen twice is enough.
+    """
+    cells = sorted(set(values) - {""})
+    for separator in SEPARATORS:
+        if not any(separator in cell.strip() for cell in cells):
+            continue
+        uses = Counter(word for cell in cells for word in {w.strip() for w in cell.split(separator)} - {""})
+        alone = set(uses) <= {cell.strip() for cell in cells}
+        combined = uses.total() > 2 * len(uses) if separator == " " else max(uses.values()) > 1
+        if alone or combined:
+            return separator
+    return None
+
+
+def _examples(values: Iterable[str]) -> str:
+    return f"values such as {', '.join(sorted(set(values), key=natural_key)[:3])}"

@@ -1,0 +1,237 @@
+"""Images that look the same: a perceptual hash finds candidates, a small picture of each decides.
+
+The hash holds the signs of the 63 lowest frequencies of the image's discrete cosine transform (Zauner 2010,
+"Implementation and benchmarking of perceptual image hash functions"). Mirroring and turning an image change
+the signs of its frequencies or exchange them, so the hashes of all 8 symmetries come from one transform.
+
+Measured on 3,400 photographs and altered copies of 480 of them: compressed, resized, blurred, brighter,
+darker, grey, turned or mirrored copies are found in at least 99 of 100 cases, those cut by 2 % on all sides
+in 98, by 5 % in 65 to 89, by 10 % hardly ever, those with a white bar over a corner in 50 to 61. No two
+different photographs were taken for one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+SYMMETRIES = 8
+THUMBNAIL = 16  # px of the small picture's side
+SIDE = 32  # px that the transform is taken of
+TONE = 0.93  # least correlation of the small pictures' grey levels; two aeroplanes alike reached 0.90
+EVIDENCE = 8.0  # least Fisher z of their edges, see `_agree`; with that tone, different photographs had 4.4
+LEAST_CONTRAST = 2.0  # grey levels of standard deviation; below it an image shows nothing
+EVEN_CONTRAST = 40.0  # grey levels of standard deviation that every small picture is brought to
+BLOCK_BYTES = 1_000_000  # of hashes compared at a time: as much as stays in a processor's cache
+EXHAUSTIVE = 50_000  # images; above, candidates are looked up instead of looking at every pair
+
+SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
+PAIRS = 10_000  # of small pictures compared at a time
+
+
+def _cosines(size: int, count: int) -> np.ndarray:
+    """Return the first rows of the orthonormal discrete cosine transform, (count, size)."""
+    rows = np.cos(np.pi * (2 * np.arange(size) + 1) * np.arange(count)[:, None] / (2 * size))
+    rows *= np.sqrt(2 / size)
+    rows[0] /= np.sqrt(2)
+    return rows.astype(np.float32)
+
+
+_FREQUENCIES = _cosines(SIDE, 8)
+_ALL_FREQUENCIES = _cosines(THUMBNAIL, THUMBNAIL)
+_STEEPNESS = 2 - 2 * np.cos(np.pi * np.arange(THUMBNAIL) / THUMBNAIL)
+_ODD = np.where(np.arange(8) % 2 == 1, -1.0, 1.0)
+
+Turn = Callable[[np.ndarray], np.ndarray]
+TURNS: tuple[Turn, ...] = (  # of pictures (..., H, W), in the order of the hashes
+    lambda picture: picture,
+    lambda picture: picture[..., ::-1],
+    lambda picture: picture[..., ::-1, :],
+    lambda picture: picture[..., ::-1, ::-1],
+    lambda picture: picture.swapaxes(-1, -2),
+    lambda picture: picture[..., ::-1].swapaxes(-1, -2),
+    lambda picture: picture[..., ::-1, :].swapaxes(-1, -2),
+    lambda picture: picture[..., ::-1, ::-1].swapaxes(-1, -2),
+)
+MIRRORED = (1, 2, 4, 7)  # along both axes and both diagonals
+ROTATED = (3, 5, 6)
+
+
+class Likeness(NamedTuple):
+    """What an image looks like: the hash of each symmetry (8,), uint64, and a grey picture (16, 16), uint8.
+
+    The picture has even contrast. ``flat`` says that the image shows nothing: such are never alike.
+    """
+
+    hashes: np.ndarray
+    thumbnail: np.ndarray
+    flat: bool
+
+
+def fingerprint(image: Image.Image) -> Likeness:
+    """Return what an image looks like."""
+    plain = image if image.mode in ("L", "RGB") else _eight_bits(image).convert("L")
+    # Blocks of equal pixels would count as details, so a small image is made larger smoothly.
+    filter_ = Image.Resampling.BOX if min(image.size) >= SIDE else Image.Resampling.BILINEAR
+    grey = np.asarray(plain.resize((SIDE, SIDE), filter_, reducing_gap=3.0).convert("L"), np.float32)
+    small = grey.reshape(THUMBNAIL, 2, THUMBNAIL, 2).mean(axis=(1, 3))
+    contrast = float(grey.std())
+    even = 128 + EVEN_CONTRAST * (small - small.mean()) / max(contrast, LEAST_CONTRAST)
+    thumbnail = even.round().clip(0, 255).astype(np.uint8)
+    return Likeness(_hashes(_FREQUENCIES @ grey @ _FREQUENCIES.T), thumbnail, contrast < LEAST_CONTRAST)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return an image of 8 bits: deep greys are scaled by their largest value, not cut off at 255."""
+    if image.mode[0] not in "IF":
+        return image
+    deep = np.asarray(image, dtype=np.float32)
+    return Image.fromarray((deep * (255 / max(float(deep.max()), 1e-6))).clip(0, 255).astype(np.uint8))
+
+
+def _hashes(frequencies: np.ndarray) -> np.ndarray:
+    """Return the hash of each symmetry, (8,), of the frequencies (8, 8) of an image."""
+    across, down = frequencies * _ODD, frequencies * _ODD[:, None]
+    turned = [frequencies, across, down, across * _ODD[:, None]]
+    bits = np.stack([*turned, *(each.T for each in turned)]).reshape(SYMMETRIES, 64) > 0
+    bits[:, 0] = False  # the mean brightness
+    return np.packbits(bits, axis=1).view(np.uint64).ravel()
+
+
+def near_index_groups(
+    hashes: np.ndarray,
+    thumbnails: np.ndarray,
+    flat: np.ndarray,
+    distance: int,
+    rotations: bool = False,
+    mirrors: bool = False,
+) -> list[list[int]]:
+    """Return groups of positions of images that look the same, each sorted, in order of their first.
+
+    Two images are alike if their hashes differ in at most ``distance`` bits and their small pictures agree;
+    what is alike to one image of a group belongs to it.
+
+    Args:
+        hashes: (N, 8), uint64.
+        thumbnails: (N, 16, 16), uint8.
+        flat: (N,), bool: images that are alike to none.
+        rotations: Whether an image turned by 90, 180 or 270 degrees is the same.
+        mirrors: Whether its mirror image is the same.
+    """
+    allowed = [0, *(ROTATED if rotations else ()), *(MIRRORED if mirrors else ())]
+    shown = np.flatnonzero(~flat)
+    hashes, thumbnails = hashes[shown], thumbnails[shown]
+    group = np.arange(len(shown))
+    for symmetry in allowed:
+        for first, second in _candidates(hashes[:, 0], hashes[:, symmetry], distance):
+            apart = group[first] != group[second]
+            first, second = first[apart], second[apart]
+            alike = _agree(thumbnails[first], TURNS[symmetry](thumbnails[second]))
+            group = _joined(group, first[alike], second[alike])
+    members: dict[int, list[int]] = {}
+    for position, number in zip(shown.tolist(), group.tolist(), strict=True):
+        members.setdefault(number, []).append(position)
+    return [positions for positions in members.values() if len(positions) > 1]
+
+
+def _candidates(
+    left: np.ndarray, right: np.ndarray, distance: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield positions (i, j), i != j, at which the hashes ``left[i]`` and ``right[j]`` are near.
+
+    Each pair is looked at from one side, since the inverse of an allowed symmetry is allowed too. Blocks
+    begin small, so that thousands of equal images are joined before all their pairs are looked at.
+    """
+    if len(left) > EXHAUSTIVE:
+        yield from _banded(left, right, distance)
+        return
+    start, rows = 0, 16
+    while start < len(left):
+        block = slice(start, start + rows)
+        near = np.bitwise_count(left[block, None] ^ right[None, start:]) <= distance
+        first, second = np.nonzero(near)
+        yield first[first != second] + start, second[first != second] + start
+        start += rows
+        rows = min(rows * 2, max(16, BLOCK_BYTES // (8 * len(right))))
+
+
+def _banded(left: np.ndarray, right: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield all near pairs by the pigeonhole principle.
+
+    Of ``distance // 2 + 1`` bands, one differs in a single bit at most. So each hash looks up its own value
+    of every band, and the values one bit away.
+    """
+    edges = np.linspace(0, 64, distance // 2 + 2).round().astype(int)
+    for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        mask = np.uint64((1 << (end - begin)) - 1)
+        keys, others = ((side >> np.uint64(begin)) & mask for side in (left, right))
+        order = np.argsort(others, kind="stable")
+        in_order = others[order]
+        for flipped in (0, *(1 << bit for bit in range(end - begin))):
+            sought = keys ^ np.uint64(flipped)
+            starts, ends = (
+                np.searchsorted(in_order, sought, "left"),
+                np.searchsorted(in_order, sought, "right"),
+            )
+            for offset in range(int((ends - starts).max(initial=0))):
+                first = np.flatnonzero(starts + offset < ends)
+                second = order[starts[first] + offset]
+                near = (np.bitwise_count(left[first] ^ right[second]) <= distance) & (first != second)
+                yield first[near], second[near]
+
+
+def _agree(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return which small pictures (P, 16, 16) show the same as their partners, (P,), bool.
+
+    Their grey levels must correlate, and their edges more than chance explains. Chance depends on how much
+    there is to see: two strokes correlate easily, two crowded streets do not. So the edges' correlation r
+    becomes Fisher's z, atanh(r), in units of its standard error 1 / sqrt(n), where n is the number of
+    independent details of the poorer picture.
+    """
+    agree = np.zeros(len(first), dtype=bool)
+    for start in range(0, len(first), PAIRS):
+        part = slice(start, start + PAIRS)
+        a, b = first[part].astype(np.float32), second[part].astype(np.float32)
+        edges = np.clip(_correlation(_edges(a), _edges(b)), -0.9999, 0.9999)
+        evidence = np.arctanh(edges) * np.sqrt(np.minimum(_details(a), _details(b)))
+        tone = _correlation(a.reshape(len(a), -1), b.reshape(len(b), -1))
+        agree[part] = (tone >= TONE) & (evidence >= EVIDENCE)
+    return agree
+
+
+def _edges(pictures: np.ndarray) -> np.ndarray:
+    """Return the differences of neighbouring pixels, (P, 480)."""
+    parts = [np.diff(pictures, axis=axis).reshape(len(pictures), -1) for axis in (1, 2)]
+    return np.concatenate(parts, axis=1)
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the correlation of the rows of two matrices, (P,)."""
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    correlation: np.ndarray = (a * b).sum(axis=1) / np.maximum(lengths, 1e-6)
+    return correlation
+
+
+def _details(pictures: np.ndarray) -> np.ndarray:
+    """Return over how many frequencies the edges' energy is spread, (P,): (sum e)^2 / sum e^2."""
+    frequencies = _ALL_FREQUENCIES @ pictures @ _ALL_FREQUENCIES.T
+    energy = frequencies**2 * (_STEEPNESS[:, None] + _STEEPNESS)
+    spread: np.ndarray = energy.sum(axis=(1, 2)) ** 2 / np.maximum((energy**2).sum(axis=(1, 2)), 1e-6)
+    return spread
+
+
+def _joined(group: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the groups (N,) after those of ``first`` and ``second`` became one, pair by pair."""
+    if len(first) == 0:
+        return group
+    ends = (group[first], group[second])
+    size = len(group)
+    graph = coo_matrix((np.ones(len(first), dtype=np.int8), ends), shape=(size, size))
+    joined: np.ndarray = connected_components(graph, directed=False)[1][group]
+    return joined

@@ -1,0 +1,429 @@
+"""Each layout read from a drawn folder, and what is wrong with one told in one message."""
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kit.competition.samples import load_competition
+from kit.config import CompetitionConfig
+from kit.errors import KitError
+from kit.workspace import Workspace
+from tests.conftest import COLOURS, annotation, draw, draw_class_folders, draw_csv, draw_id_lists, draw_voc
+
+
+@pytest.fixture
+def data(tmp_path):
+    root = tmp_path / "data" / "c"
+    root.mkdir(parents=True)
+    return root
+
+
+def load(root, train, task="multiclass", test=None, **more):
+    values = {
+        "name": "c",
+        "data": str(root),
+        "task": task,
+        "metric": "accuracy",
+        "train": train,
+        "test": test,
+    }
+    return load_competition(CompetitionConfig.model_validate(values | more), Workspace.open(root.parents[1]))
+
+
+VOC = {"layout": "voc"}
+TRAINVAL = VOC | {"set": "ImageSets/Main/trainval.txt"}
+HELD = {"test": VOC | {"set": "ImageSets/Main/test.txt"}}
+
+
+# --- tables
+
+
+def table(data, text, name="train.csv", encoding="utf-8"):
+    (data / name).write_bytes(text.encode(encoding))
+    return {"layout": "csv", "file": name, "id": "id", "label": "label"}
+
+
+def pictures(data, *names, folder="train"):
+    for i, name in enumerate(names):
+        draw(data / folder / name, COLOURS["red"], seed=i)
+
+
+def test_bom_crlf_and_quotes(data):
+    pictures(data, "a, b.png", "007.png")
+    found = load(data, table(data, '\ufeffid,label\r\n"a, b.png","x ""y"""\r\n007.png,2\r\n'))
+    assert found.train[["id", "label"]].to_numpy().tolist() == [["a, b.png", 'x "y"'], ["007.png", "2"]]
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ";"])
+def test_other_delimiters(data, delimiter):
+    pictures(data, "1.png", "2.png")
+    text = "id,label\n1.png,a\n2.png,b\n".replace(",", delimiter)
+    assert load(data, table(data, text)).classes == ("a", "b")
+
+
+def test_blanks_after_the_delimiters_belong_to_no_cell(data):
+    pictures(data, "1.png", "2.png")
+    assert load(data, table(data, "id, label\n1.png, a\n2.png, b\n")).classes == ("a", "b")
+
+
+def test_ids_with_sub_folders_without_them_and_in_another_case_of_the_ending(data):
+    pictures(data, "x/001.png", "y/002.PNG", "y/003.png")
+    found = load(data, table(data, "id,label\nx/001.png,a\n002.png,b\n003.png,a\n"))
+    assert found.train["path"].tolist() == ["train/x/001.png", "train/y/002.PNG", "train/y/003.png"]
+    assert found.train["id"].tolist() == ["x/001.png", "002.png", "003.png"]
+
+
+def test_an_id_that_could_mean_two_images_means_none(data):
+    pictures(data, "x/1.png", "y/1.png", "2.png")
+    with pytest.raises(KitError, match=r"1 of 2 ids have no image in train/ \(1.png\)"):
+        load(data, table(data, "id,label\n1.png,a\n2.png,b\n"), unlisted="ignore")
+
+
+def test_sets_of_labels(data):
+    pictures(data, *(f"{i}.png" for i in range(4)))
+    source = table(data, "id,label\n0.png,scab rust\n1.png,rust\n2.png,\n3.png,scab  rust\n") | {
+        "separator": " "
+    }
+    found = load(data, source, "multilabel")
+    assert found.classes == ("rust", "scab")
+    assert found.train[["rust", "scab"]].to_numpy().tolist() == [[1, 1], [1, 0], [0, 0], [1, 1]]
+
+
+def test_a_one_hot_block_is_a_label_where_classes_exclude_each_other(data):
+    pictures(data, "0.png", "1.png")
+    source = table(data, "id,age,cat,dog\n0.png,3,1,0\n1.png,4,0,1\n") | {"label": ["cat", "dog"]}
+    assert load(data, source, "binary").train["label"].tolist() == ["cat", "dog"]
+    source = table(data, "id,age,cat,dog\n0.png,3,1,1\n1.png,4,0,1\n") | {"label": ["cat", "dog"]}
+    with pytest.raises(KitError, match=r"1 images have no class or several \(0.png\).*multilabel"):
+        load(data, source, "binary")
+
+
+def test_blank_labels_are_refused_or_unlabelled(data):
+    pictures(data, *(f"{i}.png" for i in range(3)))
+    source = table(data, "id,label\n0.png,a\n1.png,\n2.png,b\n")
+    with pytest.raises(
+        KitError, match=r"column 'label' is blank in 1 rows \(lines 3\).*competition.blank: unlabelled"
+    ):
+        load(data, source)
+    found = load(data, source, blank="unlabelled")
+    assert found.train["label"].tolist() == ["a", "", "b"]
+    assert found.class_counts().to_dict() == {"a": 1, "b": 1}
+
+
+def test_placeholders_of_minus_one_are_unlabelled_rows(data):
+    pictures(data, *(f"{i}.png" for i in range(3)))
+    source = table(data, "id,x,y\n0.png,1,0\n1.png,-1,-1\n2.png,0,1\n") | {"label": ["x", "y"]}
+    with pytest.raises(KitError, match="holds '-1' in line 3.*competition.blank: unlabelled"):
+        load(data, source, "multilabel")
+    found = load(data, source, "multilabel", blank="unlabelled")
+    assert len(found.labelled) == 2
+    assert len(found.train) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,label\n1.png,a\n1.png,b\n", r"1 ids occur more than once \(1.png\)"),
+        ("id,label\n1.png,a\nx/1.png,b\n2.png,b\n", r"1 images are meant by two ids \(train/x/1.png\)"),
+        (
+            "id,label\n2.png,cat\nx/1.png,Cat\n",
+            r"2 names differ only in case \((cat, Cat|Cat, cat)\).*case: distinct",
+        ),
+        ("id,label,label\n2.png,a,b\n", r"has 1 columns twice \(label\)"),
+        ("id,label\n2.png,a\nx/1.png,id\n", "a class is called 'id'"),
+    ],
+)
+def test_tables_that_contradict_themselves(data, text, message):
+    pictures(data, "x/1.png", "2.png")
+    if "1.png,a\n1.png" in text:
+        pictures(data, "1.png")
+    with pytest.raises(KitError, match=message):
+        load(data, table(data, text), unlisted="ignore")
+
+
+def test_ids_that_differ_only_in_case_are_refused_unless_they_are_meant(data):
+    pictures(data, "a1.png", "A1.png", "b.png")
+    source = table(data, "id,label\na1.png,x\nA1.png,y\nb.png,x\n")
+    with pytest.raises(KitError, match=r"train ids: 2 names differ only in case"):
+        load(data, source)
+    assert len(load(data, source, case="distinct").train) == 3
+
+
+def test_a_table_in_another_encoding_says_which_was_tried(data):
+    pictures(data, "1.png", "2.png")
+    with pytest.raises(KitError, match=r"was read as UTF-8 and is not \(byte 18\)"):
+        load(data, table(data, "id,label\n1.png,caf\xe9\n2.png,b\n", encoding="latin-1"))
+    with pytest.raises(KitError, match="it begins like UTF-16"):
+        load(data, table(data, "id,label\n1.png,a\n", encoding="utf-16"))
+
+
+def test_a_table_that_contradicts_class_folders_is_refused(data):
+    pictures(data, "cat/1.png", "cat/2.png", "dog/3.png")
+    source = table(data, "id,label\ncat/1.png,cat\ncat/2.png,dog\ndog/3.png,dog\n")
+    with pytest.raises(
+        KitError, match=r"1 labels contradict the class folders of train/ \(train/cat/2.png is 'dog'\)"
+    ):
+        load(data, source)
+
+
+def test_a_class_called_like_a_column_of_kits_own(data):
+    pictures(data, "1.png", "2.png")
+    source = table(data, "id,fold,y\n1.png,1,0\n2.png,0,1\n") | {"label": ["fold", "y"]}
+    with pytest.raises(
+        KitError, match=r"1 classes are called like columns of kit's own tables \(fold\).*Rename"
+    ):
+        load(data, source, "multilabel")
+
+
+def test_groups_and_folds_come_along(data):
+    pictures(data, "1.png", "2.png")
+    source = table(data, "id,label,who,part\n1.png,a,p,1\n2.png,b,q,2\n") | {"group": "who", "fold": "part"}
+    found = load(data, source).train
+    assert found[["group", "given_fold"]].to_numpy().tolist() == [["p", "1"], ["q", "2"]]
+
+
+def test_groups_come_from_the_ids(data):
+    draw_class_folders(data, per_class=4)
+    source = {"layout": "class_folders"}
+    found = load(data, source, group_pattern=r"/(\d)").train
+    assert set(found["group"]) == {"0", "1", "2", "3"}
+    with pytest.raises(KitError, match=r"is not found in 12 ids \(first 5: 2/0.png"):
+        load(data, source, group_pattern=r"(patient\d)")
+
+
+# --- further sources
+
+
+def test_a_held_out_set_and_extra_images_come_along(data):
+    draw_class_folders(data)
+    draw(data / "val" / "red" / "0.png", COLOURS["red"], 501)
+    draw(data / "more" / "2" / "0.png", COLOURS["2"], 502)
+    folders = {"layout": "class_folders"}
+    found = load(
+        data, folders, held_out={"val": folders | {"folder": "val"}}, extra=[folders | {"folder": "more"}]
+    )
+    assert found.held_out["val"]["id"].tolist() == ["red/0.png"]
+    assert found.train[found.train["source"] == "extra"]["id"].tolist() == ["more/2/0.png"]
+    assert len(found.train) == 31
+
+
+def test_a_held_out_set_must_fit_and_be_apart(data):
+    draw_class_folders(data)
+    draw(data / "val" / "blue" / "0.png", COLOURS["red"], 501)
+    folders = {"layout": "class_folders"}
+    with pytest.raises(
+        KitError, match=r"competition.held_out.val: has 1 classes that competition.train has not \(blue\)"
+    ):
+        load(data, folders, held_out={"val": folders | {"folder": "val"}})
+    with pytest.raises(KitError, match="competition.held_out.same: 30 of its images are training images too"):
+        load(data, folders, held_out={"same": folders})
+
+
+def test_pseudo_labels_are_extra_images_of_the_test_folder(data):
+    draw_csv(data)
+    (data / "pseudo.csv").write_text("Image,target\n900.png,red\n")
+    source = {"layout": "csv", "file": "train.csv", "id": "Image", "label": "target"}
+    test = {"folder": "test", "file": "test.csv", "id": "Image"}
+    found = load(data, source, test=test, extra=[source | {"folder": "test", "file": "pseudo.csv"}])
+    assert found.train.iloc[-1][["id", "label", "source"]].tolist() == ["test/900.png", "red", "extra"]
+
+
+# --- files of ids
+
+
+def test_one_file_of_ids_per_class(data):
+    draw_id_lists(data)
+    source = {"layout": "id_lists", "pattern": "im{id}.jpg"}
+    with pytest.raises(
+        KitError, match=r"2 images are in no list.*images/im11.jpg, images/im12.jpg.*negative"
+    ):
+        load(data, source, "multilabel")
+    found = load(data, source, "multilabel", unlisted="negative")
+    assert found.classes == ("night", "people")
+    rows = found.train.set_index("id")[["night", "people"]]
+    assert rows.loc["3"].tolist() == [1, 1]
+    assert rows.loc["4"].tolist() == [0, 1]
+    assert rows.loc["11"].tolist() == [0, 0]
+    unlabelled = load(data, source, "multilabel", unlisted="unlabelled")
+    assert (len(unlabelled.train), len(unlabelled.labelled)) == (12, 10)
+    assert len(load(data, source, "multilabel", unlisted="ignore").train) == 10
+
+
+def test_files_of_ids_that_mean_nothing(data):
+    draw_id_lists(data)
+    source = {"layout": "id_lists", "pattern": "im{id}.jpg"}
+    with (data / "annotations/night.txt").open("a") as file:
+        file.write("99\n77\n")
+    with pytest.raises(
+        KitError, match=r"2 ids have no image im\{id\}.jpg in images/ \(99 of night, 77 of night\)"
+    ):
+        load(data, source, "multilabel", unlisted="ignore")
+    (data / "annotations/night.txt").write_text("1\n1\n")
+    with pytest.raises(KitError, match=r"1 ids occur more than once \(1 of night\)"):
+        load(data, source, "multilabel", unlisted="ignore")
+
+
+# --- Pascal VOC
+
+
+def test_boxes_as_labels_of_their_image(data):
+    draw_voc(data)
+    found = load(data, TRAINVAL, "multilabel", held_out=HELD)
+    assert found.classes == ("green", "red")
+    assert found.train.set_index("id")[["green", "red"]].loc["im_001"].tolist() == [1, 1]
+    assert found.train.set_index("id")[["green", "red"]].loc["im_002"].tolist() == [0, 1]
+    assert (len(found.train), len(found.held_out["test"])) == (8, 4)
+
+
+def test_boxes_as_crops(data):
+    draw_voc(data)
+    found = load(data, TRAINVAL, "binary", held_out=HELD, voc={"as": "crops"})
+    row = found.train[found.train["id"] == "im_001#1"].iloc[0]
+    assert row[["label", "group", "path"]].tolist() == ["green", "im_001", "JPEGImages/im_001.jpg"]
+    assert row[["xmin", "ymin", "xmax", "ymax"]].tolist() == [34, 8, 58, 32]
+    assert len(found.train) == 12
+
+
+def test_the_rules_for_boxes_leave_numbers_as_they_are(data):
+    draw_voc(data)
+    boxes = [("red", 4, 4, 28, 28, "difficult"), ("green", 30, 8, 34, 32), ("green", 34, 8, 58, 32)]
+    (data / "Annotations/im_001.xml").write_text(annotation("im_001", boxes))
+    rules = {"as": "crops", "difficult": "skip", "min_side": 5}
+    found = load(data, TRAINVAL, "binary", voc=rules).train
+    assert found["id"][found["group"] == "im_001"].tolist() == ["im_001#2"]
+
+
+def test_xml_beside_the_images(data):
+    draw_voc(data, beside=True)
+    assert len(load(data, VOC | {"folder": ".", "annotations": "."}, "multilabel").train) == 12
+
+
+def test_images_without_xml_are_unlisted(data):
+    draw_voc(data)
+    draw(data / "JPEGImages" / "more.jpg", COLOURS["red"], 1)
+    with pytest.raises(KitError, match=r"1 images are in no list.*JPEGImages/more.jpg"):
+        load(data, VOC, "multilabel")
+    assert load(data, VOC, "multilabel", unlisted="negative").train.iloc[-1].tolist() == [
+        "more",
+        "JPEGImages/more.jpg",
+        0,
+        0,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("xml", "message"),
+    [
+        ("<annotation><object>", r"1 XML files cannot be read \(im_001.xml: does not parse"),
+        ("<html/>", "is no <annotation>"),
+        (
+            '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation>&x;</annotation>',
+            "declares a document type or entities, which kit never resolves",
+        ),
+        (annotation("im_001", [("red", "a", 1, 5, 5)]), "<bndbox/xmin> is 'a', no number"),
+        (annotation("im_001", [("", 1, 1, 5, 5)]), "has an object without a name"),
+        (
+            annotation("im_001", [("red", 4, 4, 65, 28)]),
+            r"1 boxes lie outside their image or have no area \(im_001.xml object 0\).*bad_boxes: skip",
+        ),
+        (annotation("im_001", [("red", 4, 4, 4, 28)]), "1 boxes lie outside their image or have no area"),
+        (annotation("im_001", [("red", -1, 4, 9, 28)]), "1 boxes lie outside their image or have no area"),
+    ],
+)
+def test_xml_that_is_wrong(data, xml, message):
+    draw_voc(data)
+    (data / "Annotations/im_001.xml").write_text(xml)
+    with pytest.raises(KitError, match=message):
+        load(data, TRAINVAL, "multilabel")
+
+
+def test_all_bad_boxes_are_told_at_once_and_can_be_skipped(data):
+    draw_voc(data)
+    for i in range(7):
+        (data / f"Annotations/im_{i:03d}.xml").write_text(
+            annotation("x", [("red", 4, 4, 65, 28), ("green", 1, 1, 9, 9)])
+        )
+    with pytest.raises(KitError, match=r"7 boxes lie outside .*\(first 5: im_000.xml object 0"):
+        load(data, TRAINVAL, "multilabel")
+    assert load(data, TRAINVAL, "multilabel", voc={"bad_boxes": "skip"}).class_counts().to_dict() == {
+        "green": 8,
+        "red": 1,
+    }
+
+
+def test_xml_without_its_image_and_a_set_without_its_xml(data):
+    draw_voc(data)
+    (data / "JPEGImages/im_003.jpg").unlink()
+    with pytest.raises(
+        KitError, match=r"1 XML files have no image in JPEGImages/ \(im_003.xml names 'im_003.jpg'\)"
+    ):
+        load(data, TRAINVAL, "multilabel")
+    with (data / "ImageSets/Main/trainval.txt").open("a") as file:
+        file.write("im_777\n")
+    with pytest.raises(KitError, match=r"1 of 9 images have no XML file in Annotations/ \(im_777\)"):
+        load(data, TRAINVAL, "multilabel")
+
+
+def test_an_xml_file_that_was_renamed_with_its_image_finds_it(data):
+    draw_voc(data)
+    (data / "Annotations/im_001.xml").write_text(
+        annotation("im_001", [("green", 1, 1, 9, 9)], file_name="IMG_2041.jpg")
+    )
+    assert load(data, TRAINVAL, "multilabel").train["path"].tolist()[1] == "JPEGImages/im_001.jpg"
+
+
+def test_a_size_that_the_xml_does_not_say_is_read_from_the_image(data):
+    draw_voc(data)
+    (data / "Annotations/im_001.xml").write_text(annotation("im_001", [("red", 4, 4, 65, 28)], size=(0, 0)))
+    with pytest.raises(KitError, match="lie outside their image"):
+        load(data, TRAINVAL, "multilabel")
+
+
+# --- files
+
+
+def test_links_out_of_the_folder_are_refused(data, tmp_path):
+    draw_class_folders(data)
+    draw(tmp_path / "secret" / "1.png", COLOURS["red"], 1)
+    (data / "train/red/evil.png").symlink_to(tmp_path / "secret/1.png")
+    (data / "train/blue").symlink_to(tmp_path / "secret")
+    with pytest.raises(
+        KitError, match=r"2 links lead out of it or to a folder \(train/blue, train/red/evil.png\)"
+    ):
+        load(data, {"layout": "class_folders"})
+
+
+def test_a_link_inside_the_folder_is_an_image_like_any(data):
+    draw_class_folders(data)
+    (data / "train/red/again.png").symlink_to(data / "train/red/0.png")
+    assert len(load(data, {"layout": "class_folders"}).train) == 31
+
+
+def test_folders_deeper_than_any_recursion(data):
+    draw_class_folders(data)
+    deep = data / "train" / "red"
+    here = deep
+    for _ in range(60):
+        here = here / "a"
+    here.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(here / "x.png")
+    assert len(load(data, {"layout": "class_folders"}).train) == 31
+
+
+def test_several_formats_and_modes(data):
+    rows = []
+    for i, (suffix, mode) in enumerate(
+        [("jpg", "L"), ("PNG", "RGBA"), ("gif", "P"), ("bmp", "RGB"), ("webp", "RGB"), ("TIFF", "CMYK")]
+    ):
+        (data / "train").mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9), COLOURS["red"]).convert(mode).save(data / "train" / f"{i}.{suffix}")
+        rows.append(f"{i},{'ab'[i % 2]}")
+    source = table(data, "id,label\n" + "\n".join(rows)) | {"ids": "stem"}
+    assert pd.Series(load(data, source).train["path"]).str.split(".").str[1].tolist() == [
+        "jpg",
+        "PNG",
+        "gif",
+        "bmp",
+        "webp",
+        "TIFF",
+    ]
