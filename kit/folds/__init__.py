@@ -1,0 +1,1 @@
+"""Samples -> folds: assigned, proved to be a partition, written."""

@@ -1,0 +1,139 @@
+"""How fast and how even folds are, against the references, in one run: ``python -m tests.benchmarks.folds``.
+
+Times are the best of several, of whole calls: ``make_folds`` reads a table, ranks its ids, assigns folds and
+proves the partition; scikit-learn and iterative-stratification get arrays and only split them.
+"""
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedKFold
+
+from kit.config import FoldsConfig
+from kit.folds.make import make_folds
+from kit.folds.units import Population
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A task done by kit and by a reference: seconds, mean deviation from the ideal in rows, memory.
+
+    ``memory`` is the peak that kit allocates, over the size of the table.
+    """
+
+    name: str
+    seconds: float
+    reference_seconds: float
+    deviation: float
+    reference_deviation: float
+    memory: float
+
+    @property
+    def ratio(self) -> float:
+        """Kit's time over the reference's."""
+        return self.seconds / self.reference_seconds
+
+    def __str__(self) -> str:
+        times = f"{self.seconds:.2f} s against {self.reference_seconds:.2f} s, ratio {self.ratio:.2f}"
+        deviations = f"deviation {self.deviation:.3f} against {self.reference_deviation:.3f} rows"
+        return f"{self.name}: {times}; {deviations}; memory {self.memory:.1f} x the table"
+
+
+def best_of(times: int, call: Callable[[], object]) -> float:
+    """Return the seconds of the fastest of several calls."""
+    seconds = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds)
+
+
+def peak_memory(call: Callable[[], object]) -> int:
+    """Return the most bytes allocated at once during a call."""
+    tracemalloc.start()
+    call()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def table_bytes(table: pd.DataFrame) -> int:
+    """Return the size of a table, its texts included."""
+    return int(table.memory_usage(deep=True).sum())
+
+
+def folds_of_splitter(splitter: object, labels: np.ndarray) -> np.ndarray:
+    """Return each row's fold under a scikit-learn splitter, (N,)."""
+    folds = np.zeros(len(labels), dtype=int)
+    for number, (_, rows) in enumerate(splitter.split(np.zeros(len(labels)), labels)):
+        folds[rows] = number
+    return folds
+
+
+def unevenness(matrix: np.ndarray, folds: np.ndarray) -> float:
+    """Return the mean over classes and folds of |rows - the class's share|, in rows."""
+    counts = np.array([matrix[folds == k].sum(axis=0) for k in range(FOLDS)])
+    return float(np.abs(counts - matrix.sum(axis=0) / FOLDS).mean())
+
+
+def stratified(rows: int = 1_000_000, classes: int = 100) -> Measured:
+    """Return how stratified folds of one label compare with scikit-learn's."""
+    codes = np.random.default_rng(0).integers(0, classes, rows)
+    names = np.array([f"class-{c}" for c in range(classes)], dtype=object)[codes]
+    table = pd.DataFrame({"id": [f"img_{i:07d}.jpg" for i in range(rows)], "label": names}, dtype=str)
+    population, config = Population(table, ["label"]), FoldsConfig(scheme="stratified")
+    splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    made = make_folds(population, config).table["fold"].to_numpy()
+    counts = [
+        np.bincount(codes * FOLDS + f, minlength=classes * FOLDS)
+        for f in (made, folds_of_splitter(splitter, names))
+    ]
+    ideal = np.repeat(np.bincount(codes) / FOLDS, FOLDS)
+    return Measured(
+        f"stratified, {rows:,} rows, {classes} classes",
+        best_of(3, lambda: make_folds(population, config)),
+        best_of(3, lambda: list(splitter.split(np.zeros(rows), names))),
+        float(np.abs(counts[0] - ideal).mean()),
+        float(np.abs(counts[1] - ideal).mean()),
+        peak_memory(lambda: make_folds(population, config)) / table_bytes(table),
+    )
+
+
+def multilabel(rows: int = 100_000, labels: int = 50, order: int = 1) -> Measured:
+    """Return how multi-label folds compare with iterative-stratification's, which knows the first order only.
+
+    Labels have from 0.2 % to 30 % of the rows and come together more often than by chance.
+    """
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+
+    rng = np.random.default_rng(0)
+    share = np.geomspace(0.002, 0.3, labels)
+    odds = np.log(share / (1 - share)) + 0.7 * rng.normal(size=(rows, 1))
+    matrix = (rng.random((rows, labels)) < 1 / (1 + np.exp(-odds))).astype(np.int8)
+    columns = [f"label-{c}" for c in range(labels)]
+    ids = pd.DataFrame({"id": [f"img_{i:06d}.jpg" for i in range(rows)]}, dtype=str)
+    table = pd.concat([ids, pd.DataFrame(matrix, columns=columns)], axis=1)
+    population, config = Population(table, columns), FoldsConfig(scheme="multilabel", order=order)
+    splitter = MultilabelStratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    made = make_folds(population, config).table["fold"].to_numpy()
+    return Measured(
+        f"multi-label order {order}, {rows:,} rows, {labels} labels",
+        best_of(3, lambda: make_folds(population, config)),
+        best_of(3, lambda: list(splitter.split(np.zeros(rows), matrix))),
+        unevenness(matrix, made),
+        unevenness(matrix, folds_of_splitter(splitter, matrix)),
+        peak_memory(lambda: make_folds(population, config)) / table_bytes(table),
+    )
+
+
+if __name__ == "__main__":
+    print(stratified())
+    print(multilabel())
+    print(multilabel(order=2))

@@ -1,0 +1,303 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kit.config import FoldsConfig
+from kit.errors import KitError
+from kit.folds.balance import balance_of
+from kit.folds.make import ensure_folds, make_folds, units_for
+from kit.folds.table import HELD_OUT, TRAIN_ONLY, prove_partition, save_folds
+from kit.folds.units import Population
+
+
+def table(counts: dict[str, int]) -> pd.DataFrame:
+    rows = [(f"{label}/{i}.png", label) for label, count in counts.items() for i in range(count)]
+    return pd.DataFrame(rows, columns=["id", "label"], dtype=str)
+
+
+SAMPLES = table({"a": 10, "b": 25, "c": 7})
+
+
+def population(samples=SAMPLES, columns=("label",), duplicates=()):
+    return Population(samples, list(columns), duplicates)
+
+
+def folds_of(samples=SAMPLES, columns=("label",), duplicates=(), **config):
+    return make_folds(population(samples, columns, duplicates), FoldsConfig(**config))
+
+
+def by_id(folds) -> dict[str, int]:
+    return dict(zip(folds.table["id"], folds.table["fold"], strict=True))
+
+
+class_counts = st.dictionaries(
+    st.text("abcxyz0129", min_size=1, max_size=4), st.integers(2, 30), min_size=2, max_size=6
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(class_counts, st.integers(2, 6), st.integers(0, 5))
+def test_any_table_gives_a_partition_with_every_class_spread_evenly(counts, count, seed):
+    samples = table(counts)
+    if len(samples) < count:
+        return
+    folds = folds_of(samples, count=count, seed=seed)
+    assert sorted(folds.table["id"]) == sorted(samples["id"])
+    assert set(folds.table["fold"]) == set(range(count))
+    assert balance_of(folds, FoldsConfig(count=count)).largest_deviation < 1
+    prove_partition(folds, population(samples), None)
+
+
+@st.composite
+def any_table(draw):
+    """Samples of any kind: one label or several, perhaps groups, duplicates, missing labels, extra rows."""
+    rows = draw(st.integers(12, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    samples = pd.DataFrame(
+        {"id": [f"{i}" for i in range(rows)], "path": [f"p/{i}.png" for i in range(rows)]}, dtype=str
+    )
+    exclusive = draw(st.booleans())
+    if exclusive:
+        samples["label"] = pd.Series(rng.choice(["x", "y", "z", ""], rows, p=[0.4, 0.3, 0.2, 0.1])).astype(
+            str
+        )
+    else:
+        block = pd.DataFrame((rng.random((rows, 3)) < 0.4).astype("int8"), columns=["x", "y", "z"])
+        block.iloc[rng.random(rows) < 0.1] = -1
+        samples = pd.concat([samples, block], axis=1)
+    if draw(st.booleans()):
+        samples["group"] = pd.Series(rng.integers(0, rows // 2, rows)).astype(str)
+    if draw(st.booleans()):
+        samples["source"] = np.where(rng.random(rows) < 0.1, "extra", "")
+    duplicates = [
+        list(samples["path"].iloc[rng.choice(rows, 2, replace=False)]) for _ in range(draw(st.integers(0, 3)))
+    ]
+    scheme = draw(st.sampled_from(["auto", "holdout", "repeated"]))
+    options = {"holdout": {"fractions": [0.5, 0.25, 0.25]}, "repeated": {"repeats": 2}}.get(scheme, {})
+    config = FoldsConfig(scheme=scheme, count=draw(st.integers(2, 3)), rare="train", **options)
+    return population(samples, ["label"] if exclusive else ["x", "y", "z"], duplicates), config
+
+
+@settings(max_examples=120, deadline=None)
+@given(any_table(), st.randoms())
+def test_any_table_gives_a_partition_and_row_order_changes_nothing(case, random):
+    people, config = case
+    try:
+        folds = make_folds(people, config)
+    except KitError as error:
+        assert any(part in str(error) for part in ("no image of", "can be validated", "is empty"))
+        return
+    prove_partition(folds, people, units_for(config, people))
+    assert (folds.table["fold"][~people.labelled] == TRAIN_ONLY).all()
+    assert (folds.table["fold"][people.extra] == TRAIN_ONLY).all()
+    order = list(range(len(people.samples)))
+    random.shuffle(order)
+    moved = Population(people.samples.iloc[order], people.label_columns, people.duplicates)
+    again = make_folds(moved, config)
+    assert again.fingerprint == folds.fingerprint
+    assert by_id(again) == by_id(folds)
+
+
+def test_the_same_seed_gives_the_same_file_and_another_seed_another(tmp_path):
+    paths = [tmp_path / name for name in ("a.csv", "b.csv", "c.csv")]
+    for path, seed in zip(paths, (1, 1, 2), strict=True):
+        save_folds(folds_of(seed=seed), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert paths[0].read_bytes() != paths[2].read_bytes()
+
+
+def test_duplicates_stay_on_one_side_unless_told_otherwise():
+    samples = SAMPLES.assign(path="train/" + SAMPLES["id"])
+    twins = [["train/a/0.png", "train/b/0.png"], ["train/b/1.png", "train/b/2.png", "train/b/3.png"]]
+    for seed in range(6):
+        fold = by_id(folds_of(samples, duplicates=twins, seed=seed))
+        assert fold["a/0.png"] == fold["b/0.png"]
+        assert fold["b/1.png"] == fold["b/2.png"] == fold["b/3.png"]
+    apart = [
+        by_id(folds_of(samples, duplicates=twins, seed=s, keep_duplicates_together=False)) for s in range(6)
+    ]
+    assert any(fold["a/0.png"] != fold["b/0.png"] for fold in apart)
+
+
+def test_groups_stay_on_one_side_and_are_stratified():
+    samples = SAMPLES.assign(group=[f"patient{i // 3}" for i in range(len(SAMPLES))])
+    for scheme in ("auto", "group", "stratified_group"):
+        folds = folds_of(samples, scheme=scheme, count=3)
+        assert (folds.table.groupby("group")["fold"].nunique() == 1).all()
+    balance = balance_of(folds_of(samples, count=3), FoldsConfig(count=3))
+    assert balance.groups.sum() == samples["group"].nunique()
+    assert balance.largest_deviation <= 3
+
+
+def test_a_blank_group_ties_nothing():
+    samples = SAMPLES.assign(group="")
+    assert set(by_id(folds_of(samples, count=5)).values()) == set(range(5))
+
+
+def test_crops_of_one_image_stay_together():
+    samples = SAMPLES.assign(path=[f"{i // 2}.jpg" for i in range(len(SAMPLES))])
+    fold = folds_of(samples, count=3).table["fold"].to_numpy()
+    assert (fold[0::2] == fold[1::2]).all()
+
+
+def test_holdout_cuts_three_parts():
+    folds = folds_of(table({"a": 100, "b": 50}), scheme="holdout", fractions=[0.64, 0.16, 0.2])
+    assert folds.models == 1
+    assert folds.table["fold"].value_counts().to_dict() == {TRAIN_ONLY: 96, 0: 24, HELD_OUT: 30}
+    training, validation = folds.training(folds.table, 0), folds.validation(folds.table, 0)
+    assert training.sum() == 96
+    assert validation.sum() == 24
+    assert not (training & validation).any()
+    config = FoldsConfig(scheme="holdout", fractions=[0.64, 0.16, 0.2])
+    assert balance_of(folds, config).largest_deviation < 1
+
+
+def test_holdout_of_two_parts_holds_nothing_out():
+    folds = folds_of(table({"a": 80, "b": 20}), scheme="holdout", fractions=[0.8, 0.2])
+    assert folds.table["fold"].value_counts().to_dict() == {TRAIN_ONLY: 80, 0: 20}
+
+
+def test_the_organisers_folds_are_taken_as_they_are():
+    given = ["10", "9", "-1"] * 14
+    folds = folds_of(SAMPLES.assign(given_fold=given), scheme="column")
+    assert folds.count == 2
+    assert folds.table["fold"].tolist() == [{"9": 0, "10": 1, "-1": -1}[g] for g in given]
+    with pytest.raises(
+        KitError, match="is column, and the labels table names no column of folds.*train.fold"
+    ):
+        folds_of(scheme="column")
+
+
+def test_the_organisers_folds_may_split_duplicates_only_if_told_to():
+    samples = SAMPLES.assign(given_fold=["0", "1"] * 21, path="t/" + SAMPLES["id"])
+    twins = [["t/a/0.png", "t/a/1.png"]]
+    with pytest.raises(
+        KitError, match=r"1 groups or sets of duplicates are on more than one fold \(such as a/0.png"
+    ):
+        folds_of(samples, duplicates=twins, scheme="column")
+    assert folds_of(samples, duplicates=twins, scheme="column", keep_duplicates_together=False).count == 2
+
+
+def test_repeats_are_partitions_of_their_own():
+    folds = folds_of(scheme="repeated", repeats=3, count=4)
+    assert folds.columns == ["fold", "fold_2", "fold_3"]
+    assert folds.models == 12
+    validated = sum(folds.validation(folds.table, k).astype(int) for k in range(12))
+    assert set(validated) == {3}
+    assert (folds.table["fold"] != folds.table["fold_2"]).any()
+    assert (folds.table["fold_2"] != folds.table["fold_3"]).any()
+
+
+def test_rows_without_a_label_and_extra_rows_are_never_validated():
+    samples = SAMPLES.assign(source=["extra"] * 3 + [""] * 39)
+    samples.loc[5, "label"] = ""
+    folds = folds_of(samples).table
+    assert (folds["fold"].iloc[[0, 1, 2, 5]] == TRAIN_ONLY).all()
+    assert (folds["fold"].drop([0, 1, 2, 5]) >= 0).all()
+
+
+def test_the_twin_of_an_extra_row_is_not_validated_either():
+    samples = SAMPLES.assign(source=["extra"] + [""] * 41, path="t/" + SAMPLES["id"])
+    fold = by_id(folds_of(samples, duplicates=[["t/a/0.png", "t/b/4.png"]]))
+    assert fold["a/0.png"] == fold["b/4.png"] == TRAIN_ONLY
+
+
+def test_a_class_with_one_image_is_refused_or_kept_in_training():
+    samples = table({"a": 10, "lonely": 1})
+    with pytest.raises(KitError, match=r"1 classes have a single image \(lonely\).*folds.rare: train"):
+        folds_of(samples)
+    folds = folds_of(samples, rare="train").table.set_index("label")["fold"]
+    assert folds["lonely"] == TRAIN_ONLY
+    assert set(folds["a"]) == set(range(5))
+
+
+def test_a_class_in_one_group_is_refused_or_kept_in_training():
+    samples = table({"a": 10, "b": 4}).assign(group=[str(i) for i in range(10)] + ["g"] * 4)
+    with pytest.raises(KitError, match=r"1 classes have a single image, group or set of duplicates \(b\)"):
+        folds_of(samples)
+    folds = folds_of(samples, rare="train").table
+    assert (folds["fold"][folds["label"] == "b"] == TRAIN_ONLY).all()
+
+
+def test_more_parts_than_images_are_refused():
+    with pytest.raises(KitError, match="asks for 9 parts, and only 4 images can be validated"):
+        folds_of(table({"a": 2, "b": 2}), count=9)
+
+
+def multilabel_table(rows=300):
+    rng = np.random.default_rng(0)
+    sets = pd.DataFrame((rng.random((rows, 3)) < [0.5, 0.2, 0.1]).astype("int8"), columns=["x", "y", "z"])
+    return pd.concat([pd.DataFrame({"id": [str(i) for i in range(rows)]}, dtype=str), sets], axis=1)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_multilabel_folds_spread_every_label(order):
+    config = FoldsConfig(scheme="multilabel", order=order)
+    folds = make_folds(population(multilabel_table(), "xyz"), config)
+    assert balance_of(folds, config).largest_deviation < 2
+
+
+def test_multilabel_groups():
+    samples = multilabel_table().assign(group=[str(i // 4) for i in range(300)])
+    folds = folds_of(samples, "xyz", scheme="multilabel_group")
+    assert (folds.table.groupby("group")["fold"].nunique() == 1).all()
+    assert balance_of(folds, FoldsConfig()).largest_deviation < 5
+
+
+@pytest.mark.parametrize(
+    ("samples", "columns", "scheme", "message"),
+    [
+        (SAMPLES, ("label",), "multilabel", "an image can have one class.*Set `folds.scheme: stratified`"),
+        (multilabel_table(), "xyz", "stratified", "several classes.*Set `folds.scheme: multilabel`"),
+        (multilabel_table().assign(group="g"), "xyz", "stratified_group", "`folds.scheme: multilabel_group`"),
+        (SAMPLES, ("label",), "group", "is group, and no sample has a group.*competition.group_pattern"),
+    ],
+)
+def test_a_scheme_that_does_not_suit_names_the_one_that_does(samples, columns, scheme, message):
+    with pytest.raises(KitError, match=message):
+        folds_of(samples, columns, scheme=scheme)
+
+
+def test_the_balance_says_how_uneven_folds_are():
+    folds = folds_of(table({"a": 10, "b": 10}), count=2)
+    even = balance_of(folds, FoldsConfig(count=2))
+    assert even.counts.loc["a"].tolist() == [5, 5]
+    assert (even.largest_deviation, even.chi_square, even.p_value) == (0, 0, 1)
+    skewed = type(folds)(folds.table.assign(fold=[0] * 10 + [1] * 10), ["label"], 2)
+    odd = balance_of(skewed, FoldsConfig(count=2))
+    assert odd.largest_deviation == 5
+    assert odd.chi_square == pytest.approx(20)  # by hand: four cells of (10 - 5)^2 / 5 or (0 - 5)^2 / 5
+    assert odd.p_value < 1e-4
+
+
+def test_ensure_makes_keeps_refuses_and_replaces(tmp_path):
+    path, people = tmp_path / "f.csv", population()
+    assert ensure_folds(path, people, FoldsConfig())[1] == "made"
+    content = path.read_bytes()
+    assert ensure_folds(path, people, FoldsConfig())[1] == "there"
+    other = FoldsConfig(seed=7)
+    assert ensure_folds(path, people, other)[1] == "different"
+    with pytest.raises(KitError, match="is another partition than folds.seed 7 gives"):
+        ensure_folds(path, people, other, "refuse")
+    with pytest.raises(KitError, match="has 5 folds, and the config makes 3"):
+        ensure_folds(path, people, FoldsConfig(count=3))
+    assert path.read_bytes() == content
+    assert ensure_folds(path, people, other, "replace")[1] == "made"
+    assert path.read_bytes() != content
+
+
+def test_folds_made_before_a_duplicate_was_known_are_refused(tmp_path):
+    samples = SAMPLES.assign(path="t/" + SAMPLES["id"])
+    fold = by_id(ensure_folds(tmp_path / "f.csv", population(samples), FoldsConfig())[0])
+    other = next(i for i in fold if i.startswith("b") and fold[i] != fold["a/0.png"])
+    twins = [["t/a/0.png", f"t/{other}"]]
+    with pytest.raises(KitError, match="on more than one fold.*--force"):
+        ensure_folds(tmp_path / "f.csv", population(samples, duplicates=twins), FoldsConfig())
+
+
+def test_the_file_is_in_natural_order(tmp_path):
+    ensure_folds(tmp_path / "f.csv", population(SAMPLES.iloc[::-1]), FoldsConfig())
+    ids = pd.read_csv(tmp_path / "f.csv", dtype=str)["id"].tolist()
+    assert ids[:11] == [f"a/{i}.png" for i in range(10)] + ["b/0.png"]
