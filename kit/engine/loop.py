@@ -21,11 +21,13 @@ from torchvision.transforms import v2
 
 from kit.config import AugmentConfig, TrainConfig
 from kit.engine.augment import prediction_transform, training_transform
+from kit.engine.balance import Plan
 from kit.engine.checkpoints import load_resume, save_model, save_resume
-from kit.engine.images import Batch, EpochBatches, ImageDataset, ImageSet, ImageStore, make_loader
+from kit.engine.images import Batch, EpochBatches, ImageDataset, ImageSet, make_loader
 from kit.engine.models import Classifier
 from kit.engine.optimisers import build_optimizer, build_schedule
 from kit.engine.preprocessing import Preprocessing
+from kit.engine.store import ImageStore
 from kit.engine.tta import predict_probs
 from kit.errors import KitError
 from kit.metrics import Metric
@@ -67,11 +69,16 @@ class FoldResult:
 
 @dataclass(frozen=True)
 class FoldImages:
-    """Both sides of a fold: images with targets, as ``Task.targets`` gives them, out of one store."""
+    """Both sides of a fold: images with targets, as ``Task.targets`` gives them, out of one store.
+
+    Attributes:
+        plan: Which images of the training side an epoch takes.
+    """
 
     store: ImageStore
     train: ImageSet
     validation: ImageSet
+    plan: Plan
 
 
 @dataclass(frozen=True)
@@ -109,9 +116,9 @@ class FoldTrainer:
         self.targets = torch.from_numpy(goal.task.one_hot(_targets(images.train), num_classes))
         self.mix = _mixing(augment, num_classes)
 
-        self.batches = EpochBatches(len(images.train), recipe.batch_size, seed)
+        self.batches = EpochBatches(len(images.train), recipe.batch_size, seed, images.plan)
         if len(self.batches) == 0:
-            raise KitError("train.batch_size", f"{len(images.train)} training images make no batch")
+            raise KitError("train.batch_size", f"{images.plan.length} training images make no batch")
         self.train_loader = self._loader(model.preprocessing, self.batches, augment)
         in_order = EpochBatches(len(images.validation), recipe.batch_size * 2, None)
         self.validation_loader = self._loader(model.preprocessing, in_order, None)
@@ -184,7 +191,7 @@ class FoldTrainer:
     def _step(self, batch: Batch) -> Tensor:
         if batch.problems:
             position, problem = next(iter(batch.problems.items()))
-            path = self.images.train.paths[position]
+            path = self.images.train.pictures[position].path
             raise KitError(path, f"could be read before and cannot now: {problem}", "", "Mend it and go on.")
         device = self.accelerator.device
         images = batch.images.to(device, non_blocking=True).float()
@@ -213,7 +220,8 @@ class FoldTrainer:
         if problems:
             position, problem = next(iter(problems.items()))
             raise KitError(
-                self.images.validation.paths[position], f"could be read before and cannot now: {problem}"
+                self.images.validation.pictures[position].path,
+                f"could be read before and cannot now: {problem}",
             )
         return {"score": self.goal.metric(_targets(self.images.validation), probs, self.goal.task)}
 

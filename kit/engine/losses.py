@@ -21,7 +21,10 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss: its function of logits (B, C) and targets (B, C), and whether it wants one class per image."""
+    """A loss: its function of logits (B, C), targets (B, C) and class weights (C,) or None, and its tasks.
+
+    ``exclusive`` says whether it wants one class per image; None: it takes both.
+    """
 
     function: LossFunction
     exclusive: bool | None
@@ -41,20 +44,26 @@ def register_loss(name: str, exclusive: bool | None = None) -> Callable[[LossFun
 
 
 @register_loss("cross_entropy", exclusive=True)
-def cross_entropy(logits: Tensor, targets: Tensor, *, label_smoothing: Share = 0.0) -> Tensor:
+def cross_entropy(
+    logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, *, label_smoothing: Share = 0.0
+) -> Tensor:
     """Return the mean cross-entropy; targets (B, C) are shares that sum to 1."""
-    return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+    return F.cross_entropy(logits, targets, weight=class_weights, label_smoothing=label_smoothing)
 
 
 @register_loss("bce")
-def bce(logits: Tensor, targets: Tensor, *, label_smoothing: Share = 0.0) -> Tensor:
+def bce(
+    logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, *, label_smoothing: Share = 0.0
+) -> Tensor:
     """Return the mean binary cross-entropy over images and classes; targets (B, C) lie in 0..1."""
     smooth = targets * (1 - label_smoothing) + 0.5 * label_smoothing
-    return F.binary_cross_entropy_with_logits(logits, smooth)
+    return F.binary_cross_entropy_with_logits(logits, smooth, weight=class_weights)
 
 
-def build_loss(component: Component | None, task: Task) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the configured loss, or the task's own.
+def build_loss(
+    component: Component | None, task: Task, class_weights: Tensor | None = None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the configured loss, or the task's own, of logits and targets.
 
     Raises:
         KitError: The name or an option is unknown, or the loss does not fit the task.
@@ -65,7 +74,8 @@ def build_loss(component: Component | None, task: Task) -> Callable[[Tensor, Ten
     if loss.exclusive is not None and loss.exclusive != task.exclusive:
         fitting = ", ".join(n for n in losses if losses.get(n).exclusive in (None, task.exclusive))
         raise KitError("train.loss", f"{name} does not fit the task {task.name}", f"Those that do: {fitting}")
-    return partial(loss.function, **bind_options("train.loss", loss.function, options))
+    bound = bind_options("train.loss", loss.function, options)
+    return partial(loss.function, class_weights=class_weights, **bound)
 
 
 def activate(logits: Tensor, task: Task) -> Tensor:

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from kit.config import Config
 from kit.engine.augment import presets, training_transform
-from kit.engine.images import cache_budget
+from kit.engine.balance import plan_epochs
 from kit.engine.losses import build_loss
 from kit.engine.models import build_model, check_model, check_weights
 from kit.engine.optimisers import build_optimizer, check_optimizer
+from kit.engine.store import cache_budget
 from kit.engine.tta import views
 from kit.errors import KitError
 from kit.metrics import get_metric
@@ -29,6 +31,7 @@ def check_recipe(config: Config, workspace: Workspace) -> None:
     checks: list[Callable[[], object]] = [
         lambda: check_model(config.model),
         lambda: build_loss(config.train.loss, task),
+        lambda: plan_epochs(config.train.balance, np.eye(TRIAL_CLASSES), config.seed),
         lambda: check_optimizer(config.train.optimizer),
         lambda: get_metric(config.competition.metric, task),
         lambda: presets.get(config.augment.preset, "augment.preset"),

@@ -1,0 +1,143 @@
+"""Classes of very different size: which images an epoch takes, how often, and what each class weighs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from kit.config import Component
+from kit.registry import Registry, bind_options
+
+Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an epoch takes of the training side.
+
+    Attributes:
+        length: How many images an epoch sees.
+        draw: From a seed of the epoch to positions (length,), in any order.
+        class_weights: What an error in each class weighs in the loss, (C,), 1 on average over the images.
+    """
+
+    length: int
+    draw: Callable[[np.random.Generator], np.ndarray]
+    class_weights: np.ndarray | None = None
+
+    @classmethod
+    def of_all(cls, length: int) -> Plan:
+        """Every image once."""
+        return cls.of(np.arange(length))
+
+    @classmethod
+    def of(cls, positions: np.ndarray) -> Plan:
+        """The same images in every epoch, each as often as it is there."""
+        return cls(len(positions), lambda _: positions.copy())
+
+    def positions(self, seed: int) -> np.ndarray:
+        """Return the positions of the images of one epoch."""
+        return self.draw(np.random.default_rng(seed))
+
+    def class_counts(self, truth: np.ndarray, seed: int) -> np.ndarray:
+        """Return how many images of each class one epoch shows, (C,), of the 0/1 matrix ``truth`` (N, C)."""
+        counts: np.ndarray = truth[self.positions(seed)].sum(axis=0).astype(np.int64)
+        return counts
+
+
+Balance = Callable[..., Plan]
+balances: Registry[Balance] = Registry("balance")
+
+
+def plan_epochs(component: Component, truth: np.ndarray, seed: int) -> Plan:
+    """Return the plan for a training side.
+
+    Args:
+        truth: (N, C), 1 where an image has a class.
+
+    Raises:
+        KitError: The name or an option is unknown.
+    """
+    balance = balances.get(component.name, "train.balance.name")
+    options: dict[str, Any] = bind_options("train.balance", balance, component.options)
+    return balance(truth.astype(np.float64), np.random.default_rng(seed), **options)
+
+
+@balances.register("none")
+def none(truth: np.ndarray, rng: np.random.Generator) -> Plan:
+    """Return the plan that takes every image once."""
+    return Plan.of_all(len(truth))
+
+
+@balances.register("weights")
+def weights(
+    truth: np.ndarray, rng: np.random.Generator, *, beta: Annotated[float, Field(ge=0, lt=1)] = 0.999
+) -> Plan:
+    """Return every image once, its loss weighted by the effective number of its class.
+
+    The weight of a class of n images is (1 - beta) / (1 - beta^n): Cui et al., CVPR 2019, equation 2.
+    """
+    counts = truth.sum(axis=0)
+    per_class = (1 - beta) / (1 - beta ** np.maximum(counts, 1))
+    per_class *= counts.sum() / (per_class * counts).sum()
+    return Plan(len(truth), lambda _: np.arange(len(truth)), per_class.astype(np.float32))
+
+
+@balances.register("sampler")
+def sampler(truth: np.ndarray, rng: np.random.Generator) -> Plan:
+    """Return as many images as there are, drawn with replacement: every class is as likely as any other.
+
+    An image of several classes counts for the rarest of them; those without a class are one class more.
+    """
+    share = np.append(truth.sum(axis=0), max(1, (truth.sum(axis=1) == 0).sum()))
+    having = np.column_stack([truth, truth.sum(axis=1) == 0])
+    chance = (having / np.maximum(share, 1)).max(axis=1)
+    chance /= chance.sum()
+    return Plan(len(truth), lambda draw: draw.choice(len(truth), size=len(truth), p=chance))
+
+
+@balances.register("cap")
+def cap(truth: np.ndarray, rng: np.random.Generator, *, at: Count | Literal["mean"] = "mean") -> Plan:
+    """Return a fixed choice of images in which no class has more than ``at``, or than the classes' mean.
+
+    Images whose rarest class is rarer are chosen first, so that common classes give way to rare ones.
+    """
+    counts = truth.sum(axis=0)
+    room = np.full(len(counts), _target(at, counts))
+    rarest = np.where(truth > 0, counts, np.inf).min(axis=1)
+    kept = []
+    for position in np.lexsort((rng.random(len(truth)), rarest)):
+        classes = truth[position] > 0
+        if (room[classes] >= 1).all():
+            room[classes] -= 1
+            kept.append(position)
+    return Plan.of(np.sort(np.array(kept, dtype=np.int64)))
+
+
+@balances.register("oversample")
+def oversample(
+    truth: np.ndarray, rng: np.random.Generator, *, to: Count | Literal["mean", "max"] = "max"
+) -> Plan:
+    """Return every image, those of classes with fewer than ``to`` images several times, the rarest first."""
+    counts = truth.sum(axis=0)
+    target = _target(to, counts)
+    chosen = [np.arange(len(truth))]
+    for column in np.argsort(counts, kind="stable"):
+        having = np.flatnonzero(truth[:, column])
+        lacking = int(target - counts[column])
+        if lacking > 0 and len(having):
+            whole, rest = divmod(lacking, len(having))
+            more = np.concatenate([np.repeat(having, whole), rng.permutation(having)[:rest]])
+            chosen.append(more)
+            counts = counts + truth[more].sum(axis=0)
+    return Plan.of(np.concatenate(chosen))
+
+
+def _target(wanted: int | str, counts: np.ndarray) -> int:
+    if wanted == "mean":
+        return round(float(counts.mean()))
+    return int(counts.max()) if wanted == "max" else int(wanted)
