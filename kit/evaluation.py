@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from kit.competition.cells import read_table
 from kit.config import Config
 from kit.config_file import load_config
-from kit.errors import KitError
-from kit.folds import read_folds
+from kit.errors import KitError, first_few
+from kit.folds.table import read_folds
 from kit.metrics import Metric, get_metric
 from kit.predictions import Predictions, load_predictions
 from kit.tasks import Task, tasks
@@ -48,6 +50,7 @@ class Evaluation:
         cv: The metric over all out-of-fold rows.
         folds: The metric of each fold.
         nested: For a blend, the score that nothing was fitted on; None for an experiment.
+        held_out: Name of a labelled set that nothing was trained on -> the metric there.
     """
 
     experiment: str
@@ -56,6 +59,7 @@ class Evaluation:
     cv: float
     folds: list[float]
     nested: float | None
+    held_out: dict[str, float]
     rows: int
     tta: list[str]
     classes: list[ClassScore]
@@ -68,8 +72,8 @@ class Evaluation:
 
     @property
     def sd(self) -> float:
-        """The standard deviation of the folds' scores (n - 1)."""
-        return float(np.std(self.folds, ddof=1))
+        """The standard deviation of the folds' scores (n - 1); 0 for a single one."""
+        return float(np.std(self.folds, ddof=1)) if len(self.folds) > 1 else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the evaluation under the keys that ``--json`` promises; ``nested`` only for blends."""
@@ -84,12 +88,12 @@ class Scored:
     """OOF predictions beside the truth, rows in the same order.
 
     Attributes:
-        folds: The fold of each row.
+        validated: Which rows each model was validated on, (N,), bool; of repeats, the rows' mean is scored.
         targets: As ``Task.targets`` gives them.
     """
 
     oof: Predictions
-    folds: np.ndarray
+    validated: list[np.ndarray]
     targets: np.ndarray
     task: Task
     metric: Metric
@@ -127,14 +131,13 @@ def beside_truth(run: RunFolder, workspace: Workspace) -> Scored:
     table = folds.table.set_index("id").loc[list(oof.ids)]
     targets = task.targets(table, oof.classes)
     metric = get_metric(config.competition.metric, task)
-    return Scored(oof, table["fold"].to_numpy(), targets, task, metric)
+    validated = [folds.validation(table, k) for k in range(folds.models)]
+    return Scored(oof, validated, targets, task, metric)
 
 
 def evaluate(run: RunFolder, workspace: Workspace) -> Evaluation:
     """Return the scores of a run's OOF predictions, and write them to its ``metrics.json``."""
     scored = beside_truth(run, workspace)
-    numbers = sorted(set(scored.folds.tolist()))
-    rows_of = [scored.folds == k for k in numbers]
     targets, probs, task = scored.targets, scored.oof.probs, scored.task
     cv = scored.score()
     result = Evaluation(
@@ -142,8 +145,9 @@ def evaluate(run: RunFolder, workspace: Workspace) -> Evaluation:
         metric=scored.metric.name,
         higher_is_better=scored.metric.higher_is_better,
         cv=cv,
-        folds=[scored.metric(targets[rows], probs[rows], task) for rows in rows_of],
+        folds=[scored.metric(targets[rows], probs[rows], task) for rows in scored.validated],
         nested=cv if run.blend.exists() else None,  # no method so far fits anything
+        held_out=_held_out_scores(run, workspace, scored),
         rows=len(targets),
         tta=list(scored.oof.origin.tta),
         classes=_class_scores(scored),
@@ -151,6 +155,37 @@ def evaluate(run: RunFolder, workspace: Workspace) -> Evaluation:
     )
     write_json(run.metrics, result.as_dict())
     return result
+
+
+def _held_out_scores(run: RunFolder, workspace: Workspace, scored: Scored) -> dict[str, float]:
+    """Return the metric on every held-out set that the run predicted."""
+    scores = {}
+    for name in run.held_out_sets():
+        predicted = load_predictions(run.held_out(name))
+        truth = read_truth(workspace.truth(run.competition, name), predicted, scored.task)
+        targets = scored.task.targets(truth, predicted.classes)
+        scores[name] = scored.metric(targets, predicted.probs, scored.task)
+    return scores
+
+
+def read_truth(path: Path, predicted: Predictions, task: Task) -> pd.DataFrame:
+    """Return the rows of a truth CSV that belong to predictions, in their order.
+
+    Raises:
+        KitError: An id is missing: the set has changed since.
+    """
+    table = read_table(path)
+    labels = task.label_columns(predicted.classes)
+    lacking = [name for name in ("id", *labels) if name not in table]
+    missing = [] if lacking else sorted(set(predicted.ids) - set(table["id"]))
+    if lacking or missing:
+        raise KitError(
+            path,
+            f"lacks {first_few(lacking or missing)}",
+            "It holds the labels of what was predicted",
+            f"Run `kit predict {predicted.origin.experiment}` again.",
+        )
+    return table.set_index("id").loc[list(predicted.ids)]
 
 
 def _class_scores(scored: Scored) -> list[ClassScore]:

@@ -11,17 +11,21 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kit import __version__
 from kit.config import Config
 from kit.config_file import config_yaml, differences, load_config
-from kit.errors import KitError
-from kit.material import Material, image_set, prepare
+from kit.errors import KitError, first_few
+from kit.material import Material, image_set, image_store, prepare
 from kit.progress import SILENT, Progress
 from kit.seeds import stable_seed
 from kit.workspace import FoldFolder, RunFolder, Workspace, file_digest, read_json, write_json, write_text
 
 if TYPE_CHECKING:
-    from kit.engine.images import ImageStore
+    from kit.engine.images import ImageSet
+    from kit.engine.loop import FoldImages
+    from kit.engine.store import ImageStore
 
 AFTER_TRAINING = (
     "predict.",
@@ -29,6 +33,9 @@ AFTER_TRAINING = (
     "competition.data",
     "competition.test.",
     "competition.unlisted",
+    "competition.held_out",
+    "competition.leaks",
+    "competition.near",
     "train.workers",
     "image.cache",
 )  # keys that change no trained weight
@@ -69,10 +76,10 @@ def train(
 
         check_recipe(config, workspace)
     material = prepare(config, workspace, progress)
-    odd = [k for k in only if not 0 <= k < material.folds.count]
+    odd = [k for k in only if not 0 <= k < material.folds.models]
     if odd:
-        raise KitError(f"--fold {odd[0]}", "there is no such fold", f"0..{material.folds.count - 1} are")
-    wanted = list(only) or list(range(material.folds.count))
+        raise KitError(f"--fold {odd[0]}", "there is no such fold", f"0..{material.folds.models - 1} are")
+    wanted = list(only) or list(range(material.folds.models))
     if fresh:
         _forget(run, wanted)
     _claim(run, config, material)
@@ -94,7 +101,9 @@ def trained_fold(folder: FoldFolder) -> dict[str, Any] | None:
 
 def _is_complete(run: RunFolder, config: Config) -> bool:
     """Tell whether this very config is trained to the end, so that torch need not even be imported."""
-    done = [trained_fold(run.fold(k)) is not None for k in range(config.folds.count)]
+    if config.folds.models is None:
+        return False
+    done = [trained_fold(run.fold(k)) is not None for k in range(config.folds.models)]
     return all(done) and run.config.exists() and load_config(run.config) == config
 
 
@@ -102,13 +111,18 @@ def _forget(run: RunFolder, folds: list[int]) -> None:
     """Remove some folds' models, and what was made of all of them."""
     for k in folds:
         shutil.rmtree(run.fold(k).path, ignore_errors=True)
-    for path in (run.oof, run.test, run.metrics, run.report):
+    held_out = [run.held_out(name) for name in run.held_out_sets()]
+    for path in (run.oof, run.test, run.metrics, run.report, *held_out):
         path.unlink(missing_ok=True)
 
 
 def _claim(run: RunFolder, config: Config, material: Material) -> None:
     """Make the folder this experiment's, unless it was begun with another config, other folds or images."""
-    own = {"folds": material.folds.fingerprint, "images": material.train_images}
+    own = {
+        "folds": material.folds.fingerprint,
+        "images": material.train_images,
+        "models": material.folds.models,
+    }
     if any(run.path.glob("fold-*/*")) and run.config.exists():
         _refuse_another_config(run, config)
         refuse_other_material(run, material)
@@ -159,14 +173,14 @@ def _train_folds(
     todo: list[int],
     progress: Progress,
 ) -> None:
-    from kit.engine.images import ImageStore
     from kit.engine.precision import open_accelerator
+    from kit.engine.store import pictures_of
 
     accelerator, precision = open_accelerator(config.train.precision)
     progress.note(f"device {accelerator.device}, precision {precision}")
     write_json(run.environment, _environment(workspace, config.seed, str(accelerator.device), str(precision)))
-    store = ImageStore(material.competition.root, config.image.mode, config.image.cache)
-    store.preload(list(material.samples["path"]), progress)
+    store = image_store(config, workspace, material.competition)
+    store.preload(pictures_of(material.samples), progress)
     for k in todo:
         _train_fold(config, workspace, material, store, run.fold(k), k, progress)
 
@@ -182,7 +196,7 @@ def _train_fold(
 ) -> None:
     import torch
 
-    from kit.engine.loop import FoldImages, FoldTrainer, Goal
+    from kit.engine.loop import FoldTrainer, Goal
     from kit.engine.losses import build_loss
     from kit.engine.models import build_model
     from kit.engine.precision import open_accelerator
@@ -195,11 +209,17 @@ def _train_fold(
     for note in notes if k == 0 else []:
         progress.note(note)
     accelerator, _ = open_accelerator(config.train.precision)  # anew: it holds on to what it has prepared
-    inside = material.samples["fold"] == k
+    images = _sides(config, material, store, k, seed)
+    weighted = images.plan.class_weights
+    class_weights = None if weighted is None else torch.from_numpy(weighted).to(accelerator.device)
+    balanced = _class_counts(material, images, seed) if config.train.balance.name != "none" else {}
+    if balanced and k == 0:
+        progress.note(_balance_note(config.train.balance.name, balanced, weighted))
+    loss = build_loss(config.train.loss, competition.task, class_weights)
     trainer = FoldTrainer(
         model=model,
-        images=FoldImages(store, image_set(material, ~inside), image_set(material, inside)),
-        goal=Goal(competition.task, competition.metric, build_loss(config.train.loss, competition.task)),
+        images=images,
+        goal=Goal(competition.task, competition.metric, loss),
         recipe=config.train,
         augment=config.augment,
         accelerator=accelerator,
@@ -226,15 +246,54 @@ def _train_fold(
         "metric": competition.metric.name,
         **asdict(result),
         "model": file_digest(folder.model),
+        "classes": balanced,
     }
     write_json(folder.done, done)
     folder.resume.unlink(missing_ok=True)
 
 
-def fold_scores(run: RunFolder, count: int) -> dict[int, float]:
-    """Return fold -> validation score of the weights kept, for the folds that are trained."""
-    done = {k: trained_fold(run.fold(k)) for k in range(count)}
-    return {k: values["score"] for k, values in done.items() if values is not None}
+def _sides(config: Config, material: Material, store: ImageStore, k: int, seed: int) -> FoldImages:
+    """Return both sides of a fold, and what an epoch takes of the training side."""
+    from kit.engine.balance import plan_epochs
+    from kit.engine.loop import FoldImages
+
+    train = image_set(material, material.folds.training(material.samples, k))
+    validation = image_set(material, material.folds.validation(material.samples, k))
+    return FoldImages(
+        store, train, validation, plan_epochs(config.train.balance, _truth(material, train), seed)
+    )
+
+
+def _truth(material: Material, images: ImageSet) -> np.ndarray:
+    assert images.targets is not None  # both sides of a fold are labelled
+    competition = material.competition
+    return competition.task.one_hot(images.targets, len(competition.classes))
+
+
+def _class_counts(material: Material, images: FoldImages, seed: int) -> dict[str, list[int]]:
+    """Return class -> images of the training side, as they are and as the first epoch shows them."""
+    truth = _truth(material, images.train)
+    before, after = truth.sum(axis=0).astype(int), images.plan.class_counts(truth, seed)
+    counts = zip(before.tolist(), after.tolist(), strict=True)
+    return {name: list(pair) for name, pair in zip(material.competition.classes, counts, strict=True)}
+
+
+def _balance_note(name: str, counts: dict[str, list[int]], weights: np.ndarray | None) -> str:
+    """Return what balancing changes, class by class, the largest class first."""
+    order = sorted(counts, key=lambda c: -counts[c][0])
+    if weights is not None:
+        by_class = dict(zip(counts, weights, strict=True))
+        shown = [f"{c} {counts[c][0]} images x {by_class[c]:.2f}" for c in order]
+    else:
+        shown = [f"{c} {counts[c][0]} -> {counts[c][1]}" for c in order]
+    return f"balance {name}: {first_few(shown, limit=10)}"
+
+
+def fold_scores(run: RunFolder) -> tuple[dict[int, float], int]:
+    """Return fold -> validation score, for the folds that are trained, and how many there are to be."""
+    models = read_json(run.material)["models"]
+    done = {k: trained_fold(run.fold(k)) for k in range(models)}
+    return {k: values["score"] for k, values in done.items() if values is not None}, models
 
 
 def _environment(workspace: Workspace, seed: int, device: str, precision: str) -> dict[str, Any]:

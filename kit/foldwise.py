@@ -14,15 +14,15 @@ from kit.config import Config, ModelConfig
 from kit.config_file import load_config
 from kit.errors import KitError, first_few
 from kit.experiment import refuse_other_material, trained_fold
-from kit.folds import TRAIN_ONLY
-from kit.material import Material, image_set, prepare
-from kit.predictions import Origin, Predictions, load_predictions
+from kit.material import Material, image_set, image_store, prepare
+from kit.predictions import Kind, Origin, Predictions, load_predictions
 from kit.progress import SILENT, Progress
-from kit.workspace import RunFolder, Workspace
+from kit.workspace import RunFolder, Workspace, write_text
 
 if TYPE_CHECKING:
-    from kit.engine.images import ImageSet, ImageStore
+    from kit.engine.images import ImageSet
     from kit.engine.models import Classifier
+    from kit.engine.store import ImageStore
 
 
 def predict(
@@ -45,7 +45,7 @@ def predict(
     views = tuple(tta or config.predict.tta)
     material = prepare(config, workspace, progress)
     refuse_other_material(run, material)
-    folds = range(material.folds.count)
+    folds = range(material.folds.models)
     trained = {k: trained_fold(run.fold(k)) for k in folds}
     missing = [k for k, done in trained.items() if done is None]
     if missing:
@@ -67,47 +67,60 @@ def predict(
     )
     if _already_predicted(run, origin, material):
         return False
-    oof, test = _predict_folds(config, run, material, origin, progress)
-    oof.save(run.oof)
-    test.save(run.test)
+    _write_predictions(open_models(config, run, workspace, material, views, progress), workspace, origin)
     return True
+
+
+def _write_predictions(models: FoldModels, workspace: Workspace, origin: Origin) -> None:
+    """Write the OOF, held-out and test predictions of an experiment, and the truth of what is held out."""
+    run, material = models.run, models.material
+    for name in set(run.held_out_sets()) - set(material.held_out):
+        run.held_out(name).unlink()
+    models.of_validation_rows(origin).save(run.oof)
+    for name, samples in material.held_out.items():
+        models.of_others(samples, _origin_of(name, origin, material)).save(run.held_out(name))
+        truth = samples[[c for c in ("id", "group", *material.competition.label_columns) if c in samples]]
+        write_text(workspace.truth(run.competition, name), truth.to_csv(index=False, lineterminator="\n"))
+    models.of_others(material.competition.test, _origin_of("", origin, material)).save(run.test)
+
+
+def _origin_of(name: str, origin: Origin, material: Material) -> Origin:
+    """Return the origin of predictions for a held-out set, or (without a name) for the test images."""
+    images = material.other_images[name]
+    kind: Kind = "held_out" if name else "test"
+    return replace(origin, kind=kind, images=images)
 
 
 def _already_predicted(run: RunFolder, origin: Origin, material: Material) -> bool:
     """Tell whether the same models have answered for the same images through the same views."""
-    if not (run.oof.exists() and run.test.exists()):
+    files = {"": run.test} | {name: run.held_out(name) for name in material.held_out}
+    if not all(path.exists() for path in (run.oof, *files.values())):
         return False
     try:
-        oof, test = load_predictions(run.oof), load_predictions(run.test)
+        oof = load_predictions(run.oof).origin
+        others = {name: load_predictions(path).origin for name, path in files.items()}
     except KitError:
         return False  # damaged, or of another version of kit: they are made again
-    return oof.origin == origin and test.origin == replace(
-        origin, kind="test", images=material.test_images, unreadable=test.origin.unreadable
+    wanted = {name: _origin_of(name, origin, material) for name in files}
+    return oof == origin and all(
+        there == replace(wanted[name], unreadable=there.unreadable) for name, there in others.items()
     )
 
 
-def _predict_folds(
-    config: Config, run: RunFolder, material: Material, origin: Origin, progress: Progress
-) -> tuple[Predictions, Predictions]:
-    from kit.engine.images import ImageStore
+def open_models(
+    config: Config,
+    run: RunFolder,
+    workspace: Workspace,
+    material: Material,
+    views: tuple[str, ...],
+    progress: Progress,
+) -> FoldModels:
+    """Return the models of an experiment, ready to be asked on the device and in the precision it has."""
     from kit.engine.precision import open_accelerator
 
     accelerator, _ = open_accelerator(config.train.precision)
-    store = ImageStore(material.competition.root, config.image.mode, config.image.cache)
-    models = FoldModels(run, config, material, origin.tta, store, accelerator, progress)
-    validated = material.samples[material.samples["fold"] != TRAIN_ONLY]
-    fold_probs = {k: models.of_validation(k) for k in range(material.folds.count)}
-    test_probs, unreadable = models.of_test()
-    if unreadable:
-        named = first_few(unreadable)
-        progress.warn(f"{len(unreadable)} test images cannot be read; they get the class prior ({named})")
-    competition = material.competition
-    oof_probs = competition.task.normalised(assemble_oof(validated, fold_probs))
-    test_origin = replace(origin, kind="test", images=material.test_images, unreadable=unreadable)
-    return (
-        Predictions(tuple(validated["id"]), competition.classes, oof_probs, origin),
-        Predictions(tuple(competition.test["id"]), competition.classes, test_probs, test_origin),
-    )
+    store = image_store(config, workspace, material.competition)
+    return FoldModels(run, config, material, views, store, accelerator, progress)
 
 
 @dataclass(frozen=True)
@@ -122,29 +135,48 @@ class FoldModels:
     accelerator: Any
     progress: Progress
 
-    def of_validation(self, k: int) -> np.ndarray:
-        """Return what fold k's model says of its validation rows, (N_k, C), rows in table order."""
-        images = image_set(self.material, self.material.samples["fold"] == k)
+    def of_validation_rows(self, origin: Origin) -> Predictions:
+        """Return what the models say of the rows they were validated on: the OOF predictions."""
+        material, competition = self.material, self.material.competition
+        validated = material.validated()
+        masks = {k: material.folds.validation(validated, k) for k in range(material.folds.models)}
+        answers = {k: self._of_validation(k) for k in masks}
+        probs = competition.task.normalised(assemble_oof(masks, answers))
+        return Predictions(tuple(validated["id"]), competition.classes, probs, origin)
+
+    def _of_validation(self, k: int) -> np.ndarray:
+        """Return what model k says of its validation rows, (N_k, C), rows in table order."""
+        images = image_set(self.material, self.material.folds.validation(self.material.samples, k))
         probs, problems = self._ask(k, images)
         if problems:
-            path = images.paths[next(iter(problems))]
+            path = images.pictures[next(iter(problems))].path
             raise KitError(path, "could be read before and cannot now", "", "Mend it and run again.")
         return probs
 
-    def of_test(self) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Return the mean over the folds for the test images, (N, C), and the ids that could not be read.
+    def of_others(self, samples: pd.DataFrame, origin: Origin) -> Predictions:
+        """Return the mean over all models for images that none was trained on.
 
-        Their rows are the class prior of the training labels.
+        The row of an image that cannot be read is the class prior of the training labels.
         """
         from kit.engine.images import ImageSet
 
         competition = self.material.competition
-        images = ImageSet(list(competition.test["id"]), list(competition.test["path"]))
-        answers = [self._ask(k, images) for k in range(self.material.folds.count)]
+        if samples.empty:
+            return Predictions(
+                (), competition.classes, np.zeros((0, len(competition.classes)), "float32"), origin
+            )
+        images = ImageSet.of(samples)
+        answers = [self._ask(k, images) for k in range(self.material.folds.models)]
         probs: np.ndarray = np.stack([each for each, _ in answers]).mean(axis=0, dtype=np.float64)
         rows = sorted({row for _, problems in answers for row in problems})
         probs[rows] = competition.task.prior(self.material.targets(), len(competition.classes))
-        return competition.task.normalised(probs), tuple(images.ids[row] for row in rows)
+        unreadable = tuple(images.ids[row] for row in rows)
+        if unreadable:
+            named = f"they get the class prior ({first_few(unreadable)})"
+            kind = origin.kind.replace("_", "-")
+            self.progress.warn(f"{len(unreadable)} {kind} images cannot be read; {named}")
+        probs, origin = competition.task.normalised(probs), replace(origin, unreadable=unreadable)
+        return Predictions(tuple(images.ids), competition.classes, probs, origin)
 
     def _ask(self, k: int, images: ImageSet) -> tuple[np.ndarray, dict[int, str]]:
         """Return what fold k's model says of some images, and which could not be read."""
@@ -154,7 +186,7 @@ class FoldModels:
 
         model = self._load(k)
         own, device = model.preprocessing, self.accelerator.device
-        self.store.preload(images.paths, self.progress)
+        self.store.preload(images.pictures, self.progress)
         blank = (own.channels, own.predicting)
         dataset = ImageDataset(images, self.store, prediction_transform(own), blank, self.config.seed)
         batches = EpochBatches(len(images), self.config.predict.batch_size, None)
@@ -182,25 +214,30 @@ class FoldModels:
         return model
 
 
-def assemble_oof(samples: pd.DataFrame, fold_probs: dict[int, np.ndarray]) -> np.ndarray:
-    """Return every fold's validation probabilities in table order.
+def assemble_oof(validated: dict[int, np.ndarray], answers: dict[int, np.ndarray]) -> np.ndarray:
+    """Return the validation probabilities of all models in table order.
 
     Args:
-        samples: One row per validated sample; column ``fold`` holds 0..K-1.
-        fold_probs: For fold k an array (N_k, C), rows in table order.
+        validated: Model -> which of the N rows it was validated on, (N,), bool. Each row occurs once, or once
+            per repeat; its probabilities are then the mean.
+        answers: Model -> probabilities (N_k, C) of those rows, in table order.
 
     Returns:
-        Array (N, C), float32; row i belongs to ``samples.iloc[i]``.
+        Array (N, C), float64.
 
     Raises:
-        KitError: A fold is missing, or its row count differs.
+        KitError: A model is missing, its number of rows differs, or a row was validated by no model.
     """
-    num_classes = next(iter(fold_probs.values())).shape[1]
-    oof_probs = np.full((len(samples), num_classes), np.nan, dtype=np.float32)
-    for k, rows in samples.groupby("fold").indices.items():
-        probs = fold_probs.get(int(k))  # type: ignore[call-overload]
-        if probs is None or len(probs) != len(rows):
+    num_rows, num_classes = len(next(iter(validated.values()))), next(iter(answers.values())).shape[1]
+    total, times = np.zeros((num_rows, num_classes)), np.zeros(num_rows)
+    for k, rows in validated.items():
+        probs = answers.get(k)
+        if probs is None or len(probs) != rows.sum():
             found = "none" if probs is None else len(probs)
-            raise KitError(f"fold {k}", f"has {len(rows)} validation rows, and {found} were predicted")
-        oof_probs[rows] = probs
+            raise KitError(f"fold {k}", f"has {rows.sum()} validation rows, and {found} were predicted")
+        total[rows] += probs
+        times[rows] += 1
+    if (times == 0).any():
+        raise KitError("folds", f"{(times == 0).sum()} rows were validated by no model")
+    oof_probs: np.ndarray = total / times[:, None]
     return oof_probs

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from kit.competition.audit import readable_train, scan_images
+from kit.competition.duplicates import exact_groups, near_groups
 from kit.competition.samples import Competition, load_competition
+from kit.competition.scan import readable, scan_images
+from kit.competition.voc import BOX
 from kit.config import Config
 from kit.errors import first_few
-from kit.folds import Folds, ensure_folds
+from kit.folds.make import ensure_folds
+from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds
+from kit.folds.units import Population
 from kit.progress import SILENT, Progress
 from kit.workspace import Workspace
 
 if TYPE_CHECKING:
     from kit.engine.images import ImageSet
+    from kit.engine.store import ImageStore
+
+HOLDOUT = "holdout"  # the held-out set that scheme holdout cuts from the training images
 
 
 @dataclass(frozen=True)
@@ -26,62 +34,108 @@ class Material:
     """What the folds of an experiment are trained on.
 
     Attributes:
-        samples: The training rows whose image can be read: ``id path fold`` and the labels, in the order of
-            the folds CSV.
-        train_images: A digest of the bytes of all their images.
-        test_images: Likewise of the test images.
+        samples: The labelled training rows whose image can be read: ``id path``, the folds, the labels and
+            perhaps a box, in the order of the folds CSV.
+        held_out: Name -> labelled samples that are scored and never trained on.
+        train_images: A digest of the bytes of all training images.
+        other_images: Likewise of the test images and the held-out ones.
     """
 
     competition: Competition
     folds: Folds
     samples: pd.DataFrame
+    held_out: dict[str, pd.DataFrame]
     train_images: str
-    test_images: str
+    other_images: dict[str, str]
 
     def targets(self) -> np.ndarray:
         """Return the targets of ``samples``, in its order."""
         return self.competition.task.targets(self.samples, self.competition.classes)
 
+    def validated(self) -> pd.DataFrame:
+        """Return the samples that some model is validated on."""
+        return self.samples[self.samples["fold"] > TRAIN_ONLY]
 
-def readable_samples(
+
+def read_images(
     config: Config, workspace: Workspace, progress: Progress = SILENT
-) -> tuple[Competition, pd.DataFrame, pd.DataFrame]:
-    """Return the competition, the scan of its images, and the training samples whose image can be read.
+) -> tuple[Competition, pd.DataFrame]:
+    """Return the competition without the training images that cannot be read, and the scan of all images.
 
     Raises:
         KitError: Anything in the folder is wrong, or images cannot be read and are not to be skipped.
     """
     competition = load_competition(config.competition, workspace)
     scan = scan_images(competition, workspace.image_table(competition.name), progress)
-    train = readable_train(competition, scan, config.competition.on_bad_image)
-    if len(train) < len(competition.train):
-        left_out = first_few(sorted(set(competition.train["path"]) - set(train["path"])))
-        count = len(competition.train) - len(train)
-        progress.warn(f"{count} unreadable training images are left out ({left_out})")
-    return competition, scan, train
+    kept = readable(competition, scan, config.competition.on_bad_image)
+    left_out = sorted(_labelled_paths(competition) - _labelled_paths(kept))
+    if left_out:
+        progress.warn(f"{len(left_out)} unreadable training images are left out ({first_few(left_out)})")
+    return kept, scan
+
+
+def _labelled_paths(competition: Competition) -> set[str]:
+    return {path for table in (competition.train, *competition.held_out.values()) for path in table["path"]}
+
+
+def population_of(
+    competition: Competition, scan: pd.DataFrame, config: Config, progress: Progress = SILENT
+) -> Population:
+    """Return what is to be split into folds: the training samples, and which images are duplicates."""
+    duplicates: Sequence[Sequence[str]] = ()
+    if config.folds.keep_duplicates_together:
+        duplicates = exact_groups(scan)
+    if config.folds.keep_duplicates_together == "near":
+        duplicates = [*duplicates, *near_groups(scan, config.competition.near)]
+    population = Population(competition.train, competition.label_columns, duplicates)
+    without = int((~population.labelled).sum())
+    if without:
+        progress.note(f"{without} training images have no label: they are in no fold, and not trained on")
+    return population
 
 
 def prepare(config: Config, workspace: Workspace, progress: Progress = SILENT) -> Material:
     """Return the competition and its folds, making the folds if there are none yet."""
-    competition, scan, train = readable_samples(config, workspace, progress)
+    competition, scan = read_images(config, workspace, progress)
+    population = population_of(competition, scan, config, progress)
     path = workspace.folds(competition.name)
-    folds, state = ensure_folds(path, train, competition.label_columns, config.folds)
+    folds, state = ensure_folds(path, population, config.folds)
     if state == "made":
-        progress.note(f"{workspace.shown(path)} written: {folds.count} folds")
+        progress.note(f"{workspace.shown(path)} written: {folds.models} folds")
     if state == "different":
         progress.warn(
             f"{workspace.shown(path)} is another partition than folds.seed {config.folds.seed} gives; "
             "it is used as it is. `kit folds CONFIG --force` replaces it."
         )
-    samples = folds.table.merge(train[["id", "path"]], on="id", validate="one_to_one")
     digests = dict(zip(scan["path"], scan["digest"], strict=True))
-    return Material(
-        competition,
-        folds,
-        samples,
-        train_images=_digest(samples, digests),
-        test_images=_digest(competition.test, digests),
-    )
+    material = _material(competition, folds, digests)
+    _warn_of_seen(material, digests, progress)
+    return material
+
+
+def _warn_of_seen(material: Material, digests: dict[str, str], progress: Progress) -> None:
+    """Say which held-out images are training images too: their score says nothing."""
+    trained = {digests[path] for path in material.samples["path"]}
+    for name, table in material.held_out.items():
+        seen = [path for path in table["path"].drop_duplicates() if digests[path] in trained]
+        if seen:
+            progress.warn(
+                f"{len(seen)} images of the held-out {name} are byte-identical to training images "
+                f"({first_few(seen)}): they flatter its score"
+            )
+
+
+def _material(competition: Competition, folds: Folds, digests: dict[str, str]) -> Material:
+    where = ["id", "path", *(side for side in BOX if side in competition.train)]
+    samples = folds.table.merge(competition.train[where], on="id", validate="one_to_one")
+    samples = samples[competition.task.labelled(samples, competition.classes)].reset_index(drop=True)
+    apart = (samples[folds.columns] == HELD_OUT).all(axis=1)
+    held_out = dict(competition.held_out)
+    if apart.any():
+        held_out[HOLDOUT] = samples[apart].reset_index(drop=True)
+    samples = samples[~apart].reset_index(drop=True)
+    others = {name: _digest(table, digests) for name, table in (*held_out.items(), ("", competition.test))}
+    return Material(competition, folds, samples, held_out, _digest(samples, digests), others)
 
 
 def _digest(samples: pd.DataFrame, digests: dict[str, str]) -> str:
@@ -89,9 +143,19 @@ def _digest(samples: pd.DataFrame, digests: dict[str, str]) -> str:
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
-def image_set(material: Material, rows: pd.Series) -> ImageSet:
+def image_set(material: Material, rows: np.ndarray) -> ImageSet:
     """Return some rows of ``material.samples`` as images with targets."""
     from kit.engine.images import ImageSet
 
-    chosen = material.samples[rows]
-    return ImageSet(list(chosen["id"]), list(chosen["path"]), material.targets()[rows.to_numpy()])
+    return ImageSet.of(material.samples[rows], material.targets()[rows])
+
+
+def image_store(config: Config, workspace: Workspace, competition: Competition) -> ImageStore:
+    """Return the store of a competition's pictures, as the config wants to see them."""
+    from kit.engine.foreground import Foreground
+    from kit.engine.store import ImageStore, Rendering
+
+    how = config.image.foreground
+    foreground = None if how == "none" else Foreground(how, workspace.foreground(competition.name))
+    rendering = Rendering(config.image.mode, config.competition.voc.margin, foreground)
+    return ImageStore(competition.root, rendering, config.image.cache)

@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Literal
 
 from kit import experiment
-from kit.competition.audit import Audit, audit, scan_images
-from kit.competition.inference import Finding, infer
+from kit.competition.archives import archive_stem, is_archive, unpack
+from kit.competition.audit import Audit, audit
+from kit.competition.inference import infer
+from kit.competition.recognise import Finding
 from kit.competition.samples import load_competition
+from kit.competition.scan import scan_images
 from kit.competition.survey import image_sizes
 from kit.config import Config, check_name
 from kit.ensemble.blend import blend as write_blend
 from kit.errors import KitError
 from kit.evaluation import Evaluation, evaluate
-from kit.folds import Folds, ensure_folds
+from kit.folds.make import ensure_folds
+from kit.folds.table import Folds
 from kit.foldwise import predict as predict_folds
-from kit.material import readable_samples
+from kit.material import population_of, read_images
 from kit.progress import SILENT, Progress
 from kit.starter import starter_config
 from kit.submission.format import format_for
@@ -37,11 +41,11 @@ class Started:
 
 @dataclass(frozen=True)
 class Finished:
-    """What ``run`` came to."""
+    """What ``run`` came to; ``submitted`` is None where nothing is to be handed in."""
 
     run: RunFolder
     evaluation: Evaluation
-    submitted: Submitted
+    submitted: Submitted | None
 
 
 def init(
@@ -51,23 +55,30 @@ def init(
     label: str | None = None,
     model: str | None = None,
     weights: str | None = None,
+    layout: str | None = None,
+    max_gb: float = 50.0,
     force: bool = False,
+    progress: Progress = SILENT,
 ) -> Started:
-    """Write ``configs/<name>.yaml`` for a competition folder.
+    """Write ``configs/<name>.yaml`` for a competition folder, or for an archive unpacked under ``data/``.
 
     Args:
-        data: The folder: a path, or a name under a data root.
+        data: The folder or archive: a path, or a name under a data root.
+        layout: Take this layout, whatever else might be recognised.
+        max_gb: What an archive may unpack to.
         name: What to call it; by default the folder's own name.
         force: Overwrite another config of that name.
 
     Raises:
         KitError: The folder says nothing that kit understands, or a config of that name says otherwise.
     """
-    root = Path(data).expanduser() if Path(data).expanduser().is_dir() else workspace.data(data)
-    root = root.absolute()
+    given = Path(data).expanduser()
+    root = (given if given.exists() else workspace.data(data)).absolute()
+    if is_archive(root):
+        root = _unpacked(root, workspace, max_gb, progress)
     called = name or root.resolve().name
     check_name(called, "--name")
-    findings = infer(root, called, _name_for_config(root, workspace), label)
+    findings = infer(root, called, _name_for_config(root, workspace), label, layout)
     text = starter_config(findings, image_sizes(root), model, weights)
     path = workspace.config(called)
     there = path.read_text(encoding="utf-8") if path.exists() else None
@@ -81,6 +92,14 @@ def init(
     if there != text:
         write_text(path, text)
     return Started(path, findings, written=there != text)
+
+
+def _unpacked(archive: Path, workspace: Workspace, max_gb: float, progress: Progress) -> Path:
+    """Return the folder under ``data/`` that an archive is unpacked to, now or before."""
+    folder = workspace.unpacked(archive_stem(archive))
+    done = unpack(archive, folder, int(max_gb * 1e9), progress)
+    progress.note(f"{workspace.shown(folder)} {'unpacked' if done else 'is there already'}")
+    return folder
 
 
 def _name_for_config(root: Path, workspace: Workspace) -> str:
@@ -99,7 +118,8 @@ def inspect(config: Config, workspace: Workspace, progress: Progress = SILENT) -
     from kit.report.pages import write_audit_page
 
     competition = load_competition(config.competition, workspace)
-    found = audit(competition, scan_images(competition, workspace.image_table(competition.name), progress))
+    scan = scan_images(competition, workspace.image_table(competition.name), progress)
+    found = audit(competition, scan, config.competition.near)
     page = workspace.audit_page(competition.name)
     write_audit_page(found, competition, page)
     return found, page
@@ -109,10 +129,11 @@ def folds(
     config: Config, workspace: Workspace, force: bool = False, progress: Progress = SILENT
 ) -> tuple[Folds, Path, Literal["made", "there", "different"]]:
     """Return the folds of a competition, written to its CSV; with ``force`` whatever it held before."""
-    competition, _, train = readable_samples(config, workspace, progress)
+    competition, scan = read_images(config, workspace, progress)
+    population = population_of(competition, scan, config, progress)
     path = workspace.folds(competition.name)
     on_difference: Literal["refuse", "replace"] = "replace" if force else "refuse"
-    made, state = ensure_folds(path, train, competition.label_columns, config.folds, on_difference)
+    made, state = ensure_folds(path, population, config.folds, on_difference)
     return made, path, state
 
 
@@ -144,9 +165,10 @@ def blend(
 def run(config: Config, workspace: Workspace, fresh: bool = False, progress: Progress = SILENT) -> Finished:
     """Take a config from the competition folder to the checked submission, skipping what is done.
 
-    The submission's form is checked before anything is trained.
+    The submission's form is checked before anything is trained. Without test images there is none to write.
     """
-    format_for(config.submission, load_competition(config.competition, workspace))
+    if config.submission is not None:
+        format_for(config.submission, load_competition(config.competition, workspace))
     progress.stage("train", config.name)
     folder = experiment.train(config, workspace, fresh=fresh, progress=progress)
     progress.stage("predict", f"views {', '.join(config.predict.tta)}")
@@ -154,6 +176,11 @@ def run(config: Config, workspace: Workspace, fresh: bool = False, progress: Pro
     if not predicted:
         progress.note("already predicted by these models")
     progress.note(f"out-of-fold {evaluation.metric} {evaluation.cv:.4f}")
+    for name, value in evaluation.held_out.items():
+        progress.note(f"held out {name}: {evaluation.metric} {value:.4f}")
+    if config.submission is None:
+        progress.note("no test images: nothing to hand in")
+        return Finished(folder, evaluation, None)
     progress.stage("submit")
     submitted = submit(folder, workspace, progress)
     progress.note(

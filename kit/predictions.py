@@ -16,6 +16,7 @@ from kit.errors import KitError, first_few
 from kit.workspace import written_whole
 
 METADATA_KEY = b"kit"
+Kind = Literal["oof", "test", "held_out"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Origin:
     """Where predictions come from: the metadata of the file.
 
     Attributes:
-        kind: ``oof`` or ``test``.
+        kind: ``oof``, ``test``, or ``held_out`` for a labelled set that no model was trained on.
         experiment: ``<competition>/<name>``.
         folds: Fingerprint of the partition the models were trained on.
         tta: The views whose probabilities were averaged.
@@ -32,7 +33,7 @@ class Origin:
         unreadable: Ids of images that could not be read; their row is the class prior.
     """
 
-    kind: Literal["oof", "test"]
+    kind: Kind
     task: str
     experiment: str
     folds: str

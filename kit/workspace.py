@@ -66,6 +66,19 @@ class RunFolder:
         """Test predictions."""
         return self.path / "test.parquet"
 
+    def held_out(self, name: str) -> Path:
+        """Return where the predictions for a held-out set lie."""
+        return self.path / f"held-out-{name}.parquet"
+
+    def per_image(self, name: str) -> Path:
+        """Return where the pooled predictions of crops lie, of ``oof`` or of a held-out set."""
+        return self.path / f"per-image-{name}.parquet"
+
+    def held_out_sets(self) -> list[str]:
+        """Return the names of the held-out sets that were predicted, sorted."""
+        found = self.path.glob("held-out-*.parquet")
+        return sorted(path.stem.removeprefix("held-out-") for path in found)
+
     @property
     def metrics(self) -> Path:
         """The scores of the OOF predictions."""
@@ -148,6 +161,10 @@ class Workspace:
         hint = "Give --data-root, set KIT_DATA, or put the folder under data/."
         return _look_up(name, self.data_roots, "competition.data", hint)
 
+    def unpacked(self, name: str) -> Path:
+        """Return the folder that an archive of that name is unpacked to."""
+        return self.root / "data" / name
+
     def weights(self, name: str) -> Path:
         """Return the weights file called ``name``, or at that absolute path."""
         hint = "Set KIT_WEIGHTS to its folder, or put it under weights/."
@@ -168,6 +185,14 @@ class Workspace:
     def image_table(self, competition: str) -> Path:
         """Return where the scan of a competition's images is kept."""
         return self.root / "runs" / competition / "images.parquet"
+
+    def truth(self, competition: str, held_out: str) -> Path:
+        """Return where the labels of a competition's held-out set lie."""
+        return self.root / "runs" / competition / f"held-out-{held_out}.csv"
+
+    def foreground(self, competition: str) -> Path:
+        """Return the folder in which the masks of a competition's images are kept."""
+        return self.root / "runs" / competition / ".foreground"
 
     def audit_page(self, competition: str) -> Path:
         """Return where the audit's page lies."""

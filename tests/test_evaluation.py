@@ -56,7 +56,7 @@ def test_targets_are_joined_by_id_not_by_row(trained, truth):
     oof, labels, folds, _ = truth
     scored = beside_truth(trained.run("tiny", "a"), trained)
     assert [oof.classes[t] for t in scored.targets] == list(labels)
-    assert scored.folds.tolist() == folds.tolist()
+    assert [rows.tolist() for rows in scored.validated] == [(folds == k).tolist() for k in (0, 1)]
 
 
 def test_tables_can_be_drawn(trained):

@@ -180,7 +180,7 @@ def test_a_seed_that_the_folds_file_does_not_follow_is_said(tiny):
 def test_predicting_needs_every_fold(tiny):
     config = load_config(write_config(tiny), ["train.epochs=2"])
     run = experiment.train(config, tiny, only=[1])
-    assert list(experiment.fold_scores(run, 2)) == [1]
+    assert (list(experiment.fold_scores(run)[0]), experiment.fold_scores(run)[1]) == ([1], 2)
     with pytest.raises(KitError, match=r"1 of 2 folds are not trained \(0\).*kit train"):
         predict(run, tiny)
     with pytest.raises(KitError, match=r"--fold 2: there is no such fold. 0..1 are"):
@@ -191,7 +191,7 @@ def test_bad_images_train_refused_or_left_out_and_test_gets_the_prior(tiny):
     (tiny.root / "data/tiny/train/2/0.png").write_bytes(b"")
     (tiny.root / "data/tiny/test/5.png").write_bytes(b"no image")
     config = load_config(write_config(tiny), ["train.epochs=2"])
-    with pytest.raises(KitError, match="1 of 30 training images cannot be read"):
+    with pytest.raises(KitError, match="1 of 30 labelled images cannot be read"):
         pipeline.run(config, tiny)
     assert not tiny.folds("tiny").exists()
     assert not tiny.run("tiny", "tiny-cnn").path.exists()
@@ -332,13 +332,23 @@ def test_predictions_of_other_models_are_not_submitted(copy):
 
 
 def test_assemble_oof_puts_rows_where_they_belong():
-    samples = pd.DataFrame({"fold": [1, 0, 1, 0]})
+    rows = {0: np.array([False, True, False, True]), 1: np.array([True, False, True, False])}
     probs = {0: np.array([[1.0], [3.0]]), 1: np.array([[0.0], [2.0]])}
-    assert assemble_oof(samples, probs).ravel().tolist() == [0, 1, 2, 3]
+    assert assemble_oof(rows, probs).ravel().tolist() == [0, 1, 2, 3]
     with pytest.raises(KitError, match="fold 1: has 2 validation rows, and none were predicted"):
-        assemble_oof(samples, {0: probs[0]})
+        assemble_oof(rows, {0: probs[0]})
     with pytest.raises(KitError, match="fold 1: has 2 validation rows, and 1 were predicted"):
-        assemble_oof(samples, {0: probs[0], 1: probs[1][:1]})
+        assemble_oof(rows, {0: probs[0], 1: probs[1][:1]})
+    with pytest.raises(KitError, match="2 rows were validated by no model"):
+        assemble_oof({0: rows[0]}, probs)
+
+
+def test_the_oof_of_repeats_is_the_mean_over_them():
+    everything = np.array([True, True])
+    twice = assemble_oof(
+        {0: everything, 1: everything}, {0: np.array([[0.2], [1.0]]), 1: np.array([[0.4], [0.0]])}
+    )
+    np.testing.assert_allclose(twice.ravel(), [0.3, 0.5])
 
 
 def test_a_blend_is_not_trained_nor_predicted(copy):

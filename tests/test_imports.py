@@ -16,7 +16,7 @@ LAYERS = [
     ["metrics", "predictions"],
     ["competition"],
     ["folds"],
-    ["evaluation"],
+    ["evaluation", "per_image"],
     ["submission", "ensemble", "engine", "ledger"],
     ["material"],
     ["experiment", "foldwise", "report", "starter"],

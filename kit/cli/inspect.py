@@ -10,9 +10,10 @@ def inspect(
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Look at every image once: counts, sizes, unreadable and byte-identical files; a page with pictures.
+    """Look at every image once: counts, unreadable files, duplicates exact and near; a page with pictures.
 
     kit inspect configs/leaves.yaml
+    kit inspect configs/leaves.yaml --set competition.near.mirrors=true
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
@@ -27,5 +28,9 @@ def inspect(
         return
     from kit.report.tables import audit_tables
 
-    show(*audit_tables(found, loaded.folds.count))
+    show(*audit_tables(found, loaded.folds.models or 0))
+    near = found.near_duplicates
+    if loaded.folds.keep_duplicates_together != "near" and (near.within_class or near.across_classes):
+        show("\nNear duplicates may lie on both sides of a split, and flatter the score.")
+        show("To keep them together: --set folds.keep_duplicates_together=near, or the same in the config.")
     show(f"\nWith pictures: {place.shown(page)}")

@@ -29,9 +29,13 @@ def run(
 
     place = Workspace.open(workspace, data_root)
     done = pipeline.run(load_config(config, overrides or []), place, fresh, Terminal())
-    file = place.shown(done.submitted.file)
+    file = place.shown(done.submitted.file) if done.submitted else None
     if json:
-        show_json(done.evaluation.as_dict() | {"submission": file, "mirror": done.submitted.mirror})
+        mirror = done.submitted.mirror if done.submitted else None
+        show_json(done.evaluation.as_dict() | {"submission": file, "mirror": mirror})
         return
     show(f"{done.run.label}: out-of-fold {done.evaluation.metric} {done.evaluation.cv:.4f}")
-    show(f"{file}  checked, ready to hand in")
+    for name, score in done.evaluation.held_out.items():
+        show(f"held out {name}: {done.evaluation.metric} {score:.4f}")
+    if file:
+        show(f"{file}  checked, ready to hand in")

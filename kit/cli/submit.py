@@ -23,7 +23,10 @@ def submit(
     if json:
         problems = [problem.as_dict() for problem in done.problems]
         values = {"file": file, "rows": done.rows, "cv": done.cv, "mirror": done.mirror, "problems": problems}
-        show_json(values | {"unreadable": list(done.unreadable)})
+        leaks = [leak.test_id for leak in done.leaks]
+        show_json(
+            values | {"unreadable": list(done.unreadable), "leaks": leaks, "leaks_used": done.leaks_used}
+        )
         return
     verb = "written" if done.written else "is there already, the same"
     show(f"{file} {verb}: {done.rows} rows, checked.")

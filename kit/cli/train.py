@@ -35,12 +35,12 @@ def train(
     place = Workspace.open(workspace, data_root)
     loaded = load_config(config, overrides or [])
     run = experiment.train(loaded, place, fold or [], fresh, Terminal())
-    scores = experiment.fold_scores(run, loaded.folds.count)
+    scores, models = experiment.fold_scores(run)
     if json:
         values = {"experiment": run.label, "metric": loaded.competition.metric, "cv": None}
         show_json(values | {"folds": list(scores.values())})
         return
     done = ", ".join(f"{k}: {score:.4f}" for k, score in scores.items())
-    show(f"{run.label}: {len(scores)} of {loaded.folds.count} folds trained ({done})")
-    if len(scores) == loaded.folds.count:
+    show(f"{run.label}: {len(scores)} of {models} folds trained ({done})")
+    if len(scores) == models:
         show(f"Next: kit predict {run.label}")

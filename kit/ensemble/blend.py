@@ -41,6 +41,11 @@ def blend(members: Sequence[RunFolder], method: str, name: str, workspace: Works
     test = _combined([load_predictions(member.test) for member in members], combine, run.label)
     oof.save(run.oof)
     test.save(run.test)
+    for held_out in run.held_out_sets():
+        run.held_out(held_out).unlink()
+    for held_out in set.intersection(*(set(member.held_out_sets()) for member in members)):
+        parts = [load_predictions(member.held_out(held_out)) for member in members]
+        _combined(parts, combine, run.label).save(run.held_out(held_out))
     config = config_of(members[0]).model_dump()
     write_json(run.blend, {"method": method, "members": labels, "config": config})
     return run

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from kit.competition.audit import Audit
 from kit.competition.decode import UnreadableImageError, open_whole
+from kit.competition.duplicates import Duplicates
 from kit.competition.samples import Competition
 from kit.evaluation import Evaluation
 from kit.predictions import load_predictions
@@ -21,12 +22,16 @@ from kit.workspace import RunFolder, read_json, write_text
 
 THUMBNAIL = 96
 SHOWN_GROUPS = 30
+SHOWN_OF_GROUP = 8
 SHOWN_CLASSES = 200
+SHOWN_TOGETHER = 40  # classes in the table of co-occurrence
+
+PicturedGroups = tuple[str, list[list[str]], list[list[tuple[str, str | None]]]]
 
 
 def write_audit_page(audit: Audit, competition: Competition, path: Path) -> None:
     """Write the audit with a picture of each class and every group of duplicates side by side."""
-    first = {} if not competition.task.exclusive else _first_image_of_each_class(competition)
+    first = _first_image_of_each_class(competition)
     most = max(audit.class_counts.values(), default=1)
     classes = [
         {
@@ -37,12 +42,21 @@ def write_audit_page(audit: Audit, competition: Competition, path: Path) -> None
         }
         for name, count in list(audit.class_counts.items())[:SHOWN_CLASSES]
     ]
-    duplicates = [
-        (title, groups, [[(p, _thumbnail(competition, p)) for p in g] for g in groups[:SHOWN_GROUPS]])
-        for title, groups in audit.exact_duplicates.titled().items()
-    ]
-    page = _render("audit.html", audit=audit, classes=classes, duplicates=duplicates)
-    write_text(path, page)
+    duplicates = {
+        "Byte-identical files": _pictured(audit.exact_duplicates, competition),
+        "Near duplicates": _pictured(audit.near_duplicates, competition),
+    }
+    values = {"audit": audit, "classes": classes, "duplicates": duplicates}
+    write_text(path, _render("audit.html", **values, shown_together=SHOWN_TOGETHER))
+
+
+def _pictured(duplicates: Duplicates, competition: Competition) -> list[PicturedGroups]:
+    """Return for each kind of duplicates its title, the groups, and the first ones with their pictures."""
+    kinds = []
+    for title, groups in duplicates.titled().items():
+        shown = [group[:SHOWN_OF_GROUP] for group in groups[:SHOWN_GROUPS]]
+        kinds.append((title, groups, [[(p, _thumbnail(competition, p)) for p in group] for group in shown]))
+    return kinds
 
 
 def write_run_page(run: RunFolder, evaluation: Evaluation, fold_count: int) -> None:
@@ -67,8 +81,12 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _first_image_of_each_class(competition: Competition) -> dict[str, str]:
-    first = competition.train.drop_duplicates("label")
-    return dict(zip(first["label"], first["path"], strict=True))
+    samples = competition.labelled
+    if competition.task.exclusive:
+        first = samples.drop_duplicates("label")
+        return dict(zip(first["label"], first["path"], strict=True))
+    having = {name: samples["path"][samples[name] == 1] for name in competition.classes}
+    return {name: paths.iloc[0] for name, paths in having.items() if len(paths)}
 
 
 def _thumbnail(competition: Competition, path: str | None) -> str | None:

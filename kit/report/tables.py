@@ -9,13 +9,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from kit.competition.audit import Audit
-from kit.competition.inference import Finding
+from kit.competition.recognise import Finding
 from kit.evaluation import Evaluation
-from kit.folds import TRAIN_ONLY, Folds
+from kit.folds.balance import Balance, side_name
 from kit.ledger import Entry
+from kit.per_image import PerImage
 from kit.submission.check import Problem
 
 MAX_ROWS = 20
+MAX_PAIRS = 10
 
 
 def _table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
@@ -39,24 +41,10 @@ def findings_table(findings: Sequence[Finding]) -> Table:
 
 
 def audit_tables(audit: Audit, fold_count: int) -> list[Table]:
-    """Return counts, and what is wrong with the images."""
-    counts = pd.Series(audit.class_counts)
-    facts = _table("images", "", title=f"Audit of {escape(audit.competition)}")
-    facts.add_row("train / test", f"{audit.train} / {audit.test}")
-    facts.add_row("classes", f"{len(counts)}, from {counts.min()} to {counts.max()} images")
-    smallest = counts.idxmin()
-    if counts.min() < fold_count:
-        verdict = f"[yellow]fewer than the {fold_count} folds[/yellow]"
-    else:
-        verdict = f"enough for {fold_count} folds"
-    facts.add_row("smallest class", f"{escape(str(smallest))}: {counts.min()} images, {verdict}")
-    for name, values in (("sizes", audit.sizes), ("modes", audit.modes), ("formats", audit.formats)):
-        facts.add_row(name, _shares(values))
-    facts.add_row("unreadable", f"[red]{len(audit.unreadable)}[/red]" if audit.unreadable else "none")
-    duplicates = _table("byte-identical", "groups", "first", right=("groups",))
-    for title, groups in audit.exact_duplicates.titled().items():
-        duplicates.add_row(title, str(len(groups)), escape(" = ".join(groups[0])) if groups else "")
-    tables = [facts, duplicates]
+    """Return counts, duplicates, and what is wrong with the images."""
+    tables = [_facts(audit, fold_count), _duplicates(audit)]
+    if audit.co_occurrence:
+        tables.append(_co_occurrence(audit.co_occurrence))
     if audit.unreadable:
         broken = _table("unreadable", "why")
         for path, why in list(audit.unreadable.items())[:MAX_ROWS]:
@@ -65,16 +53,70 @@ def audit_tables(audit: Audit, fold_count: int) -> list[Table]:
     return tables
 
 
+def _facts(audit: Audit, fold_count: int) -> Table:
+    counts = pd.Series(audit.class_counts)
+    facts = _table("images", "", title=f"Audit of {escape(audit.competition)}")
+    facts.add_row("train / test", f"{audit.train} / {audit.test}")
+    for name, count in audit.held_out.items():
+        facts.add_row(f"held out: {escape(name)}", str(count))
+    if audit.unlabelled:
+        facts.add_row("without a label", str(audit.unlabelled))
+    facts.add_row("classes", f"{len(counts)}, from {counts.min()} to {counts.max()} images")
+    smallest = counts.idxmin()
+    if counts.min() < fold_count:
+        verdict = f"[yellow]fewer than the {fold_count} folds[/yellow]"
+    else:
+        verdict = f"enough for {fold_count} folds" if fold_count else ""
+    facts.add_row("smallest class", f"{escape(str(smallest))}: {counts.min()} images, {verdict}")
+    shapes = (("sizes", audit.sizes), ("shapes", audit.aspects), ("modes", audit.modes))
+    for name, values in (*shapes, ("formats", audit.formats)):
+        facts.add_row(name, _shares(values))
+    facts.add_row("mean, std", f"{_channels(audit.mean)}, {_channels(audit.std)} of R G B, 0 to 1")
+    cut = f", {audit.truncated} of them cut short" if audit.truncated else ""
+    facts.add_row("unreadable", f"[red]{len(audit.unreadable)}{cut}[/red]" if audit.unreadable else "none")
+    return facts
+
+
+def _channels(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.3f}" for value in values)
+
+
+def _duplicates(audit: Audit) -> Table:
+    table = _table("duplicates", "identical", "first", "near", "first", right=("identical", "near"))
+    near = audit.near_duplicates.titled()
+    for title, groups in audit.exact_duplicates.titled().items():
+        row = [cell for found in (groups, near[title]) for cell in (str(len(found)), _first_group(found))]
+        table.add_row(title, *row)
+    return table
+
+
+def _first_group(groups: Sequence[Sequence[str]]) -> str:
+    if not groups:
+        return ""
+    shown = " = ".join(groups[0][:2]) + (f" and {len(groups[0]) - 2} more" if len(groups[0]) > 2 else "")
+    return escape(shown)
+
+
+def _co_occurrence(together: dict[str, dict[str, int]]) -> Table:
+    """Return the pairs of classes that are most often on one image."""
+    names = list(together)
+    pairs = [(together[a][b], a, b) for i, a in enumerate(names) for b in names[i + 1 :] if together[a][b]]
+    table = _table("most often together", "", "images", right=("images",))
+    for count, a, b in sorted(pairs, key=lambda pair: -pair[0])[:MAX_PAIRS]:
+        table.add_row(escape(a), escape(b), str(count))
+    return table
+
+
 def _shares(values: dict[str, int], limit: int = 4) -> str:
     shown = ", ".join(f"{escape(name)} ({count})" for name, count in list(values.items())[:limit])
     return shown + (f" and {len(values) - limit} more" if len(values) > limit else "")
 
 
-def balance_table(folds: Folds) -> Table:
-    """Return images per class and fold; with many classes the range over the classes."""
-    counts = folds.balance()
-    names = {k: "train only" if int(k) == TRAIN_ONLY else f"fold {k}" for k in counts.columns}
-    table = _table("class", *names.values(), "total", right=[*names.values(), "total"])
+def balance_table(balance: Balance) -> Table:
+    """Return images per class and side; with many classes the range over the classes."""
+    counts = balance.counts
+    names = [side_name(int(side)) for side in counts.columns]
+    table = _table("class", *names, "total", right=[*names, "total"])
     if len(counts) <= MAX_ROWS:
         for name, row in counts.iterrows():
             table.add_row(escape(str(name)), *(str(int(n)) for n in row), str(int(row.sum())))
@@ -82,10 +124,10 @@ def balance_table(folds: Folds) -> Table:
         ranges = (f"{counts[k].min()}..{counts[k].max()}" for k in counts.columns)
         totals = counts.sum(axis=1)
         table.add_row(f"each of {len(counts)}", *ranges, f"{totals.min()}..{totals.max()}")
-    sizes = folds.table["fold"].value_counts()
-    table.add_row(
-        "images", *(str(sizes.get(k, 0)) for k in counts.columns), str(len(folds.table)), style="bold"
-    )
+    for title, numbers in (("images", balance.images), ("groups", balance.groups)):
+        if numbers is not None:
+            per_side = [int(numbers.get(k, 0)) for k in counts.columns]
+            table.add_row(title, *map(str, per_side), str(sum(per_side)), style="bold")
     return table
 
 
@@ -106,12 +148,27 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     hidden = len(evaluation.classes) - MAX_ROWS
     worst.caption = f"and {hidden} classes that fare better" if hidden > 0 else None
     tables = [scores, worst]
+    if evaluation.held_out:
+        apart = _table("held out", evaluation.metric, right=(evaluation.metric,))
+        for name, score in evaluation.held_out.items():
+            apart.add_row(escape(name), f"[bold]{score:.4f}[/bold]")
+        tables.insert(1, apart)
     if evaluation.confused:
         pairs = _table("true", "taken for", "times", right=("times",))
         for pair in evaluation.confused:
             pairs.add_row(escape(pair.true), escape(pair.predicted), str(pair.count))
         tables.append(pairs)
     return tables
+
+
+def per_image_table(pooled: Sequence[PerImage]) -> Table:
+    """Return how well crops tell which classes their images show."""
+    names = list(pooled[0].scores)
+    table = _table("per image", "images", *names, right=("images", *names))
+    for each in pooled:
+        scores = ("cannot be told" if score is None else f"{score:.4f}" for score in each.scores.values())
+        table.add_row(escape(each.name), str(each.images), *scores)
+    return table
 
 
 def problems_table(problems: Sequence[Problem]) -> Table:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from kit.competition.files import read_table
+from kit.competition.cells import read_table
 from kit.competition.samples import Competition
 from kit.config import SubmissionConfig
 from kit.errors import KitError, first_few
@@ -48,12 +48,20 @@ class SubmissionFormat:
         return (self.id_column, *self.columns)
 
 
-def format_for(config: SubmissionConfig, competition: Competition) -> SubmissionFormat:
+def format_for(config: SubmissionConfig | None, competition: Competition) -> SubmissionFormat:
     """Return the format of a competition's submissions, checked against its classes and test ids.
 
     Raises:
-        KitError: The sample file does not list exactly the test images, or its columns do not fit.
+        KitError: There is nothing to hand in, the sample file does not list exactly the test images, or its
+            columns do not fit.
     """
+    if config is None:
+        raise KitError(
+            competition.name,
+            "has no test images: nothing is handed in",
+            "Held-out sets are scored by `kit evaluate`",
+            "Set `competition.test` and `submission` if there are images to predict.",
+        )
     if config.kind != "probabilities" and not competition.task.exclusive:
         raise KitError("submission.kind", f"is {config.kind}, and an image can have several classes")
     if config.kind == "score" and len(competition.classes) != 2:

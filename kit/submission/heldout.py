@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kit.competition.files import column, read_table, unique_ids
+from kit.competition.cells import column, read_table, unique_ids
 from kit.competition.samples import Competition
 from kit.errors import KitError, first_few
 from kit.submission.format import SubmissionFormat

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.competition.samples import load_competition
-from kit.errors import KitError
-from kit.evaluation import beside_truth, config_of
-from kit.predictions import load_predictions
+from kit.competition.scan import scan_images
+from kit.errors import KitError, first_few
+from kit.evaluation import Scored, beside_truth, config_of
+from kit.predictions import Predictions, load_predictions
 from kit.progress import SILENT, Progress
 from kit.submission.check import Problem, check_rows
 from kit.submission.format import format_for
+from kit.submission.leaks import Leak, find_leaks, with_known_labels
 from kit.submission.writer import mirror_score, read_rows, render
 from kit.workspace import RunFolder, Workspace, write_text
 
@@ -27,6 +29,8 @@ class Submitted:
             keeps less than the metric needs.
         problems: The warnings; an error would have stopped the writing.
         unreadable: Test ids whose image could not be read: their row is the class prior.
+        leaks: Test images that are training images too.
+        leaks_used: Whether their known labels are in the file.
         written: False if the very same file was there already.
     """
 
@@ -37,6 +41,8 @@ class Submitted:
     mirror: float | None
     problems: list[Problem]
     unreadable: tuple[str, ...]
+    leaks: list[Leak]
+    leaks_used: bool
     written: bool
 
 
@@ -56,6 +62,35 @@ def submit(run: RunFolder, workspace: Workspace, progress: Progress = SILENT) ->
     scored = beside_truth(run, workspace)
     cv, mirror = scored.score(), mirror_score(scored, form)
     file = workspace.submission(run.competition, run.name)
+    _refuse_unproved(run, test, scored, mirror, workspace.shown(file))
+    scan = scan_images(competition, workspace.image_table(competition.name), progress)
+    leaks, use = find_leaks(competition, scan), config.competition.leaks == "use"
+    text = render(with_known_labels(test, leaks, competition) if leaks and use else test, form)
+    problems = check_rows(read_rows(text, form.delimiter), form)
+    _refuse_errors(problems, workspace.shown(file))
+    written = not (file.exists() and file.read_bytes() == text.encode())
+    if written:
+        write_text(file, text)
+    submitted = Submitted(
+        file=file,
+        rows=len(form.ids),
+        metric=scored.metric.name,
+        cv=cv,
+        mirror=mirror,
+        problems=problems,
+        unreadable=test.origin.unreadable,
+        leaks=leaks,
+        leaks_used=use,
+        written=written,
+    )
+    _say_what_is_odd(submitted, progress)
+    return submitted
+
+
+def _refuse_unproved(
+    run: RunFolder, test: Predictions, scored: Scored, mirror: float | None, where: str
+) -> None:
+    """Refuse predictions of other models than the score is of, and a form that does not keep the score."""
     if test.origin.models != scored.oof.origin.models:
         raise KitError(
             run.label,
@@ -63,26 +98,30 @@ def submit(run: RunFolder, workspace: Workspace, progress: Progress = SILENT) ->
             "The score must be that of what is handed in",
             f"Run `kit predict {run.label}`, or kit blend, again.",
         )
-    if mirror is not None and abs(mirror - cv) > SCORE_TOLERANCE:
+    if mirror is not None and abs(mirror - scored.score()) > SCORE_TOLERANCE:
         raise KitError(
-            workspace.shown(file),
-            f"the OOF predictions score {cv:.6f}, but {mirror:.6f} once written and read back",
+            where,
+            f"the OOF predictions score {scored.score():.6f}, but {mirror:.6f} once written and read back",
             "What is written must say what the model says",
             "Nothing was written. This is a defect of kit or of submission.kind: compare `kit evaluate`.",
         )
-    text = render(test, form)
-    problems = check_rows(read_rows(text, form.delimiter), form)
-    _refuse_errors(problems, workspace.shown(file))
-    written = not (file.exists() and file.read_bytes() == text.encode())
-    if written:
-        write_text(file, text)
-    if test.origin.unreadable:
-        progress.warn(f"rows of unreadable images hold the class prior: {', '.join(test.origin.unreadable)}")
-    for problem in problems:
+
+
+def _say_what_is_odd(submitted: Submitted, progress: Progress) -> None:
+    if submitted.unreadable:
+        progress.warn(f"rows of unreadable images hold the class prior: {', '.join(submitted.unreadable)}")
+    if submitted.leaks:
+        progress.warn(_leaks_note(submitted.leaks, submitted.leaks_used))
+    for problem in submitted.problems:
         progress.warn(f"{problem.count} x {problem.message} ({problem.first}). {problem.remedy}")
-    return Submitted(
-        file, len(form.ids), scored.metric.name, cv, mirror, problems, test.origin.unreadable, written
-    )
+
+
+def _leaks_note(leaks: list[Leak], used: bool) -> str:
+    named = first_few([f"{leak.test_id} = {leak.train_id}" for leak in leaks])
+    what = f"{len(leaks)} test images are byte-identical to training images ({named})"
+    if used:
+        return f"{what}: their rows hold the KNOWN LABELS, not predictions (competition.leaks: use)"
+    return f"{what}; their rows are predictions. If the rules allow it: competition.leaks: use"
 
 
 def _refuse_errors(problems: list[Problem], where: str) -> None:

@@ -1,0 +1,45 @@
+"""Test images that are training images too: their labels are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from kit.competition.duplicates import exact_groups, labels_by_path
+from kit.competition.samples import Competition
+from kit.predictions import Predictions
+
+
+class Leak(NamedTuple):
+    """A test image whose bytes are those of a training image."""
+
+    test_id: str
+    train_id: str
+
+
+def find_leaks(competition: Competition, scan: pd.DataFrame) -> list[Leak]:
+    """Return the test images that are byte-identical to training images with one and the same label."""
+    labelled = competition.labelled
+    labels = labels_by_path(labelled, competition.label_columns)
+    train_ids = dict(zip(labelled["path"], labelled["id"], strict=True))
+    test_ids = dict(zip(competition.test["path"], competition.test["id"], strict=True))
+    leaks = []
+    for group in exact_groups(scan):
+        train = [path for path in group if path in labels]
+        if train and all(labels[path] == labels[train[0]] for path in train) and len(labels[train[0]]) == 1:
+            leaks += [Leak(test_ids[path], train_ids[train[0]]) for path in group if path in test_ids]
+    return leaks
+
+
+def with_known_labels(test: Predictions, leaks: Sequence[Leak], competition: Competition) -> Predictions:
+    """Return the predictions with certainty where the label is known."""
+    samples = competition.train.set_index("id").loc[[leak.train_id for leak in leaks]]
+    targets = competition.task.targets(samples, test.classes)
+    probs = test.probs.copy()
+    rows = pd.Index(test.ids).get_indexer(pd.Index([leak.test_id for leak in leaks]))
+    probs[rows] = competition.task.one_hot(targets, len(test.classes)).astype(np.float32)
+    return replace(test, probs=probs)

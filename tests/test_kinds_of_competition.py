@@ -1,0 +1,237 @@
+"""Competitions of every kind, from the folder to what is predicted of them."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kit import pipeline
+from kit.config_file import load_config
+from kit.errors import KitError
+from kit.per_image import pool_run
+from kit.predictions import load_predictions
+from kit.workspace import Workspace, read_json
+from tests.cli.test_cli import kit, kit_json
+from tests.competition.test_lookalike import scene
+from tests.conftest import COLOURS, TINY, draw, draw_class_folders, draw_voc, write_config
+from tests.test_experiment import Heard
+
+SETS = {"train": "ImageSets/Main/trainval.txt", "test": "ImageSets/Main/test.txt"}
+CROPS = TINY | {
+    "name": "cells",
+    "competition": {
+        "name": "cells",
+        "data": "cells",
+        "task": "binary",
+        "metric": "accuracy",
+        "train": {"layout": "voc", "set": SETS["train"]},
+        "held_out": {"test": {"layout": "voc", "set": SETS["test"]}},
+        "test": None,
+        "voc": {"as": "crops", "margin": 0.1},
+    },
+    "folds": {"count": 2},
+    "train": TINY["train"] | {"balance": {"name": "cap", "at": "mean"}},
+}
+del CROPS["submission"]
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    root = tmp_path_factory.mktemp("cells")
+    workspace = Workspace.open(root)
+    draw_voc(root / "data" / "cells", images=24)
+    heard = Heard()
+    done = pipeline.run(load_config(write_config(workspace, CROPS)), workspace, progress=heard)
+    return workspace, done, heard
+
+
+def test_crops_are_predicted_under_their_box_and_held_out_ones_scored(cells):
+    workspace, done, heard = cells
+    assert done.submitted is None
+    assert "no test images: nothing to hand in" in heard.lines
+    oof, held_out = load_predictions(done.run.oof), load_predictions(done.run.held_out("test"))
+    assert "im_001#1" in oof.ids
+    assert (len(oof.ids), len(held_out.ids)) == (24, 12)
+    assert not set(oof.ids) & set(held_out.ids)
+    truth = pd.read_csv(workspace.truth("cells", "test"), dtype=str).set_index("id")["label"]
+    decided = np.array(held_out.classes)[held_out.probs.argmax(axis=1)]
+    expected = (truth.loc[list(held_out.ids)].to_numpy() == decided).mean()
+    assert done.evaluation.held_out == {"test": pytest.approx(expected)}
+    assert expected > 0.9
+    assert read_json(done.run.metrics)["held_out"]["test"] == pytest.approx(expected)
+
+
+def test_crops_of_one_image_are_on_one_fold(cells):
+    folds = pd.read_csv(cells[0].folds("cells"))
+    assert (folds.groupby("group")["fold"].nunique() == 1).all()
+
+
+def test_what_balancing_changed_is_told_and_kept(cells):
+    _, done, heard = cells
+    assert any(line.startswith("balance cap: red 8 -> 6, green 4 -> 4") for line in heard.lines)
+    assert read_json(done.run.fold(0).done)["classes"] == {"green": [4, 4], "red": [8, 6]}
+
+
+def test_crops_are_pooled_into_their_images(cells):
+    workspace, done, _ = cells
+    oof_images, test_images = pool_run(done.run, workspace, "max")
+    pooled, crops = load_predictions(oof_images.file), load_predictions(done.run.oof)
+    assert (oof_images.images, test_images.images) == (16, 8)
+    rows = [i for i, crop in enumerate(crops.ids) if crop.startswith("im_001#")]
+    np.testing.assert_allclose(pooled.probs[pooled.ids.index("im_001")], crops.probs[rows].max(axis=0))
+    assert oof_images.scores["f1_macro"] > 0.8
+    assert oof_images.scores["roc_auc"] is None  # every image has red
+    mean = load_predictions(pool_run(done.run, workspace, "mean")[0].file)
+    np.testing.assert_allclose(
+        mean.probs[mean.ids.index("im_001")], crops.probs[rows].mean(axis=0), rtol=1e-5
+    )
+
+
+def test_the_commands_show_held_out_sets_and_pooled_crops(cells, monkeypatch):
+    workspace, done, _ = cells
+    monkeypatch.chdir(workspace.root)
+    score = done.evaluation.held_out["test"]
+    text = kit("evaluate", "cells/cells", "--per-image", "max").stdout
+    assert f"{score:.4f}" in text
+    assert "cannot be told" in text
+    found = kit_json("evaluate", "cells/cells", "--per-image", "mean")
+    assert found["held_out"] == {"test": score}
+    assert set(found["per_image"]) == {"oof", "test"}
+    assert "held out test" in kit("run", "configs/cells.yaml").stdout
+    assert kit_json("run", "configs/cells.yaml")["submission"] is None
+    assert "nothing is handed in" in kit("submit", "cells/cells", code=1).stderr
+
+
+def test_the_folds_command_shows_groups_and_evenness(cells, monkeypatch):
+    workspace = cells[0]
+    monkeypatch.chdir(workspace.root)
+    text = kit("folds", "configs/cells.yaml").stdout
+    assert "groups" in text
+    assert "chi-square" in text
+    found = kit_json("folds", "configs/cells.yaml")
+    assert {"file", "count", "rows", "largest_deviation", "chi_square", "p_value"} <= set(found)
+
+
+def test_inspect_says_how_to_keep_near_duplicates_together(workspace):
+    data = draw_class_folders(workspace.root / "data" / "tiny")
+    scene(3).save(data / "train/red/0.png")
+    scene(3).save(data / "train/red/1.jpg", quality=60)
+    (data / "train/red/1.png").unlink()
+    write_config(workspace)
+    assert "keep_duplicates_together=near" in kit("inspect", "configs/tiny-cnn.yaml").stdout
+    found = kit_json("inspect", "configs/tiny-cnn.yaml")
+    assert found["near_duplicates"]["within_class"] == [["train/red/0.png", "train/red/1.jpg"]]
+    near = ("--set", "folds.keep_duplicates_together=near")
+    assert "keep_duplicates_together=near" not in kit("inspect", "configs/tiny-cnn.yaml", *near).stdout
+    kit("folds", "configs/tiny-cnn.yaml", *near)
+    fold = pd.read_csv(workspace.folds("tiny")).set_index("id")["fold"]
+    assert fold["red/0.png"] == fold["red/1.jpg"]
+    page = workspace.audit_page("tiny").read_text()
+    assert "Near duplicates" in page
+    assert page.count("data:image/jpeg;base64,") >= 5
+
+
+def test_nothing_is_submitted_where_nothing_is_asked(cells):
+    workspace, done, _ = cells
+    with pytest.raises(KitError, match="has no test images: nothing is handed in"):
+        pipeline.submit(done.run, workspace)
+
+
+def test_blends_score_held_out_sets_too(cells):
+    workspace, done, _ = cells
+    second = pipeline.run(load_config(write_config(workspace, CROPS, name="cells-2", seed=7)), workspace)
+    run, evaluation = pipeline.blend([done.run, second.run], "mean", "both", workspace)
+    assert set(evaluation.held_out) == {"test"}
+    members = [load_predictions(r.held_out("test")).probs for r in (done.run, second.run)]
+    np.testing.assert_allclose(
+        load_predictions(run.held_out("test")).probs, np.mean(members, axis=0), atol=1e-6
+    )
+
+
+def test_whole_images_are_not_pooled(trained):
+    with pytest.raises(KitError, match="predicts whole images"):
+        pool_run(trained.run("tiny", "a"), trained, "max")
+
+
+def test_a_holdout_split_trains_one_model_and_scores_what_it_held_out(tiny):
+    folds = {"scheme": "holdout", "fractions": [0.6, 0.2, 0.2]}
+    done = pipeline.run(load_config(write_config(tiny, folds=folds, **{"train__epochs": 2})), tiny)
+    assert [k for k in range(3) if done.run.fold(k).done.exists()] == [0]
+    assert len(load_predictions(done.run.oof).ids) == 6
+    assert set(done.evaluation.held_out) == {"holdout"}
+    assert len(load_predictions(done.run.held_out("holdout")).ids) == 6
+    assert len(done.evaluation.folds) == 1
+    assert done.evaluation.sd == 0
+
+
+def test_repeats_train_a_model_for_each_and_average_the_oof(tiny):
+    folds = {"scheme": "repeated", "count": 2, "repeats": 2}
+    done = pipeline.run(load_config(write_config(tiny, folds=folds, **{"train__epochs": 2})), tiny)
+    assert all(done.run.fold(k).done.exists() for k in range(4))
+    assert len(load_predictions(done.run.oof).ids) == 30
+    assert len(done.evaluation.folds) == 4
+    assert done.submitted.mirror == pytest.approx(done.evaluation.cv)
+
+
+def test_images_without_a_label_are_said_and_not_trained_on(tiny):
+    draw(tiny.root / "data/tiny/train/loose.png", COLOURS["red"], 1)
+    heard = Heard()
+    path = write_config(tiny, competition__unlisted="unlabelled", train__epochs=2)
+    done = pipeline.run(load_config(path), tiny, progress=heard)
+    assert "1 training images have no label: they are in no fold, and not trained on" in heard.lines
+    assert len(load_predictions(done.run.oof).ids) == 30
+    folds = pd.read_csv(tiny.folds("tiny"), dtype=str, keep_default_na=False).set_index("id")
+    assert folds.loc["loose.png"].tolist() == ["-1", ""]
+
+
+def test_extra_images_are_trained_on_and_never_validated(tiny):
+    for i in range(4):
+        draw(tiny.root / "data/tiny/more/red" / f"{i}.png", COLOURS["red"], 900 + i)
+    extra = [{"layout": "class_folders", "folder": "more"}]
+    done = pipeline.run(load_config(write_config(tiny, competition__extra=extra, train__epochs=2)), tiny)
+    oof = load_predictions(done.run.oof)
+    assert not any(i.startswith("more/") for i in oof.ids)
+    assert len(oof.ids) == 30
+    assert pd.read_csv(tiny.folds("tiny")).set_index("id").loc["more/red/0.png", "fold"] == -1
+
+
+def with_leaks(root):
+    """One test image is a training image, another one is there twice with two labels."""
+    data = draw_class_folders(root / "data" / "tiny")
+    shutil.copy(data / "train/10/7.png", data / "test/1.png")
+    shutil.copy(data / "train/2/3.png", data / "test/2.png")
+    shutil.copy(data / "train/2/3.png", data / "train/red/3.png")
+
+
+@pytest.mark.parametrize("leaks", ["report", "use"])
+def test_a_test_image_that_is_a_training_image_is_told_and_its_label_used_if_asked(workspace, leaks):
+    with_leaks(workspace.root)
+    heard = Heard()
+    config = load_config(
+        write_config(workspace, competition__leaks=leaks, train__epochs=1, train__schedule__warmup_epochs=0)
+    )
+    submitted = pipeline.run(config, workspace, progress=heard).submitted
+    assert [(leak.test_id, leak.train_id) for leak in submitted.leaks] == [("1.png", "10/7.png")]
+    written = pd.read_csv(submitted.file, dtype=str).set_index("ID")["Label"]
+    test = load_predictions(workspace.run("tiny", "tiny-cnn").test)
+    predicted = dict(zip(test.ids, np.array(test.classes)[test.probs.argmax(axis=1)], strict=True))
+    expected = predicted | ({"1.png": "10"} if leaks == "use" else {})
+    assert written.to_dict() == expected
+    said = "KNOWN LABELS" if leaks == "use" else "their rows are predictions"
+    assert any(said in line and "1.png = 10/7.png" in line for line in heard.lines)
+
+
+def test_duplicates_never_lie_on_both_sides(workspace):
+    with_leaks(workspace.root)
+    pipeline.folds(load_config(write_config(workspace)), workspace)
+    fold = pd.read_csv(workspace.folds("tiny")).set_index("id")["fold"]
+    assert fold["2/3.png"] == fold["red/3.png"]
+
+
+@pytest.mark.parametrize("how", ["mask", "crop"])
+def test_training_without_the_background(cells, how):
+    workspace = cells[0]
+    config = load_config(write_config(workspace, CROPS, name=how, image__foreground=how, train__epochs=2))
+    assert pipeline.run(config, workspace).evaluation.cv > 0.5
+    assert len(list(workspace.foreground("cells").iterdir())) >= 36
