@@ -49,3 +49,33 @@ def test_labels_csv_without_a_sample(tmp_path):
     assert (source.file, source.id, source.label) == ("dataset/train.csv", "Image", "target")
     assert (config.submission.id, config.submission.label) == ("Image", "target")
     assert findings["submission.id"].because.startswith("no sample file")
+
+
+@needs("dance8")
+def test_near_copies_are_found(tmp_path):
+    config, _ = start(tmp_path, "dance8")
+    found, _ = pipeline.inspect(config, Workspace.open(tmp_path, DATA))
+    assert len(found.near_duplicates.within_class) > 45
+    assert len(found.near_duplicates.train_test) > 35
+    assert found.near_duplicates.across_classes == []
+
+
+@needs("bccd")
+def test_boxes_with_sets_become_crops_and_a_held_out_set(tmp_path):
+    config, findings = start(tmp_path, "bccd")
+    assert config.competition.voc.as_ == "crops"
+    assert "BloodImage_00338.xml object 12" in findings["competition.voc.bad_boxes"].because
+    folds, _, _ = pipeline.folds(config, Workspace.open(tmp_path, DATA))
+    assert (folds.table.groupby("group")["fold"].nunique() == 1).all()
+    assert len(folds.table) == 3941
+
+
+@needs("multilabel_qtt")
+def test_a_labelled_test_set_beside_an_unlabelled_one(tmp_path):
+    config, findings = start(tmp_path, "multilabel_qtt")
+    assert config.competition.held_out["test"].folder == "testset"
+    assert (config.competition.test.folder, config.competition.test.file) == ("test", None)
+    assert "test.csv cannot be read" in findings["competition.test.ids"].because
+    found, _ = pipeline.inspect(config, Workspace.open(tmp_path, DATA))
+    assert found.co_occurrence["BD"]["HG"] == 33
+    assert len(found.exact_duplicates.train_test) == 4
