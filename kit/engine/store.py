@@ -34,11 +34,16 @@ class Picture(NamedTuple):
 
 
 def pictures_of(samples: pd.DataFrame) -> list[Picture]:
-    """Return what samples (``path``, perhaps ``xmin ymin xmax ymax``) show, in their order."""
+    """Return what samples (``path``, perhaps ``xmin ymin xmax ymax``) show, in their order.
+
+    Where a box is missing, as of extra images among crops, that is the whole image.
+    """
     if BOX[0] not in samples:
         return [Picture(path) for path in samples["path"]]
-    boxes = zip(*(samples[side].astype(int).tolist() for side in BOX), strict=True)
-    return [Picture(path, box) for path, box in zip(samples["path"], boxes, strict=True)]
+    whole = samples[BOX].isna().any(axis=1)
+    boxes = zip(*(samples[side].fillna(0).astype(int).tolist() for side in BOX), strict=True)
+    rows = zip(samples["path"], boxes, whole, strict=True)
+    return [Picture(path, None if is_whole else box) for path, box, is_whole in rows]
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def test_samples_with_and_without_boxes():
     assert pictures_of(plain) == [Picture("a.png", None)]
     boxes = plain.assign(xmin=1, ymin=2, xmax=3, ymax=4)
     assert pictures_of(boxes) == [Picture("a.png", (1, 2, 3, 4))]
+    assert pictures_of(pd.concat([boxes, plain])) == [Picture("a.png", (1, 2, 3, 4)), Picture("a.png", None)]
 
 
 SQUARE = np.zeros((48, 64), dtype=bool)
