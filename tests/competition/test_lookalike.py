@@ -100,3 +100,10 @@ def test_bands_find_what_looking_at_every_pair_finds(monkeypatch):
     monkeypatch.setattr(lookalike, "EXHAUSTIVE", 10)
     assert groups(images) == exhaustive
     assert len(exhaustive) == 20
+
+
+def test_an_equal_hash_alone_does_not_make_two_images_one():
+    seen = [fingerprint(scene(i)) for i in range(2)]
+    hashes, thumbnails = np.stack([seen[0].hashes] * 2), np.stack([s.thumbnail for s in seen])
+    assert near_index_groups(hashes, thumbnails, np.zeros(2, bool), 9) == []
+    assert near_index_groups(hashes, thumbnails[[0, 0]], np.zeros(2, bool), 9) == [[0, 1]]
