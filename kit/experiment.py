@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit import __version__
+from kit.competition.samples import Competition
 from kit.config import Config
 from kit.config_file import config_yaml, differences, load_config
 from kit.errors import KitError, first_few
@@ -23,8 +24,10 @@ from kit.seeds import stable_seed
 from kit.workspace import FoldFolder, RunFolder, Workspace, file_digest, read_json, write_json, write_text
 
 if TYPE_CHECKING:
+    import torch
+
     from kit.engine.images import ImageSet
-    from kit.engine.loop import FoldImages
+    from kit.engine.loop import FoldImages, Goal
     from kit.engine.store import ImageStore
 
 AFTER_TRAINING = (
@@ -196,8 +199,7 @@ def _train_fold(
 ) -> None:
     import torch
 
-    from kit.engine.loop import FoldTrainer, Goal
-    from kit.engine.losses import build_loss
+    from kit.engine.loop import FoldTrainer
     from kit.engine.models import build_model
     from kit.engine.precision import open_accelerator
 
@@ -210,16 +212,13 @@ def _train_fold(
         progress.note(note)
     accelerator, _ = open_accelerator(config.train.precision)  # anew: it holds on to what it has prepared
     images = _sides(config, material, store, k, seed)
-    weighted = images.plan.class_weights
-    class_weights = None if weighted is None else torch.from_numpy(weighted).to(accelerator.device)
     balanced = _class_counts(material, images, seed) if config.train.balance.name != "none" else {}
     if balanced and k == 0:
-        progress.note(_balance_note(config.train.balance.name, balanced, weighted))
-    loss = build_loss(config.train.loss, competition.task, class_weights)
+        progress.note(_balance_note(config.train.balance.name, balanced, images.plan.class_weights))
     trainer = FoldTrainer(
         model=model,
         images=images,
-        goal=Goal(competition.task, competition.metric, loss),
+        goal=_goal(config, competition, images, accelerator.device),
         recipe=config.train,
         augment=config.augment,
         accelerator=accelerator,
@@ -262,6 +261,19 @@ def _sides(config: Config, material: Material, store: ImageStore, k: int, seed: 
     return FoldImages(
         store, train, validation, plan_epochs(config.train.balance, _truth(material, train), seed)
     )
+
+
+def _goal(config: Config, competition: Competition, images: FoldImages, device: torch.device) -> Goal:
+    """Return the loss and the metric of a fold, classes weighted as its plan says."""
+    import torch
+
+    from kit.engine.loop import Goal
+    from kit.engine.losses import build_loss
+
+    weights = images.plan.class_weights
+    on_device = None if weights is None else torch.from_numpy(weights).to(device)
+    loss = build_loss(config.train.loss, competition.task, on_device)
+    return Goal(competition.task, competition.metric, loss)
 
 
 def _truth(material: Material, images: ImageSet) -> np.ndarray:

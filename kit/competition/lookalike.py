@@ -17,8 +17,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 SYMMETRIES = 8
 THUMBNAIL = 16  # px of the small picture's side
@@ -230,6 +228,9 @@ def _joined(group: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndar
     """Return the groups (N,) after those of ``first`` and ``second`` became one, pair by pair."""
     if len(first) == 0:
         return group
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     ends = (group[first], group[second])
     size = len(group)
     graph = coo_matrix((np.ones(len(first), dtype=np.int8), ends), shape=(size, size))

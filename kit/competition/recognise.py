@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -16,7 +16,14 @@ from kit.competition.files import natural_key
 from kit.competition.label_columns import LabelColumns, one_each
 from kit.competition.layouts import split_labels
 from kit.competition.survey import Survey, Table, is_called
-from kit.competition.voc import BadAnnotationError, read_annotation, read_boxes, read_set
+from kit.competition.voc import (
+    BadAnnotationError,
+    Boxes,
+    NoAnnotationError,
+    read_annotation,
+    read_boxes,
+    read_set,
+)
 from kit.config import Voc, VocConfig
 from kit.errors import KitError, first_few
 from kit.registry import Registry
@@ -116,8 +123,7 @@ def recognise_voc(survey: Survey, label: str | None) -> Recognised | None:
     }
     if len(parts) == 1:
         parts = _by_set(survey, parts["train"], set(folders[folder]))
-    rules, bad = _box_rules(survey.root, parts.values())
-    boxes = {name: read_boxes(survey.root, part, rules) for name, part in parts.items()}
+    boxes, bad = _read_parts(survey.root, parts)
     as_crops, why = _crops_or_images(boxes["train"][0], len(boxes["train"][1]))
     labelled = {
         name: _voc_labels(part, *boxes[name][:2], as_crops, len(folders.get(part.annotations, [])))
@@ -130,9 +136,12 @@ def recognise_voc(survey: Survey, label: str | None) -> Recognised | None:
 
 def _is_voc(path: Path) -> bool:
     try:
-        return bool(read_annotation(path).file_name or True)
-    except BadAnnotationError as error:
-        return "no <annotation>" not in str(error)  # a damaged one is an annotation all the same
+        read_annotation(path)
+    except NoAnnotationError:
+        return False
+    except BadAnnotationError:
+        return True  # a damaged one is an annotation all the same
+    return True
 
 
 def _images_of(survey: Survey, xml: str, names: Sequence[str]) -> str | None:
@@ -172,19 +181,18 @@ def _lists_known(path: Path, known: set[str]) -> bool:
         return False
 
 
-def _box_rules(root: Path, parts: Iterable[Voc]) -> tuple[VocConfig, list[Finding]]:
-    """Return the rules under which all parts can be read, with a finding if impossible boxes are there."""
-    strict, lenient = VocConfig(), VocConfig(bad_boxes="skip")
-    problems = []
-    for part in parts:
+def _read_parts(root: Path, parts: dict[str, Voc]) -> tuple[dict[str, Boxes], list[Finding]]:
+    """Return the boxes of every part, with a finding if impossible ones had to be left out."""
+    boxes, problems = {}, []
+    for name, part in parts.items():
         try:
-            read_boxes(root, part, strict)
+            boxes[name] = read_boxes(root, part, VocConfig())
         except KitError as error:
-            read_boxes(root, part, lenient)  # raises again if it is not the boxes
+            boxes[name] = read_boxes(root, part, VocConfig(bad_boxes="skip"))  # raises again if not for boxes
             problems.append(error.what)
     if not problems:
-        return strict, []
-    return lenient, [Finding("competition.voc.bad_boxes", "skip", f"{'; '.join(problems)}: left out")]
+        return boxes, []
+    return boxes, [Finding("competition.voc.bad_boxes", "skip", f"{'; '.join(problems)}: left out")]
 
 
 def _crops_or_images(boxes: pd.DataFrame, images: int) -> tuple[bool, str]:

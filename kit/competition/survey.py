@@ -92,10 +92,11 @@ def survey_folder(root: Path) -> Survey:
             "A competition folder has train images in folders per class or with a CSV, and test images",
         )
     survey = Survey(root, prefix, images, _class_folders(images))
+    known = {(f, s): _known_ids(names, s) for f, names in images.items() for s in ID_STYLES}
     for name in _files_near(root, prefix):
         path = PurePosixPath(name)
         if path.suffix.lower() in TABLE_SUFFIXES:
-            _add_table(survey, name)
+            _add_table(survey, name, known)
         elif path.suffix.lower() == ".xml":
             survey.xml.setdefault(str(path.parent), []).append(path.stem)
         elif path.suffix.lower() == ".txt":
@@ -165,7 +166,7 @@ def _files_near(root: Path, prefix: str) -> Iterator[str]:
     yield from (name for _, name in sorted(found))
 
 
-def _add_table(survey: Survey, name: str) -> None:
+def _add_table(survey: Survey, name: str, known: dict[tuple[str, IdStyle], set[str]]) -> None:
     try:
         cells = read_table(survey.root / name)
     except KitError as error:
@@ -173,11 +174,9 @@ def _add_table(survey: Survey, name: str) -> None:
         return
     candidates = [
         Table(name, cells, str(col), style, folder, matched)
-        for folder, images in survey.images.items()
-        for style in ID_STYLES
-        for known in [_known_ids(images, style)]
+        for (folder, style), ids in known.items()
         for col in cells.columns
-        for matched in [_matches(list(cells[col]), known)]
+        for matched in [_matches(list(cells[col]), ids)]
         if matched
     ]
     if candidates:

@@ -18,9 +18,15 @@ BOX = ["xmin", "ymin", "xmax", "ymax"]
 UNKNOWN_SIZE = (2**31, 2**31)  # no box is outside an image whose size nobody knows
 BOX_COLUMNS = ["image", "path", "number", "label", "difficult", *BOX, "width", "height"]
 
+Boxes = tuple[pd.DataFrame, dict[str, str], list[str]]  # see `read_boxes`
+
 
 class BadAnnotationError(Exception):
     """An XML file that is no annotation; the message says why."""
+
+
+class NoAnnotationError(BadAnnotationError):
+    """An XML file that is about something else."""
 
 
 class Annotation(NamedTuple):
@@ -31,7 +37,7 @@ class Annotation(NamedTuple):
     boxes: list[tuple[str, bool, tuple[int, int, int, int]]]
 
 
-def read_boxes(root: Path, source: Voc, rules: VocConfig) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+def read_boxes(root: Path, source: Voc, rules: VocConfig) -> Boxes:
     """Return the boxes that the rules leave, all annotated images, and the images without annotation.
 
     The box ``number`` counts the objects of its XML file from 0, so that it means the same under any rules.
@@ -131,7 +137,7 @@ def read_annotation(path: Path) -> Annotation:
     except (ParseError, ValueError, LookupError, OSError) as error:
         raise BadAnnotationError(f"does not parse: {error}") from error
     if tree is None or tree.tag != "annotation":
-        raise BadAnnotationError("is no <annotation>")
+        raise NoAnnotationError("is no <annotation>")
     size = (_number(tree, "size/width", 0), _number(tree, "size/height", 0))
     boxes = [_read_object(each) for each in tree.findall("object")]
     return Annotation((tree.findtext("filename") or "").strip(), size, boxes)

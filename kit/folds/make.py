@@ -13,7 +13,6 @@ from kit.competition.files import natural_key
 from kit.config import FoldsConfig
 from kit.errors import KitError, first_few
 from kit.folds.assign import canonical_rank, spread
-from kit.folds.iterative import iterative
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds, prove_partition, read_folds, save_folds
 from kit.folds.units import Population
 from kit.seeds import stable_seed
@@ -159,6 +158,8 @@ def _assigned(
     tied = None if units is None else pd.factorize(units[rows])[0]
     fractions = _fractions(config)
     if balanced_by.startswith("multilabel"):
+        from kit.folds.iterative import iterative  # with scipy, which other folds start without
+
         parts = iterative(population.matrix[rows], rank, fractions, tied, config.order)
     elif balanced_by == "group":
         parts = spread(np.zeros(len(rows), dtype=np.int64), rank, fractions, tied)

@@ -11,6 +11,8 @@ import pandas as pd
 from kit.competition.layouts import BLANK_CLASS, UNKNOWN
 from kit.competition.samples import EXTRA
 
+Tie = tuple[np.ndarray, np.ndarray]  # rows, and a number for each: equal numbers stay together
+
 
 @dataclass(frozen=True)
 class Population:
@@ -70,44 +72,44 @@ class Population:
         Samples are tied by an equal ``group`` (if ``by_group``; a blank one ties nothing), by one path, and
         by paths that are duplicates.
         """
-        ties = []
+        ties: list[Tie] = []
         if by_group:
             group = self.samples["group"]
-            ties.append(_codes(group.where(group != "", None)))
+            ties.append(_tie(group.where(group != "", None)))
         if "path" in self.samples:
-            ties += self._ties_by_image()
-        if not any(_ties_anything(tie) for tie in ties):
+            ties += [_tie(self.samples["path"]), self._tie_of_duplicates()]
+        if not any(len(codes) > len(np.unique(codes)) for _, codes in ties):
             return None
         return _connected(ties, len(self.samples))
 
-    def _ties_by_image(self) -> list[np.ndarray]:
-        paths = _codes(self.samples["path"])
-        known = {path: number for number, group in enumerate(self.duplicates) for path in group}
-        return [paths, _codes(self.samples["path"].map(known))] if known else [paths]
+    def _tie_of_duplicates(self) -> Tie:
+        """Return which row is in which set of duplicates; a path may be in several sets."""
+        sets = pd.DataFrame(
+            [(path, number) for number, paths in enumerate(self.duplicates) for path in paths],
+            columns=["path", "set"],
+        )
+        rows = pd.DataFrame({"path": self.samples["path"].to_numpy(), "row": np.arange(len(self.samples))})
+        pairs = rows[rows["path"].isin(sets["path"])].merge(sets, on="path")
+        return pairs["row"].to_numpy(np.int64), pairs["set"].to_numpy(np.int64)
 
 
-def _codes(values: pd.Series) -> np.ndarray:
-    """Return a number per distinct value, (N,); -1 where it is missing."""
+def _tie(values: pd.Series) -> Tie:
+    """Return the rows that have a value, and a number per distinct value."""
     codes: np.ndarray = pd.factorize(values)[0]
-    return codes
+    rows = np.flatnonzero(codes >= 0)
+    return rows, codes[rows]
 
 
-def _ties_anything(tie: np.ndarray) -> bool:
-    known = tie[tie >= 0]
-    return len(known) > 0 and len(known) > known.max() + 1
-
-
-def _connected(ties: Sequence[np.ndarray], length: int) -> np.ndarray:
+def _connected(ties: Sequence[Tie], length: int) -> np.ndarray:
     """Return the connected component of each row, where rows that share a code of any tie are connected."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     rows, hubs, offset = [], [], length
-    for tie in ties:
-        tied = np.flatnonzero(tie >= 0)
+    for tied, codes in ties:
         rows.append(tied)
-        hubs.append(tie[tied] + offset)
-        offset += int(tie.max(initial=-1)) + 1
+        hubs.append(codes + offset)
+        offset += int(codes.max(initial=-1)) + 1
     ends = (np.concatenate(rows), np.concatenate(hubs))
     graph = coo_matrix((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(offset, offset))
     _, component = connected_components(graph, directed=False)

@@ -80,7 +80,7 @@ def test_another_archive_or_folder_is_never_overwritten(tmp_path):
     assert files_below(target) == FILES
 
 
-def refused(path, tmp_path, message, max_bytes=GB):
+def assert_refused(path, tmp_path, message, max_bytes=GB):
     with pytest.raises(KitError, match=message):
         unpack(path, tmp_path / "out", max_bytes)
     assert {p.name for p in tmp_path.iterdir()} == {path.name}
@@ -89,15 +89,15 @@ def refused(path, tmp_path, message, max_bytes=GB):
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/evil", "C:/evil", "a\\..\\evil"])
 def test_paths_that_lead_out_are_refused(tmp_path, name):
     message = r"1 files lie outside its folder \("
-    refused(tarred(tmp_path / "x.tar.gz", {name: b"x"}), tmp_path, message)
+    assert_refused(tarred(tmp_path / "x.tar.gz", {name: b"x"}), tmp_path, message)
     (tmp_path / "x.tar.gz").unlink()
-    refused(zipped(tmp_path / "x.zip", {name: b"x"}), tmp_path, message)
+    assert_refused(zipped(tmp_path / "x.zip", {name: b"x"}), tmp_path, message)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
 def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind):
     path = tarred(tmp_path / "x.tar.gz", {"link/evil": b"x"}, links=[("link", kind, "/tmp")])
-    refused(path, tmp_path, r"1 entries are links or devices \(link\)")
+    assert_refused(path, tmp_path, r"1 entries are links or devices \(link\)")
 
 
 def test_links_in_a_zip_are_refused(tmp_path):
@@ -105,7 +105,7 @@ def test_links_in_a_zip_are_refused(tmp_path):
         entry = zipfile.ZipInfo("link")
         entry.external_attr = 0o120777 << 16
         archive.writestr(entry, "/etc/passwd")
-    refused(tmp_path / "x.zip", tmp_path, r"1 entries are links or devices \(link\)")
+    assert_refused(tmp_path / "x.zip", tmp_path, r"1 entries are links or devices \(link\)")
 
 
 def test_a_file_that_is_there_twice_is_refused(tmp_path):
@@ -115,11 +115,11 @@ def test_a_file_that_is_there_twice_is_refused(tmp_path):
     ):
         archive.writestr("a", "1")
         archive.writestr("a", "2")
-    refused(tmp_path / "x.zip", tmp_path, r"1 files are there twice \(a\)")
+    assert_refused(tmp_path / "x.zip", tmp_path, r"1 files are there twice \(a\)")
 
 
 def test_what_is_too_large_is_refused_before_anything_is_written(tmp_path):
-    refused(
+    assert_refused(
         zipped(tmp_path / "x.zip"), tmp_path, r"unpacks to 0.0 GB, more than the .*--max-gb", max_bytes=100
     )
 
@@ -136,7 +136,7 @@ def declaring(path, size):
 
 def test_a_zip_that_lies_about_its_size_is_stopped(tmp_path):
     path = declaring(zipped(tmp_path / "x.zip", {"bomb": b"\0" * 5_000_000}), 10)
-    refused(path, tmp_path, "is damaged|unpacks to more", max_bytes=1000)
+    assert_refused(path, tmp_path, "is damaged|unpacks to more", max_bytes=1000)
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9])
@@ -156,7 +156,7 @@ def test_damage_inside_is_noticed(tmp_path):
     content = bytearray(path.read_bytes())
     content[20_000] ^= 255
     path.write_bytes(content)
-    refused(path, tmp_path, "is damaged")
+    assert_refused(path, tmp_path, "is damaged")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -164,7 +164,7 @@ def test_damage_inside_is_noticed_however_a_zip_is_compressed(tmp_path, method):
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("a.bin", os.urandom(50_000))
-    refused(flipped(path, 20_000), tmp_path, "is damaged or no archive")
+    assert_refused(flipped(path, 20_000), tmp_path, "is damaged or no archive")
 
 
 def flipped(path, *places):
@@ -179,7 +179,9 @@ def flipped(path, *places):
 @pytest.mark.parametrize("place", [100_000, -6])
 def test_damage_in_a_tar_is_noticed_also_in_its_checksum(tmp_path, name, mode, place):
     files = {f"{i}.bin": os.urandom(20_000) for i in range(10)}
-    refused(flipped(tarred(tmp_path / name, files, mode=mode), place), tmp_path, "is damaged or no archive")
+    assert_refused(
+        flipped(tarred(tmp_path / name, files, mode=mode), place), tmp_path, "is damaged or no archive"
+    )
 
 
 def test_a_tar_whose_header_is_damaged_or_that_ends_between_two_files_is_no_whole_tar(tmp_path):
@@ -187,27 +189,29 @@ def test_a_tar_whose_header_is_damaged_or_that_ends_between_two_files_is_no_whol
     path = tarred(tmp_path / "x.tar", files, mode="w:")
     whole = path.read_bytes()
     path.write_bytes(whole[: 4 * 1536])
-    refused(path, tmp_path, r"it breaks off after 4 entries")
+    assert_refused(path, tmp_path, r"it breaks off after 4 entries")
     path.write_bytes(whole)
-    refused(flipped(path, 4 * 1536 + 150), tmp_path, r"it breaks off after 4 entries")
+    assert_refused(flipped(path, 4 * 1536 + 150), tmp_path, r"it breaks off after 4 entries")
 
 
 @pytest.mark.parametrize("cut_by", [1, 8])
 def test_a_tar_cut_behind_its_last_file_is_refused(tmp_path, cut_by):
     path = tarred(tmp_path / "x.tar.gz")
     path.write_bytes(path.read_bytes()[:-cut_by])
-    refused(path, tmp_path, "is damaged or no archive: Compressed file ended")
+    assert_refused(path, tmp_path, "is damaged or no archive: Compressed file ended")
 
 
 @pytest.mark.parametrize("name", ["a" * 252 + ".png", "/".join(["d" * 200] * 6) + "/a.png"])
 def test_names_too_long_for_a_disk_are_refused(tmp_path, name):
-    refused(zipped(tmp_path / "x.zip", {name: b"x"}), tmp_path, r"1 names are too long or not UTF-8 \(")
+    assert_refused(
+        zipped(tmp_path / "x.zip", {name: b"x"}), tmp_path, r"1 names are too long or not UTF-8 \("
+    )
 
 
 def test_names_that_are_no_utf8_are_refused_in_a_message_that_can_be_printed(tmp_path):
     with tarfile.open(tmp_path / "x.tar", "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as archive:
         archive.addfile(tarfile.TarInfo("caf\u00e9.png"))
-    refused(tmp_path / "x.tar", tmp_path, r"1 names are too long or not UTF-8 \(caf\\udce9.png\)")
+    assert_refused(tmp_path / "x.tar", tmp_path, r"1 names are too long or not UTF-8 \(caf\\udce9.png\)")
 
 
 @pytest.mark.parametrize("signature, offset, value", [(b"PK\x01\x02", 46, 0xFF), (b"PK\x05\x06", 19, 0x7F)])
@@ -216,7 +220,7 @@ def test_a_damaged_directory_of_a_zip_is_refused(tmp_path, signature, offset, va
     content = bytearray(path.read_bytes())
     content[content.index(signature) + offset] = value  # a name that is no UTF-8; a place before the file
     path.write_bytes(content)
-    refused(path, tmp_path, "is damaged or no archive")
+    assert_refused(path, tmp_path, "is damaged or no archive")
 
 
 def test_a_full_disk_is_not_taken_for_damage_and_leaves_nothing(tmp_path, monkeypatch):
@@ -232,7 +236,7 @@ def test_a_full_disk_is_not_taken_for_damage_and_leaves_nothing(tmp_path, monkey
 
 
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path):
-    refused(
+    assert_refused(
         tarred(tmp_path / "x.tar", {"a/b": b"x", "a": b"y"}),
         tmp_path,
         r"1 files have the name of a folder \(a\)",
@@ -253,18 +257,18 @@ def test_names_that_only_look_odd_are_taken(tmp_path):
 
 def test_an_archive_within_its_limit_by_each_file_and_not_by_all_is_refused(tmp_path):
     path = zipped(tmp_path / "x.zip", {"a": b"x" * 80, "b": b"y" * 80})
-    refused(path, tmp_path, "unpacks to 0.0 GB, more than the .*--max-gb", max_bytes=100)
+    assert_refused(path, tmp_path, "unpacks to 0.0 GB, more than the .*--max-gb", max_bytes=100)
 
 
 def test_a_tar_is_not_read_on_once_it_is_too_large(tmp_path):
     path = tarred(tmp_path / "x.tar", {"a": b"x" * 200, "b": b"y" * 5000}, mode="w:")
     path.write_bytes(path.read_bytes()[:2000])  # reading on would meet the cut
-    refused(path, tmp_path, "unpacks to 0.0 GB, more than the .*--max-gb", max_bytes=100)
+    assert_refused(path, tmp_path, "unpacks to 0.0 GB, more than the .*--max-gb", max_bytes=100)
 
 
 def test_more_than_the_disk_has_free_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100))
-    refused(zipped(tmp_path / "x.zip"), tmp_path, r"unpacks to 0.0 GB, and .* has 0.0 GB free")
+    assert_refused(zipped(tmp_path / "x.zip"), tmp_path, r"unpacks to 0.0 GB, and .* has 0.0 GB free")
 
 
 def test_bytes_are_counted_whatever_the_archive_declares(tmp_path):
@@ -275,7 +279,7 @@ def test_bytes_are_counted_whatever_the_archive_declares(tmp_path):
 
 def test_a_zip_that_declares_more_than_it_holds_is_refused(tmp_path):
     path = declaring(zipped(tmp_path / "x.zip", {"a": b"x" * 80}), 500)
-    refused(path, tmp_path, "is damaged: a ends early")
+    assert_refused(path, tmp_path, "is damaged: a ends early")
 
 
 def test_an_encrypted_zip_is_refused(tmp_path):
@@ -284,13 +288,13 @@ def test_an_encrypted_zip_is_refused(tmp_path):
     for signature, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
         content[content.index(signature) + offset] |= 1
     path.write_bytes(content)
-    refused(path, tmp_path, r"1 files are encrypted \(a\)")
+    assert_refused(path, tmp_path, r"1 files are encrypted \(a\)")
 
 
 def test_what_is_no_archive_or_empty_is_refused(tmp_path):
     (tmp_path / "x.zip").write_bytes(b"no zip")
-    refused(tmp_path / "x.zip", tmp_path, "is damaged or no archive")
-    refused(zipped(tmp_path / "x.zip", {}), tmp_path, "holds no file")
+    assert_refused(tmp_path / "x.zip", tmp_path, "is damaged or no archive")
+    assert_refused(zipped(tmp_path / "x.zip", {}), tmp_path, "holds no file")
 
 
 def test_what_a_killed_process_left_is_no_obstacle(tmp_path):

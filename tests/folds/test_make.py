@@ -301,3 +301,11 @@ def test_the_file_is_in_natural_order(tmp_path):
     ensure_folds(tmp_path / "f.csv", population(SAMPLES.iloc[::-1]), FoldsConfig())
     ids = pd.read_csv(tmp_path / "f.csv", dtype=str)["id"].tolist()
     assert ids[:11] == [f"a/{i}.png" for i in range(10)] + ["b/0.png"]
+
+
+def test_duplicates_tie_through_what_they_share():
+    samples = SAMPLES.assign(path="t/" + SAMPLES["id"])
+    overlapping = [["t/a/0.png", "t/b/0.png"], ["t/b/0.png", "t/c/0.png"], ["t/c/0.png", "t/b/9.png"]]
+    for seed in range(6):
+        fold = by_id(folds_of(samples, duplicates=overlapping, seed=seed))
+        assert len({fold[i] for i in ("a/0.png", "b/0.png", "c/0.png", "b/9.png")}) == 1
