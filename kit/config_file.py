@@ -17,7 +17,11 @@ from kit.errors import KitError
 from kit.registry import nearest
 
 # Mappings whose other keys belong to what they name, and the key that names it.
-NAMED = {"model": "name", "loss": "name", "schedule": "name", "balance": "name", "train": "layout"}
+NAMED = dict.fromkeys(("model", "preset", "optimizer", "schedule", "loss", "balance", "average"), "name")
+NAMED["train"] = "layout"
+# A free pipeline says all that these say.
+SAID_BY_PIPELINE = {"preset", "hflip", "vflip", "erasing"}
+BY_EPOCH = {"trains", "size_by_epoch"}  # plans that are inherited whole or not at all
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -39,19 +43,26 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 def _inherit(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
     """Return ``base`` overridden key by key by ``child``.
 
-    Where the child names another model, loss, schedule, balance or layout, it takes nothing of what the base
-    said of its own.
+    Where the child names another model, loss, schedule or the like, it takes nothing of what the base said of
+    its own.
     """
-    result = dict(base)
+    result = {key: value for key, value in base.items() if not _replaces(child, key)}
     for key, value in child.items():
         old = base.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
+        if isinstance(old, dict) and isinstance(value, dict) and key not in BY_EPOCH:
             names = NAMED.get(key, "")
             renamed = value.get(names, old.get(names)) != old.get(names)
             result[key] = value if renamed else _inherit(old, value)
         else:
             result[key] = value
     return result
+
+
+def _replaces(child: dict[str, Any], key: str) -> bool:
+    """Tell whether what a child says leaves nothing of what its base said under another key."""
+    if child.get("pipeline") is not None:
+        return key in SAID_BY_PIPELINE
+    return key == "pipeline" and bool(SAID_BY_PIPELINE & set(child))
 
 
 def _resolved(values: dict[str, Any], path: Path) -> Any:

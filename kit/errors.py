@@ -38,3 +38,11 @@ def first_few(items: Sequence[object], limit: int = 5) -> str:
     if len(items) <= limit:
         return shown
     return f"first {limit}: {shown}"
+
+
+class Interrupted(Exception):  # noqa: N818 - nothing went wrong
+    """The work stopped before its end, cleanly: the same command goes on from there.
+
+    Args:
+        message: After what it stopped, and why.
+    """

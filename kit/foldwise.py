@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from kit.allowance import Allowance
+from kit.answers import read_answers, write_answers
 from kit.config import Config, ModelConfig
 from kit.config_file import load_config
 from kit.errors import KitError, first_few
-from kit.experiment import refuse_other_material, trained_fold
+from kit.locks import only_one
 from kit.material import Material, image_set, image_store, prepare
 from kit.predictions import Kind, Origin, Predictions, load_predictions
 from kit.progress import SILENT, Progress
-from kit.workspace import RunFolder, Workspace, write_text
+from kit.run_state import refuse_other_material, trained_fold
+from kit.workspace import RunFolder, Workspace, read_json, write_text
 
 if TYPE_CHECKING:
     from kit.engine.images import ImageSet
@@ -26,7 +29,11 @@ if TYPE_CHECKING:
 
 
 def predict(
-    run: RunFolder, workspace: Workspace, tta: Sequence[str] | None = None, progress: Progress = SILENT
+    run: RunFolder,
+    workspace: Workspace,
+    tta: Sequence[str] | None = None,
+    progress: Progress = SILENT,
+    allowance: Allowance | None = None,
 ) -> bool:
     """Write the OOF and test predictions of an experiment; return False if they were there already.
 
@@ -35,9 +42,12 @@ def predict(
 
     Args:
         tta: Views to average instead of the config's.
+        allowance: How long it may take; as long as it needs by default. What one model said of one set of
+            images is kept until all is written, so that going on does not ask it again.
 
     Raises:
-        KitError: A fold is not trained yet, or a view does not exist.
+        Interrupted: The time is over.
+        KitError: A fold is not trained yet, a view does not exist, or another process is predicting.
     """
     if not run.config.exists():
         raise KitError(run.label, "is a blend", "Its predictions are made by kit blend")
@@ -67,7 +77,10 @@ def predict(
     )
     if _already_predicted(run, origin, material):
         return False
-    _write_predictions(open_models(config, run, workspace, material, views, progress), workspace, origin)
+    with only_one(run.lock("predict"), "predicting"):
+        models = open_models(config, run, workspace, material, views, progress, allowance)
+        _write_predictions(models, workspace, origin)
+        run.forget_answers()
     return True
 
 
@@ -114,13 +127,17 @@ def open_models(
     material: Material,
     views: tuple[str, ...],
     progress: Progress,
+    allowance: Allowance | None = None,
 ) -> FoldModels:
     """Return the models of an experiment, ready to be asked on the device and in the precision it has."""
     from kit.engine.precision import open_accelerator
 
     accelerator, _ = open_accelerator(config.train.precision)
     store = image_store(config, workspace, material.competition)
-    return FoldModels(run, config, material, views, store, accelerator, progress)
+    return FoldModels(run, config, material, views, store, accelerator, progress, allowance or Allowance())
+
+
+STOPPING_SECONDS = 5.0  # before a time limit
 
 
 @dataclass(frozen=True)
@@ -134,6 +151,7 @@ class FoldModels:
     store: ImageStore
     accelerator: Any
     progress: Progress
+    allowance: Allowance
 
     def of_validation_rows(self, origin: Origin) -> Predictions:
         """Return what the models say of the rows they were validated on: the OOF predictions."""
@@ -147,10 +165,10 @@ class FoldModels:
     def _of_validation(self, k: int) -> np.ndarray:
         """Return what model k says of its validation rows, (N_k, C), rows in table order."""
         images = image_set(self.material, self.material.folds.validation(self.material.samples, k))
-        probs, problems = self._ask(k, images)
+        probs, problems = self._ask(k, images, self.material.train_images)
         if problems:
-            path = images.pictures[next(iter(problems))].path
-            raise KitError(path, "could be read before and cannot now", "", "Mend it and run again.")
+            position, problem = next(iter(problems.items()))
+            raise KitError(images.pictures[position].path, problem, "", "Mend it and run again.")
         return probs
 
     def of_others(self, samples: pd.DataFrame, origin: Origin) -> Predictions:
@@ -166,7 +184,7 @@ class FoldModels:
                 (), competition.classes, np.zeros((0, len(competition.classes)), "float32"), origin
             )
         images = ImageSet.of(samples)
-        answers = [self._ask(k, images) for k in range(self.material.folds.models)]
+        answers = [self._ask(k, images, origin.images) for k in range(self.material.folds.models)]
         probs: np.ndarray = np.stack([each for each, _ in answers]).mean(axis=0, dtype=np.float64)
         rows = sorted({row for _, problems in answers for row in problems})
         probs[rows] = competition.task.prior(self.material.targets(), len(competition.classes))
@@ -178,22 +196,62 @@ class FoldModels:
         probs, origin = competition.task.normalised(probs), replace(origin, unreadable=unreadable)
         return Predictions(tuple(images.ids), competition.classes, probs, origin)
 
-    def _ask(self, k: int, images: ImageSet) -> tuple[np.ndarray, dict[int, str]]:
-        """Return what fold k's model says of some images, and which could not be read."""
+    def _ask(self, k: int, images: ImageSet, digest: str) -> tuple[np.ndarray, dict[int, str]]:
+        """Return what fold k's model says of some images, now or before, and which could not be read.
+
+        Args:
+            digest: Of the bytes of the images.
+        """
+        model = read_json(self.run.fold(k).done)["model"]
+        file = self.run.answers(k, f"{model} {digest} {len(images)} {' '.join(self.tta)}")
+        answered = read_answers(file)
+        if answered is None:
+            answered = self._ask_now(k, images)
+            write_answers(file, *answered)
+        return answered
+
+    def _ask_now(self, k: int, images: ImageSet) -> tuple[np.ndarray, dict[int, str]]:
+        """Ask fold k's model, with fewer images at once where the memory is short."""
+        from kit.engine.precision import free_memory, is_out_of_memory
+
+        at_once = self.config.predict.batch_size
+        model = self._load(k).to(self.accelerator.device)
+        while True:
+            try:
+                return self._probs(k, model, images, at_once)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or at_once == 1:
+                    raise
+            free_memory()
+            at_once //= 2
+            self.progress.warn(f"{at_once * 2} images at once do not fit the memory: {at_once} from here on")
+
+    def _probs(
+        self, k: int, model: Classifier, images: ImageSet, at_once: int
+    ) -> tuple[np.ndarray, dict[int, str]]:
         from kit.engine.augment import prediction_transform
-        from kit.engine.images import EpochBatches, ImageDataset, make_loader
+        from kit.engine.images import EpochBatches, ImageDataset, View, make_loader
         from kit.engine.tta import predict_probs
 
-        model = self._load(k)
         own, device = model.preprocessing, self.accelerator.device
-        self.store.preload(images.pictures, self.progress)
-        blank = (own.channels, own.predicting)
-        dataset = ImageDataset(images, self.store, prediction_transform(own), blank, self.config.seed)
-        batches = EpochBatches(len(images), self.config.predict.batch_size, None)
-        loader = make_loader(dataset, batches, self.config.train.workers, device)
         label = f"fold {k}: {len(images)} images x {len(self.tta)} views"
-        task, autocast = self.material.competition.task, self.accelerator.autocast
-        return predict_probs(model.to(device), loader, self.tta, task, device, autocast, self.progress, label)
+        self.store.preload(images.pictures, self.progress)
+        view = View(prediction_transform(own), (own.channels, own.predicting))
+        dataset = ImageDataset(images, self.store, {0: view}, self.config.seed)
+        loader = make_loader(
+            dataset, EpochBatches(len(images), at_once, None), self.config.train.workers, device
+        )
+        return predict_probs(
+            model,
+            loader,
+            self.tta,
+            self.material.competition.task,
+            device,
+            self.accelerator.autocast,
+            self.progress,
+            label,
+            between=lambda: self.allowance.begin(f"the end of {label}", needed=STOPPING_SECONDS),
+        )
 
     def _load(self, k: int) -> Classifier:
         """Return fold k's model, built around its checkpoint."""

@@ -16,7 +16,7 @@ from kit.competition.scan import readable, scan_images
 from kit.competition.voc import BOX
 from kit.config import Config
 from kit.errors import first_few
-from kit.folds.make import ensure_folds
+from kit.folds.make import ensure_folds, make_folds
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds
 from kit.folds.units import Population
 from kit.progress import SILENT, Progress
@@ -94,12 +94,17 @@ def population_of(
     return population
 
 
-def prepare(config: Config, workspace: Workspace, progress: Progress = SILENT) -> Material:
-    """Return the competition and its folds, making the folds if there are none yet."""
+def prepare(
+    config: Config, workspace: Workspace, progress: Progress = SILENT, write_folds: bool = True
+) -> Material:
+    """Return the competition and its folds; where there are none yet they are made, and (mostly) written."""
     competition, scan = read_images(config, workspace, progress)
     population = population_of(competition, scan, config, progress)
     path = workspace.folds(competition.name)
-    folds, state = ensure_folds(path, population, config.folds)
+    if not write_folds and not path.exists():
+        folds, state = make_folds(population, config.folds), "there"
+    else:
+        folds, state = ensure_folds(path, population, config.folds)
     if state == "made":
         progress.note(f"{workspace.shown(path)} written: {folds.models} folds")
     if state == "different":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from kit import experiment
+from kit.allowance import Allowance
 from kit.competition.archives import archive_stem, is_archive, unpack
 from kit.competition.audit import Audit, audit
 from kit.competition.inference import infer
@@ -137,11 +138,28 @@ def folds(
     return made, path, state
 
 
+def augment(
+    config: Config, workspace: Workspace, images: int, epochs: int, progress: Progress = SILENT
+) -> Path:
+    """Return the picture of some training images as the model will see them, now written."""
+    from kit.examples import training_examples
+    from kit.report.sheet import write_sheet
+
+    examples = training_examples(config, workspace, images, epochs, progress)
+    path = workspace.sheet(config.competition.name, config.name)
+    write_sheet(examples, path)
+    return path
+
+
 def predict(
-    run: RunFolder, workspace: Workspace, tta: Sequence[str] | None = None, progress: Progress = SILENT
+    run: RunFolder,
+    workspace: Workspace,
+    tta: Sequence[str] | None = None,
+    progress: Progress = SILENT,
+    allowance: Allowance | None = None,
 ) -> tuple[Evaluation, bool]:
     """Write a run's predictions, scores and page; the flag is False if the predictions were there already."""
-    predicted = predict_folds(run, workspace, tta, progress)
+    predicted = predict_folds(run, workspace, tta, progress, allowance)
     return score(run, workspace), predicted
 
 
@@ -162,7 +180,13 @@ def blend(
     return run, score(run, workspace)
 
 
-def run(config: Config, workspace: Workspace, fresh: bool = False, progress: Progress = SILENT) -> Finished:
+def run(
+    config: Config,
+    workspace: Workspace,
+    fresh: bool = False,
+    progress: Progress = SILENT,
+    allowance: Allowance | None = None,
+) -> Finished:
     """Take a config from the competition folder to the checked submission, skipping what is done.
 
     The submission's form is checked before anything is trained. Without test images there is none to write.
@@ -170,9 +194,9 @@ def run(config: Config, workspace: Workspace, fresh: bool = False, progress: Pro
     if config.submission is not None:
         format_for(config.submission, load_competition(config.competition, workspace))
     progress.stage("train", config.name)
-    folder = experiment.train(config, workspace, fresh=fresh, progress=progress)
+    folder = experiment.train(config, workspace, fresh=fresh, progress=progress, allowance=allowance)
     progress.stage("predict", f"views {', '.join(config.predict.tta)}")
-    evaluation, predicted = predict(folder, workspace, progress=progress)
+    evaluation, predicted = predict(folder, workspace, progress=progress, allowance=allowance)
     if not predicted:
         progress.note("already predicted by these models")
     progress.note(f"out-of-fold {evaluation.metric} {evaluation.cv:.4f}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any
 
 from kit.errors import KitError, first_few
 from kit.registry import nearest
+
+DRAFT = ".tmp"
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,24 @@ class RunFolder:
         """The page for people."""
         return self.path / "report.html"
 
+    @property
+    def memory(self) -> Path:
+        """How many images this machine's memory was found to take at once."""
+        return self.path / "memory.json"
+
+    def answers(self, fold: int, key: str) -> Path:
+        """Return where a fold's answer for some images is kept until the predictions are written."""
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        return self.path / ".answers" / f"fold-{fold}-{digest}.npz"
+
+    def forget_answers(self) -> None:
+        """Remove the answers that are in the predictions now."""
+        shutil.rmtree(self.path / ".answers", ignore_errors=True)
+
+    def lock(self, work: str) -> Path:
+        """Return the lock of some work on the experiment that only one process may do."""
+        return self.path / ".locks" / f"{work}.lock"
+
     def fold(self, number: int) -> FoldFolder:
         """Return the folder of one fold's model."""
         return FoldFolder(self.path / f"fold-{number}")
@@ -107,8 +128,13 @@ class FoldFolder:
 
     @property
     def resume(self) -> Path:
-        """All that going on from the last whole epoch needs; gone once the fold is done."""
+        """All that going on needs; gone once the fold is done."""
         return self.path / "last.pt"
+
+    @property
+    def resume_before(self) -> Path:
+        """The one before it, should the last turn out damaged."""
+        return self.path / "last-but-one.pt"
 
     @property
     def history(self) -> Path:
@@ -198,6 +224,10 @@ class Workspace:
         """Return where the audit's page lies."""
         return self.root / "runs" / competition / "audit.html"
 
+    def sheet(self, competition: str, name: str) -> Path:
+        """Return where the picture of an experiment's augmented images lies."""
+        return self.root / "runs" / competition / f"augment-{name}.png"
+
     def run(self, competition: str, name: str) -> RunFolder:
         """Return the folder of an experiment or blend, which need not exist."""
         return RunFolder(self.root / "runs" / competition / name)
@@ -264,11 +294,24 @@ def _look_up(name: str, roots: Sequence[Path], where: str, hint: str) -> Path:
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a path to write to: it becomes ``path`` when the block ends well, and goes when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft = path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
     try:
         yield draft
+        _reach_the_disk(draft)
         draft.replace(path)
     finally:
+        draft.unlink(missing_ok=True)
+
+
+def _reach_the_disk(path: Path) -> None:
+    """Wait until a file's bytes are on the disk: a name must not get there before them."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what a process that was killed while writing left half-written in a folder."""
+    for draft in folder.glob(f".*{DRAFT}"):
         draft.unlink(missing_ok=True)
 
 

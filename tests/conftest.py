@@ -1,6 +1,10 @@
 """A tiny competition, drawn: three coloured classes, 32-pixel images."""
 
 import os
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -134,6 +138,20 @@ def write_config(workspace: Workspace, values: dict | None = None, **changes) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
     return path
+
+
+def kit(workspace: Workspace, *arguments: str, **options) -> subprocess.Popen:
+    """Start the command in a process of its own."""
+    command = [sys.executable, "-m", "kit", *arguments, "--workspace", str(workspace.root)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    """Wait until something is there; a process under way gives no other sign."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        threading.Event().wait(0.02)
 
 
 @pytest.fixture(autouse=True)

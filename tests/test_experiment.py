@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kit import experiment, pipeline
+from kit import experiment, pipeline, run_state
 from kit.config_file import load_config
 from kit.errors import KitError
 from kit.foldwise import assemble_oof, predict
@@ -50,7 +50,8 @@ def test_it_learns_the_colours(trained):
 
 def test_the_run_folder_holds_what_the_design_promises(trained):
     run = trained.run("tiny", "a")
-    names = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
+    files = {p.relative_to(run.path) for p in run.path.rglob("*") if p.is_file()}
+    names = {str(p) for p in files if p.parts[0] != ".locks"}
     fold = {f"fold-{k}/{n}" for k in range(2) for n in ("best.safetensors", "done.json", "history.csv")}
     assert names == fold | {
         "config.yaml", "environment.json", "material.json", "oof.parquet", "test.parquet", "metrics.json", "report.html",
@@ -89,40 +90,65 @@ def test_run_again_skips_everything(copy):
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
 
-STOPPED = """
-import sys
+KILLED = """
+import os, random, sys
 from pathlib import Path
-from kit import experiment
+from kit import pipeline
 from kit.config_file import load_config
-from kit.engine import loop
+from kit.engine import checkpoints, loop
 from kit.workspace import Workspace
 
-kept = loop.FoldTrainer._keep
-def keep_then_die(self, state, score):
-    kept(self, state, score)
-    if self.folder.path.name == "fold-1" and state.epoch == 2:
-        import os
-        os.kill(os.getpid(), 9)
-loop.FoldTrainer._keep = keep_then_die
-workspace = Workspace.open(Path(sys.argv[1]))
-experiment.train(load_config(workspace.config("a")), workspace)
-"""
+moment, workspace = sys.argv[2], Workspace.open(Path(sys.argv[1]))
+
+def die(*_, **__):
+    os.kill(os.getpid(), 9)
+
+def dying_in(owner, name, of_fold, countdown):
+    whole = getattr(owner, name)
+    def wrapped(self, *arguments, **options):
+        nonlocal countdown
+        result = whole(self, *arguments, **options)
+        if self.folder.path.name == of_fold:
+            countdown -= 1
+            if countdown == 0:
+                die()
+        return result
+    setattr(owner, name, wrapped)
+
+if moment == "mid-epoch":
+    dying_in(loop.FoldTrainer, "_take_step", "fold-1", 3)
+elif moment == "mid-validation":
+    loop.predict_probs = lambda *a, between, **o: (die() if Path(sys.argv[1], "runs/tiny/a/fold-1/last.pt").exists() else PREDICT(*a, between=between, **o))
+elif moment == "mid-write":
+    save = checkpoints.torch.save
+    def save_half(state, draft):
+        save(state, draft)
+        if draft.parent.name == "fold-1" and state["state"]["epoch"] == 1:
+            draft.write_bytes(draft.read_bytes()[:999])
+            die()
+    checkpoints.torch.save = save_half
+pipeline.run(load_config(workspace.config("a")), workspace)
+""".replace("moment, workspace", "PREDICT = loop.predict_probs\nmoment, workspace", 1)
 
 
-def test_killed_and_gone_on_equals_uninterrupted_to_the_bit(trained, tmp_path):
+@pytest.mark.parametrize("moment", ["mid-epoch", "mid-validation", "mid-write"])
+def test_killed_and_gone_on_equals_uninterrupted_to_the_bit(trained, tmp_path, moment):
     workspace = Workspace.open(tmp_path)
     draw_class_folders(tmp_path / "data" / "tiny")
-    config = load_config(write_config(workspace, name="a"))
-    done = subprocess.run([sys.executable, "-c", STOPPED, str(tmp_path)], capture_output=True, text=True)
+    every_step = {"checkpoint__every_minutes": 1e-9}
+    config = load_config(write_config(workspace, name="a", **every_step))
+    command = [sys.executable, "-c", KILLED, str(tmp_path), moment]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
     run = workspace.run("tiny", "a")
     assert run.fold(0).done.exists()
-    assert run.fold(1).resume.exists()
+    assert not run.fold(1).done.exists()
     heard = Heard()
     pipeline.run(config, workspace, progress=heard)
-    assert "fold 1 goes on after epoch 2/3" in heard
+    assert "fold 1 goes on after epoch" in heard
     assert oof_bytes(workspace) == oof_bytes(trained)
-    assert not run.fold(1).resume.exists()
+    left = {path.name for path in run.fold(1).path.iterdir()}
+    assert left == {"best.safetensors", "done.json", "history.csv"}
 
 
 def test_a_resume_file_cut_short_starts_the_fold_anew(trained, tmp_path):
@@ -180,7 +206,7 @@ def test_a_seed_that_the_folds_file_does_not_follow_is_said(tiny):
 def test_predicting_needs_every_fold(tiny):
     config = load_config(write_config(tiny), ["train.epochs=2"])
     run = experiment.train(config, tiny, only=[1])
-    assert (list(experiment.fold_scores(run)[0]), experiment.fold_scores(run)[1]) == ([1], 2)
+    assert (list(run_state.fold_scores(run)[0]), run_state.fold_scores(run)[1]) == ([1], 2)
     with pytest.raises(KitError, match=r"1 of 2 folds are not trained \(0\).*kit train"):
         predict(run, tiny)
     with pytest.raises(KitError, match=r"--fold 2: there is no such fold. 0..1 are"):
@@ -239,8 +265,11 @@ def test_mistakes_in_names_are_told_at_once_before_data_is_read(workspace):
 
 def test_a_diverging_loss_stops_with_fold_epoch_and_step(tiny):
     overrides = ["train.optimizer=sgd", "train.lr=1e30", "train.schedule.warmup_epochs=0"]
-    with pytest.raises(KitError, match=r"fold-0: the loss is not finite in epoch 1, step \d"):
-        experiment.train(load_config(write_config(tiny), overrides), tiny, only=[0])
+    heard = Heard()
+    message = r"fold-0: the loss is not finite in epoch 1, step \d \(images first 3: .*png, .*png, .*png\)"
+    with pytest.raises(KitError, match=message):
+        experiment.train(load_config(write_config(tiny), overrides), tiny, only=[0], progress=heard)
+    assert sum("once more from the last checkpoint, at half the rate" in line for line in heard.lines) == 1
 
 
 def test_other_training_images_than_trained_on_are_refused(copy):
@@ -299,8 +328,8 @@ def test_the_submission_form_is_checked_before_training(tiny):
     ("overrides", "message"),
     [
         (
-            ["model={name: vit_tiny_patch16_224, pretrained: false}", "image.size=96"],
-            "image.size: vit_tiny.* does not take 96 px",
+            ["model={name: 'torchvision:alexnet', pretrained: false}", "image.size=24"],
+            "image.size: the model does not take 24 px",
         ),
         (
             ["train.loss={name: cross_entropy, label_smoothing: high}"],

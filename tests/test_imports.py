@@ -11,15 +11,18 @@ KIT = Path(__file__).parents[1] / "kit"
 
 # Each layer may import from the ones before it, and from its own without a cycle.
 LAYERS = [
-    ["kit", "errors", "registry", "progress", "seeds"],
-    ["config", "config_file", "tasks", "workspace"],
+    ["kit", "errors", "registry", "progress", "seeds", "allowance"],
+    ["config", "config_file", "tasks", "workspace", "locks", "answers"],
     ["metrics", "predictions"],
     ["competition"],
     ["folds"],
     ["evaluation", "per_image"],
     ["submission", "ensemble", "engine", "ledger"],
     ["material"],
-    ["experiment", "foldwise", "report", "starter"],
+    ["run_state", "time_plan"],
+    ["fold_training", "foldwise", "starter"],
+    ["experiment", "rehearsal", "examples"],
+    ["report"],
     ["pipeline"],
     ["quickstart"],
     ["cli", "__main__"],

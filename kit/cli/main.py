@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +12,7 @@ from typer.core import TyperGroup
 
 from kit import __version__
 from kit.cli import (
+    augment,
     blend,
     check,
     evaluate,
@@ -24,10 +27,24 @@ from kit.cli import (
     train,
 )
 from kit.cli.options import JSON_KEY
-from kit.errors import KitError
+from kit.errors import Interrupted, KitError
 
 INTERRUPTED = 130
-VERBS = (quickstart, init, inspect, folds, train, predict, evaluate, blend, submit, check, leaderboard, run)
+VERBS = (
+    quickstart,
+    init,
+    inspect,
+    folds,
+    augment,
+    train,
+    predict,
+    evaluate,
+    blend,
+    submit,
+    check,
+    leaderboard,
+    run,
+)
 
 
 class KitGroup(TyperGroup):
@@ -43,10 +60,11 @@ class KitGroup(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             _give_up(ctx, _operating_system_error(error))
+        except Interrupted as stop:
+            _say(f"{stop} Go on:  kit {shlex.join(sys.argv[1:])}")
+            raise typer.Exit(INTERRUPTED) from None
         except KeyboardInterrupt:
-            _say(
-                "Interrupted. Whole epochs and finished folds are kept: the same command goes on from there."
-            )
+            _say(f"Interrupted. What a checkpoint holds is kept. Go on:  kit {shlex.join(sys.argv[1:])}")
             raise typer.Exit(INTERRUPTED) from None
 
 

@@ -41,3 +41,11 @@ DataRootOption = Annotated[
     ),
 ]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Throw away what an earlier run of it left.")]
+TimeLimitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time-limit",
+        metavar="8h30m",
+        help="Stop cleanly before so much time is over; the same command goes on.",
+    ),
+]

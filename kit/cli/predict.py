@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from kit.cli.options import DataRootOption, JsonOption, RunArgument, WorkspaceOption
+from kit.cli.options import DataRootOption, JsonOption, RunArgument, TimeLimitOption, WorkspaceOption
 
 
 def predict(
@@ -12,6 +12,7 @@ def predict(
     tta: Annotated[
         list[str] | None, typer.Option(help="A view to average instead of the config's. Repeatable.")
     ] = None,
+    time_limit: TimeLimitOption = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
@@ -21,12 +22,14 @@ def predict(
     kit predict leaves/first --tta identity --tta hflip
     """
     from kit import pipeline
+    from kit.allowance import Allowance
     from kit.cli.console import Terminal, show, show_json
     from kit.workspace import Workspace
 
+    allowance = Allowance.of(time_limit)
     place = Workspace.open(workspace, data_root)
     run = place.find_run(experiment)
-    evaluation, predicted = pipeline.predict(run, place, tta, Terminal())
+    evaluation, predicted = pipeline.predict(run, place, tta, Terminal(), allowance)
     if json:
         show_json(evaluation.as_dict())
         return

@@ -6,6 +6,7 @@ from kit.cli.options import (
     FreshOption,
     JsonOption,
     SetOption,
+    TimeLimitOption,
     WorkspaceOption,
 )
 
@@ -14,6 +15,7 @@ def run(
     config: ConfigArgument,
     overrides: SetOption = None,
     fresh: FreshOption = False,
+    time_limit: TimeLimitOption = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
@@ -23,12 +25,14 @@ def run(
     kit run configs/leaves.yaml
     """
     from kit import pipeline
+    from kit.allowance import Allowance
     from kit.cli.console import Terminal, show, show_json
     from kit.config_file import load_config
     from kit.workspace import Workspace
 
+    allowance = Allowance.of(time_limit)
     place = Workspace.open(workspace, data_root)
-    done = pipeline.run(load_config(config, overrides or []), place, fresh, Terminal())
+    done = pipeline.run(load_config(config, overrides or []), place, fresh, Terminal(), allowance)
     file = place.shown(done.submitted.file) if done.submitted else None
     if json:
         mirror = done.submitted.mirror if done.submitted else None

@@ -1,6 +1,8 @@
 """``kit train``."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +12,13 @@ from kit.cli.options import (
     FreshOption,
     JsonOption,
     SetOption,
+    TimeLimitOption,
     WorkspaceOption,
 )
+
+if TYPE_CHECKING:
+    from kit.config import Config
+    from kit.workspace import Workspace
 
 
 def train(
@@ -19,6 +26,10 @@ def train(
     fold: Annotated[list[int] | None, typer.Option(help="Only this fold. Repeatable.")] = None,
     overrides: SetOption = None,
     fresh: FreshOption = False,
+    time_limit: TimeLimitOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be trained, and how; train nothing.")
+    ] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
@@ -26,16 +37,24 @@ def train(
     """Train one model per fold. What is done is skipped; a fold that was interrupted goes on.
 
     kit train configs/leaves.yaml --fold 0 --set train.lr=3e-4 --set name=lower-rate
+
+    kit train configs/leaves.yaml --dry-run
     """
     from kit import experiment
+    from kit.allowance import Allowance
     from kit.cli.console import Terminal, show, show_json
     from kit.config_file import load_config
+    from kit.run_state import fold_scores
     from kit.workspace import Workspace
 
+    allowance = Allowance.of(time_limit)
     place = Workspace.open(workspace, data_root)
     loaded = load_config(config, overrides or [])
-    run = experiment.train(loaded, place, fold or [], fresh, Terminal())
-    scores, models = experiment.fold_scores(run)
+    if dry_run:
+        _show_rehearsal(loaded, place, json)
+        return
+    run = experiment.train(loaded, place, fold or [], fresh, Terminal(), allowance)
+    scores, models = fold_scores(run)
     if json:
         values = {"experiment": run.label, "metric": loaded.competition.metric, "cv": None}
         show_json(values | {"folds": list(scores.values())})
@@ -44,3 +63,15 @@ def train(
     show(f"{run.label}: {len(scores)} of {models} folds trained ({done})")
     if len(scores) == models:
         show(f"Next: kit predict {run.label}")
+
+
+def _show_rehearsal(config: Config, place: Workspace, json: bool) -> None:
+    from kit.cli.console import Terminal, show, show_json
+    from kit.rehearsal import rehearse
+    from kit.report.tables import rehearsal_tables
+
+    rehearsal = rehearse(config, place, Terminal())
+    if json:
+        show_json(rehearsal.as_dict())
+    else:
+        show(*rehearsal_tables(rehearsal))

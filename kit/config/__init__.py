@@ -15,17 +15,18 @@ from kit.config.competition import (
 )
 from kit.config.experiment import (
     AugmentConfig,
+    CheckpointConfig,
     Config,
     FoldsConfig,
     ImageConfig,
     ModelConfig,
     PredictConfig,
-    ScheduleConfig,
     TrainConfig,
 )
 
 __all__ = [
     "AugmentConfig",
+    "CheckpointConfig",
     "ClassFolders",
     "CompetitionConfig",
     "Component",
@@ -39,7 +40,6 @@ __all__ = [
     "Name",
     "NearConfig",
     "PredictConfig",
-    "ScheduleConfig",
     "Section",
     "SubmissionConfig",
     "TestSource",

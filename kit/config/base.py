@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from kit.errors import KitError
 
@@ -41,6 +41,15 @@ class Component(BaseModel):
     def options(self) -> dict[str, Any]:
         """Everything but the name."""
         return dict(self.model_extra or {})
+
+
+def options_of(name: str) -> BeforeValidator:
+    """Return what lets a component be given by options alone: they are then those of ``name``."""
+
+    def with_name(value: Any) -> Any:
+        return {"name": name, **value} if isinstance(value, dict) else value
+
+    return BeforeValidator(with_name)
 
 
 def check_name(name: str, where: str) -> None:

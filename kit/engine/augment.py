@@ -1,28 +1,36 @@
 """How training images are varied, and how every image is brought to the model's size.
 
-The only module that knows albumentations. A transform maps an image (H, W, C) uint8 and a seed to an image
-(size, size, C) uint8; the same seed gives the same image.
+The only module that knows albumentations, beside ``torchvision_steps``, which adds to it. A transform maps an
+image (H, W, C) uint8 and a seed to an image (size, size, C) uint8; the same seed gives the same image.
 """
 
+import contextlib
+import inspect
 import os
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from kit.config import AugmentConfig
+from kit.config import AugmentConfig, Component
 from kit.engine.preprocessing import Preprocessing
 from kit.errors import KitError
-from kit.registry import Registry, unknown_name
+from kit.registry import Registry, bind_options, unknown_name
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the network for its version
 import albumentations as A
 import cv2
 
+from kit.engine.torchvision_steps import MAGNITUDES, SEVERITIES, AugMix, RandAugment, TorchvisionStep
+
 Transform = Callable[[np.ndarray, int], np.ndarray]
 INTERPOLATIONS = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 CONTAINERS = {"OneOf", "SomeOf", "Sequential", "OneOrOther"}
+TORCHVISION_STEPS = {"RandAugment": RandAugment, "AugMix": AugMix}
+NOT_DESCRIBED = {"p", "interpolation", "mask_interpolation", "area_for_downscale", "border_mode", "fill_mask"}
 
 
 class Seeded:
@@ -38,58 +46,86 @@ class Seeded:
         return result
 
 
-Preset = Callable[[], list[Any]]
-presets: Registry[tuple[tuple[float, float], Preset]] = Registry("augmentation preset")
+@dataclass(frozen=True)
+class Variation:
+    """What a preset does beside the flips.
+
+    Attributes:
+        crop: The smallest share of the image's area that the random crop keeps; 1: the centre is cropped.
+        steps: What follows the crop and the flips.
+    """
+
+    crop: float
+    steps: list[Any]
 
 
-def register_preset(name: str, scale: tuple[float, float]) -> Callable[[Preset], Preset]:
-    """Register what follows the crop; ``scale`` is the share of the image's area that the crop keeps."""
-
-    def add(steps: Preset) -> Preset:
-        presets.register(name)((scale, steps))
-        return steps
-
-    return add
+Preset = Callable[..., Variation]
+presets: Registry[Preset] = Registry("augmentation preset")
+Crop = Annotated[float, Field(gt=0, lt=1)]
 
 
-@register_preset("none", scale=(1.0, 1.0))
-def no_steps() -> list[Any]:
-    """Return nothing: the image as it is predicted, flips apart."""
-    return []
+@presets.register("none")
+def none() -> Variation:
+    """Return the image as it is predicted, flips apart."""
+    return Variation(1.0, [])
 
 
-@register_preset("light", scale=(0.7, 1.0))
-def light_steps() -> list[Any]:
+@presets.register("light")
+def light(*, crop: Crop = 0.7) -> Variation:
     """Return small turns: for little images, drawings, signs."""
-    return [
-        A.Affine(rotate=(-8, 8), translate_percent=(-0.05, 0.05), border_mode=cv2.BORDER_REPLICATE, p=0.5)
-    ]
+    turn = A.Affine(rotate=(-8, 8), translate_percent=(-0.05, 0.05), border_mode=cv2.BORDER_REPLICATE, p=0.5)
+    return Variation(crop, [turn])
 
 
-@register_preset("medium", scale=(0.5, 1.0))
-def medium_steps() -> list[Any]:
+@presets.register("medium")
+def medium(*, crop: Crop = 0.5) -> Variation:
     """Return turns and colours: for photos, when there are many."""
-    return [
-        A.Affine(rotate=(-12, 12), shear=(-6, 6), border_mode=cv2.BORDER_REFLECT_101, p=0.4),
-        A.ColorJitter((0.7, 1.3), (0.7, 1.3), (0.7, 1.3), (-0.03, 0.03), p=0.7),
-    ]
+    turn = A.Affine(rotate=(-12, 12), shear=(-6, 6), border_mode=cv2.BORDER_REFLECT_101, p=0.4)
+    colour = A.ColorJitter((0.7, 1.3), (0.7, 1.3), (0.7, 1.3), (-0.03, 0.03), p=0.7)
+    return Variation(crop, [turn, colour])
 
 
-@register_preset("heavy", scale=(0.3, 1.0))
-def heavy_steps() -> list[Any]:
+@presets.register("heavy")
+def heavy(*, crop: Crop = 0.3) -> Variation:
     """Return turns, colours, blur or noise, and holes: for photos, when there are few."""
-    return [
-        A.Affine(
-            rotate=(-20, 20),
-            shear=(-10, 10),
-            translate_percent=(-0.08, 0.08),
-            border_mode=cv2.BORDER_REFLECT_101,
-            p=0.5,
-        ),
-        A.ColorJitter((0.6, 1.4), (0.6, 1.4), (0.6, 1.4), (-0.05, 0.05), p=0.8),
-        A.OneOf([A.GaussianBlur((3, 5)), A.MotionBlur((3, 5)), A.GaussNoise((0.02, 0.1))], p=0.2),
-        A.CoarseDropout((1, 3), (0.1, 0.3), (0.1, 0.3), p=0.3),
-    ]
+    turn = A.Affine(
+        rotate=(-20, 20),
+        shear=(-10, 10),
+        translate_percent=(-0.08, 0.08),
+        border_mode=cv2.BORDER_REFLECT_101,
+        p=0.5,
+    )
+    colour = A.ColorJitter((0.6, 1.4), (0.6, 1.4), (0.6, 1.4), (-0.05, 0.05), p=0.8)
+    unsharp = A.OneOf([A.GaussianBlur((3, 5)), A.MotionBlur((3, 5)), A.GaussNoise((0.02, 0.1))], p=0.2)
+    holes = A.CoarseDropout((1, 3), (0.1, 0.3), (0.1, 0.3), p=0.3)
+    return Variation(crop, [turn, colour, unsharp, holes])
+
+
+@presets.register("rand_augment")
+def rand_augment(
+    *,
+    num_ops: Annotated[int, Field(ge=1)] = 2,
+    magnitude: Annotated[int, Field(ge=0, le=MAGNITUDES)] = 9,
+    crop: Crop = 0.3,
+) -> Variation:
+    """Return so many changes of one strength (Cubuk et al. 2020): one knob for photos of any number."""
+    return Variation(crop, [RandAugment(num_ops, magnitude)])
+
+
+@presets.register("augmix")
+def augmix(
+    *,
+    severity: Annotated[int, Field(ge=1, le=SEVERITIES)] = 3,
+    width: Annotated[int, Field(ge=1)] = 3,
+    crop: Crop = 0.3,
+) -> Variation:
+    """Return the image mixed with chains of its changes (Hendrycks et al. 2020): for unlike test images."""
+    return Variation(crop, [AugMix(severity, width)])
+
+
+def check_preset(component: Component) -> None:
+    """Refuse a preset or an option of it that does not exist."""
+    _variation(component)
 
 
 def training_transform(augment: AugmentConfig, preprocessing: Preprocessing) -> Transform:
@@ -99,14 +135,28 @@ def training_transform(augment: AugmentConfig, preprocessing: Preprocessing) -> 
         KitError: The preset, or a step or option of the free pipeline, does not exist, or the pipeline gives
             images of another size than the model takes.
     """
+    transform = Seeded(_training_steps(augment, preprocessing))
+    return transform if augment.pipeline is None else _checked_size(transform, preprocessing)
+
+
+def describe(augment: AugmentConfig, preprocessing: Preprocessing) -> list[str]:
+    """Return a line for each step that training images go through: what is not as usual in it, how often."""
+    return [_line(step) for step in _training_steps(augment, preprocessing)]
+
+
+def _training_steps(augment: AugmentConfig, preprocessing: Preprocessing) -> list[Any]:
     if augment.pipeline is not None:
-        transform = Seeded(
-            [build_step(step, f"augment.pipeline[{i}]") for i, step in enumerate(augment.pipeline)]
-        )
-        return _checked_size(transform, preprocessing)
-    scale, steps = presets.get(augment.preset, "augment.preset")
+        return [build_step(step, f"augment.pipeline[{i}]") for i, step in enumerate(augment.pipeline)]
+    variation = _variation(augment.preset)
     flips = [*([A.HorizontalFlip()] if augment.hflip else []), *([A.VerticalFlip()] if augment.vflip else [])]
-    return Seeded([*_crop_steps(scale, preprocessing), *flips, *steps()])
+    # Noise, as it erased best in Zhong et al. 2020, "Random erasing data augmentation".
+    erasing = [A.Erasing(fill="random", p=augment.erasing)] if augment.erasing else []
+    return [*_crop_steps(variation.crop, preprocessing), *flips, *variation.steps, *erasing]
+
+
+def _variation(component: Component) -> Variation:
+    preset = presets.get(component.name, "augment.preset")
+    return preset(**bind_options("augment.preset", preset, component.options))
 
 
 def prediction_transform(preprocessing: Preprocessing) -> Transform:
@@ -114,11 +164,12 @@ def prediction_transform(preprocessing: Preprocessing) -> Transform:
     return Seeded(_centre_steps(preprocessing, preprocessing.predicting))
 
 
-def _crop_steps(scale: tuple[float, float], preprocessing: Preprocessing) -> list[Any]:
-    if scale == (1.0, 1.0):
+def _crop_steps(crop: float, preprocessing: Preprocessing) -> list[Any]:
+    if crop == 1:
         return _centre_steps(preprocessing, preprocessing.size)
     size = (preprocessing.size, preprocessing.size)
     interpolation = INTERPOLATIONS[preprocessing.interpolation]
+    scale = (crop, 1.0)
     return [A.RandomResizedCrop(size, scale=scale, interpolation=interpolation, area_for_downscale="image")]
 
 
@@ -149,7 +200,8 @@ def build_step(step: dict[str, Any], where: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # an unknown option is only a warning there
-            return getattr(A, name)(**options)
+            kind = TORCHVISION_STEPS.get(name) or getattr(A, name)
+            return kind(**options)
     except (ValueError, TypeError, Warning) as error:
         raise KitError(where, f"{name} refuses its options: {_one_line(error)}") from error
 
@@ -157,9 +209,8 @@ def build_step(step: dict[str, Any], where: str) -> Any:
 def _transform_names() -> list[str]:
     public = {name: getattr(A, name) for name in dir(A) if not name.startswith("_")}
     kinds = (A.DualTransform, A.ImageOnlyTransform)
-    return sorted(
-        n for n, c in public.items() if isinstance(c, type) and issubclass(c, kinds) and c not in kinds
-    )
+    own = [n for n, c in public.items() if isinstance(c, type) and issubclass(c, kinds) and c not in kinds]
+    return sorted([*own, *TORCHVISION_STEPS])
 
 
 def _one_line(error: BaseException) -> str:
@@ -181,3 +232,41 @@ def _checked_size(transform: Seeded, preprocessing: Preprocessing) -> Seeded:
             f"Begin with {{name: RandomResizedCrop, size: [{size}, {size}]}}.",
         )
     return transform
+
+
+def _line(step: Any) -> str:
+    """Return one line on a step, such as ``Affine(rotate=(-8, 8)) p=0.5``; containers name what they hold."""
+    parts = map(_line, step.transforms) if isinstance(step, A.BaseCompose) else _unusual(step)
+    often = "" if step.p == 1 else f" p={step.p:g}"
+    return f"{type(step).__name__}({', '.join(parts)}){often}"
+
+
+def _unusual(step: Any) -> Iterable[str]:
+    """Return the options of a step that are not its defaults, as ``key=value``."""
+    options, usual = step.get_transform_init_args(), _usual(step)
+    for key, value in options.items():
+        if key not in NOT_DESCRIBED and value is not None and value != usual[key]:
+            yield f"{key}={_short(value)}"
+
+
+def _usual(step: Any) -> dict[str, Any]:
+    """Return the defaults of a step's options, in the form in which the step keeps them."""
+    if isinstance(step, TorchvisionStep):
+        return dict.fromkeys(step.get_transform_init_args())  # few enough to be told all
+    parameters = inspect.signature(type(step)).parameters
+    defaults: dict[str, Any] = {key: p.default for key, p in parameters.items()}
+    needed = {key: getattr(step, key) for key, value in defaults.items() if value is inspect.Parameter.empty}
+    with contextlib.suppress(ValueError):  # one of several must be given, which the signature does not say
+        defaults |= type(step)(**needed).get_transform_init_args() | dict.fromkeys(needed)
+    return defaults
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return f"({', '.join(map(_short, value))})"
+    if isinstance(value, dict):  # by axis; once, where both are the same
+        values = list(dict.fromkeys(map(_short, value.values())))
+        return values[0] if len(values) == 1 else str(value)
+    return str(value)

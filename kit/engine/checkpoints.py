@@ -1,6 +1,7 @@
 """Weights on disk: data, never pickled objects; whole files only."""
 
 import json
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kit.errors import KitError
-from kit.workspace import written_whole
+from kit.workspace import FoldFolder, written_whole
 
 
 def save_model(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -51,19 +52,44 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
 
 
-def save_resume(path: Path, state: dict[str, Any]) -> None:
-    """Write what going on needs: tensors, numbers, strings, lists and dicts of them."""
-    with written_whole(path) as draft, _said_plainly(path):
+def save_resume(folder: FoldFolder, state: dict[str, Any]) -> None:
+    """Write what going on needs (tensors, numbers, strings, lists and dicts of them); keep the one before.
+
+    At every moment one whole file is there: the new one takes its name only when it is on the disk, and the
+    old one only steps aside.
+    """
+    with written_whole(folder.resume) as draft, _said_plainly(folder.resume):
         torch.save(state, draft)
+        if folder.resume.exists():
+            folder.resume.replace(folder.resume_before)
 
 
-def load_resume(path: Path) -> dict[str, Any] | None:
-    """Return what ``save_resume`` wrote, or None if there is nothing, or nothing whole."""
-    if not path.exists():
-        return None
+def load_resume(folder: FoldFolder) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return what ``save_resume`` wrote last and whole, or None; and the names of files that are damaged."""
+    damaged: list[str] = []
+    for path in (folder.resume, folder.resume_before):
+        if not path.exists():
+            continue
+        if (state := _read_whole(path)) is not None:
+            return state, damaged
+        damaged.append(path.name)
+    return None, damaged
+
+
+def forget_resume(folder: FoldFolder) -> None:
+    """Remove what going on needed."""
+    for path in (folder.resume, folder.resume_before):
+        path.unlink(missing_ok=True)
+
+
+def _read_whole(path: Path) -> dict[str, Any] | None:
+    """Return a checkpoint, or None if it is cut short, or a byte of it is not what was written."""
     try:
+        with zipfile.ZipFile(path) as file:
+            if file.testzip() is not None:  # compares every record with its checksum, which torch does not
+                return None
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch raises many kinds for a damaged file; the fold then starts anew
+    except Exception:  # zip and torch raise many kinds for a damaged file
         return None
     return state
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import cv2
@@ -62,29 +64,47 @@ class Batch(NamedTuple):
     problems: dict[int, str]
 
 
-class ImageDataset(Dataset[Item]):
-    """Images under a transform. The draw depends on the epoch, the id, and how often it came before."""
+class View(NamedTuple):
+    """How images are seen: a transform, and the shape (channels, size) of what it gives."""
 
-    def __init__(
-        self, images: ImageSet, store: ImageStore, transform: Transform, blank: tuple[int, int], seed: int
-    ):
+    transform: Transform
+    shape: tuple[int, int]
+
+    @property
+    def blank(self) -> torch.Tensor:
+        """The stand-in for an image that could not be read."""
+        channels, size = self.shape
+        return torch.zeros(channels, size, size, dtype=torch.uint8)
+
+
+class ImageDataset(Dataset[Item]):
+    """Images under a transform. The draw depends on the epoch, the id, and how often it came before.
+
+    Args:
+        views: From which epoch on images are seen how; the first begins with 0 or 1.
+    """
+
+    def __init__(self, images: ImageSet, store: ImageStore, views: Mapping[int, View], seed: int):
         self.images = images
         self.store = store
-        self.transform = transform
-        self.blank = blank  # (channels, size) of the stand-in for an image that could not be read
+        self.views = dict(views)
         self.seed = seed
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, key: Key) -> Item:
+        view = self.views[max(start for start in self.views if start <= key.epoch)]
         try:
             pixels = self.store.load(self.images.pictures[key.position])
         except UnreadableImageError as error:
-            channels, size = self.blank
-            return Item(torch.zeros(channels, size, size, dtype=torch.uint8), key.position, str(error))
+            return Item(view.blank, key.position, f"could be read before and cannot now: {error}")
         drawn = (self.seed, key.epoch, self.images.ids[key.position])
-        varied = self.transform(pixels, stable_seed(*drawn, key.copy) if key.copy else stable_seed(*drawn))
+        seed = stable_seed(*drawn, key.copy) if key.copy else stable_seed(*drawn)
+        try:
+            varied = view.transform(pixels, seed)
+        except Exception as error:  # whatever a free pipeline may raise: the image is named, not a traceback
+            return Item(view.blank, key.position, f"the augmentation fails on it: {error}")
         return Item(torch.from_numpy(np.ascontiguousarray(varied.transpose(2, 0, 1))), key.position, "")
 
 
@@ -103,12 +123,18 @@ class EpochBatches(Sampler[list[Key]]):
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
+        self.start = 0  # how many batches of the epoch are done
 
     def __len__(self) -> int:
+        """Return how many batches a whole epoch has."""
         whole, rest = divmod(self.plan.length, self.batch_size)
         return whole + (rest > (1 if self.seed is not None else 0))
 
     def __iter__(self) -> Iterator[list[Key]]:
+        yield from islice(self.whole_epoch(), self.start, None)
+
+    def whole_epoch(self) -> Iterator[list[Key]]:
+        """Yield the epoch's batches from the first."""
         positions = self.plan.positions(stable_seed(self.seed, "plan", self.epoch))
         if self.seed is not None:
             np.random.default_rng(stable_seed(self.seed, "order", self.epoch)).shuffle(positions)
@@ -148,5 +174,6 @@ def make_loader(
 
 
 def _one_thread(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then stops cleanly
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

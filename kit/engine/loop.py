@@ -1,59 +1,37 @@
-"""Training one fold: epochs of steps, a validation after each, a checkpoint after each, resumed exactly.
+"""Training one fold: epochs of steps, each epoch validated, resumed exactly from any step.
 
-Everything random is seeded by (seed, fold, epoch), so a fold that was interrupted after an epoch and goes on
-ends like one that was not.
+Everything random is seeded by (seed, epoch, step) or (seed, epoch, id), so nothing has to be remembered of
+it: a fold that is killed and goes on from its last checkpoint ends like one that was not.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from torchvision.transforms import v2
 
-from kit.config import AugmentConfig, TrainConfig
-from kit.engine.augment import prediction_transform, training_transform
-from kit.engine.balance import Plan
+from kit.allowance import Allowance, duration
+from kit.engine import trains
+from kit.engine.averages import moving_norms, renew_norms
 from kit.engine.checkpoints import load_resume, save_model, save_resume
-from kit.engine.images import Batch, EpochBatches, ImageDataset, ImageSet, make_loader
+from kit.engine.fold_state import FoldState
+from kit.engine.images import Batch, ImageSet
 from kit.engine.models import Classifier
-from kit.engine.optimisers import build_optimizer, build_schedule
-from kit.engine.preprocessing import Preprocessing
-from kit.engine.store import ImageStore
+from kit.engine.parts import FoldImages, Goal, Recipe, build_parts, targets_of
+from kit.engine.step import seed_step
 from kit.engine.tta import predict_probs
-from kit.errors import KitError
-from kit.metrics import Metric
+from kit.engine.watch import DivergedError, SaveClock, Watch, all_finite
+from kit.errors import Interrupted, KitError
 from kit.progress import Progress
-from kit.seeds import stable_seed
-from kit.tasks import Task
 from kit.workspace import FoldFolder, write_text
 
-NO_STEP = 2**31 - 1
-LossOfBatch = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass
-class FoldState:
-    """How far a fold is.
-
-    Attributes:
-        epoch: Epochs done.
-        best: The best validation score so far, and its epoch (from 1).
-        history: One row per epoch.
-    """
-
-    epoch: int = 0
-    best: float | None = None
-    best_epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+FORMAT = 2  # of checkpoints to go on from; others are not read
 
 
 @dataclass(frozen=True)
@@ -65,37 +43,28 @@ class FoldResult:
     epochs: int
     seconds: float
     images_per_second: float
+    validated_per_second: float
 
 
 @dataclass(frozen=True)
-class FoldImages:
-    """Both sides of a fold: images with targets, as ``Task.targets`` gives them, out of one store.
+class Conditions:
+    """What an earlier attempt at a fold has taught.
 
     Attributes:
-        plan: Which images of the training side an epoch takes.
+        at_once: How many images fit the memory at once; None: as configured.
+        rate: Which share of the configured learning rates did not diverge.
     """
 
-    store: ImageStore
-    train: ImageSet
-    validation: ImageSet
-    plan: Plan
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What training is for: the task, its metric, and the loss of logits (B, C) and targets (B, C)."""
-
-    task: Task
-    metric: Metric
-    loss: LossOfBatch
+    at_once: int | None = None
+    rate: float = 1.0
 
 
 class FoldTrainer:
-    """One fold's model, data and optimiser, from untrained to kept.
+    """One fold, from untrained (or its last checkpoint) to kept.
 
     Args:
-        seed: Of this fold; every draw depends on it and the epoch.
-        about: What to write beside the weights; ``classes`` at least.
+        about: What to write beside the weights.
+        conditions: What an earlier attempt has taught, beside what the checkpoint says.
     """
 
     def __init__(
@@ -103,206 +72,273 @@ class FoldTrainer:
         model: Classifier,
         images: FoldImages,
         goal: Goal,
-        recipe: TrainConfig,
-        augment: AugmentConfig,
+        recipe: Recipe,
         accelerator: Accelerator,
         folder: FoldFolder,
-        seed: int,
         about: dict[str, Any],
+        conditions: Conditions,
+        allowance: Allowance,
     ) -> None:
-        self.images, self.goal, self.recipe = images, goal, recipe
-        self.accelerator, self.folder, self.seed, self.about = accelerator, folder, seed, about
-        num_classes = len(about["classes"])
-        self.targets = torch.from_numpy(goal.task.one_hot(_targets(images.train), num_classes))
-        self.mix = _mixing(augment, num_classes)
+        self.images, self.goal, self.recipe, self.train = images, goal, recipe, recipe.train
+        self.folder, self.about, self.allowance = folder, about, allowance
+        saved, self.damaged = load_resume(folder)
+        if saved is not None and (saved.get("format"), saved["seed"]) != (FORMAT, recipe.seed):
+            saved = None
+        self.state = _begun(saved, conditions, recipe.train.batch_size)
+        self.parts = build_parts(model, images, goal, recipe, self.state, accelerator)
+        if saved is not None:
+            self.parts.load_state_dict(saved["parts"])
+        for row in self.state.history:
+            self.parts.schedule.epoch_done(row["score"])
+        self.watch = Watch(accelerator.device)
+        self.clock = SaveClock(recipe.save_seconds)
 
-        self.batches = EpochBatches(len(images.train), recipe.batch_size, seed, images.plan)
-        if len(self.batches) == 0:
-            raise KitError("train.batch_size", f"{images.plan.length} training images make no batch")
-        self.train_loader = self._loader(model.preprocessing, self.batches, augment)
-        in_order = EpochBatches(len(images.validation), recipe.batch_size * 2, None)
-        self.validation_loader = self._loader(model.preprocessing, in_order, None)
+    def fit(
+        self, progress: Progress, label: str, after_epoch: Callable[[FoldState], None] = lambda _: None
+    ) -> FoldResult:
+        """Train until the last epoch or until patience ends, from where an earlier run stopped.
 
-        optimizer = build_optimizer(model.backbone, recipe)
-        self.schedule = build_schedule(
-            optimizer, recipe.schedule, recipe.lr, recipe.epochs, len(self.batches)
-        )
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        Args:
+            after_epoch: Told how far the fold is, after every epoch.
 
-    def _loader(
-        self, own: Preprocessing, batches: EpochBatches, augment: AugmentConfig | None
-    ) -> DataLoader[Any]:
-        """Return the training side under ``augment``, or the validation side without it."""
-        chosen = self.images.train if augment else self.images.validation
-        transform = training_transform(augment, own) if augment else prediction_transform(own)
-        blank = (own.channels, own.size if augment else own.predicting)
-        dataset = ImageDataset(chosen, self.images.store, transform, blank, self.seed)
-        return make_loader(dataset, batches, self.recipe.workers, self.accelerator.device)
+        Raises:
+            Interrupted: The time is over, or somebody asked to stop; a checkpoint was written.
+            DivergedError: The loss is not finite any more.
+            KitError: An image or a loader process is gone, or the disk is full.
+        """
+        self._say_where_it_begins(progress, label)
+        with self.allowance.deferring_signals():
+            while not self._is_finished():
+                self._train_epoch(progress, f"{label} epoch {self.state.epoch + 1}/{self.train.epochs}")
+                self._validate_epoch(progress, label)
+                after_epoch(self.state)
+        save_model(self.folder.model, self._weights_to_keep(), self.about)
+        return self._result()
 
-    def fit(self, progress: Progress, label: str) -> FoldResult:
-        """Train until the last epoch or until patience ends, from where an earlier run stopped."""
-        state = self._resume(progress, label)
-        while state.epoch < self.recipe.epochs and not self._out_of_patience(state):
-            number = state.epoch + 1
-            row = self._train_epoch(number, progress, f"{label} epoch {number}/{self.recipe.epochs}")
-            row |= self._validate()
-            state.history.append({"epoch": number, **row})
-            state.epoch = number
-            self._keep(state, row["score"])
-            progress.note(_epoch_line(label, self.recipe.epochs, self.goal.metric.name, state.history[-1]))
-        return self._result(state)
+    def _is_finished(self) -> bool:
+        patience, state = self.train.patience, self.state
+        impatient = patience is not None and state.epoch - state.best_epoch >= patience
+        return state.epoch >= self.train.epochs or impatient
 
-    def _train_epoch(self, number: int, progress: Progress, label: str) -> dict[str, float]:
-        torch.manual_seed(stable_seed(self.seed, "epoch", number))
-        self.model.train()
-        if self.recipe.frozen_norm:
-            _freeze_norm(self.model)
-        self.batches.epoch = number
-        device = self.accelerator.device
-        total = torch.zeros((), device=device)
-        broken_step = torch.full((), NO_STEP, device=device)
-        began, seen = time.perf_counter(), 0
-        step = (number - 1) * len(self.batches)
-        for batch in progress.track(self.train_loader, len(self.batches), label):
-            self.schedule.step_update(step)
-            loss = self._step(batch)
-            # Watched on the device, and read once an epoch: reading it here would make the GPU wait.
-            total += loss * len(batch.indices)
-            broken_step = torch.where(loss.isfinite(), broken_step, broken_step.clamp(max=step))
-            seen += len(batch.indices)
-            step += 1
-        if (first := int(broken_step.item())) != NO_STEP:
-            step_of_epoch = first - (number - 1) * len(self.batches) + 1
-            raise KitError(
-                str(self.folder.path),
-                f"the loss is not finite in epoch {number}, step {step_of_epoch}",
-                "Training cannot go on from there",
-                "Lower train.lr, set train.clip: 1.0, or set train.precision: fp32.",
-            )
-        seconds = time.perf_counter() - began
-        rate = self.optimizer.param_groups[-1]["lr"]
-        return {
-            "loss": total.item() / seen,
-            "lr": rate,
-            "seconds": seconds,
-            "images_per_second": seen / seconds,
+    # --- training
+
+    def _train_epoch(self, progress: Progress, label: str) -> None:
+        """Take the steps of the next epoch that are not taken yet."""
+        number = self.state.epoch + 1
+        self._enter_epoch(number)
+        left = len(self.parts.batches) - self.state.step
+        began = time.perf_counter()
+        for batch in self._fetched(progress.track(self.parts.train_loader, left, label)):
+            self._take_step(number, batch)
+            if self.clock.is_due() or self.allowance.reason_to_stop(self.clock.reserve):
+                self._count_steps(began)
+                self._save()
+                self._stop_if_asked()
+                began = time.perf_counter()
+        self._count_steps(began)
+        if self.parts.average is not None and self.state.averaged < number:
+            self.parts.average.after_epoch(self.parts.model, number)
+            self.state.averaged = number
+
+    def _enter_epoch(self, number: int) -> None:
+        """Put the model into the epoch's shape: what trains, which norms move."""
+        self.parts.batches.epoch, self.parts.batches.start = number, self.state.step
+        backbone = self.parts.model.backbone
+        trains.train_only(backbone, trains.num_training(self.recipe.trains, number))
+        self.parts.model.train()
+        trains.settle_norms(backbone, self.train.frozen_norm)
+
+    def _fetched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield batches; where one cannot be had, keep what was done and say why."""
+        while True:
+            try:
+                batch = next(batches, None)
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                self._save()
+                raise _lost_worker(error) from error
+            if batch is None:
+                return
+            if batch.problems:
+                self._save()
+                raise _unusable(batch.problems, self.images.train)
+            yield batch
+
+    def _take_step(self, number: int, batch: Batch) -> None:
+        parts, step = self.parts, self.state.step
+        seed_step(self.recipe.seed, number, step)
+        overall = (number - 1) * len(parts.batches) + step
+        parts.schedule.at(overall)
+        device = parts.accelerator.device
+        images = batch.images.to(device, non_blocking=True)
+        targets = parts.targets[batch.indices].to(device, non_blocking=True)
+        loss = parts.stepper(images, targets, number)
+        self.watch.note(loss, len(images), step)
+        self.state.step += 1
+        if parts.average is not None:
+            parts.average.after_step(parts.model, overall + 1)
+
+    def _count_steps(self, since: float) -> None:
+        """Add what was watched since then to the state.
+
+        Raises:
+            DivergedError: A loss was not finite.
+        """
+        loss, images, broken = self.watch.read()
+        if broken is not None:
+            raise self._diverged(broken)
+        self.state.add_steps(loss, images, time.perf_counter() - since)
+
+    def _diverged(self, step: int) -> DivergedError:
+        batch = next(keys for number, keys in enumerate(self.parts.batches.whole_epoch()) if number == step)
+        ids = [self.images.train.ids[key.position] for key in batch]
+        return DivergedError(self.folder.path, self.state.epoch + 1, step, ids)
+
+    # --- validating
+
+    def _validate_epoch(self, progress: Progress, label: str) -> None:
+        """Score the epoch, keep its weights if they are the best, say what it came to."""
+        state, began = self.state, time.perf_counter()
+        model = self._model_to_validate()
+        score = self._score(model)
+        row = {
+            "loss": state.loss / max(1, state.images),
+            "lr": max(group["lr"] for group in self.parts.optimizer.param_groups),
+            "seconds": state.seconds,
+            "validation_seconds": time.perf_counter() - began,
+            "images_per_second": state.images / max(state.seconds, 1e-9),
+            "score": score,
         }
+        if state.end_epoch(row, self.goal.metric) and self.train.keep == "best":
+            state.kept = _copied(model)
+        self.parts.schedule.epoch_done(score)
+        write_text(self.folder.history, pd.DataFrame(state.history).to_csv(index=False, lineterminator="\n"))
+        progress.note(_epoch_line(label, self.train.epochs, self.goal.metric.name, state.history[-1]))
+        if self.clock.is_worth_it():
+            self._save()
 
-    def _step(self, batch: Batch) -> Tensor:
-        if batch.problems:
-            position, problem = next(iter(batch.problems.items()))
-            path = self.images.train.pictures[position].path
-            raise KitError(path, f"could be read before and cannot now: {problem}", "", "Mend it and go on.")
-        device = self.accelerator.device
-        images = batch.images.to(device, non_blocking=True).float()
-        targets = self.targets[batch.indices].to(device, non_blocking=True)
-        if self.mix is not None and len(images) > 1:
-            images, targets = self.mix(images, targets)
-        with self.accelerator.autocast():
-            logits = self.model(images)
-        loss = self.goal.loss(logits.float(), targets)
-        self.optimizer.zero_grad()
-        self.accelerator.backward(loss)
-        if self.recipe.clip is not None:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
-        self.optimizer.step()
-        return loss.detach()
-
-    def _validate(self) -> dict[str, float]:
+    def _score(self, model: nn.Module) -> float:
+        images, accelerator = self.images.validation, self.parts.accelerator
         probs, problems = predict_probs(
-            self.model,
-            self.validation_loader,
+            model,
+            self.parts.validation_loader,
             ["identity"],
             self.goal.task,
-            self.accelerator.device,
-            self.autocast,
+            accelerator.device,
+            accelerator.autocast,
+            between=self._save_and_stop_if_asked,
         )
         if problems:
-            position, problem = next(iter(problems.items()))
-            raise KitError(
-                self.images.validation.pictures[position].path,
-                f"could be read before and cannot now: {problem}",
+            raise _unusable(problems, images)
+        if not np.isfinite(probs).all():
+            raise self._diverged(len(self.parts.batches) - 1)
+        return self.goal.metric(targets_of(images), probs, self.goal.task)
+
+    def _model_to_validate(self) -> nn.Module:
+        """Return the model, or the average of its weights once there is one."""
+        average, parts = self.parts.average, self.parts
+        if average is None or not average.is_begun():
+            return parts.model
+        if average.renews_norms and (names := moving_norms(parts.model)):
+            parts.batches.start = 0
+            batches = (batch.images.to(parts.accelerator.device) for batch in parts.train_loader)
+            with parts.accelerator.autocast():
+                renew_norms(average.model, names, batches)
+        return average.model
+
+    # --- keeping
+
+    def _save(self) -> None:
+        """Write a checkpoint, unless the weights are past use."""
+        if not all_finite(self.parts.model.parameters()):
+            raise self._diverged(max(0, self.state.step - 1))
+        began = time.perf_counter()
+        everything = {
+            "format": FORMAT,
+            "seed": self.recipe.seed,
+            "state": self.state.as_dict(),
+            "parts": self.parts.state_dict(),
+        }
+        save_resume(self.folder, everything)
+        self.clock.saved(time.perf_counter() - began)
+
+    def _stop_if_asked(self) -> None:
+        if reason := self.allowance.reason_to_stop(self.clock.reserve):
+            step = f"epoch {self.state.epoch + 1}, step {self.state.step} of {len(self.parts.batches)}"
+            raise Interrupted(
+                f"{self.folder.path.name} stopped in {step}: {reason}. Everything done is kept."
             )
-        return {"score": self.goal.metric(_targets(self.images.validation), probs, self.goal.task)}
 
-    def autocast(self) -> torch.autocast:
-        """Open the context of the precision in force."""
-        context: torch.autocast = self.accelerator.autocast()
-        return context
+    def _save_and_stop_if_asked(self) -> None:
+        if self.allowance.reason_to_stop(self.clock.reserve):
+            self._save()
+            self._stop_if_asked()
 
-    def _keep(self, state: FoldState, score: float) -> None:
-        """Write what this epoch is worth keeping; the resume file last, so that it never runs ahead."""
-        if state.best is None or self.goal.metric.better(score, state.best):
-            state.best, state.best_epoch = score, state.epoch
-        if self.recipe.keep == "last" or state.best_epoch == state.epoch:
-            model = self.accelerator.unwrap_model(self.model)
-            save_model(self.folder.model, model.state_dict(), self.about)
-        write_text(self.folder.history, pd.DataFrame(state.history).to_csv(index=False, lineterminator="\n"))
-        save_resume(
-            self.folder.resume,
-            {
-                "seed": self.seed,
-                "epoch": state.epoch,
-                "best": state.best,
-                "best_epoch": state.best_epoch,
-                "history": state.history,
-                "model": self.accelerator.unwrap_model(self.model).state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
-            },
+    def _weights_to_keep(self) -> dict[str, Tensor]:
+        if self.train.keep == "best":
+            assert self.state.kept is not None  # the first epoch is always the best so far
+            return self.state.kept
+        average = self.parts.average
+        return _copied(average.model if average and average.is_begun() else self.parts.model)
+
+    def _result(self) -> FoldResult:
+        state = self.state
+        kept = state.history[-1] if self.train.keep == "last" else state.history[state.best_epoch - 1]
+        rows = pd.DataFrame(state.history)
+        return FoldResult(
+            score=kept["score"],
+            epoch=int(kept["epoch"]),
+            epochs=state.epoch,
+            seconds=float(rows["seconds"].sum()),
+            images_per_second=float(rows["images_per_second"].median()),
+            validated_per_second=float(len(self.images.validation) / rows["validation_seconds"].median()),
         )
 
-    def _resume(self, progress: Progress, label: str) -> FoldState:
-        saved = load_resume(self.folder.resume)
-        if saved is None or saved["seed"] != self.seed:
-            return FoldState()
-        self.accelerator.unwrap_model(self.model).load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        if self.accelerator.scaler and saved["scaler"]:
-            self.accelerator.scaler.load_state_dict(saved["scaler"])
-        progress.note(f"{label} goes on after epoch {saved['epoch']}/{self.recipe.epochs}")
-        return FoldState(saved["epoch"], saved["best"], saved["best_epoch"], saved["history"])
-
-    def _out_of_patience(self, state: FoldState) -> bool:
-        patience = self.recipe.patience
-        return patience is not None and state.epoch - state.best_epoch >= patience
-
-    def _result(self, state: FoldState) -> FoldResult:
-        kept = state.history[-1] if self.recipe.keep == "last" else state.history[state.best_epoch - 1]
-        speeds = [row["images_per_second"] for row in state.history]
-        seconds = sum(row["seconds"] for row in state.history)
-        return FoldResult(kept["score"], int(kept["epoch"]), state.epoch, seconds, float(np.median(speeds)))
+    def _say_where_it_begins(self, progress: Progress, label: str) -> None:
+        for name in self.damaged:
+            progress.warn(f"{label}: the checkpoint {name} is damaged; what was kept before it is used")
+        state = self.state
+        if state.epoch or state.step:
+            step = f", step {state.step}/{len(self.parts.batches)} of the next" if state.step else ""
+            progress.note(f"{label} goes on after epoch {state.epoch}/{self.train.epochs}{step}")
 
 
-def _targets(images: ImageSet) -> np.ndarray:
-    assert images.targets is not None  # both sides of a fold are labelled
-    return images.targets
+def _begun(saved: dict[str, Any] | None, conditions: Conditions, batch_size: int) -> FoldState:
+    """Return how far a fold is, under the harder of the conditions met before and now."""
+    at_once = min(conditions.at_once or batch_size, batch_size)
+    if saved is None:
+        return FoldState(at_once, conditions.rate)
+    state = FoldState(**saved["state"])
+    state.at_once, state.rate = min(state.at_once, at_once), min(state.rate, conditions.rate)
+    return state
 
 
-def _freeze_norm(model: nn.Module) -> None:
-    """Let batch norm go on with the pretrained mean and variance; its scale and shift still train."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    """Return a model's weights as they are now, in the main memory."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
-def _mixing(
-    augment: AugmentConfig, num_classes: int
-) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
-    """Return what mixes a batch: mixup, cutmix, or one of the two at random; None without either."""
-    mixers = [v2.MixUp(alpha=augment.mixup, num_classes=num_classes)] if augment.mixup else []
-    mixers += [v2.CutMix(alpha=augment.cutmix, num_classes=num_classes)] if augment.cutmix else []
-    if not mixers:
-        return None
-    mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = v2.RandomChoice(mixers)
-    return mix
+def _lost_worker(error: RuntimeError) -> KitError:
+    return KitError(
+        "train.workers",
+        f"a process that loads images has died ({' '.join(str(error).split())})",
+        "Mostly the memory is short",
+        "Go on with fewer, `--set train.workers=2`, or with none, 0; everything done is kept.",
+    )
+
+
+def _unusable(problems: dict[int, str], images: ImageSet) -> KitError:
+    position, problem = next(iter(problems.items()))
+    return KitError(
+        images.pictures[position].path, problem, "", "Mend it and go on; everything done is kept."
+    )
 
 
 def _epoch_line(label: str, epochs: int, metric: str, row: dict[str, float]) -> str:
     """Return what an epoch came to, and how long the fold still takes at its pace."""
     number = int(row["epoch"])
-    minutes, seconds = divmod(round((epochs - number) * row["seconds"]), 60)
+    left = duration((epochs - number) * (row["seconds"] + row["validation_seconds"]))
     count = f"{number:>{len(str(epochs))}}/{epochs}"
     scores = f"loss {row['loss']:.4f}  {metric} {row['score']:.4f}"
-    pace = f"{row['images_per_second']:.0f} images/s  {minutes}:{seconds:02d} left"
-    return f"{label} epoch {count}  {scores}  {pace}"
+    return f"{label} epoch {count}  {scores}  {row['images_per_second']:.0f} images/s  {left} left"

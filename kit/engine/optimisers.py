@@ -1,64 +1,151 @@
-"""Optimisers and schedules, from timm: no decay on norms and biases, the rate a function of the step."""
+"""Optimisers, from timm: no decay on norms and biases, a rate for each layer, the head at its own."""
 
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from importlib.util import find_spec
 from typing import Any
 
-from timm.optim import create_optimizer_v2, list_optimizers
-from timm.scheduler.cosine_lr import CosineLRScheduler
-from timm.scheduler.scheduler import Scheduler
-from timm.scheduler.step_lr import StepLRScheduler
+import torch
+from timm.models import group_parameters
+from timm.optim import create_optimizer_v2, get_optimizer_class, get_optimizer_info, list_optimizers
 from torch import nn
 from torch.optim import Optimizer
 
-from kit.config import ScheduleConfig, TrainConfig
+from kit.config import Component, TrainConfig
 from kit.engine.heads import head_parameters
+from kit.engine.trains import stages_of
+from kit.errors import KitError
 from kit.registry import unknown_name
 
-WARMUP_START = 0.01  # of the full rate
+WHERE = "train.optimizer"
+LOOKAHEAD = "lookahead_"
+SAID_ELSEWHERE = ("lr", "weight_decay")  # keys of train itself
 
 
-def check_optimizer(name: str) -> None:
-    """Refuse an optimiser that timm does not know."""
+def check_optimizer(component: Component) -> None:
+    """Refuse an optimiser that timm does not know or that cannot work here, and options it does not take.
+
+    Raises:
+        KitError: With the nearest name, or with the reason.
+    """
+    name = component.name.removeprefix(LOOKAHEAD)
     known = list_optimizers()
     if name not in known:
-        raise unknown_name("train.optimizer", "optimiser", name, known)
+        raise unknown_name(WHERE, "optimiser", name, known)
+    _check_usable(name)
+    _check_options(name, component.options)
+    _create([nn.Parameter(torch.zeros(2, 2))], component, lr=1.0e-3)
 
 
 def build_optimizer(backbone: nn.Module, train: TrainConfig) -> Optimizer:
-    """Return the optimiser over the backbone's parameters, the head at its own rate where it has one."""
-    options: dict[str, Any] = {"layer_decay": train.layer_decay} if train.layer_decay is not None else {}
-    optimizer: Optimizer = create_optimizer_v2(
-        backbone, opt=train.optimizer, lr=train.lr, weight_decay=train.weight_decay, **options
-    )
-    if train.head_lr is not None:
-        _split_off(optimizer, head_parameters(backbone), train.head_lr / train.lr)
+    """Return the optimiser over the parameters that require a gradient.
+
+    Norms, biases and what the network names itself are not decayed. Each group's ``lr_scale`` is its share of
+    the schedule's rate: by the layer where ``layer_decay`` says so, and ``head_lr`` for the head.
+
+    Raises:
+        KitError: The optimiser or an option of it does not exist or cannot work here.
+    """
+    check_optimizer(train.optimizer)
+    return _create(_groups(backbone, train), train.optimizer, train.lr)
+
+
+def _create(parameters: Iterable[Any], component: Component, lr: float) -> Optimizer:
+    """Return timm's optimiser; the decay is the groups' own."""
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in component.options.items()}
+    try:
+        optimizer: Optimizer = create_optimizer_v2(
+            parameters, opt=component.name, lr=lr, weight_decay=0.0, **options
+        )
+    except (TypeError, ValueError, IndexError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        raise KitError(WHERE, f"{component.name} refuses its options: {reason}") from error
     return optimizer
 
 
-def _split_off(optimizer: Optimizer, head: set[nn.Parameter], scale: float) -> None:
-    """Move the head's parameters to groups of their own, at ``scale`` times the schedule's rate."""
-    for group in list(optimizer.param_groups):
-        inside = [p for p in group["params"] if p in head]
-        if inside:
-            group["params"] = [p for p in group["params"] if p not in head]
-            optimizer.add_param_group({**group, "params": inside, "lr_scale": scale})
+def _check_usable(name: str) -> None:
+    """Refuse an optimiser of a library that is not here, or that steps in another way than the loop does."""
+    info = get_optimizer_info(name)
+    library = info.opt_class.partition(".")[0] if isinstance(info.opt_class, str) else None
+    if library is not None and find_spec(library) is None:
+        raise KitError(
+            WHERE,
+            f"{name} is of {library}, which is not installed",
+            "The others need nothing more",
+            f"`pip install {library}`, or take another.",
+        )
+    if info.second_order:
+        raise KitError(
+            WHERE,
+            f"{name} needs second derivatives",
+            "Training takes first ones alone",
+            "Take adamw, or lion.",
+        )
 
 
-def build_schedule(
-    optimizer: Optimizer, schedule: ScheduleConfig, lr: float, epochs: int, steps_per_epoch: int
-) -> Scheduler:
-    """Return the schedule; ``step_update(n)`` sets the rate of step n, so that it has no state to resume.
+def _check_options(name: str, options: dict[str, Any]) -> None:
+    """Refuse what the optimiser's own signature lacks: timm drops some such options without a word."""
+    own = inspect.signature(get_optimizer_class(name, bind_defaults=False)).parameters
+    known = [key for key in own if key not in ("params", *SAID_ELSEWHERE)]
+    for key in options:
+        if key in SAID_ELSEWHERE:
+            raise KitError(f"{WHERE}.{key}", "stands beside the optimiser", f"It is train.{key}")
+        if key not in known:
+            raise unknown_name(f"{WHERE}.{key}", f"option of {name}", key, known)
 
-    The rate rises in a line during the warm-up, then stays or follows half a cosine to ``floor``, which it
-    reaches with the last step.
-    """
-    warmup = round(schedule.warmup_epochs * steps_per_epoch)
-    common = {
-        "warmup_t": warmup,
-        "warmup_lr_init": lr * WARMUP_START,
-        "warmup_prefix": True,
-        "t_in_epochs": False,
+
+def _groups(backbone: nn.Module, train: TrainConfig) -> list[dict[str, Any]]:
+    """Return parameter groups: what has the same decay and the same share of the rate is together."""
+    scales = _scales(backbone, train)
+    undecayed = _undecayed(backbone)
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in backbone.named_parameters():
+        if parameter.requires_grad:
+            scale, decay = scales[name], 0.0 if name in undecayed else train.weight_decay
+            empty: dict[str, Any] = {"params": [], "lr_scale": scale, "weight_decay": decay}
+            groups.setdefault((scale, decay), empty)["params"].append(parameter)
+    return list(groups.values())
+
+
+def _undecayed(backbone: nn.Module) -> set[str]:
+    """Return the names of norms and biases, and of what the network itself says is not to be decayed."""
+    own = list(getattr(backbone, "no_weight_decay", set)())
+    return {
+        name
+        for name, parameter in backbone.named_parameters()
+        if parameter.ndim <= 1 or name.endswith(".bias") or any(fnmatch(name, pattern) for pattern in own)
     }
-    rest = max(1, epochs * steps_per_epoch - warmup - 1)
-    if schedule.name == "constant":
-        return StepLRScheduler(optimizer, decay_t=rest + 1, decay_rate=1.0, **common)
-    return CosineLRScheduler(optimizer, t_initial=rest, lr_min=schedule.floor, **common)
+
+
+def _scales(backbone: nn.Module, train: TrainConfig) -> dict[str, float]:
+    """Return each parameter's share of the schedule's rate."""
+    layers = _layers(backbone)
+    last = max(layers.values())
+    decay = 1.0 if train.layer_decay is None else train.layer_decay
+    head = head_parameters(backbone)
+    own = 1.0 if train.head_lr is None else train.head_lr / train.lr
+    return {
+        name: own if parameter in head else decay ** (last - layers[name])
+        for name, parameter in backbone.named_parameters()
+    }
+
+
+def _layers(backbone: nn.Module) -> dict[str, int]:
+    """Return the layer of each parameter, from 0; the head is in the last.
+
+    Layers are timm's where it wrote the network. Elsewhere they are the stages: timm would take twelve
+    parameters in a row for a layer, wherever they lie, and all of them for the head.
+    """
+    names = [name for name, _ in backbone.named_parameters()]
+    if hasattr(backbone, "group_matcher"):
+        matcher = backbone.group_matcher(coarse=False)  # type: ignore[operator]
+        layers: dict[str, int] = group_parameters(backbone, matcher, reverse=True)
+        last = max(layers.values())
+    else:
+        stages = stages_of(backbone)
+        layers = {name: number for number, stage in enumerate(stages) for name in stage}
+        last = len(stages)
+    return {name: layers.get(name, last) for name in names}

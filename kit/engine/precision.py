@@ -1,10 +1,13 @@
 """Device and number format: one choice, made once, with its reason."""
 
+import gc
+import os
 from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils.memory import should_reduce_batch_size
 
 from kit.errors import KitError
 
@@ -65,3 +68,25 @@ def open_accelerator(wanted: str) -> tuple[Accelerator, Precision]:
     # Accelerate keeps one precision per process; experiments that run in turn may differ.
     AcceleratorState._reset_state(reset_partial_state=False)
     return Accelerator(mixed_precision=ACCELERATE_NAMES[precision.name]), precision
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that the device's memory is used up."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, Exception) and should_reduce_batch_size(error)
+
+
+def free_memory() -> None:
+    """Give back what was used by what nobody holds any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def device_name(device: torch.device) -> str:
+    """Return what tells one device's memory from another's: its model, or the size of the main memory."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return f"{device.type}, {gigabytes:.0f} GB"

@@ -20,6 +20,7 @@ class Preprocessing:
         predict_size: Height and width when predicting; None means as when training. Crops that are enlarged
             in training make things look larger than they are, so a larger size may predict better (Touvron
             et al. 2019, "Fixing the train-test resolution discrepancy").
+        training_sizes: Height and width in training, where they change with the epochs.
     """
 
     size: int
@@ -28,6 +29,17 @@ class Preprocessing:
     interpolation: str = "bicubic"
     crop: float = 1.0
     predict_size: int | None = None
+    training_sizes: tuple[int, ...] = ()
+
+    @property
+    def training(self) -> dict[int, str]:
+        """Every size of training images, and the key of the config that says it."""
+        return dict.fromkeys(self.training_sizes, "image.size_by_epoch") or {self.size: "image.size"}
+
+    @property
+    def all_sizes(self) -> dict[int, str]:
+        """Every size that images have, in training and predicting, and the key that says it."""
+        return {self.predicting: "image.predict_size", **self.training}
 
     @property
     def predicting(self) -> int:
@@ -46,7 +58,10 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
         """Return what ``as_dict`` wrote."""
-        return cls(**(values | {"mean": tuple(values["mean"]), "std": tuple(values["std"])}))
+        several: dict[str, Any] = {
+            key: tuple(values[key]) for key in ("mean", "std", "training_sizes") if key in values
+        }
+        return cls(**(values | several))
 
 
 def overridden(own: Preprocessing, image: ImageConfig) -> tuple[Preprocessing, list[str]]:
@@ -63,11 +78,18 @@ def overridden(own: Preprocessing, image: ImageConfig) -> tuple[Preprocessing, l
     for key in ("size", "predict_size", "mean", "std", "crop"):
         value = getattr(image, key)
         value = tuple(value) if isinstance(value, list) else value
-        if value is None or value == getattr(result, key):
+        in_force = result.predicting if key == "predict_size" else getattr(result, key)
+        if value is None or value == in_force:
             continue
         if isinstance(value, tuple) and len(value) != result.channels:
             raise KitError(f"image.{key}", f"has {len(value)} values for {result.channels} channels")
         own_value = own.size if key == "predict_size" else getattr(result, key)
         notes.append(f"image.{key} {value} instead of the model's own {own_value}")
         result = Preprocessing(**(asdict(result) | {key: value}))
+    if image.size_by_epoch:
+        sizes = tuple(size for _, size in sorted(image.size_by_epoch.items()))
+        result = replace(result, training_sizes=sizes)
+        notes.append(
+            f"image.size_by_epoch {', then '.join(map(str, sizes))} instead of the model's own {own.size}"
+        )
     return result, notes

@@ -1,17 +1,24 @@
 """Whether a config can work at all, asked before any data is read and anything is written."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from kit.config import Config
-from kit.engine.augment import presets, training_transform
+from kit.engine.augment import check_preset, training_transform
+from kit.engine.averages import check_average
 from kit.engine.balance import plan_epochs
-from kit.engine.losses import build_loss
-from kit.engine.models import build_model, check_model, check_weights
+from kit.engine.heads import check_head
+from kit.engine.losses import build_loss, classes_listed
+from kit.engine.models import Classifier, build_model, check_model, check_weights
 from kit.engine.optimisers import build_optimizer, check_optimizer
+from kit.engine.schedules import check_schedule, shortfall
 from kit.engine.store import cache_budget
+from kit.engine.trains import check_trains, train_only, widest
 from kit.engine.tta import views
 from kit.errors import KitError
 from kit.metrics import get_metric
@@ -21,20 +28,26 @@ from kit.workspace import Workspace
 TRIAL_CLASSES = 3
 
 
-def check_recipe(config: Config, workspace: Workspace) -> None:
+def check_recipe(config: Config, workspace: Workspace) -> list[str]:
     """Refuse what cannot work: unknown names and options, weights out of reach, sizes that do not fit.
+
+    Returns:
+        What works and is probably not meant, a sentence each.
 
     Raises:
         KitError: With every mistake in the names; or, where those are right, with what fails in a trial.
     """
-    task = tasks.get(config.competition.task)
+    task, train = tasks.get(config.competition.task), config.train
     checks: list[Callable[[], object]] = [
         lambda: check_model(config.model),
-        lambda: build_loss(config.train.loss, task),
-        lambda: plan_epochs(config.train.balance, np.eye(TRIAL_CLASSES), config.seed),
-        lambda: check_optimizer(config.train.optimizer),
+        lambda: check_head(config.model),
+        lambda: build_loss(train.loss, task),
+        lambda: plan_epochs(train.balance, np.eye(TRIAL_CLASSES), config.seed),
+        lambda: check_optimizer(train.optimizer),
+        lambda: check_schedule(train.schedule, train.epochs),
+        lambda: check_average(train.average),
         lambda: get_metric(config.competition.metric, task),
-        lambda: presets.get(config.augment.preset, "augment.preset"),
+        lambda: check_preset(config.augment.preset),
         lambda: cache_budget(config.image.cache),
         lambda: config.model.weights and workspace.weights(config.model.weights),
         *(lambda name=name: views.get(name, "predict.tta") for name in config.predict.tta),
@@ -45,8 +58,10 @@ def check_recipe(config: Config, workspace: Workspace) -> None:
     if mistakes:
         listed = "".join(f"\n  - {mistake}" for mistake in mistakes)
         raise KitError(config.name, f"{len(mistakes)} mistakes:{listed}\n")
-    check_weights(config.model)
+    if config.model.start is None:
+        check_weights(config.model)
     _try_out(config)
+    return _doubts(config)
 
 
 def _mistake(check: Callable[[], object]) -> KitError | None:
@@ -58,18 +73,45 @@ def _mistake(check: Callable[[], object]) -> KitError | None:
 
 
 def _try_out(config: Config) -> None:
-    """Build everything without weights and take two blank images through it."""
+    """Build everything without weights and take two blank images of each size through it."""
+    num_classes = classes_listed(config.train.loss) or TRIAL_CLASSES
     untrained = config.model.model_copy(update={"pretrained": False, "weights": None})
-    model, _ = build_model(untrained, config.image, TRIAL_CLASSES)
+    model, _ = build_model(untrained, config.image, num_classes)
     own = model.preprocessing
     training_transform(config.augment, own)
+    check_trains(config.model.trains, model.backbone)
+    train_only(model.backbone, widest(config.model.trains))
     build_optimizer(model.backbone, config.train)
     loss = build_loss(config.train.loss, tasks.get(config.competition.task))
-    for key, size in (("image.size", own.size), ("image.predict_size", own.predicting)):
-        try:
-            with torch.no_grad():
-                logits = model.eval()(torch.zeros(2, own.channels, size, size))
-        except (RuntimeError, ValueError, AssertionError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise KitError(key, f"{config.model.name} does not take {size} px: {reason}") from error
-        loss(logits, torch.eye(TRIAL_CLASSES)[:2])
+    growing = [("image.size_by_epoch", size) for size in (config.image.size_by_epoch or {}).values()]
+    for key, size in (*growing, ("image.size", own.size), ("image.predict_size", own.predicting)):
+        logits = _logits(model.train(key != "image.predict_size"), key, size)
+        for each in logits:
+            loss(each, torch.eye(num_classes)[:2])
+
+
+def _logits(model: Classifier, key: str, size: int) -> tuple[Tensor, ...]:
+    """Return what a network gives for two blank images of a size: from its head, and auxiliary ones."""
+    try:
+        with torch.no_grad():
+            outputs = model(torch.zeros(2, model.preprocessing.channels, size, size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise KitError(key, f"the model does not take {size} px: {reason}") from error
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _doubts(config: Config) -> list[str]:
+    """Return what a schedule or a plan by epoch asks for that the epochs given do not reach."""
+    train = config.train
+    doubts = []
+    if (short := shortfall(train.schedule, train.epochs, train.lr)) is not None:
+        doubts.append(short)
+    for key, plan in (
+        ("model.trains", config.model.trains),
+        ("image.size_by_epoch", config.image.size_by_epoch),
+    ):
+        late = [epoch for epoch in plan or () if epoch > train.epochs]
+        if late:
+            doubts.append(f"{key} changes in epoch {late[0]}, and there are {train.epochs}: it never does")
+    return doubts

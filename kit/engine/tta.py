@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from kit.engine.images import Batch
 from kit.engine.losses import activate
-from kit.engine.models import Classifier
 from kit.progress import SILENT, Progress
 from kit.registry import Registry
 from kit.tasks import Task
@@ -79,7 +78,7 @@ def shift_right(images: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def predict_probs(
-    model: Classifier,
+    model: nn.Module,
     loader: "DataLoader[Batch]",
     tta: Sequence[str],
     task: Task,
@@ -87,13 +86,16 @@ def predict_probs(
     autocast: Callable[[], torch.autocast],
     progress: Progress = SILENT,
     label: str = "predicting",
+    between: Callable[[], None] = lambda: None,
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Return the mean probabilities over the views, and which images could not be read.
 
     Args:
+        model: From images (B, C, H, W) of 0..255 to logits (B, K).
         loader: Every position of its set once, in order.
         tta: Names of views.
         autocast: Opens the context in which the model computes.
+        between: Called after every batch; what it raises ends the work.
 
     Returns:
         Probabilities (N, C) float32 in the set's order, and position -> problem; rows of unreadable images
@@ -111,4 +113,5 @@ def predict_probs(
         probs[[row for row, index in enumerate(batch.indices.tolist()) if index in batch.problems]] = 0.0
         parts.append(probs)
         problems |= batch.problems
+        between()
     return torch.cat(parts).cpu().numpy(), problems

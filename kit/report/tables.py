@@ -14,6 +14,7 @@ from kit.evaluation import Evaluation
 from kit.folds.balance import Balance, side_name
 from kit.ledger import Entry
 from kit.per_image import PerImage
+from kit.rehearsal import Rehearsal
 from kit.submission.check import Problem
 
 MAX_ROWS = 20
@@ -207,3 +208,25 @@ def scores_table(rows: Sequence[tuple[str, float, float]], metric: str) -> Table
     for name, cv, held_out in rows:
         table.add_row(escape(name), f"{cv:.4f}", f"{held_out:.4f}")
     return table
+
+
+def rehearsal_tables(rehearsal: Rehearsal) -> list[Table | str]:
+    """Return what a training would do: what is chosen, the parameter groups, the rates, the augmentation."""
+    facts = _table("", "", title=f"{rehearsal.experiment}: a rehearsal, nothing is trained")
+    facts.show_header = False
+    for name, text in rehearsal.facts.items():
+        facts.add_row(name, escape(text))
+    columns = ("parameters of", "tensors", "numbers", "peak rate", "weight decay")
+    groups = _table(*columns, right=columns[1:])
+    for group in rehearsal.groups:
+        rate = f"{group.lr:.3g}" if group.lr else "-"
+        groups.add_row(
+            group.part, str(group.tensors), f"{group.parameters:,}", rate, f"{group.weight_decay:g}"
+        )
+    rates = _table("learning rate", "", right=("",))
+    for name, value in rehearsal.rates.items():
+        rates.add_row(name, f"{value:.3g}")
+    steps = _table("a training image goes through")
+    for step in rehearsal.augmentation:
+        steps.add_row(escape(step))
+    return [facts, groups, rates, steps]

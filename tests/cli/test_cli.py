@@ -1,19 +1,13 @@
 """The command as users meet it: results on stdout, everything else on stderr, one message for a mistake."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 from typer.testing import CliRunner
 
 from kit.cli.main import VERBS, app
 from kit.workspace import Workspace
-from tests.conftest import write_config
 
 
 @pytest.fixture
@@ -155,26 +149,3 @@ def test_what_the_system_refuses_is_one_message(home):
     result = kit("submit", "a", code=1)
     assert "cannot go on: " in result.stderr
     assert "Traceback" not in result.stderr
-
-
-def test_ctrl_c_exits_130_and_the_same_command_goes_on(tiny):
-    write_config(tiny, train__epochs=400)
-    command = [sys.executable, "-m", "kit", "train", "configs/tiny-cnn.yaml", "--fold", "0"]
-    process = subprocess.Popen(command, cwd=tiny.root, stderr=subprocess.PIPE, text=True)
-    fold = tiny.run("tiny", "tiny-cnn").fold(0)
-    deadline = time.monotonic() + 120
-    while not fold.resume.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        os.sched_yield()
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Interrupted." in stderr
-    assert "Traceback" not in stderr
-    again = subprocess.Popen(command, cwd=tiny.root, stderr=subprocess.PIPE, text=True)
-    said = next(line for line in again.stderr if "epoch" in line)
-    again.send_signal(signal.SIGINT)
-    again.communicate(timeout=60)
-    assert "fold 0 goes on after epoch" in said
-    assert again.returncode == 130

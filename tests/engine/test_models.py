@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import timm
 import torch
@@ -102,7 +104,7 @@ def test_an_unknown_model_names_the_nearest(name, message):
 
 def test_options_of_a_small_model_are_bound():
     check_model(ModelConfig(name="simple_cnn", options={"widths": [4, 8]}))
-    with pytest.raises(KitError, match=r"model.options.width: there is no option 'width'.*mean widths\?"):
+    with pytest.raises(KitError, match=r"model.options.width: there is no option 'width'.*mean widths"):
         check_model(ModelConfig(name="simple_cnn", options={"width": 4}))
     with pytest.raises(KitError, match="model.options: mobilenetv3_small_050 refuses them"):
         build("mobilenetv3_small_050", options={"colour": 3})
@@ -113,7 +115,8 @@ def test_options_of_a_small_model_are_bound():
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "torchvision:squeezenet1_1"])
 @pytest.mark.parametrize("ask", ["build", "check"])
 def test_weights_out_of_reach_say_which_file_to_put_where(name, ask, monkeypatch, tmp_path):
-    monkeypatch.setattr("kit.engine.models.reachable", lambda _: False)
+    monkeypatch.setattr("kit.engine.timm_models.reachable", lambda _: False)
+    monkeypatch.setattr("kit.engine.torchvision_models.reachable", lambda _: False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(KitError) as caught:
         build(name, pretrained=True) if ask == "build" else check_weights(ModelConfig(name=name))
@@ -184,15 +187,160 @@ def test_the_head_of_a_pretrained_network_starts_quiet_and_learns(name, tmp_path
     assert any(p.grad.abs().max() > 0 for p in head_parameters(model.backbone))
 
 
-@pytest.mark.parametrize("name", ["torchvision:googlenet", "torchvision:inception_v3"])
-def test_networks_with_auxiliary_heads_are_rebuilt_the_same(name):
-    torch.manual_seed(0)
-    model, _ = build(name, image=ImageConfig(size=96))
-    copy = rebuild_model(ModelConfig(name=name), model.preprocessing, 5)
+AUXILIARY = [("torchvision:googlenet", 64, 2), ("torchvision:inception_v3", 299, 1)]
+
+
+@pytest.mark.parametrize(("name", "size", "count"), AUXILIARY)
+@pytest.mark.parametrize("mode", ["rgb", "grey"])
+def test_auxiliary_heads_speak_in_training_only(name, size, count, mode):
+    model, _ = build(name, image=ImageConfig(size=size, mode=mode))
+    channels = 3 if mode == "rgb" else 1
+    logits = model.train()(torch.rand(2, channels, size, size) * 255)
+    assert isinstance(logits, tuple)
+    assert [each.shape for each in logits] == [(2, 5)] * (1 + count)
+    assert model.auxiliary_weight == 0.3
+    assert sum(p.shape[0] == 5 for p in head_parameters(model.backbone)) == 2 * (1 + count)
+    with torch.no_grad():
+        assert model.eval()(torch.rand(1, channels, size, size) * 255).shape == (1, 5)
+
+
+@pytest.mark.parametrize(("name", "size", "count"), AUXILIARY)
+@pytest.mark.parametrize("options", [{}, {"aux_logits": False}])
+def test_networks_with_auxiliary_heads_are_rebuilt_the_same(name, size, count, options):
+    model, _ = build(name, image=ImageConfig(size=size), options=options, head=[8, "relu"], pool="gem")
+    assert any("aux" in key.lower() for key in model.state_dict()) == (options == {})
+    copy = rebuild_model(
+        ModelConfig(name=name, options=options, head=[8, "relu"], pool="gem"), model.preprocessing, 5
+    )
     copy.load_state_dict(model.state_dict())
-    images = torch.rand(2, 3, 96, 96) * 255
-    assert torch.equal(copy.eval()(images), model.eval()(images))
-    assert model.backbone.transform_input
+    images = torch.rand(2, 3, size, size) * 255
+    with torch.no_grad():
+        assert torch.equal(copy.eval()(images), model.eval()(images))
+
+
+@pytest.mark.parametrize(
+    ("image", "key"),
+    [({"size": 128}, "image.size"), ({"size_by_epoch": {1: 128, 2: 299}}, "image.size_by_epoch")],
+)
+def test_images_too_small_for_an_auxiliary_head_are_refused(image, key):
+    with pytest.raises(
+        KitError, match=f"{key}: 128 px is too small for the auxiliary head.*aux_logits: false"
+    ):
+        build("torchvision:inception_v3", image=ImageConfig(**image))
+    model, _ = build("torchvision:inception_v3", image=ImageConfig(**image), options={"aux_logits": False})
+    assert model(torch.rand(2, 3, 128, 128)).shape == (2, 5)
+
+
+def test_the_scale_of_inceptions_weights_is_a_mean_and_deviation_of_one_half():
+    """What torchvision's `transform_input` makes of ImageNet's normalisation."""
+    model, _ = build("torchvision:googlenet", image=ImageConfig(size=64))
+    images = torch.randint(0, 255, (2, 3, 64, 64)).float()
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    normal = (images / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    seen = []
+    model.eval().backbone.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        model(images)
+        model.backbone.transform_input = True
+        model.backbone(normal)
+    torch.testing.assert_close(seen[0], seen[1])
+
+
+NAMED = [
+    ("torchvision:vit_l_16@IMAGENET1K_SWAG_E2E_V1", 512),
+    ("torchvision:vit_b_16@IMAGENET1K_SWAG_LINEAR_V1", 224),
+    ("torchvision:resnext101_64x4d@IMAGENET1K_V1", 224),
+    ("torchvision:wide_resnet50_2", 224),
+    ("torchvision:mobilenet_v3_large", 224),
+    ("torchvision:shufflenet_v2_x1_0", 224),
+    ("torchvision:efficientnet_b0", 224),
+    ("torchvision:squeezenet1_1", 224),
+    ("torchvision:convnext_tiny", 224),
+    ("torchvision:swin_t", 224),
+    ("torchvision:googlenet", 224),
+    ("torchvision:inception_v3", 299),
+    ("torchvision:mnasnet0_5", 224),
+    ("torchvision:maxvit_t", 224),
+    ("vit_large_patch14_clip_336", 336),
+    ("swinv2_tiny_window8_256", 256),
+]
+
+
+@pytest.mark.parametrize(("name", "size"), NAMED)
+@pytest.mark.parametrize("mode", ["rgb", "grey"])
+def test_networks_take_their_weights_own_size_and_grey_images(name, size, mode):
+    """Without data, so that the largest are as quick as the smallest: every shape is worked out all the same."""
+    channels = 3 if mode == "rgb" else 1
+    with torch.device("meta"):
+        model, _ = build(name, image=ImageConfig(mode=mode))
+        assert model.preprocessing.size == size
+        assert model.eval()(torch.empty(2, channels, size, size)).shape == (2, 5)
+
+
+@pytest.mark.parametrize(("name", "own"), [("test_vit", 160), ("swin_tiny_patch4_window7_224", 224)])
+def test_a_network_of_fixed_size_takes_every_size_that_the_config_names(name, own):
+    options = {"embed_dim": 24, "depths": [1, 1], "num_heads": [2, 2]} if "swin" in name else {}
+    image = ImageConfig(size=96, predict_size=128, size_by_epoch={1: 64, 3: 96})
+    config = ModelConfig(name=name, pretrained=False, options=options)
+    model, notes = build_model(config, image, 5)
+    assert sorted(model.preprocessing.all_sizes) == [64, 96, 128]
+    assert f"image.size_by_epoch 64, then 96 instead of the model's own {own}" in notes
+    copy = rebuild_model(config, Preprocessing.from_dict(model.preprocessing.as_dict()), 5).eval()
+    copy.load_state_dict(model.state_dict())
+    for size in model.preprocessing.all_sizes:
+        images = torch.rand(2, 3, size, size) * 255
+        assert model.train()(images).shape == (2, 5)
+        with torch.no_grad():
+            assert torch.equal(copy(images), model.eval()(images))
+
+
+@pytest.mark.parametrize(
+    ("image", "key"),
+    [
+        ({"predict_size": 256}, "image.predict_size"),
+        ({"size_by_epoch": {1: 192, 2: 224}}, "image.size_by_epoch"),
+    ],
+)
+def test_a_network_that_takes_one_size_names_the_key_of_the_other(image, key):
+    with (
+        torch.device("meta"),
+        pytest.raises(KitError, match=f"{key}: .* px is not the 224 px that torchvision's"),
+    ):
+        build("torchvision:vit_b_32", image=ImageConfig(**image))
+    with pytest.raises(KitError, match="image.size: torchvision:vit_b_32 does not take 100 px: .*patch size"):
+        build("torchvision:vit_b_32", image=ImageConfig(size=100))
+
+
+def test_a_torchvision_vit_is_built_and_rebuilt_for_the_images_size():
+    with torch.device("meta"):
+        model, _ = build("torchvision:vit_b_32", image=ImageConfig(size=384))
+        copy = rebuild_model(ModelConfig(name="torchvision:vit_b_32"), model.preprocessing, 5)
+        assert model.eval()(torch.empty(1, 3, 384, 384)).shape == (1, 5)
+    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (model, copy)]
+    assert shapes[0] == shapes[1]
+
+
+def test_preprocessing_is_read_back_from_what_is_written_now_and_was_before():
+    own = Preprocessing(64, (0.5,), (0.2,), predict_size=96, training_sizes=(32, 64))
+    assert Preprocessing.from_dict(json.loads(json.dumps(own.as_dict()))) == own
+    older = {
+        "size": 64,
+        "mean": [0.5],
+        "std": [0.2],
+        "interpolation": "bicubic",
+        "crop": 0.9,
+        "predict_size": None,
+    }
+    read = Preprocessing.from_dict(older)
+    assert (read.size, read.predicting, read.training) == (64, 64, {64: "image.size"})
+
+
+def test_a_predict_size_that_changes_nothing_is_not_told():
+    own = Preprocessing(224, (0.5,) * 3, (0.2,) * 3)
+    assert overridden(own, ImageConfig(predict_size=224))[1] == []
+    assert overridden(own, ImageConfig(size=128, predict_size=128))[1] == [
+        "image.size 128 instead of the model's own 224"
+    ]
 
 
 def test_an_unknown_tag_of_weights_names_the_nearest():
@@ -200,9 +348,3 @@ def test_an_unknown_tag_of_weights_names_the_nearest():
         KitError, match="no set of weights of mobilenetv2_100 'mobilenetv2_100.ra_in1'.*ra_in1k"
     ):
         check_model(ModelConfig(name="mobilenetv2_100.ra_in1"))
-
-
-@pytest.mark.parametrize("value", [32, [], [0], "wide"])
-def test_options_of_a_small_model_are_bound_by_value(value):
-    with pytest.raises(KitError, match="model.options.widths: is "):
-        check_model(ModelConfig(name="simple_cnn", options={"widths": value}))

@@ -1,0 +1,101 @@
+"""How long a command may take, and whether it was asked to stop."""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from kit.errors import Interrupted, KitError
+
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+
+class Allowance:
+    """The time there is, counted from now, and what else may end the work early.
+
+    Args:
+        seconds: None: as long as it takes.
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self.is_limited = seconds is not None
+        self._ends = math.inf if seconds is None else time.monotonic() + seconds
+        self._asked = ""
+
+    @classmethod
+    def of(cls, time_limit: str | None) -> Allowance:
+        """Return the allowance that a command's ``--time-limit`` gives, if it was given."""
+        return cls(None if time_limit is None else parse_time_limit(time_limit))
+
+    @property
+    def left(self) -> float:
+        """Seconds left; infinite without a limit."""
+        return self._ends - time.monotonic()
+
+    def reason_to_stop(self, needed: float) -> str:
+        """Return why the next ``needed`` seconds of work should not begin, or nothing."""
+        if self._asked:
+            return self._asked
+        if self.left < needed:
+            return f"the time limit ({duration(max(0.0, self.left))} left)"
+        return ""
+
+    def begin(self, what: str, needed: float) -> None:
+        """Let the next ``needed`` seconds begin, if they may.
+
+        Raises:
+            Interrupted: There is no time for it.
+        """
+        if reason := self.reason_to_stop(needed):
+            raise Interrupted(f"Stopped before {what}: {reason}. Everything done is kept.")
+
+    @contextmanager
+    def deferring_signals(self) -> Iterator[None]:
+        """Turn Ctrl-C and SIGTERM into a reason to stop; a second one stops at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may say what signals do
+            return
+        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = SIGNALS[signal.Signals(number)]
+
+
+def parse_time_limit(text: str) -> float:
+    """Return seconds for ``8h30m``, ``90m``, ``45s`` or ``1d``.
+
+    Raises:
+        KitError: It is something else, or no time at all.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
+        raise KitError(f"--time-limit {text}", "is no length of time", "It is such as 8h30m, 90m or 45s")
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if seconds <= 0:
+        raise KitError(f"--time-limit {text}", "is no time at all", "It is such as 8h30m, 90m or 45s")
+    return seconds
+
+
+def duration(seconds: float) -> str:
+    """Return ``h:mm:ss``, below an hour ``m:ss``.
+
+    >>> duration(3725), duration(65)
+    ('1:02:05', '1:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,66 @@
+"""How far a fold is, and what going on needs to know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from torch import Tensor
+
+from kit.metrics import Metric
+
+
+@dataclass
+class FoldState:
+    """How far a fold is.
+
+    Attributes:
+        at_once: How many images go through the model at once; less than configured where memory was short.
+        rate: Which share of the configured learning rates is used: halved once after a loss that was not
+            finite.
+        epoch: Epochs done and validated.
+        step: Optimiser steps done of the next one.
+        loss: Their loss, summed over ``images``.
+        seconds: What they took.
+        best: The best validation score so far, and its epoch (from 1).
+        kept: The weights of that epoch, where the best are to be kept.
+        averaged: The last epoch whose weights are in the average of weights.
+        history: One row per epoch.
+    """
+
+    at_once: int
+    rate: float = 1.0
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    images: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_epoch: int = 0
+    kept: dict[str, Tensor] | None = None
+    averaged: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def add_steps(self, loss: float, images: int, seconds: float) -> None:
+        """Count what was trained since the last time; ``loss`` is summed over the images."""
+        self.loss += loss
+        self.images += images
+        self.seconds += seconds
+
+    def end_epoch(self, row: dict[str, float], metric: Metric) -> bool:
+        """Add a validated epoch; tell whether it is the best so far.
+
+        Args:
+            row: What is to be remembered of it; ``score`` at least.
+        """
+        self.epoch += 1
+        self.history.append({"epoch": self.epoch, **row})
+        self.step, self.loss, self.images, self.seconds = 0, 0.0, 0, 0.0
+        is_best = self.best is None or metric.better(row["score"], self.best)
+        if is_best:
+            self.best, self.best_epoch = row["score"], self.epoch
+        return is_best
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values and tensors, for a checkpoint."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -1,0 +1,67 @@
+"""Batches whose images are mixed, and their targets with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from kit.config import AugmentConfig
+
+Mixer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """Mixes an image with another of its batch, by mixup or by cutmix.
+
+    Every draw comes from torch's global generator, so whoever seeds that says what is mixed with what.
+
+    Attributes:
+        mixers: What a batch goes through one of, either as likely as the other.
+        probability: How often a batch is mixed.
+        last_epoch: The last in which any is, counted from 1.
+    """
+
+    mixers: tuple[Mixer, ...]
+    probability: float
+    last_epoch: int
+
+    def __call__(self, images: Tensor, targets: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """Return images (B, C, H, W) and targets (B, K), mixed or as they are; targets follow their images.
+
+        Args:
+            epoch: Counted from 1.
+        """
+        if len(images) < 2 or epoch > self.last_epoch:
+            return images, targets
+        if self.probability < 1 and torch.rand(()).item() >= self.probability:
+            return images, targets
+        return v2.RandomChoice(self.mixers)(images, targets)  # type: ignore[no-any-return]
+
+
+def build_mixing(augment: AugmentConfig, num_classes: int, epochs: int) -> Mixing | None:
+    """Return what mixes the batches of a training: mixup (Zhang et al. 2018), cutmix (Yun et al. 2019), both.
+
+    None stands for no mixing at all.
+    """
+    kinds = {v2.MixUp: augment.mixup, v2.CutMix: augment.cutmix}
+    mixers = tuple(kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds.items() if alpha)
+    last_epoch = epochs - augment.mix_off_epochs
+    if not mixers or augment.mix_probability == 0 or last_epoch < 1:
+        return None
+    return Mixing(mixers, augment.mix_probability, last_epoch)
+
+
+def describe_mixing(augment: AugmentConfig, epochs: int) -> list[str]:
+    """Return one line on how batches are mixed, or none where they are not."""
+    if build_mixing(augment, 2, epochs) is None:
+        return []
+    kinds = {"mixup": augment.mixup, "cutmix": augment.cutmix}
+    how = " or ".join(f"{name}(alpha={alpha:g})" for name, alpha in kinds.items() if alpha)
+    often = "" if augment.mix_probability == 1 else f", p={augment.mix_probability:g}"
+    until = f", not in the last {augment.mix_off_epochs} epochs" if augment.mix_off_epochs else ""
+    return [f"{how} of batches{often}{until}"]

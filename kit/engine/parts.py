@@ -1,0 +1,195 @@
+"""What trains a fold: the model, its optimiser and schedule, the images, put together once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from kit.config import AugmentConfig, TrainConfig
+from kit.engine import trains
+from kit.engine.augment import prediction_transform
+from kit.engine.averages import Average, build_average
+from kit.engine.balance import Plan
+from kit.engine.fold_state import FoldState
+from kit.engine.images import EpochBatches, ImageDataset, ImageSet, View, make_loader
+from kit.engine.mixing import build_mixing
+from kit.engine.models import Classifier
+from kit.engine.optimisers import build_optimizer
+from kit.engine.schedules import Schedule, build_schedule
+from kit.engine.step import LossOfBatch, Stepper
+from kit.engine.store import ImageStore
+from kit.errors import KitError
+from kit.metrics import Metric
+from kit.tasks import Task
+
+
+@dataclass(frozen=True)
+class FoldImages:
+    """Both sides of a fold: images with targets, as ``Task.targets`` gives them, out of one store.
+
+    Attributes:
+        plan: Which images of the training side an epoch takes.
+        views: From which epoch on training images are varied how.
+    """
+
+    store: ImageStore
+    train: ImageSet
+    validation: ImageSet
+    plan: Plan
+    views: Mapping[int, View]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What training is for: the task, its metric, and the loss of logits (B, C) and targets (B, C)."""
+
+    task: Task
+    num_classes: int
+    metric: Metric
+    loss: LossOfBatch
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a fold is trained.
+
+    Attributes:
+        trains: Epoch -> how many of the last stages train from then on.
+        save_seconds: How much work may be lost.
+        seed: Of this fold; every draw depends on it.
+    """
+
+    train: TrainConfig
+    augment: AugmentConfig
+    trains: trains.Plan
+    save_seconds: float
+    seed: int
+
+
+@dataclass
+class Parts:
+    """What trains a fold.
+
+    Attributes:
+        model: The model that learns, without what accelerate puts around it.
+        batches: What an epoch takes, in order.
+        targets: Of all training images, (N, C).
+    """
+
+    accelerator: Accelerator
+    model: Classifier
+    optimizer: Optimizer
+    schedule: Schedule
+    average: Average | None
+    stepper: Stepper
+    batches: EpochBatches
+    train_loader: DataLoader[Any]
+    validation_loader: DataLoader[Any]
+    targets: Tensor
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that has a state of its own; the schedule and every draw follow from the step."""
+        scaler = self.accelerator.scaler
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+            "average": self.average.state_dict() if self.average else None,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Put everything where it was; the rate of the next step is the schedule's, not the checkpoint's."""
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.accelerator.scaler and saved["scaler"]:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
+
+
+def build_parts(
+    model: Classifier,
+    images: FoldImages,
+    goal: Goal,
+    recipe: Recipe,
+    state: FoldState,
+    accelerator: Accelerator,
+) -> Parts:
+    """Return what trains a fold, under the conditions that its state says: rates and images at once.
+
+    Raises:
+        KitError: The recipe does not fit the model, or there is no batch of images.
+    """
+    train = _at_rate(recipe.train, state.rate)
+    num_classes = goal.num_classes
+    batches = epoch_batches(images, train, recipe.seed)
+    trains.train_only(model.backbone, trains.widest(recipe.trains))
+    bare = build_optimizer(model.backbone, train)
+    higher = goal.metric.higher_is_better
+    schedule = build_schedule(train.schedule, bare, train.lr, train.epochs, len(batches), higher)
+    average = build_average(train.average, model.to(accelerator.device), train.epochs)
+    prepared, optimizer = accelerator.prepare(model, bare)
+    mixing = build_mixing(recipe.augment, num_classes, train.epochs)
+    auxiliary, at_once = model.auxiliary_weight, state.at_once
+    loaders = _loaders(model, images, batches, recipe, at_once, accelerator.device)
+    return Parts(
+        accelerator,
+        accelerator.unwrap_model(prepared),
+        optimizer,
+        schedule,
+        average,
+        Stepper(prepared, optimizer, accelerator, goal.loss, mixing, auxiliary, train.clip, at_once),
+        batches,
+        *loaders,
+        torch.from_numpy(goal.task.one_hot(targets_of(images.train), num_classes)),
+    )
+
+
+def epoch_batches(images: FoldImages, train: TrainConfig, seed: int) -> EpochBatches:
+    """Return what an epoch takes in which order, a batch per step of the optimiser.
+
+    Raises:
+        KitError: There is not a single batch.
+    """
+    batches = EpochBatches(len(images.train), train.batch_size * train.accumulate, seed, images.plan)
+    if len(batches) == 0:
+        raise KitError("train.batch_size", f"{images.plan.length} training images make no batch")
+    return batches
+
+
+def _at_rate(train: TrainConfig, scale: float) -> TrainConfig:
+    """Return the recipe at a share of its learning rates."""
+    head_lr = None if train.head_lr is None else train.head_lr * scale
+    return train.model_copy(update={"lr": train.lr * scale, "head_lr": head_lr})
+
+
+def _loaders(
+    model: Classifier,
+    images: FoldImages,
+    batches: EpochBatches,
+    recipe: Recipe,
+    at_once: int,
+    device: torch.device,
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Return the loaders of the training side, varied, and of the validation side, as predicted."""
+    own, workers = model.preprocessing, recipe.train.workers
+    varied = ImageDataset(images.train, images.store, images.views, recipe.seed)
+    as_predicted = View(prediction_transform(own), (own.channels, own.predicting))
+    plain = ImageDataset(images.validation, images.store, {0: as_predicted}, recipe.seed)
+    spare = 2 if at_once == recipe.train.batch_size else 1  # without gradients, unless memory was short
+    in_order = EpochBatches(len(images.validation), at_once * spare, None)
+    return make_loader(varied, batches, workers, device), make_loader(plain, in_order, workers, device)
+
+
+def targets_of(images: ImageSet) -> np.ndarray:
+    """Return the targets of images that are labelled, as both sides of a fold are."""
+    assert images.targets is not None
+    return images.targets

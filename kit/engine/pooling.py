@@ -1,0 +1,110 @@
+"""What takes the place of a network's own global pooling: from feature maps to one value per channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
+from torch import Tensor, nn
+from torchvision.ops import SqueezeExcitation
+
+from kit.errors import KitError
+
+SMALLEST = 1e-6  # GeM takes a root, so nothing below is let in
+Dims = tuple[int, ...]
+
+PLAIN: dict[str, Callable[[Tensor, Dims], Tensor]] = {
+    "avg": lambda x, dims: x.mean(dims, keepdim=True),
+    "max": lambda x, dims: x.amax(dims, keepdim=True),
+    "avgmax": lambda x, dims: (x.mean(dims, keepdim=True) + x.amax(dims, keepdim=True)) / 2,
+}
+
+
+class GlobalPool(nn.Module):
+    """The mean, the maximum or half the sum of both, over the image.
+
+    Args:
+        kind: ``avg``, ``max`` or ``avgmax``.
+        dims: Which dimensions are the image's height and width.
+        flatten: Whether these dimensions go, or stay with one value.
+    """
+
+    def __init__(self, kind: str, dims: Dims, flatten: bool) -> None:
+        super().__init__()
+        self.kind, self.dims, self.flatten = kind, dims, flatten
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C) or (B, C, 1, 1); likewise with the channels last."""
+        return self._shaped(PLAIN[self.kind](x, self.dims))
+
+    def _shaped(self, pooled: Tensor) -> Tensor:
+        return pooled.squeeze(self.dims) if self.flatten else pooled
+
+    def extra_repr(self) -> str:
+        """Return what ``print`` shows."""
+        return f"{self.kind}, dims={self.dims}, flatten={self.flatten}"
+
+
+class GeM(GlobalPool):
+    """The generalised mean (Radenović et al. 2018): p = 1 is the mean, and large p the maximum; p is learned.
+
+    Computed in float32: the third power of a large activation overflows float16.
+    """
+
+    def __init__(self, dims: Dims, flatten: bool) -> None:
+        super().__init__("gem", dims, flatten)
+        self.p = nn.Parameter(torch.full((1,), 3.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C) or (B, C, 1, 1); likewise with the channels last."""
+        with torch.autocast(x.device.type, enabled=False):
+            p = self.p.float()
+            mean = x.float().clamp(min=SMALLEST).pow(p).mean(self.dims, keepdim=True)
+            # The power has dimensions (1,), which the mean's (..., 1) and its channels take alike.
+            pooled = mean.pow(1 / p)
+        return self._shaped(pooled).to(x.dtype)
+
+
+def replace_pool(backbone: nn.Module, kind: str, name: str) -> None:
+    """Let a network pool its last feature maps in another way.
+
+    Raises:
+        KitError: It has no global pooling of its own that could be replaced.
+    """
+    found = _global_pools(backbone)
+    if len(found) != 1:
+        raise KitError(
+            "model.pool",
+            f"{name} has {len(found) or 'no'} modules of global pooling that could be replaced",
+            "Only a network that pools its last feature maps in one module can pool them in another way",
+            "Leave model.pool out.",
+        )
+    ((where, (dims, flatten)),) = found.items()
+    new = GeM(dims, flatten) if kind == "gem" else GlobalPool(kind, dims, flatten)
+    backbone.set_submodule(where, new)
+
+
+def _global_pools(backbone: nn.Module) -> dict[str, tuple[Dims, bool]]:
+    """Return name -> (the dimensions it pools, whether it flattens) of every global pooling."""
+    gates = tuple(n for n, m in backbone.named_modules() if isinstance(m, SqueezeExcitation))
+    found = {}
+    for name, module in backbone.named_modules():
+        if isinstance(module, SelectAdaptivePool2d):
+            if not module.is_identity() and module.feat_mult() == 1:
+                found[name] = _form_of_timm(module)
+        elif _is_global(module) and not name.startswith(tuple(f"{gate}." for gate in gates)):
+            found[name] = ((2, 3), False)
+    own = {n for n, m in backbone.named_modules() if isinstance(m, SelectAdaptivePool2d)}
+    return {n: form for n, form in found.items() if n in own} if own else found
+
+
+def _is_global(module: nn.Module) -> bool:
+    return isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1))
+
+
+def _form_of_timm(module: SelectAdaptivePool2d) -> tuple[Dims, bool]:
+    """Return the dimensions and whether it flattens; timm's fast poolings keep both for themselves."""
+    dims = tuple(getattr(module.pool, "dim", getattr(module.pool, "dim_reduce", (2, 3))))
+    inner = getattr(module.pool, "flatten", False)
+    return dims, bool(inner) or isinstance(module.flatten, nn.Flatten)

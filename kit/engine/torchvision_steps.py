@@ -1,0 +1,77 @@
+"""Steps that torchvision has and albumentations has not, as steps of albumentations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import albumentations as A
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import Field
+from torchvision.transforms import v2
+
+Count = Annotated[int, Field(ge=1)]
+MAGNITUDES = 30
+SEVERITIES = 10
+INTERPOLATION = v2.InterpolationMode.BILINEAR
+
+
+class TorchvisionStep(A.ImageOnlyTransform):  # type: ignore[misc]
+    """A step of torchvision whose draws depend on the seed of albumentations alone.
+
+    Subclasses set ``varied``, torchvision's transform of a PIL image.
+    """
+
+    varied: Callable[[Image.Image], Image.Image]
+
+    def get_params(self) -> dict[str, Any]:
+        """Return what torch's generator is seeded with for one image."""
+        return {"seed": self.py_random.getrandbits(32)}
+
+    def apply(self, img: np.ndarray, seed: int, **params: Any) -> np.ndarray:
+        """Return the varied image, of the same shape (H, W, C) or (H, W), uint8."""
+        # torchvision draws from torch's global generator: as it was afterwards, or mixup would not be.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            one_channel = img.ndim == 3 and img.shape[2] == 1
+            result = self.varied(Image.fromarray(img[:, :, 0] if one_channel else img))
+        return np.asarray(result).reshape(img.shape)
+
+
+class RandAugment(TorchvisionStep):
+    """``num_ops`` changes drawn from fourteen, all as strong as ``magnitude`` (of 30) says.
+
+    Cubuk et al. 2020, "RandAugment".
+    """
+
+    class InitSchema(A.BasicTransform.InitSchema):  # type: ignore[misc]
+        """What the options may be."""
+
+        num_ops: Count
+        magnitude: Annotated[int, Field(ge=0, le=MAGNITUDES)]
+
+    def __init__(self, num_ops: int = 2, magnitude: int = 9, p: float = 1.0) -> None:
+        super().__init__(p=p)
+        self.num_ops, self.magnitude = num_ops, magnitude
+        self.varied = v2.RandAugment(num_ops, magnitude, interpolation=INTERPOLATION)
+
+
+class AugMix(TorchvisionStep):
+    """The image mixed with ``width`` chains of changes of it, as strong as ``severity`` (of 10) allows.
+
+    Hendrycks et al. 2020, "AugMix".
+    """
+
+    class InitSchema(A.BasicTransform.InitSchema):  # type: ignore[misc]
+        """What the options may be."""
+
+        severity: Annotated[int, Field(ge=1, le=SEVERITIES)]
+        width: Count
+        depth: Literal[-1, 1, 2, 3]
+
+    def __init__(self, severity: int = 3, width: int = 3, depth: int = -1, p: float = 1.0) -> None:
+        super().__init__(p=p)
+        self.severity, self.width, self.depth = severity, width, depth
+        self.varied = v2.AugMix(severity, width, chain_depth=depth, interpolation=INTERPOLATION)

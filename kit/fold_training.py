@@ -1,0 +1,276 @@
+"""One fold trained, come what may: begun again where memory or the loss asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kit.allowance import Allowance
+from kit.config import Config
+from kit.errors import KitError, first_few
+from kit.material import Material, image_set
+from kit.progress import Progress
+from kit.run_state import trained_fold
+from kit.seeds import stable_seed
+from kit.workspace import FoldFolder, RunFolder, Workspace, file_digest, read_json, write_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from kit.engine.fold_state import FoldState
+    from kit.engine.images import ImageSet, View
+    from kit.engine.loop import Conditions, FoldResult, FoldTrainer
+    from kit.engine.models import Classifier
+    from kit.engine.parts import FoldImages, Goal
+    from kit.engine.preprocessing import Preprocessing
+    from kit.engine.store import ImageStore
+
+SMALLEST_BATCH = 2  # below it batch norm has nothing to average
+
+
+@dataclass(frozen=True)
+class FoldWork:
+    """What the folds of an experiment are trained with."""
+
+    config: Config
+    workspace: Workspace
+    material: Material
+    run: RunFolder
+    store: ImageStore
+    progress: Progress
+    allowance: Allowance = field(default_factory=Allowance)
+
+    def train(self, k: int, after_epoch: Callable[[FoldState], None]) -> None:
+        """Train fold ``k`` to the end and write what it came to; once begun again if the loss diverges.
+
+        Raises:
+            Interrupted: There was no time for all of it.
+            KitError: It cannot be trained; everything done is kept.
+        """
+        from kit.engine.checkpoints import forget_resume
+        from kit.engine.loop import Conditions
+        from kit.engine.precision import free_memory
+
+        folder = self.run.fold(k)
+        outcome: FoldResult | Conditions = Conditions(at_once=self._remembered())
+        while isinstance(outcome, Conditions):
+            free_memory()  # of an attempt before, which nothing holds any more
+            outcome = self._attempt(k, outcome, after_epoch)
+        done = {
+            "fold": k,
+            "metric": self.material.competition.metric.name,
+            **asdict(outcome),
+            "model": file_digest(folder.model),
+            "classes": self._class_counts(k),
+        }
+        write_json(folder.done, done)
+        forget_resume(folder)
+
+    def _attempt(
+        self, k: int, conditions: Conditions, after_epoch: Callable[[FoldState], None]
+    ) -> FoldResult | Conditions:
+        """Return what training came to, or under which conditions to go on from the last checkpoint."""
+        from kit.engine.precision import is_out_of_memory
+        from kit.engine.watch import DivergedError
+
+        trainer = None
+        try:
+            trainer = self._trainer(k, conditions)
+            return trainer.fit(self.progress, f"fold {k}", after_epoch)
+        except DivergedError as error:
+            if trainer is None or trainer.state.rate < 1:
+                raise
+            self.progress.warn(f"{error.what}; once more from the last checkpoint, at half the rate")
+            return replace(conditions, rate=0.5)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return self._with_fewer(conditions, trainer.state.at_once if trainer else 1)
+
+    def _with_fewer(self, conditions: Conditions, at_once: int) -> Conditions:
+        """Return conditions with half the images at once, and remember them for the other folds."""
+        fewer = at_once // 2
+        if fewer < SMALLEST_BATCH:
+            raise KitError(
+                "train.batch_size",
+                f"the model does not fit the memory with even {at_once} images at once",
+                "",
+                "Take a smaller model or image.size; everything done is kept.",
+            )
+        write_json(self.run.memory, {"device": self._device_name(), "images_at_once": fewer})
+        self.progress.warn(
+            f"{at_once} images at once do not fit the memory: {fewer} at once from here on, in every fold. "
+            "A step still learns from as many images, and the schedule stays."
+        )
+        return replace(conditions, at_once=fewer)
+
+    def _remembered(self) -> int | None:
+        """Return how many images at once an earlier fold found to fit this very device."""
+        if not self.run.memory.exists():
+            return None
+        found = read_json(self.run.memory)
+        return int(found["images_at_once"]) if found["device"] == self._device_name() else None
+
+    def _device_name(self) -> str:
+        from kit.engine.precision import device_name, open_accelerator
+
+        return device_name(open_accelerator(self.config.train.precision)[0].device)
+
+    def _trainer(self, k: int, conditions: Conditions) -> FoldTrainer:
+        import torch
+
+        from kit.engine.loop import FoldTrainer
+        from kit.engine.parts import Recipe
+        from kit.engine.precision import open_accelerator
+
+        config, material = self.config, self.material
+        seed = stable_seed(config.seed, "fold", k)
+        torch.manual_seed(seed)
+        model = self.model(k)
+        accelerator, _ = open_accelerator(config.train.precision)  # anew: it holds on to what it has prepared
+        images = self.sides(k, model.preprocessing)
+        if k == 0 and config.train.balance.name != "none":
+            self.progress.note(
+                _balance_note(config.train.balance.name, self._class_counts(k), images.plan.class_weights)
+            )
+        return FoldTrainer(
+            model=model,
+            images=images,
+            goal=self._goal(images, accelerator.device),
+            recipe=Recipe(
+                config.train, config.augment, config.model.trains, config.checkpoint.every_minutes * 60, seed
+            ),
+            accelerator=accelerator,
+            folder=self.run.fold(k),
+            about={
+                "classes": material.competition.classes,
+                "model": config.model.model_dump(exclude={"trains", "start", "weights"}),
+                "preprocessing": model.preprocessing.as_dict(),
+            },
+            conditions=conditions,
+            allowance=self.allowance,
+        )
+
+    def model(self, k: int) -> Classifier:
+        """Return the model fold ``k`` begins with; what is said of it is said for the first fold."""
+        from kit.engine.models import build_model
+
+        config = self.config
+        weights = self.workspace.weights(config.model.weights) if config.model.weights else None
+        begun_from = warm_start(config, self.workspace, self.material, k)
+        chosen = config.model.model_copy(update={"pretrained": False}) if begun_from else config.model
+        model, notes = build_model(chosen, config.image, len(self.material.competition.classes), weights)
+        if begun_from is not None:
+            notes += _load_other(model, begun_from, f"{config.model.start}, fold {k}")
+        for note in notes if k == 0 else []:
+            self.progress.note(note)
+        return model
+
+    def sides(self, k: int, own: Preprocessing) -> FoldImages:
+        """Return both sides of a fold, and what an epoch takes of the training side."""
+        from kit.engine.balance import plan_epochs
+        from kit.engine.parts import FoldImages
+
+        folds, samples = self.material.folds, self.material.samples
+        train = image_set(self.material, folds.training(samples, k))
+        validation = image_set(self.material, folds.validation(samples, k))
+        plan = plan_epochs(self.config.train.balance, _truth(self.material, train), self._plan_seed(k))
+        return FoldImages(self.store, train, validation, plan, training_views(self.config, own))
+
+    def _plan_seed(self, k: int) -> int:
+        return stable_seed(self.config.seed, "fold", k)
+
+    def _goal(self, images: FoldImages, device: torch.device) -> Goal:
+        """Return the loss and the metric of a fold, classes weighted as its plan says."""
+        import torch
+
+        from kit.engine.losses import build_loss
+        from kit.engine.parts import Goal
+
+        competition, weights = self.material.competition, images.plan.class_weights
+        on_device = None if weights is None else torch.from_numpy(weights).to(device)
+        prevalence = torch.from_numpy(_truth(self.material, images.train).mean(axis=0)).to(device)
+        loss = build_loss(self.config.train.loss, competition.task, on_device, prevalence)
+        return Goal(competition.task, len(competition.classes), competition.metric, loss)
+
+    def _class_counts(self, k: int) -> dict[str, list[int]]:
+        """Return class -> images of the training side as they are, and as the first epoch shows them.
+
+        Nothing where classes are not balanced.
+        """
+        from kit.engine.balance import plan_epochs
+
+        if self.config.train.balance.name == "none":
+            return {}
+        train = image_set(self.material, self.material.folds.training(self.material.samples, k))
+        truth, seed = _truth(self.material, train), self._plan_seed(k)
+        plan = plan_epochs(self.config.train.balance, truth, seed)
+        counts = zip(
+            truth.sum(axis=0).astype(int).tolist(), plan.class_counts(truth, seed).tolist(), strict=True
+        )
+        classes = self.material.competition.classes
+        return {name: list(pair) for name, pair in zip(classes, counts, strict=True)}
+
+
+def training_views(config: Config, own: Preprocessing) -> dict[int, View]:
+    """Return from which epoch on training images are varied how: one transform per size."""
+    from kit.engine.augment import training_transform
+    from kit.engine.images import View
+
+    sizes = config.image.size_by_epoch or {1: own.size}
+    return {
+        epoch: View(training_transform(config.augment, replace(own, size=size)), (own.channels, size))
+        for epoch, size in sizes.items()
+    }
+
+
+def warm_start(config: Config, workspace: Workspace, material: Material, k: int) -> FoldFolder | None:
+    """Return the fold of another experiment that fold ``k`` begins with, or None.
+
+    Raises:
+        KitError: The other experiment has other folds, so its model has seen validation rows of this one; or
+            its fold is not trained.
+    """
+    if config.model.start is None:
+        return None
+    other = workspace.find_run(config.model.start)
+    if not other.material.exists():
+        raise KitError("model.start", f"{other.label} is a blend", "Weights are those of an experiment")
+    if read_json(other.material)["folds"] != material.folds.fingerprint:
+        raise KitError(
+            "model.start",
+            f"{other.label} was trained on other folds",
+            "A fold may only begin with a model that has not seen its validation rows",
+            "Train both on the same folds CSV.",
+        )
+    if trained_fold(other.fold(k)) is None:
+        raise KitError("model.start", f"fold {k} of {other.label} is not trained", "", "Train it first.")
+    return other.fold(k)
+
+
+def _load_other(model: Classifier, fold: FoldFolder, label: str) -> list[str]:
+    from kit.engine.checkpoints import load_model
+    from kit.engine.models import load_trained
+
+    state, _ = load_model(fold.model)
+    return [f"begins with {label}", *load_trained(model, state, fold.model)]
+
+
+def _truth(material: Material, images: ImageSet) -> np.ndarray:
+    assert images.targets is not None  # both sides of a fold are labelled
+    competition = material.competition
+    return competition.task.one_hot(images.targets, len(competition.classes))
+
+
+def _balance_note(name: str, counts: dict[str, list[int]], weights: np.ndarray | None) -> str:
+    """Return what balancing changes, class by class, the largest class first."""
+    order = sorted(counts, key=lambda c: -counts[c][0])
+    if weights is not None:
+        by_class = dict(zip(counts, weights, strict=True))
+        shown = [f"{c} {counts[c][0]} images x {by_class[c]:.2f}" for c in order]
+    else:
+        shown = [f"{c} {counts[c][0]} -> {counts[c][1]}" for c in order]
+    return f"balance {name}: {first_few(shown, limit=10)}"

@@ -1,0 +1,37 @@
+"""A sheet of pictures: training images as the model sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from kit.examples import Examples
+from kit.workspace import written_whole
+
+SMALLEST_TILE = 96  # pixels; smaller images are enlarged, a pixel to a square
+GAP, LINE = 6, 18
+PAPER, INK = (255, 255, 255), (40, 40, 40)
+
+
+def write_sheet(examples: Examples, path: Path) -> None:
+    """Write a PNG with a row per image under its caption, and a column per epoch under its name."""
+    side = max(SMALLEST_TILE, max(tile.shape[0] for row in examples.tiles for tile in row))
+    rows, columns = len(examples.tiles), len(examples.columns)
+    row_height = LINE + side + GAP
+    sheet = Image.new("RGB", (GAP + columns * (side + GAP), LINE + rows * row_height), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for c, name in enumerate(examples.columns):
+        draw.text((GAP + c * (side + GAP), 3), name, INK, font)
+    for r, (caption, tiles) in enumerate(zip(examples.captions, examples.tiles, strict=True)):
+        top = LINE + r * row_height
+        draw.text((GAP, top + 2), caption, INK, font)
+        for c, tile in enumerate(tiles):
+            sheet.paste(_enlarged(tile, side), (GAP + c * (side + GAP), top + LINE))
+    with written_whole(path) as draft:
+        sheet.save(draft, format="PNG")
+
+
+def _enlarged(tile: np.ndarray, side: int) -> Image.Image:
+    return Image.fromarray(tile).resize((side, side), Image.Resampling.NEAREST)
