@@ -160,7 +160,7 @@ def _big(name: str) -> list[str]:
     """Return how a big network is tried: untrained, at its own size unless it is said, on a few digits."""
     return [
         f"model={{name: '{name}', pretrained: false}}",
-        "image={}",
+        "image.size=null",
         "folds={scheme: holdout, fractions: [0.5, 0.5]}",
         "train.batch_size=4",
         "train.precision=auto",
