@@ -13,6 +13,7 @@ from types import FrameType
 
 from kit.errors import Interrupted, KitError
 
+STOPPING_SECONDS = 5.0  # what it takes to stop in time: no work begins with less left
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from kit.allowance import Allowance
+from kit.allowance import STOPPING_SECONDS, Allowance
 from kit.config import Config
 from kit.errors import KitError
 from kit.fold_training import FoldWork, warm_start
@@ -15,8 +15,6 @@ from kit.progress import SILENT, Progress
 from kit.run_state import claim, environment, forget, is_complete, trained_fold
 from kit.time_plan import TimePlan
 from kit.workspace import RunFolder, Workspace, read_json, remove_drafts, write_json
-
-BEGINNING_SECONDS = 5.0  # a fold is not begun with less than this left
 
 
 def train(
@@ -93,5 +91,5 @@ def _train_folds(
     work = FoldWork(config, workspace, material, run, store, progress, allowance)
     plan = TimePlan.of(config, material, allowance, progress)
     for position, k in enumerate(todo):
-        allowance.begin(f"fold {k}", needed=BEGINNING_SECONDS)
+        allowance.begin(f"fold {k}", needed=STOPPING_SECONDS)
         work.train(k, plan.after_epoch(k, folds_after=len(todo) - position - 1))

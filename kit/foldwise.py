@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from kit.allowance import Allowance
+from kit.allowance import STOPPING_SECONDS, Allowance
 from kit.answers import read_answers, write_answers
 from kit.config import Config, ModelConfig
 from kit.config_file import load_config
@@ -135,9 +135,6 @@ def open_models(
     accelerator, _ = open_accelerator(config.train.precision)
     store = image_store(config, workspace, material.competition)
     return FoldModels(run, config, material, views, store, accelerator, progress, allowance or Allowance())
-
-
-STOPPING_SECONDS = 5.0  # before a time limit
 
 
 @dataclass(frozen=True)

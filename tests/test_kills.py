@@ -57,7 +57,9 @@ def test_twenty_random_kills_change_no_bit(tmp_path):
     )
     for workspace, minutes in ((whole, 10), (killed, 1e-9)):
         write_config(workspace, checkpoint__every_minutes=minutes, **changes)
-    assert kit(whole, "run", str(whole.config("a"))).wait() == 0
+    uninterrupted = kit(whole, "run", str(whole.config("a")))
+    uninterrupted.communicate()
+    assert uninterrupted.returncode == 0
     rng, hits = random.Random(0), []
     while len(hits) < 20:
         process = kit(killed, "run", str(killed.config("a")), stdin=subprocess.DEVNULL)

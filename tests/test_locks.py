@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -43,10 +44,11 @@ def test_a_lock_is_free_when_its_holder_is_killed(tmp_path, holder):
     holder.kill()
     holder.wait()
     with only_one(tmp_path / "fold-0.lock", "training fold 0"):
-        pass
+        assert f"process {os.getpid()} on" in (tmp_path / "fold-0.holder").read_text()
 
 
 def test_locks_of_other_work_and_one_after_the_other_are_no_matter(tmp_path, holder):
     for _ in range(2):
         with only_one(tmp_path / "fold-1.lock", "training fold 1"):
-            pass
+            assert (tmp_path / "fold-1.holder").exists()
+        assert not (tmp_path / "fold-1.holder").exists()

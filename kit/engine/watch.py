@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from kit.allowance import STOPPING_SECONDS
 from kit.errors import KitError, first_few
 
 NO_STEP = 2**31 - 1
 SHARE_OF_SAVING = 0.02  # of the time; checkpoints beyond the due ones are not worth more
-LEAST_RESERVE = 5.0  # seconds to stop in, beside writing a checkpoint twice
 
 
 class DivergedError(KitError):
@@ -69,7 +69,7 @@ class SaveClock:
     @property
     def reserve(self) -> float:
         """Seconds before a time limit at which to stop: enough to write a checkpoint."""
-        return LEAST_RESERVE + 2 * self.duration
+        return STOPPING_SECONDS + 2 * self.duration
 
     def is_due(self) -> bool:
         """Tell whether a checkpoint must be written."""
