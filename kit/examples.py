@@ -10,10 +10,9 @@ import numpy as np
 
 from kit.config import Config
 from kit.errors import KitError
-from kit.fold_training import FoldWork
+from kit.fold_training import FoldWork, fold_seed
 from kit.material import Material, image_store, prepare
 from kit.progress import SILENT, Progress
-from kit.seeds import stable_seed
 from kit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ def training_examples(
     """
     from kit.engine.augment import prediction_transform
     from kit.engine.images import View
+    from kit.engine.models import preprocessing_of
     from kit.engine.recipe import check_recipe
 
     check_recipe(config, workspace)
@@ -58,7 +58,7 @@ def training_examples(
     store = image_store(config, workspace, material.competition)
     run = workspace.run(config.competition.name, config.name)
     work = FoldWork(config, workspace, material, run, store, progress)
-    own = work.model(0).preprocessing
+    own, _ = preprocessing_of(config.model, config.image)
     sides = work.sides(0, own)
     chosen = np.linspace(0, len(sides.train) - 1, min(images, len(sides.train))).astype(int).tolist()
     plain = View(prediction_transform(own), (own.channels, own.predicting))
@@ -79,7 +79,7 @@ def _batch(
     """Return some training images (B, C, H, W) of 0..255, as an epoch varies them."""
     from kit.engine.images import ImageDataset, Key, collate
 
-    dataset = ImageDataset(sides.train, sides.store, views, _seed(config))
+    dataset = ImageDataset(sides.train, sides.store, views, fold_seed(config, 0))
     batch = collate([dataset[Key(epoch, position)] for position in chosen])
     for position, problem in batch.problems.items():
         raise KitError(sides.train.pictures[position].path, problem)
@@ -96,12 +96,8 @@ def _mixed(images: Tensor, epoch: int, config: Config) -> Tensor:
     mixing = build_mixing(config.augment, len(images), config.train.epochs)
     if mixing is None:
         return images
-    seed_step(_seed(config), epoch, 0)
+    seed_step(fold_seed(config, 0), epoch, 0)
     return mixing(images, torch.eye(len(images)), epoch)[0]
-
-
-def _seed(config: Config) -> int:
-    return stable_seed(config.seed, "fold", 0)
 
 
 def _captions(images: ImageSet, chosen: list[int], material: Material) -> list[str]:

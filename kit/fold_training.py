@@ -127,7 +127,7 @@ class FoldWork:
         from kit.engine.precision import open_accelerator
 
         config, material = self.config, self.material
-        seed = stable_seed(config.seed, "fold", k)
+        seed = fold_seed(config, k)
         torch.manual_seed(seed)
         model = self.model(k)
         accelerator, _ = open_accelerator(config.train.precision)  # anew: it holds on to what it has prepared
@@ -177,11 +177,8 @@ class FoldWork:
         folds, samples = self.material.folds, self.material.samples
         train = image_set(self.material, folds.training(samples, k))
         validation = image_set(self.material, folds.validation(samples, k))
-        plan = plan_epochs(self.config.train.balance, _truth(self.material, train), self._plan_seed(k))
+        plan = plan_epochs(self.config.train.balance, _truth(self.material, train), fold_seed(self.config, k))
         return FoldImages(self.store, train, validation, plan, training_views(self.config, own))
-
-    def _plan_seed(self, k: int) -> int:
-        return stable_seed(self.config.seed, "fold", k)
 
     def _goal(self, images: FoldImages, device: torch.device) -> Goal:
         """Return the loss and the metric of a fold, classes weighted as its plan says."""
@@ -206,13 +203,18 @@ class FoldWork:
         if self.config.train.balance.name == "none":
             return {}
         train = image_set(self.material, self.material.folds.training(self.material.samples, k))
-        truth, seed = _truth(self.material, train), self._plan_seed(k)
+        truth, seed = _truth(self.material, train), fold_seed(self.config, k)
         plan = plan_epochs(self.config.train.balance, truth, seed)
         counts = zip(
             truth.sum(axis=0).astype(int).tolist(), plan.class_counts(truth, seed).tolist(), strict=True
         )
         classes = self.material.competition.classes
         return {name: list(pair) for name, pair in zip(classes, counts, strict=True)}
+
+
+def fold_seed(config: Config, k: int) -> int:
+    """Return the seed of fold ``k``: every draw of its training depends on it."""
+    return stable_seed(config.seed, "fold", k)
 
 
 def training_views(config: Config, own: Preprocessing) -> dict[int, View]:

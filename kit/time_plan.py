@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kit.allowance import Allowance, duration
-from kit.config import Config
+from kit.config import Config, at_epoch
 from kit.material import Material
 from kit.progress import Progress
 
@@ -87,5 +87,5 @@ def epoch_costs(epochs: int, size_by_epoch: Mapping[int, int]) -> list[float]:
     >>> epoch_costs(3, {1: 64, 3: 128})
     [0.25, 0.25, 1.0]
     """
-    sizes = [size_by_epoch[max(e for e in size_by_epoch if e <= epoch)] for epoch in range(1, epochs + 1)]
+    sizes = [at_epoch(size_by_epoch, epoch) for epoch in range(1, epochs + 1)]
     return [(size / sizes[-1]) ** 2 for size in sizes]

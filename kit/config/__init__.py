@@ -1,6 +1,6 @@
 """The schema of the YAML."""
 
-from kit.config.base import Component, Name, Section, check_name
+from kit.config.base import Component, Name, Section, at_epoch, check_name
 from kit.config.competition import (
     ClassFolders,
     CompetitionConfig,
@@ -46,5 +46,6 @@ __all__ = [
     "TrainConfig",
     "Voc",
     "VocConfig",
+    "at_epoch",
     "check_name",
 ]

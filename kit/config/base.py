@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from kit.errors import KitError
 
+T = TypeVar("T")
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
@@ -50,6 +52,15 @@ def options_of(name: str) -> BeforeValidator:
         return {"name": name, **value} if isinstance(value, dict) else value
 
     return BeforeValidator(with_name)
+
+
+def at_epoch(plan: Mapping[int, T], epoch: int) -> T:
+    """Return what a plan says for an epoch: the entry that begins with it, or the last one before it.
+
+    >>> at_epoch({1: 128, 8: 224}, 7)
+    128
+    """
+    return plan[max(start for start in plan if start <= epoch)]
 
 
 def check_name(name: str, where: str) -> None:

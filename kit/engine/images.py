@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kit.competition.decode import UnreadableImageError
+from kit.config import at_epoch
 from kit.engine.augment import Transform
 from kit.engine.balance import Plan
 from kit.engine.store import ImageStore, Picture, pictures_of
@@ -94,7 +95,7 @@ class ImageDataset(Dataset[Item]):
         return len(self.images)
 
     def __getitem__(self, key: Key) -> Item:
-        view = self.views[max(start for start in self.views if start <= key.epoch)]
+        view = at_epoch(self.views, key.epoch)
         try:
             pixels = self.store.load(self.images.pictures[key.position])
         except UnreadableImageError as error:

@@ -90,6 +90,11 @@ def check_weights(config: ModelConfig) -> None:
         Source.of(config.name).reach(config)
 
 
+def preprocessing_of(config: ModelConfig, image: ImageConfig) -> tuple[Preprocessing, list[str]]:
+    """Return what a model is given to see, and a sentence for everything the config overrides in it."""
+    return overridden(Source.of(config.name).own(config), image)
+
+
 def build_model(
     config: ModelConfig, image: ImageConfig, num_classes: int, weights: Path | None = None
 ) -> tuple[Classifier, list[str]]:
@@ -108,7 +113,7 @@ def build_model(
     check_model(config)
     check_head(config)
     source = Source.of(config.name)
-    preprocessing, notes = overridden(source.own(config), image)
+    preprocessing, notes = preprocessing_of(config, image)
     backbone, said = source.build(config, preprocessing, num_classes, weights)
     _finish(backbone, config)
     if (config.pretrained or weights) and source is not SMALL:

@@ -9,6 +9,7 @@ from timm.models import group_parameters
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from kit.config import at_epoch
 from kit.engine.heads import head_parameters
 from kit.errors import KitError
 
@@ -57,7 +58,7 @@ def _children(names: Sequence[str], depth: int = 0) -> list[list[str]]:
 
 def num_training(plan: Plan, epoch: int) -> int | Literal["all"]:
     """Return how many of the last stages train in an epoch (from 1)."""
-    return plan[max(start for start in plan if start <= epoch)]
+    return at_epoch(plan, epoch)
 
 
 def check_trains(plan: Plan, backbone: nn.Module) -> None:
