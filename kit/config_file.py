@@ -12,12 +12,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from kit.config import Config
+from kit.config import Component, Config
 from kit.errors import KitError
 from kit.registry import nearest
 
 # Mappings whose other keys belong to what they name, and the key that names it.
-NAMED = dict.fromkeys(("model", "preset", "optimizer", "schedule", "loss", "balance", "average"), "name")
+NAMED = dict.fromkeys(
+    ("model", "preset", "optimizer", "schedule", "loss", "balance", "average", "metric"), "name"
+)
 NAMED["train"] = "layout"
 # A free pipeline says all that these say.
 SAID_BY_PIPELINE = {"preset", "hflip", "vflip", "erasing"}
@@ -165,6 +167,24 @@ def _read_override(override: str) -> dict[str, Any]:
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         raise KitError(f"--set {override}", f"is not valid YAML: {_first_line(error)}", form) from error
     return typing.cast(dict[str, Any], values)
+
+
+def read_components(texts: Sequence[str], where: str) -> list[Component]:
+    """Return components given on the command line: ``name``, or ``{name: x, option: 1}``.
+
+    Raises:
+        KitError: One is neither.
+    """
+    import yaml
+
+    found = []
+    for text in texts:
+        try:
+            found.append(Component.model_validate(yaml.safe_load(text)))
+        except (yaml.YAMLError, ValidationError) as error:
+            form = f"The form is {where} NAME, or {where} '{{name: NAME, option: 1}}'"
+            raise KitError(f"{where} {text}", "is neither a name nor a mapping with one", form) from error
+    return found
 
 
 def _first_line(error: Exception) -> str:

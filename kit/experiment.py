@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from kit.allowance import STOPPING_SECONDS, Allowance
 from kit.config import Config
 from kit.errors import KitError
-from kit.fold_training import FoldWork, warm_start
+from kit.fold_training import FoldWork, check_scorable, warm_start
 from kit.locks import only_one
 from kit.material import Material, image_store, prepare
 from kit.progress import SILENT, Progress
@@ -80,6 +80,7 @@ def _train_folds(
     from kit.engine.precision import open_accelerator
     from kit.engine.store import pictures_of
 
+    check_scorable(material, todo)
     for k in todo:
         warm_start(config, workspace, material, k)  # refused before anything is trained
         remove_drafts(run.fold(k).path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -227,6 +227,37 @@ def training_views(config: Config, own: Preprocessing) -> dict[int, View]:
         epoch: View(training_transform(config.augment, replace(own, size=size)), (own.channels, size))
         for epoch, size in sizes.items()
     }
+
+
+def check_scorable(material: Material, folds: Sequence[int]) -> None:
+    """Refuse a fold whose validation images the metric cannot score, whatever is predicted for them.
+
+    Raises:
+        KitError: The message names the fold, and the classes that none or all of its images have.
+    """
+    _score_prior(material, np.arange(len(material.samples)))  # a metric that cannot score any rows says so
+    classes, metric = material.competition.classes, material.competition.metric
+    for k in folds:
+        rows = np.flatnonzero(material.folds.validation(material.samples, k))
+        try:
+            _score_prior(material, rows)
+        except KitError as error:
+            counts = material.competition.task.one_hot(material.targets()[rows], len(classes)).sum(axis=0)
+            odd = [f"none has {name}" for name, n in zip(classes, counts, strict=True) if n == 0]
+            odd += [f"all have {name}" for name, n in zip(classes, counts, strict=True) if n == len(rows)]
+            raise KitError(
+                f"fold {k}",
+                f"{metric.name} cannot be computed on its {len(rows)} validation images ({first_few(odd)})",
+                error.rule,
+                "Make fewer folds (`folds.count`), or take another `competition.metric`.",
+            ) from error
+
+
+def _score_prior(material: Material, rows: np.ndarray) -> float:
+    """Return the metric of some samples, each guessed to be as the classes are spread."""
+    competition, targets = material.competition, material.targets()[rows]
+    prior = competition.task.prior(targets, len(competition.classes))
+    return competition.metric(targets, np.tile(prior, (len(rows), 1)), competition.task)
 
 
 def warm_start(config: Config, workspace: Workspace, material: Material, k: int) -> FoldFolder | None:

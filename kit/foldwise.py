@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from kit.allowance import STOPPING_SECONDS, Allowance
-from kit.answers import read_answers, write_answers
-from kit.config import Config, ModelConfig
+from kit.answers import Answers, read_answers, write_answers
+from kit.config import Component, Config, ModelConfig
 from kit.config_file import load_config
 from kit.errors import KitError, first_few
 from kit.locks import only_one
@@ -21,6 +22,8 @@ from kit.predictions import Kind, Origin, Predictions, load_predictions
 from kit.progress import SILENT, Progress
 from kit.run_state import refuse_other_material, trained_fold
 from kit.workspace import RunFolder, Workspace, read_json, write_text
+
+Question = tuple[Component, ...]  # views, whose answers become one
 
 if TYPE_CHECKING:
     from kit.engine.images import ImageSet
@@ -31,9 +34,10 @@ if TYPE_CHECKING:
 def predict(
     run: RunFolder,
     workspace: Workspace,
-    tta: Sequence[str] | None = None,
+    tta: Sequence[Component] | None = None,
     progress: Progress = SILENT,
     allowance: Allowance | None = None,
+    merge: str | None = None,
 ) -> bool:
     """Write the OOF and test predictions of an experiment; return False if they were there already.
 
@@ -41,7 +45,8 @@ def predict(
     kept in the file's metadata.
 
     Args:
-        tta: Views to average instead of the config's.
+        tta: Views to merge instead of the config's.
+        merge: How, instead of the config's way.
         allowance: How long it may take; as long as it needs by default. What one model said of one set of
             images is kept until all is written, so that going on does not ask it again.
 
@@ -49,39 +54,87 @@ def predict(
         Interrupted: The time is over.
         KitError: A fold is not trained yet, a view does not exist, or another process is predicting.
     """
+    config, material, origin = _prepared(run, workspace, tta, merge, progress)
+    if _already_predicted(run, origin, material):
+        return False
+    with only_one(run.lock("predict"), "predicting"):
+        models = open_models(config, run, workspace, material, progress, allowance)
+        _write_predictions(models, workspace, origin)
+        run.forget_answers()
+    return True
+
+
+def predict_by_view(
+    run: RunFolder,
+    workspace: Workspace,
+    tta: Sequence[Component],
+    progress: Progress = SILENT,
+    allowance: Allowance | None = None,
+) -> list[ByView]:
+    """Return the OOF predictions of an experiment through each view alone; they are kept for another time.
+
+    What a view of several images shows is merged as the config says.
+
+    Raises:
+        Interrupted: The time is over.
+        KitError: A fold is not trained yet, a view does not exist, or another process is predicting.
+    """
+    config, material, origin = _prepared(run, workspace, tta, None, progress)
+    with only_one(run.lock("predict"), "predicting"):
+        models = open_models(config, run, workspace, material, progress, allowance)
+        return models.of_validation_rows([(view,) for view in config.predict.tta], origin)
+
+
+def _prepared(
+    run: RunFolder,
+    workspace: Workspace,
+    tta: Sequence[Component] | None,
+    merge: str | None,
+    progress: Progress,
+) -> tuple[Config, Material, Origin]:
+    """Return an experiment as asked for, what it works on, and the origin of its OOF predictions."""
     if not run.config.exists():
         raise KitError(run.label, "is a blend", "Its predictions are made by kit blend")
-    config = load_config(run.config)
-    views = tuple(tta or config.predict.tta)
+    config = _asked_for(load_config(run.config), tta, merge)
     material = prepare(config, workspace, progress)
     refuse_other_material(run, material)
-    folds = range(material.folds.models)
-    trained = {k: trained_fold(run.fold(k)) for k in folds}
-    missing = [k for k, done in trained.items() if done is None]
-    if missing:
-        raise KitError(
-            run.label,
-            f"{len(missing)} of {len(folds)} folds are not trained ({first_few(missing)})",
-            "Out-of-fold predictions need every fold",
-            f"Go on with `kit train CONFIG` (its config is {workspace.shown(run.config)}).",
-        )
-    digests = "".join(done["model"] for done in trained.values() if done)
     origin = Origin(
         kind="oof",
         task=material.competition.task.name,
         experiment=run.label,
         folds=material.folds.fingerprint,
-        tta=views,
-        models=hashlib.sha256(digests.encode()).hexdigest()[:16],
+        tta=config.predict.labels,
+        models=_digest_of_models(run, material, workspace),
         images=material.train_images,
     )
-    if _already_predicted(run, origin, material):
-        return False
-    with only_one(run.lock("predict"), "predicting"):
-        models = open_models(config, run, workspace, material, views, progress, allowance)
-        _write_predictions(models, workspace, origin)
-        run.forget_answers()
-    return True
+    return config, material, origin
+
+
+def _asked_for(config: Config, tta: Sequence[Component] | None, merge: str | None) -> Config:
+    """Return an experiment with other views or another merge, if they are given; they must exist."""
+    if not tta and merge is None:
+        return config
+    from kit.engine.tta import check_tta
+
+    given = {"tta": list(tta or config.predict.tta), "merge": merge or config.predict.merge}
+    asked = config.predict.model_copy(update=given)
+    check_tta(asked.tta, asked.merge)
+    return config.model_copy(update={"predict": asked})
+
+
+def _digest_of_models(run: RunFolder, material: Material, workspace: Workspace) -> str:
+    """Return a digest of the weights of all models, which must be trained."""
+    trained = {k: trained_fold(run.fold(k)) for k in range(material.folds.models)}
+    missing = [k for k, done in trained.items() if done is None]
+    if missing:
+        raise KitError(
+            run.label,
+            f"{len(missing)} of {len(trained)} folds are not trained ({first_few(missing)})",
+            "Out-of-fold predictions need every fold",
+            f"Go on with `kit train CONFIG` (its config is {workspace.shown(run.config)}).",
+        )
+    digests = "".join(done["model"] for done in trained.values() if done)
+    return hashlib.sha256(digests.encode()).hexdigest()[:16]
 
 
 def _write_predictions(models: FoldModels, workspace: Workspace, origin: Origin) -> None:
@@ -89,7 +142,7 @@ def _write_predictions(models: FoldModels, workspace: Workspace, origin: Origin)
     run, material = models.run, models.material
     for name in set(run.held_out_sets()) - set(material.held_out):
         run.held_out(name).unlink()
-    models.of_validation_rows(origin).save(run.oof)
+    models.of_validation_rows([tuple(models.config.predict.tta)], origin)[0].oof.save(run.oof)
     for name, samples in material.held_out.items():
         models.of_others(samples, _origin_of(name, origin, material)).save(run.held_out(name))
         truth = samples[[c for c in ("id", "group", *material.competition.label_columns) if c in samples]]
@@ -125,16 +178,33 @@ def open_models(
     run: RunFolder,
     workspace: Workspace,
     material: Material,
-    views: tuple[str, ...],
     progress: Progress,
     allowance: Allowance | None = None,
 ) -> FoldModels:
-    """Return the models of an experiment, ready to be asked on the device and in the precision it has."""
+    """Return the models of an experiment, ready to be asked on the device and in the precision it has.
+
+    Args:
+        config: The experiment's, with the views and the merge that are asked for.
+    """
     from kit.engine.precision import open_accelerator
 
     accelerator, _ = open_accelerator(config.train.precision)
     store = image_store(config, workspace, material.competition)
-    return FoldModels(run, config, material, views, store, accelerator, progress, allowance or Allowance())
+    return FoldModels(run, config, material, store, accelerator, progress, allowance or Allowance())
+
+
+@dataclass(frozen=True)
+class ByView:
+    """The OOF predictions through some views, and what they take beside reading the images.
+
+    Attributes:
+        reading: Seconds that reading an image took.
+        seconds: Seconds an image that making the views and asking the model took.
+    """
+
+    oof: Predictions
+    reading: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -144,29 +214,41 @@ class FoldModels:
     run: RunFolder
     config: Config
     material: Material
-    tta: tuple[str, ...]
     store: ImageStore
     accelerator: Any
     progress: Progress
     allowance: Allowance
 
-    def of_validation_rows(self, origin: Origin) -> Predictions:
-        """Return what the models say of the rows they were validated on: the OOF predictions."""
+    def of_validation_rows(self, questions: Sequence[Question], origin: Origin) -> list[ByView]:
+        """Return what the models say of the rows they were validated on, for each question."""
         material, competition = self.material, self.material.competition
         validated = material.validated()
         masks = {k: material.folds.validation(validated, k) for k in range(material.folds.models)}
-        answers = {k: self._of_validation(k) for k in masks}
-        probs = competition.task.normalised(assemble_oof(masks, answers))
-        return Predictions(tuple(validated["id"]), competition.classes, probs, origin)
+        answers = [self._of_fold(k, questions) for k in masks]
+        found = []
+        for question, of_folds in zip(questions, zip(*answers, strict=True), strict=True):
+            probs = assemble_oof(
+                masks, {k: of_fold.probs for k, of_fold in zip(masks, of_folds, strict=True)}
+            )
+            oof = Predictions(
+                tuple(validated["id"]),
+                competition.classes,
+                competition.task.normalised(probs),
+                replace(origin, tta=self._labels(question)),
+            )
+            asked = sum(len(of_fold.probs) for of_fold in of_folds)
+            reading = sum(of_fold.reading for of_fold in of_folds) / asked
+            found.append(ByView(oof, reading, sum(of_fold.seconds for of_fold in of_folds) / asked))
+        return found
 
-    def _of_validation(self, k: int) -> np.ndarray:
-        """Return what model k says of its validation rows, (N_k, C), rows in table order."""
+    def _of_fold(self, k: int, questions: Sequence[Question]) -> list[Answers]:
+        """Return what model k says of its validation rows, in table order: (N_k, C) for each question."""
         images = image_set(self.material, self.material.folds.validation(self.material.samples, k))
-        probs, problems = self._ask(k, images, self.material.train_images)
-        if problems:
+        answers = self._ask(k, images, self.material.train_images, questions)
+        if problems := answers[0].problems:
             position, problem = next(iter(problems.items()))
             raise KitError(images.pictures[position].path, problem, "", "Mend it and run again.")
-        return probs
+        return answers
 
     def of_others(self, samples: pd.DataFrame, origin: Origin) -> Predictions:
         """Return the mean over all models for images that none was trained on.
@@ -181,9 +263,11 @@ class FoldModels:
                 (), competition.classes, np.zeros((0, len(competition.classes)), "float32"), origin
             )
         images = ImageSet.of(samples)
-        answers = [self._ask(k, images, origin.images) for k in range(self.material.folds.models)]
-        probs: np.ndarray = np.stack([each for each, _ in answers]).mean(axis=0, dtype=np.float64)
-        rows = sorted({row for _, problems in answers for row in problems})
+        question = [tuple(self.config.predict.tta)]
+        models = range(self.material.folds.models)
+        answers = [self._ask(k, images, origin.images, question)[0] for k in models]
+        probs: np.ndarray = np.stack([each.probs for each in answers]).mean(axis=0, dtype=np.float64)
+        rows = sorted({row for each in answers for row in each.problems})
         probs[rows] = competition.task.prior(self.material.targets(), len(competition.classes))
         unreadable = tuple(images.ids[row] for row in rows)
         if unreadable:
@@ -193,29 +277,37 @@ class FoldModels:
         probs, origin = competition.task.normalised(probs), replace(origin, unreadable=unreadable)
         return Predictions(tuple(images.ids), competition.classes, probs, origin)
 
-    def _ask(self, k: int, images: ImageSet, digest: str) -> tuple[np.ndarray, dict[int, str]]:
-        """Return what fold k's model says of some images, now or before, and which could not be read.
+    def _ask(self, k: int, images: ImageSet, digest: str, questions: Sequence[Question]) -> list[Answers]:
+        """Return fold k's model's answers to each question on some images, given now or before.
 
         Args:
             digest: Of the bytes of the images.
         """
         model = read_json(self.run.fold(k).done)["model"]
-        file = self.run.answers(k, f"{model} {digest} {len(images)} {' '.join(self.tta)}")
-        answered = read_answers(file)
-        if answered is None:
-            answered = self._ask_now(k, images)
-            write_answers(file, *answered)
-        return answered
+        about = f"{model} {digest} {len(images)}"
+        files = {q: self.run.answers(k, f"{about} {' '.join(self._labels(q))}") for q in questions}
+        answered = {q: answers for q, file in files.items() if (answers := read_answers(file)) is not None}
+        unanswered = [q for q in questions if q not in answered]
+        if unanswered:
+            for question, answers in zip(unanswered, self._ask_now(k, images, unanswered), strict=True):
+                write_answers(files[question], answers)
+                answered[question] = answers
+        return [answered[q] for q in questions]
 
-    def _ask_now(self, k: int, images: ImageSet) -> tuple[np.ndarray, dict[int, str]]:
+    def _labels(self, question: Question) -> tuple[str, ...]:
+        return self.config.predict.model_copy(update={"tta": list(question)}).labels
+
+    def _ask_now(self, k: int, images: ImageSet, questions: Sequence[Question]) -> list[Answers]:
         """Ask fold k's model, with fewer images at once where the memory is short."""
         from kit.engine.precision import free_memory, is_out_of_memory
+        from kit.engine.views import check_sizes
 
         at_once = self.config.predict.batch_size
         model = self._load(k).to(self.accelerator.device)
+        check_sizes([view for views in questions for view in views], model)
         while True:
             try:
-                return self._probs(k, model, images, at_once)
+                return self._answers(k, model, images, questions, at_once)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or at_once == 1:
                     raise
@@ -223,32 +315,30 @@ class FoldModels:
             at_once //= 2
             self.progress.warn(f"{at_once * 2} images at once do not fit the memory: {at_once} from here on")
 
-    def _probs(
-        self, k: int, model: Classifier, images: ImageSet, at_once: int
-    ) -> tuple[np.ndarray, dict[int, str]]:
-        from kit.engine.augment import prediction_transform
-        from kit.engine.images import EpochBatches, ImageDataset, View, make_loader
-        from kit.engine.tta import predict_probs
+    def _answers(
+        self, k: int, model: Classifier, images: ImageSet, questions: Sequence[Question], at_once: int
+    ) -> list[Answers]:
+        from kit.engine.merging import merges
+        from kit.engine.tta import Asker, Looks, SourceDataset, ask, source_loader
+        from kit.engine.views import Sight
 
-        own, device = model.preprocessing, self.accelerator.device
-        label = f"fold {k}: {len(images)} images x {len(self.tta)} views"
+        accelerator = self.accelerator
+        looks = Looks.of(questions, Sight.of(model))
+        label = f"fold {k}: {len(images)} images x {len(looks.shots)} views"
+        began = time.perf_counter()
         self.store.preload(images.pictures, self.progress)
-        view = View(prediction_transform(own), (own.channels, own.predicting))
-        dataset = ImageDataset(images, self.store, {0: view}, self.config.seed)
-        loader = make_loader(
-            dataset, EpochBatches(len(images), at_once, None), self.config.train.workers, device
-        )
-        return predict_probs(
-            model,
-            loader,
-            self.tta,
-            self.material.competition.task,
-            device,
-            self.accelerator.autocast,
+        ahead = time.perf_counter() - began
+        dataset = SourceDataset(images, self.store, looks.sources, model.preprocessing, self.config.seed)
+        answers = ask(
+            Asker(model, self.material.competition.task, accelerator.device, accelerator.autocast),
+            source_loader(dataset, at_once, self.config.train.workers, accelerator.device),
+            looks,
+            merges.get(self.config.predict.merge, "predict.merge"),
             self.progress,
             label,
             between=lambda: self.allowance.begin(f"the end of {label}", needed=STOPPING_SECONDS),
         )
+        return [replace(each, reading=each.reading + ahead) for each in answers]
 
     def _load(self, k: int) -> Classifier:
         """Return fold k's model, built around its checkpoint."""

@@ -16,18 +16,24 @@ from kit.competition.recognise import Finding
 from kit.competition.samples import load_competition
 from kit.competition.scan import scan_images
 from kit.competition.survey import image_sizes
-from kit.config import Config, check_name
+from kit.config import Component, Config, check_name
+from kit.ensemble.blend import Blended
 from kit.ensemble.blend import blend as write_blend
+from kit.ensemble.members import foreign_member, member_of
+from kit.ensemble.methods import SOUP
 from kit.errors import KitError
-from kit.evaluation import Evaluation, evaluate
+from kit.evaluation.evaluate import Evaluation, evaluate
+from kit.evaluation.scored import config_of
 from kit.folds.make import ensure_folds
 from kit.folds.table import Folds
 from kit.foldwise import predict as predict_folds
 from kit.material import population_of, read_images
 from kit.progress import SILENT, Progress
+from kit.soup import soup
 from kit.starter import starter_config
 from kit.submission.format import format_for
 from kit.submission.submit import Submitted, submit
+from kit.tasks import tasks
 from kit.workspace import RunFolder, Workspace, write_text
 
 
@@ -154,30 +160,76 @@ def augment(
 def predict(
     run: RunFolder,
     workspace: Workspace,
-    tta: Sequence[str] | None = None,
+    tta: Sequence[Component] | None = None,
     progress: Progress = SILENT,
     allowance: Allowance | None = None,
+    merge: str | None = None,
 ) -> tuple[Evaluation, bool]:
     """Write a run's predictions, scores and page; the flag is False if the predictions were there already."""
-    predicted = predict_folds(run, workspace, tta, progress, allowance)
-    return score(run, workspace), predicted
+    predicted = predict_folds(run, workspace, tta, progress, allowance, merge)
+    return score(run, workspace, config_of(run).decide), predicted
 
 
-def score(run: RunFolder, workspace: Workspace) -> Evaluation:
-    """Write and return the scores of a run that has predictions, and its page."""
+def score(run: RunFolder, workspace: Workspace, decide: Sequence[Component] | None = None) -> Evaluation:
+    """Write and return the scores of a run that has predictions, its decisions and its page.
+
+    Args:
+        decide: Decisions to learn on OOF; None: those that were learned last, or else the config's.
+    """
     from kit.report.pages import write_run_page
 
-    evaluation = evaluate(run, workspace)
-    write_run_page(run, evaluation, len(evaluation.folds))
+    evaluation = evaluate(run, workspace, decide)
+    write_run_page(run, evaluation, _image_root(config_of(run), workspace))
     return evaluation
 
 
+def _image_root(config: Config, workspace: Workspace) -> Path | None:
+    """Return the competition's folder; None where it is not at hand, as when a run was copied elsewhere."""
+    try:
+        return workspace.data(config.competition.data)
+    except KitError:
+        return None
+
+
 def blend(
-    members: Sequence[RunFolder], method: str, name: str, workspace: Workspace
-) -> tuple[RunFolder, Evaluation]:
-    """Write a blend's predictions, scores and page."""
-    run = write_blend(members, method, name, workspace)
-    return run, score(run, workspace)
+    runs: Sequence[RunFolder],
+    method: Component,
+    name: str,
+    workspace: Workspace,
+    foreign: Sequence[tuple[Path, Path | None]] = (),
+    any_folds: bool = False,
+    progress: Progress = SILENT,
+) -> Blended:
+    """Write a blend's predictions, and return what it is worth; `score` does the rest, where it has a worth.
+
+    Args:
+        runs: Experiments and blends; the first says which competition it is.
+        foreign: OOF and test predictions of other tools, as CSVs.
+    """
+    check_name(name, "--name")
+    if not runs:
+        raise KitError(
+            "kit blend", "has no member of kit's own", "The first one says which competition it is"
+        )
+    folder = workspace.run(runs[0].competition, name)
+    if method.name == SOUP:
+        _refuse_beside_soup(method, bool(foreign), any_folds)
+        return soup(runs, folder, workspace, progress)
+    config = config_of(runs[0])
+    members = [member_of(run) for run in runs]
+    task = tasks.get(members[0].oof.origin.task)
+    members += [foreign_member(oof, test, members[0], task) for oof, test in foreign]
+    return write_blend(members, method, folder, config, workspace, any_folds, progress)
+
+
+def _refuse_beside_soup(method: Component, foreign: bool, any_folds: bool) -> None:
+    for unfit, what in (
+        (bool(method.options), "options"),
+        (foreign, "predictions of other tools"),
+        (any_folds, "members of different folds"),
+    ):
+        if unfit:
+            raise KitError("--method soup", f"takes no {what}", "It averages the weights of trained folds")
 
 
 def run(
@@ -195,13 +247,16 @@ def run(
         format_for(config.submission, load_competition(config.competition, workspace))
     progress.stage("train", config.name)
     folder = experiment.train(config, workspace, fresh=fresh, progress=progress, allowance=allowance)
-    progress.stage("predict", f"views {', '.join(config.predict.tta)}")
+    progress.stage("predict", f"views {', '.join(config.predict.labels)}")
     evaluation, predicted = predict(folder, workspace, progress=progress, allowance=allowance)
     if not predicted:
         progress.note("already predicted by these models")
     progress.note(f"out-of-fold {evaluation.metric} {evaluation.cv:.4f}")
+    for worth in evaluation.decisions:
+        progress.note(f"{worth.name}: {worth.gain:+.4f}, 95 % interval {worth.interval}; {worth.verdict}")
     for name, value in evaluation.held_out.items():
-        progress.note(f"held out {name}: {evaluation.metric} {value:.4f}")
+        said = evaluation.not_computed[name] if value is None else f"{evaluation.metric} {value:.4f}"
+        progress.note(f"held out {name}: {said}")
     if config.submission is None:
         progress.note("no test images: nothing to hand in")
         return Finished(folder, evaluation, None)

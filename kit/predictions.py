@@ -17,6 +17,7 @@ from kit.workspace import written_whole
 
 METADATA_KEY = b"kit"
 Kind = Literal["oof", "test", "held_out"]
+MIXED_FOLDS = "mixed"  # the fingerprint of a blend whose members come from different folds
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Predictions:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._check(path)
+        self.check(path)
         columns = {"id": pa.array(self.ids, pa.string())}
         columns |= {name: pa.array(self.probs[:, c], pa.float32()) for c, name in enumerate(self.classes)}
         note = {"version": __version__, "classes": self.classes, **asdict(self.origin)}
@@ -79,7 +80,12 @@ class Predictions:
         with written_whole(path) as draft:
             pq.write_table(table, draft)
 
-    def _check(self, path: Path) -> None:
+    def check(self, path: Path) -> None:
+        """Refuse what cannot be told apart or used.
+
+        Raises:
+            KitError: A probability is not finite, an id is there twice, or a class is called ``id``.
+        """
         if "id" in self.classes:
             raise KitError(path, "a class is called 'id'", "That column holds the ids", "Rename the class.")
         index = pd.Index(self.ids)
@@ -97,16 +103,25 @@ class Predictions:
         Raises:
             KitError: The ids or the classes are not the same set; the message has the first example.
         """
-        rows = pd.Index(self.ids).get_indexer(pd.Index(ids))
-        columns = pd.Index(self.classes).get_indexer(pd.Index(classes))
         _same_set(where, "ids", set(self.ids), set(ids))
         _same_set(where, "classes", set(self.classes), set(classes))
-        return replace(
-            self,
-            ids=tuple(ids),
-            classes=tuple(classes),
-            probs=np.ascontiguousarray(self.probs[rows][:, columns]),
-        )
+        columns = pd.Index(self.classes).get_indexer(pd.Index(classes))
+        aligned = self.of_ids(ids)
+        return replace(aligned, classes=tuple(classes), probs=np.ascontiguousarray(aligned.probs[:, columns]))
+
+    def of_ids(self, ids: Sequence[str]) -> Predictions:
+        """Return the predictions for some of the ids, in their order."""
+        rows = pd.Index(self.ids).get_indexer(pd.Index(ids))
+        return replace(self, ids=tuple(ids), probs=self.probs[rows])
+
+    def check_same_names(self, other: Predictions, where: object) -> None:
+        """Refuse other ids or classes than ``other`` has, whatever their order.
+
+        Raises:
+            KitError: The message has the first example.
+        """
+        _same_set(where, "classes", set(self.classes), set(other.classes))
+        _same_set(where, "ids", set(self.ids), set(other.ids))
 
 
 def load_predictions(path: Path) -> Predictions:
@@ -135,32 +150,6 @@ def load_predictions(path: Path) -> Predictions:
             "kit predict and kit blend write them",
             "Run it again.",
         ) from error
-
-
-def check_same_footing(members: Sequence[Predictions]) -> None:
-    """Refuse to combine predictions that answer different questions.
-
-    Raises:
-        KitError: Kinds, tasks, class sets, ids or (for OOF) the folds differ from the first member's.
-    """
-    first = members[0]
-    for member in members[1:]:
-        where = f"{member.origin.experiment} ({member.origin.kind})"
-        for aspect in ("kind", "task"):
-            theirs, ours = getattr(member.origin, aspect), getattr(first.origin, aspect)
-            if theirs != ours:
-                raise KitError(
-                    where, f"its {aspect} is {theirs}, that of {first.origin.experiment} is {ours}"
-                )
-        _same_set(where, "classes", set(member.classes), set(first.classes))
-        _same_set(where, "ids", set(member.ids), set(first.ids))
-        if member.origin.kind == "oof" and member.origin.folds != first.origin.folds:
-            raise KitError(
-                where,
-                f"was trained on other folds than {first.origin.experiment}",
-                "OOF predictions are combined only if no model has seen the others' validation rows",
-                "Train both on the same folds CSV.",
-            )
 
 
 def _same_set(where: object, what: str, theirs: set[str], ours: set[str]) -> None:

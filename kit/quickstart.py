@@ -9,9 +9,9 @@ from pathlib import Path
 from kit import experiment, pipeline
 from kit.competition.digits import write_digits
 from kit.competition.samples import Competition, load_competition
-from kit.config import Config
+from kit.config import Component, Config
 from kit.config_file import load_config
-from kit.evaluation import Evaluation
+from kit.evaluation.evaluate import Evaluation
 from kit.progress import SILENT, Progress
 from kit.submission.format import SubmissionFormat, format_for
 from kit.submission.heldout import held_out_score
@@ -106,7 +106,8 @@ def quickstart(workspace: Workspace, progress: Progress = SILENT) -> Quickstarte
     runs = [_train(config, workspace, progress) for config in configs.values()]
 
     progress.stage("blend", f"mean of {' and '.join(configs)}")
-    blended, blend_evaluation = pipeline.blend([run for run, _ in runs], "mean", BLEND, workspace)
+    blended = pipeline.blend([run for run, _ in runs], Component(name="mean"), BLEND, workspace).run
+    blend_evaluation = pipeline.score(blended, workspace)
     progress.note(f"out-of-fold {blend_evaluation.metric} {blend_evaluation.cv:.4f}")
 
     progress.stage("submit")

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from kit.errors import KitError
 
 T = TypeVar("T")
+MANY = 40  # names, above which an error does not list them
 
 
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
@@ -20,7 +21,7 @@ def unknown_name(where: str, kind: str, name: str, known: Iterable[str], next_st
     """Return the error for a name that nothing answers to: the nearest names, then what is known."""
     known = list(known)
     close = nearest(name, known)
-    rule = f"Known: {', '.join(known)}" if len(known) <= 20 else f"{len(known)} are known"
+    rule = f"Known: {', '.join(known)}" if len(known) <= MANY else f"{len(known)} are known"
     hint = f"Did you mean {' or '.join(close)}?" if close else "Use one of those."
     return KitError(where, f"there is no {kind} '{name}'", rule, next_step or hint)
 

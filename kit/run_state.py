@@ -26,6 +26,7 @@ from kit.workspace import (
 
 AFTER_TRAINING = (
     "predict.",
+    "decide",
     "submission.",
     "competition.data",
     "competition.test.",
@@ -70,8 +71,9 @@ def forget(run: RunFolder, folds: list[int]) -> None:
     for k in folds:
         shutil.rmtree(run.fold(k).path, ignore_errors=True)
     held_out = [run.held_out(name) for name in run.held_out_sets()]
-    for path in (run.oof, run.test, run.metrics, run.report, run.memory, *held_out):
+    for path in (run.oof, run.test, run.memory, *held_out):
         path.unlink(missing_ok=True)
+    run.forget_scores()
     run.forget_answers()
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kit.allowance import Allowance, duration
-from kit.config import Config, at_epoch
+from kit.config import Component, Config, at_epoch
 from kit.material import Material
 from kit.progress import Progress
 
@@ -38,7 +38,7 @@ class TimePlan:
         models = material.folds.models
         validated = len(material.validated()) * len(material.folds.columns)
         others = len(material.competition.test) + sum(len(table) for table in material.held_out.values())
-        asked = (validated + models * others) * len(config.predict.tta)
+        asked = (validated + models * others) * images_shown(config.predict.tta)
         costs = epoch_costs(config.train.epochs, config.image.size_by_epoch or {1: 1})
         return cls(costs, validated / models, asked, allowance, progress)
 
@@ -79,6 +79,13 @@ class TimePlan:
         folds, whole = divmod(epoch, len(self.costs))
         where = f"fold {k}" if folds == 0 else f"the {folds}. fold after fold {k}"
         return f"it will stop in about epoch {whole + 1} of {where}, and the same command goes on from there"
+
+
+def images_shown(views: Iterable[Component]) -> int:
+    """Return how many images a model is shown of each one under some views."""
+    from kit.engine.views import NOMINAL, shots_of
+
+    return sum(len(shots_of(view, NOMINAL)) for view in views)
 
 
 def epoch_costs(epochs: int, size_by_epoch: Mapping[int, int]) -> list[float]:

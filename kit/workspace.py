@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -88,9 +89,29 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
+    def decision(self) -> Path:
+        """What was learned about turning probabilities into what is handed in."""
+        return self.path / "decision.json"
+
+    @property
+    def confusion(self) -> Path:
+        """Which classes are taken for which, as a table."""
+        return self.path / "confusion.csv"
+
+    @property
+    def suspects(self) -> Path:
+        """The labels that are likely wrong, as a table."""
+        return self.path / "suspects.csv"
+
+    @property
     def report(self) -> Path:
         """The page for people."""
         return self.path / "report.html"
+
+    def forget_scores(self) -> None:
+        """Remove what was made of the predictions: it is about others once they are made anew."""
+        for path in (self.metrics, self.decision, self.confusion, self.suspects, self.report):
+            path.unlink(missing_ok=True)
 
     @property
     def memory(self) -> Path:
@@ -323,7 +344,20 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, values: Any) -> None:
     """Write JSON, whole or not at all."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(values))
+
+
+def json_text(values: Any) -> str:
+    """Return JSON that any reader takes: what is not a number, as an interval without draws, becomes null."""
+    return json.dumps(_known(values), indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n"
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _known(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def file_digest(path: Path) -> str:

@@ -23,7 +23,7 @@ def test_defaults_are_written_out_and_read_back_equal(workspace, tmp_path):
 def test_override_takes_yaml_values(workspace):
     config = load(workspace, "train.lr=3e-4", "predict.tta=[identity, hflip]", "image.size=null")
     assert config.train.lr == 3e-4
-    assert config.predict.tta == ["identity", "hflip"]
+    assert [view.name for view in config.predict.tta] == ["identity", "hflip"]
     assert config.image.size is None
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from kit import experiment, pipeline, run_state
+from kit.config import Component
 from kit.config_file import load_config
 from kit.errors import KitError
 from kit.foldwise import assemble_oof, predict
@@ -55,6 +56,7 @@ def test_the_run_folder_holds_what_the_design_promises(trained):
     fold = {f"fold-{k}/{n}" for k in range(2) for n in ("best.safetensors", "done.json", "history.csv")}
     assert names == fold | {
         "config.yaml", "environment.json", "material.json", "oof.parquet", "test.parquet", "metrics.json", "report.html",
+        "decision.json", "confusion.csv", "suspects.csv",
     }  # fmt: skip
     environment = read_json(run.environment)
     assert {"kit", "torch", "commit", "device", "precision", "seed"} <= set(environment)
@@ -346,6 +348,26 @@ def test_values_that_cannot_work_are_refused_before_anything_is_written(tiny, ov
     assert not tiny.folds("tiny").exists()
 
 
+def test_a_fold_that_the_metric_cannot_score_is_refused_before_training(workspace):
+    draw_class_folders(workspace.root / "data" / "tiny")
+    for i in range(1, 10):
+        (workspace.root / f"data/tiny/train/red/{i}.png").unlink()
+    config = load_config(write_config(workspace, competition__metric="roc_auc", folds__rare="train"))
+    with pytest.raises(KitError) as refused:
+        experiment.train(config, workspace)
+    assert str(refused.value) == (
+        "fold 0: roc_auc cannot be computed on its 10 validation images (none has red). An area needs both. "
+        "Make fewer folds (`folds.count`), or take another `competition.metric`."
+    )
+    assert not list(workspace.run("tiny", "tiny-cnn").path.glob("fold-*/history.csv"))
+
+
+def test_a_metric_that_suits_no_fold_is_refused_in_its_own_words(tiny):
+    config = load_config(write_config(tiny), ["competition.metric={name: top_k, k: 3}"])
+    with pytest.raises(KitError, match=r"metric top_k\(k=3\): there are 3 classes"):
+        experiment.train(config, tiny)
+
+
 def test_the_metric_may_change_only_where_it_chose_nothing(copy):
     finished = pipeline.run(load_config(copy.config("a"), ["competition.metric=log_loss"]), copy)
     assert finished.evaluation.metric == "log_loss"
@@ -381,7 +403,7 @@ def test_the_oof_of_repeats_is_the_mean_over_them():
 
 
 def test_a_blend_is_not_trained_nor_predicted(copy):
-    run, _ = pipeline.blend([copy.run("tiny", n) for n in "ab"], "mean", "both", copy)
+    run = pipeline.blend([copy.run("tiny", n) for n in "ab"], Component(name="mean"), "both", copy).run
     with pytest.raises(KitError, match="is a blend"):
         predict(run, copy)
     with pytest.raises(KitError, match="is a blend"):

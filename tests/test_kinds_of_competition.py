@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from kit import pipeline
+from kit.config import Component
 from kit.config_file import load_config
 from kit.errors import KitError
 from kit.per_image import pool_run
@@ -141,7 +142,8 @@ def test_nothing_is_submitted_where_nothing_is_asked(cells):
 def test_blends_score_held_out_sets_too(cells):
     workspace, done, _ = cells
     second = pipeline.run(load_config(write_config(workspace, CROPS, name="cells-2", seed=7)), workspace)
-    run, evaluation = pipeline.blend([done.run, second.run], "mean", "both", workspace)
+    run = pipeline.blend([done.run, second.run], Component(name="mean"), "both", workspace).run
+    evaluation = pipeline.score(run, workspace)
     assert set(evaluation.held_out) == {"test"}
     members = [load_predictions(r.held_out("test")).probs for r in (done.run, second.run)]
     np.testing.assert_allclose(

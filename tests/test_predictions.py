@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kit.ensemble.members import check_same_footing
 from kit.errors import KitError
-from kit.predictions import Origin, Predictions, check_same_footing, load_predictions
+from kit.predictions import Origin, Predictions, load_predictions
 
 ORIGIN = Origin("oof", "multiclass", "c/a", "folds1", ("identity",), "m1", "i1")
 
@@ -80,11 +81,11 @@ def test_what_must_not_be_saved(tmp_path):
 )
 def test_predictions_on_another_footing_are_not_combined(other, message):
     with pytest.raises(KitError, match=message):
-        check_same_footing([some(), other])
+        check_same_footing([some(), other], ["c/a", "c/b"])
 
 
 def test_test_predictions_may_come_from_other_folds():
-    check_same_footing([some(kind="test"), some(kind="test", folds="folds2")])
+    check_same_footing([some(kind="test"), some(kind="test", folds="folds2")], ["c/a", "c/b"])
     assert some(kind="test").origin.folds != "folds2"
 
 

@@ -87,3 +87,10 @@ def test_paths_are_shown_as_the_user_would_type_them(tmp_path):
     workspace = Workspace.open(tmp_path)
     assert workspace.shown(workspace.folds("x")) == "folds/x.csv"
     assert workspace.shown(tmp_path.parent) == str(tmp_path.parent)
+
+
+def test_json_holds_null_where_there_is_no_number(tmp_path):
+    path = tmp_path / "values.json"
+    write_json(path, {"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": (2, "é")}})
+    assert read_json(path) == {"a": None, "b": [1.5, None], "c": {"d": [2, "é"]}}
+    assert "NaN" not in path.read_text()

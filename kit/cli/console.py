@@ -1,6 +1,5 @@
 """How the command speaks: results on stdout, progress and errors on stderr."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
@@ -61,4 +60,6 @@ def show(*tables: RenderableType) -> None:
 
 def show_json(values: dict[str, Any]) -> None:
     """Print one JSON object on stdout."""
-    sys.stdout.write(json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n")
+    from kit.workspace import json_text
+
+    sys.stdout.write(json_text(values))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kit.cli.options import JsonOption, RunArgument, WorkspaceOption
+from kit.cli.options import DataRootOption, JsonOption, RunArgument, WorkspaceOption
 
 
 class Pooling(StrEnum):
@@ -17,31 +17,54 @@ class Pooling(StrEnum):
 
 def evaluate(
     experiment: RunArgument,
+    decide: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A decision to learn on OOF instead of the config's: auto, none, thresholds, cut_points, "
+            "prior, temperature, or with options '{name: thresholds, at_least_one: true}'. Repeatable."
+        ),
+    ] = None,
+    tta_report: Annotated[
+        bool, typer.Option("--tta-report", help="Measure what each view adds and costs, on OOF.")
+    ] = False,
     per_image: Annotated[
         Pooling | None, typer.Option(help="Pool the predictions of crops into ones of their images.")
     ] = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
+    data_root: DataRootOption = None,
 ) -> None:
-    """Score out-of-fold predictions: per fold, over all rows, per class, held-out sets, the confusions.
+    """Score out-of-fold predictions: folds, intervals, classes, decisions, likely wrong labels.
 
     kit evaluate leaves/leaves
+    kit evaluate leaves/leaves --decide '{name: thresholds, at_least_one: true}'
+    kit evaluate leaves/leaves --tta-report
     kit evaluate cells/cells --per-image max
     """
     from kit import pipeline
-    from kit.cli.console import show, show_json
+    from kit.cli.console import Terminal, show, show_json
+    from kit.config_file import read_components
     from kit.per_image import pool_run
     from kit.workspace import Workspace
 
-    place = Workspace.open(workspace)
+    asked = read_components(decide, "--decide") if decide else None
+    place = Workspace.open(workspace, data_root)
     run = place.find_run(experiment)
-    evaluation = pipeline.score(run, place)
+    if tta_report:
+        from kit.report.views import tta_tables
+        from kit.tta_report import tta_report as measure
+
+        report = measure(run, place, progress=Terminal())
+        show_json(report.as_dict()) if json else show(*tta_tables(report))
+        return
+    evaluation = pipeline.score(run, place, asked)
     pooled = pool_run(run, place, per_image.value) if per_image else []
     if json:
         images = {each.name: each.scores for each in pooled}
         show_json(evaluation.as_dict() | ({"per_image": images} if per_image else {}))
         return
-    from kit.report.tables import evaluation_tables, per_image_table
+    from kit.report.evaluations import evaluation_tables
+    from kit.report.tables import per_image_table
 
     show(*evaluation_tables(evaluation), *([per_image_table(pooled)] if pooled else []))
-    show(f"\nWith curves: {place.shown(run.report)}")
+    show(f"\nAll of it: {place.shown(run.report)}, confusion.csv and suspects.csv beside it")

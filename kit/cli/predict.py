@@ -10,7 +10,14 @@ from kit.cli.options import DataRootOption, JsonOption, RunArgument, TimeLimitOp
 def predict(
     experiment: RunArgument,
     tta: Annotated[
-        list[str] | None, typer.Option(help="A view to average instead of the config's. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="A view instead of the config's: hflip, d4, five_crop, multi_scale, random and others, "
+            "or with options '{name: random, times: 4}'. Repeatable."
+        ),
+    ] = None,
+    merge: Annotated[
+        str | None, typer.Option(help="How views are merged: mean, gmean, logit_mean, max or rank.")
     ] = None,
     time_limit: TimeLimitOption = None,
     json: JsonOption = False,
@@ -20,20 +27,23 @@ def predict(
     """Ask every fold's model: out-of-fold predictions, scored, and test predictions, averaged over the folds.
 
     kit predict leaves/first --tta identity --tta hflip
+    kit predict leaves/first --tta identity --tta '{name: random, times: 4}' --merge gmean
     """
     from kit import pipeline
     from kit.allowance import Allowance
     from kit.cli.console import Terminal, show, show_json
+    from kit.config_file import read_components
     from kit.workspace import Workspace
 
     allowance = Allowance.of(time_limit)
+    views = read_components(tta, "--tta") if tta else None
     place = Workspace.open(workspace, data_root)
     run = place.find_run(experiment)
-    evaluation, predicted = pipeline.predict(run, place, tta, Terminal(), allowance)
+    evaluation, predicted = pipeline.predict(run, place, views, Terminal(), allowance, merge)
     if json:
         show_json(evaluation.as_dict())
         return
     already = "" if predicted else " (these models had predicted already)"
-    views = ", ".join(evaluation.tta)
-    show(f"{run.label}: out-of-fold {evaluation.metric} {evaluation.cv:.4f}, views {views}{already}")
+    seen = ", ".join(evaluation.tta)
+    show(f"{run.label}: out-of-fold {evaluation.metric} {evaluation.cv:.4f}, views {seen}{already}")
     show(f"Next: kit submit {run.label}")

@@ -30,6 +30,9 @@ def submit(
         return
     verb = "written" if done.written else "is there already, the same"
     show(f"{file} {verb}: {done.rows} rows, checked.")
+    if done.cv is None:
+        show("No CV: its members come from different folds. The form is proved all the same.")
+        return
     if done.mirror is None:
         proof = f"the form keeps only labels, from which {done.metric} cannot be told"
     else:

@@ -56,7 +56,7 @@ def train(
     run = experiment.train(loaded, place, fold or [], fresh, Terminal(), allowance)
     scores, models = fold_scores(run)
     if json:
-        values = {"experiment": run.label, "metric": loaded.competition.metric, "cv": None}
+        values = {"experiment": run.label, "metric": loaded.competition.metric.label, "cv": None}
         show_json(values | {"folds": list(scores.values())})
         return
     done = ", ".join(f"{k}: {score:.4f}" for k, score in scores.items())

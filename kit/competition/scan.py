@@ -40,7 +40,7 @@ def scan_images(competition: Competition, table: Path, progress: Progress = SILE
     paths = pd.Series([path for each in tables for path in each["path"]], dtype=str).drop_duplicates()
     root = str(competition.root)
     stamps = pd.DataFrame([(path, *_stamp(f"{root}/{path}")) for path in paths], columns=STAMP)
-    known = _known_rows(table)
+    known = remembered_images(table)
     scan = stamps.merge(known, on=STAMP, how="left", validate="one_to_one") if len(known) else stamps
     pending = np.flatnonzero(scan["digest"].isna()) if "digest" in scan else np.arange(len(scan))
     if len(pending) == 0:
@@ -94,7 +94,8 @@ def readable(competition: Competition, scan: pd.DataFrame, on_bad_image: str) ->
     return left
 
 
-def _known_rows(table: Path) -> pd.DataFrame:
+def remembered_images(table: Path) -> pd.DataFrame:
+    """Return what ``scan_images`` has read so far; no rows where it has not, or by another version of kit."""
     nothing = pd.DataFrame(columns=[*STAMP, *FACTS])
     if not table.exists():
         return nothing

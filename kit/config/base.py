@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
@@ -43,6 +44,16 @@ class Component(BaseModel):
     def options(self) -> dict[str, Any]:
         """Everything but the name."""
         return dict(self.model_extra or {})
+
+    @property
+    def label(self) -> str:
+        """The component on one line.
+
+        >>> Component(name="random", times=4).label
+        'random(times=4)'
+        """
+        options = ", ".join(f"{key}={json.dumps(value)}" for key, value in sorted(self.options.items()))
+        return f"{self.name}({options})" if options else self.name
 
 
 def options_of(name: str) -> BeforeValidator:

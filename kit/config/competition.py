@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kit.config.base import Name, Section
+from kit.config.base import Component, Name, Section
 
 
 class ClassFolders(Section):
@@ -119,7 +119,7 @@ class CompetitionConfig(Section):
     name: Name
     data: str
     task: Literal["multiclass", "binary", "multilabel", "ordinal"]
-    metric: str
+    metric: Component
     classes: list[str] | None = None
     train: LabelledSource
     extra: list[LabelledSource] = []

@@ -220,14 +220,36 @@ class CheckpointConfig(Section):
 
 
 class PredictConfig(Section):
-    """How the trained models are asked."""
+    """How the trained models are asked.
 
-    tta: Annotated[list[str], Field(min_length=1)] = ["identity"]
+    Attributes:
+        tta: Views: bare names, or with options, such as ``{name: random, times: 4}``.
+        merge: How what they give becomes one: ``mean``, ``gmean``, ``logit_mean``, ``max`` or ``rank``.
+    """
+
+    tta: Annotated[list[Component], Field(min_length=1)] = [Component(name="identity")]
+    merge: str = "mean"
     batch_size: Annotated[int, Field(ge=1)] = 64
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What tells ways to ask apart: a label for each view, and the merge if it is not the mean."""
+        merged = () if self.merge == "mean" else (f"merged by {self.merge}",)
+        return (*(view.label for view in self.tta), *merged)
+
+
+def _several(value: Any) -> Any:
+    """Return a list of components, where one was given alone."""
+    return value if isinstance(value, list) else [value]
 
 
 class Config(Section):
-    """One experiment, complete."""
+    """One experiment, complete.
+
+    Attributes:
+        decide: How probabilities become what is handed in, learned on OOF: ``auto`` (what helps the metric
+            beyond noise), ``none``, or steps such as ``{name: thresholds, per: class, at_least_one: true}``.
+    """
 
     name: Name
     competition: CompetitionConfig
@@ -239,6 +261,9 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     predict: PredictConfig = PredictConfig()
+    decide: Annotated[list[Component], BeforeValidator(_several), Field(min_length=1)] = [
+        Component(name="auto")
+    ]
     seed: Annotated[int, Field(ge=0)] = 42
 
     @model_validator(mode="after")

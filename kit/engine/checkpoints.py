@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,40 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise KitError(
             path, f"is not a whole checkpoint ({error})", next_step="Train the fold again."
         ) from error
+
+
+def save_mean(path: Path, parts: Sequence[Path]) -> None:
+    """Write the mean of the weights of several files that ``save_model`` wrote, about the first one's model.
+
+    Raises:
+        KitError: They are weights of different networks, or of one that takes different images.
+    """
+    first, about = load_model(parts[0])
+    total = {name: tensor.to(torch.float64) for name, tensor in first.items() if tensor.is_floating_point()}
+    for part in parts[1:]:
+        state, theirs = load_model(part)
+        if _network(theirs) != _network(about) or _shapes(state) != _shapes(first):
+            raise KitError(
+                part,
+                f"is another network than {parts[0]}",
+                "Only weights of one architecture, for images of one size, have a mean",
+                "Blend their predictions: --method mean.",
+            )
+        for name, tensor in total.items():
+            tensor += state[name]
+    mean = {name: (tensor / len(parts)).to(first[name].dtype) for name, tensor in total.items()}
+    save_model(path, {**first, **mean}, about)
+
+
+def _network(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a checkpoint's description decides what its weights mean."""
+    model = {key: about["model"].get(key) for key in ("name", "options", "pool", "head")}
+    own = {key: value for key, value in about["preprocessing"].items() if key != "training_sizes"}
+    return {"model": model, "preprocessing": own, "classes": about["classes"]}
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
 
 
 def save_resume(folder: FoldFolder, state: dict[str, Any]) -> None:

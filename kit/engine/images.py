@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -156,9 +156,17 @@ def collate(items: list[Item]) -> Batch:
 
 
 def make_loader(
-    dataset: ImageDataset, batches: EpochBatches, workers: int | None, device: torch.device
+    dataset: Dataset[Any],
+    batches: EpochBatches,
+    workers: int | None,
+    device: torch.device,
+    collate: Callable[[list[Any]], Any] = collate,
 ) -> DataLoader[Any]:
-    """Return a loader; ``workers`` None takes none on a CPU, whose cores compute, and up to 8 on a GPU."""
+    """Return a loader; ``workers`` None takes none on a CPU, whose cores compute, and up to 8 on a GPU.
+
+    Args:
+        collate: Makes a batch of the items of the dataset.
+    """
     if workers is None:
         workers = 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)
     return DataLoader(

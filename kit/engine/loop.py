@@ -223,7 +223,6 @@ class FoldTrainer:
         probs, problems = predict_probs(
             model,
             self.parts.validation_loader,
-            ["identity"],
             self.goal.task,
             accelerator.device,
             accelerator.autocast,

@@ -9,17 +9,19 @@ import torch
 from torch import Tensor
 
 from kit.config import Config
+from kit.decisions.learn import check_decisions
 from kit.engine.augment import check_preset, training_transform
 from kit.engine.averages import check_average
 from kit.engine.balance import plan_epochs
 from kit.engine.heads import check_head
 from kit.engine.losses import build_loss, classes_listed
+from kit.engine.merging import merges
 from kit.engine.models import Classifier, build_model, check_model, check_weights
 from kit.engine.optimisers import build_optimizer, check_optimizer
 from kit.engine.schedules import check_schedule, shortfall
 from kit.engine.store import cache_budget
 from kit.engine.trains import check_trains, train_only, widest
-from kit.engine.tta import views
+from kit.engine.views import check_sizes, check_view
 from kit.errors import KitError
 from kit.metrics import get_metric
 from kit.tasks import tasks
@@ -47,10 +49,12 @@ def check_recipe(config: Config, workspace: Workspace) -> list[str]:
         lambda: check_schedule(train.schedule, train.epochs),
         lambda: check_average(train.average),
         lambda: get_metric(config.competition.metric, task),
+        lambda: check_decisions(config.decide, task, None),
         lambda: check_preset(config.augment.preset),
         lambda: cache_budget(config.image.cache),
         lambda: config.model.weights and workspace.weights(config.model.weights),
-        *(lambda name=name: views.get(name, "predict.tta") for name in config.predict.tta),
+        *(lambda view=view: check_view(view) for view in config.predict.tta),
+        lambda: merges.get(config.predict.merge, "predict.merge"),
     ]
     mistakes = [mistake for check in checks if (mistake := _mistake(check)) is not None]
     if len(mistakes) == 1:
@@ -88,6 +92,7 @@ def _try_out(config: Config) -> None:
         logits = _logits(model.train(key != "image.predict_size"), key, size)
         for each in logits:
             loss(each, torch.eye(num_classes)[:2])
+    check_sizes(config.predict.tta, model)
 
 
 def _logits(model: Classifier, key: str, size: int) -> tuple[Tensor, ...]:

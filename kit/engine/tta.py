@@ -1,116 +1,292 @@
-"""Test-time augmentation: named views of a batch, and the mean of what the model says to each."""
+"""Test-time augmentation: a model asked about several views of each image, whose pixels are read once."""
 
+from __future__ import annotations
+
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from kit.engine.images import Batch
+from kit.answers import Answers
+from kit.competition.decode import UnreadableImageError
+from kit.config import Component
+from kit.engine.images import Batch, EpochBatches, ImageSet, Key, make_loader
 from kit.engine.losses import activate
+from kit.engine.merging import Merge, merges
+from kit.engine.preprocessing import Preprocessing
+from kit.engine.store import ImageStore
+from kit.engine.views import Drawn, Shot, Sight, Source, check_view, shots_of
 from kit.progress import SILENT, Progress
-from kit.registry import Registry
+from kit.seeds import stable_seed
 from kit.tasks import Task
 
-View = Callable[[Tensor], Tensor]
-views: Registry[View] = Registry("view")
-SHIFT = 16  # a shift moves the image by 1/16 of its side
+
+@dataclass(frozen=True)
+class Looks:
+    """What a model is shown of each image.
+
+    Attributes:
+        groups: Shots whose answers are merged into one, for each answer that is wanted.
+    """
+
+    groups: tuple[tuple[Shot, ...], ...]
+
+    @classmethod
+    def of(cls, questions: Sequence[Sequence[Component]], sight: Sight) -> Looks:
+        """Return what a model is shown for some questions, each to be answered through several views."""
+        return cls(tuple(tuple(s for view in views for s in shots_of(view, sight)) for views in questions))
+
+    @property
+    def shots(self) -> list[Shot]:
+        """Every shot once, in order, though several groups may share it."""
+        return list(dict.fromkeys(shot for group in self.groups for shot in group))
+
+    @property
+    def sources(self) -> list[Source]:
+        """Every source once, in order."""
+        return list(dict.fromkeys(shot.source for shot in self.shots))
 
 
-@views.register("identity")
-def identity(images: Tensor) -> Tensor:
-    """Return the images (B, C, H, W) as they are."""
-    return images
+def check_tta(asked: Sequence[Component], merge: str) -> None:
+    """Refuse a view, an option of it or a merge that does not exist."""
+    for component in asked:
+        check_view(component)
+    merges.get(merge, "predict.merge")
 
 
-@views.register("hflip")
-def hflip(images: Tensor) -> Tensor:
-    """Return the images mirrored left to right."""
-    return images.flip(3)
+# --- images -> sources
 
 
-@views.register("vflip")
-def vflip(images: Tensor) -> Tensor:
-    """Return the images mirrored top to bottom."""
-    return images.flip(2)
+class Sources(NamedTuple):
+    """One image as each source shows it, (C, size, size) uint8 each; ``problem`` as in ``Item``.
+
+    Attributes:
+        seconds: What reading the image took, then what each source took.
+    """
+
+    images: list[Tensor]
+    position: int
+    problem: str
+    seconds: list[float]
 
 
-@views.register("rot180")
-def rot180(images: Tensor) -> Tensor:
-    """Return the images turned by half a turn."""
-    return images.flip(2, 3)
+class SourceBatch(NamedTuple):
+    """Images by source, (B, C, size, size) uint8 each; the rest as in ``Batch``, ``seconds`` summed."""
+
+    images: list[Tensor]
+    indices: Tensor
+    problems: dict[int, str]
+    seconds: Tensor
 
 
-def _shift(images: Tensor, down: int, right: int) -> Tensor:
-    """Return the images moved by 1/16 of a side, the edge repeated where they moved away from."""
-    height, width = images.shape[2:]
-    dy, dx = max(1, height // SHIFT), max(1, width // SHIFT)
-    padded = F.pad(images.float(), (dx, dx, dy, dy), mode="replicate").to(images.dtype)
-    top, left = dy - down * dy, dx - right * dx
-    return padded[:, :, top : top + height, left : left + width]
+class SourceDataset(Dataset[Sources]):
+    """Images as the sources of some views show them. A draw depends on the seed, the id and its number."""
+
+    def __init__(
+        self, images: ImageSet, store: ImageStore, sources: Sequence[Source], own: Preprocessing, seed: int
+    ) -> None:
+        self.images = images
+        self.store = store
+        self.sources = list(sources)
+        self.transforms = [source.transform(own) for source in sources]
+        self.channels = own.channels
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, key: Key) -> Sources:
+        moments = [time.perf_counter()]
+        try:
+            pixels = self.store.load(self.images.pictures[key.position])
+        except UnreadableImageError as error:
+            return self._blank(key.position, f"could be read before and cannot now: {error}")
+        moments.append(time.perf_counter())
+        seen = []
+        try:
+            for source, transform in zip(self.sources, self.transforms, strict=True):
+                varied = transform(pixels, self._seed(source, self.images.ids[key.position]))
+                seen.append(torch.from_numpy(np.ascontiguousarray(varied.transpose(2, 0, 1))))
+                moments.append(time.perf_counter())
+        except Exception as error:  # whatever a free pipeline may raise: the image is named, not a traceback
+            return self._blank(key.position, f"a view fails on it: {error}")
+        return Sources(seen, key.position, "", np.diff(moments).tolist())
+
+    def _seed(self, source: Source, sample_id: str) -> int:
+        return stable_seed(self.seed, "view", sample_id, source.number if isinstance(source, Drawn) else "")
+
+    def _blank(self, position: int, problem: str) -> Sources:
+        blank = [torch.zeros(self.channels, s.size, s.size, dtype=torch.uint8) for s in self.sources]
+        return Sources(blank, position, problem, [0.0] * (len(blank) + 1))
 
 
-@views.register("shift_up")
-def shift_up(images: Tensor) -> Tensor:
-    """Return the images moved up."""
-    return _shift(images, -1, 0)
+def collate_sources(items: list[Sources]) -> SourceBatch:
+    """Return a batch of items."""
+    return SourceBatch(
+        images=[torch.stack(of_source) for of_source in zip(*(item.images for item in items), strict=True)],
+        indices=torch.tensor([item.position for item in items]),
+        problems={item.position: item.problem for item in items if item.problem},
+        seconds=torch.tensor([item.seconds for item in items], dtype=torch.float64).sum(dim=0),
+    )
 
 
-@views.register("shift_down")
-def shift_down(images: Tensor) -> Tensor:
-    """Return the images moved down."""
-    return _shift(images, 1, 0)
+def source_loader(
+    dataset: SourceDataset, batch_size: int, workers: int | None, device: torch.device
+) -> DataLoader[SourceBatch]:
+    """Return a loader of every position once, in order."""
+    batches = EpochBatches(len(dataset), batch_size, None)
+    return make_loader(dataset, batches, workers, device, collate_sources)
 
 
-@views.register("shift_left")
-def shift_left(images: Tensor) -> Tensor:
-    """Return the images moved left."""
-    return _shift(images, 0, -1)
+# --- sources -> answers
 
 
-@views.register("shift_right")
-def shift_right(images: Tensor) -> Tensor:
-    """Return the images moved right."""
-    return _shift(images, 0, 1)
+@dataclass(frozen=True)
+class Asker:
+    """A model ready to be asked.
+
+    Attributes:
+        model: From images (B, C, H, W) of 0..255 to logits (B, K).
+        autocast: Opens the context in which the model computes.
+    """
+
+    model: nn.Module
+    task: Task
+    device: torch.device
+    autocast: Callable[[], torch.autocast]
+
+    def probs(self, images: Tensor) -> Tensor:
+        """Return the probabilities (B, K) of images on the device."""
+        with self.autocast():
+            logits = self.model(images)
+        return activate(logits, self.task)
+
+
+@torch.inference_mode()
+def ask(
+    asker: Asker,
+    loader: DataLoader[SourceBatch],
+    looks: Looks,
+    merge: Merge,
+    progress: Progress = SILENT,
+    label: str = "predicting",
+    between: Callable[[], None] = lambda: None,
+) -> list[Answers]:
+    """Return what a model says of images, once for each group of shots.
+
+    Shots are merged batch by batch, so that they take no memory, unless the merge needs all rows.
+
+    Args:
+        loader: Every position of its set once, in order, by the sources of ``looks``.
+        between: Called after every batch; what it raises ends the work.
+    """
+    asker.model.eval()
+    merger = _Merger(merge, asker.task.exclusive, looks)
+    parts: list[Tensor] = []
+    problems: dict[int, str] = {}
+    spent = np.zeros(1 + len(looks.sources) + len(looks.shots))
+    for batch in progress.track(loader, len(loader), label):
+        probs, seconds = _ask_batch(asker, batch, looks)
+        spent += np.concatenate([batch.seconds.numpy(), seconds])
+        parts.append(
+            probs if merge.needs_all else merger.merged(probs, rows_of(batch.problems, batch.indices))
+        )
+        problems |= batch.problems
+        between()
+    probs = torch.cat(parts, dim=1)
+    merged = merger.merged(probs, sorted(problems)) if merge.needs_all else probs
+    took = _seconds_of(looks, spent[1:])
+    pairs = zip(merged.cpu().numpy(), took, strict=True)
+    return [Answers(of_group, problems, float(spent[0]), seconds) for of_group, seconds in pairs]
+
+
+def rows_of(problems: dict[int, str], indices: Tensor) -> list[int]:
+    """Return which rows of a batch are images that could not be read."""
+    return [row for row, index in enumerate(indices.tolist()) if index in problems]
+
+
+def _ask_batch(asker: Asker, batch: SourceBatch, looks: Looks) -> tuple[Tensor, np.ndarray]:
+    """Return the probabilities of every shot (S, B, K), and the seconds that each took (S,)."""
+    by_source = zip(looks.sources, batch.images, strict=True)
+    at = {source: images.to(asker.device, non_blocking=True) for source, images in by_source}
+    compared = len(looks.groups) > 1  # then what each takes is wanted, not only what all take
+    probs, moments = [], [time.perf_counter()]
+    for source, change in looks.shots:
+        probs.append(asker.probs(change(at[source])))
+        if compared and asker.device.type == "cuda":
+            torch.cuda.synchronize(asker.device)
+        moments.append(time.perf_counter())
+    return torch.stack(probs), np.diff(moments)
+
+
+class _Merger:
+    """Shots -> one answer for each group of them."""
+
+    def __init__(self, merge: Merge, exclusive: bool, looks: Looks) -> None:
+        self.merge = merge
+        self.exclusive = exclusive
+        number = {shot: n for n, shot in enumerate(looks.shots)}
+        self.groups = [[number[shot] for shot in group] for group in looks.groups]
+
+    def merged(self, probs: Tensor, bad: list[int]) -> Tensor:
+        """Return (G, N, K) of what the shots say, (S, N, K); the rows of ``bad`` images count for none."""
+        good = torch.ones(probs.shape[1], dtype=torch.bool, device=probs.device)
+        good[bad] = False
+        result = probs.new_zeros(len(self.groups), *probs.shape[1:])
+        if good.any():
+            for g, group in enumerate(self.groups):
+                once_each = torch.ones(len(group))
+                result[g, good] = self.merge(probs[group][:, good], once_each, self.exclusive)
+        return result
+
+
+def _seconds_of(looks: Looks, spent: np.ndarray) -> list[float]:
+    """Return what each group of shots would take alone, from the seconds of each source and each shot."""
+    num_sources = len(looks.sources)
+    of_source = dict(zip(looks.sources, spent[:num_sources].tolist(), strict=True))
+    of_shot = dict(zip(looks.shots, spent[num_sources:].tolist(), strict=True))
+    return [
+        sum(of_source[source] for source in {shot.source for shot in group})
+        + sum(of_shot[shot] for shot in set(group))
+        for group in looks.groups
+    ]
+
+
+# --- without views, as in training
 
 
 @torch.inference_mode()
 def predict_probs(
     model: nn.Module,
-    loader: "DataLoader[Batch]",
-    tta: Sequence[str],
+    loader: DataLoader[Batch],
     task: Task,
     device: torch.device,
     autocast: Callable[[], torch.autocast],
-    progress: Progress = SILENT,
-    label: str = "predicting",
     between: Callable[[], None] = lambda: None,
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """Return the mean probabilities over the views, and which images could not be read.
+    """Return what a model says of images as a loader gives them, and which could not be read.
 
     Args:
         model: From images (B, C, H, W) of 0..255 to logits (B, K).
         loader: Every position of its set once, in order.
-        tta: Names of views.
-        autocast: Opens the context in which the model computes.
         between: Called after every batch; what it raises ends the work.
 
     Returns:
         Probabilities (N, C) float32 in the set's order, and position -> problem; rows of unreadable images
         are zero.
     """
-    chosen = [views.get(name, "predict.tta") for name in tta]
-    model.eval()
+    asker = Asker(model.eval(), task, device, autocast)
     parts: list[Tensor] = []
     problems: dict[int, str] = {}
-    for batch in progress.track(loader, len(loader), label):
+    for batch in loader:
         images = batch.images.to(device, non_blocking=True)
-        with autocast():
-            logits = [model(view(images)) for view in chosen]
-        probs = torch.stack([activate(each, task) for each in logits]).mean(dim=0)
-        probs[[row for row, index in enumerate(batch.indices.tolist()) if index in batch.problems]] = 0.0
+        probs = asker.probs(images)
+        probs[rows_of(batch.problems, batch.indices)] = 0.0
         parts.append(probs)
         problems |= batch.problems
         between()

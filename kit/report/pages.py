@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader
@@ -16,7 +16,9 @@ from kit.competition.audit import Audit
 from kit.competition.decode import UnreadableImageError, open_whole
 from kit.competition.duplicates import Duplicates
 from kit.competition.samples import Competition
-from kit.evaluation import Evaluation
+from kit.evaluation.evaluate import Evaluation
+from kit.evaluation.suspects import HardImage, Suspect
+from kit.metrics.bootstrap import Interval
 from kit.predictions import load_predictions
 from kit.workspace import RunFolder, read_json, write_text
 
@@ -26,6 +28,9 @@ SHOWN_OF_GROUP = 8
 SHOWN_CLASSES = 200
 SHOWN_TOGETHER = 40  # classes in the table of co-occurrence
 
+SHOWN_IMAGES = 24  # of those with the highest loss
+
+Looked = TypeVar("Looked", HardImage, Suspect)
 PicturedGroups = tuple[str, list[list[str]], list[list[tuple[str, str | None]]]]
 
 
@@ -38,7 +43,7 @@ def write_audit_page(audit: Audit, competition: Competition, path: Path) -> None
             "name": name,
             "count": count,
             "share": 100 * count / max(most, 1),
-            "image": _thumbnail(competition, first.get(name)),
+            "image": _thumbnail(competition.root, first.get(name)),
         }
         for name, count in list(audit.class_counts.items())[:SHOWN_CLASSES]
     ]
@@ -55,12 +60,19 @@ def _pictured(duplicates: Duplicates, competition: Competition) -> list[Pictured
     kinds = []
     for title, groups in duplicates.titled().items():
         shown = [group[:SHOWN_OF_GROUP] for group in groups[:SHOWN_GROUPS]]
-        kinds.append((title, groups, [[(p, _thumbnail(competition, p)) for p in group] for group in shown]))
+        kinds.append(
+            (title, groups, [[(p, _thumbnail(competition.root, p)) for p in group] for group in shown])
+        )
     return kinds
 
 
-def write_run_page(run: RunFolder, evaluation: Evaluation, fold_count: int) -> None:
-    """Write a run's scores, learning curves, classes and confusions."""
+def write_run_page(run: RunFolder, evaluation: Evaluation, images: Path | None) -> None:
+    """Write a run's scores, learning curves, classes, confusions, and the images to look at.
+
+    Args:
+        images: What their paths are relative to; None where they are not at hand.
+    """
+    fold_count = len(evaluation.folds)
     histories = {k: pd.read_csv(f.history) for k in range(fold_count) if (f := run.fold(k)).history.exists()}
     members = read_json(run.blend) if run.blend.exists() else None
     page = _render(
@@ -70,9 +82,25 @@ def write_run_page(run: RunFolder, evaluation: Evaluation, fold_count: int) -> N
         environment=read_json(run.environment) if run.environment.exists() else {},
         config=run.config.read_text(encoding="utf-8") if run.config.exists() else None,
         blend=members,
+        interval=Interval(evaluation.low, evaluation.high).told(),
+        blend_interval=_blend_interval(members),
+        hardest=_with_pictures(evaluation.hardest[:SHOWN_IMAGES], images),
+        suspects=_with_pictures(evaluation.suspects, images),
         unreadable=load_predictions(run.test).origin.unreadable,
     )
     write_text(run.report, page)
+
+
+def _blend_interval(blend: dict[str, Any] | None) -> str:
+    """Return the interval of what a blend gains, which JSON holds as null where there is none."""
+    worth = blend and blend["worth"]
+    if not worth or worth["low"] is None:
+        return Interval(float("nan"), float("nan")).told()
+    return Interval(worth["low"], worth["high"]).told(signed=True)
+
+
+def _with_pictures(found: Sequence[Looked], images: Path | None) -> list[tuple[Looked, str | None]]:
+    return [(each, None if images is None else _thumbnail(images, each.path)) for each in found]
 
 
 def _render(template: str, **values: Any) -> str:
@@ -89,12 +117,12 @@ def _first_image_of_each_class(competition: Competition) -> dict[str, str]:
     return {name: paths.iloc[0] for name, paths in having.items() if len(paths)}
 
 
-def _thumbnail(competition: Competition, path: str | None) -> str | None:
+def _thumbnail(root: Path, path: str | None) -> str | None:
     """Return a small picture as a data address, or None if there is none to show."""
     if path is None:
         return None
     try:
-        image = open_whole(competition.root / path).convert("RGB")
+        image = open_whole(root / path).convert("RGB")
     except UnreadableImageError:
         return None  # the page lists it among the unreadable
     image.thumbnail((THUMBNAIL, THUMBNAIL))

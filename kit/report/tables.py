@@ -10,7 +10,6 @@ from rich.table import Table
 
 from kit.competition.audit import Audit
 from kit.competition.recognise import Finding
-from kit.evaluation import Evaluation
 from kit.folds.balance import Balance, side_name
 from kit.ledger import Entry
 from kit.per_image import PerImage
@@ -21,7 +20,8 @@ MAX_ROWS = 20
 MAX_PAIRS = 10
 
 
-def _table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
+def plain_table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
+    """Return a table without lines; the columns in ``right`` hold numbers."""
     table = Table(
         title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
     )
@@ -32,7 +32,7 @@ def _table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -
 
 def findings_table(findings: Sequence[Finding]) -> Table:
     """Return what was inferred, and from what."""
-    table = _table("key", "value", "because")
+    table = plain_table("key", "value", "because")
     for finding in findings:
         value = ", ".join(finding.value) if isinstance(finding.value, list) else str(finding.value)
         table.add_row(
@@ -47,7 +47,7 @@ def audit_tables(audit: Audit, fold_count: int) -> list[Table]:
     if audit.co_occurrence:
         tables.append(_co_occurrence(audit.co_occurrence))
     if audit.unreadable:
-        broken = _table("unreadable", "why")
+        broken = plain_table("unreadable", "why")
         for path, why in list(audit.unreadable.items())[:MAX_ROWS]:
             broken.add_row(escape(path), escape(why))
         tables.append(broken)
@@ -56,7 +56,7 @@ def audit_tables(audit: Audit, fold_count: int) -> list[Table]:
 
 def _facts(audit: Audit, fold_count: int) -> Table:
     counts = pd.Series(audit.class_counts)
-    facts = _table("images", "", title=f"Audit of {escape(audit.competition)}")
+    facts = plain_table("images", "", title=f"Audit of {escape(audit.competition)}")
     facts.add_row("train / test", f"{audit.train} / {audit.test}")
     for name, count in audit.held_out.items():
         facts.add_row(f"held out: {escape(name)}", str(count))
@@ -83,7 +83,7 @@ def _channels(values: Sequence[float]) -> str:
 
 
 def _duplicates(audit: Audit) -> Table:
-    table = _table("duplicates", "identical", "first", "near", "first", right=("identical", "near"))
+    table = plain_table("duplicates", "identical", "first", "near", "first", right=("identical", "near"))
     near = audit.near_duplicates.titled()
     for title, groups in audit.exact_duplicates.titled().items():
         row = [cell for found in (groups, near[title]) for cell in (str(len(found)), _first_group(found))]
@@ -102,7 +102,7 @@ def _co_occurrence(together: dict[str, dict[str, int]]) -> Table:
     """Return the pairs of classes that are most often on one image."""
     names = list(together)
     pairs = [(together[a][b], a, b) for i, a in enumerate(names) for b in names[i + 1 :] if together[a][b]]
-    table = _table("most often together", "", "images", right=("images",))
+    table = plain_table("most often together", "", "images", right=("images",))
     for count, a, b in sorted(pairs, key=lambda pair: -pair[0])[:MAX_PAIRS]:
         table.add_row(escape(a), escape(b), str(count))
     return table
@@ -117,7 +117,7 @@ def balance_table(balance: Balance) -> Table:
     """Return images per class and side; with many classes the range over the classes."""
     counts = balance.counts
     names = [side_name(int(side)) for side in counts.columns]
-    table = _table("class", *names, "total", right=[*names, "total"])
+    table = plain_table("class", *names, "total", right=[*names, "total"])
     if len(counts) <= MAX_ROWS:
         for name, row in counts.iterrows():
             table.add_row(escape(str(name)), *(str(int(n)) for n in row), str(int(row.sum())))
@@ -132,40 +132,10 @@ def balance_table(balance: Balance) -> Table:
     return table
 
 
-def evaluation_tables(evaluation: Evaluation) -> list[Table]:
-    """Return the scores, the classes that fare worst, and the pairs taken for each other."""
-    better = "higher" if evaluation.higher_is_better else "lower"
-    title = f"{escape(evaluation.experiment)}: {evaluation.metric} ({better} is better)"
-    scores = _table(
-        "out-of-fold", *(f"fold {k}" for k in range(len(evaluation.folds))), "mean ± sd", title=title
-    )
-    spread = f"{evaluation.mean:.4f} ± {evaluation.sd:.4f}"
-    scores.add_row(f"[bold]{evaluation.cv:.4f}[/bold]", *(f"{s:.4f}" for s in evaluation.folds), spread)
-    worst = _table(
-        "class", "precision", "recall", "F1", "images", right=("precision", "recall", "F1", "images")
-    )
-    for c in sorted(evaluation.classes, key=lambda c: c.f1)[:MAX_ROWS]:
-        worst.add_row(escape(c.name), f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", str(c.support))
-    hidden = len(evaluation.classes) - MAX_ROWS
-    worst.caption = f"and {hidden} classes that fare better" if hidden > 0 else None
-    tables = [scores, worst]
-    if evaluation.held_out:
-        apart = _table("held out", evaluation.metric, right=(evaluation.metric,))
-        for name, score in evaluation.held_out.items():
-            apart.add_row(escape(name), f"[bold]{score:.4f}[/bold]")
-        tables.insert(1, apart)
-    if evaluation.confused:
-        pairs = _table("true", "taken for", "times", right=("times",))
-        for pair in evaluation.confused:
-            pairs.add_row(escape(pair.true), escape(pair.predicted), str(pair.count))
-        tables.append(pairs)
-    return tables
-
-
 def per_image_table(pooled: Sequence[PerImage]) -> Table:
     """Return how well crops tell which classes their images show."""
     names = list(pooled[0].scores)
-    table = _table("per image", "images", *names, right=("images", *names))
+    table = plain_table("per image", "images", *names, right=("images", *names))
     for each in pooled:
         scores = ("cannot be told" if score is None else f"{score:.4f}" for score in each.scores.values())
         table.add_row(escape(each.name), str(each.images), *scores)
@@ -174,7 +144,7 @@ def per_image_table(pooled: Sequence[PerImage]) -> Table:
 
 def problems_table(problems: Sequence[Problem]) -> Table:
     """Return what is wrong with a CSV."""
-    table = _table("severity", "code", "count", "what", "first", "remedy", right=("count",))
+    table = plain_table("severity", "code", "count", "what", "first", "remedy", right=("count",))
     for p in problems:
         style = "red" if p.severity == "error" else "yellow"
         severity = f"[{style}]{p.severity}[/{style}]"
@@ -184,7 +154,7 @@ def problems_table(problems: Sequence[Problem]) -> Table:
 
 def leaderboard_table(entries: Sequence[Entry]) -> Table:
     """Return every run, the best first."""
-    table = _table(
+    table = plain_table(
         "competition",
         "name",
         "kind",
@@ -204,7 +174,9 @@ def leaderboard_table(entries: Sequence[Entry]) -> Table:
 
 def scores_table(rows: Sequence[tuple[str, float, float]], metric: str) -> Table:
     """Return name, CV and held-back score, one row per run."""
-    table = _table("", f"CV {metric}", f"held-back {metric}", right=(f"CV {metric}", f"held-back {metric}"))
+    table = plain_table(
+        "", f"CV {metric}", f"held-back {metric}", right=(f"CV {metric}", f"held-back {metric}")
+    )
     for name, cv, held_out in rows:
         table.add_row(escape(name), f"{cv:.4f}", f"{held_out:.4f}")
     return table
@@ -212,21 +184,21 @@ def scores_table(rows: Sequence[tuple[str, float, float]], metric: str) -> Table
 
 def rehearsal_tables(rehearsal: Rehearsal) -> list[Table | str]:
     """Return what a training would do: what is chosen, the parameter groups, the rates, the augmentation."""
-    facts = _table("", "", title=f"{rehearsal.experiment}: a rehearsal, nothing is trained")
+    facts = plain_table("", "", title=f"{rehearsal.experiment}: a rehearsal, nothing is trained")
     facts.show_header = False
     for name, text in rehearsal.facts.items():
         facts.add_row(name, escape(text))
     columns = ("parameters of", "tensors", "numbers", "peak rate", "weight decay")
-    groups = _table(*columns, right=columns[1:])
+    groups = plain_table(*columns, right=columns[1:])
     for group in rehearsal.groups:
         rate = f"{group.lr:.3g}" if group.lr else "-"
         groups.add_row(
             group.part, str(group.tensors), f"{group.parameters:,}", rate, f"{group.weight_decay:g}"
         )
-    rates = _table("learning rate", "", right=("",))
+    rates = plain_table("learning rate", "", right=("",))
     for name, value in rehearsal.rates.items():
         rates.add_row(name, f"{value:.3g}")
-    steps = _table("a training image goes through")
+    steps = plain_table("a training image goes through")
     for step in rehearsal.augmentation:
         steps.add_row(escape(step))
     return [facts, groups, rates, steps]

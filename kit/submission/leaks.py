@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ import pandas as pd
 
 from kit.competition.duplicates import exact_groups, labels_by_path
 from kit.competition.samples import Competition
+from kit.decisions.steps import Answers
 from kit.predictions import Predictions
 
 
@@ -35,11 +35,14 @@ def find_leaks(competition: Competition, scan: pd.DataFrame) -> list[Leak]:
     return leaks
 
 
-def with_known_labels(test: Predictions, leaks: Sequence[Leak], competition: Competition) -> Predictions:
-    """Return the predictions with certainty where the label is known."""
+def with_known_labels(
+    test: Predictions, answers: Answers, leaks: Sequence[Leak], competition: Competition
+) -> Answers:
+    """Return the answers for the test images with certainty where the label is known."""
     samples = competition.train.set_index("id").loc[[leak.train_id for leak in leaks]]
     targets = competition.task.targets(samples, test.classes)
-    probs = test.probs.copy()
+    probs, decided = answers.probs.copy(), answers.decided.copy()
     rows = pd.Index(test.ids).get_indexer(pd.Index([leak.test_id for leak in leaks]))
     probs[rows] = competition.task.one_hot(targets, len(test.classes)).astype(np.float32)
-    return replace(test, probs=probs)
+    decided[rows] = targets
+    return Answers(probs, decided)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.competition.samples import load_competition
 from kit.competition.scan import scan_images
 from kit.errors import KitError, first_few
-from kit.evaluation import Scored, beside_truth, config_of
-from kit.predictions import Predictions, load_predictions
+from kit.evaluation.evaluate import asked_before, learn_decision
+from kit.evaluation.scored import Scored, beside_labels, beside_truth, config_of
+from kit.predictions import MIXED_FOLDS, Predictions, load_predictions
 from kit.progress import SILENT, Progress
 from kit.submission.check import Problem, check_rows
 from kit.submission.format import format_for
 from kit.submission.leaks import Leak, find_leaks, with_known_labels
-from kit.submission.writer import mirror_score, read_rows, render
+from kit.submission.writer import held_by, mirror_score, read_rows, render
 from kit.workspace import RunFolder, Workspace, write_text
 
 SCORE_TOLERANCE = 1e-9  # the same numbers, summed in another order
@@ -25,6 +26,7 @@ class Submitted:
     """A written submission.
 
     Attributes:
+        cv: None for a blend of members from different folds, whose form alone can be proved.
         mirror: The CV score read back from the written form of the OOF predictions; None where the format
             keeps less than the metric needs.
         problems: The warnings; an error would have stopped the writing.
@@ -37,7 +39,7 @@ class Submitted:
     file: Path
     rows: int
     metric: str
-    cv: float
+    cv: float | None
     mirror: float | None
     problems: list[Problem]
     unreadable: tuple[str, ...]
@@ -59,13 +61,21 @@ def submit(run: RunFolder, workspace: Workspace, progress: Progress = SILENT) ->
     competition = load_competition(config.competition, workspace)
     form = format_for(config.submission, competition)
     test = load_predictions(run.test)
-    scored = beside_truth(run, workspace)
-    cv, mirror = scored.score(), mirror_score(scored, form)
+    oof = load_predictions(run.oof)
+    has_score = oof.origin.folds != MIXED_FOLDS
+    scored = beside_truth(run, workspace) if has_score else beside_labels(oof, config, workspace)
+    outcome = learn_decision(scored, asked_before(run, config) if has_score else [])
+    cv = scored.metric(scored.targets, outcome.nested.probs, scored.task, outcome.nested.decided)
+    mirror = mirror_score(scored, held_by(form, outcome.nested, outcome.decision, scored.task), form)
     file = workspace.submission(run.competition, run.name)
-    _refuse_unproved(run, test, scored, mirror, workspace.shown(file))
+    _refuse_unproved(run, test, scored, cv, mirror, workspace.shown(file))
+    answers = outcome.decision.answers(test.probs, scored.task)
+    answers = held_by(form, answers, outcome.decision, scored.task)
     scan = scan_images(competition, workspace.image_table(competition.name), progress)
     leaks, use = find_leaks(competition, scan), config.competition.leaks == "use"
-    text = render(with_known_labels(test, leaks, competition) if leaks and use else test, form)
+    if leaks and use:
+        answers = with_known_labels(test, answers, leaks, competition)
+    text = render(replace(test, probs=answers.probs), form, answers.decided)
     problems = check_rows(read_rows(text, form.delimiter), form)
     _refuse_errors(problems, workspace.shown(file))
     written = not (file.exists() and file.read_bytes() == text.encode())
@@ -75,8 +85,8 @@ def submit(run: RunFolder, workspace: Workspace, progress: Progress = SILENT) ->
         file=file,
         rows=len(form.ids),
         metric=scored.metric.name,
-        cv=cv,
-        mirror=mirror,
+        cv=cv if has_score else None,
+        mirror=mirror if has_score else None,
         problems=problems,
         unreadable=test.origin.unreadable,
         leaks=leaks,
@@ -88,7 +98,7 @@ def submit(run: RunFolder, workspace: Workspace, progress: Progress = SILENT) ->
 
 
 def _refuse_unproved(
-    run: RunFolder, test: Predictions, scored: Scored, mirror: float | None, where: str
+    run: RunFolder, test: Predictions, scored: Scored, cv: float, mirror: float | None, where: str
 ) -> None:
     """Refuse predictions of other models than the score is of, and a form that does not keep the score."""
     if test.origin.models != scored.oof.origin.models:
@@ -98,10 +108,10 @@ def _refuse_unproved(
             "The score must be that of what is handed in",
             f"Run `kit predict {run.label}`, or kit blend, again.",
         )
-    if mirror is not None and abs(mirror - scored.score()) > SCORE_TOLERANCE:
+    if mirror is not None and abs(mirror - cv) > SCORE_TOLERANCE:
         raise KitError(
             where,
-            f"the OOF predictions score {scored.score():.6f}, but {mirror:.6f} once written and read back",
+            f"the OOF predictions score {cv:.6f}, but {mirror:.6f} once written and read back",
             "What is written must say what the model says",
             "Nothing was written. This is a defect of kit or of submission.kind: compare `kit evaluate`.",
         )

@@ -9,25 +9,34 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from kit.decisions.steps import Answers, Decision
 from kit.errors import KitError
-from kit.evaluation import Scored
+from kit.evaluation.scored import Scored
+from kit.metrics import Metric
 from kit.predictions import Predictions
 from kit.submission.format import SubmissionFormat
-from kit.tasks import tasks
+from kit.tasks import Task, tasks
 
 
-def render(predictions: Predictions, form: SubmissionFormat) -> str:
+def render(predictions: Predictions, form: SubmissionFormat, decided: np.ndarray | None = None) -> str:
     """Return the CSV: the format's header, its ids in its order, one row each.
 
     Labels are class names as the data writes them; probabilities are the shortest text that reads back as
     the same float32.
 
+    Args:
+        decided: The decisions, in the order of the predictions; None: as the task decides.
+
     Raises:
         KitError: The predictions lack an id or have one too many.
     """
     aligned = predictions.aligned_to(form.ids, predictions.classes, predictions.origin.experiment)
-    cells = _cells(aligned, form)
+    if decided is None:
+        decided = tasks.get(predictions.origin.task).decide(predictions.probs)
+    order = pd.Index(predictions.ids).get_indexer(pd.Index(form.ids))
+    cells = _cells(aligned, decided[order], form)
     rows = ([sample_id, *row] for sample_id, row in zip(form.ids, cells, strict=True))
     return "".join(_line(row, form) for row in (form.header, *rows))
 
@@ -42,9 +51,8 @@ def _line(cells: Iterable[str], form: SubmissionFormat) -> str:
     return form.delimiter.join(quoted) + form.newline
 
 
-def _cells(predictions: Predictions, form: SubmissionFormat) -> list[list[str]]:
+def _cells(predictions: Predictions, decided: np.ndarray, form: SubmissionFormat) -> list[list[str]]:
     if form.kind == "label":
-        decided = tasks.get(predictions.origin.task).decide(predictions.probs)
         return [[predictions.classes[index]] for index in decided]
     names = predictions.classes[1:] if form.kind == "score" else form.columns
     columns = [predictions.classes.index(name) for name in names]
@@ -91,16 +99,29 @@ def scores_of_rows(rows: list[list[str]], form: SubmissionFormat, num_classes: i
     return values[:, order]
 
 
-def mirror_score(scored: Scored, form: SubmissionFormat) -> float | None:
-    """Return the score of the OOF predictions after being written and read back as a submission would be.
+def keeps_score(metric: Metric, form: SubmissionFormat) -> bool:
+    """Tell whether a file of that form holds what the metric needs: labels are less than probabilities."""
+    return form.kind != "label" or metric.needs == "labels"
 
-    If training were the test, this is what the leaderboard would say. None where the format keeps less than
-    the metric needs (labels for a metric of probabilities).
+
+def held_by(form: SubmissionFormat, answers: Answers, decision: Decision, task: Task) -> Answers:
+    """Return what a form holds of answers: one without labels takes learned decisions as 0 and 1."""
+    if form.kind == "label" or not decision.decides:
+        return answers
+    return replace(answers, probs=task.one_hot(answers.decided, answers.probs.shape[1]).astype(np.float32))
+
+
+def mirror_score(scored: Scored, answers: Answers, form: SubmissionFormat) -> float | None:
+    """Return the score of answers for the OOF rows once they are written and read back like a submission.
+
+    If training were the test, this is what the leaderboard would say. None where the form keeps less than
+    the metric needs.
     """
-    if form.kind == "label" and scored.metric.needs == "probabilities":
+    if not keeps_score(scored.metric, form):
         return None
     mirrored = replace(form, ids=tuple(sorted(scored.oof.ids)), sample=None)
-    rows = read_rows(render(scored.oof, mirrored), form.delimiter)[1:]
+    text = render(replace(scored.oof, probs=answers.probs), mirrored, answers.decided)
+    rows = read_rows(text, form.delimiter)[1:]
     values = scores_of_rows(rows, form, len(scored.oof.classes))
     position = {sample_id: number for number, sample_id in enumerate(scored.oof.ids)}
     targets = scored.targets[[position[row[0]] for row in rows]]

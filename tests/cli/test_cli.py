@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -88,6 +89,54 @@ def test_evaluate_blend_and_leaderboard(home):
     assert {e["name"] for e in entries} == {"a", "b", "both"}
     assert [e["cv"] for e in entries] == sorted((e["cv"] for e in entries), reverse=True)
     assert all(e["name"] in table for e in entries)
+
+
+def test_a_blend_says_what_it_is_worth_and_what_to_submit(home):
+    text = kit("blend", "a", "b", "--method", "hill_climb", "--option", "bags=2", "--name", "climbed").stdout
+    for word in (
+        "nested",
+        "fitted",
+        "best member",
+        "dropping it costs",
+        "decide otherwise",
+        "Next: kit submit tiny/",
+    ):
+        assert word in text, word
+    worth = kit_json("blend", "a", "b", "--method", "weights", "--name", "weighed")["worth"]
+    assert {"nested", "fitted", "best", "gain", "low", "high", "members", "pairs", "beats_best"} <= set(worth)
+    assert "there is no blend method 'maen'" in kit("blend", "a", "b", "--method", "maen", code=1).stderr
+    assert (
+        "there is no option 'bag'"
+        in kit("blend", "a", "b", "--method", "hill_climb", "--option", "bag=2", code=1).stderr
+    )
+
+
+def test_other_peoples_predictions_join(home):
+    for side in ("oof", "test"):
+        frame = pd.read_parquet(home.run("tiny", "b").path / f"{side}.parquet")
+        frame.to_csv(home.root / f"theirs-{side}.csv", index=False)
+    files = ["--oof", "theirs-oof.csv", "--test", "theirs-test.csv"]
+    found = kit_json("blend", "a", *files, "--name", "joined")
+    assert [m["label"] for m in found["worth"]["members"]] == ["theirs-oof", "tiny/a"]
+    assert "there are 1 and 2 of them" in kit("blend", "a", *files, "--test", "x.csv", code=1).stderr
+
+
+def test_decisions_are_asked_for_by_name_or_with_options(home):
+    found = kit_json("evaluate", "a", "--decide", "temperature", "--decide", "prior")
+    assert [d["steps"] for d in found["decisions"]] == [["temperature", "prior"]]
+    assert "divided by the classes' shares" in kit("evaluate", "a").stdout
+    assert kit_json("submit", "a")["cv"] == found["cv"]
+    assert kit_json("evaluate", "a", "--decide", "none")["decisions"] == []
+    assert "did you mean" in kit("evaluate", "a", "--decide", "priors", code=1).stderr.lower()
+    assert "--decide NAME" in kit("evaluate", "a", "--decide", "[", code=1).stderr
+
+
+def test_views_are_measured(home):
+    text = kit("evaluate", "a", "--tta-report").stdout
+    for word in ("gain beside identity", "reading the images takes", "The quickest within noise of the best"):
+        assert word in text, word
+    found = kit_json("evaluate", "a", "--tta-report")
+    assert {"views", "path", "best", "cheapest", "nested", "configured"} <= set(found)
 
 
 def test_leaderboard_of_nothing(workspace):

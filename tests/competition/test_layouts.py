@@ -23,7 +23,7 @@ def load(root, train, task="multiclass", test=None, **more):
         "name": "c",
         "data": str(root),
         "task": task,
-        "metric": "accuracy",
+        "metric": "f1_macro",
         "train": train,
         "test": test,
     }

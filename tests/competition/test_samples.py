@@ -48,7 +48,11 @@ def test_csv_of_zero_and_one_is_multilabel(csv):
     table = pd.read_csv(path)
     block = pd.get_dummies(table["target"]).astype(int)
     pd.concat([table[["Image"]], block], axis=1).to_csv(path, index=False)
-    labels = {"competition__train__label": ["red", "green", "2"], "competition__task": "multilabel"}
+    labels = {
+        "competition__train__label": ["red", "green", "2"],
+        "competition__task": "multilabel",
+        "competition__metric": "label_accuracy",
+    }
     found = load_csv(csv, **labels, submission={"id": "Image", "kind": "probabilities"})
     assert found.classes == ("2", "green", "red")
     assert found.train[["red", "green", "2"]].iloc[0].tolist() == [1, 0, 0]
@@ -126,7 +130,7 @@ def test_a_task_that_does_not_fit_is_refused(tiny):
     with pytest.raises(KitError, match="is binary, and there are 3 classes"):
         load(tiny, competition__task="binary")
     with pytest.raises(KitError, match="does not fit the task multilabel. It takes one 0/1 column per class"):
-        load(tiny, competition__task="multilabel")
+        load(tiny, competition__task="multilabel", competition__metric="f1_macro")
 
 
 def test_an_unknown_metric_names_the_nearest(tiny):

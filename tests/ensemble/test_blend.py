@@ -2,13 +2,19 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kit import pipeline
+from kit.config import Component
+from kit.config_file import load_config
 from kit.ensemble.methods import methods
 from kit.errors import KitError
-from kit.predictions import load_predictions
-from kit.workspace import Workspace
+from kit.evaluation.scored import beside_truth
+from kit.predictions import MIXED_FOLDS, load_predictions
+from kit.workspace import Workspace, read_json
+
+MEAN = Component(name="mean")
 
 
 @pytest.fixture
@@ -22,55 +28,105 @@ def members(workspace):
     return [workspace.run("tiny", name) for name in "ab"]
 
 
+def blend(workspace, method="mean", name="both", **more):
+    """Blend both experiments, and return the blend's folder and evaluation."""
+    done = pipeline.blend(members(workspace), Component(name=method), name, workspace, **more)
+    return done.run, pipeline.score(done.run, workspace)
+
+
+def same(left, right, tolerance=0.0):
+    for side in ("oof", "test"):
+        a, b = (load_predictions(getattr(run, side)) for run in (left, right))
+        np.testing.assert_allclose(a.probs, b.aligned_to(a.ids, a.classes, "x").probs, atol=tolerance)
+
+
+@pytest.mark.parametrize("method", list(methods))
+def test_a_shuffled_and_reordered_member_changes_nothing(two, method):
+    _, b = members(two)
+    plain, _ = blend(two, method, "plain")
+    for path in (b.oof, b.test):
+        there = load_predictions(path)
+        order = np.random.default_rng(0).permutation(len(there.ids))
+        there.aligned_to([there.ids[i] for i in order], there.classes[::-1], "x").save(path)
+    mixed, _ = blend(two, method, "mixed")
+    same(plain, mixed)
+
+
+def test_a_renamed_member_changes_nothing(two):
+    a, b = members(two)
+    plain, _ = blend(two, "weights", "plain")
+    b.path.rename(b.path.with_name("zebra"))
+    renamed = pipeline.blend([a, two.run("tiny", "zebra")], Component(name="weights"), "renamed", two)
+    same(plain, renamed.run)
+
+
 def test_the_mean_is_the_mean_by_id(two):
     a, b = members(two)
-    shuffled = load_predictions(b.oof)
-    order = np.random.default_rng(0).permutation(len(shuffled.ids))
-    plain, _ = pipeline.blend([a, b], "mean", "plain", two)
-    shuffled.aligned_to([shuffled.ids[i] for i in order], shuffled.classes[::-1], "x").save(b.oof)
-    mixed, _ = pipeline.blend([a, b], "mean", "mixed", two)
-    left, right = load_predictions(plain.oof), load_predictions(mixed.oof)
-    np.testing.assert_array_equal(left.probs, right.aligned_to(left.ids, left.classes, "x").probs)
-    expected = (load_predictions(a.oof).probs + shuffled.probs) / 2
-    np.testing.assert_allclose(left.probs, expected, atol=1e-6)
+    run, _ = blend(two)
+    mean = load_predictions(run.oof)
+    left, right = (load_predictions(each.oof).aligned_to(mean.ids, mean.classes, "x") for each in (a, b))
+    np.testing.assert_allclose(mean.probs, (left.probs + right.probs) / 2, atol=1e-6)
 
 
 def test_a_blend_is_scored_and_can_be_submitted_like_an_experiment(two):
-    run, evaluation = pipeline.blend(members(two), "gmean", "both", two)
+    run, evaluation = blend(two, "gmean")
     assert evaluation.nested == evaluation.cv
     assert evaluation.as_dict()["nested"] == evaluation.cv
     assert two.find_run("tiny/both") == run
     submitted = pipeline.submit(run, two)
-    assert submitted.mirror == submitted.cv
+    assert submitted.mirror == submitted.cv == evaluation.cv
     assert run.report.exists()
 
 
-@pytest.mark.parametrize("name", list(methods))
-def test_methods_stay_between_their_members_and_ignore_the_order(name):
-    stacked = np.random.default_rng(1).dirichlet(np.ones(3), (2, 5))
-    combined = methods.get(name)(stacked)
-    assert combined.shape == (5, 3)
-    assert (combined <= stacked.max(axis=0) + 1e-12).all()
-    assert (combined >= stacked.min(axis=0) - 1e-12).all()
-    np.testing.assert_allclose(combined, methods.get(name)(stacked[::-1]))
+def test_the_out_of_fold_file_of_a_fitted_blend_is_nested(two):
+    """What is kept, scored and blended again was not fitted on the rows that it is about."""
+    done = pipeline.blend(members(two), Component(name="stack"), "both", two)
+    scored = beside_truth(done.run, two)
+    assert scored.score() == done.worth.nested
+    assert read_json(done.run.blend)["worth"]["nested"] == done.worth.nested
+    again = pipeline.blend([done.run, members(two)[0]], MEAN, "again", two)
+    assert {member.label: member.score for member in again.worth.members}["tiny/both"] == done.worth.nested
 
 
 def test_what_is_no_blend_is_refused(two):
     a, b = members(two)
     with pytest.raises(KitError, match="has 1 member. A blend has two or more"):
-        pipeline.blend([a], "mean", "x", two)
+        pipeline.blend([a], MEAN, "x", two)
+    with pytest.raises(KitError, match="has no member of kit's own"):
+        pipeline.blend([], MEAN, "x", two)
     with pytest.raises(KitError, match=r"has a member twice \(tiny/a\)"):
-        pipeline.blend([a, a], "mean", "x", two)
-    with pytest.raises(KitError, match="tiny/a: is an experiment"):
-        pipeline.blend([a, b], "mean", "a", two)
-    with pytest.raises(KitError, match=r"there is no blend method 'maen'.*mean mean"):
-        pipeline.blend([a, b], "maen", "x", two)
-    other = load_predictions(b.oof)
-    replace(other, origin=replace(other.origin, folds="else")).save(b.oof)
-    with pytest.raises(KitError, match="was trained on other folds"):
-        pipeline.blend([a, b], "mean", "x", two)
+        pipeline.blend([a, a], MEAN, "x", two)
+    with pytest.raises(KitError, match="tiny/a: is one of the members"):
+        pipeline.blend([a, b], MEAN, "a", two)
+    with pytest.raises(KitError, match=r"there is no blend method 'maen'.*mean"):
+        pipeline.blend([a, b], Component(name="maen"), "x", two)
+    with pytest.raises(KitError, match=r"--method.step: there is no option 'step'.*steps"):
+        pipeline.blend([a, b], Component(name="hill_climb", step=3), "x", two)
     with pytest.raises(KitError, match="--name ../x: is no name for a file"):
-        pipeline.blend([a, b], "mean", "../x", two)
+        pipeline.blend([a, b], MEAN, "../x", two)
+    assert not two.run("tiny", "x").path.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda p: replace(p, origin=replace(p.origin, folds="else")),
+            "was trained on other folds than tiny/a",
+        ),
+        (
+            lambda p: replace(p, origin=replace(p.origin, task="binary")),
+            "its task is binary, that of tiny/a is multiclass",
+        ),
+        (lambda p: replace(p, classes=(*p.classes[:2], "blue")), r"tiny/b \(oof\): lacks 1 classes \(red\)"),
+        (lambda p: replace(p, ids=("new", *p.ids[1:])), r"tiny/b \(oof\): lacks 1 ids"),
+    ],
+)
+def test_members_that_answer_another_question_are_refused_with_the_first_example(two, change, message):
+    a, b = members(two)
+    change(load_predictions(b.oof)).save(b.oof)
+    with pytest.raises(KitError, match=message):
+        pipeline.blend([a, b], MEAN, "x", two)
     assert not two.run("tiny", "x").path.exists()
 
 
@@ -79,13 +135,182 @@ def test_a_blend_whose_test_sides_do_not_meet_leaves_nothing(two):
     test = load_predictions(b.test)
     replace(test, ids=test.ids[1:], probs=test.probs[1:]).save(b.test)
     with pytest.raises(KitError, match=r"tiny/b \(test\): lacks 1 ids"):
-        pipeline.blend([a, b], "mean", "x", two)
+        pipeline.blend([a, b], MEAN, "x", two)
     assert not two.run("tiny", "x").path.exists()
 
 
 def test_a_blend_outlives_its_members(two):
-    run, evaluation = pipeline.blend(members(two), "mean", "both", two)
+    run, evaluation = blend(two)
     for member in members(two):
         shutil.rmtree(member.path)
     assert pipeline.score(run, two).cv == evaluation.cv
     assert pipeline.submit(run, two).cv == evaluation.cv
+
+
+class TestOtherFolds:
+    """Members of different folds can be averaged, and no score is claimed."""
+
+    @pytest.fixture
+    def apart(self, two):
+        _, b = members(two)
+        oof = load_predictions(b.oof)
+        replace(oof, ids=oof.ids[5:], probs=oof.probs[5:], origin=replace(oof.origin, folds="else")).save(
+            b.oof
+        )
+        return two
+
+    def test_a_mean_without_a_score(self, apart):
+        done = pipeline.blend(members(apart), MEAN, "both", apart, any_folds=True)
+        assert done.worth is None
+        oof, test = load_predictions(done.run.oof), load_predictions(done.run.test)
+        assert oof.origin.folds == MIXED_FOLDS
+        assert len(oof.ids) == 25
+        left, right = (
+            load_predictions(m.test).aligned_to(test.ids, test.classes, "x").probs for m in members(apart)
+        )
+        np.testing.assert_allclose(test.probs, (left + right) / 2, atol=1e-6)
+
+    def test_it_is_submitted_and_its_form_proved_all_the_same(self, apart):
+        run = pipeline.blend(members(apart), MEAN, "both", apart, any_folds=True).run
+        submitted = pipeline.submit(run, apart)
+        assert submitted.cv is None
+        assert submitted.file.exists()
+
+    def test_it_is_not_evaluated(self, apart):
+        run = pipeline.blend(members(apart), MEAN, "both", apart, any_folds=True).run
+        with pytest.raises(KitError, match="its members were trained on different folds"):
+            pipeline.score(run, apart)
+
+    def test_it_keeps_no_score_of_a_blend_that_had_its_name(self, apart):
+        a, _ = members(apart)
+        other = apart.run("tiny", "other")
+        shutil.copytree(a.path, other.path)
+        run = pipeline.blend([a, other], MEAN, "both", apart).run
+        pipeline.score(run, apart)
+        pipeline.blend(members(apart), MEAN, "both", apart, any_folds=True)
+        assert not run.metrics.exists()
+        assert not run.report.exists()
+        assert not run.decision.exists()
+
+    def test_it_is_no_member_of_a_blend_with_a_score(self, apart):
+        a, _ = members(apart)
+        run = pipeline.blend(members(apart), MEAN, "both", apart, any_folds=True).run
+        with pytest.raises(KitError, match="is a blend of members from different folds, which has no score"):
+            pipeline.blend([a, run], MEAN, "x", apart)
+
+    def test_nothing_is_fitted_on_it(self, apart):
+        with pytest.raises(KitError, match="can only be averaged"):
+            pipeline.blend(members(apart), Component(name="stack"), "x", apart, any_folds=True)
+
+    def test_no_id_in_common(self, apart):
+        b = members(apart)[1]
+        oof = load_predictions(b.oof)
+        replace(oof, ids=tuple(f"x{i}" for i in oof.ids)).save(b.oof)
+        with pytest.raises(KitError, match="tiny/b: has no id in common with tiny/a"):
+            pipeline.blend(members(apart), MEAN, "x", apart, any_folds=True)
+
+
+class TestForeignFiles:
+    """A team mate's probabilities join by id and class name."""
+
+    @staticmethod
+    def write(run, folder, change=lambda table: table):
+        files = []
+        for side in ("oof", "test"):
+            there = load_predictions(getattr(run, side))
+            table = pd.DataFrame(there.probs.astype(str), columns=list(there.classes))
+            table.insert(0, "id", list(there.ids))
+            path = folder / f"theirs-{side}.csv"
+            change(table).to_csv(path, index=False)
+            files.append(path)
+        return [tuple(files)]
+
+    def test_they_count_like_an_experiment(self, two):
+        a, b = members(two)
+        plain, _ = blend(two, "mean", "plain")
+        shuffled = self.write(
+            b, two.root, lambda t: t[["red", "id", "2", "10"]].sample(frac=1, random_state=0)
+        )
+        done = pipeline.blend([a], MEAN, "joined", two, shuffled)
+        same(plain, done.run, tolerance=1e-6)  # text, and rows that are made to sum to 1 once more
+        assert [m.label for m in done.worth.members][-1] == "tiny/a"
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda t: t.rename(columns={"red": "blue"}), r"theirs-oof.csv: lacks the columns red"),
+            (lambda t: t.assign(more="1"), r"theirs-oof.csv: has the columns more"),
+            (lambda t: t[1:], r"theirs-oof \(oof\): lacks 1 ids"),
+            (lambda t: pd.concat([t, t[:1]]), "ids occur more than once"),
+            (lambda t: t.assign(red="high"), r"cells of 'red' are no numbers \(first: 'high' in row 2\)"),
+            (lambda t: t.assign(red=""), r"cells of 'red' are no numbers \(first: '' in row 2\)"),
+            (lambda t: t.assign(red="nan"), "cells of 'red' are no numbers"),
+            (lambda t: t.assign(red="-3.2"), r"rows have values outside 0..1.*probabilities, not logits"),
+            (lambda t: t.assign(red="0.9", **{"2": "0.9"}), "rows do not sum to 1"),
+        ],
+    )
+    def test_what_is_no_prediction_is_refused(self, two, change, message):
+        a, b = members(two)
+        files = self.write(b, two.root, change)
+        with pytest.raises(KitError, match=message):
+            pipeline.blend([a], MEAN, "x", two, files)
+        assert not two.run("tiny", "x").path.exists()
+
+    def test_a_blend_with_them_can_be_submitted(self, two):
+        a, b = members(two)
+        run = pipeline.blend([a], MEAN, "joined", two, self.write(b, two.root)).run
+        assert pipeline.submit(run, two).mirror == pipeline.score(run, two).cv
+
+    def test_a_pair_has_two_files(self, two):
+        a, b = members(two)
+        [(oof, _)] = self.write(b, two.root)
+        with pytest.raises(KitError, match="comes without test predictions"):
+            pipeline.blend([a], MEAN, "x", two, [(oof, None)])
+
+
+def test_a_member_with_numbers_that_are_none_is_refused(two):
+    _, b = members(two)
+    there = load_predictions(b.oof)
+    there.probs[3, 0] = 0.5
+    there.save(b.oof)
+    broken = load_predictions(b.oof)
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(b.oof)
+    values = broken.probs[:, 0].copy()
+    values[3] = np.nan
+    import pyarrow as pa
+
+    pq.write_table(table.set_column(1, table.column_names[1], pa.array(values)), b.oof)
+    with pytest.raises(KitError, match=rf"1 of 30 rows hold no numbers \(first: {broken.ids[3]}\)"):
+        blend(two)
+
+
+def test_the_config_of_a_blend_is_that_of_its_first_member(two):
+    run, _ = blend(two)
+    assert read_json(run.blend)["config"]["name"] == load_config(members(two)[0].config).name
+
+
+def test_what_another_blend_of_that_name_left_is_gone(two):
+    run, _ = blend(two)
+    pipeline.score(run, two, [Component(name="temperature")])
+    there = load_predictions(run.oof)
+    replace(there, origin=replace(there.origin, kind="held_out")).save(run.held_out("gone"))
+    run.config.write_text("of a soup")
+    blend(two, "gmean")
+    assert run.held_out_sets() == []
+    assert not run.config.exists()
+    assert read_json(run.decision)["asked"] == [{"name": "auto"}]
+
+
+def test_methods_make_different_predictions_known_apart(two):
+    models = {load_predictions(blend(two, method)[0].oof).origin.models for method in ("mean", "gmean")}
+    assert len(models) == 2
+
+
+@pytest.mark.parametrize("method", list(methods))
+def test_the_order_of_members_changes_nothing(two, method):
+    a, b = members(two)
+    there = pipeline.blend([a, b], Component(name=method), "there", two).run
+    back = pipeline.blend([b, a], Component(name=method), "back", two).run
+    same(there, back)

@@ -5,13 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kit.decisions.steps import Decision, Thresholds
 from kit.errors import KitError
-from kit.evaluation import Scored
+from kit.evaluation.scored import Scored
 from kit.metrics import metrics
 from kit.predictions import Origin, Predictions
 from kit.submission.check import check_rows
 from kit.submission.format import SubmissionFormat
-from kit.submission.writer import mirror_score, read_rows, read_submission, render, scores_of_rows
+from kit.submission.writer import (
+    held_by,
+    mirror_score,
+    read_rows,
+    read_submission,
+    render,
+    scores_of_rows,
+)
 from kit.tasks import tasks
 
 CLASSES = ("2", "10", "red")
@@ -78,21 +86,28 @@ def test_an_id_without_a_prediction_is_refused():
 def scored(metric="accuracy") -> Scored:
     oof = predictions([f"{i}" for i in range(50)])
     targets = np.random.default_rng(1).integers(0, 3, 50)
-    return Scored(oof, np.zeros(50), targets, tasks.get("multiclass"), metrics.get(metric))
+    return beside(oof, targets, tasks.get("multiclass"), metric)
+
+
+def beside(oof, targets, task, metric) -> Scored:
+    parts = np.arange(len(targets)) % 2
+    return Scored(oof, [parts == 0, parts == 1], targets, parts, None, task, metrics.get(metric))
+
+
+def mirrored(given, wanted, decision=None):
+    return mirror_score(given, (decision or Decision()).answers(given.oof.probs, given.task), wanted)
 
 
 def test_the_mirror_gives_the_cv_score_exactly():
-    assert mirror_score(scored(), form(["x"])) == scored().score()
+    assert mirrored(scored(), form(["x"])) == scored().score()
     probabilities = form(["x"], "probabilities", ("red", "2", "10"))
-    assert mirror_score(scored("log_loss"), probabilities) == pytest.approx(
-        scored("log_loss").score(), abs=1e-12
-    )
-    assert mirror_score(scored("log_loss"), form(["x"])) is None
+    assert mirrored(scored("log_loss"), probabilities) == pytest.approx(scored("log_loss").score(), abs=1e-12)
+    assert mirrored(scored("log_loss"), form(["x"])) is None
 
 
 def test_the_mirror_notices_classes_in_another_order():
     wrong = replace(form(["x"], "probabilities", CLASSES), classes=("10", "2", "red"))
-    assert mirror_score(scored(), wrong) != scored().score()
+    assert mirrored(scored(), wrong) != scored().score()
 
 
 def test_files_that_are_no_csv(tmp_path):
@@ -115,6 +130,31 @@ def test_a_score_of_two_classes_loses_nothing_even_for_log_loss():
     for confidence in (0.01, 1.0):
         raw = rng.dirichlet([confidence, confidence], 500)
         oof = replace(predictions([str(i) for i in range(500)], ("no", "yes")), probs=binary.normalised(raw))
-        truth = Scored(oof, np.zeros(500), rng.integers(0, 2, 500), binary, metrics.get("log_loss"))
+        truth = beside(oof, rng.integers(0, 2, 500), binary, "log_loss")
         wanted = replace(form(["x"], "score", ["has"]), classes=("no", "yes"))
-        assert mirror_score(truth, wanted) == pytest.approx(truth.score(), abs=1e-12)
+        assert mirrored(truth, wanted) == pytest.approx(truth.score(), abs=1e-12)
+
+
+def test_the_mirror_has_the_decisions_that_were_learned():
+    """A threshold other than one half changes the labels of the file, and so the score that it gives."""
+    binary = tasks.get("binary")
+    oof = predictions([str(i) for i in range(200)], ("no", "yes"))
+    given = beside(oof, (oof.probs[:, 1] > 0.2).astype(int), binary, "f1")
+    wanted = replace(form(["x"]), classes=("no", "yes"))
+    low = Decision((Thresholds((0.8, 0.2)),))
+    assert mirrored(given, wanted, low) == 1.0
+    assert mirrored(given, wanted) < 0.9
+
+
+def test_a_form_without_labels_takes_learned_decisions_as_0_and_1():
+    binary = tasks.get("binary")
+    oof = predictions([str(i) for i in range(200)], ("no", "yes"))
+    given = beside(oof, (oof.probs[:, 1] > 0.2).astype(int), binary, "f1")
+    low = Decision((Thresholds((0.8, 0.2)),))
+    as_score = replace(form(["x"]), classes=("no", "yes"), kind="score", columns=("yes",))
+    answers = low.answers(oof.probs, binary)
+    held = held_by(as_score, answers, low, binary)
+    assert set(held.probs[:, 1]) == {0.0, 1.0}
+    assert mirror_score(given, held, as_score) == 1.0
+    assert held_by(as_score, answers, Decision(), binary) is answers
+    assert held_by(form(["x"]), answers, low, binary) is answers

@@ -3,10 +3,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-from kit.evaluation import beside_truth, evaluate
+from kit.evaluation.evaluate import evaluate
+from kit.evaluation.scored import beside_truth
 from kit.ledger import leaderboard
 from kit.predictions import load_predictions
-from kit.report.tables import evaluation_tables, leaderboard_table
+from kit.report.evaluations import evaluation_tables
+from kit.report.tables import leaderboard_table
 from kit.workspace import read_json
 
 
@@ -60,9 +62,12 @@ def test_targets_are_joined_by_id_not_by_row(trained, truth):
 
 
 def test_tables_can_be_drawn(trained):
-    tables = evaluation_tables(evaluate(trained.run("tiny", "a"), trained))
-    assert tables[0].row_count == 1
-    assert tables[1].row_count == 3
+    found = evaluate(trained.run("tiny", "a"), trained)
+    rows = {table.columns[0].header: table.row_count for table in evaluation_tables(found)}
+    assert rows["out-of-fold"] == 1
+    assert rows["class"] == 3
+    assert rows["also"] == len(found.others)
+    assert rows["highest loss"] == 10
     entries = leaderboard(trained)
     assert leaderboard_table(entries).row_count == len(entries) == 2
     assert {e.submission for e in entries} == {"submissions/tiny/a.csv", "submissions/tiny/b.csv"}

@@ -1,0 +1,1 @@
+"""What out-of-fold predictions are worth, and where their errors are."""

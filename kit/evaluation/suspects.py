@@ -1,0 +1,159 @@
+"""Images to look at: those the model is surest to be wrong about, and those whose label is likely wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kit.tasks import Task
+
+EPSILON = 1e-7
+
+
+@dataclass(frozen=True)
+class HardImage:
+    """An image with a high loss.
+
+    Attributes:
+        path: Relative to the competition's folder; None where the folder is not at hand.
+        label: Its classes as the data has them, separated by blanks.
+        decided: Likewise, as the model has them.
+        loss: Its log loss.
+    """
+
+    id: str
+    path: str | None
+    label: str
+    decided: str
+    loss: float
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A label that is likely wrong.
+
+    Attributes:
+        label: The class in question: the given one, or (of labels) one that is missing or too much.
+        suggested: The class it rather is; of labels ``absent`` or ``present``.
+        margin: How much more probable the suggestion is than the label.
+        twin: The path of a byte-identical image that carries another label; None without one.
+    """
+
+    id: str
+    path: str | None
+    label: str
+    suggested: str
+    margin: float
+    twin: str | None
+
+
+def losses(targets: np.ndarray, probs: np.ndarray, task: Task) -> np.ndarray:
+    """Return each image's log loss, (N,); of labels the mean over the classes."""
+    clipped = np.clip(probs.astype(np.float64), EPSILON, 1 - EPSILON)
+    if task.exclusive:
+        return np.asarray(-np.log(clipped[np.arange(len(targets)), targets]))
+    return np.asarray(-np.log(np.where(targets == 1, clipped, 1 - clipped)).mean(axis=1))
+
+
+def hardest(
+    ids: Sequence[str],
+    paths: Mapping[str, str],
+    targets: np.ndarray,
+    probs: np.ndarray,
+    decided: np.ndarray,
+    classes: Sequence[str],
+    task: Task,
+    limit: int,
+) -> list[HardImage]:
+    """Return the images with the highest loss, the highest first."""
+    loss = losses(targets, probs, task)
+    found = []
+    for row in np.argsort(-loss, kind="stable")[:limit]:
+        label, answer = (_names(each[row], classes, task) for each in (targets, decided))
+        found.append(HardImage(ids[row], paths.get(ids[row]), label, answer, float(loss[row])))
+    return found
+
+
+def _names(value: np.ndarray, classes: Sequence[str], task: Task) -> str:
+    if task.exclusive:
+        return classes[int(value)]
+    return " ".join(name for name, given in zip(classes, value, strict=True) if given == 1)
+
+
+def suspects(
+    ids: Sequence[str],
+    paths: Mapping[str, str],
+    twins: Mapping[str, str],
+    targets: np.ndarray,
+    probs: np.ndarray,
+    classes: Sequence[str],
+    task: Task,
+) -> list[Suspect]:
+    """Return the labels that are likely wrong, the likeliest first.
+
+    Confident learning (Northcutt et al. 2021) on out-of-fold probabilities: a class is claimed where its
+    probability reaches the mean of those that carry it; a label is suspect where another class is claimed
+    more strongly. An image with a byte-identical twin of another label comes first: one of the two is wrong
+    for certain.
+
+    Args:
+        paths: Id -> path.
+        twins: Id -> the path of such a twin.
+    """
+    find = _suspect_classes if task.exclusive else _suspect_labels
+    found = [
+        Suspect(ids[row], paths.get(ids[row]), label, suggested, margin, twins.get(ids[row]))
+        for row, label, suggested, margin in find(targets, probs.astype(np.float64), classes)
+    ]
+    known = {suspect.id for suspect in found}
+    rest = [row for row, sample_id in enumerate(ids) if sample_id in twins and sample_id not in known]
+    for row in rest:
+        label = _names(targets[row], classes, task)
+        own = float(probs[row, targets[row]] if task.exclusive else 0.0)
+        best = int(probs[row].argmax())
+        suggested = classes[best] if task.exclusive and classes[best] != label else "as its twin"
+        margin = float(probs[row, best]) - own if task.exclusive else 0.0
+        found.append(Suspect(ids[row], paths.get(ids[row]), label, suggested, margin, twins[ids[row]]))
+    return sorted(found, key=lambda suspect: (suspect.twin is None, -suspect.margin, suspect.id))
+
+
+def _suspect_classes(
+    targets: np.ndarray, probs: np.ndarray, classes: Sequence[str]
+) -> list[tuple[int, str, str, float]]:
+    """Return (row, label, suggestion, margin) for exclusive classes."""
+    num_classes = probs.shape[1]
+    counts = np.bincount(targets, minlength=num_classes)
+    own = probs[np.arange(len(targets)), targets]
+    usual = np.bincount(targets, weights=own, minlength=num_classes) / np.maximum(counts, 1)
+    usual[counts == 0] = np.inf  # a class that no row carries cannot be claimed
+    claimed = np.where(probs >= usual, probs, -1.0)
+    likeliest = claimed.argmax(axis=1)
+    rows = np.flatnonzero((claimed.max(axis=1) > 0) & (likeliest != targets))
+    margins = probs[rows, likeliest[rows]] - own[rows]
+    return [
+        (int(row), classes[targets[row]], classes[likeliest[row]], float(margin))
+        for row, margin in zip(rows, margins, strict=True)
+        if margin > 0
+    ]
+
+
+def _suspect_labels(
+    targets: np.ndarray, probs: np.ndarray, classes: Sequence[str]
+) -> list[tuple[int, str, str, float]]:
+    """Return (row, class, absent or present, margin) for labels that do not exclude each other."""
+    found = []
+    for c, name in enumerate(classes):
+        there, chances = targets[:, c] == 1, probs[:, c]
+        if there.all() or not there.any():
+            continue
+        claimed_there = ~there & (chances >= chances[there].mean()) & (chances > 0.5)
+        claimed_absent = there & (chances <= chances[~there].mean()) & (chances < 0.5)
+        for rows, verdict in ((claimed_there, "present"), (claimed_absent, "absent")):
+            margins = abs(2 * chances[rows] - 1)
+            found += [
+                (int(row), name, verdict, float(m))
+                for row, m in zip(np.flatnonzero(rows), margins, strict=True)
+            ]
+    return found

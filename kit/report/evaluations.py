@@ -1,0 +1,131 @@
+"""Tables on the scores of a run for the terminal."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from kit.evaluation.classes import ClassScore
+from kit.evaluation.evaluate import Evaluation
+from kit.metrics.bootstrap import Interval
+from kit.report.tables import MAX_ROWS, plain_table
+
+MAX_IMAGES = 10
+
+
+def evaluation_tables(evaluation: Evaluation) -> list[Table | str]:
+    """Return the scores, what decisions bring, the classes that fare worst, and the images to look at."""
+    tables: list[Table | str] = [_scores(evaluation)]
+    if evaluation.held_out:
+        tables.append(_held_out(evaluation))
+    tables += [f"{where}: {why}" for where, why in evaluation.not_computed.items()]
+    if evaluation.decisions:
+        tables.append(_decisions(evaluation))
+    tables += [_others(evaluation), _classes(evaluation.classes)]
+    if evaluation.confused:
+        tables.append(_confused(evaluation))
+    tables.append(_hardest(evaluation))
+    if evaluation.suspects:
+        tables.append(_suspects(evaluation))
+    return tables
+
+
+def score_text(score: float | None) -> str:
+    """Return a score with four decimals, or a dash where there is none."""
+    return "-" if score is None else f"{score:.4f}"
+
+
+def _scores(evaluation: Evaluation) -> Table:
+    better = "higher" if evaluation.higher_is_better else "lower"
+    title = f"{escape(evaluation.experiment)}: {evaluation.metric} ({better} is better)"
+    folds = (f"fold {k}" for k in range(len(evaluation.folds)))
+    table = plain_table("out-of-fold", "95 % interval", *folds, "mean ± sd", title=title)
+    table.add_row(
+        f"[bold]{evaluation.cv:.4f}[/bold]",
+        Interval(evaluation.low, evaluation.high).told(),
+        *map(score_text, evaluation.folds),
+        evaluation.spread,
+    )
+    return table
+
+
+def _held_out(evaluation: Evaluation) -> Table:
+    table = plain_table("held out", evaluation.metric, right=(evaluation.metric,))
+    for name, score in evaluation.held_out.items():
+        table.add_row(escape(name), f"[bold]{score_text(score)}[/bold]")
+    return table
+
+
+def _decisions(evaluation: Evaluation) -> Table:
+    table = plain_table("decision", "nested", "fitted", "gain", "95 % interval", "", "learned")
+    table.add_row("none", f"{evaluation.plain:.4f}", "", "", "", "", "")
+    for worth in evaluation.decisions:
+        table.add_row(
+            worth.name,
+            f"{worth.score:.4f}",
+            f"{worth.fitted:.4f}",
+            f"{worth.gain:+.4f}",
+            worth.interval,
+            worth.verdict,
+            escape("; ".join(worth.told)),
+        )
+    return table
+
+
+def _others(evaluation: Evaluation) -> Table:
+    table = plain_table("also", "", "", right=("",))
+    table.show_header = False
+    for other in evaluation.others:
+        note = (
+            escape(other.why)
+            if other.score is None
+            else ("" if other.higher_is_better else "lower is better")
+        )
+        table.add_row(other.metric, score_text(other.score), note)
+    return table
+
+
+def _classes(classes: list[ClassScore]) -> Table:
+    columns = ("precision", "recall", "F1", "ROC AUC", "AP", "images")
+    table = plain_table("class", *columns, right=columns)
+    for c in sorted(classes, key=lambda c: c.f1)[:MAX_ROWS]:
+        shares = (f"{value:.3f}" for value in (c.precision, c.recall, c.f1))
+        areas = ("-" if area is None else f"{area:.3f}" for area in (c.roc_auc, c.average_precision))
+        table.add_row(escape(c.name), *shares, *areas, str(c.support))
+    hidden = len(classes) - MAX_ROWS
+    table.caption = f"and {hidden} classes that fare better" if hidden > 0 else None
+    return table
+
+
+def _confused(evaluation: Evaluation) -> Table:
+    table = plain_table("true", "taken for", "times", right=("times",))
+    for pair in evaluation.confused:
+        table.add_row(escape(pair.true), escape(pair.predicted), str(pair.count))
+    return table
+
+
+def _hardest(evaluation: Evaluation) -> Table:
+    table = plain_table("highest loss", "label", "decided", "loss", right=("loss",))
+    for image in evaluation.hardest[:MAX_IMAGES]:
+        table.add_row(
+            escape(image.path or image.id), escape(image.label), escape(image.decided), f"{image.loss:.2f}"
+        )
+    return table
+
+
+def _suspects(evaluation: Evaluation) -> Table:
+    table = plain_table("label likely wrong", "label", "rather", "by", "because", right=("by",))
+    for suspect in evaluation.suspects[:MAX_IMAGES]:
+        because = (
+            f"its bytes are those of {suspect.twin}" if suspect.twin else "the model says so out of fold"
+        )
+        table.add_row(
+            escape(suspect.path or suspect.id),
+            escape(suspect.label),
+            escape(suspect.suggested),
+            f"{suspect.margin:.2f}",
+            escape(because),
+        )
+    hidden = evaluation.num_suspects - MAX_IMAGES
+    table.caption = f"and {hidden} more, in suspects.csv" if hidden > 0 else None
+    return table

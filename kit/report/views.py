@@ -1,0 +1,74 @@
+"""Tables on test-time augmentation for the terminal."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from kit.report.tables import plain_table
+from kit.tta_report import Gain, SetWorth, TtaReport
+
+
+def tta_tables(report: TtaReport) -> list[Table | str]:
+    """Return what each view adds and costs, how a set of them grows, and which to take."""
+    return [_views(report), _path(report), *_advice(report)]
+
+
+def _views(report: TtaReport) -> Table:
+    better = "higher" if report.higher_is_better else "lower"
+    columns = ("images", "alone", "gain alone", "gain beside identity", "95 % interval", "s / 1,000 images")
+    title = (
+        f"{escape(report.experiment)}: views by {report.metric} ({better} is better), {report.rows} images"
+    )
+    table = plain_table("view", *columns, title=title, right=columns)
+    for view in report.views:
+        table.add_row(
+            escape(view.view),
+            str(view.images),
+            f"{view.score:.4f}",
+            f"{view.alone.value:+.4f}",
+            f"{view.added.value:+.4f}",
+            span(view.added),
+            f"{view.seconds:.1f}",
+        )
+    table.caption = f"reading the images takes {report.reading:.1f} s / 1,000, once, whatever the views"
+    return table
+
+
+def _path(report: TtaReport) -> Table:
+    columns = ("score", "gain", "95 % interval", "s / 1,000 images")
+    table = plain_table("views together", *columns, right=columns)
+    for step in report.path:
+        table.add_row(*_row(step))
+    table.add_row(f"as configured: {_names(report.configured)}", *_row(report.configured)[1:])
+    return table
+
+
+def _row(step: SetWorth) -> tuple[str, ...]:
+    return (
+        _names(step),
+        f"{step.score:.4f}",
+        f"{step.gain.value:+.4f}",
+        span(step.gain),
+        f"{step.seconds:.1f}",
+    )
+
+
+def _names(step: SetWorth) -> str:
+    return escape(" ".join(step.views))
+
+
+def span(gain: Gain) -> str:
+    """Return the interval of a gain."""
+    return f"{gain.low:+.4f} to {gain.high:+.4f}"
+
+
+def _advice(report: TtaReport) -> list[str]:
+    nested, cheapest = report.nested, report.cheapest
+    named = escape(", ".join(cheapest.views))
+    return [
+        f"Best: {_names(report.best)}, {report.best.score:.4f} on the rows that chose it.",
+        f"Chosen so on the other folds' rows, a set scores {nested.score:.4f}: {nested.gain.value:+.4f} "
+        f"beside identity, 95 % interval {span(nested.gain)}.",
+        f"[bold]The quickest within noise of the best: tta: \\[{named}][/bold]",
+    ]

@@ -1,0 +1,73 @@
+"""A run with out-of-fold predictions, made without images or training."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from kit.config import Config
+from kit.config_file import config_yaml
+from kit.folds.table import Folds, save_folds
+from kit.predictions import Origin, Predictions
+from kit.tasks import tasks
+from kit.workspace import RunFolder, Workspace, write_text
+
+VIEWS = ("identity",)
+
+
+def made_run(
+    workspace: Workspace,
+    task: str,
+    metric,
+    targets: np.ndarray,
+    probs: np.ndarray,
+    classes: tuple[str, ...],
+    folds: np.ndarray | None = None,
+    name: str = "made",
+    groups=None,
+    **more,
+) -> RunFolder:
+    """Write the config, folds and OOF predictions of a run."""
+    number, kind = len(targets), tasks.get(task)
+    ids = [f"id {n:04d}" for n in range(number)]
+    fold = np.arange(number) % 5 if folds is None else folds
+    table = pd.DataFrame({"id": ids, "fold": fold})
+    if groups is not None:
+        table["group"] = groups
+    labels = (
+        {"label": np.array(classes)[targets]}
+        if kind.exclusive
+        else dict(zip(classes, targets.T.astype(int), strict=True))
+    )
+    made = Folds(table.assign(**labels), kind.label_columns(classes), int(fold.max()) + 1)
+    save_folds(made, workspace.folds("made"))
+    values = {
+        "name": name,
+        "competition": {
+            "name": "made",
+            "data": "made",
+            "task": task,
+            "metric": metric,
+            "train": {"layout": "class_folders"},
+            "test": None,
+        },
+        "model": {"name": "simple_cnn", "pretrained": False},
+        **more,
+    }
+    run = workspace.run("made", name)
+    write_text(run.config, config_yaml(Config.model_validate(values)))
+    origin = Origin("oof", task, run.label, made.fingerprint, VIEWS, "m", "i")
+    Predictions(tuple(ids), classes, kind.normalised(probs), origin).save(run.oof)
+    nothing = Predictions((), classes, np.zeros((0, len(classes)), np.float32), replace(origin, kind="test"))
+    nothing.save(run.test)
+    return run
+
+
+def hold_out(workspace: Workspace, run: RunFolder, targets, probs, classes, models="m") -> None:
+    """Write predictions and truth of a held-out set of labels."""
+    ids = [f"held {n}" for n in range(len(targets))]
+    origin = Origin("held_out", "multilabel", run.label, "f", VIEWS, models, "i")
+    Predictions(tuple(ids), classes, probs, origin).save(run.held_out("later"))
+    truth = pd.DataFrame(targets.astype(int), columns=list(classes))
+    truth.insert(0, "id", ids)
+    write_text(workspace.truth("made", "later"), truth.to_csv(index=False, lineterminator="\n"))

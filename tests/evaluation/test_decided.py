@@ -1,0 +1,250 @@
+"""Decisions are learned on OOF, scored on folds left out, kept with the run and seen in its evaluation."""
+
+from io import StringIO
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import confusion_matrix, f1_score, multilabel_confusion_matrix
+
+from kit import pipeline
+from kit.config import Component
+from kit.errors import KitError
+from kit.evaluation.evaluate import evaluate
+from kit.evaluation.scored import beside_truth
+from kit.report.evaluations import evaluation_tables
+from kit.workspace import read_json
+from tests.decisions.test_learn import label_rows
+from tests.evaluation.made import hold_out, made_run
+
+CLASSES = ("a", "b", "c", "d")
+
+
+@pytest.fixture
+def labels(workspace):
+    """A run of labels whose probabilities are all too low."""
+    rows = label_rows()
+    return made_run(workspace, "multilabel", "f1_macro", rows.targets, rows.probs, CLASSES)
+
+
+def test_what_helps_is_learned_and_the_score_is_that_of_folds_left_out(workspace, labels):
+    found = evaluate(labels, workspace)
+    [worth] = found.decisions
+    assert worth.shipped
+    assert found.cv == worth.score < worth.fitted
+    assert found.cv > found.plain
+    assert worth.gain == pytest.approx(found.cv - found.plain)
+    assert 0 < worth.low < worth.gain < worth.high
+    assert found.low < found.cv < found.high
+    scored = beside_truth(labels, workspace)
+    assert found.plain == pytest.approx(f1_score(scored.targets, scored.oof.probs >= 0.5, average="macro"))
+    assert read_json(labels.metrics) == found.as_dict()
+    [step] = read_json(labels.decision)["steps"]
+    assert step["name"] == "thresholds"
+    assert len(step["values"]) == 4
+
+
+def test_a_fold_is_scored_with_what_was_learned_on_the_others(workspace, labels):
+    from kit.decisions.learn import learned
+
+    found, scored = evaluate(labels, workspace), beside_truth(labels, workspace)
+    for k, own in enumerate(scored.validated):
+        rows = scored.rows
+        answers = learned([Component(name="thresholds")], rows.only(~own)).answers(rows.probs[own], rows.task)
+        assert found.folds[k] == pytest.approx(f1_score(rows.targets[own], answers.decided, average="macro"))
+
+
+def test_what_was_asked_for_last_is_remembered(workspace, labels):
+    asked = [Component(name="thresholds", at_most=1)]
+    once = evaluate(labels, workspace, asked)
+    assert evaluate(labels, workspace).cv == once.cv
+    assert read_json(labels.decision)["asked"] == [{"name": "thresholds", "at_most": 1}]
+    plain = evaluate(labels, workspace, [Component(name="none")])
+    assert plain.decisions == []
+    assert plain.cv == plain.plain
+    assert read_json(labels.decision)["steps"] == []
+
+
+def test_the_config_says_what_to_learn(workspace):
+    rows = label_rows()
+    run = made_run(
+        workspace,
+        "multilabel",
+        "f1_macro",
+        rows.targets,
+        rows.probs,
+        CLASSES,
+        decide=["temperature", {"name": "thresholds", "per": "all"}],
+    )
+    found = evaluate(run, workspace)
+    assert [worth.steps for worth in found.decisions] == [["temperature", "thresholds"]]
+    assert len(set(read_json(run.decision)["steps"][1]["values"])) == 1
+
+
+def test_held_out_rows_are_decided_by_what_is_shipped(workspace, labels):
+    rows = label_rows(seed=1)
+    hold_out(workspace, labels, rows.targets, rows.probs, CLASSES)
+    found = evaluate(labels, workspace)
+    values = read_json(labels.decision)["steps"][0]["values"]
+    expected = f1_score(rows.targets, rows.probs >= np.array(values), average="macro")
+    assert found.held_out["later"] == pytest.approx(expected)
+
+
+def test_what_does_not_suit_is_refused_and_nothing_is_written(workspace, labels):
+    with pytest.raises(KitError, match="cut_points means nothing for the task multilabel"):
+        evaluate(labels, workspace, [Component(name="cut_points")])
+    assert not labels.decision.exists()
+    assert not labels.metrics.exists()
+
+
+def test_a_fold_that_cannot_be_scored_says_so(workspace):
+    rng = np.random.default_rng(0)
+    targets = (rng.random((100, 4)) < 0.5).astype(np.float32)
+    folds = np.arange(100) % 5
+    targets[folds == 2, 1] = 0
+    run = made_run(workspace, "multilabel", "roc_auc", targets, rng.random((100, 4)), CLASSES, folds)
+    found = evaluate(run, workspace)
+    assert found.folds[2] is None
+    assert all(score is not None for k, score in enumerate(found.folds) if k != 2)
+    assert "no positive" in found.not_computed["fold 2"]
+    assert found.mean == pytest.approx(np.mean([s for s in found.folds if s is not None]))
+    pipeline.score(run, workspace)
+    assert "fold 2" in run.report.read_text()
+
+
+def test_a_metric_that_cannot_be_computed_on_the_whole_is_named_among_the_others(workspace):
+    targets = np.zeros((40, 4), dtype=np.float32)
+    targets[::2, :3] = 1
+    run = made_run(
+        workspace, "multilabel", "f1_macro", targets, np.random.default_rng(0).random((40, 4)), CLASSES
+    )
+    found = {other.metric: other for other in evaluate(run, workspace).others}
+    assert found["roc_auc"].score is None
+    assert "no positive" in found["roc_auc"].why
+    assert found["exact_match"].score is not None
+    areas = {c.name: c.roc_auc for c in evaluate(run, workspace).classes}
+    assert areas["d"] is None
+    assert areas["a"] is not None
+
+
+def test_confusions_are_kept_as_a_table(workspace, labels):
+    evaluate(labels, workspace, [Component(name="none")])
+    scored = beside_truth(labels, workspace)
+    table = pd.read_csv(labels.confusion, index_col="class")
+    expected = multilabel_confusion_matrix(scored.targets, scored.oof.probs >= 0.5)
+    columns = ["true_negative", "false_positive", "false_negative", "true_positive"]
+    np.testing.assert_array_equal(table[columns].to_numpy(), expected.reshape(4, 4))
+    rng = np.random.default_rng(0)
+    truth, probs = rng.integers(0, 3, 90), rng.dirichlet(np.ones(3), 90)
+    run = made_run(workspace, "multiclass", "accuracy", truth, probs, ("x", "y", "z"), name="exclusive")
+    evaluate(run, workspace)
+    table = pd.read_csv(run.confusion, index_col="class")
+    np.testing.assert_array_equal(table.to_numpy(), confusion_matrix(truth, probs.argmax(axis=1)))
+
+
+def test_rows_of_a_group_are_drawn_together_which_widens_the_interval(workspace):
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 10)
+    right = np.repeat(rng.random(40) < 0.7, 10)  # a group is right or wrong as a whole
+    truth = rng.integers(0, 2, 400)
+    probs = np.where(right[:, None], np.eye(2)[truth], 1 - np.eye(2)[truth]) * 0.8 + 0.1
+    widths = []
+    for name, given in (("alone", None), ("together", groups)):
+        run = made_run(workspace, "binary", "accuracy", truth, probs, ("no", "yes"), groups % 5, name, given)
+        found = evaluate(run, workspace)
+        widths.append(found.high - found.low)
+    assert widths[1] > 2 * widths[0]
+
+
+def test_suspects_are_kept_as_a_table(workspace):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 300)
+    logits = 5 * np.eye(3)[truth] + rng.normal(size=(300, 3))
+    labels = truth.copy()
+    labels[:10] = (truth[:10] + 1) % 3
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    run = made_run(workspace, "multiclass", "accuracy", labels, probs, ("x", "y", "z"))
+    found = evaluate(run, workspace)
+    table = pd.read_csv(run.suspects)
+    assert len(table) == found.num_suspects
+    assert set(table["id"][:9]) <= {f"id {n:04d}" for n in range(10)}
+    assert found.hardest[0].id in {f"id {n:04d}" for n in range(10)}
+
+
+def test_everything_is_shown(workspace, labels):
+    from rich.console import Console
+
+    console = Console(width=200, record=True, file=StringIO())
+    for table in evaluation_tables(pipeline.score(labels, workspace)):
+        console.print(table)
+    text = console.export_text()
+    for word in ("95 % interval", "applied", "thresholds", "exact_match", "highest loss", "ROC AUC"):
+        assert word in text, word
+    page = labels.report.read_text()
+    for word in ("Decisions", "applied", "Highest loss", "Other metrics"):
+        assert word in page, word
+
+
+def test_ordinal_grades_get_cut_points(workspace):
+    from tests.decisions.test_learn import ordinal_rows
+
+    rows = ordinal_rows()
+    run = made_run(workspace, "ordinal", "quadratic_kappa", rows.targets, rows.probs, tuple("01234"))
+    found = evaluate(run, workspace)
+    assert [worth.steps for worth in found.decisions if worth.shipped] == [["cut_points"]]
+    assert found.cv > found.plain
+
+
+def test_a_holdout_is_split_by_groups_whatever_the_order_of_rows(workspace):
+    rng = np.random.default_rng(0)
+    truth, groups = rng.integers(0, 2, 200), [f"g{n % 23}" if n % 4 else "" for n in range(200)]
+    run = made_run(
+        workspace,
+        "binary",
+        "f1",
+        truth,
+        rng.dirichlet([1, 1], 200),
+        ("no", "yes"),
+        np.zeros(200, int),
+        groups=groups,
+    )
+    scored = beside_truth(run, workspace)
+    table = pd.DataFrame({"part": scored.parts, "unit": scored.units, "group": groups})
+    named = table[table["group"] != ""]
+    assert (named.groupby("group")["part"].nunique() == 1).all()
+    assert (named.groupby("group")["unit"].nunique() == 1).all()
+    alone = table[table["group"] == ""]
+    assert alone["unit"].is_unique  # a blank group ties nothing
+    assert set(table["part"]) == set(range(5))
+    found = pipeline.score(run, workspace)
+    assert len(found.folds) == 1
+
+
+def test_one_group_is_scored_without_an_interval_or_a_decision(workspace):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 60)
+    run = made_run(
+        workspace,
+        "binary",
+        "f1",
+        truth,
+        rng.dirichlet([1, 1], 60),
+        ("no", "yes"),
+        np.zeros(60, int),
+        groups=["g"] * 60,
+    )
+    found = pipeline.score(run, workspace)
+    assert found.decisions == []
+    assert read_json(run.metrics)["low"] is None
+    assert "too few rows or groups" in run.report.read_text()
+    from kit.report.evaluations import evaluation_tables as tables
+
+    assert tables(found)
+
+
+def test_held_out_predictions_of_other_models_are_not_scored(workspace, labels):
+    rows = label_rows(seed=1)
+    hold_out(workspace, labels, rows.targets, rows.probs, CLASSES, models="others")
+    found = evaluate(labels, workspace)
+    assert found.held_out == {"later": None}
+    assert "other models predicted it" in found.not_computed["later"]
