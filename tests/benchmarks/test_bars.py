@@ -1,8 +1,8 @@
-"""The bars that folds and the audit have to clear; `python -m tests.benchmarks.folds` prints the figures."""
+"""The bars that have to be cleared; `python -m tests.benchmarks.NAME` prints the figures."""
 
 import pytest
 
-from tests.benchmarks import folds, inspect_images
+from tests.benchmarks import blends, bootstrap, folds, inspect_images
 
 pytestmark = pytest.mark.slow
 
@@ -25,3 +25,25 @@ def test_the_audit_of_twenty_thousand_images():
     first, second = inspect_images.main()
     assert first <= 60
     assert second <= 3
+
+
+def test_a_hill_climb_over_fifty_members():
+    climb, memory = blends.large()
+    assert climb.seconds <= 60
+    assert memory <= 3
+
+
+def test_a_hill_climb_against_the_paper_written_down_plainly():
+    problem = blends.library(10, 5_000, 20)
+    ours, plain = blends.kits(problem, steps=30), blends.plain(problem, steps=30)
+    assert plain.seconds >= 10 * ours.seconds
+    assert ours.loss <= plain.loss + 1e-9
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "f1_micro"])
+def test_thresholds_of_fifty_labels(metric):
+    assert blends.thresholds(metric) <= 10
+
+
+def test_a_thousand_draws_of_a_hundred_thousand_rows():
+    assert sum(bootstrap.measured(case).seconds for case in bootstrap.cases()) <= 30

@@ -1,0 +1,122 @@
+"""How long 1,000 draws of 100,000 rows take, against a loop: ``python -m tests.benchmarks.bootstrap``.
+
+The loop takes rows with replacement and asks scikit-learn each time; a few draws of it are measured, and the
+rest is reckoned from them.
+"""
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import sklearn.metrics as reference
+
+from kit.metrics import get_metric
+from kit.metrics.bootstrap import draw_scores
+from kit.tasks import Task, tasks
+
+ROWS, CLASSES, DRAWS = 100_000, 20, 1_000
+LOOPED_DRAWS = 5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds of ``DRAWS`` draws by kit and by the loop, and the most memory that kit's hold, in MiB."""
+
+    metric: str
+    seconds: float
+    loop_seconds: float
+    memory: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long the loop takes."""
+        return self.loop_seconds / self.seconds
+
+
+@dataclass(frozen=True)
+class Case:
+    """A metric on rows, and scikit-learn's word for it."""
+
+    metric: str
+    task: Task
+    targets: np.ndarray
+    probs: np.ndarray
+    reference: Callable[[np.ndarray], float]
+
+    def drawn(self, draws: int) -> np.ndarray:
+        """Return kit's scores of some draws."""
+        scorer = get_metric(self.metric, self.task).scorer(self.targets, self.probs, self.task)
+        return draw_scores([scorer], len(self.targets), draws)[0]
+
+    def looped(self, draws: int) -> np.ndarray:
+        """Return scikit-learn's scores of some draws."""
+        rng = np.random.default_rng(0)
+        num_rows = len(self.targets)
+        return np.array([self.reference(rng.integers(num_rows, size=num_rows)) for _ in range(draws)])
+
+
+def cases() -> list[Case]:
+    """Return what is measured: two metrics of decisions among many classes, and one of two classes' order."""
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, CLASSES, ROWS)
+    probs = rng.dirichlet(np.ones(CLASSES), ROWS) + 0.3 * np.eye(CLASSES)[targets]
+    decided = probs.argmax(axis=1)
+    second = np.clip(rng.normal(0.4 + 0.2 * (targets % 2), 0.2), 0, 1).astype(np.float32)
+    two = np.stack([1 - second, second], axis=1)
+    return [
+        Case(
+            "accuracy",
+            tasks.get("multiclass"),
+            targets,
+            probs,
+            lambda r: reference.accuracy_score(targets[r], decided[r]),
+        ),
+        Case(
+            "f1_macro",
+            tasks.get("multiclass"),
+            targets,
+            probs,
+            lambda r: reference.f1_score(targets[r], decided[r], average="macro"),
+        ),
+        Case(
+            "roc_auc",
+            tasks.get("binary"),
+            targets % 2,
+            two,
+            lambda r: reference.roc_auc_score(targets[r] % 2, second[r]),
+        ),
+    ]
+
+
+def measured(case: Case) -> Measured:
+    """Return how long a case takes, kit's draws being those of the loop."""
+    began = time.perf_counter()
+    scores = case.drawn(DRAWS)
+    seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    looped = case.looped(LOOPED_DRAWS)
+    loop_seconds = (time.perf_counter() - began) / LOOPED_DRAWS * DRAWS
+    np.testing.assert_allclose(scores[:LOOPED_DRAWS], looped, atol=1e-9)
+    tracemalloc.start()
+    case.drawn(20)
+    memory = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    return Measured(case.metric, seconds, loop_seconds, memory)
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"{DRAWS:,} draws of {ROWS:,} rows; accuracy and f1_macro of {CLASSES} classes, roc_auc of two")
+    rows = [measured(case) for case in cases()]
+    for row in rows:
+        print(
+            f"{row.metric:10} {row.seconds:6.2f} s   the loop {row.loop_seconds:7.1f} s, "
+            f"{row.ratio:5.1f} times as long   {row.memory:4.0f} MiB"
+        )
+    print(f"{'together':10} {sum(row.seconds for row in rows):6.2f} s")
+
+
+if __name__ == "__main__":
+    main()
