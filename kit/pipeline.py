@@ -219,6 +219,8 @@ def blend(
     members = [member_of(run) for run in runs]
     task = tasks.get(members[0].oof.origin.task)
     members += [foreign_member(oof, test, members[0], task) for oof, test in foreign]
+    for oof, _ in foreign:
+        progress.note(f"{oof}: that it comes from the same folds is taken on trust")
     return write_blend(members, method, folder, config, workspace, any_folds, progress)
 
 

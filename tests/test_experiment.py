@@ -133,7 +133,9 @@ pipeline.run(load_config(workspace.config("a")), workspace)
 """.replace("moment, workspace", "PREDICT = loop.predict_probs\nmoment, workspace", 1)
 
 
-@pytest.mark.parametrize("moment", ["mid-epoch", "mid-validation", "mid-write"])
+@pytest.mark.parametrize(
+    "moment", ["mid-epoch", pytest.param("mid-validation", marks=pytest.mark.slow), "mid-write"]
+)
 def test_killed_and_gone_on_equals_uninterrupted_to_the_bit(trained, tmp_path, moment):
     workspace = Workspace.open(tmp_path)
     draw_class_folders(tmp_path / "data" / "tiny")

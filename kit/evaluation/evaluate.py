@@ -119,8 +119,12 @@ def evaluate(run: RunFolder, workspace: Workspace, asked: Sequence[Component] | 
     config, found = config_of(run), beside_truth(run, workspace)
     steps = list(asked) if asked is not None else asked_before(run, config)
     outcome = learn_decision(found, steps)
+    confusions = confusion_table(found.targets, outcome.nested.decided, found.oof.classes, found.task)
+    doubtful = _images_to_look_at(found, _competition(config, workspace), workspace)
+    result = _evaluation(run, workspace, found, outcome, confusions, doubtful)
     write_json(run.decision, stored(outcome, steps, found.oof.classes))
-    result = _evaluation(run, workspace, found, outcome, _competition(config, workspace))
+    write_text(run.confusion, confusions.to_csv(lineterminator="\n"))
+    write_text(run.suspects, _table(doubtful.labels, Suspect))
     write_json(run.metrics, result.as_dict())
     return result
 
@@ -146,8 +150,33 @@ def _competition(config: Config, workspace: Workspace) -> Competition | None:
         return None
 
 
+@dataclass(frozen=True)
+class _Doubtful:
+    """Images to look at: by their loss, and by their labels."""
+
+    images: list[HardImage]
+    labels: list[Suspect]
+
+
+def _images_to_look_at(found: Scored, competition: Competition | None, workspace: Workspace) -> _Doubtful:
+    """Return the images to look at, under their paths where the competition is at hand."""
+    oof, task, paths, twins = found.oof, found.task, {}, {}
+    if competition is not None:
+        paths = dict(zip(competition.train["id"], competition.train["path"], strict=True))
+        twins = _twins(competition, workspace)
+    return _Doubtful(
+        hardest(oof.ids, paths, found.targets, oof.probs, oof.classes, task, HARDEST),
+        suspects(oof.ids, paths, twins, found.targets, oof.probs, oof.classes, task),
+    )
+
+
 def _evaluation(
-    run: RunFolder, workspace: Workspace, found: Scored, outcome: Outcome, competition: Competition | None
+    run: RunFolder,
+    workspace: Workspace,
+    found: Scored,
+    outcome: Outcome,
+    confusions: pd.DataFrame,
+    doubtful: _Doubtful,
 ) -> Evaluation:
     oof, task, metric, targets = found.oof, found.task, found.metric, found.targets
     answers = outcome.nested
@@ -156,16 +185,6 @@ def _evaluation(
     span = score_interval(metric, scorer, answers.probs.shape, found.units)
     folds, not_computed = _fold_scores(found, answers)
     held_out, not_there = _held_out_scores(run, workspace, found, outcome.decision)
-    confusions = confusion_table(targets, answers.decided, oof.classes, task)
-    write_text(run.confusion, confusions.to_csv(lineterminator="\n"))
-    paths = (
-        {}
-        if competition is None
-        else dict(zip(competition.train["id"], competition.train["path"], strict=True))
-    )
-    twins = {} if competition is None else _twins(competition, workspace)
-    doubtful = suspects(oof.ids, paths, twins, targets, oof.probs, oof.classes, task)
-    write_text(run.suspects, _table(doubtful, Suspect))
     return Evaluation(
         experiment=run.label,
         metric=metric.name,
@@ -184,9 +203,9 @@ def _evaluation(
         others=_other_scores(found, answers),
         classes=class_scores(targets, answers.probs, answers.decided, oof.classes, task),
         confused=most_confused(confusions) if task.exclusive else [],
-        hardest=hardest(oof.ids, paths, targets, oof.probs, answers.decided, oof.classes, task, HARDEST),
-        suspects=doubtful[:FEW_SUSPECTS],
-        num_suspects=len(doubtful),
+        hardest=doubtful.images,
+        suspects=doubtful.labels[:FEW_SUSPECTS],
+        num_suspects=len(doubtful.labels),
     )
 
 

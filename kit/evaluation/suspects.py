@@ -62,13 +62,12 @@ def hardest(
     paths: Mapping[str, str],
     targets: np.ndarray,
     probs: np.ndarray,
-    decided: np.ndarray,
     classes: Sequence[str],
     task: Task,
     limit: int,
 ) -> list[HardImage]:
     """Return the images with the highest loss, the highest first."""
-    loss = losses(targets, probs, task)
+    loss, decided = losses(targets, probs, task), task.decide(probs)
     found = []
     for row in np.argsort(-loss, kind="stable")[:limit]:
         label, answer = (_names(each[row], classes, task) for each in (targets, decided))

@@ -56,9 +56,9 @@ def test_the_best_threshold_of_each_class_is_that_of_trying_all(beta):
         assert fbeta_score(truth[:, c], probs[:, c] >= found[c], beta=beta) == pytest.approx(max(tried))
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_best_micro_thresholds_are_those_of_trying_all_combinations(seed):
-    probs, truth = drawn(rows=14, seed=seed)
+    probs, truth = drawn(rows=11, seed=seed)
     found = best_micro(probs, truth, 1.0)
     reached = f1_score(truth, probs >= found, average="micro", zero_division=0)
     tried = [

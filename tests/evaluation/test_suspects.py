@@ -89,7 +89,7 @@ def test_the_hardest_are_those_with_the_highest_loss():
     loss = -np.log(probs[np.arange(30), targets])
     np.testing.assert_allclose(losses(targets, probs, MULTI), loss)
     ids = [f"i{n}" for n in range(30)]
-    first = hardest(ids, {}, targets, probs, probs.argmax(axis=1), CLASSES, MULTI, 3)
+    first = hardest(ids, {}, targets, probs, CLASSES, MULTI, 3)
     assert [h.id for h in first] == [ids[n] for n in np.argsort(-loss)[:3]]
     assert first[0].path is None
     assert first[0].label == CLASSES[targets[np.argmax(loss)]]
@@ -98,5 +98,5 @@ def test_the_hardest_are_those_with_the_highest_loss():
 def test_the_loss_of_labels_is_the_mean_over_the_classes():
     targets, probs = np.array([[1.0, 0.0, 0.0]]), np.array([[0.5, 0.5, 0.1]])
     assert losses(targets, probs, LABELS)[0] == pytest.approx(-(2 * np.log(0.5) + np.log(0.9)) / 3)
-    named = hardest(["x"], {}, targets, probs, np.array([[1, 1, 0]]), CLASSES, LABELS, 1)[0]
+    named = hardest(["x"], {}, targets, probs, CLASSES, LABELS, 1)[0]
     assert (named.label, named.decided) == ("a", "a b")
