@@ -219,6 +219,7 @@ def test_ctrl_c_stops_after_the_step_and_the_message_has_the_command_that_goes_o
     assert fold.resume.exists()
 
 
+@pytest.mark.slow  # 12 s: three trainings; tests/test_locks.py has the locks alone
 def test_two_processes_on_one_fold_are_one_too_many_and_other_folds_are_free(tiny):
     config = write_config(tiny, train__epochs=4000)
     first = kit(tiny, "train", str(config), "--fold", "0")
