@@ -162,7 +162,7 @@ def _chosen(
     all_rows = np.ones(len(truth.targets), dtype=bool)
     shown = judge.fitted_score(pot.probs(pot.greedy(all_rows, everyone)))
     shares = [[(j in ingredients) / len(ingredients) for j in everyone] for ingredients in chosen]
-    without = [judge.score(pot.nested(pot.chosen([i for i in everyone if i != j]))) for j in everyone]
+    without = (pot.nested(pot.chosen([i for i in everyone if i != j])) for j in everyone)
     problem = Problem(np.stack([pot.probs((j,)) for j in everyone]), truth.targets, truth.task, truth.metric)
     weights = np.mean(shares, axis=0)
     worth = beside_members(problem, labels, pot.nested(chosen), shown, weights, without, judge)

@@ -19,11 +19,11 @@ from kit.decisions.thresholds import (
     best_micro,
     best_per_class,
     climb,
-    f_beta,
     quantiles,
 )
 from kit.errors import KitError
 from kit.metrics import Metric
+from kit.metrics.counts import f_beta_of
 from kit.registry import Registry, bind_options
 from kit.seeds import stable_seed
 from kit.tasks import Task
@@ -291,14 +291,14 @@ def value_of_two(metric: Metric) -> Value | None:
 def _f_beta_of_class(
     hits: np.ndarray, given: np.ndarray, support: np.ndarray, num_rows: int, beta: float
 ) -> np.ndarray:
-    return f_beta(hits, given, support, beta)
+    return f_beta_of(hits, given, support, beta)
 
 
 def _f_beta_of_both(
     hits: np.ndarray, given: np.ndarray, support: np.ndarray, num_rows: int, beta: float
 ) -> np.ndarray:
-    rest = f_beta(num_rows - given - support + hits, num_rows - given, num_rows - support, beta)
-    return np.asarray(f_beta(hits, given, support, beta) + rest)
+    rest = f_beta_of(num_rows - given - support + hits, num_rows - given, num_rows - support, beta)
+    return np.asarray(f_beta_of(hits, given, support, beta) + rest)
 
 
 def _right_of_class(hits: np.ndarray, given: np.ndarray, support: np.ndarray, num_rows: int) -> np.ndarray:

@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kit.metrics import EPSILON
 from kit.tasks import Task
-
-EPSILON = 1e-7  # probabilities are float32: nothing nearer to 0 or 1 can be told apart in a log
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from kit.metrics.counts import f_beta_of
+
 Per = Literal["class", "all"]
 Value = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
 
@@ -42,12 +44,6 @@ def cuts_of(probs: np.ndarray, truth: np.ndarray) -> Cuts:
         hits=np.append(0, hits[last_of_ties]),
         support=int(hits[-1]),
     )
-
-
-def f_beta(hits: np.ndarray, given: np.ndarray, support: np.ndarray, beta: float) -> np.ndarray:
-    """Return F-beta from counts; 0 where nothing is given and nothing is there."""
-    total = given + beta**2 * support
-    return (1 + beta**2) * hits / np.maximum(total, 1e-12)
 
 
 def best_per_class(probs: np.ndarray, truth: np.ndarray, value: Value) -> np.ndarray:
@@ -85,7 +81,9 @@ def best_micro(probs: np.ndarray, truth: np.ndarray, beta: float) -> np.ndarray:
 def best_global_micro(probs: np.ndarray, truth: np.ndarray, beta: float) -> float:
     """Return the one threshold with the best F-beta over all labels together, exactly."""
     cuts = cuts_of(probs.ravel(), truth.ravel())
-    return float(cuts.thresholds[int(f_beta(cuts.hits, cuts.given, np.asarray(cuts.support), beta).argmax())])
+    return float(
+        cuts.thresholds[int(f_beta_of(cuts.hits, cuts.given, np.asarray(cuts.support), beta).argmax())]
+    )
 
 
 def climb(

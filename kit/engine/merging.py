@@ -9,9 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from kit.metrics import EPSILON
 from kit.registry import Registry
-
-EPSILON = 1e-7  # probabilities are float32: nothing nearer to 0 or 1 can be told apart in a log
 
 
 class MergeFunction(Protocol):

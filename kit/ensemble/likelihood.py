@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kit.metrics import Metric
+from kit.metrics import EPSILON, Metric
 from kit.tasks import Task
 
-EPSILON = 1e-7  # as in the log loss
 GROUP = 4  # float32 numbers from EPSILON to 1 that can be multiplied before their log is taken
 GROUPS = 8  # and such products as float64
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from kit.config import Component
-from kit.decisions.nested import Outcome, decide
+from kit.decisions.nested import Outcome, decide, gain
 from kit.decisions.steps import Answers
 from kit.ensemble.problem import Combination, Fit, Problem, weighted
 from kit.errors import KitError
 from kit.evaluation.scored import Scored
-from kit.metrics.bootstrap import Interval, gain_interval
+from kit.metrics.bootstrap import Interval
 from kit.progress import SILENT, Progress
 
 MANY = 10  # members, above which the weights are not fitted anew to see what dropping one costs
@@ -126,26 +126,18 @@ class Judge:
         """Return what is handed in for probabilities (N, C)."""
         return self._outcome(probs).nested
 
-    def score(self, probs: np.ndarray) -> float:
-        """Return the metric of what is handed in for probabilities (N, C)."""
-        return self._metric(self.answers(probs))
-
-    def fitted_score(self, probs: np.ndarray) -> float:
-        """Return the metric of probabilities (N, C) with decisions that were learned on the same rows."""
-        return self._metric(self._outcome(probs).decision.answers(probs, self.truth.task))
-
-    def _metric(self, answers: Answers) -> float:
+    def score(self, answers: Answers) -> float:
+        """Return the metric of what is handed in."""
         truth = self.truth
         return truth.metric(truth.targets, answers.probs, truth.task, answers.decided)
 
-    def gain(self, probs: np.ndarray, other: np.ndarray) -> Interval:
-        """Return the 95 % interval of how much better probabilities score than others."""
-        truth = self.truth
-        ours, theirs = (
-            truth.metric.scorer(truth.targets, answers.probs, truth.task, answers.decided)
-            for answers in (self.answers(probs), self.answers(other))
-        )
-        return gain_interval(truth.metric, ours, theirs, probs.shape, truth.units)
+    def fitted_score(self, probs: np.ndarray) -> float:
+        """Return the metric of probabilities (N, C) with decisions that were learned on the same rows."""
+        return self.score(self._outcome(probs).decision.answers(probs, self.truth.task))
+
+    def gain(self, answers: Answers, others: Answers) -> Interval:
+        """Return the 95 % interval of how much better answers score than others."""
+        return gain(self.truth.rows, answers, others, self.truth.units)
 
 
 @dataclass(frozen=True)
@@ -206,7 +198,7 @@ def worth_of(
 ) -> BlendWorth:
     """Return what a fitted blend is worth."""
     others = progress.track(range(len(labels)), len(labels), "leaving one member out")
-    without = [judge.score(_without(j, result, fit, problem, judge.truth.parts)) for j in others]
+    without = (_without(j, result, fit, problem, judge.truth.parts) for j in others)
     shown = judge.fitted_score(problem.task.normalised(result.shipped(problem.members)))
     return beside_members(problem, labels, result.nested, shown, result.shipped.weights, without, judge)
 
@@ -217,7 +209,7 @@ def beside_members(
     nested: np.ndarray,
     fitted_score: float,
     weights: np.ndarray | None,
-    without: Sequence[float],
+    without: Iterable[np.ndarray],
     judge: Judge,
 ) -> BlendWorth:
     """Return nested probabilities (N, C) beside the members they were made of.
@@ -225,15 +217,16 @@ def beside_members(
     Args:
         fitted_score: The metric on the rows that the blend was fitted on.
         weights: (M,), as in ``MemberWorth``.
-        without: The nested metric of the blend of all members but one, for each.
+        without: The nested probabilities (N, C) of the blend of all members but one, for each.
     """
     sign = 1 if problem.metric.higher_is_better else -1
-    score, alone = judge.score(nested), [judge.score(member) for member in problem.members]
+    ours, theirs = judge.answers(nested), [judge.answers(member) for member in problem.members]
+    score, alone = judge.score(ours), [judge.score(answers) for answers in theirs]
     shares = [None] * len(labels) if weights is None else [float(weight) for weight in weights]
-    costs = [sign * (score - left) for left in without]
+    costs = [sign * (score - judge.score(judge.answers(left))) for left in without]
     members = [MemberWorth(*values) for values in zip(labels, alone, shares, costs, strict=True)]
     best = int(np.argmax(sign * np.asarray(alone)))
-    span = judge.gain(nested, problem.members[best])
+    span = judge.gain(ours, theirs[best])
     return BlendWorth(
         metric=problem.metric.name,
         nested=score,

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kit.metrics import EPSILON
 from kit.tasks import Task
-
-EPSILON = 1e-7
 
 
 @dataclass(frozen=True)

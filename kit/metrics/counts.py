@@ -35,10 +35,11 @@ class Counts:
 
     def f_beta(self, beta: float) -> np.ndarray:
         """Return each class's F-beta (D, C); 0 for one that is neither there nor decided."""
-        return _f_beta(self.hits, self.given, self.support, beta)
+        return f_beta_of(self.hits, self.given, self.support, beta)
 
 
-def _f_beta(hits: np.ndarray, given: np.ndarray, support: np.ndarray, beta: float) -> np.ndarray:
+def f_beta_of(hits: np.ndarray, given: np.ndarray, support: np.ndarray, beta: float) -> np.ndarray:
+    """Return F-beta from counts; 0 where nothing is given and nothing is there."""
     return ratio((1 + beta**2) * hits, given + beta**2 * support, otherwise=0.0)
 
 
@@ -110,7 +111,7 @@ def f_beta_scorer(
     def averaged(counts: Counts) -> np.ndarray:
         if average == "micro":
             hits, given, support = (each.sum(axis=1) for each in (counts.hits, counts.given, counts.support))
-            return _f_beta(hits, given, support, beta)
+            return f_beta_of(hits, given, support, beta)
         by_class = counts.f_beta(beta)
         if average == "weighted":
             return ratio((by_class * counts.support).sum(axis=1), counts.support.sum(axis=1), otherwise=0.0)
@@ -145,7 +146,7 @@ def f1_samples(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
 @register_scorer("fbeta_samples", needs="labels", exclusive=False)
 def fbeta_samples(targets: np.ndarray, decided: np.ndarray, task: Task, *, beta: Beta = 2.0) -> Scorer:
     """Return the mean over the images of F-beta of their labels; 0 for one without any, there or decided."""
-    return mean_of(_f_beta((targets * decided).sum(axis=1), decided.sum(axis=1), targets.sum(axis=1), beta))
+    return mean_of(f_beta_of((targets * decided).sum(axis=1), decided.sum(axis=1), targets.sum(axis=1), beta))
 
 
 @register_scorer("f1", needs="labels", exclusive=True, binary=True)
@@ -158,7 +159,7 @@ def f1_of_second(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer
 def fbeta_of_second(targets: np.ndarray, decided: np.ndarray, task: Task, *, beta: Beta = 2.0) -> Scorer:
     """Return F-beta of the second of two classes; 0 where it is neither there nor decided."""
     rows = np.stack([targets * decided, decided, targets], axis=1).astype(np.float64)
-    return Sums(rows, lambda sums, total: _f_beta(sums[:, 0], sums[:, 1], sums[:, 2], beta))
+    return Sums(rows, lambda sums, total: f_beta_of(sums[:, 0], sums[:, 1], sums[:, 2], beta))
 
 
 @register_scorer("matthews", needs="labels")

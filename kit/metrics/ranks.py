@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from kit.errors import KitError
+from kit.metrics.counts import Average
 from kit.metrics.likelihoods import columns_of
 from kit.metrics.metric import Scorer, mean_of, ratio, register_scorer
 from kit.tasks import Task
 
-Average = Literal["macro", "micro", "weighted"]
 Rank = Annotated[int, Field(ge=1)]
 
 

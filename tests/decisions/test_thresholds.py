@@ -14,9 +14,9 @@ from kit.decisions.thresholds import (
     best_per_class,
     climb,
     cuts_of,
-    f_beta,
     quantiles,
 )
+from kit.metrics.counts import f_beta_of
 
 
 def drawn(rows=40, classes=3, seed=0, ties=True):
@@ -47,7 +47,7 @@ def test_cuts_count_what_reaches_each_threshold(seed, ties):
 @pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
 def test_the_best_threshold_of_each_class_is_that_of_trying_all(beta):
     probs, truth = drawn()
-    found = best_per_class(probs, truth, lambda h, g, s, n: f_beta(h, g, s, beta))
+    found = best_per_class(probs, truth, lambda h, g, s, n: f_beta_of(h, g, s, beta))
     for c in range(3):
         tried = [
             fbeta_score(truth[:, c], probs[:, c] >= t, beta=beta, zero_division=0)

@@ -34,7 +34,7 @@ def blend(workspace, method="mean", name="both", **more):
     return done.run, pipeline.score(done.run, workspace)
 
 
-def same(left, right, tolerance=0.0):
+def assert_same(left, right, tolerance=0.0):
     for side in ("oof", "test"):
         a, b = (load_predictions(getattr(run, side)) for run in (left, right))
         np.testing.assert_allclose(a.probs, b.aligned_to(a.ids, a.classes, "x").probs, atol=tolerance)
@@ -49,7 +49,7 @@ def test_a_shuffled_and_reordered_member_changes_nothing(two, method):
         order = np.random.default_rng(0).permutation(len(there.ids))
         there.aligned_to([there.ids[i] for i in order], there.classes[::-1], "x").save(path)
     mixed, _ = blend(two, method, "mixed")
-    same(plain, mixed)
+    assert_same(plain, mixed)
 
 
 def test_a_renamed_member_changes_nothing(two):
@@ -57,7 +57,7 @@ def test_a_renamed_member_changes_nothing(two):
     plain, _ = blend(two, "weights", "plain")
     b.path.rename(b.path.with_name("zebra"))
     renamed = pipeline.blend([a, two.run("tiny", "zebra")], Component(name="weights"), "renamed", two)
-    same(plain, renamed.run)
+    assert_same(plain, renamed.run)
 
 
 def test_the_mean_is_the_mean_by_id(two):
@@ -232,7 +232,7 @@ class TestForeignFiles:
             b, two.root, lambda t: t[["red", "id", "2", "10"]].sample(frac=1, random_state=0)
         )
         done = pipeline.blend([a], MEAN, "joined", two, shuffled)
-        same(plain, done.run, tolerance=1e-6)  # text, and rows that are made to sum to 1 once more
+        assert_same(plain, done.run, tolerance=1e-6)  # text, and rows that are made to sum to 1 once more
         assert [m.label for m in done.worth.members][-1] == "tiny/a"
 
     @pytest.mark.parametrize(
@@ -313,4 +313,4 @@ def test_the_order_of_members_changes_nothing(two, method):
     a, b = members(two)
     there = pipeline.blend([a, b], Component(name=method), "there", two).run
     back = pipeline.blend([b, a], Component(name=method), "back", two).run
-    same(there, back)
+    assert_same(there, back)
