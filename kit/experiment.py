@@ -7,12 +7,13 @@ from contextlib import ExitStack
 
 from kit.allowance import STOPPING_SECONDS, Allowance
 from kit.config import Config
+from kit.environment import environment
 from kit.errors import KitError
 from kit.fold_training import FoldWork, check_scorable, warm_start
 from kit.locks import only_one
 from kit.material import Material, image_store, prepare
 from kit.progress import SILENT, Progress
-from kit.run_state import claim, environment, forget, is_complete, trained_fold
+from kit.run_state import claim, forget, is_complete, trained_fold
 from kit.time_plan import TimePlan
 from kit.workspace import RunFolder, Workspace, read_json, remove_drafts, write_json
 

@@ -13,6 +13,8 @@ from filelock import FileLock, Timeout
 from kit.errors import KitError
 from kit.workspace import write_text
 
+PATIENCE = 20.0  # seconds; what is done in turn takes a thousandth of one
+
 
 @contextmanager
 def only_one(path: Path, what: str) -> Iterator[None]:
@@ -43,3 +45,23 @@ def only_one(path: Path, what: str) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Hold the lock at ``path`` while the block runs: of two processes the second waits for the first.
+
+    Raises:
+        KitError: Another process has held it for too long.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=PATIENCE):
+            yield
+    except Timeout as error:
+        raise KitError(
+            path,
+            f"another process has held it for {PATIENCE:.0f} s",
+            "One at a time writes what was scored",
+            "See what it is; the lock goes when it ends, however it ends.",
+        ) from error

@@ -265,6 +265,6 @@ def run(
     progress.stage("submit")
     submitted = submit(folder, workspace, progress)
     progress.note(
-        f"{workspace.shown(submitted.file)} {'written' if submitted.written else 'is there already'}"
+        f"{workspace.shown(submitted.file.path)} {'written' if submitted.written else 'is there already'}"
     )
     return Finished(folder, evaluation, submitted)

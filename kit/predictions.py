@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -75,7 +76,12 @@ class Predictions:
         self.check(path)
         columns = {"id": pa.array(self.ids, pa.string())}
         columns |= {name: pa.array(self.probs[:, c], pa.float32()) for c, name in enumerate(self.classes)}
-        note = {"version": __version__, "classes": self.classes, **asdict(self.origin)}
+        note = {
+            "version": __version__,
+            "digest": self.digest(),
+            "classes": self.classes,
+            **asdict(self.origin),
+        }
         table = pa.table(columns).replace_schema_metadata({METADATA_KEY: json.dumps(note).encode()})
         with written_whole(path) as draft:
             pq.write_table(table, draft)
@@ -109,6 +115,13 @@ class Predictions:
         aligned = self.of_ids(ids)
         return replace(aligned, classes=tuple(classes), probs=np.ascontiguousarray(aligned.probs[:, columns]))
 
+    def digest(self) -> str:
+        """Return a digest of ids, classes and probabilities: the same for the same predictions."""
+        names = json.dumps([self.ids, self.classes]).encode()
+        told = hashlib.sha256(names)
+        told.update(np.ascontiguousarray(self.probs).tobytes())
+        return told.hexdigest()[:16]
+
     def of_ids(self, ids: Sequence[str]) -> Predictions:
         """Return the predictions for some of the ids, in their order."""
         rows = pd.Index(self.ids).get_indexer(pd.Index(ids))
@@ -139,6 +152,7 @@ def load_predictions(path: Path) -> Predictions:
         table = pq.read_table(path)
         note = json.loads(table.schema.metadata[METADATA_KEY])
         note.pop("version")
+        note.pop("digest", None)
         classes = tuple(note.pop("classes"))
         probs = np.stack([table[name].to_numpy() for name in classes], axis=1)
         tuples = {key: tuple(note[key]) for key in ("tta", "unreadable")}

@@ -12,8 +12,9 @@ from kit.competition.samples import Competition, load_competition
 from kit.config import Component, Config
 from kit.config_file import load_config
 from kit.evaluation.evaluate import Evaluation
+from kit.formats.form import SubmissionFormat
 from kit.progress import SILENT, Progress
-from kit.submission.format import SubmissionFormat, format_for
+from kit.submission.format import format_for
 from kit.submission.heldout import held_out_score
 from kit.submission.submit import submit
 from kit.workspace import RunFolder, Workspace, write_text
@@ -90,9 +91,9 @@ class Judge:
         """Write the run's submission and score the file as a leaderboard would."""
         submitted = submit(run, self.workspace, progress)
         verb = "written and checked" if submitted.written else "is there already, checked again"
-        progress.note(f"{self.workspace.shown(submitted.file)} {verb}")
+        progress.note(f"{self.workspace.shown(submitted.file.path)} {verb}")
         solution = self.competition.root / "solution.csv"
-        held_out = held_out_score(submitted.file, solution, self.form, self.competition)
+        held_out = held_out_score(submitted.file.path, solution, self.form, self.competition)
         return Scores(run.name, evaluation, held_out)
 
 
@@ -115,7 +116,7 @@ def quickstart(workspace: Workspace, progress: Progress = SILENT) -> Quickstarte
     judge = Judge(workspace, competition, format_for(first.submission, competition))
     experiments = [judge.judge(run, evaluation, progress) for run, evaluation in runs]
     final = judge.judge(blended, blend_evaluation, progress)
-    file = workspace.submission(NAME, BLEND)
+    file = workspace.submission(NAME, BLEND).path
     return Quickstarted(time.perf_counter() - began, competition.metric.name, experiments, final, file)
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
-import subprocess
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
-from kit import __version__
 from kit.config import Config
 from kit.config_file import config_yaml, differences, load_config
 from kit.errors import KitError
@@ -17,7 +12,6 @@ from kit.material import Material
 from kit.workspace import (
     FoldFolder,
     RunFolder,
-    Workspace,
     file_digest,
     read_json,
     write_json,
@@ -38,16 +32,6 @@ AFTER_TRAINING = (
     "image.cache",
     "checkpoint.",
 )  # keys that change no trained weight
-LIBRARIES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "albumentations",
-    "accelerate",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-)
 
 
 def trained_fold(folder: FoldFolder) -> dict[str, Any] | None:
@@ -135,25 +119,3 @@ def fold_scores(run: RunFolder) -> tuple[dict[int, float], int]:
     models = read_json(run.material)["models"]
     done = {k: trained_fold(run.fold(k)) for k in range(models)}
     return {k: values["score"] for k, values in done.items() if values is not None}, models
-
-
-def environment(workspace: Workspace, seed: int, device: str, precision: str) -> dict[str, Any]:
-    """Return what an experiment is trained with: versions, commit, device, precision, seed, and when."""
-    return {
-        "kit": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in LIBRARIES},
-        "commit": _commit(workspace),
-        "device": device,
-        "precision": precision,
-        "seed": seed,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _commit(workspace: Workspace) -> str | None:
-    command = ["git", "-C", str(workspace.root), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None  # no git, or no repository: nothing to record

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from kit.ensemble.blend import Blended, refuse_no_blend
 from kit.ensemble.methods import SOUP
 from kit.ensemble.problem import Problem
 from kit.ensemble.worth import BlendWorth, Judge, beside_members
+from kit.environment import commit_of, now
 from kit.errors import KitError
 from kit.evaluation.scored import Scored, scored
 from kit.foldwise import FoldModels, open_models, predict
@@ -62,7 +64,8 @@ def soup(
         pot = _Pot.on(members, run, config, material, truth, workspace, progress)
         try:
             chosen, worth = _chosen(pot, labels, Judge(truth, config.decide), progress)
-            _write(pot, run, chosen, config, worth, labels)
+            told = {"members": list(labels), "made": now(), "commit": commit_of(workspace)}
+            _write(pot, run, chosen, config, worth, told)
         finally:
             shutil.rmtree(pot.models.run.path, ignore_errors=True)
     predict(run, workspace, progress=progress)
@@ -175,14 +178,14 @@ def _write(
     chosen: Sequence[Ingredients],
     config: Config,
     worth: BlendWorth,
-    labels: Sequence[str],
+    told: dict[str, Any],
 ) -> None:
-    """Write the soup as an experiment whose folds are trained, and as a blend."""
+    """Write the soup as an experiment whose folds are trained, and as a blend, of which more is told."""
     for k, ingredients in enumerate(chosen):
         pot.cook(run, k, ingredients)
     named = config.model_copy(update={"name": run.name})
     run.forget_scores()
     write_text(run.config, config_yaml(named))
     write_json(run.material, read_json(pot.members[0].material))
-    values = {"method": {"name": SOUP}, "members": list(labels), "config": named.model_dump()}
-    write_json(run.blend, values | {"worth": worth.as_dict()})
+    values = {"method": {"name": SOUP}, **told, "config": named.model_dump(), "worth": worth.as_dict()}
+    write_json(run.blend, values)

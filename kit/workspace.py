@@ -17,17 +17,18 @@ from kit.errors import KitError, first_few
 from kit.registry import nearest
 
 DRAFT = ".tmp"
+SUBMISSION_SUFFIXES = (".csv", ".tsv")
 
 
 @dataclass(frozen=True)
-class RunFolder:
-    """The folder of an experiment or a blend: ``runs/<competition>/<name>/``."""
+class OfCompetition:
+    """Something that lies in the folder of its competition."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """The experiment's own name."""
+        """Its own name."""
         return self.path.name
 
     @property
@@ -39,6 +40,11 @@ class RunFolder:
     def label(self) -> str:
         """What commands call it: ``<competition>/<name>``."""
         return f"{self.competition}/{self.name}"
+
+
+@dataclass(frozen=True)
+class RunFolder(OfCompetition):
+    """The folder of an experiment or a blend: ``runs/<competition>/<name>/``."""
 
     @property
     def config(self) -> Path:
@@ -169,6 +175,31 @@ class FoldFolder:
 
 
 @dataclass(frozen=True)
+class SubmissionFile(OfCompetition):
+    """A file to hand in, ``submissions/<competition>/<name>.csv`` or ``.tsv``, and what lies beside it."""
+
+    @property
+    def name(self) -> str:
+        """The name of the experiment or blend that it is of."""
+        return self.path.stem
+
+    @property
+    def trace(self) -> Path:
+        """What it was made of, written with it."""
+        return self.path.with_suffix(".json")
+
+    @property
+    def scores(self) -> Path:
+        """What the leaderboard said of it, as recorded."""
+        return self.path.with_suffix(".scores.json")
+
+    @property
+    def lock(self) -> Path:
+        """The one lock on what was recorded of a competition's submissions."""
+        return self.path.parent / ".locks" / "scores.lock"
+
+
+@dataclass(frozen=True)
 class Workspace:
     """The folder in which ``configs folds runs submissions data`` lie.
 
@@ -225,9 +256,14 @@ class Workspace:
         """Return where the folds of a competition lie."""
         return self.root / "folds" / f"{competition}.csv"
 
-    def submission(self, competition: str, name: str) -> Path:
-        """Return where a submission lies."""
-        return self.root / "submissions" / competition / f"{name}.csv"
+    def submission(self, competition: str, name: str, suffix: str = ".csv") -> SubmissionFile:
+        """Return where a submission lies, which need not exist."""
+        return SubmissionFile(self.root / "submissions" / competition / f"{name}{suffix}")
+
+    def submissions(self) -> list[SubmissionFile]:
+        """Return every submission there is, in order of competition and name."""
+        found = (self.root / "submissions").glob("*/*")
+        return [SubmissionFile(path) for path in sorted(found) if path.suffix in SUBMISSION_SUFFIXES]
 
     def image_table(self, competition: str) -> Path:
         """Return where the scan of a competition's images is kept."""

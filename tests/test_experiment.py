@@ -438,6 +438,6 @@ def test_the_other_tasks_go_all_the_way(workspace, task):
         "submission": {"id": "id"} | kind,
     }
     finished = pipeline.run(load_config(write_config(workspace, values)), workspace)
-    assert finished.submitted.mirror == pytest.approx(finished.evaluation.cv, abs=1e-6)
-    header = Path(finished.submitted.file).read_text().splitlines()[0]
+    assert finished.submitted.proof.mirror == pytest.approx(finished.evaluation.cv, abs=1e-6)
+    header = Path(finished.submitted.file.path).read_text().splitlines()[0]
     assert header == ("id,p" if task == "binary" else "id,dark,red")

@@ -11,10 +11,12 @@ KIT = Path(__file__).parents[1] / "kit"
 
 # Each layer may import from the ones before it, and from its own without a cycle.
 LAYERS = [
-    ["kit", "errors", "registry", "progress", "seeds", "allowance"],
-    ["config", "config_file", "tasks", "workspace", "locks", "answers"],
+    ["kit", "errors", "registry", "progress", "seeds", "allowance", "natural"],
+    ["config", "config_file", "tasks", "workspace", "locks", "answers", "environment"],
     ["metrics", "predictions"],
     ["decisions"],
+    ["formats"],
+    ["firewall"],
     ["competition"],
     ["folds"],
     ["evaluation", "per_image"],
@@ -125,7 +127,7 @@ def test_help_loads_neither_torch_nor_pandas():
 @pytest.mark.parametrize("arguments", [["check", "sub.csv", "configs/tiny-cnn.yaml"], ["leaderboard"]])
 def test_light_verbs_do_not_load_torch(trained, monkeypatch, arguments):
     monkeypatch.chdir(trained.root)
-    (trained.root / "sub.csv").write_bytes(trained.submission("tiny", "a").read_bytes())
+    (trained.root / "sub.csv").write_bytes(trained.submission("tiny", "a").path.read_bytes())
     arguments = [a.replace("tiny-cnn", "a") for a in arguments]
     code = f"from typer.testing import CliRunner; from kit.cli.main import app; r = CliRunner().invoke(app, {arguments}); assert r.exit_code == 0, r.output"
     assert loaded_by(code) & HEAVY == set()

@@ -173,7 +173,7 @@ def test_repeats_train_a_model_for_each_and_average_the_oof(tiny):
     assert all(done.run.fold(k).done.exists() for k in range(4))
     assert len(load_predictions(done.run.oof).ids) == 30
     assert len(done.evaluation.folds) == 4
-    assert done.submitted.mirror == pytest.approx(done.evaluation.cv)
+    assert done.submitted.proof.mirror == pytest.approx(done.evaluation.cv)
 
 
 def test_images_without_a_label_are_said_and_not_trained_on(tiny):
@@ -215,7 +215,7 @@ def test_a_test_image_that_is_a_training_image_is_told_and_its_label_used_if_ask
     )
     submitted = pipeline.run(config, workspace, progress=heard).submitted
     assert [(leak.test_id, leak.train_id) for leak in submitted.leaks] == [("1.png", "10/7.png")]
-    written = pd.read_csv(submitted.file, dtype=str).set_index("ID")["Label"]
+    written = pd.read_csv(submitted.file.path, dtype=str).set_index("ID")["Label"]
     test = load_predictions(workspace.run("tiny", "tiny-cnn").test)
     predicted = dict(zip(test.ids, np.array(test.classes)[test.probs.argmax(axis=1)], strict=True))
     expected = predicted | ({"1.png": "10"} if leaks == "use" else {})

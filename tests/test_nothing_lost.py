@@ -313,6 +313,7 @@ mount -o remount,size=50m "$1/runs"
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_message_and_with_room_it_goes_on(tiny):
     config = write_config(tiny, model__options={"widths": [16, 32]}, train__average="ema")
     done = in_namespace(FULL, str(tiny.root), sys.executable, str(config))

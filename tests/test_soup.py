@@ -75,7 +75,7 @@ def test_a_soup_is_one_model_per_fold_scored_and_submitted_like_an_experiment(ki
                 expected = torch.stack([state[name] for state in states]).double().mean(dim=0).float()
                 torch.testing.assert_close(tensor, expected)
     assert not list(done.run.path.glob(".trial"))
-    assert pipeline.submit(done.run, kitchen).mirror == evaluation.cv
+    assert pipeline.submit(done.run, kitchen).proof.mirror == evaluation.cv
     assert [m.label for m in done.worth.members] == ["tiny/a", "tiny/c", "tiny/d"]
     assert sum(m.weight for m in done.worth.members) == pytest.approx(1)
     again = pipeline.blend(members, SOUP, "soup", kitchen)

@@ -124,7 +124,10 @@ def kit(
 
 for verb in VERBS:
     name = verb.__name__.rpartition(".")[2]
-    app.command(name)(getattr(verb, name))
+    if hasattr(verb, "app"):  # a verb with verbs of its own
+        app.add_typer(verb.app, name=name)
+    else:
+        app.command(name)(getattr(verb, name))
 
 
 def main() -> None:

@@ -33,9 +33,9 @@ def run(
     allowance = Allowance.of(time_limit)
     place = Workspace.open(workspace, data_root)
     done = pipeline.run(load_config(config, overrides or []), place, fresh, Terminal(), allowance)
-    file = place.shown(done.submitted.file) if done.submitted else None
+    file = place.shown(done.submitted.file.path) if done.submitted else None
     if json:
-        mirror = done.submitted.mirror if done.submitted else None
+        mirror = done.submitted.proof.mirror if done.submitted else None
         show_json(done.evaluation.as_dict() | {"submission": file, "mirror": mirror})
         return
     show(f"{done.run.label}: out-of-fold {done.evaluation.metric} {done.evaluation.cv:.4f}")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from kit.errors import KitError, first_few
+from kit.formats.parse import delimiter_of
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
-DELIMITERS = (",", "\t", ";")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -25,7 +26,7 @@ def read_table(path: Path) -> pd.DataFrame:
         KitError: The file is missing, empty, not UTF-8, names a column twice, or its rows differ in length.
     """
     header, delimiter, spaced = _first_line(path)
-    twice = sorted({name for name in header if header.count(name) > 1})
+    twice = sorted(name for name, count in Counter(header).items() if count > 1)
     if twice:
         raise KitError(
             path, f"has {len(twice)} columns twice ({first_few(twice)})", "Every column has a name"
@@ -61,8 +62,7 @@ def _first_line(path: Path) -> tuple[list[str], str, bool]:
             line = file.readline()
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from error
-    usual = DELIMITERS[1] if path.suffix.lower() == ".tsv" else DELIMITERS[0]
-    delimiter = next((d for d in (usual, *DELIMITERS) if d in line), usual)
+    delimiter = delimiter_of(line, path.suffix)
     names = next(csv.reader(io.StringIO(line), delimiter=delimiter), [])
     spaced = len(names) > 1 and all(name.startswith(" ") for name in names[1:])
     return [name.strip() if spaced else name for name in names], delimiter, spaced

@@ -1,7 +1,6 @@
 """Image folders the way competitions write them: names in natural order, images found by id."""
 
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,19 +10,13 @@ from typing import Literal
 import pandas as pd
 
 from kit.errors import KitError, first_few
+from kit.natural import natural_key
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 )
-_NUMBER = re.compile(r"(\d+)")
 
 IdStyle = Literal["name", "stem"]
-
-
-def natural_key(text: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
-    """Return a sort key under which ``2`` comes before ``10`` and ``img9`` before ``img10``."""
-    parts = tuple((0, int(p)) if p.isdecimal() else (1, p) for p in _NUMBER.split(text) if p)
-    return parts, text
 
 
 def is_image(name: str) -> bool:

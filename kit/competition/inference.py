@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import pandas as pd
-
-from kit.competition.files import IdStyle, natural_key
+from kit.competition.files import IdStyle, image_id
 from kit.competition.recognise import Finding, Labelled, Recognised, recognise
-from kit.competition.survey import Survey, Table, is_called, survey_folder
+from kit.competition.survey import ID_STYLES, Survey, Table, is_called, survey_folder
 from kit.errors import KitError, first_few
+from kit.formats.sample import Sample, read_sample
+from kit.formats.shown import Asked, id_column_of, long_cells, shown_by
 from kit.metrics import metrics
+from kit.natural import natural_key
 from kit.tasks import tasks
 
 LIKELY_METRICS = {  # by what is handed in; the first is proposed
     "label": ("accuracy", "balanced_accuracy", "f1_macro"),
     "probabilities": ("log_loss", "roc_auc", "accuracy"),
     "score": ("roc_auc", "log_loss"),
+    "flags": ("f1_macro", "exact_match", "accuracy"),
+    "labels": ("f1_samples", "f1_macro", "exact_match"),
+    "top_k": ("map_at_k", "top_k", "accuracy"),
+    "value": ("rmse", "mae"),
+    "long": ("log_loss", "roc_auc"),
     "": ("accuracy", "balanced_accuracy", "f1_macro"),
 }
 LIKELY_FOR_TASK = {
-    "multilabel": ("roc_auc", "f1_macro", "log_loss"),
-    "ordinal": ("quadratic_kappa", "accuracy"),
+    ("multilabel", "probabilities"): ("roc_auc", "f1_macro", "log_loss"),
+    ("multilabel", ""): ("roc_auc", "f1_macro", "log_loss"),
+    ("ordinal", "label"): ("quadratic_kappa", "accuracy"),
+    ("ordinal", ""): ("quadratic_kappa", "accuracy"),
+}
+HANDED_IN = {
+    "label": "labels",
+    "probabilities": "probabilities",
+    "score": "one score per image",
+    "flags": "yes or no per class",
+    "labels": "all classes of an image",
+    "top_k": "ranked classes",
+    "value": "one number per image",
+    "long": "a probability per image and class",
 }
 
 
@@ -45,11 +62,10 @@ def infer(
     """
     survey = survey_folder(root)
     found = recognise(survey, label, layout)
-    test = _find_test(survey, found)
-    sample = _find_sample(survey, test)
     classes, task = _find_task(found)
-    submission = _find_submission(sample, test, found.train, classes, task.value)
-    kind = next((f.value for f in submission if f.key == "submission.kind"), "")
+    test = _find_test(survey, found, classes)
+    submission = _find_submission(survey, test, found.train, classes, task.value)
+    said = {finding.key: finding.value for finding in submission}
     held_out = [
         f for name, part in found.held_out.items() for f in part.under(f"competition.held_out.{name}")
     ]
@@ -58,7 +74,7 @@ def infer(
         Finding("competition.name", name, "names its folds, runs and submissions"),
         Finding("competition.data", data, "the folder given to kit init"),
         task,
-        _find_metric(task.value, kind),
+        *_find_metric(task.value, said.get("submission.kind", ""), said.get("submission.most")),
         *found.train.under("competition.train"),
         *held_out,
         *found.remarks,
@@ -70,15 +86,16 @@ def infer(
 
 @dataclass(frozen=True)
 class Test:
-    """The images to predict."""
+    """The images to predict, the table that lists them, and the sample submission's file."""
 
     findings: list[Finding]
     folder: str
     ids: IdStyle
     table: Table | None
+    sample: str | None = None
 
 
-def _find_test(survey: Survey, found: Recognised) -> Test | None:
+def _find_test(survey: Survey, found: Recognised, classes: Sequence[str]) -> Test | None:
     """Return the images to predict: a folder without labels, or what a table lists beside the labelled."""
     labelled = [found.train, *found.held_out.values()]
     tables = [part.table for part in labelled if part.table]
@@ -95,6 +112,14 @@ def _find_test(survey: Survey, found: Recognised) -> Test | None:
     samples = [t for t in listing if is_called(t.name, "sample", "submission")]
     whole = [t for t in listing if t.matched == len(t.cells)]
     table = next(iter(samples or [t for t in whole if is_called(t.name, "test")] or whole), None)
+    sample = next(
+        (t.name for t in survey.tables if t.folder == folder and t.others and _is_sample(t.name)), None
+    )
+    long = _find_long_sample(survey, folder, classes) if sample is None else None
+    if long is not None and table is None:
+        ids, name = long
+        because = f"with a class, they are the ids of {name}"
+        return Test([where, Finding("competition.test.ids", ids, because)], folder, ids, None, name)
     if table is None:
         passed = [f"{t.name} names {len(t.cells) - t.matched} images that are not there" for t in listing]
         passed += [f"{n} cannot be read ({why})" for n, why in survey.ignored.items() if is_called(n, "test")]
@@ -112,7 +137,29 @@ def _find_test(survey: Survey, found: Recognised) -> Test | None:
         folder,
         table.ids,
         table,
+        long[1] if long is not None else sample,
     )
+
+
+def _is_sample(name: str) -> bool:
+    return is_called(name, "sample", "submission")
+
+
+def _find_long_sample(survey: Survey, folder: str, classes: Sequence[str]) -> tuple[IdStyle, str] | None:
+    """Return a sample whose ids join an image and a class: how the images are called there, and its name."""
+    for name in survey.ignored:
+        if not _is_sample(name):
+            continue
+        try:
+            sample = read_sample(survey.root / name)
+        except KitError:
+            continue  # `kit init` says why nothing was made of it
+        for style in ID_STYLES:
+            images = [image_id(image, style) for image in survey.images[folder]]
+            asked = Asked(tuple(classes), tasks.get("multilabel"), images)
+            if long_cells(sample.columns[0].to_pylist(), asked) is not None:
+                return style, name
+    return None
 
 
 def _test_folder(survey: Survey, labelled: Sequence[str], listing: Sequence[Table]) -> str | None:
@@ -138,11 +185,6 @@ def _no_test(found: Recognised) -> Finding:
     return Finding("competition.test", None, f"no images without labels: nothing to hand in{aside}")
 
 
-def _find_sample(survey: Survey, test: Test | None) -> Table | None:
-    samples = [t for t in survey.tables if t.others and is_called(t.name, "sample", "submission")]
-    return next((t for t in samples if test and t.folder == test.folder), None)
-
-
 def _find_task(found: Recognised) -> tuple[list[str], Finding]:
     labels = found.train.labels
     if "label" not in labels:
@@ -160,19 +202,18 @@ def _find_task(found: Recognised) -> tuple[list[str], Finding]:
     return classes, Finding("competition.task", "multiclass", because)
 
 
-def _find_metric(task: str, kind: str) -> Finding:
+def _find_metric(task: str, kind: str, most: int | None) -> list[Finding]:
     """Return the likeliest metric, the others that are likely in its reason."""
-    likely = LIKELY_FOR_TASK.get(task, LIKELY_METRICS[kind])
+    likely = LIKELY_FOR_TASK.get((task, kind), LIKELY_METRICS[kind])
     fitting = [name for name in likely if name in metrics and metrics.get(name).suits(tasks.get(task))]
-    asked = {
-        "label": "the submission holds labels",
-        "probabilities": "the submission holds probabilities",
-        "score": "the submission holds one score per image",
-        "": "nothing is handed in",
-    }[kind]
+    asked = f"the submission holds {HANDED_IN[kind]}" if kind else "nothing is handed in"
     others = f" (or {', '.join(fitting[1:])})" if len(fitting) > 1 else ""
-    why = f"usual for {task}" if task in LIKELY_FOR_TASK else asked
-    return Finding("competition.metric", fitting[0], f"{why}: a guess, set what the rules say{others}")
+    why = f"usual for {task}" if (task, kind) in LIKELY_FOR_TASK else asked
+    because = f"{why}: a guess, set what the rules say{others}"
+    if most is None or kind != "top_k":
+        return [Finding("competition.metric", fitting[0], because)]
+    ranks = Finding("competition.metric.k", most, "as many as the sample ranks")
+    return [Finding("competition.metric.name", fitting[0], because), ranks]
 
 
 def _find_scheme(task: str, grouped: str) -> Finding:
@@ -184,18 +225,12 @@ def _find_scheme(task: str, grouped: str) -> Finding:
 
 
 def _find_submission(
-    sample: Table | None, test: Test | None, train: Labelled, classes: list[str], task: str
+    survey: Survey, test: Test | None, train: Labelled, classes: list[str], task: str
 ) -> list[Finding]:
     if test is None:
         return []
-    if sample is not None:
-        kind, why = _kind_of_sample(sample, classes, task)
-        found = Finding(
-            "submission.sample", sample.name, f"columns {', '.join(map(str, sample.cells.columns))}"
-        )
-        order = [c for c in sample.others if c in set(classes)]
-        as_there = [Finding("competition.classes", order, "the order of the sample's columns")]
-        return [found, Finding("submission.kind", kind, why), *(as_there if kind == "probabilities" else [])]
+    if test.sample is not None:
+        return _as_in_sample(read_sample(survey.root / test.sample), test, survey, classes, task)
     id_name = test.table.id if test.table else train.table.id if train.table else "id"
     source = test.table.name if test.table else train.table.name if train.table else "no table"
     id_found = Finding("submission.id", id_name, f"no sample file: the id column of {source}")
@@ -211,25 +246,25 @@ def _find_submission(
     ]
 
 
-def _kind_of_sample(sample: Table, classes: list[str], task: str) -> tuple[str, str]:
-    others = sample.others
-    if set(others) == set(classes):
-        return "probabilities", f"one column per class, such as {', '.join(others[:3])}"
-    if len(others) != 1:
-        odd = sorted(set(classes) ^ set(others), key=natural_key)
-        raise KitError(
-            sample.name,
-            f"has {len(others)} columns beside '{sample.id}', which are not the {len(classes)} classes "
-            f"(differing: {first_few(odd)})",
-            "kit writes one label column, or one column per class",
-        )
-    values = pd.Index(sample.cells[others[0]]).unique()
-    if task == "binary" and not set(values) <= set(classes) and all(map(_is_share, values)):
-        return "score", f"column '{others[0]}' holds numbers: the probability of {classes[1]}"
-    known, shown = set(values) <= set(classes), ", ".join(sorted(values, key=natural_key)[:2])
-    held = "holds class names" if known else "is the only one beside the id"
-    return "label", f"column '{others[0]}' {held}, such as {shown}"
-
-
-def _is_share(cell: str) -> bool:
-    return re.fullmatch(r"[01]?\.\d+|0|1", cell) is not None
+def _as_in_sample(sample: Sample, test: Test, survey: Survey, classes: list[str], task: str) -> list[Finding]:
+    """Return what a sample file shows of the submission."""
+    listed = test.table is not None and test.table.name == test.sample
+    images = [image_id(image, test.ids) for image in survey.images[test.folder]]
+    id_column = test.table.id if listed and test.table else id_column_of(sample, images)
+    found = shown_by(sample, id_column, Asked(tuple(classes), tasks.get(task), images))
+    name = sample.path.relative_to(survey.root).as_posix()
+    findings = [
+        Finding("submission.sample", name, f"columns {', '.join(sample.header)}"),
+        Finding("submission.kind", found.kind, found.because),
+    ]
+    for key, value, because in (
+        ("separator", found.options.get("separator"), "what stands between the classes there"),
+        ("most", found.options.get("most"), "as many classes as the sample ranks"),
+        ("blank", found.options.get("blank") or None, "the sample has blank cells"),
+    ):
+        if value is not None:
+            findings.append(Finding(f"submission.{key}", value, because))
+    if found.kind in ("probabilities", "flags"):
+        order = [column for column in sample.header if column in set(classes)]
+        findings.append(Finding("competition.classes", order, "the order of the sample's columns"))
+    return findings

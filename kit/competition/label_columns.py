@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from kit.competition.files import natural_key
 from kit.competition.survey import Table
 from kit.errors import KitError
+from kit.natural import natural_key
 
 LABEL_NAMES = ("label", "labels", "target", "class", "category", "species", "breed", "diagnosis", "tags")
 ORDINAL_NAMES = ("diagnosis", "grade", "level", "severity", "stage", "rating", "score", "isup")
@@ -45,7 +45,8 @@ class LabelColumns:
         Raises:
             KitError: Several could be the label, or there is none called ``label``.
         """
-        group = next((c for c in table.others if _is_word(c, GROUP_NAMES) and c != label), None)
+        named = [c for c in table.others if _is_word(c, GROUP_NAMES) and c != label]
+        group = next((c for c in named if not _is_flag(table.cells[c])), None)
         fold = next((c for c in table.others if c.lower() in FOLD_NAMES and c != label), None)
         others = [c for c in table.others if c not in (group, fold)]
         chosen, because = _choose_label(table, others, label)
@@ -84,7 +85,7 @@ def _choose_label(table: Table, others: list[str], label: str | None) -> tuple[s
     named = [c for c in others if c.lower() in LABEL_NAMES]
     if len(named) == 1:
         return named[0], f"the one column called like a label; {_examples(table.cells[named[0]])}"
-    block = [c for c in others if table.cells[c].str.strip().isin(["0", "1", "0.0", "1.0", "-1", ""]).all()]
+    block = [c for c in others if _is_flag(table.cells[c])]
     if len(block) >= 2 and (len(block) == len(others) or one_each(table.cells[block])):
         rest = f", among {len(others)}" if len(block) < len(others) else ""
         return block, f"{len(block)} columns of 0 and 1{rest}: one per class"
@@ -94,6 +95,11 @@ def _choose_label(table: Table, others: list[str], label: str | None) -> tuple[s
         "kit does not guess",
         "Say which: `kit init DATA --label COLUMN`.",
     )
+
+
+def _is_flag(cells: pd.Series) -> bool:
+    """Tell whether a column says yes or no, or nothing: so do classes, and no groups."""
+    return bool(cells.str.strip().isin(["0", "1", "0.0", "1.0", "-1", ""]).all())
 
 
 def one_each(block: pd.DataFrame) -> bool:

@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from kit.competition.cells import column, line_numbers, read_table, unique_ids
-from kit.competition.files import ImageFolder, image_id, list_folders, list_images, natural_key
+from kit.competition.files import ImageFolder, image_id, list_folders, list_images
 from kit.competition.voc import BOX, read_boxes
 from kit.config import ClassFolders, CompetitionConfig, IdLists, LabelTable, Voc
 from kit.errors import KitError, first_few
+from kit.natural import natural_key
 from kit.registry import Registry
 
 UNKNOWN = -1  # in a 0/1 column: nobody has said whether the image has the class

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from kit.competition.cells import column
-from kit.competition.files import natural_key
 from kit.competition.label_columns import LabelColumns, one_each
 from kit.competition.layouts import split_labels
 from kit.competition.survey import Survey, Table, is_called
@@ -26,6 +25,7 @@ from kit.competition.voc import (
 )
 from kit.config import Voc, VocConfig
 from kit.errors import KitError, first_few
+from kit.natural import natural_key
 from kit.registry import Registry
 
 HELD_OUT_WORDS = ("val", "valid", "validation", "dev", "test", "holdout", "eval")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kit.competition.cells import column, read_table, unique_ids
-from kit.competition.files import ImageFolder, natural_key
+from kit.competition.files import ImageFolder
 from kit.competition.layouts import (
     BLANK_CLASS,
     PLAIN_COLUMNS,
@@ -24,6 +24,7 @@ from kit.competition.layouts import (
 from kit.config import CompetitionConfig, LabelledSource, TestSource
 from kit.errors import KitError, first_few
 from kit.metrics import Metric, get_metric
+from kit.natural import natural_key
 from kit.tasks import Task, tasks
 from kit.workspace import Workspace
 

@@ -10,6 +10,17 @@ from pydantic import Field, field_validator, model_validator
 from kit.config.base import Component, Name, Section
 
 
+def _with_one_group(pattern: str, what: str) -> str:
+    """Return a regular expression that has one group."""
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from error
+    if groups != 1:
+        raise ValueError(f"needs one group in parentheses: {what}")
+    return pattern
+
+
 class ClassFolders(Section):
     """Labelled images in ``<folder>/<class>/*``."""
 
@@ -137,13 +148,7 @@ class CompetitionConfig(Section):
     @field_validator("group_pattern")
     @classmethod
     def _pattern_has_a_group(cls, pattern: str | None) -> str | None:
-        try:
-            groups = re.compile(pattern).groups if pattern is not None else 1
-        except re.error as error:
-            raise ValueError(f"no regular expression: {error}") from error
-        if groups != 1:
-            raise ValueError("needs one group in parentheses: what stays together, such as ^([^_]+)_")
-        return pattern
+        return None if pattern is None else _with_one_group(pattern, "what stays together, such as ^([^_]+)_")
 
     @model_validator(mode="after")
     def _negative_needs_several_labels(self) -> CompetitionConfig:
@@ -152,13 +157,51 @@ class CompetitionConfig(Section):
         return self
 
 
+SubmissionKind = Literal["label", "flags", "probabilities", "score", "labels", "top_k", "value", "long"]
+
+
+class PoolConfig(Section):
+    """Several test images, such as crops, that share a row: ``image`` finds in an id what the row is called.
+
+    ``image`` is a regular expression with one group; ``how`` says what becomes of the images' probabilities.
+    """
+
+    image: str
+    how: Literal["mean", "max"] = "mean"
+
+    @field_validator("image")
+    @classmethod
+    def _pattern_has_a_group(cls, pattern: str) -> str:
+        return _with_one_group(pattern, "what the row is called, such as ^(.+)_[0-9]+$")
+
+
 class SubmissionConfig(Section):
-    """The CSV to hand in: read from the sample file, or described by ``id`` and ``label``."""
+    """The file to hand in: read from the sample file, or described by ``id`` and ``label``.
+
+    Attributes:
+        kind: What a row says; ``auto``: as the sample shows.
+        label: The one column beside the id.
+        separator: What stands between the classes of a cell; None: as in the sample, or a blank.
+        most: How many classes a cell may hold: the length of a ranked list.
+        fallback: What is written for an image without a class.
+        blank: Whether an image without a class may have a blank cell.
+        decimals: How many decimals numbers have; None: as many as it takes to lose nothing.
+        delimiter: What stands between cells where no sample shows it; tabs make the file a ``.tsv``.
+    """
 
     sample: str | None = None
-    kind: Literal["label", "probabilities", "score"] = "label"
+    kind: Literal["auto", "label", "flags", "probabilities", "score", "labels", "top_k", "value", "long"] = (
+        "auto"
+    )
     id: str | None = None
     label: str | None = None
+    separator: Annotated[str, Field(min_length=1)] | None = None
+    most: Annotated[int, Field(ge=1)] | None = None
+    fallback: str | None = None
+    blank: bool | None = None
+    decimals: Annotated[int, Field(ge=0, le=15)] | None = None
+    delimiter: Literal[",", "\t", ";"] = ","
+    pool: PoolConfig | None = None
 
     @model_validator(mode="after")
     def _sample_or_columns(self) -> SubmissionConfig:
@@ -166,6 +209,7 @@ class SubmissionConfig(Section):
             raise ValueError("with a sample file the column names are read from it: leave out id and label")
         if self.sample is None and self.id is None:
             raise ValueError("give a sample file, or the name of the id column")
-        if self.sample is None and self.kind != "probabilities" and self.label is None:
+        one_column = self.kind not in ("auto", "probabilities", "flags")
+        if self.sample is None and one_column and self.label is None:
             raise ValueError(f"kind {self.kind} without a sample file needs label, the name of its column")
         return self

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from kit.config import Component
-from kit.decisions.steps import CutPoints, Decision, Prior, Step, Temperature, Thresholds, expected_grade
+from kit.decisions.steps import CutPoints, Decision, Prior, Step, Temperature, Thresholds
 from kit.decisions.thresholds import (
     Per,
     Value,
@@ -24,6 +24,7 @@ from kit.decisions.thresholds import (
 from kit.errors import KitError
 from kit.metrics import Metric
 from kit.metrics.counts import f_beta_of
+from kit.metrics.likelihoods import expected_grade
 from kit.registry import Registry, bind_options
 from kit.seeds import stable_seed
 from kit.tasks import Task

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from kit.metrics import EPSILON
+from kit.metrics.likelihoods import expected_grade
 from kit.tasks import Task
 
 
@@ -131,10 +132,7 @@ class CutPoints(Step):
         return "cut at " + ", ".join(f"{value:.3f}" for value in self.values)
 
 
-def expected_grade(probs: np.ndarray) -> np.ndarray:
-    """Return the mean class number under the probabilities (N, C), (N,), float64."""
-    grades: np.ndarray = probs.astype(np.float64) @ np.arange(probs.shape[1])
-    return grades
+KINDS: tuple[type[Step], ...] = (Temperature, Prior, Thresholds, CutPoints)
 
 
 @dataclass(frozen=True)
@@ -172,3 +170,13 @@ class Decision:
     def as_list(self) -> list[dict[str, Any]]:
         """Return plain values."""
         return [{"name": step.name, **asdict(step)} for step in self.steps]
+
+    @classmethod
+    def from_list(cls, values: Sequence[dict[str, Any]]) -> Decision:
+        """Return the steps that ``as_list`` gave, perhaps by way of JSON."""
+        kinds: dict[str, Callable[..., Step]] = {kind.name: kind for kind in KINDS}
+        steps = []
+        for each in values:
+            options = {k: tuple(v) if isinstance(v, list) else v for k, v in each.items() if k != "name"}
+            steps.append(kinds[each["name"]](**options))
+        return cls(tuple(steps))

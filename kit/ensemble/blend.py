@@ -13,6 +13,7 @@ from kit.ensemble.members import Member, aligned, check_same_footing
 from kit.ensemble.methods import methods
 from kit.ensemble.problem import Fit, Problem
 from kit.ensemble.worth import BlendWorth, Fitted, Judge, fitted, worth_of
+from kit.environment import commit_of, now
 from kit.errors import KitError, first_few
 from kit.evaluation.scored import beside_labels, scored
 from kit.predictions import MIXED_FOLDS, Origin, Predictions
@@ -75,8 +76,15 @@ def blend(
         worth = worth_of(result, fit, problem, Judge(truth, config.decide), labels, progress)
     folds = MIXED_FOLDS if any_folds else first.origin.folds
     _write(run, members, tests, result, first, folds, method.label)
-    values = {"method": method.model_dump(), "members": labels, "config": config.model_dump()}
-    write_json(run.blend, values | {"worth": None if worth is None else worth.as_dict()})
+    values = {
+        "method": method.model_dump(),
+        "members": labels,
+        "config": config.model_dump(),
+        "worth": None if worth is None else worth.as_dict(),
+        "made": now(),
+        "commit": commit_of(workspace),
+    }
+    write_json(run.blend, values)
     return Blended(run, worth)
 
 

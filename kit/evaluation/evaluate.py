@@ -18,11 +18,10 @@ from kit.decisions.nested import Outcome, Worth, decide, stored
 from kit.decisions.steps import Answers, Decision
 from kit.errors import KitError
 from kit.evaluation.classes import ClassScore, Confusion, class_scores, confusion_table, most_confused
-from kit.evaluation.scored import Scored, beside_truth, config_of, read_truth
+from kit.evaluation.scored import Scored, beside_truth, config_of, held_out
 from kit.evaluation.suspects import HardImage, Suspect, hardest, suspects
 from kit.metrics import Metric, get_metric, metrics
 from kit.metrics.bootstrap import score_interval
-from kit.predictions import load_predictions
 from kit.tasks import Task
 from kit.workspace import RunFolder, Workspace, read_json, write_json, write_text
 
@@ -229,14 +228,14 @@ def _held_out_scores(
     scores: dict[str, float | None] = {}
     why = {}
     for name in run.held_out_sets():
-        predicted = load_predictions(run.held_out(name))
-        if predicted.origin.models != found.oof.origin.models:
-            scores[name], why[name] = None, f"other models predicted it: run `kit predict {run.label}` again"
+        scores[name] = None
+        try:
+            rows = held_out(run, name, workspace, found)
+        except KitError as error:
+            why[name] = error.what
             continue
-        truth = read_truth(workspace.truth(run.competition, name), predicted, found.task)
-        targets = found.task.targets(truth, predicted.classes)
-        answers = decision.answers(predicted.probs, found.task)
-        scores[name], reason = _try(found.metric, targets, answers.probs, found.task, answers.decided)
+        answers = decision.answers(rows.oof.probs, rows.task)
+        scores[name], reason = _try(rows.metric, rows.targets, answers.probs, rows.task, answers.decided)
         if reason:
             why[name] = reason
     return scores, why

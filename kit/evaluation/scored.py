@@ -106,6 +106,27 @@ def beside_labels(oof: Predictions, config: Config, workspace: Workspace) -> Sco
     return _joined(oof, _folds(oof, path), config, path)
 
 
+def held_out(run: RunFolder, name: str, workspace: Workspace, like: Scored) -> Scored:
+    """Return a run's predictions for a held-out set beside its labels.
+
+    Args:
+        like: The run's OOF rows, with the task and the metric.
+
+    Raises:
+        KitError: Other models predicted the set than the OOF rows, or its labels lack an id.
+    """
+    predicted = load_predictions(run.held_out(name))
+    if predicted.origin.models != like.oof.origin.models:
+        raise KitError(
+            f"{run.label}, held out {name}",
+            f"other models predicted it: run `kit predict {run.label}` again",
+        )
+    truth = read_truth(workspace.truth(run.competition, name), predicted, like.task)
+    targets = like.task.targets(truth, predicted.classes)
+    alone = np.zeros(len(targets), dtype=np.int64)
+    return Scored(predicted, [], targets, alone, None, like.task, like.metric)
+
+
 def _folds(oof: Predictions, path: Path) -> Folds:
     return read_folds(path, tasks.get(oof.origin.task).label_columns(oof.classes))
 

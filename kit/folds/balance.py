@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kit.competition.files import natural_key
 from kit.config import FoldsConfig
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds
+from kit.natural import natural_key
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from kit.competition.files import natural_key
 from kit.config import FoldsConfig
 from kit.errors import KitError, first_few
 from kit.folds.assign import canonical_rank, spread
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds, prove_partition, read_folds, save_folds
 from kit.folds.units import Population
+from kit.natural import natural_key
 from kit.seeds import stable_seed
 
 SIDES_OF_HOLDOUT = np.array([TRAIN_ONLY, 0, HELD_OUT])  # in the order of folds.fractions

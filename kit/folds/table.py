@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from kit.competition.cells import read_table
-from kit.competition.files import natural_key
 from kit.errors import KitError, first_few
 from kit.folds.units import Population
+from kit.natural import natural_key
 from kit.workspace import write_text
 
 TRAIN_ONLY = -1

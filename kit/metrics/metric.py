@@ -17,6 +17,7 @@ from kit.registry import Registry, bind_options
 from kit.tasks import Task
 
 BINARY = "binary"  # the task of two classes
+ORDINAL = "ordinal"  # the task of grades
 
 Needs = Literal["labels", "probabilities", "ranking"]
 
@@ -81,6 +82,7 @@ class Metric:
         exclusive: Whether it is for tasks with one class per image, for the others, or (None) for both.
         options: The value of each of its options.
         binary: Whether it is about the second of two classes alone.
+        ordinal: Whether it is about how far grades are apart, so that classes must be grades.
     """
 
     kind: str
@@ -90,6 +92,7 @@ class Metric:
     exclusive: bool | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     binary: bool = False
+    ordinal: bool = False
 
     @property
     def name(self) -> str:
@@ -142,7 +145,7 @@ class Metric:
 
     def suits(self, task: Task) -> bool:
         """Tell whether the metric means something for the task."""
-        if self.binary and task.name != BINARY:
+        if (self.binary and task.name != BINARY) or (self.ordinal and task.name != ORDINAL):
             return False
         return self.exclusive is None or self.exclusive == task.exclusive
 
@@ -156,6 +159,7 @@ def register_scorer(
     higher_is_better: bool = True,
     exclusive: bool | None = None,
     binary: bool = False,
+    ordinal: bool = False,
 ) -> Callable[[Callable[..., Scorer]], Callable[..., Scorer]]:
     """Register a function of targets, answers, task and keyword-only options that returns a ``Scorer``.
 
@@ -164,7 +168,7 @@ def register_scorer(
 
     def add(function: Callable[..., Scorer]) -> Callable[..., Scorer]:
         usual = _defaults(function)
-        metric = Metric(name, function, higher_is_better, needs, exclusive, usual, binary)
+        metric = Metric(name, function, higher_is_better, needs, exclusive, usual, binary, ordinal)
         metrics.register(name)(metric)
         return function
 
@@ -177,6 +181,7 @@ def register_metric(
     higher_is_better: bool = True,
     exclusive: bool | None = None,
     binary: bool = False,
+    ordinal: bool = False,
 ) -> Callable[[Callable[..., float]], Callable[..., float]]:
     """Register a function of targets, answers, task and keyword-only options that returns the score.
 
@@ -191,7 +196,7 @@ def register_metric(
                 lambda rows: score(targets[rows], answers[rows], task, **options), len(targets)
             )
 
-        register_scorer(name, needs, higher_is_better, exclusive, binary)(function)
+        register_scorer(name, needs, higher_is_better, exclusive, binary, ordinal)(function)
         return score
 
     return add

@@ -11,10 +11,8 @@ from rich.table import Table
 from kit.competition.audit import Audit
 from kit.competition.recognise import Finding
 from kit.folds.balance import Balance, side_name
-from kit.ledger import Entry
 from kit.per_image import PerImage
 from kit.rehearsal import Rehearsal
-from kit.submission.check import Problem
 
 MAX_ROWS = 20
 MAX_PAIRS = 10
@@ -139,36 +137,6 @@ def per_image_table(pooled: Sequence[PerImage]) -> Table:
     for each in pooled:
         scores = ("cannot be told" if score is None else f"{score:.4f}" for score in each.scores.values())
         table.add_row(escape(each.name), str(each.images), *scores)
-    return table
-
-
-def problems_table(problems: Sequence[Problem]) -> Table:
-    """Return what is wrong with a CSV."""
-    table = plain_table("severity", "code", "count", "what", "first", "remedy", right=("count",))
-    for p in problems:
-        style = "red" if p.severity == "error" else "yellow"
-        severity = f"[{style}]{p.severity}[/{style}]"
-        table.add_row(severity, p.code, str(p.count), escape(p.message), escape(p.first), escape(p.remedy))
-    return table
-
-
-def leaderboard_table(entries: Sequence[Entry]) -> Table:
-    """Return every run, the best first."""
-    table = plain_table(
-        "competition",
-        "name",
-        "kind",
-        "metric",
-        "CV",
-        "± sd",
-        "minutes",
-        "submission",
-        right=("CV", "± sd", "minutes"),
-    )
-    for e in entries:
-        minutes = "" if e.minutes is None else f"{e.minutes:.1f}"
-        numbers = (f"{e.cv:.4f}", f"{e.sd:.4f}", minutes)
-        table.add_row(e.competition, e.name, e.kind, e.metric, *numbers, e.submission or "")
     return table
 
 

@@ -1,24 +1,38 @@
-"""Test predictions -> a checked CSV in ``submissions/``: nothing is written that would not pass."""
+"""Test predictions -> a checked file in ``submissions/``: nothing is written that would not pass."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from kit.competition.samples import load_competition
 from kit.competition.scan import scan_images
-from kit.errors import KitError, first_few
-from kit.evaluation.evaluate import asked_before, learn_decision
-from kit.evaluation.scored import Scored, beside_labels, beside_truth, config_of
-from kit.predictions import MIXED_FOLDS, Predictions, load_predictions
+from kit.config import Config
+from kit.decisions.steps import Answers
+from kit.errors import KitError
+from kit.evaluation.scored import config_of
+from kit.firewall.check import check_file
+from kit.firewall.problem import Problem
+from kit.firewall.surroundings import Surroundings
+from kit.formats.form import SubmissionFormat
+from kit.formats.writer import write
 from kit.progress import SILENT, Progress
-from kit.submission.check import Problem, check_rows
-from kit.submission.format import format_for
-from kit.submission.leaks import Leak, find_leaks, with_known_labels
-from kit.submission.writer import held_by, mirror_score, read_rows, render
-from kit.workspace import RunFolder, Workspace, write_text
+from kit.submission.leaks import Leak, find_leaks
+from kit.submission.proof import Proof, prove
+from kit.submission.surroundings import surroundings_of
+from kit.submission.trace import (
+    checksum,
+    decision_of,
+    keep_scored,
+    leaks_of,
+    read_trace,
+    trace_of,
+    write_trace,
+)
+from kit.submission.work import Work
+from kit.workspace import RunFolder, SubmissionFile, Workspace, written_whole
 
-SCORE_TOLERANCE = 1e-9  # the same numbers, summed in another order
+NAMED = 20  # images that a note lists; all of them are in the file beside the submission
 
 
 @dataclass(frozen=True)
@@ -26,108 +40,174 @@ class Submitted:
     """A written submission.
 
     Attributes:
-        cv: None for a blend of members from different folds, whose form alone can be proved.
-        mirror: The CV score read back from the written form of the OOF predictions; None where the format
-            keeps less than the metric needs.
+        kind: What its rows say, as ``SubmissionFormat.kind``.
         problems: The warnings; an error would have stopped the writing.
         unreadable: Test ids whose image could not be read: their row is the class prior.
         leaks: Test images that are training images too.
         leaks_used: Whether their known labels are in the file.
         written: False if the very same file was there already.
+        kept: Where an earlier file of that name is now, whose leaderboard score is recorded.
     """
 
-    file: Path
+    file: SubmissionFile
+    kind: str
     rows: int
-    metric: str
-    cv: float | None
-    mirror: float | None
+    proof: Proof
     problems: list[Problem]
     unreadable: tuple[str, ...]
     leaks: list[Leak]
     leaks_used: bool
     written: bool
+    kept: Path | None
 
 
 def submit(run: RunFolder, workspace: Workspace, progress: Progress = SILENT) -> Submitted:
     """Write the submission of a run's test predictions, after proving its form.
 
     The OOF predictions go through the same writer first and are read back and scored: unless that gives the
-    CV score, the CSV would not say what the model says, and nothing is written.
+    CV score, the file would not say what the model says, and nothing is written. Labelled sets that were held
+    out go the same way. What the submission is made of is written beside it.
 
     Raises:
         KitError: The format does not fit the data, the mirror differs, or the check finds an error.
     """
-    config = config_of(run)
-    competition = load_competition(config.competition, workspace)
-    form = format_for(config.submission, competition)
-    test = load_predictions(run.test)
-    oof = load_predictions(run.oof)
-    has_score = oof.origin.folds != MIXED_FOLDS
-    scored = beside_truth(run, workspace) if has_score else beside_labels(oof, config, workspace)
-    outcome = learn_decision(scored, asked_before(run, config) if has_score else [])
-    cv = scored.metric(scored.targets, outcome.nested.probs, scored.task, outcome.nested.decided)
-    mirror = mirror_score(scored, held_by(form, outcome.nested, outcome.decision, scored.task), form)
-    file = workspace.submission(run.competition, run.name)
-    _refuse_unproved(run, test, scored, cv, mirror, workspace.shown(file))
-    answers = outcome.decision.answers(test.probs, scored.task)
-    answers = held_by(form, answers, outcome.decision, scored.task)
-    scan = scan_images(competition, workspace.image_table(competition.name), progress)
-    leaks, use = find_leaks(competition, scan), config.competition.leaks == "use"
-    if leaks and use:
-        answers = with_known_labels(test, answers, leaks, competition)
-    text = render(replace(test, probs=answers.probs), form, answers.decided)
-    problems = check_rows(read_rows(text, form.delimiter), form)
-    _refuse_errors(problems, workspace.shown(file))
-    written = not (file.exists() and file.read_bytes() == text.encode())
-    if written:
-        write_text(file, text)
-    submitted = Submitted(
+    work = Work.of(run, config_of(run), workspace)
+    file = work.file(workspace)
+    decision, proof = prove(work, workspace, workspace.shown(file.path))
+    scan = scan_images(work.competition, workspace.image_table(work.competition.name), progress)
+    leaks = find_leaks(work.competition, scan)
+    use = work.config.competition.leaks == "use" and work.pool is None
+    known = leaks if use else []
+    answers = work.answers(decision, known)
+    around = surroundings_of(work.config, work.competition, work.form, workspace, file.path, run)
+    problems, written, kept = _write_checked(file, answers, work.form, around, workspace)
+    done = Submitted(
         file=file,
-        rows=len(form.ids),
-        metric=scored.metric.name,
-        cv=cv if has_score else None,
-        mirror=mirror if has_score else None,
+        kind=work.form.kind,
+        rows=len(work.form),
+        proof=proof,
         problems=problems,
-        unreadable=test.origin.unreadable,
+        unreadable=work.test.origin.unreadable,
         leaks=leaks,
-        leaks_used=use,
+        leaks_used=bool(known),
         written=written,
+        kept=kept,
     )
-    _say_what_is_odd(submitted, progress)
-    return submitted
+    odd = {
+        "unreadable": list(done.unreadable),
+        "leaks": [leak._asdict() for leak in leaks],
+        "warnings": [problem.code for problem in problems],
+    }
+    told = {"rows": done.rows, "kind": done.kind, **proof.as_dict(), **odd}
+    write_trace(file, trace_of(run, workspace, work.config, work.test, decision, known, told))
+    _say_what_is_odd(done, workspace, progress)
+    return done
 
 
-def _refuse_unproved(
-    run: RunFolder, test: Predictions, scored: Scored, cv: float, mirror: float | None, where: str
-) -> None:
-    """Refuse predictions of other models than the score is of, and a form that does not keep the score."""
-    if test.origin.models != scored.oof.origin.models:
-        raise KitError(
-            run.label,
-            "its test predictions come from other models than its OOF predictions",
-            "The score must be that of what is handed in",
-            f"Run `kit predict {run.label}`, or kit blend, again.",
+def submit_again(path: Path, workspace: Workspace) -> tuple[SubmissionFile, bool]:
+    """Write a submission once more, from the file beside it that says what it was made of.
+
+    Returns:
+        The submission, and whether it had to be written; its bytes are those it had.
+
+    Raises:
+        KitError: What it was made of is not what is there now; nothing was written.
+    """
+    trace = read_trace(path)
+    file = SubmissionFile(path.with_name(trace["file"]))
+    if file.path.exists() and checksum(file.path) == trace["sha256"]:
+        return file, False
+    run = workspace.find_run(trace["experiment"])
+    work = Work.of(run, Config.model_validate(trace["config"]), workspace)
+    if work.test.digest() != trace["predictions"]:
+        raise _other_predictions(path, work, trace["models"], trace["tta"])
+    answers = work.answers(decision_of(trace), leaks_of(trace))
+    with written_whole(file.path) as draft:
+        write(draft, answers, work.form)
+        if checksum(draft) != trace["sha256"]:
+            raise KitError(
+                path,
+                "the predictions are the same, and the file they give is not",
+                "Its form came from the sample file and the test images",
+                "Bring those back as they were, or write a new one: kit submit.",
+            )
+        if file.path.exists():
+            raise KitError(
+                file.path,
+                "is there, and is another file",
+                "kit does not overwrite what may be wanted",
+                "Move it away, and run the same again.",
+            )
+    return file, True
+
+
+def _other_predictions(path: Path, work: Work, models: str, tta: Sequence[str]) -> KitError:
+    label = work.run.label
+    what = f"{label} has other test predictions now"
+    if work.test.origin.models != models:
+        return KitError(
+            path,
+            f"{what}, of other models",
+            "A file is made again from the models that it was made of",
+            f"Train `config` of {path.name} again: the same folds and seed give the same predictions.",
         )
-    if mirror is not None and abs(mirror - cv) > SCORE_TOLERANCE:
-        raise KitError(
-            where,
-            f"the OOF predictions score {cv:.6f}, but {mirror:.6f} once written and read back",
-            "What is written must say what the model says",
-            "Nothing was written. This is a defect of kit or of submission.kind: compare `kit evaluate`.",
-        )
+    views = " ".join(tta)
+    return KitError(
+        path,
+        f"{what}, of the same models",
+        "A file is made again from the predictions that it was made of",
+        f"Run `kit predict {label} --tta {views}`, and the same again.",
+    )
 
 
-def _say_what_is_odd(submitted: Submitted, progress: Progress) -> None:
-    if submitted.unreadable:
-        progress.warn(f"rows of unreadable images hold the class prior: {', '.join(submitted.unreadable)}")
-    if submitted.leaks:
-        progress.warn(_leaks_note(submitted.leaks, submitted.leaks_used))
-    for problem in submitted.problems:
+def _write_checked(
+    file: SubmissionFile,
+    answers: Answers,
+    form: SubmissionFormat,
+    around: Surroundings,
+    workspace: Workspace,
+) -> tuple[list[Problem], bool, Path | None]:
+    """Write a file that passes its check.
+
+    Returns:
+        The warnings; whether it is another file than was there; where that is now, if it is kept.
+
+    Raises:
+        KitError: The check finds an error; nothing was written.
+    """
+    kept = None
+    with written_whole(file.path) as draft:
+        write(draft, answers, form)
+        problems = check_file(draft, form, around)
+        _refuse_errors(problems, workspace.shown(file.path))
+        other = not file.path.exists() or checksum(draft) != checksum(file.path)
+        if other:
+            kept = keep_scored(file)
+    return problems, other, kept.path if kept else None
+
+
+def _say_what_is_odd(done: Submitted, workspace: Workspace, progress: Progress) -> None:
+    where = workspace.shown(done.file.trace)
+    if done.kept is not None:
+        progress.note(f"the file that was there has a recorded score: kept as {workspace.shown(done.kept)}")
+    if done.unreadable:
+        progress.warn(f"rows of unreadable images hold the class prior: {_listed(done.unreadable, where)}")
+    if done.leaks:
+        progress.warn(_leaks_note(done.leaks, done.leaks_used, where))
+    if done.proof.lost > 0:
+        cost = f"{done.proof.lost:.2g} of {done.proof.metric}"
+        progress.warn(f"so few decimals cost {cost}: see submission.decimals")
+    for problem in done.problems:
         progress.warn(f"{problem.count} x {problem.message} ({problem.first}). {problem.remedy}")
 
 
-def _leaks_note(leaks: list[Leak], used: bool) -> str:
-    named = first_few([f"{leak.test_id} = {leak.train_id}" for leak in leaks])
+def _listed(names: Sequence[str], where: str) -> str:
+    rest = f" and {len(names) - NAMED} more, listed in {where}" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + rest
+
+
+def _leaks_note(leaks: list[Leak], used: bool, where: str) -> str:
+    named = _listed([f"{leak.test_id} = {leak.train_id}" for leak in leaks], where)
     what = f"{len(leaks)} test images are byte-identical to training images ({named})"
     if used:
         return f"{what}: their rows hold the KNOWN LABELS, not predictions (competition.leaks: use)"

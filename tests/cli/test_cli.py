@@ -156,12 +156,12 @@ def test_submit_and_check(home):
 def test_check_says_everything_at_once_and_exits_1(home):
     (home.root / "bad.csv").write_text("id,Label\n0.png,x\n")
     result = kit("check", "bad.csv", "configs/a.yaml", code=1)
-    for word in ("header", "missing_ids", "unknown_label", "do not hand it in"):
+    for word in ("header_name", "missing_ids", "unknown_label", "do not hand it in"):
         assert word in result.stdout
     found = kit_json("check", "bad.csv", "configs/a.yaml", code=1)
     assert not found["ok"]
-    assert {p["code"] for p in found["problems"]} == {"header", "missing_ids", "unknown_label"}
-    assert "needs a CONFIG or --sample" in kit("check", "bad.csv", code=1).stderr
+    assert {p["code"] for p in found["problems"]} == {"header_name", "missing_ids", "unknown_label"}
+    assert "a CONFIG or --sample" in kit("check", "bad.csv", code=1).stderr
 
 
 def test_run(home):

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.competition.cells import column, read_table
-from kit.competition.files import ImageFolder, list_images, natural_key
+from kit.competition.files import ImageFolder, list_images
 from kit.errors import KitError
+from kit.natural import natural_key
 from tests.conftest import COLOURS, draw
 
 

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -332,3 +333,14 @@ def test_rules_for_several_labels_are_refused_where_classes_exclude_each_other()
     rows = class_rows("f1", BINARY, classes=2, skew=(0.9, 0.1))
     with pytest.raises(KitError, match="rules are for images that may have several labels"):
         learned(named({"name": "thresholds", "at_most": 1}), rows)
+
+
+def test_steps_come_back_from_json_as_they_were():
+    steps = (
+        Temperature(1.5),
+        Prior(0.5, (0.1, 0.9)),
+        Thresholds((0.2, 0.8), at_most=3, fallback=1),
+        CutPoints((0.5, 1.25)),
+    )
+    given = Decision(steps)
+    assert Decision.from_list(json.loads(json.dumps(given.as_list()))) == given

@@ -277,7 +277,11 @@ SMALL_SWIN = {"embed_dim": 24, "depths": [1, 1], "num_heads": [2, 2]}
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("test_vit", {}), ("torchvision:vit_b_32", {}), ("swin_tiny_patch4_window7_224", SMALL_SWIN)],
+    [
+        ("test_vit", {}),
+        pytest.param("torchvision:vit_b_32", {}, marks=pytest.mark.slow),
+        ("swin_tiny_patch4_window7_224", SMALL_SWIN),
+    ],
 )
 def test_position_embeddings_of_a_file_are_interpolated(name, options, tmp_path):
     source = library_model(name, **options)

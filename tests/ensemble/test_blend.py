@@ -74,7 +74,7 @@ def test_a_blend_is_scored_and_can_be_submitted_like_an_experiment(two):
     assert evaluation.as_dict()["nested"] == evaluation.cv
     assert two.find_run("tiny/both") == run
     submitted = pipeline.submit(run, two)
-    assert submitted.mirror == submitted.cv == evaluation.cv
+    assert submitted.proof.mirror == submitted.proof.cv == evaluation.cv
     assert run.report.exists()
 
 
@@ -144,7 +144,7 @@ def test_a_blend_outlives_its_members(two):
     for member in members(two):
         shutil.rmtree(member.path)
     assert pipeline.score(run, two).cv == evaluation.cv
-    assert pipeline.submit(run, two).cv == evaluation.cv
+    assert pipeline.submit(run, two).proof.cv == evaluation.cv
 
 
 class TestOtherFolds:
@@ -173,8 +173,8 @@ class TestOtherFolds:
     def test_it_is_submitted_and_its_form_proved_all_the_same(self, apart):
         run = pipeline.blend(members(apart), MEAN, "both", apart, any_folds=True).run
         submitted = pipeline.submit(run, apart)
-        assert submitted.cv is None
-        assert submitted.file.exists()
+        assert submitted.proof.cv is None
+        assert submitted.file.path.exists()
 
     def test_it_is_not_evaluated(self, apart):
         run = pipeline.blend(members(apart), MEAN, "both", apart, any_folds=True).run
@@ -259,7 +259,7 @@ class TestForeignFiles:
     def test_a_blend_with_them_can_be_submitted(self, two):
         a, b = members(two)
         run = pipeline.blend([a], MEAN, "joined", two, self.write(b, two.root)).run
-        assert pipeline.submit(run, two).mirror == pipeline.score(run, two).cv
+        assert pipeline.submit(run, two).proof.mirror == pipeline.score(run, two).cv
 
     def test_a_pair_has_two_files(self, two):
         a, b = members(two)

@@ -5,10 +5,10 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from kit.evaluation.evaluate import evaluate
 from kit.evaluation.scored import beside_truth
-from kit.ledger import leaderboard
+from kit.ledger.entries import read_ledger
 from kit.predictions import load_predictions
 from kit.report.evaluations import evaluation_tables
-from kit.report.tables import leaderboard_table
+from kit.report.ledger import leaderboard_tables
 from kit.workspace import read_json
 
 
@@ -68,7 +68,7 @@ def test_tables_can_be_drawn(trained):
     assert rows["class"] == 3
     assert rows["also"] == len(found.others)
     assert rows["highest loss"] == 10
-    entries = leaderboard(trained)
-    assert leaderboard_table(entries).row_count == len(entries) == 2
+    entries = read_ledger(trained).entries
+    assert leaderboard_tables(entries)[0].row_count == len(entries) == 2
     assert {e.submission for e in entries} == {"submissions/tiny/a.csv", "submissions/tiny/b.csv"}
     assert all(e.minutes is not None and e.minutes > 0 for e in entries)

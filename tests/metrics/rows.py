@@ -55,8 +55,10 @@ def multilabel(classes: int = 4, rows: int = 300, seed: int = 0) -> Rows:
 
 
 MULTI, TWO, LABELS = exclusive(6), exclusive(2, task="binary"), multilabel()
+GRADES = exclusive(5, task="ordinal", seed=3)
 CASES = [
     (name, rows) for rows in (MULTI, TWO, LABELS) for name in metrics if metrics.get(name).suits(rows.task)
 ]
+CASES += [(name, GRADES) for name in metrics if metrics.get(name).ordinal]
 OPTIONS = {"top_k": {"k": 1}, "map_at_k": {"k": 3}}
 NAMES = [f"{name}-{rows.task.name}" for name, rows in CASES]

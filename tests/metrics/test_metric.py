@@ -56,7 +56,15 @@ def test_no_rows_no_score():
 
 def test_directions():
     lower = {name for name in metrics if metrics.get(name).better(0.1, 0.2)}
-    assert lower == {"log_loss", "log_loss_columns", "kl_divergence", "brier", "calibration_error"}
+    assert lower == {
+        "log_loss",
+        "log_loss_columns",
+        "kl_divergence",
+        "brier",
+        "calibration_error",
+        "rmse",
+        "mae",
+    }
 
 
 def test_what_each_looks_at():

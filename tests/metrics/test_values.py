@@ -7,7 +7,7 @@ import sklearn.metrics as reference
 from kit.errors import KitError
 from kit.metrics import EPSILON, get_metric, metrics, per_class
 from kit.tasks import tasks
-from tests.metrics.rows import LABELS, MULTI, TWO, Rows, exclusive
+from tests.metrics.rows import GRADES, LABELS, MULTI, TWO, Rows, exclusive
 
 BINARY, MULTICLASS, MULTILABEL = (tasks.get(name) for name in ("binary", "multiclass", "multilabel"))
 
@@ -48,6 +48,15 @@ def test_of_many_classes():
     }
     for name, value in expected.items():
         assert MULTI.score(name) == pytest.approx(value, abs=1e-6), name
+
+
+def test_of_grades_the_expected_one_counts():
+    expected = GRADES.probs.astype(float) @ np.arange(5)
+    assert GRADES.score("rmse") == pytest.approx(reference.root_mean_squared_error(GRADES.targets, expected))
+    assert GRADES.score("mae") == pytest.approx(reference.mean_absolute_error(GRADES.targets, expected))
+    for rows in (MULTI, LABELS):
+        with pytest.raises(KitError, match="rmse does not suit the task"):
+            rows.score("rmse")
 
 
 def test_of_two_classes_the_second_counts():

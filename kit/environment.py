@@ -1,0 +1,51 @@
+"""What something is made with: versions, the commit, the device, and when."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from kit import __version__
+from kit.workspace import Workspace
+
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "albumentations",
+    "accelerate",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+)
+
+
+def environment(workspace: Workspace, seed: int, device: str, precision: str) -> dict[str, Any]:
+    """Return what an experiment is trained with: versions, commit, device, precision, seed, and when."""
+    return {
+        "kit": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+        "commit": commit_of(workspace),
+        "device": device,
+        "precision": precision,
+        "seed": seed,
+        "started": now(),
+    }
+
+
+def commit_of(workspace: Workspace) -> str | None:
+    """Return the commit that the workspace stands at; None where it is no repository."""
+    command = ["git", "-C", str(workspace.root), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None  # no git, or no repository: nothing to record
+
+
+def now() -> str:
+    """Return the time, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

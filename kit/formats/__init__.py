@@ -1,0 +1,1 @@
+"""What a file to hand in looks like, and how answers become one and are read back."""
