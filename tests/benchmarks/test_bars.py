@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.benchmarks import blends, bootstrap, folds, inspect_images
+from tests.benchmarks import blends, bootstrap, folds, inspect_images, submissions
 
 pytestmark = pytest.mark.slow
 
@@ -47,3 +47,10 @@ def test_thresholds_of_fifty_labels(metric):
 
 def test_a_thousand_draws_of_a_hundred_thousand_rows():
     assert sum(bootstrap.measured(case).seconds for case in bootstrap.cases()) <= 30
+
+
+@pytest.mark.parametrize("kind", submissions.KINDS)
+def test_five_million_rows_written_and_checked(kind):
+    found = submissions.compared(kind)
+    assert found.ratio <= 2, found
+    assert found.memory <= 4, found

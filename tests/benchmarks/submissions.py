@@ -1,0 +1,165 @@
+"""How long 5,000,000 rows take to be written and checked: ``python -m tests.benchmarks.submissions``.
+
+Beside pyarrow, which writes the same table and reads it again without asking what it says. Each works in a
+process of its own, in turn; the memory is the most that the process held, the rows themselves included, less
+what it holds after importing kit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from pyarrow import feather
+
+from kit.decisions.steps import Answers
+from kit.firewall.check import check_file
+from kit.formats.form import SubmissionFormat
+from kit.formats.writer import write
+
+ROWS = 5_000_000
+TURNS = 3
+KINDS = ("score", "label")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Seconds to write and to read or check, MB of the file, and the most MB that were held beside imports."""
+
+    write: float
+    read: float
+    file: float
+    memory: float
+
+    @property
+    def seconds(self) -> float:
+        """Both together."""
+        return self.write + self.read
+
+
+@dataclass(frozen=True)
+class Compared:
+    """kit beside pyarrow."""
+
+    kind: str
+    kit: Part
+    pyarrow: Part
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long kit takes."""
+        return self.kit.seconds / self.pyarrow.seconds
+
+    @property
+    def memory(self) -> float:
+        """How many times its file kit holds."""
+        return self.kit.memory / self.kit.file
+
+
+def write_ids(path: Path, rows: int) -> None:
+    """Write the ids of so many images: made in the process that is measured, they would take more than they are."""
+    numbers = pc.utf8_lpad(pc.cast(pa.array(np.arange(rows)), pa.string()), 7, "0")
+    feather.write_feather(
+        pa.table({"id": pc.binary_join_element_wise("img_", numbers, ".jpg", "")}), path, "uncompressed"
+    )
+
+
+def form_of(kind: str, ids: Path) -> SubmissionFormat:
+    """Return a form of these images."""
+    column = feather.read_table(ids, memory_map=False)["id"]
+    classes = ("no", "yes") if kind == "score" else tuple(f"class_{c}" for c in range(100))
+    return SubmissionFormat(("id", "value"), "id", kind, column, classes)
+
+
+def answers_for(form: SubmissionFormat) -> Answers:
+    """Return random answers."""
+    rng = np.random.default_rng(0)
+    probs = rng.random((len(form), 2), dtype=np.float32) if form.kind == "score" else np.zeros((0, 100))
+    return Answers(probs, rng.integers(0, len(form.classes), len(form)))
+
+
+def by_kit(kind: str, ids: Path, file: Path) -> tuple[float, float]:
+    """Return the seconds to write a file and to check it."""
+    form = form_of(kind, ids)
+    answers = answers_for(form)
+    began = time.perf_counter()
+    write(file, answers, form)
+    written = time.perf_counter()
+    assert check_file(file, form) == []
+    return written - began, time.perf_counter() - written
+
+
+def by_pyarrow(kind: str, ids: Path, file: Path) -> tuple[float, float]:
+    """Return the seconds to write the same table and to read it."""
+    form = form_of(kind, ids)
+    answers = answers_for(form)
+    values = pa.array(np.ascontiguousarray(answers.probs[:, 1])) if kind == "score" else None
+    names = pc.take(pa.array(form.classes), pa.array(answers.decided)) if values is None else values
+    table = pa.table({"id": form.ids, "value": names})
+    began = time.perf_counter()
+    pyarrow.csv.write_csv(table, file)
+    written = time.perf_counter()
+    pyarrow.csv.read_csv(file)
+    return written - began, time.perf_counter() - written
+
+
+def _held() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _alone(who: str, kind: str, ids: Path) -> Part:
+    """Return what one of them takes in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.submissions", "--alone", who, kind, str(ids)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return Part(**json.loads(done.stdout))
+
+
+def compared(kind: str, rows: int = ROWS, turns: int = TURNS) -> Compared:
+    """Return both, the quickest of some turns each."""
+    with tempfile.TemporaryDirectory() as folder:
+        ids = Path(folder) / "ids.feather"
+        write_ids(ids, rows)
+        pairs = [(_alone("kit", kind, ids), _alone("pyarrow", kind, ids)) for _ in range(turns)]
+    ours, theirs = (min(parts, key=lambda part: part.seconds) for parts in zip(*pairs, strict=True))
+    return Compared(kind, ours, theirs)
+
+
+def _run_alone(who: str, kind: str, ids: Path) -> None:
+    before, file = _held(), ids.with_name(f"{who}.csv")
+    write_seconds, read_seconds = {"kit": by_kit, "pyarrow": by_pyarrow}[who](kind, ids, file)
+    size = file.stat().st_size / 2**20
+    print(json.dumps(vars(Part(write_seconds, read_seconds, size, _held() - before))))
+
+
+def main() -> None:
+    """Print the figures, or work as one of them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--alone", nargs=3)
+    alone = parser.parse_args().alone
+    if alone is not None:
+        _run_alone(alone[0], alone[1], Path(alone[2]))
+        return
+    for kind in KINDS:
+        found = compared(kind)
+        for name, part in (("kit", found.kit), ("pyarrow", found.pyarrow)):
+            print(
+                f"{kind} {name}: written {part.write:.2f} s, read {part.read:.2f} s, {part.memory:.0f} MB held"
+            )
+        print(
+            f"{kind}: {found.ratio:.2f} x pyarrow, {found.memory:.1f} x the file of {found.kit.file:.0f} MB"
+        )
+
+
+if __name__ == "__main__":
+    main()
