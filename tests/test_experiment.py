@@ -134,7 +134,12 @@ pipeline.run(load_config(workspace.config("a")), workspace)
 
 
 @pytest.mark.parametrize(
-    "moment", ["mid-epoch", pytest.param("mid-validation", marks=pytest.mark.slow), "mid-write"]
+    "moment",
+    [
+        "mid-epoch",
+        pytest.param("mid-validation", marks=pytest.mark.slow),
+        pytest.param("mid-write", marks=pytest.mark.slow),
+    ],
 )
 def test_killed_and_gone_on_equals_uninterrupted_to_the_bit(trained, tmp_path, moment):
     workspace = Workspace.open(tmp_path)

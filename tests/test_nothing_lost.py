@@ -332,6 +332,7 @@ mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" || exit 77
 """
 
 
+@pytest.mark.slow
 def test_a_read_only_folder_is_one_message(tiny):
     done = in_namespace(READ_ONLY, str(tiny.root), sys.executable, str(write_config(tiny)))
     if done.returncode == 77:
@@ -377,6 +378,7 @@ def test_beginning_with_what_is_not_there_is_refused(copy):
 # --- the rehearsal
 
 
+@pytest.mark.slow
 def test_a_rehearsal_shows_what_training_would_do_and_writes_no_run(tiny):
     config = write_config(tiny, model__trains={1: "head", 2: "all"}, train__head_lr=0.05, augment__mixup=0.2)
     process = kit(tiny, "train", str(config), "--dry-run", "--json")

@@ -344,7 +344,7 @@ def test_a_sample_that_was_not_changed_is_known_in_any_order(tmp_path):
     assert found.code == "is_sample"
 
 
-def test_ids_of_a_million_rows_that_are_shuffled_are_matched(tmp_path):
+def test_many_ids_that_are_shuffled_are_matched(tmp_path):
     number = 200_000
     ids = [f"{i}" for i in range(number)]
     wanted = form("score", ["p"], ids, ("no", "yes"))
