@@ -95,6 +95,7 @@ def hungry_model(request):
     del small_models._entries["hungry"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hungry_model", [3], indirect=True)
 def test_out_of_memory_halves_the_batch_once_for_all_folds_and_keeps_the_step(tiny, hungry_model):
     overrides = ["model.name=hungry", "train.epochs=2", "predict.batch_size=8"]
