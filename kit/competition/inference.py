@@ -64,6 +64,7 @@ def infer(
     found = recognise(survey, label, layout)
     classes, task = _find_task(found)
     test = _find_test(survey, found, classes)
+    task = _grades_if_asked_for(task, classes, test, survey)
     submission = _find_submission(survey, test, found.train, classes, task.value)
     said = {finding.key: finding.value for finding in submission}
     held_out = [
@@ -200,6 +201,21 @@ def _find_task(found: Recognised) -> tuple[list[str], Finding]:
         return classes, Finding("competition.task", "binary", f"two classes: {classes[0]} and {classes[1]}")
     because = f"one label per image, {len(classes)} classes from {classes[0]} to {classes[-1]}"
     return classes, Finding("competition.task", "multiclass", because)
+
+
+def _grades_if_asked_for(task: Finding, classes: list[str], test: Test | None, survey: Survey) -> Finding:
+    """Return the task ordinal for whole numbers of which the sample asks for numbers between."""
+    if task.value != "multiclass" or test is None or test.sample is None:
+        return task
+    images = [image_id(image, test.ids) for image in survey.images[test.folder]]
+    sample = read_sample(survey.root / test.sample)
+    try:
+        asked = Asked(tuple(classes), tasks.get("ordinal"), images)
+        kind = shown_by(sample, id_column_of(sample, images), asked).kind
+    except KitError:
+        return task  # classes with names, or columns that are told later
+    because = f"{classes[0]} to {classes[-1]}, and {test.sample} holds numbers between them"
+    return task._replace(value="ordinal", because=because) if kind == "value" else task
 
 
 def _find_metric(task: str, kind: str, most: int | None) -> list[Finding]:

@@ -72,6 +72,16 @@ def test_a_number_per_image(begun):
     assert (form.low, form.high) == (1.0, 6.0)
 
 
+def test_many_whole_numbers_are_grades_if_numbers_between_them_are_asked_for(begun):
+    """As of Pawpularity, from 1 to 100."""
+    labels = {"Pawpularity": [str(1 + number) for number in range(12)]}
+    found, form = begun(labels, "image,Pawpularity\n" + rows("5.25"))
+    assert (found["competition.task"], found["submission.kind"]) == ("ordinal", "value")
+    assert (found["competition.metric"], form.high) == ("rmse", 12.0)
+    found, _ = begun(labels, "image,Pawpularity\n" + rows("5"))
+    assert (found["competition.task"], found["submission.kind"]) == ("multiclass", "label")
+
+
 def test_yes_and_no_per_class(begun):
     labels = {"a": [0, 1, 1] * 4, "b": [1, 1, 0] * 4}
     found, form = begun(labels, "image,b,a\n" + rows("False,False"))
