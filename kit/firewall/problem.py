@@ -98,7 +98,9 @@ CODES: dict[str, Code] = {
         "error", "predictions stand beside other ids", "Join predictions and ids by id, never by position."
     ),
     "shares_far": Code("warning", "classes are far more or less frequent", "Look at the predictions."),
-    "same_as_previous": Code("warning", "it is the same as the previous submission", "Hand in another."),
+    "same_as_previous": Code(
+        "warning", "it is the same as the previous submission", "It would score the same."
+    ),
     "unlike_previous": Code("warning", "it has nothing to do with the previous one", "Compare them."),
     "stale_sample": Code(
         "error", "the sample does not list exactly the test images", "Download sample and images anew."
