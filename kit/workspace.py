@@ -396,10 +396,15 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def file_digest(path: Path) -> str:
-    """Return a digest of a file's bytes."""
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, as others reckon it."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return a short digest of a file's bytes."""
+    return checksum(path)[:16]
 
 
 def read_json(path: Path) -> Any:

@@ -93,7 +93,7 @@ class Test:
     folder: str
     ids: IdStyle
     table: Table | None
-    sample: str | None = None
+    sample: Sample | None = None
 
 
 def _find_test(survey: Survey, found: Recognised, classes: Sequence[str]) -> Test | None:
@@ -113,14 +113,13 @@ def _find_test(survey: Survey, found: Recognised, classes: Sequence[str]) -> Tes
     samples = [t for t in listing if is_called(t.name, "sample", "submission")]
     whole = [t for t in listing if t.matched == len(t.cells)]
     table = next(iter(samples or [t for t in whole if is_called(t.name, "test")] or whole), None)
-    sample = next(
-        (t.name for t in survey.tables if t.folder == folder and t.others and _is_sample(t.name)), None
-    )
+    names = [t.name for t in survey.tables if t.folder == folder and t.others and _is_sample(t.name)]
+    sample = read_sample(survey.root / names[0]) if names else None
     long = _find_long_sample(survey, folder, classes) if sample is None else None
     if long is not None and table is None:
-        ids, name = long
-        because = f"with a class, they are the ids of {name}"
-        return Test([where, Finding("competition.test.ids", ids, because)], folder, ids, None, name)
+        ids, joined = long
+        because = f"with a class, they are the ids of {_name(joined, survey)}"
+        return Test([where, Finding("competition.test.ids", ids, because)], folder, ids, None, joined)
     if table is None:
         passed = [f"{t.name} names {len(t.cells) - t.matched} images that are not there" for t in listing]
         passed += [f"{n} cannot be read ({why})" for n, why in survey.ignored.items() if is_called(n, "test")]
@@ -146,8 +145,12 @@ def _is_sample(name: str) -> bool:
     return is_called(name, "sample", "submission")
 
 
-def _find_long_sample(survey: Survey, folder: str, classes: Sequence[str]) -> tuple[IdStyle, str] | None:
-    """Return a sample whose ids join an image and a class: how the images are called there, and its name."""
+def _name(sample: Sample, survey: Survey) -> str:
+    return sample.path.relative_to(survey.root).as_posix()
+
+
+def _find_long_sample(survey: Survey, folder: str, classes: Sequence[str]) -> tuple[IdStyle, Sample] | None:
+    """Return a sample whose ids join an image and a class, and how the images are called there."""
     for name in survey.ignored:
         if not _is_sample(name):
             continue
@@ -159,7 +162,7 @@ def _find_long_sample(survey: Survey, folder: str, classes: Sequence[str]) -> tu
             images = [image_id(image, style) for image in survey.images[folder]]
             asked = Asked(tuple(classes), tasks.get("multilabel"), images)
             if long_cells(sample.columns[0].to_pylist(), asked) is not None:
-                return style, name
+                return style, sample
     return None
 
 
@@ -208,13 +211,13 @@ def _grades_if_asked_for(task: Finding, classes: list[str], test: Test | None, s
     if task.value != "multiclass" or test is None or test.sample is None:
         return task
     images = [image_id(image, test.ids) for image in survey.images[test.folder]]
-    sample = read_sample(survey.root / test.sample)
+    sample = test.sample
     try:
         asked = Asked(tuple(classes), tasks.get("ordinal"), images)
         kind = shown_by(sample, id_column_of(sample, images), asked).kind
     except KitError:
         return task  # classes with names, or columns that are told later
-    because = f"{classes[0]} to {classes[-1]}, and {test.sample} holds numbers between them"
+    because = f"{classes[0]} to {classes[-1]}, and {_name(sample, survey)} holds numbers between them"
     return task._replace(value="ordinal", because=because) if kind == "value" else task
 
 
@@ -246,7 +249,7 @@ def _find_submission(
     if test is None:
         return []
     if test.sample is not None:
-        return _as_in_sample(read_sample(survey.root / test.sample), test, survey, classes, task)
+        return _as_in_sample(test.sample, test, survey, classes, task)
     id_name = test.table.id if test.table else train.table.id if train.table else "id"
     source = test.table.name if test.table else train.table.name if train.table else "no table"
     id_found = Finding("submission.id", id_name, f"no sample file: the id column of {source}")
@@ -264,11 +267,11 @@ def _find_submission(
 
 def _as_in_sample(sample: Sample, test: Test, survey: Survey, classes: list[str], task: str) -> list[Finding]:
     """Return what a sample file shows of the submission."""
-    listed = test.table is not None and test.table.name == test.sample
+    name = _name(sample, survey)
+    listed = test.table is not None and test.table.name == name
     images = [image_id(image, test.ids) for image in survey.images[test.folder]]
     id_column = test.table.id if listed and test.table else id_column_of(sample, images)
     found = shown_by(sample, id_column, Asked(tuple(classes), tasks.get(task), images))
-    name = sample.path.relative_to(survey.root).as_posix()
     findings = [
         Finding("submission.sample", name, f"columns {', '.join(sample.header)}"),
         Finding("submission.kind", found.kind, found.because),

@@ -45,13 +45,17 @@ def read_numbers(cells: Cells, form: SubmissionFormat, problems: Problems) -> np
 
 def _numbers(cells: Cells, column: pa.ChunkedArray, form: SubmissionFormat, problems: Problems) -> np.ndarray:
     text = _with_points(column, form.look.decimal_mark)
+    values = _all_at_once(text)
+    return _odd_numbers(cells, column, pc.utf8_trim_whitespace(text), problems) if values is None else values
+
+
+def _all_at_once(text: pa.ChunkedArray) -> np.ndarray | None:
+    """Return cells as numbers, the quick way; None where one is none, or not finite."""
     try:
-        values = pc.cast(text, pa.float64()).to_numpy()
-        if np.isfinite(values).all():
-            return np.asarray(values)
+        values = np.asarray(pc.cast(text, pa.float64()).to_numpy())
     except pa.ArrowInvalid:
-        pass
-    return _odd_numbers(cells, column, pc.utf8_trim_whitespace(text), problems)
+        return None
+    return values if np.isfinite(values).all() else None
 
 
 def _with_points(column: pa.ChunkedArray, mark: str) -> pa.ChunkedArray:

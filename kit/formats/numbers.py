@@ -6,8 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-MOST_DECIMALS = 15
-
 
 def shortest(values: np.ndarray) -> pa.StringArray:
     """Return numbers (N,) as the shortest text that reads back as the same float32."""

@@ -14,8 +14,7 @@ from kit.ledger.scores import Scores, read_scores, write_scores
 from kit.ledger.submitted import changed, read_trace
 from kit.locks import in_turn
 from kit.registry import nearest
-from kit.submission.trace import checksum
-from kit.workspace import SUBMISSION_SUFFIXES, SubmissionFile, Workspace
+from kit.workspace import SUBMISSION_SUFFIXES, SubmissionFile, Workspace, checksum
 
 BOARDS = ("public", "private")
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from kit.errors import KitError
 from kit.ledger.scores import Scores, read_scores
-from kit.submission.trace import checksum
-from kit.workspace import SubmissionFile, Workspace, read_json
+from kit.workspace import SubmissionFile, Workspace, checksum, read_json
 
 HASHED = 1 << 26  # bytes; of larger files only the size is compared, so that listing them stays quick
 

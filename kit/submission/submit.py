@@ -21,7 +21,6 @@ from kit.submission.leaks import Leak, find_leaks
 from kit.submission.proof import Proof, prove
 from kit.submission.surroundings import surroundings_of
 from kit.submission.trace import (
-    checksum,
     decision_of,
     keep_scored,
     leaks_of,
@@ -30,7 +29,7 @@ from kit.submission.trace import (
     write_trace,
 )
 from kit.submission.work import Work
-from kit.workspace import RunFolder, SubmissionFile, Workspace, written_whole
+from kit.workspace import RunFolder, SubmissionFile, Workspace, checksum, written_whole
 
 NAMED = 20  # images that a note lists; all of them are in the file beside the submission
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,7 @@ from kit.errors import KitError
 from kit.locks import in_turn
 from kit.predictions import Predictions
 from kit.submission.leaks import Leak
-from kit.workspace import RunFolder, SubmissionFile, Workspace, read_json, write_json
-
-
-def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+from kit.workspace import RunFolder, SubmissionFile, Workspace, checksum, read_json, write_json
 
 
 def members_of(run: RunFolder) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:

@@ -88,7 +88,7 @@ def test_few_rows_may_well_be_of_one_class(tmp_path):
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(EXCLUSIVE), st.lists(texts, unique=True, min_size=1, max_size=6), looks, st.booleans())
 def test_what_kit_writes_of_exclusive_classes(tmp_path_factory, kind, rows, look, id_at_end):
-    _own(tmp_path_factory, kind, rows, ("bee", "cat"), True, look, id_at_end)
+    assert_no_word(tmp_path_factory, kind, rows, ("bee", "cat"), True, look, id_at_end)
 
 
 @settings(max_examples=30, deadline=None)
@@ -99,10 +99,10 @@ def test_what_kit_writes_of_exclusive_classes(tmp_path_factory, kind, rows, look
     looks,
 )
 def test_what_kit_writes_of_several_classes(tmp_path_factory, kind, rows, classes, look):
-    _own(tmp_path_factory, kind, rows, tuple(classes), False, look, False)
+    assert_no_word(tmp_path_factory, kind, rows, tuple(classes), False, look, False)
 
 
-def _own(tmp_path_factory, kind, rows, classes, exclusive, look, id_at_end):
+def assert_no_word(tmp_path_factory, kind, rows, classes, exclusive, look, id_at_end):
     from kit.tasks import tasks
 
     wanted = form_of(kind, rows, classes, exclusive, look, id_at_end)

@@ -58,7 +58,7 @@ def answers_for(number, classes, task, seed) -> Answers:
     return Answers(probs, task.decide(probs))
 
 
-def back_and_forth(kind, exclusive, rows, classes, look, id_at_end):
+def assert_comes_back(kind, exclusive, rows, classes, look, id_at_end):
     task = tasks.get(("binary" if len(classes) == 2 else "multiclass") if exclusive else "multilabel")
     form = form_of(kind, rows, tuple(classes), exclusive, look, id_at_end)
     if kind == "long" and len(set(form.ids.to_pylist())) < len(form):
@@ -78,7 +78,7 @@ def back_and_forth(kind, exclusive, rows, classes, look, id_at_end):
     st.booleans(),
 )
 def test_of_exclusive_classes(kind, rows, classes, look, id_at_end):
-    back_and_forth(kind, True, rows, classes, look, id_at_end)
+    assert_comes_back(kind, True, rows, classes, look, id_at_end)
 
 
 @settings(max_examples=40, deadline=None)
@@ -86,7 +86,7 @@ def test_of_exclusive_classes(kind, rows, classes, look, id_at_end):
     st.sampled_from(SEVERAL), ids, st.lists(names, unique=True, min_size=2, max_size=5), looks, st.booleans()
 )
 def test_of_several_classes(kind, rows, classes, look, id_at_end):
-    back_and_forth(kind, False, rows, classes, look, id_at_end)
+    assert_comes_back(kind, False, rows, classes, look, id_at_end)
 
 
 @settings(max_examples=40, deadline=None)
@@ -96,7 +96,7 @@ def test_the_quick_parser_and_pythons_reader_agree(rows, look):
 
     from kit.formats.reader import read_rows
 
-    text = back_and_forth("label", True, rows, ["a", "b"], look, False)
+    text = assert_comes_back("label", True, rows, ["a", "b"], look, False)
     theirs = read_rows(text, look.delimiter)
     ours = parse(pa.py_buffer(text.encode()), look.delimiter)
     assert list(ours.header) == theirs[0]
