@@ -26,7 +26,7 @@ EVIDENCE = 8.0  # least Fisher z of their edges, see `_agree`; with that tone, d
 LEAST_CONTRAST = 2.0  # grey levels of standard deviation; below it an image shows nothing
 EVEN_CONTRAST = 40.0  # grey levels of standard deviation that every small picture is brought to
 BLOCK_BYTES = 1_000_000  # of hashes compared at a time: as much as stays in a processor's cache
-EXHAUSTIVE = 50_000  # images; above, candidates are looked up instead of looking at every pair
+EXHAUSTIVE = 15_000  # images; above, candidates are looked up instead of looking at every pair
 
 SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 PAIRS = 10_000  # of small pictures compared at a time

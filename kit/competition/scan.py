@@ -25,6 +25,7 @@ STAMP = ["path", "bytes", "mtime_ns"]
 MOMENTS = ["mean_r", "mean_g", "mean_b", "square_r", "square_g", "square_b"]
 FACTS = ["width", "height", "mode", "format", "digest", "error", "flat", "hashes", "thumbnail", *MOMENTS]
 SEEN_PIXELS = 2**16  # of an image, evenly spread: enough for its mean, and quick on a large one
+AT_ONCE = 1000  # images that are handed to the threads: each waits with more memory than its row takes
 THREADS = 4  # decoding releases the GIL; reading waits for the disk
 
 
@@ -47,11 +48,11 @@ def scan_images(competition: Competition, table: Path, progress: Progress = SILE
         if len(known) != len(scan):
             _save(scan, table)
         return scan
-    examined: list[dict[str, object]] = []
+    examined: list[list[object]] = []
     fresh = [paths.iloc[row] for row in pending]
     try:
         for row in progress.track(_examine_all(competition.root, fresh), len(fresh), "reading images"):
-            examined.append(row)
+            examined.append([row[column] for column in (*STAMP, *FACTS)])  # a dict takes far more
     finally:
         found = pd.DataFrame(examined, columns=[*STAMP, *FACTS])
         whole = pd.concat([scan[scan["digest"].notna()], found]) if len(pending) < len(scan) else found
@@ -112,8 +113,10 @@ def _save(scan: pd.DataFrame, table: Path) -> None:
 
 
 def _examine_all(root: Path, paths: list[str]) -> Iterator[dict[str, object]]:
+    """Yield one row per path, in order; what waits to be examined is listed a part at a time."""
     with ThreadPoolExecutor(THREADS) as pool:
-        yield from pool.map(lambda path: _examine(root, path), paths)
+        for start in range(0, len(paths), AT_ONCE):
+            yield from pool.map(lambda path: _examine(root, path), paths[start : start + AT_ONCE])
 
 
 def _examine(root: Path, path: str) -> dict[str, object]:

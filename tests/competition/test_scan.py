@@ -1,0 +1,23 @@
+"""Images are read a part at a time, and their rows come in order all the same."""
+
+from kit.competition import scan
+from kit.competition.samples import load_competition
+
+
+def test_parts_leave_nothing_out_and_keep_the_order(tiny_config, tiny, monkeypatch, tmp_path):
+    competition = load_competition(tiny_config.competition, tiny)
+    whole = scan.scan_images(competition, tmp_path / "whole.parquet")
+    waiting: list[int] = []
+
+    class Watched(scan.ThreadPoolExecutor):
+        def map(self, function, *parts):
+            waiting.append(len(parts[0]))
+            return super().map(function, *parts)
+
+    monkeypatch.setattr(scan, "AT_ONCE", 7)
+    monkeypatch.setattr(scan, "ThreadPoolExecutor", Watched)
+    in_parts = scan.scan_images(competition, tmp_path / "parts.parquet")
+    assert list(in_parts["path"]) == [*competition.train["path"], *competition.test["path"]]
+    assert in_parts.equals(whole)
+    assert max(waiting) == 7
+    assert sum(waiting) == len(whole)
