@@ -14,7 +14,7 @@ from kit.competition.duplicates import exact_groups, near_groups
 from kit.competition.samples import Competition, load_competition
 from kit.competition.scan import readable, scan_images
 from kit.competition.voc import BOX
-from kit.config import Config
+from kit.config import Component, Config
 from kit.errors import first_few
 from kit.folds.make import ensure_folds, make_folds
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds
@@ -39,6 +39,7 @@ class Material:
         held_out: Name -> labelled samples that are scored and never trained on.
         train_images: A digest of the bytes of all training images.
         other_images: Likewise of the test images and the held-out ones.
+        scan: What ``scan_images`` says of every image.
     """
 
     competition: Competition
@@ -47,6 +48,7 @@ class Material:
     held_out: dict[str, pd.DataFrame]
     train_images: str
     other_images: dict[str, str]
+    scan: pd.DataFrame
 
     def targets(self) -> np.ndarray:
         """Return the targets of ``samples``, in its order."""
@@ -112,14 +114,14 @@ def prepare(
             f"{workspace.shown(path)} is another partition than folds.seed {config.folds.seed} gives; "
             "it is used as it is. `kit folds CONFIG --force` replaces it."
         )
-    digests = dict(zip(scan["path"], scan["digest"], strict=True))
-    material = _material(competition, folds, digests)
-    _warn_of_seen(material, digests, progress)
+    material = _material(competition, folds, scan)
+    _warn_of_seen(material, progress)
     return material
 
 
-def _warn_of_seen(material: Material, digests: dict[str, str], progress: Progress) -> None:
+def _warn_of_seen(material: Material, progress: Progress) -> None:
     """Say which held-out images are training images too: their score says nothing."""
+    digests = _digests(material.scan)
     trained = {digests[path] for path in material.samples["path"]}
     for name, table in material.held_out.items():
         seen = [path for path in table["path"].drop_duplicates() if digests[path] in trained]
@@ -130,7 +132,12 @@ def _warn_of_seen(material: Material, digests: dict[str, str], progress: Progres
             )
 
 
-def _material(competition: Competition, folds: Folds, digests: dict[str, str]) -> Material:
+def _digests(scan: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(scan["path"], scan["digest"], strict=True))
+
+
+def _material(competition: Competition, folds: Folds, scan: pd.DataFrame) -> Material:
+    digests = _digests(scan)
     where = ["id", "path", *(side for side in BOX if side in competition.train)]
     samples = folds.table.merge(competition.train[where], on="id", validate="one_to_one")
     samples = samples[competition.task.labelled(samples, competition.classes)].reset_index(drop=True)
@@ -140,7 +147,7 @@ def _material(competition: Competition, folds: Folds, digests: dict[str, str]) -
         held_out[HOLDOUT] = samples[apart].reset_index(drop=True)
     samples = samples[~apart].reset_index(drop=True)
     others = {name: _digest(table, digests) for name, table in (*held_out.items(), ("", competition.test))}
-    return Material(competition, folds, samples, held_out, _digest(samples, digests), others)
+    return Material(competition, folds, samples, held_out, _digest(samples, digests), others, scan)
 
 
 def _digest(samples: pd.DataFrame, digests: dict[str, str]) -> str:
@@ -155,12 +162,30 @@ def image_set(material: Material, rows: np.ndarray) -> ImageSet:
     return ImageSet.of(material.samples[rows], material.targets()[rows])
 
 
-def image_store(config: Config, workspace: Workspace, competition: Competition) -> ImageStore:
-    """Return the store of a competition's pictures, as the config wants to see them."""
-    from kit.engine.foreground import Foreground
-    from kit.engine.store import ImageStore, Rendering
+def image_store(
+    config: Config,
+    workspace: Workspace,
+    material: Material,
+    progress: Progress = SILENT,
+    views: Sequence[Component] = (),
+) -> ImageStore:
+    """Return the store of a competition's pictures, as the config wants to see them.
 
-    how = config.image.foreground
+    Args:
+        views: What models are to be asked beside the images as they are.
+    """
+    from kit.engine.cache import open_cache
+    from kit.engine.foreground import Foreground
+    from kit.engine.models import preprocessing_of
+    from kit.engine.resolution import side_needed
+    from kit.engine.store import ImageStore, Rendering, pictures_of
+
+    how, competition = config.image.foreground, material.competition
     foreground = None if how == "none" else Foreground(how, workspace.foreground(competition.name))
-    rendering = Rendering(config.image.mode, config.competition.voc.margin, foreground)
-    return ImageStore(competition.root, rendering, config.image.cache)
+    side = side_needed(config, preprocessing_of(config.model, config.image)[0], views)
+    rendering = Rendering(config.image.mode, config.competition.voc.margin, foreground, side)
+    tables = (material.samples, *material.held_out.values(), competition.test)
+    pictures = [picture for table in tables for picture in pictures_of(table)]
+    folder = workspace.cache(competition.name)
+    kept = open_cache(folder, rendering, pictures, material.scan, config.image.cache, progress)
+    return ImageStore(competition.root, rendering, kept)

@@ -124,6 +124,11 @@ class RunFolder(OfCompetition):
         """How many images this machine's memory was found to take at once."""
         return self.path / "memory.json"
 
+    @property
+    def precision(self) -> Path:
+        """Which number format was found quicker on this machine."""
+        return self.path / "precision.json"
+
     def answers(self, fold: int, key: str) -> Path:
         """Return where a fold's answer for some images is kept until the predictions are written."""
         digest = hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -275,7 +280,18 @@ class Workspace:
 
     def foreground(self, competition: str) -> Path:
         """Return the folder in which the masks of a competition's images are kept."""
-        return self.root / "runs" / competition / ".foreground"
+        return self.cache(competition) / "foreground"
+
+    def cache(self, competition: str) -> Path:
+        """Return the folder of what can be made again of a competition's images."""
+        return self._cache_root() / competition / ".cache"
+
+    def caches(self) -> dict[str, Path]:
+        """Return competition -> the folder of what can be made again of its images, where there is one."""
+        return {path.parent.name: path for path in sorted(self._cache_root().glob("*/.cache"))}
+
+    def _cache_root(self) -> Path:
+        return _folder_from("KIT_CACHE") or self.root / "runs"
 
     def audit_page(self, competition: str) -> Path:
         """Return where the audit's page lies."""
@@ -364,6 +380,18 @@ def _reach_the_disk(path: Path) -> None:
     """Wait until a file's bytes are on the disk: a name must not get there before them."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def sized(count: int) -> str:
+    """Return a number of bytes for people.
+
+    >>> sized(1_234_567_890), sized(42)
+    ('1.2 GB', '42 bytes')
+    """
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
 
 
 def remove_drafts(folder: Path) -> None:

@@ -159,6 +159,7 @@ def no_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test see this machine's data or weights."""
     monkeypatch.delenv("KIT_DATA", raising=False)
     monkeypatch.delenv("KIT_WEIGHTS", raising=False)
+    monkeypatch.delenv("KIT_CACHE", raising=False)
 
 
 @pytest.fixture

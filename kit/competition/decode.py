@@ -14,16 +14,24 @@ class UnreadableImageError(Exception):
     """An image that cannot be decoded; the message says why."""
 
 
-def open_whole(path: Path) -> Image.Image:
+JPEG_SCALES = (8, 4, 2)  # by which a JPEG can be decoded smaller, which is far quicker
+
+
+def open_whole(path: Path, side: int | None = None) -> Image.Image:
     """Return an image, decoded to its last byte, upright as its EXIF orientation says.
 
     A damaged EXIF block is passed over: the pixels are whole.
+
+    Args:
+        side: How many pixels the shorter side needs; a JPEG that has far more is decoded smaller.
 
     Raises:
         UnreadableImageError: The file is missing, empty, cut short, not an image, or far too large.
     """
     try:
         with Image.open(path) as image:
+            if side is not None:
+                _draft(image, side)
             image.load()
     except Exception as error:  # Pillow's plugins raise many kinds for damaged files
         raise UnreadableImageError(_reason(path, error)) from error
@@ -31,6 +39,13 @@ def open_whole(path: Path) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:  # likewise
         return image
+
+
+def _draft(image: Image.Image, side: int) -> None:
+    """Have a JPEG decoded smaller, as long as its shorter side keeps ``side`` pixels."""
+    shrink = next((scale for scale in JPEG_SCALES if min(image.size) >= side * scale), 1)
+    if shrink > 1:
+        image.draft(None, (image.width // shrink, image.height // shrink))
 
 
 def header_size(path: Path) -> tuple[int, int]:
@@ -46,13 +61,16 @@ def header_size(path: Path) -> tuple[int, int]:
         raise UnreadableImageError(_reason(path, error)) from error
 
 
-def decode(path: Path, mode: ColourMode) -> np.ndarray:
+def decode(path: Path, mode: ColourMode, side: int | None = None) -> np.ndarray:
     """Return an image (H, W, C) uint8, C = 3 or 1. Sixteen-bit greys are scaled to eight bits.
+
+    Args:
+        side: How many pixels the shorter side needs; a JPEG that has far more is decoded smaller.
 
     Raises:
         UnreadableImageError: The file is missing, empty, cut short or not an image.
     """
-    image = open_whole(path)
+    image = open_whole(path, side)
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     pixels = np.asarray(image.convert("RGB" if mode == "rgb" else "L"))

@@ -123,6 +123,11 @@ def augmix(
     return Variation(crop, [AugMix(severity, width)])
 
 
+def smallest_crop(preset: Component) -> float:
+    """Return the smallest share of an image's area that a preset crops; 1: the centre, as predicted."""
+    return _variation(preset).crop
+
+
 def check_preset(component: Component) -> None:
     """Refuse a preset or an option of it that does not exist."""
     _variation(component)
@@ -142,6 +147,12 @@ def training_transform(augment: AugmentConfig, preprocessing: Preprocessing) -> 
 def describe(augment: AugmentConfig, preprocessing: Preprocessing) -> list[str]:
     """Return a line for each step that training images go through: what is not as usual in it, how often."""
     return [_line(step) for step in _training_steps(augment, preprocessing)]
+
+
+def shows_as_predicted(augment: AugmentConfig, preprocessing: Preprocessing) -> bool:
+    """Tell whether training images are shown as they are predicted, the same in every epoch."""
+    as_predicted = _centre_steps(preprocessing, preprocessing.predicting)
+    return describe(augment, preprocessing) == list(map(_line, as_predicted))
 
 
 def _training_steps(augment: AugmentConfig, preprocessing: Preprocessing) -> list[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -35,6 +35,7 @@ class Foreground:
 
     how: Literal["mask", "crop"]
     folder: Path
+    version: ClassVar[int] = VERSION
 
     def apply(self, path: Path, region: Rectangle, box: Rectangle | None, pixels: np.ndarray) -> np.ndarray:
         """Return a picture (H, W, C) without its background.

@@ -13,13 +13,13 @@ from kit.decisions.learn import check_decisions
 from kit.engine.augment import check_preset, training_transform
 from kit.engine.averages import check_average
 from kit.engine.balance import plan_epochs
+from kit.engine.cache import cache_budget
 from kit.engine.heads import check_head
 from kit.engine.losses import build_loss, classes_listed
 from kit.engine.merging import merges
 from kit.engine.models import Classifier, build_model, check_model, check_weights
 from kit.engine.optimisers import build_optimizer, check_optimizer
 from kit.engine.schedules import check_schedule, shortfall
-from kit.engine.store import cache_budget
 from kit.engine.trains import check_trains, train_only, widest
 from kit.engine.views import check_sizes, check_view
 from kit.errors import KitError
@@ -51,7 +51,7 @@ def check_recipe(config: Config, workspace: Workspace) -> list[str]:
         lambda: get_metric(config.competition.metric, task),
         lambda: check_decisions(config.decide, task, None),
         lambda: check_preset(config.augment.preset),
-        lambda: cache_budget(config.image.cache),
+        lambda: cache_budget(config.image.cache, workspace.cache(config.competition.name)),
         lambda: config.model.weights and workspace.weights(config.model.weights),
         *(lambda view=view: check_view(view) for view in config.predict.tta),
         lambda: merges.get(config.predict.merge, "predict.merge"),

@@ -1,29 +1,26 @@
-"""Files -> pixels, once: whole images or crops of them, kept in memory while they fit the budget."""
+"""Files -> pixels: whole images or crops of them, as large as they are needed, decoded once."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
+from torch.utils.data import get_worker_info
 
 from kit.competition.decode import ColourMode, UnreadableImageError, decode
 from kit.competition.voc import BOX
 from kit.engine.foreground import Foreground
-from kit.errors import KitError
-from kit.progress import Progress
-
-AUTO_SHARE_OF_MEMORY = 0.25
-UNITS = {"MB": 10**6, "GB": 10**9}
+from kit.engine.pixel_file import PixelFile
 
 Box = tuple[int, int, int, int]
+Loaded = np.ndarray | UnreadableImageError
 
 
 class Picture(NamedTuple):
@@ -53,26 +50,81 @@ class Rendering:
     Attributes:
         margin: What a crop shows around its box, as a share of the box's own sides.
         foreground: What becomes of the background; None: it stays.
+        side: To how many pixels the shorter side of larger pictures is reduced; None: they stay.
     """
 
     mode: ColourMode
     margin: float = 0.0
     foreground: Foreground | None = None
+    side: int | None = None
 
-    def render(self, root: Path, picture: Picture, image: np.ndarray) -> np.ndarray:
-        """Return a picture (H, W, C) out of its whole image (H, W, C)."""
-        if picture.box is None:
-            region = (0, 0, image.shape[1], image.shape[0])
-        else:
-            region = _widened(picture.box, self.margin, image.shape[1], image.shape[0])
-        left, top, right, bottom = region
+    def take(self, root: Path, pictures: Sequence[Picture]) -> list[np.ndarray]:
+        """Return some pictures (H, W, C) of one file, which is decoded once.
+
+        Raises:
+            UnreadableImageError: It cannot be decoded, or a box lies outside it.
+        """
+        path = root / pictures[0].path
+        if self.foreground is None and all(picture.box is None for picture in pictures):
+            return [reduced(decode(path, self.mode, self.side), self.side)] * len(pictures)
+        image = decode(path, self.mode)
+        return [self._part(path, picture, image) for picture in pictures]
+
+    def _part(self, path: Path, picture: Picture, image: np.ndarray) -> np.ndarray:
+        left, top, right, bottom = region = self._region(picture, image.shape[0], image.shape[1])
         pixels = image[top:bottom, left:right]
         if pixels.size == 0:
             raise UnreadableImageError(f"the box {picture.box} lies outside the image")
         if self.foreground is not None:
             inner = _relative(picture.box, region) if picture.box else None
-            pixels = self.foreground.apply(root / picture.path, region, inner, pixels)
-        return pixels if pixels.shape == image.shape else np.ascontiguousarray(pixels)
+            pixels = self.foreground.apply(path, region, inner, pixels)
+        return np.ascontiguousarray(reduced(pixels, self.side))
+
+    def _region(self, picture: Picture, height: int, width: int) -> Box:
+        return (
+            (0, 0, width, height)
+            if picture.box is None
+            else _widened(picture.box, self.margin, width, height)
+        )
+
+    def most_bytes(self, picture: Picture, height: int, width: int) -> int:
+        """Return how many bytes a picture can take, out of an image of that size."""
+        left, top, right, bottom = self._region(picture, height, width)
+        if right <= left or bottom <= top:
+            return 0
+        rows, columns = bottom - top, right - left
+        if self.foreground is None or self.foreground.how != "crop":  # what is cut out is reduced less
+            rows, columns = reduced_shape(rows, columns, self.side)
+        longer = max(rows, columns) + 1  # a JPEG that is decoded smaller may round another way
+        return min(rows, columns) * longer * (3 if self.mode == "rgb" else 1)
+
+    @property
+    def label(self) -> str:
+        """What tells renderings apart."""
+        foreground = f"{self.foreground.how} {self.foreground.version}" if self.foreground else "none"
+        return f"{self.mode}, margin {self.margin}, foreground {foreground}, side {self.side}"
+
+
+def reduced(pixels: np.ndarray, side: int | None) -> np.ndarray:
+    """Return an image (H, W, C) whose shorter side has at most ``side`` pixels, each the mean of its area."""
+    height, width, channels = pixels.shape
+    rows, columns = reduced_shape(height, width, side)
+    if (rows, columns) == (height, width):
+        return pixels
+    smaller: np.ndarray = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+    return smaller.reshape(rows, columns, channels)
+
+
+def reduced_shape(height: int, width: int, side: int | None) -> tuple[int, int]:
+    """Return height and width once the shorter one has at most ``side`` pixels.
+
+    >>> reduced_shape(600, 800, 300), reduced_shape(600, 800, None)
+    ((300, 400), (600, 800))
+    """
+    shorter = min(height, width)
+    if side is None or shorter <= side:
+        return height, width
+    return round(height * side / shorter), round(width * side / shorter)
 
 
 def _widened(box: Box, margin: float, width: int, height: int) -> Box:
@@ -87,79 +139,76 @@ def _relative(box: Box, region: Box) -> Box:
 
 
 class ImageStore:
-    """The pictures of one competition, kept in memory while they fit the budget.
+    """The pictures of one competition.
 
     Args:
         root: What paths are relative to.
-        cache: ``auto`` (a quarter of the memory), ``none``, or a size such as ``2GB``.
+        kept: Where what was decoded is kept; None: nowhere, every look decodes.
     """
 
-    def __init__(self, root: Path, rendering: Rendering, cache: str) -> None:
+    def __init__(self, root: Path, rendering: Rendering, kept: PixelFile[Picture] | None = None) -> None:
         self.root = root
         self.rendering = rendering
-        self.budget = cache_budget(cache)
-        self.held: dict[Picture, np.ndarray] = {}
-        self.held_bytes = 0
-        self.full = self.budget == 0
+        self.kept = kept
+        self.of_file: dict[str, list[Picture]] = {}
+        for picture in kept.slots if kept else ():
+            self.of_file.setdefault(picture.path, []).append(picture)
 
     def load(self, picture: Picture) -> np.ndarray:
-        """Return a picture, (H, W, C) uint8.
+        """Return a picture, (H, W, C) uint8, that is the caller's own.
 
         Raises:
             UnreadableImageError: Its file cannot be decoded.
         """
-        held = self.held.get(picture)
-        if held is not None:
-            return held
-        image = decode(self.root / picture.path, self.rendering.mode)
-        return self._keep(picture, self.rendering.render(self.root, picture, image))
+        kept = self._kept(picture)
+        return self._decode([picture])[picture] if kept is None else kept
 
-    def preload(self, pictures: Sequence[Picture], progress: Progress) -> None:
-        """Decode ahead, in threads, what fits and is not held; unreadable images are left for ``load``."""
-        missing = sorted({picture for picture in pictures if picture not in self.held}, key=_by_path)
-        files = [list(of_one) for _, of_one in groupby(missing, key=lambda picture: picture.path)]
-        if not files or self.full:
-            return
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            decoded = pool.map(self._try_decode, files)
-            for pictures_of_file in progress.track(decoded, len(files), "decoding images"):
-                for picture, pixels in pictures_of_file:
-                    self._keep(picture, pixels)
+    def load_all(self, pictures: Sequence[Picture]) -> list[Loaded]:
+        """Return pictures, or why they cannot be read; what is not kept is decoded in threads.
 
-    def _try_decode(self, pictures: Iterable[Picture]) -> list[tuple[Picture, np.ndarray]]:
-        """Return the pictures of one file, decoded once; none where it cannot be, or has no room."""
-        if self.full:
-            return []
-        pictures = list(pictures)
+        A loader process has one core, and decodes in turn.
+        """
+        kept = [self._kept(picture) for picture in pictures]
+        missing: dict[str, list[Picture]] = {}
+        for picture, pixels in zip(pictures, kept, strict=True):
+            if pixels is None:
+                missing.setdefault(picture.path, []).append(picture)
+        decoded = self._decode_files(list(missing.values()))
+        return [
+            decoded[each].pop() if pixels is None else pixels
+            for each, pixels in zip(pictures, kept, strict=True)
+        ]
+
+    def _kept(self, picture: Picture) -> np.ndarray | None:
+        return self.kept.read(picture) if self.kept else None
+
+    def _decode_files(self, files: Sequence[Sequence[Picture]]) -> dict[Picture, list[Loaded]]:
+        """Return pictures file by file: each as often as it is asked for, none of the same memory."""
+        if len(files) < 2 or get_worker_info() is not None:
+            decoded = [self._try_decode(pictures) for pictures in files]
+        else:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                decoded = list(pool.map(self._try_decode, files))
+        found: dict[Picture, list[Loaded]] = {}
+        for pictures, of_file in zip(files, decoded, strict=True):
+            for picture in pictures:
+                pixels, given = of_file[picture], found.setdefault(picture, [])
+                given.append(pixels.copy() if given and isinstance(pixels, np.ndarray) else pixels)
+        return found
+
+    def _try_decode(self, pictures: Sequence[Picture]) -> Mapping[Picture, Loaded]:
         try:
-            image = decode(self.root / pictures[0].path, self.rendering.mode)
-            return [(each, self.rendering.render(self.root, each, image)) for each in pictures]
-        except UnreadableImageError:
-            return []
+            return self._decode(pictures)
+        except UnreadableImageError as error:
+            return dict.fromkeys(pictures, error)
 
-    def _keep(self, picture: Picture, pixels: np.ndarray) -> np.ndarray:
-        self.full = self.full or self.held_bytes + pixels.nbytes > self.budget
-        if not self.full and picture not in self.held:
-            self.held[picture] = pixels
-            self.held_bytes += pixels.nbytes
-        return pixels
-
-
-def _by_path(picture: Picture) -> tuple[str, Box]:
-    return picture.path, picture.box or (0, 0, 0, 0)
-
-
-def cache_budget(cache: str) -> int:
-    """Return how many bytes ``image.cache`` allows.
-
-    Raises:
-        KitError: It is neither ``auto``, ``none`` nor a size.
-    """
-    if cache == "none":
-        return 0
-    if cache == "auto":
-        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * AUTO_SHARE_OF_MEMORY)
-    size = re.fullmatch(r"(\d+(?:\.\d+)?) ?(MB|GB)", cache)
-    if size is None:
-        raise KitError("image.cache", f"is '{cache}'", "Allowed: auto, none, or a size such as 500MB or 2GB")
-    return int(float(size[1]) * UNITS[size[2]])
+    def _decode(self, pictures: Sequence[Picture]) -> dict[Picture, np.ndarray]:
+        """Return pictures out of their one file, and keep what else of that file is wanted."""
+        if self.kept is None:
+            wanted = list(dict.fromkeys(pictures))
+            return dict(zip(wanted, self.rendering.take(self.root, wanted), strict=True))
+        wanted = list(dict.fromkeys([*pictures, *self.of_file.get(pictures[0].path, [])]))
+        taken = dict(zip(wanted, self.rendering.take(self.root, wanted), strict=True))
+        for picture, pixels in taken.items():
+            self.kept.write(picture, pixels)
+        return taken

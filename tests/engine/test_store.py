@@ -5,8 +5,8 @@ from PIL import Image
 
 from kit.competition.decode import UnreadableImageError
 from kit.engine.foreground import Foreground, small_mask
+from kit.engine.pixel_file import PixelFile
 from kit.engine.store import ImageStore, Picture, Rendering, pictures_of
-from kit.progress import SILENT
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def folder(tmp_path):
 
 
 def taken(folder, picture, **rendering):
-    return ImageStore(folder, Rendering("rgb", **rendering), "none").load(picture)
+    return ImageStore(folder, Rendering("rgb", **rendering)).load(picture)
 
 
 def test_a_crop_is_its_box(folder):
@@ -41,11 +41,13 @@ def test_a_box_outside_the_image_is_an_error_not_an_empty_picture(folder):
 
 def test_crops_of_one_file_are_decoded_together_and_equal_those_taken_one_by_one(folder):
     pictures = [Picture("a.png", (i, i, i + 10, i + 12)) for i in range(10)]
-    store = ImageStore(folder, Rendering("rgb"), "auto")
-    store.preload(pictures, SILENT)
-    assert set(store.held) == set(pictures)
-    for picture in pictures:
-        np.testing.assert_array_equal(store.held[picture], taken(folder, picture))
+    expected = [taken(folder, picture) for picture in pictures]
+    kept = PixelFile(folder / "a.pixels", pictures, [10 * 12 * 3] * 10, 10**6)
+    store = ImageStore(folder, Rendering("rgb"), kept)
+    store.load(pictures[3])
+    (folder / "a.png").unlink()
+    for found, pixels in zip(store.load_all(pictures), expected, strict=True):
+        np.testing.assert_array_equal(found, pixels)
 
 
 def test_samples_with_and_without_boxes():
