@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,16 +9,16 @@ import numpy as np
 
 from kit.config import Config
 from kit.errors import KitError
-from kit.fold_training import FoldWork, fold_seed
+from kit.fold_training import FoldWork, fold_seed, predicted_view
 from kit.material import Material, image_store, prepare
 from kit.progress import SILENT, Progress
 from kit.workspace import Workspace
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.utils.data import Dataset
 
-    from kit.engine.images import ImageSet, View
-    from kit.engine.parts import FoldImages
+    from kit.engine.images import ImageSet, Item
 
 
 @dataclass(frozen=True)
@@ -48,23 +47,23 @@ def training_examples(
     Raises:
         KitError: The config or the data is wrong, or an image cannot be read.
     """
-    from kit.engine.augment import prediction_transform
-    from kit.engine.images import View
+    from kit.engine.images import ImageDataset
     from kit.engine.models import preprocessing_of
     from kit.engine.recipe import check_recipe
 
     check_recipe(config, workspace)
     material = prepare(config, workspace, progress, write_folds=False)
-    store = image_store(config, workspace, material.competition)
+    store = image_store(config, workspace, material, progress)
     run = workspace.run(config.competition.name, config.name)
     work = FoldWork(config, workspace, material, run, store, progress)
     own, _ = preprocessing_of(config.model, config.image)
     sides = work.sides(0, own)
     chosen = np.linspace(0, len(sides.train) - 1, min(images, len(sides.train))).astype(int).tolist()
-    plain = View(prediction_transform(own), (own.channels, own.predicting))
-    columns = {"as predicted": _batch(sides, {0: plain}, chosen, 0, config)}
+    plain = ImageDataset(sides.train, store, {0: predicted_view(own)}, config.seed)
+    columns = {"as predicted": _batch(plain, sides.train, chosen, 0)}
     for epoch in range(1, epochs + 1):
-        columns[f"epoch {epoch}"] = _mixed(_batch(sides, sides.views, chosen, epoch, config), epoch, config)
+        varied = _batch(sides.varied, sides.train, chosen, epoch)
+        columns[f"epoch {epoch}"] = _mixed(varied, epoch, config)
     tiles = [[_tile(image) for image in column.numpy()] for column in columns.values()]
     return Examples(
         captions=_captions(sides.train, chosen, material),
@@ -73,16 +72,13 @@ def training_examples(
     )
 
 
-def _batch(
-    sides: FoldImages, views: Mapping[int, View], chosen: list[int], epoch: int, config: Config
-) -> Tensor:
-    """Return some training images (B, C, H, W) of 0..255, as an epoch varies them."""
-    from kit.engine.images import ImageDataset, Key, collate
+def _batch(dataset: Dataset[Item], images: ImageSet, chosen: list[int], epoch: int) -> Tensor:
+    """Return some images (B, C, H, W) of 0..255, as an epoch shows them."""
+    from kit.engine.images import Key, collate
 
-    dataset = ImageDataset(sides.train, sides.store, views, fold_seed(config, 0))
     batch = collate([dataset[Key(epoch, position)] for position in chosen])
     for position, problem in batch.problems.items():
-        raise KitError(sides.train.pictures[position].path, problem)
+        raise KitError(images.pictures[position].path, problem)
     return batch.images.float()
 
 

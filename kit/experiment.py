@@ -9,7 +9,7 @@ from kit.allowance import STOPPING_SECONDS, Allowance
 from kit.config import Config
 from kit.environment import environment
 from kit.errors import KitError
-from kit.fold_training import FoldWork, check_scorable, warm_start
+from kit.fold_training import FoldWork, check_scorable, settled_precision, warm_start
 from kit.locks import only_one
 from kit.material import Material, image_store, prepare
 from kit.progress import SILENT, Progress
@@ -78,18 +78,16 @@ def _train_folds(
     progress: Progress,
     allowance: Allowance,
 ) -> None:
-    from kit.engine.precision import open_accelerator
-    from kit.engine.store import pictures_of
+    from kit.engine.precision import this_device
 
     check_scorable(material, todo)
     for k in todo:
         warm_start(config, workspace, material, k)  # refused before anything is trained
         remove_drafts(run.fold(k).path)
-    accelerator, precision = open_accelerator(config.train.precision)
-    progress.note(f"device {accelerator.device}, precision {precision}")
-    write_json(run.environment, environment(workspace, config.seed, str(accelerator.device), str(precision)))
-    store = image_store(config, workspace, material.competition)
-    store.preload(pictures_of(material.samples), progress)
+    device, precision = this_device(), settled_precision(config, run, material)
+    progress.note(f"device {device}, precision {precision}")
+    write_json(run.environment, environment(workspace, config.seed, str(device), str(precision)))
+    store = image_store(config, workspace, material, progress)
     work = FoldWork(config, workspace, material, run, store, progress, allowance)
     plan = TimePlan.of(config, material, allowance, progress)
     for position, k in enumerate(todo):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from kit.answers import Answers, read_answers, write_answers
 from kit.config import Component, Config, ModelConfig
 from kit.config_file import load_config
 from kit.errors import KitError, first_few
+from kit.fold_training import settled_precision
 from kit.locks import only_one
 from kit.material import Material, image_set, image_store, prepare
 from kit.predictions import Kind, Origin, Predictions, load_predictions
@@ -188,8 +188,8 @@ def open_models(
     """
     from kit.engine.precision import open_accelerator
 
-    accelerator, _ = open_accelerator(config.train.precision)
-    store = image_store(config, workspace, material.competition)
+    accelerator = open_accelerator(settled_precision(config, run, material).name)
+    store = image_store(config, workspace, material, progress, config.predict.tta)
     return FoldModels(run, config, material, store, accelerator, progress, allowance or Allowance())
 
 
@@ -299,10 +299,11 @@ class FoldModels:
 
     def _ask_now(self, k: int, images: ImageSet, questions: Sequence[Question]) -> list[Answers]:
         """Ask fold k's model, with fewer images at once where the memory is short."""
+        from kit.engine.images import without_gradients
         from kit.engine.precision import free_memory, is_out_of_memory
         from kit.engine.views import check_sizes
 
-        at_once = self.config.predict.batch_size
+        at_once = without_gradients(self.config.predict.batch_size, self.accelerator.device)
         model = self._load(k).to(self.accelerator.device)
         check_sizes([view for views in questions for view in views], model)
         while True:
@@ -325,11 +326,8 @@ class FoldModels:
         accelerator = self.accelerator
         looks = Looks.of(questions, Sight.of(model))
         label = f"fold {k}: {len(images)} images x {len(looks.shots)} views"
-        began = time.perf_counter()
-        self.store.preload(images.pictures, self.progress)
-        ahead = time.perf_counter() - began
         dataset = SourceDataset(images, self.store, looks.sources, model.preprocessing, self.config.seed)
-        answers = ask(
+        return ask(
             Asker(model, self.material.competition.task, accelerator.device, accelerator.autocast),
             source_loader(dataset, at_once, self.config.train.workers, accelerator.device),
             looks,
@@ -338,7 +336,6 @@ class FoldModels:
             label,
             between=lambda: self.allowance.begin(f"the end of {label}", needed=STOPPING_SECONDS),
         )
-        return [replace(each, reading=each.reading + ahead) for each in answers]
 
     def _load(self, k: int) -> Classifier:
         """Return fold k's model, built around its checkpoint."""

@@ -67,7 +67,7 @@ def rehearse(config: Config, workspace: Workspace, progress: Progress = SILENT) 
     from kit.engine.augment import describe
     from kit.engine.mixing import describe_mixing
     from kit.engine.parts import epoch_batches
-    from kit.engine.precision import open_accelerator
+    from kit.engine.precision import choose_precision, this_device
     from kit.engine.recipe import check_recipe
     from kit.engine.schedules import rates
     from kit.fold_training import FoldWork
@@ -76,17 +76,17 @@ def rehearse(config: Config, workspace: Workspace, progress: Progress = SILENT) 
         progress.warn(warning)
     material = prepare(config, workspace, progress, write_folds=False)
     run = workspace.run(config.competition.name, config.name)
-    store = image_store(config, workspace, material.competition)
+    store = image_store(config, workspace, material, progress)
     work = FoldWork(config, workspace, material, run, store, progress)
     model = work.model(0)
     images = work.sides(0, model.preprocessing)
-    accelerator, precision = open_accelerator(config.train.precision)
+    device = this_device()
+    precision = choose_precision(config.train.precision, device)
     steps = len(epoch_batches(images, config.train, config.seed))
     first, peak, last = rates(config.train.schedule, config.train.lr, config.train.epochs, steps)
     return Rehearsal(
         experiment=run.label,
-        facts=_facts(config, material, model, images, steps)
-        | {"device": f"{accelerator.device}, precision {precision}"},
+        facts=_facts(config, material, model, images, steps) | {"device": f"{device}, precision {precision}"},
         groups=parameter_groups(model.backbone, config),
         rates={"first": first, "peak": peak, "last": last},
         augmentation=[

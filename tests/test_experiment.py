@@ -446,3 +446,29 @@ def test_the_other_tasks_go_all_the_way(workspace, task):
     assert finished.submitted.proof.mirror == pytest.approx(finished.evaluation.cv, abs=1e-6)
     header = Path(finished.submitted.file.path).read_text().splitlines()[0]
     assert header == ("id,p" if task == "binary" else "id,dark,red")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch compiles for a CPU with a C++ compiler")
+def test_a_compiled_network_learns_the_same_and_its_warm_up_is_told(trained, copy):
+    config = load_config(copy.config("a"), ["train.compile=true", "name=compiled"])
+    heard = Heard()
+    run = pipeline.run(config, copy, progress=heard).run
+    assert "torch.compile and a step took" in heard
+    ours, theirs = load_predictions(run.oof), load_predictions(trained.run("tiny", "a").oof)
+    np.testing.assert_allclose(ours.probs, theirs.probs, atol=0.05)  # rounded otherwise in every step
+
+
+def test_a_network_that_cannot_be_compiled_is_one_message(tiny_config, tiny, monkeypatch):
+    from torch._dynamo.exc import BackendCompilerFailed
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    from kit.engine.step import Stepper
+
+    def fails(*_):
+        raise BackendCompilerFailed(make_fx, RuntimeError("no compiler"), None)
+
+    monkeypatch.setattr(Stepper, "__call__", fails)
+    train = tiny_config.train.model_copy(update={"compile": True})
+    with pytest.raises(KitError, match=r"train.compile: torch cannot compile simple_cnn.*Leave it out"):
+        experiment.train(tiny_config.model_copy(update={"train": train}), tiny)

@@ -253,15 +253,15 @@ def test_loader_processes_change_nothing(trained, tmp_path, workers):
 def test_a_loader_process_that_dies_is_one_message_and_nothing_is_lost(tiny, monkeypatch):
     from kit.engine import images
 
-    plain = images.ImageDataset.__getitem__
+    plain = images.ImageDataset.__getitems__
     main = os.getpid()
 
-    def deadly(self, key):
-        if key.epoch == 3 and os.getpid() != main:
+    def deadly(self, keys):
+        if keys[0].epoch == 3 and os.getpid() != main:
             os.kill(os.getpid(), signal.SIGKILL)
-        return plain(self, key)
+        return plain(self, keys)
 
-    monkeypatch.setattr(images.ImageDataset, "__getitem__", deadly)
+    monkeypatch.setattr(images.ImageDataset, "__getitems__", deadly)
     config = load_config(write_config(tiny), ["train.workers=1", "train.epochs=5"])
     with pytest.raises(
         KitError, match="train.workers: a process that loads images has died.*train.workers=2"

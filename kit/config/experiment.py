@@ -79,6 +79,10 @@ class ImageConfig(Section):
     Attributes:
         size_by_epoch: Progressive resizing: from which epoch on training images have which size, such as
             ``{1: 128, 8: 224}``. Predictions are made at ``predict_size``, or at ``size``.
+        decode_size: To how many pixels the shorter side of larger images is reduced when they are decoded;
+            ``auto``: to so many that no crop has to be enlarged for it; ``full``: they stay.
+        cache: How much of the disk decoded images may take: ``auto`` (a quarter of what is free), ``none``,
+            or a size such as ``2GB``.
     """
 
     size: Pixels | None = None
@@ -89,6 +93,7 @@ class ImageConfig(Section):
     std: list[Annotated[float, Field(gt=0)]] | None = None
     crop: Annotated[float, Field(gt=0, le=1)] | None = None
     foreground: Literal["none", "mask", "crop"] = "none"
+    decode_size: Literal["auto", "full"] | Pixels = "auto"
     cache: str = "auto"
 
     @model_validator(mode="after")
@@ -158,6 +163,8 @@ class AugmentConfig(Section):
         mixup: The alpha of its beta distribution; 0: none. Likewise ``cutmix``; of both, a batch gets one.
         mix_probability: How often a batch is mixed.
         mix_off_epochs: In how many of the last epochs none is.
+        views: Where the head alone trains, how many variations of each image it is shown in turn, which go
+            through the network once; 0: each as predicted; null: images are varied anew in every epoch.
     """
 
     preset: Annotated[Component, options_of("medium")] = Component(name="medium")
@@ -169,6 +176,7 @@ class AugmentConfig(Section):
     cutmix: Annotated[float, Field(ge=0)] = 0.0
     mix_probability: Probability = 1.0
     mix_off_epochs: Annotated[int, Field(ge=0)] = 0
+    views: Annotated[int, Field(ge=0, le=100)] | None = 4
 
     @model_validator(mode="after")
     def _pipeline_or_preset(self) -> AugmentConfig:
@@ -189,6 +197,7 @@ class TrainConfig(Section):
         clip: The largest norm of the gradient.
         frozen_norm: Batch norm keeps the pretrained mean and variance.
         average: ``ema`` or ``swa``: the averaged weights are validated and kept instead.
+        compile: Whether torch compiles the network first: minutes at the start, for quicker steps on a GPU.
         patience: Stop after so many epochs without a better score.
         keep: The best epoch's weights, or the last's.
     """
@@ -208,6 +217,7 @@ class TrainConfig(Section):
     balance: Component = Component(name="none")
     average: Component | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: bool = False
     patience: Annotated[int, Field(ge=1)] | None = None
     keep: Literal["best", "last"] = "best"
     workers: Annotated[int, Field(ge=0)] | None = None

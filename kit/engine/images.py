@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ from kit.engine.augment import Transform
 from kit.engine.balance import Plan
 from kit.engine.store import ImageStore, Picture, pictures_of
 from kit.seeds import stable_seed
+
+CPU_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -95,18 +97,24 @@ class ImageDataset(Dataset[Item]):
         return len(self.images)
 
     def __getitem__(self, key: Key) -> Item:
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[Item]:
+        """Return a batch, whose images are read together."""
+        loaded = self.store.load_all([self.images.pictures[key.position] for key in keys])
+        return [self._varied(key, pixels) for key, pixels in zip(keys, loaded, strict=True)]
+
+    def _varied(self, key: Key, pixels: np.ndarray | UnreadableImageError) -> Item:
         view = at_epoch(self.views, key.epoch)
-        try:
-            pixels = self.store.load(self.images.pictures[key.position])
-        except UnreadableImageError as error:
-            return Item(view.blank, key.position, f"could be read before and cannot now: {error}")
+        if isinstance(pixels, UnreadableImageError):
+            return Item(view.blank, key.position, f"could be read before and cannot now: {pixels}")
         drawn = (self.seed, key.epoch, self.images.ids[key.position])
         seed = stable_seed(*drawn, key.copy) if key.copy else stable_seed(*drawn)
         try:
             varied = view.transform(pixels, seed)
         except Exception as error:  # whatever a free pipeline may raise: the image is named, not a traceback
             return Item(view.blank, key.position, f"the augmentation fails on it: {error}")
-        return Item(torch.from_numpy(np.ascontiguousarray(varied.transpose(2, 0, 1))), key.position, "")
+        return Item(channels_first(varied), key.position, "")
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -152,7 +160,27 @@ def collate(items: list[Item]) -> Batch:
     """Return a batch of items."""
     problems = {item.position: item.problem for item in items if item.problem}
     indices = torch.tensor([item.position for item in items])
-    return Batch(torch.stack([item.image for item in items]), indices, problems)
+    return Batch(stacked([item.image for item in items]), indices, problems)
+
+
+def channels_first(image: np.ndarray) -> torch.Tensor:
+    """Return an image (H, W, C) as a tensor (C, H, W) of the same memory, where that may be written to."""
+    return torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
+
+
+def stacked(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return images (C, H, W) as a batch that lies channels-last in memory, as the network wants it."""
+    if images[0].ndim != 3:
+        return torch.stack(list(images))
+    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+
+
+def without_gradients(at_once: int, device: torch.device) -> int:
+    """Return how many images to predict at once where ``at_once`` fit the memory.
+
+    On a CPU few are quicker: what a layer makes of them is still in the processor's cache for the next one.
+    """
+    return min(at_once, CPU_AT_ONCE) if device.type == "cpu" else at_once
 
 
 def make_loader(

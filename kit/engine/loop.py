@@ -25,6 +25,7 @@ from kit.engine.images import Batch, ImageSet
 from kit.engine.models import Classifier
 from kit.engine.parts import FoldImages, Goal, Recipe, build_parts, targets_of
 from kit.engine.step import seed_step
+from kit.engine.transfer import on_device
 from kit.engine.tta import predict_probs
 from kit.engine.watch import DivergedError, SaveClock, Watch, all_finite
 from kit.errors import Interrupted, KitError
@@ -92,6 +93,7 @@ class FoldTrainer:
             self.parts.schedule.epoch_done(row["score"])
         self.watch = Watch(accelerator.device)
         self.clock = SaveClock(recipe.save_seconds)
+        self.is_compiling = recipe.train.compile
 
     def fit(
         self, progress: Progress, label: str, after_epoch: Callable[[FoldState], None] = lambda _: None
@@ -109,7 +111,7 @@ class FoldTrainer:
         self._say_where_it_begins(progress, label)
         with self.allowance.deferring_signals():
             while not self._is_finished():
-                self._train_epoch(progress, f"{label} epoch {self.state.epoch + 1}/{self.train.epochs}")
+                self.train_epoch(progress, f"{label} epoch {self.state.epoch + 1}/{self.train.epochs}")
                 self._validate_epoch(progress, label)
                 after_epoch(self.state)
         save_model(self.folder.model, self._weights_to_keep(), self.about)
@@ -122,14 +124,18 @@ class FoldTrainer:
 
     # --- training
 
-    def _train_epoch(self, progress: Progress, label: str) -> None:
+    def train_epoch(self, progress: Progress, label: str) -> None:
         """Take the steps of the next epoch that are not taken yet."""
         number = self.state.epoch + 1
         self._enter_epoch(number)
         left = len(self.parts.batches) - self.state.step
         began = time.perf_counter()
-        for batch in self._fetched(progress.track(self.parts.train_loader, left, label)):
-            self._take_step(number, batch)
+        fetched = self._fetched(progress.track(self.parts.train_loader, left, label))
+        for _, moved in on_device(fetched, self._moved, self.parts.accelerator.device):
+            self._take_step(number, moved)
+            if self.is_compiling:
+                progress.note(f"{label}: torch.compile and a step took {time.perf_counter() - began:.0f} s")
+                self.is_compiling = False
             if self.clock.is_due() or self.allowance.reason_to_stop(self.clock.reserve):
                 self._count_steps(began)
                 self._save()
@@ -165,14 +171,18 @@ class FoldTrainer:
                 raise _unusable(batch.problems, self.images.train)
             yield batch
 
-    def _take_step(self, number: int, batch: Batch) -> None:
-        parts, step = self.parts, self.state.step
+    def _moved(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return a batch's images and targets on the device."""
+        device, targets = self.parts.accelerator.device, self.parts.targets[batch.indices]
+        if device.type == "cuda":
+            targets = targets.pin_memory()  # or copying them would make this process wait
+        return batch.images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+
+    def _take_step(self, number: int, batch: tuple[Tensor, Tensor]) -> None:
+        (images, targets), parts, step = batch, self.parts, self.state.step
         seed_step(self.recipe.seed, number, step)
         overall = (number - 1) * len(parts.batches) + step
         parts.schedule.at(overall)
-        device = parts.accelerator.device
-        images = batch.images.to(device, non_blocking=True)
-        targets = parts.targets[batch.indices].to(device, non_blocking=True)
         loss = parts.stepper(images, targets, number)
         self.watch.note(loss, len(images), step)
         self.state.step += 1

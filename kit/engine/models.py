@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kit.config import ImageConfig, ModelConfig
 from kit.engine import small_cnn, timm_models, torchvision_models
+from kit.engine.convolutions import suit_cpu
 from kit.engine.heads import check_head, extend_head, quiet_head
 from kit.engine.pooling import replace_pool
 from kit.engine.preprocessing import Preprocessing, overridden
@@ -152,6 +153,7 @@ def _finish(backbone: nn.Module, config: ModelConfig) -> None:
 
 
 def _classifier(backbone: nn.Module, preprocessing: Preprocessing) -> Classifier:
+    suit_cpu(backbone)
     return Classifier(backbone, preprocessing).to(memory_format=torch.channels_last)
 
 

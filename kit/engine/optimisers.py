@@ -50,7 +50,20 @@ def build_optimizer(backbone: nn.Module, train: TrainConfig) -> Optimizer:
         KitError: The optimiser or an option of it does not exist or cannot work here.
     """
     check_optimizer(train.optimizer)
-    return _create(_groups(backbone, train), train.optimizer, train.lr)
+    return _create(_groups(backbone, train), _fused(train.optimizer, backbone), train.lr)
+
+
+def _fused(component: Component, backbone: nn.Module) -> Component:
+    """Return the optimiser in one kernel for all parameters, if it has one and they are on a GPU.
+
+    On a CPU there is nothing to gain.
+    """
+    name = component.name.removeprefix(LOOKAHEAD)
+    own = inspect.signature(get_optimizer_class(name, bind_defaults=False)).parameters
+    on_gpu = all(parameter.device.type == "cuda" for parameter in backbone.parameters())
+    if not on_gpu or "fused" not in own or {"fused", "foreach"} & set(component.options):
+        return component
+    return Component.model_validate({"name": component.name, "fused": True, **component.options})
 
 
 def _create(parameters: Iterable[Any], component: Component, lr: float) -> Optimizer:

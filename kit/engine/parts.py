@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,21 +10,19 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from kit.config import AugmentConfig, TrainConfig
 from kit.engine import trains
-from kit.engine.augment import prediction_transform
 from kit.engine.averages import Average, build_average
 from kit.engine.balance import Plan
 from kit.engine.fold_state import FoldState
-from kit.engine.images import EpochBatches, ImageDataset, ImageSet, View, make_loader
+from kit.engine.images import EpochBatches, ImageSet, Item, make_loader, without_gradients
 from kit.engine.mixing import build_mixing
 from kit.engine.models import Classifier
 from kit.engine.optimisers import build_optimizer
 from kit.engine.schedules import Schedule, build_schedule
 from kit.engine.step import LossOfBatch, Stepper
-from kit.engine.store import ImageStore
 from kit.errors import KitError
 from kit.metrics import Metric
 from kit.tasks import Task
@@ -33,18 +30,19 @@ from kit.tasks import Task
 
 @dataclass(frozen=True)
 class FoldImages:
-    """Both sides of a fold: images with targets, as ``Task.targets`` gives them, out of one store.
+    """Both sides of a fold: images with targets, as ``Task.targets`` gives them.
 
     Attributes:
+        varied: What the model is shown of ``train``, epoch by epoch.
+        plain: What it is shown of ``validation``, as when predicting.
         plan: Which images of the training side an epoch takes.
-        views: From which epoch on training images are varied how.
     """
 
-    store: ImageStore
     train: ImageSet
     validation: ImageSet
+    varied: Dataset[Item]
+    plain: Dataset[Item]
     plan: Plan
-    views: Mapping[int, View]
 
 
 @dataclass(frozen=True)
@@ -131,15 +129,18 @@ def build_parts(
     train = _at_rate(recipe.train, state.rate)
     num_classes = goal.num_classes
     batches = epoch_batches(images, train, recipe.seed)
+    model.to(accelerator.device)
     trains.train_only(model.backbone, trains.widest(recipe.trains))
     bare = build_optimizer(model.backbone, train)
     higher = goal.metric.higher_is_better
     schedule = build_schedule(train.schedule, bare, train.lr, train.epochs, len(batches), higher)
-    average = build_average(train.average, model.to(accelerator.device), train.epochs)
+    average = build_average(train.average, model, train.epochs)
+    if train.compile:
+        model.backbone.compile()  # in place: names, and so checkpoints, stay as they are
     prepared, optimizer = accelerator.prepare(model, bare)
     mixing = build_mixing(recipe.augment, num_classes, train.epochs)
     auxiliary, at_once = model.auxiliary_weight, state.at_once
-    loaders = _loaders(model, images, batches, recipe, at_once, accelerator.device)
+    loaders = _loaders(images, batches, train, at_once, accelerator.device)
     return Parts(
         accelerator,
         accelerator.unwrap_model(prepared),
@@ -172,21 +173,15 @@ def _at_rate(train: TrainConfig, scale: float) -> TrainConfig:
 
 
 def _loaders(
-    model: Classifier,
-    images: FoldImages,
-    batches: EpochBatches,
-    recipe: Recipe,
-    at_once: int,
-    device: torch.device,
+    images: FoldImages, batches: EpochBatches, train: TrainConfig, at_once: int, device: torch.device
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Return the loaders of the training side, varied, and of the validation side, as predicted."""
-    own, workers = model.preprocessing, recipe.train.workers
-    varied = ImageDataset(images.train, images.store, images.views, recipe.seed)
-    as_predicted = View(prediction_transform(own), (own.channels, own.predicting))
-    plain = ImageDataset(images.validation, images.store, {0: as_predicted}, recipe.seed)
-    spare = 2 if at_once == recipe.train.batch_size else 1  # without gradients, unless memory was short
-    in_order = EpochBatches(len(images.validation), at_once * spare, None)
-    return make_loader(varied, batches, workers, device), make_loader(plain, in_order, workers, device)
+    """Return the loaders of the training side and of the validation side."""
+    spare = 2 if at_once == train.batch_size else 1  # without gradients, unless memory was short
+    in_order = EpochBatches(len(images.validation), without_gradients(at_once * spare, device), None)
+    return (
+        make_loader(images.varied, batches, train.workers, device),
+        make_loader(images.plain, in_order, train.workers, device),
+    )
 
 
 def targets_of(images: ImageSet) -> np.ndarray:

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils.memory import should_reduce_batch_size
 
+from kit.engine.heap import prepare_heap
 from kit.errors import KitError
 
 ACCELERATE_NAMES = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
@@ -29,7 +30,7 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
     """Return the format to compute in.
 
     ``auto`` takes bf16 where the processor computes it natively, else fp16 with loss scaling on a CUDA
-    GPU, else fp32.
+    GPU, else fp32. On a CPU some networks are slower in bf16: ``quicker`` tries.
 
     Raises:
         KitError: fp16 is wanted on a CPU, where there is no loss scaling.
@@ -45,14 +46,14 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
             return Precision("bf16", f"native on {torch.cuda.get_device_name(device)}")
         return Precision("fp16", f"{torch.cuda.get_device_name(device)} has no bf16; with loss scaling")
     if device.type == "cpu":
-        native = _native_bf16()
+        native = native_bf16()
         return (
             Precision("bf16", f"the CPU has {native}") if native else Precision("fp32", "the CPU has no bf16")
         )
     return Precision("fp32", f"nothing faster is proved on {device.type}")
 
 
-def _native_bf16() -> str:
+def native_bf16() -> str:
     """Return the name of the CPU's bf16 instructions, or nothing."""
     capabilities = torch.cpu.get_capabilities()
     for key, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512_BF16"), ("bf16", "BF16")):
@@ -61,13 +62,28 @@ def _native_bf16() -> str:
     return ""
 
 
-def open_accelerator(wanted: str) -> tuple[Accelerator, Precision]:
-    """Return accelerate's Accelerator for this machine in the wanted precision, and the choice made."""
-    device = Accelerator().device
-    precision = choose_precision(wanted, device)
+def this_device() -> torch.device:
+    """Return the device to compute on, and make this process ready for it."""
+    device: torch.device = Accelerator().device
+    _prepare(device)
+    return device
+
+
+def open_accelerator(precision: str) -> Accelerator:
+    """Return accelerate's Accelerator for this machine, in ``fp32``, ``bf16`` or ``fp16``."""
+    this_device()
     # Accelerate keeps one precision per process; experiments that run in turn may differ.
     AcceleratorState._reset_state(reset_partial_state=False)
-    return Accelerator(mixed_precision=ACCELERATE_NAMES[precision.name]), precision
+    return Accelerator(mixed_precision=ACCELERATE_NAMES[precision])
+
+
+def _prepare(device: torch.device) -> None:
+    """Set what holds for the whole process: where a CPU's memory comes from, TF32 on a GPU."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+    elif device.type == "cpu":
+        prepare_heap()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -75,6 +91,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, Exception) and should_reduce_batch_size(error)
+
+
+def is_of_compiler(error: BaseException) -> bool:
+    """Tell whether an error comes from ``torch.compile``."""
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
 def free_memory() -> None:

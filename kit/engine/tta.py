@@ -15,11 +15,12 @@ from torch.utils.data import DataLoader, Dataset
 from kit.answers import Answers
 from kit.competition.decode import UnreadableImageError
 from kit.config import Component
-from kit.engine.images import Batch, EpochBatches, ImageSet, Key, make_loader
+from kit.engine.images import Batch, EpochBatches, ImageSet, Key, channels_first, make_loader, stacked
 from kit.engine.losses import activate
 from kit.engine.merging import Merge, merges
 from kit.engine.preprocessing import Preprocessing
 from kit.engine.store import ImageStore
+from kit.engine.transfer import on_device
 from kit.engine.views import Drawn, Shot, Sight, Source, check_view, shots_of
 from kit.progress import SILENT, Progress
 from kit.seeds import stable_seed
@@ -101,21 +102,27 @@ class SourceDataset(Dataset[Sources]):
         return len(self.images)
 
     def __getitem__(self, key: Key) -> Sources:
-        moments = [time.perf_counter()]
-        try:
-            pixels = self.store.load(self.images.pictures[key.position])
-        except UnreadableImageError as error:
-            return self._blank(key.position, f"could be read before and cannot now: {error}")
-        moments.append(time.perf_counter())
-        seen = []
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[Sources]:
+        """Return a batch, whose images are read together."""
+        began = time.perf_counter()
+        loaded = self.store.load_all([self.images.pictures[key.position] for key in keys])
+        reading = (time.perf_counter() - began) / len(keys)
+        return [self._seen(key, pixels, reading) for key, pixels in zip(keys, loaded, strict=True)]
+
+    def _seen(self, key: Key, pixels: np.ndarray | UnreadableImageError, reading: float) -> Sources:
+        if isinstance(pixels, UnreadableImageError):
+            return self._blank(key.position, f"could be read before and cannot now: {pixels}")
+        moments, seen = [time.perf_counter()], []
         try:
             for source, transform in zip(self.sources, self.transforms, strict=True):
                 varied = transform(pixels, self._seed(source, self.images.ids[key.position]))
-                seen.append(torch.from_numpy(np.ascontiguousarray(varied.transpose(2, 0, 1))))
+                seen.append(channels_first(varied))
                 moments.append(time.perf_counter())
         except Exception as error:  # whatever a free pipeline may raise: the image is named, not a traceback
             return self._blank(key.position, f"a view fails on it: {error}")
-        return Sources(seen, key.position, "", np.diff(moments).tolist())
+        return Sources(seen, key.position, "", [reading, *np.diff(moments).tolist()])
 
     def _seed(self, source: Source, sample_id: str) -> int:
         return stable_seed(self.seed, "view", sample_id, source.number if isinstance(source, Drawn) else "")
@@ -128,7 +135,7 @@ class SourceDataset(Dataset[Sources]):
 def collate_sources(items: list[Sources]) -> SourceBatch:
     """Return a batch of items."""
     return SourceBatch(
-        images=[torch.stack(of_source) for of_source in zip(*(item.images for item in items), strict=True)],
+        images=[stacked(of_source) for of_source in zip(*(item.images for item in items), strict=True)],
         indices=torch.tensor([item.position for item in items]),
         problems={item.position: item.problem for item in items if item.problem},
         seconds=torch.tensor([item.seconds for item in items], dtype=torch.float64).sum(dim=0),
@@ -190,8 +197,9 @@ def ask(
     parts: list[Tensor] = []
     problems: dict[int, str] = {}
     spent = np.zeros(1 + len(looks.sources) + len(looks.shots))
-    for batch in progress.track(loader, len(loader), label):
-        probs, seconds = _ask_batch(asker, batch, looks)
+    fetched = iter(progress.track(loader, len(loader), label))
+    for batch, images in on_device(fetched, lambda each: _moved(each, asker.device), asker.device):
+        probs, seconds = _ask_batch(asker, images, looks)
         spent += np.concatenate([batch.seconds.numpy(), seconds])
         parts.append(
             probs if merge.needs_all else merger.merged(probs, rows_of(batch.problems, batch.indices))
@@ -210,10 +218,17 @@ def rows_of(problems: dict[int, str], indices: Tensor) -> list[int]:
     return [row for row, index in enumerate(indices.tolist()) if index in problems]
 
 
-def _ask_batch(asker: Asker, batch: SourceBatch, looks: Looks) -> tuple[Tensor, np.ndarray]:
-    """Return the probabilities of every shot (S, B, K), and the seconds that each took (S,)."""
-    by_source = zip(looks.sources, batch.images, strict=True)
-    at = {source: images.to(asker.device, non_blocking=True) for source, images in by_source}
+def _moved(batch: SourceBatch, device: torch.device) -> list[Tensor]:
+    return [images.to(device, non_blocking=True) for images in batch.images]
+
+
+def _ask_batch(asker: Asker, by_source: list[Tensor], looks: Looks) -> tuple[Tensor, np.ndarray]:
+    """Return the probabilities of every shot (S, B, K), and the seconds that each took (S,).
+
+    Args:
+        by_source: Images on the device, for each source.
+    """
+    at = dict(zip(looks.sources, by_source, strict=True))
     compared = len(looks.groups) > 1  # then what each takes is wanted, not only what all take
     probs, moments = [], [time.perf_counter()]
     for source, change in looks.shots:
@@ -235,12 +250,13 @@ class _Merger:
 
     def merged(self, probs: Tensor, bad: list[int]) -> Tensor:
         """Return (G, N, K) of what the shots say, (S, N, K); the rows of ``bad`` images count for none."""
-        good = torch.ones(probs.shape[1], dtype=torch.bool, device=probs.device)
-        good[bad] = False
+        good = sorted(set(range(probs.shape[1])) - set(bad))
         result = probs.new_zeros(len(self.groups), *probs.shape[1:])
-        if good.any():
-            for g, group in enumerate(self.groups):
-                once_each = torch.ones(len(group))
+        for g, group in enumerate(self.groups):
+            once_each = torch.ones(len(group), device=probs.device)
+            if not bad:  # as nearly always: picking rows would make a GPU wait
+                result[g] = self.merge(probs[group], once_each, self.exclusive)
+            elif good:
                 result[g, good] = self.merge(probs[group][:, good], once_each, self.exclusive)
         return result
 
@@ -283,10 +299,11 @@ def predict_probs(
     asker = Asker(model.eval(), task, device, autocast)
     parts: list[Tensor] = []
     problems: dict[int, str] = {}
-    for batch in loader:
-        images = batch.images.to(device, non_blocking=True)
+    moving = on_device(iter(loader), lambda each: each.images.to(device, non_blocking=True), device)
+    for batch, images in moving:
         probs = asker.probs(images)
-        probs[rows_of(batch.problems, batch.indices)] = 0.0
+        if batch.problems:
+            probs[rows_of(batch.problems, batch.indices)] = 0.0
         parts.append(probs)
         problems |= batch.problems
         between()

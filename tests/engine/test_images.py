@@ -16,9 +16,7 @@ from kit.engine.images import (
     make_loader,
 )
 from kit.engine.preprocessing import Preprocessing
-from kit.engine.store import ImageStore, Picture, Rendering, cache_budget
-from kit.errors import KitError
-from kit.progress import SILENT
+from kit.engine.store import ImageStore, Picture, Rendering
 from tests.conftest import COLOURS, draw
 
 OWN = Preprocessing(16, (0.5,) * 3, (0.5,) * 3)
@@ -38,33 +36,6 @@ def image_set(count=9):
 
 def pictures(count=9):
     return [Picture(f"{i}.png") for i in range(count)]
-
-
-def test_the_store_decodes_once_within_its_budget(folder):
-    one_image = 36 * 32 * 3
-    store = ImageStore(folder, Rendering("rgb"), "auto")
-    assert store.load(Picture("0.png")) is store.load(Picture("0.png"))
-    small = ImageStore(folder, Rendering("rgb"), "none")
-    small.budget, small.full = 3 * one_image, False
-    small.preload(pictures(), SILENT)
-    assert small.held_bytes == 3 * one_image
-    np.testing.assert_array_equal(small.load(Picture("8.png")), store.load(Picture("8.png")))
-
-
-def test_preloading_leaves_the_unreadable_for_later(folder):
-    (folder / "3.png").write_bytes(b"")
-    store = ImageStore(folder, Rendering("rgb"), "auto")
-    store.preload(pictures(), SILENT)
-    assert set(store.held) == set(pictures()) - {Picture("3.png")}
-
-
-def test_cache_budget():
-    assert cache_budget("none") == 0
-    assert cache_budget("500MB") == 500_000_000
-    assert cache_budget("1.5 GB") == 1_500_000_000
-    assert cache_budget("auto") > 0
-    with pytest.raises(KitError, match="image.cache: is 'lots'"):
-        cache_budget("lots")
 
 
 @pytest.mark.parametrize("length", [1, 7, 8, 9, 16, 17])
@@ -88,7 +59,7 @@ def test_shuffled_batches_change_with_the_epoch_and_drop_a_lonely_last():
 def test_workers_change_nothing(folder, workers):
     def collect(workers):
         heavy = View(training_transform(AugmentConfig(preset={"name": "heavy"}), OWN), (3, 16))
-        dataset = ImageDataset(image_set(), ImageStore(folder, Rendering("rgb"), "auto"), {1: heavy}, seed=5)
+        dataset = ImageDataset(image_set(), ImageStore(folder, Rendering("rgb")), {1: heavy}, seed=5)
         batches = EpochBatches(9, 4, seed=5)
         loader = make_loader(dataset, batches, workers, torch.device("cpu"))
         found = []
@@ -116,7 +87,7 @@ def test_images_grow_with_the_epochs(folder):
         3: View(prediction_transform(replace(OWN, size=24)), (3, 24)),
     }
     (folder / "8.png").unlink()
-    dataset = ImageDataset(image_set(), ImageStore(folder, Rendering("rgb"), "auto"), views, 0)
+    dataset = ImageDataset(image_set(), ImageStore(folder, Rendering("rgb")), views, 0)
     sizes = [[dataset[Key(epoch, position)].image.shape[1] for position in (0, 8)] for epoch in (1, 2, 3, 9)]
     assert sizes == [[16, 16], [16, 16], [24, 24], [24, 24]]
 
@@ -125,15 +96,13 @@ def test_an_image_on_which_the_augmentation_fails_is_named(folder):
     def fails(image, seed):
         raise ValueError("too thin")
 
-    dataset = ImageDataset(
-        image_set(), ImageStore(folder, Rendering("rgb"), "auto"), {0: View(fails, (3, 16))}, 0
-    )
+    dataset = ImageDataset(image_set(), ImageStore(folder, Rendering("rgb")), {0: View(fails, (3, 16))}, 0)
     assert dataset[Key(1, 2)].problem == "the augmentation fails on it: too thin"
 
 
 def test_an_unreadable_image_is_reported_with_its_position(folder):
     (folder / "3.png").write_bytes(b"")
-    dataset = ImageDataset(image_set(), ImageStore(folder, Rendering("rgb"), "auto"), {0: PLAIN}, 0)
+    dataset = ImageDataset(image_set(), ImageStore(folder, Rendering("rgb")), {0: PLAIN}, 0)
     batches = list(make_loader(dataset, EpochBatches(9, 4, None), 0, torch.device("cpu")))
     assert [list(b.problems) for b in batches] == [[3], [], []]
     assert len(dataset) == 9
@@ -141,7 +110,7 @@ def test_an_unreadable_image_is_reported_with_its_position(folder):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_workers_draw_nothing_from_the_generator_that_mixup_draws_from(folder, workers):
-    dataset = ImageDataset(image_set(), ImageStore(folder, Rendering("rgb"), "auto"), {0: PLAIN}, 0)
+    dataset = ImageDataset(image_set(), ImageStore(folder, Rendering("rgb")), {0: PLAIN}, 0)
     loader = make_loader(dataset, EpochBatches(9, 4, None), workers, torch.device("cpu"))
     torch.manual_seed(1)
     expected = torch.rand(1)

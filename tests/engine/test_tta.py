@@ -102,7 +102,7 @@ def drawn(tmp_path) -> tuple[ImageStore, ImageSet]:
     for i in range(7):
         draw(tmp_path / f"{i}.png", (200, 60 + 20 * i, 60), seed=i, size=(32, 32))
     images = ImageSet([str(i) for i in range(7)], [Picture(f"{i}.png") for i in range(7)])
-    return ImageStore(tmp_path, Rendering("rgb"), "none"), images
+    return ImageStore(tmp_path, Rendering("rgb")), images
 
 
 def answers(model, drawn, *questions, merge="mean", batch_size=4, task=MULTICLASS):
@@ -174,7 +174,7 @@ def test_every_image_is_decoded_once_whatever_is_shown_of_it(drawn, monkeypatch)
 
     decoded = []
     plain = module.decode
-    monkeypatch.setattr(module, "decode", lambda path, mode: decoded.append(path.name) or plain(path, mode))
+    monkeypatch.setattr(module, "decode", lambda path, *how: decoded.append(path.name) or plain(path, *how))
     answers(Colours(), drawn, list(views), ["identity", "multi_scale"])
     assert sorted(decoded) == [f"{i}.png" for i in range(7)]
 

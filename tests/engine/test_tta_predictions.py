@@ -100,9 +100,9 @@ def test_without_a_cache_each_image_is_decoded_once_per_model_that_is_asked(run,
     decoded: Counter[str] = Counter()
     plain = store.decode
 
-    def counting(path, mode):
+    def counting(path, mode, side):
         decoded[path.relative_to(place.root / "data" / "tiny").as_posix()] += 1
-        return plain(path, mode)
+        return plain(path, mode, side)
 
     monkeypatch.setattr(store, "decode", counting)
     predict(run, place, "identity", "d4", "ten_crop", "multi_scale", "random")

@@ -176,7 +176,7 @@ def seen_by_id(root, images: ImageSet, batch_size=7, workers=0, mode="rgb", aske
     channels = 3 if mode == "rgb" else 1
     own = Preprocessing(size=16, mean=(0.5,) * channels, std=(0.5,) * channels, crop=0.9)
     looks = Looks.of([asked], Sight(16, 0.9))
-    dataset = SourceDataset(images, ImageStore(root, Rendering(mode), "none"), looks.sources, own, seed)
+    dataset = SourceDataset(images, ImageStore(root, Rendering(mode)), looks.sources, own, seed)
     result = {}
     for batch in source_loader(dataset, batch_size, workers, torch.device("cpu")):
         for row, position in enumerate(batch.indices.tolist()):
