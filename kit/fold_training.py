@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.allowance import Allowance
-from kit.config import Config
+from kit.config import Config, TrainConfig
 from kit.errors import KitError, first_few
 from kit.material import Material, image_set
 from kit.progress import Progress
@@ -19,12 +19,14 @@ from kit.workspace import FoldFolder, RunFolder, Workspace, file_digest, read_js
 
 if TYPE_CHECKING:
     import torch
+    from accelerate import Accelerator
 
     from kit.engine.fold_state import FoldState
     from kit.engine.images import ImageSet, View
     from kit.engine.loop import Conditions, FoldResult, FoldTrainer
     from kit.engine.models import Classifier
     from kit.engine.parts import FoldImages, Goal
+    from kit.engine.precision import Precision
     from kit.engine.preprocessing import Preprocessing
     from kit.engine.store import ImageStore
 
@@ -73,12 +75,12 @@ class FoldWork:
         self, k: int, conditions: Conditions, after_epoch: Callable[[FoldState], None]
     ) -> FoldResult | Conditions:
         """Return what training came to, or under which conditions to go on from the last checkpoint."""
-        from kit.engine.precision import is_out_of_memory
+        from kit.engine.precision import is_of_compiler, is_out_of_memory
         from kit.engine.watch import DivergedError
 
         trainer = None
         try:
-            trainer = self._trainer(k, conditions)
+            trainer = self.trainer(k, conditions)
             return trainer.fit(self.progress, f"fold {k}", after_epoch)
         except DivergedError as error:
             if trainer is None or trainer.state.rate < 1:
@@ -86,6 +88,13 @@ class FoldWork:
             self.progress.warn(f"{error.what}; once more from the last checkpoint, at half the rate")
             return replace(conditions, rate=0.5)
         except (RuntimeError, MemoryError) as error:
+            if is_of_compiler(error):
+                raise KitError(
+                    "train.compile",
+                    f"torch cannot compile {self.config.model.name}: {' '.join(str(error).split())}",
+                    "",
+                    "Leave it out.",
+                ) from error
             if not is_out_of_memory(error):
                 raise
             return self._with_fewer(conditions, trainer.state.at_once if trainer else 1)
@@ -115,11 +124,12 @@ class FoldWork:
         return int(found["images_at_once"]) if found["device"] == self._device_name() else None
 
     def _device_name(self) -> str:
-        from kit.engine.precision import device_name, open_accelerator
+        from kit.engine.precision import device_name, this_device
 
-        return device_name(open_accelerator(self.config.train.precision)[0].device)
+        return device_name(this_device())
 
-    def _trainer(self, k: int, conditions: Conditions) -> FoldTrainer:
+    def trainer(self, k: int, conditions: Conditions) -> FoldTrainer:
+        """Return what trains fold ``k``, put together: nothing of it is trained yet."""
         import torch
 
         from kit.engine.loop import FoldTrainer
@@ -130,18 +140,20 @@ class FoldWork:
         seed = fold_seed(config, k)
         torch.manual_seed(seed)
         model = self.model(k)
-        accelerator, _ = open_accelerator(config.train.precision)  # anew: it holds on to what it has prepared
+        precision = settled_precision(config, self.run, material)
+        accelerator = open_accelerator(precision.name)  # anew: it holds on to what it has prepared
         images = self.sides(k, model.preprocessing)
+        shown, images, train = self._cut(k, model.to(accelerator.device), images, accelerator)
         if k == 0 and config.train.balance.name != "none":
             self.progress.note(
                 _balance_note(config.train.balance.name, self._class_counts(k), images.plan.class_weights)
             )
         return FoldTrainer(
-            model=model,
+            model=shown,
             images=images,
             goal=self._goal(images, accelerator.device),
             recipe=Recipe(
-                config.train, config.augment, config.model.trains, config.checkpoint.every_minutes * 60, seed
+                train, config.augment, config.model.trains, config.checkpoint.every_minutes * 60, seed
             ),
             accelerator=accelerator,
             folder=self.run.fold(k),
@@ -153,6 +165,36 @@ class FoldWork:
             conditions=conditions,
             allowance=self.allowance,
         )
+
+    def _cut(
+        self, k: int, model: Classifier, images: FoldImages, accelerator: Accelerator
+    ) -> tuple[Classifier, FoldImages, TrainConfig]:
+        """Return what is trained on what: the head on features, where that comes to the same."""
+        from kit import head_only
+        from kit.engine.features import Extractor, HeadClassifier
+
+        config, train, material, own = self.config, self.config.train, self.material, model.preprocessing
+        if not head_only.is_head_only(config):
+            return model, images, train
+        if reason := head_only.why_not(config, model):
+            if k == 0:
+                self.progress.note(f"each epoch takes every image through all of the network: {reason}")
+            return model, images, train
+        varied = training_views(config, own)[1]
+        files = head_only.FeatureFiles(
+            folder=self.workspace.cache(material.competition.name),
+            extractor=Extractor(
+                model, self.store, accelerator, config.predict.batch_size, config.train.workers
+            ),
+            material=material,
+            views=[predicted_view(own), *[varied] * head_only.num_variations(config, own)],
+            recipe=config.augment.model_copy(update={"views": None}).model_dump_json(),
+            seed=config.seed,
+            progress=self.progress,
+            allowance=self.allowance,
+        )
+        quick = train.model_copy(update={"workers": 0, "compile": False})
+        return HeadClassifier(model), files.read().of(images), quick
 
     def model(self, k: int) -> Classifier:
         """Return the model fold ``k`` begins with; what is said of it is said for the first fold."""
@@ -172,13 +214,16 @@ class FoldWork:
     def sides(self, k: int, own: Preprocessing) -> FoldImages:
         """Return both sides of a fold, and what an epoch takes of the training side."""
         from kit.engine.balance import plan_epochs
+        from kit.engine.images import ImageDataset
         from kit.engine.parts import FoldImages
 
-        folds, samples = self.material.folds, self.material.samples
+        folds, samples, seed = self.material.folds, self.material.samples, fold_seed(self.config, k)
         train = image_set(self.material, folds.training(samples, k))
         validation = image_set(self.material, folds.validation(samples, k))
-        plan = plan_epochs(self.config.train.balance, _truth(self.material, train), fold_seed(self.config, k))
-        return FoldImages(self.store, train, validation, plan, training_views(self.config, own))
+        varied = ImageDataset(train, self.store, training_views(self.config, own), seed)
+        plain = ImageDataset(validation, self.store, {0: predicted_view(own)}, seed)
+        plan = plan_epochs(self.config.train.balance, _truth(self.material, train), seed)
+        return FoldImages(train, validation, varied, plain, plan)
 
     def _goal(self, images: FoldImages, device: torch.device) -> Goal:
         """Return the loss and the metric of a fold, classes weighted as its plan says."""
@@ -212,6 +257,33 @@ class FoldWork:
         return {name: list(pair) for name, pair in zip(classes, counts, strict=True)}
 
 
+def settled_precision(config: Config, run: RunFolder | None, material: Material) -> Precision:
+    """Return the precision of an experiment on this device: all of its folds and predictions share it.
+
+    On a CPU that has bf16, ``auto`` tries what is quicker for the model, once, and remembers it.
+    """
+    from kit.engine.models import preprocessing_of, rebuild_model
+    from kit.engine.precision import Precision, choose_precision, device_name, native_bf16, this_device
+    from kit.engine.quicker import quicker
+
+    device = this_device()
+    chosen = choose_precision(config.train.precision, device)
+    if config.train.precision != "auto" or device.type != "cpu" or chosen.name != "bf16":
+        return chosen
+    if run is not None and run.precision.exists():
+        found = read_json(run.precision)
+        if found["device"] == device_name(device):
+            return Precision(found["precision"], found["why"])
+    own, _ = preprocessing_of(config.model, config.image)
+    model = rebuild_model(config.model, own, len(material.competition.classes))
+    chosen = quicker(model, native_bf16())
+    if run is not None:
+        write_json(
+            run.precision, {"device": device_name(device), "precision": chosen.name, "why": chosen.why}
+        )
+    return chosen
+
+
 def fold_seed(config: Config, k: int) -> int:
     """Return the seed of fold ``k``: every draw of its training depends on it."""
     return stable_seed(config.seed, "fold", k)
@@ -227,6 +299,14 @@ def training_views(config: Config, own: Preprocessing) -> dict[int, View]:
         epoch: View(training_transform(config.augment, replace(own, size=size)), (own.channels, size))
         for epoch, size in sizes.items()
     }
+
+
+def predicted_view(own: Preprocessing) -> View:
+    """Return how images are seen when predicting."""
+    from kit.engine.augment import prediction_transform
+    from kit.engine.images import View
+
+    return View(prediction_transform(own), (own.channels, own.predicting))
 
 
 def check_scorable(material: Material, folds: Sequence[int]) -> None:

@@ -1,0 +1,204 @@
+"""What enters a network's head, computed once where nothing below the head trains."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from kit.engine.heads import find_heads, head_parameters
+from kit.engine.images import (
+    EpochBatches,
+    ImageDataset,
+    ImageSet,
+    Item,
+    Key,
+    View,
+    make_loader,
+    without_gradients,
+)
+from kit.engine.models import Classifier
+from kit.engine.pretrained import body_of
+from kit.engine.store import ImageStore
+from kit.engine.trains import settle_norms, train_only
+from kit.engine.transfer import on_device
+from kit.errors import KitError
+from kit.progress import SILENT, Progress
+
+TRIAL_IMAGES = 2
+
+
+class FeatureModel(nn.Module):
+    """A classifier that tells what enters its head (of several, the first) instead of what leaves it."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.head = classifier.backbone.get_submodule(last_part(classifier.backbone))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, C, H, W) of 0..255 to features (B, D), or to maps of them (B, D, H', W')."""
+        entering: list[Tensor] = []
+        handle = self.head.register_forward_pre_hook(lambda _, inputs: entering.append(inputs[0]))
+        try:
+            self.classifier(images)
+        finally:
+            handle.remove()
+        return entering[0]
+
+
+class HeadClassifier(Classifier):
+    """A classifier that is shown features in place of images, and shares its weights with a whole one."""
+
+    def __init__(self, whole: Classifier) -> None:
+        super().__init__(whole.backbone, whole.preprocessing)
+        self.head_name = last_part(whole.backbone)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, D) to logits (B, num_classes)."""
+        logits: Tensor = self.backbone.get_submodule(self.head_name)(features)
+        return logits
+
+
+def last_part(backbone: nn.Module) -> str:
+    """Return the name of the head (of several, the first), with the dropout in front if they are one."""
+    name, head = next(iter(find_heads(backbone).items()))
+    above = name.rpartition(".")[0]
+    around = backbone.get_submodule(above)
+    if not (above and isinstance(around, nn.Sequential)):
+        return name
+    *before, last = around.children()
+    return above if last is head and all(isinstance(each, nn.Dropout) for each in before) else name
+
+
+def why_not_cut(classifier: Classifier) -> str:
+    """Return why a classifier cannot be cut in front of its head, or nothing.
+
+    It can if all that a training of the head alone trains is one module at the very end, and if nothing
+    before that module is random while it trains.
+    """
+    backbone = classifier.backbone
+    heads = find_heads(backbone)
+    if len(heads) > 1:
+        return "it has several heads"
+    head = next(iter(heads.values()))
+    if not head_parameters(backbone) <= set(head.parameters()):
+        return "more than its last layers trains"
+    return _trial(classifier)
+
+
+@torch.no_grad()
+def _trial(classifier: Classifier) -> str:
+    """Take two noisy images through the whole and through both halves."""
+    own, device = classifier.preprocessing, classifier.mean.device
+    images = torch.rand(TRIAL_IMAGES, own.channels, own.size, own.size, device=device) * 255
+    body, head = FeatureModel(classifier), HeadClassifier(classifier)
+    was_training = classifier.training
+    states = [torch.get_rng_state()]
+    try:
+        train_only(classifier.backbone, 0)
+        settle_norms(classifier.train().backbone, frozen=False)
+        varied = [body(images) for _ in range(2)]
+        plain, whole = body.eval()(images), classifier(images)
+        parts = head.eval()(plain)
+    finally:
+        torch.set_rng_state(states[0])
+        classifier.train(was_training)
+    if (
+        plain.ndim != 2
+        or parts.shape != whole.shape
+        or not torch.allclose(parts, whole, atol=1e-4, rtol=1e-3)
+    ):
+        return "something follows its head"
+    if not all(torch.allclose(each, plain, atol=1e-4, rtol=1e-3) for each in varied):
+        return "it drops something out before its head"
+    return ""
+
+
+def digest_of_body(classifier: Classifier) -> str:
+    """Return a digest of all weights in front of the head."""
+    digest = hashlib.sha256()
+    for name, tensor in body_of(classifier.backbone).items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Takes images through a network up to its head.
+
+    Attributes:
+        classifier: On the accelerator's device.
+        batch_size: How many images go through it at once.
+        workers: Processes that load images; None: as ``make_loader`` chooses.
+    """
+
+    classifier: Classifier
+    store: ImageStore
+    accelerator: Accelerator
+    batch_size: int = 64
+    workers: int | None = None
+
+    @torch.inference_mode()
+    def features(
+        self,
+        images: ImageSet,
+        view: View,
+        seed: int = 0,
+        epoch: int = 0,
+        progress: Progress = SILENT,
+        label: str = "features",
+        between: Callable[[], None] = lambda: None,
+    ) -> np.ndarray:
+        """Return what enters the head, (N, D) float32, in the order of the set; maps are averaged.
+
+        Args:
+            view: How images are seen. What it draws depends on ``seed``, ``epoch`` and the id.
+            between: Called after every batch; what it raises ends the work.
+
+        Raises:
+            KitError: An image cannot be read any more.
+        """
+        model, device = FeatureModel(self.classifier).eval(), self.accelerator.device
+        batches = EpochBatches(len(images), without_gradients(self.batch_size, device), None)
+        batches.epoch = epoch
+        dataset = ImageDataset(images, self.store, {0: view}, seed)
+        loader = make_loader(dataset, batches, self.workers, device)
+        parts: list[Tensor] = []
+        fetched = iter(progress.track(loader, len(loader), label))
+        for batch, shown in on_device(fetched, lambda b: b.images.to(device, non_blocking=True), device):
+            for position, problem in batch.problems.items():
+                raise KitError(images.pictures[position].path, problem, "", "Mend it and run again.")
+            with self.accelerator.autocast():
+                found = model(shown)
+            parts.append(found.float().mean(dim=(2, 3)) if found.ndim == 4 else found.float())
+            between()
+        features: np.ndarray = torch.cat(parts).cpu().numpy()
+        return features
+
+
+class FeatureDataset(Dataset[Item]):
+    """Stored features in place of images.
+
+    Args:
+        views: Of each variation of the images, their features (M, D); epochs take them in turn.
+        rows: Which of the M images each one of the set is, (N,).
+    """
+
+    def __init__(self, views: list[np.ndarray], rows: np.ndarray) -> None:
+        self.views = views
+        self.rows = rows.tolist()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Key) -> Item:
+        view = self.views[(max(1, key.epoch) - 1 + key.copy) % len(self.views)]
+        return Item(torch.from_numpy(view[self.rows[key.position]].copy()), key.position, "")

@@ -1,0 +1,148 @@
+"""A head that trains alone: images go through the network once, and what comes of it is the same."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from kit import experiment, pipeline
+from kit.config_file import load_config
+from kit.engine.features import FeatureModel, HeadClassifier, why_not_cut
+from kit.engine.models import build_model
+from kit.predictions import load_predictions
+from tests.conftest import draw_class_folders, write_config
+from tests.test_experiment import Heard
+
+MODEL = "test_resnet"
+SAMPLES = 30
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """A file of weights, as pretrained ones come."""
+    path = tmp_path_factory.mktemp("weights") / "test_resnet.safetensors"
+    torch.manual_seed(0)
+    save_file(timm.create_model(MODEL).state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def place(workspace, weights):
+    draw_class_folders(workspace.root / "data" / "tiny")
+    return workspace
+
+
+def config(place, weights, *overrides, name="a"):
+    values = [f"name={name}", f"model={{name: {MODEL}, weights: {weights}, trains: head}}", "image.size=32"]
+    return load_config(write_config(place), [*values, *overrides])
+
+
+@pytest.fixture
+def through(monkeypatch):
+    """Count the images that go through the network up to its head, by how it was asked."""
+    seen: Counter[str] = Counter()
+    plain = FeatureModel.forward
+
+    def counting(self, images):
+        seen["features"] += len(images)
+        return plain(self, images)
+
+    monkeypatch.setattr(FeatureModel, "forward", counting)
+    monkeypatch.setattr("kit.head_only.why_not", lambda *_: "")  # whose trial goes through it, too
+    return seen
+
+
+@pytest.mark.parametrize(("views", "passes"), [(2, 3), (0, 1), (99, 5)])
+def test_each_view_of_an_image_goes_through_the_network_once_for_all_folds_and_epochs(
+    place, weights, through, views, passes
+):
+    wanted = [f"augment.views={views}", "train.epochs=4"]
+    experiment.train(config(place, weights, *wanted), place)
+    assert through["features"] == SAMPLES * passes
+    experiment.train(config(place, weights, *wanted, "train.lr=0.02", name="b"), place)
+    assert through["features"] == SAMPLES * passes  # another experiment, the same images and network
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"), [("seed=1", 3), ("augment.preset=heavy", 4), ("image.mean=[0.1, 0.1, 0.1]", 4)]
+)
+def test_features_are_made_anew_where_anything_they_depend_on_differs(
+    place, weights, through, changed, again
+):
+    experiment.train(config(place, weights), place, only=[0])
+    first = through["features"]
+    assert first == 4 * SAMPLES  # as predicted, and three variations
+    experiment.train(config(place, weights, changed, name="b"), place, only=[0])
+    assert through["features"] == first + again * SAMPLES
+
+
+def test_training_on_features_is_training_on_images_that_do_not_vary(place, weights):
+    plain = ["augment={preset: none, hflip: false}", "train.epochs=6"]
+    on_features = pipeline.run(config(place, weights, *plain), place).run
+    heard = Heard()
+    wanted = config(place, weights, *plain, "augment.views=null", name="b")
+    on_images = pipeline.run(wanted, place, progress=heard).run
+    assert "all of the network: augment.views is null" in heard
+    ours, theirs = load_predictions(on_features.oof), load_predictions(on_images.oof)
+    np.testing.assert_allclose(ours.probs, theirs.probs, atol=1e-4)
+    assert ours.probs.std() > 0.01
+
+
+def test_what_is_done_is_kept_view_by_view(place, weights, monkeypatch):
+    from kit.engine.features import Extractor
+
+    plain, asked = Extractor.features, []
+
+    def interrupted(self, images, view, seed, number, *rest):
+        asked.append(number)
+        if asked == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return plain(self, images, view, seed, number, *rest)
+
+    monkeypatch.setattr(Extractor, "features", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.train(config(place, weights), place)
+    experiment.train(config(place, weights), place)
+    assert asked == [0, 1, 2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "why"),
+    [
+        (["augment.mixup=0.2"], "batches are mixed"),
+        (["image.size_by_epoch={1: 32, 2: 48}"], "images grow with the epochs"),
+        (["model.pretrained=false", "model.weights=null"], "folds do not share what lies before the head"),
+    ],
+)
+def test_where_features_cannot_stand_for_images_it_says_why_and_trains(place, weights, overrides, why):
+    heard = Heard()
+    experiment.train(config(place, weights, *overrides), place, only=[0], progress=heard)
+    assert f"each epoch takes every image through all of the network: {why}" in heard
+
+
+def cut(name, **options):
+    from kit.config import ImageConfig, ModelConfig
+
+    model, _ = build_model(ModelConfig(name=name, pretrained=False, options=options), ImageConfig(size=64), 5)
+    return model
+
+
+@pytest.mark.parametrize("name", [MODEL, "test_vit", "torchvision:squeezenet1_1", "torchvision:mobilenet_v2"])
+def test_both_halves_of_a_network_are_the_network(name):
+    model = cut(name).eval()
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
+    reason = why_not_cut(model)
+    if name == "torchvision:squeezenet1_1":
+        assert reason == "something follows its head"  # a convolution, then the pooling
+        return
+    assert reason == ""
+    with torch.no_grad():
+        torch.testing.assert_close(HeadClassifier(model)(FeatureModel(model)(images)), model(images))
+    assert set(HeadClassifier(model).state_dict()) == set(model.state_dict())
+
+
+def test_a_network_that_drops_out_before_its_head_is_not_cut():
+    assert why_not_cut(cut("test_vit", proj_drop_rate=0.5)) == "it drops something out before its head"
