@@ -83,6 +83,22 @@ def build(
     return model, licence_note(config.name, cfg.license) if downloaded and cfg else []
 
 
+def licence_of(name: str, weights: str | None) -> str:
+    """Return the licence of a model's weights; empty where it is not known.
+
+    Args:
+        weights: Their file, whose name ends in timm's tag: ``mobilenetv2_100_tv_in1k.safetensors``.
+    """
+    tag = "" if weights is None else Path(weights).stem.removeprefix(name)[1:]
+    if weights is not None and not tag:
+        return ""
+    try:
+        cfg = timm.get_pretrained_cfg(f"{name}.{tag}" if tag else name)
+    except RuntimeError:  # no such tag
+        return ""
+    return cfg.license if cfg and cfg.license and cfg.license != "unknown" else ""
+
+
 def _for_size(config: ModelConfig, preprocessing: Preprocessing) -> dict[str, Any]:
     """Return the options of a network that is built for one size of image, where it meets another.
 
