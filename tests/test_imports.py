@@ -12,7 +12,7 @@ KIT = Path(__file__).parents[1] / "kit"
 # Each layer may import from the ones before it, and from its own without a cycle.
 LAYERS = [
     ["kit", "errors", "registry", "progress", "seeds", "allowance", "natural"],
-    ["config", "config_file", "tasks", "workspace", "locks", "answers", "environment"],
+    ["config", "config_file", "tasks", "workspace", "locks", "answers", "environment", "clean", "linear"],
     ["metrics", "predictions"],
     ["decisions"],
     ["formats"],
@@ -23,8 +23,9 @@ LAYERS = [
     ["submission", "ensemble", "engine", "ledger"],
     ["material"],
     ["run_state", "time_plan"],
+    ["head_only"],
     ["fold_training", "foldwise", "starter"],
-    ["experiment", "rehearsal", "examples", "soup", "tta_report"],
+    ["experiment", "probe", "bench", "rehearsal", "examples", "soup", "tta_report"],
     ["report"],
     ["pipeline"],
     ["quickstart"],

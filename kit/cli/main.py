@@ -13,14 +13,17 @@ from typer.core import TyperGroup
 from kit import __version__
 from kit.cli import (
     augment,
+    bench,
     blend,
     check,
+    clean,
     evaluate,
     folds,
     init,
     inspect,
     leaderboard,
     predict,
+    probe,
     quickstart,
     run,
     submit,
@@ -35,8 +38,10 @@ VERBS = (
     init,
     inspect,
     folds,
+    probe,
     augment,
     train,
+    bench,
     predict,
     evaluate,
     blend,
@@ -44,6 +49,7 @@ VERBS = (
     check,
     leaderboard,
     run,
+    clean,
 )
 
 

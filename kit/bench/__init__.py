@@ -1,0 +1,1 @@
+"""How quick a config is here, what holds it up, and which setting would help."""

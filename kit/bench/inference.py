@@ -1,0 +1,72 @@
+"""How quickly a model answers: with its images decoded and seen through the views, and alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kit.bench.pace import Effort
+from kit.bench.rig import Rig, sample
+from kit.material import image_store
+from kit.progress import SILENT
+
+if TYPE_CHECKING:
+    from kit.engine.images import ImageSet
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Images per second, through all views of the config.
+
+    Attributes:
+        pipeline: Each image decoded from its file.
+        step: The model asked about a batch that is on the device.
+    """
+
+    pipeline: float
+    step: float
+
+    @property
+    def ratio(self) -> float:
+        """How near answering comes to the model alone."""
+        return self.pipeline / self.step
+
+
+def infer(rig: Rig, effort: Effort) -> Inference:
+    """Return how quickly an untrained model of the rig's config answers for images of its competition."""
+    from kit.engine.images import without_gradients
+    from kit.engine.merging import merges
+    from kit.engine.tta import Asker, Looks, SourceDataset, ask, source_loader
+    from kit.engine.views import Sight
+
+    config, place, device = rig.config, rig.place, rig.device
+    model = replace(rig.work, progress=SILENT).model(0).to(device)
+    autocast = rig.trainer.parts.accelerator.autocast
+    asker = Asker(model, place.material.competition.task, device, autocast)
+    looks = Looks.of([tuple(config.predict.tta)], Sight.of(model))
+    decoding = config.model_copy(update={"image": config.image.model_copy(update={"cache": "none"})})
+    store = image_store(decoding, place.workspace, place.material, views=config.predict.tta)
+    images, merge = _images(rig), merges.get(config.predict.merge, "predict.merge")
+    dataset = SourceDataset(images, store, looks.sources, model.preprocessing, config.seed)
+    at_once = without_gradients(min(config.predict.batch_size, len(images)), device)
+    loader = source_loader(dataset, at_once, config.train.workers, device)
+    batch = next(iter(loader))
+    resident = batch._replace(images=[each.to(device) for each in batch.images])
+    paces = []
+    for instead in (None, resident):
+        watch = rig.stopwatch(effort, instead)
+        ask(asker, loader, looks, merge, progress=watch)
+        paces.append(watch.pace.rate)
+    return Inference(*paces)
+
+
+def _images(rig: Rig) -> ImageSet:
+    """Return images to ask about: of the test set, or else of the training set; whole batches of them."""
+    from kit.engine.images import ImageSet
+
+    material, batch_size = rig.place.material, rig.config.predict.batch_size
+    test = material.competition.test
+    samples = material.samples if test.empty else test
+    rows = sample(len(samples), rig.place.most)
+    whole = len(rows) // batch_size * batch_size
+    return ImageSet.of(samples.iloc[rows[: whole or len(rows)]])

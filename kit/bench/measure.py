@@ -1,0 +1,349 @@
+"""A config measured on this machine: each ceiling, the whole, the memory, and other settings."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit import head_only
+from kit.bench.disk import forget_files, reading_rate
+from kit.bench.inference import Inference, infer
+from kit.bench.pace import Effort, Pace, PeakMemory
+from kit.bench.peers import Peer, run_peers
+from kit.bench.rig import Place, Rig, Scratch
+from kit.bench.settings import WORTH, Own, Setting, Trial, advice, settings_to_try
+from kit.config import Config
+from kit.errors import KitError
+from kit.material import prepare
+from kit.progress import SILENT, Progress
+from kit.workspace import RunFolder, Workspace
+
+if TYPE_CHECKING:
+    import torch
+
+ROUNDS = 2  # ceilings and the whole take turns, so that other work on the machine meets all of them
+WARMUP = 2
+OF_TRIAL = 0.5  # of the steps
+MOST = {"cpu": 512, "cuda": 4096}  # images
+SECONDS = {"cpu": 0.5, "cuda": 2.0}  # at least, of each measurement
+TRYING_SECONDS = 90.0  # then no other setting is begun
+NOT_TRIED = f"not tried: the others took longer than {TRYING_SECONDS:.0f} s"
+ENOUGH_SECONDS = 10.0  # then it ends before all its steps
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be measured.
+
+    Attributes:
+        steps: Of each measurement.
+        settings: Whether other settings are tried.
+        compiling: Whether ``torch.compile`` is among them; None: on a GPU.
+        peers: Whether fastai and Lightning run beside kit.
+    """
+
+    steps: int = 8
+    settings: bool = True
+    compiling: bool | None = None
+    peers: bool = False
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What each part manages alone, in images per second.
+
+    Attributes:
+        data: Decoding (of what is not kept) and varying.
+        step: Training on a batch that is on the device.
+        disk: Reading what an epoch reads; None where that cannot be told.
+    """
+
+    data: float
+    step: float
+    disk: float | None
+
+    @property
+    def named(self) -> dict[str, float]:
+        """Those that are known."""
+        return {name: rate for name, rate in vars(self).items() if rate is not None}
+
+    @property
+    def lowest(self) -> str:
+        """Which of them holds the pipeline up."""
+        return min(self.named, key=self.named.__getitem__)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The most memory held while training, in MB; None where it is not known or there is no such device."""
+
+    host: float | None
+    device: float | None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What was measured; rates are images per second.
+
+    Attributes:
+        facts: On what, in the order to read it.
+        first_look: Of the data alone, at images that nothing is kept of yet.
+        pipeline: Of the whole training.
+        drift: How many times quicker the config's own pace was at its best than at its worst, at least 1.
+    """
+
+    experiment: str
+    facts: dict[str, str]
+    ceilings: Ceilings
+    first_look: float
+    pipeline: float
+    memory: Memory
+    inference: Inference
+    trials: list[Trial] = field(default_factory=list)
+    drift: float = 1.0
+    peers: list[Peer] | None = None
+
+    @property
+    def ratio(self) -> float:
+        """How near the pipeline comes to the lowest ceiling."""
+        return self.pipeline / self.ceilings.named[self.ceilings.lowest]
+
+    @property
+    def advice(self) -> list[str]:
+        """What would help."""
+        return advice(self.trials, self.drift) if self.trials else []
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        inference = self.inference
+        values = {
+            "experiment": self.experiment,
+            "facts": self.facts,
+            "ceilings": vars(self.ceilings),
+            "lowest": self.ceilings.lowest,
+            "first_epoch": self.first_look,
+            "pipeline": self.pipeline,
+            "ratio": self.ratio,
+            "peak_memory_mb": vars(self.memory),
+            "predict": {
+                "pipeline": inference.pipeline,
+                "step": inference.step,
+                "ratio": inference.ratio,
+            },
+            "settings": [trial.as_dict() for trial in self.trials],
+            "drift": self.drift,
+            "advice": self.advice,
+        }
+        return values if self.peers is None else values | {"peers": [peer.as_dict() for peer in self.peers]}
+
+
+def bench(
+    config: Config, workspace: Workspace, wanted: Wanted | None = None, progress: Progress = SILENT
+) -> Bench:
+    """Return how quick a config is on this machine. Nothing is trained, and no run, fold or image is kept.
+
+    What is measured is what trains, on some images of fold 0, as in the last epoch.
+
+    Raises:
+        KitError: The config or the data is wrong, or not even two images fit the memory.
+    """
+    from kit.engine.precision import this_device
+
+    wanted = wanted or Wanted()
+    device = this_device()
+    with measuring_place(config, workspace, MOST.get(device.type, MOST["cuda"]), progress) as place:
+        return _Measuring(_as_whole(config, progress), place, wanted, device).all()
+
+
+@contextmanager
+def measuring_place(
+    config: Config, workspace: Workspace, most: int, progress: Progress = SILENT
+) -> Iterator[Place]:
+    """Yield where to measure: beside what is kept of the competition's images, on the same disk."""
+    material = prepare(config, workspace, progress, write_folds=False)
+    kept = workspace.cache(material.competition.name)
+    kept.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=kept) as folder:
+        apart = Path(folder)
+        scratch = Scratch(workspace.root, workspace.data_roots, workspace.weights_roots, apart)
+        yield Place(scratch, material, RunFolder(apart / "run" / config.name), most, progress)
+
+
+def _as_whole(config: Config, progress: Progress) -> Config:
+    """Return a config whose steps go through all of the network."""
+    if not head_only.is_head_only(config) or config.augment.views is None:
+        return config
+    progress.note(
+        "the head alone trains, on features; measured is training through the network, augment.views=null"
+    )
+    return config.model_copy(update={"augment": config.augment.model_copy(update={"views": None})})
+
+
+class _Measuring:
+    """One config under measurement."""
+
+    def __init__(self, config: Config, place: Place, wanted: Wanted, device: torch.device) -> None:
+        self.config, self.place, self.wanted, self.device = config, place, wanted, device
+        self.progress = place.progress
+        self.seconds = SECONDS.get(device.type, SECONDS["cuda"])
+
+    def all(self) -> Bench:
+        config, place = self.config, self.place
+        rig, paces, first_look, memory = self._as_configured()
+        ceilings = Ceilings(paces["data"].rate, paces["step"].rate, self._disk(rig))
+        self._say("predicting")
+        inference = infer(rig, self._effort(OF_TRIAL))
+        facts, own, pictures = self._facts(rig), self._own(rig), rig.pictures
+        at_once = rig.trainer.state.at_once
+        del rig
+        pipeline = paces["pipeline"]
+        trials, drift = self._trials(own, pipeline, at_once) if self.wanted.settings else ([], 1.0)
+        peers = run_peers(config, place, pictures, self.wanted.steps) if self.wanted.peers else None
+        label = f"{config.competition.name}/{config.name}"
+        return Bench(
+            label, facts, ceilings, first_look.rate, pipeline.rate, memory, inference, trials, drift, peers
+        )
+
+    def _as_configured(self) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
+        """Measure the config as it is, with fewer images at once where the memory is short."""
+        from kit.engine.precision import free_memory, is_out_of_memory
+        from kit.fold_training import SMALLEST_BATCH
+
+        at_once = self.config.train.batch_size
+        while True:
+            try:
+                rig = Rig(self.config, self.place, at_once)
+                return rig, *self._ceilings(rig)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            at_once //= 2
+            if at_once < SMALLEST_BATCH:
+                raise KitError(
+                    "train.batch_size", "the model does not fit the memory with two images at once"
+                )
+            self.progress.warn(f"{at_once * 2} images at once do not fit the memory: measured with {at_once}")
+            free_memory()
+
+    def _ceilings(self, rig: Rig) -> tuple[dict[str, Pace], Pace, Memory]:
+        self._say("the first look at each image")
+        forget_files([self.place.material.competition.root / p.path for p in rig.pictures])
+        first_look = rig.first_look()
+        parts: dict[str, Callable[[Effort], Pace]] = {"data": rig.data, "step": rig.step}
+        parts["pipeline"] = rig.pipeline
+        found: dict[str, Pace] = {}
+        memory = PeakMemory()
+        self._reset_device_memory()
+        with memory:
+            for number in range(ROUNDS):
+                for name, measure in parts.items():
+                    self._say(f"{name}, round {number + 1} of {ROUNDS}")
+                    pace = measure(self._effort(1 / ROUNDS))
+                    found[name] = found[name] + pace if name in found else pace
+        return found, first_look, Memory(memory.mb, self._device_memory())
+
+    def _disk(self, rig: Rig) -> float | None:
+        self._say("the disk")
+        return reading_rate(rig.store, rig.pictures)
+
+    def _trials(self, own: Own, pipeline: Pace, at_once: int) -> tuple[list[Trial], float]:
+        """Return what other settings come to, and how uneven the config's own pace was meanwhile."""
+        compiling = self.wanted.compiling
+        compiling = self.device.type == "cuda" if compiling is None else compiling
+        usual, trials = [pipeline.rate], []
+        ends = time.monotonic() + TRYING_SECONDS
+        for setting in settings_to_try(self.config, own, compiling):
+            rate = self._tried(setting, at_once) if time.monotonic() < ends else NOT_TRIED
+            if isinstance(rate, str):
+                trials.append(Trial(setting, None, None, problem=rate))
+                continue
+            gain = rate / usual[-1]
+            if gain > WORTH:  # or the machine has become quicker: both once more
+                usual.append(self._own_rate(at_once, usual[-1]))
+                again = self._tried(setting, at_once)
+                gain = min(gain, again / usual[-1]) if isinstance(again, float) else 0.0
+            trials.append(Trial(setting, rate, gain))
+        usual.append(self._own_rate(at_once, usual[-1]))
+        return trials, max(usual) / min(usual)
+
+    def _own_rate(self, at_once: int, before: float) -> float:
+        """Return the rate of the config's own settings now, or what it was if that cannot be had."""
+        rate = self._tried(None, at_once)
+        return before if isinstance(rate, str) else rate
+
+    def _tried(self, setting: Setting | None, at_once: int) -> float | str:
+        """Return the rate of the pipeline under a setting (None: the config's own), or why there is none."""
+        from kit.engine.precision import free_memory, is_of_compiler, is_out_of_memory
+
+        self.progress.note(f"trying {setting.text}" if setting else "the config's own settings once more")
+        config = setting.of(self.config) if setting else self.config
+        effort = self._effort(OF_TRIAL * self.config.train.batch_size / config.train.batch_size)
+        try:
+            return self._rate(config, effort, setting, at_once)
+        except (RuntimeError, MemoryError, KitError) as error:
+            if is_out_of_memory(error):
+                return "out of memory"
+            if is_of_compiler(error):
+                return f"torch cannot compile it: {str(error).strip().partition(chr(10))[0]}"
+            if isinstance(error, KitError):
+                return error.what
+            raise
+        finally:
+            free_memory()
+
+    def _rate(self, config: Config, effort: Effort, setting: Setting | None, at_once: int) -> float:
+        """Return the rate of the pipeline; what else is held of it is let go of."""
+        is_compiling = setting is not None and setting.key == "train.compile"
+        place = self.place if is_compiling else replace(self.place, progress=SILENT)
+        rig = Rig(config, place, min(at_once, config.train.batch_size) if setting is None else None)
+        if setting is not None and setting.key == "image.cache":
+            rig.first_look()  # the epochs that count are those in which images are kept already
+        return rig.pipeline(effort).rate
+
+    def _effort(self, share: float) -> Effort:
+        return Effort(
+            WARMUP, max(2, round(self.wanted.steps * share)), self.seconds * share, ENOUGH_SECONDS * share
+        )
+
+    def _own(self, rig: Rig) -> Own:
+        cores, images = os.cpu_count() or 1, len(rig.trainer.images.train)
+        return Own(self.device.type, cores, rig.workers, rig.precision, images)
+
+    def _facts(self, rig: Rig) -> dict[str, str]:
+        """Return on what was measured."""
+        from kit.engine.precision import device_name
+
+        config, own = rig.config, rig.trainer.images.train
+        shown = rig.resident.images.shape
+        parts = rig.trainer.state.at_once
+        batch = f"{config.train.batch_size * config.train.accumulate} images"
+        return {
+            "device": device_name(self.device),
+            "cores": f"{os.cpu_count()}, {rig.workers} loader processes",
+            "model": f"{config.model.name}, {shown[-1]} px, {rig.precision}",
+            "step": batch if parts >= shown[0] else f"{batch}, {parts} at once",
+            "images": f"{len(rig.rows)} of the {len(own)} that fold 0 trains on",
+            "cache": config.image.cache,
+        }
+
+    def _reset_device_memory(self) -> None:
+        if self.device.type == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    def _device_memory(self) -> float | None:
+        if self.device.type != "cuda":
+            return None
+        import torch
+
+        return float(torch.cuda.max_memory_allocated(self.device)) / 1e6
+
+    def _say(self, what: str) -> None:
+        self.progress.note(f"measuring {what}")

@@ -1,0 +1,116 @@
+"""Which settings might make a training quicker, and what is advised of those that were tried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kit.config import Config
+
+WORTH = 1.05  # what gains less is not worth a change, and may be chance
+UNEVEN = 1.2  # so much apart the same steps are only where something else runs
+SMALLEST_BATCH = 2
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One change of a config.
+
+    Attributes:
+        key: As ``--set`` takes it.
+        changes: What it changes beside the speed; empty if nothing.
+    """
+
+    key: str
+    value: Any
+    changes: str = ""
+
+    @property
+    def text(self) -> str:
+        """The change as ``--set`` takes it."""
+        shown = str(self.value).lower() if isinstance(self.value, bool) else self.value
+        return f"{self.key}={shown}"
+
+    def of(self, config: Config) -> Config:
+        """Return the config with it."""
+        part, _, name = self.key.partition(".")
+        section = getattr(config, part).model_copy(update={name: self.value})
+        return config.model_copy(update={part: section})
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of a setting.
+
+    Attributes:
+        rate: Images per second of the whole pipeline; None where it could not be had.
+        gain: The rate as a multiple of the config's own.
+        problem: Why there is none.
+    """
+
+    setting: Setting
+    rate: float | None
+    gain: float | None
+    problem: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        values = {"set": self.setting.text, "pipeline": self.rate, "ratio": self.gain}
+        told = {"changes": self.setting.changes, "problem": self.problem}
+        return values | {key: text for key, text in told.items() if text}
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a config comes to on this machine, and the machine.
+
+    Attributes:
+        device: Its kind, ``cpu`` or ``cuda``.
+        cores: Of the processor.
+        images: How many a fold trains on.
+    """
+
+    device: str
+    cores: int
+    workers: int
+    precision: str
+    images: int
+
+
+def settings_to_try(config: Config, own: Own, compiling: bool) -> list[Setting]:
+    """Return what might be quicker, one change each."""
+    is_gpu, train = own.device == "cuda", config.train
+    workers = [n for n in ((4, 8, 16) if is_gpu else (0, 1)) if n != own.workers and n <= max(4, own.cores)]
+    cache = "none" if config.image.cache != "none" else "auto"
+    precisions = [p for p in ("fp32", "bf16", *(["fp16"] if is_gpu else [])) if p != own.precision]
+    sizes = [n for n in (train.batch_size * 2, train.batch_size // 2) if SMALLEST_BATCH <= n <= own.images]
+    return [
+        *(Setting("train.workers", n) for n in workers),
+        Setting("image.cache", cache),
+        *(Setting("train.precision", p, "scores change a little") for p in precisions),
+        *(
+            Setting("train.batch_size", n, f"a step learns from {n * train.accumulate} images: tune train.lr")
+            for n in sizes
+        ),
+        *([Setting("train.compile", True)] if compiling and not train.compile else []),
+    ]
+
+
+def advice(trials: Sequence[Trial], drift: float) -> list[str]:
+    """Return what is worth setting, the best first; each was tried alone.
+
+    Args:
+        drift: How many times quicker the config's own pace was at its best than at its worst.
+    """
+    worth = [trial for trial in trials if trial.gain is not None and trial.gain > WORTH]
+    found = sorted(worth, key=lambda trial: -(trial.gain or 0))
+    said = [_sentence(trial) for trial in found] or ["Nothing tried would help."]
+    if drift > UNEVEN:
+        said.append(f"The machine is busy: the same steps took up to {drift:.1f} times as long. Try again.")
+    return said
+
+
+def _sentence(trial: Trial) -> str:
+    changes = f" ({trial.setting.changes})" if trial.setting.changes else ""
+    return f"--set {trial.setting.text} trains {trial.gain:.2f} times as fast{changes}."

@@ -1,0 +1,83 @@
+"""What ``kit bench`` says, as tables."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from kit.bench.measure import Bench
+from kit.report.tables import plain_table
+
+DATA, STEP, DISK = "decode and augment alone", "a training step alone", "the disk"
+
+
+def bench_tables(found: Bench) -> list[Table | str]:
+    """Return what was measured on what, each rate, other settings, peers, and what would help."""
+    tables: list[Table | str] = [_facts(found), _rates(found), _predicting(found)]
+    if found.trials:
+        tables.append(_settings(found))
+    if found.peers is not None:
+        tables.append(_peers(found))
+    return [*tables, *(escape(sentence) for sentence in found.advice)]
+
+
+def _facts(found: Bench) -> Table:
+    table = plain_table("", "", title=f"{found.experiment}: how quick it is here")
+    table.show_header = False
+    for name, text in found.facts.items():
+        table.add_row(name, escape(text))
+    memory = found.memory
+    amounts = {"host": memory.host, "device": memory.device}
+    held = [f"{mb:,.0f} MB on the {where}" for where, mb in amounts.items() if mb is not None]
+    table.add_row("peak memory", ", ".join(held) or "not known")
+    return table
+
+
+def _rates(found: Bench) -> Table:
+    ceilings = found.ceilings
+    table = plain_table("training", "images/s", "", right=("images/s",))
+    table.add_row(DATA, _rate(ceilings.data), f"{_rate(found.first_look)} at the first look at an image")
+    table.add_row(STEP, _rate(ceilings.step), "on a batch that is on the device")
+    table.add_row(DISK, _rate(ceilings.disk), "reading what an epoch reads, nothing of it in the memory")
+    name = {"data": DATA, "step": STEP, "disk": DISK}[ceilings.lowest]
+    table.add_row(
+        "[bold]all of it[/bold]",
+        f"[bold]{_rate(found.pipeline)}[/bold]",
+        f"{found.ratio:.2f} of the lowest, {name}",
+    )
+    return table
+
+
+def _predicting(found: Bench) -> Table:
+    inference = found.inference
+    table = plain_table("predicting", "images/s", "", right=("images/s",))
+    table.add_row("the model alone", _rate(inference.step), "")
+    table.add_row("with decoding", _rate(inference.pipeline), f"{inference.ratio:.2f} of it")
+    return table
+
+
+def _settings(found: Bench) -> Table:
+    table = plain_table("tried, one by one", "images/s", "gain", "", right=("images/s", "gain"))
+    for trial in found.trials:
+        gain = "" if trial.gain is None else f"{trial.gain:.2f}"
+        table.add_row(
+            trial.setting.text, _rate(trial.rate), gain, escape(trial.problem or trial.setting.changes)
+        )
+    return table
+
+
+def _peers(found: Bench) -> Table:
+    table = plain_table("beside", "training", "predicting", "", right=("training", "predicting"))
+    table.add_row("kit", _rate(found.pipeline), _rate(found.inference.pipeline), "images/s")
+    for peer in found.peers or []:
+        versions = ", ".join(f"{name} {version}" for name, version in peer.versions.items())
+        table.add_row(peer.name, _rate(peer.train), _rate(peer.predict), escape(peer.problem or versions))
+        if peer.command:
+            table.add_row("", "", "", escape(peer.command))
+    return table
+
+
+def _rate(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
