@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-all lint clean
+.PHONY: quickstart test test-all lint bench clean
 
 quickstart: .venv/.kit
 	$(BIN)/kit quickstart
@@ -17,6 +17,10 @@ lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Every claim about speed, memory and growth measured again, and written into the README. Takes a while.
+bench: .venv/.dev
+	$(BIN)/python -m tests.benchmarks --readme README.md
 
 # A stamp per set of requirements, so that make installs again only when pyproject.toml changed.
 .venv/.kit: pyproject.toml | .venv/bin/python

@@ -8,7 +8,6 @@ does not live beside kit's libraries) with AutoGluon's ``EnsembleSelection``.
 import argparse
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from kit.ensemble.hill_climb import climbed_weights
 from kit.ensemble.problem import Problem, weighted
 from kit.metrics import get_metric
 from kit.tasks import tasks
+from tests.benchmarks.claim import Claim, not_measured, show
 from tests.benchmarks.folds import peak_memory
 
 STEPS = 100
@@ -130,21 +130,69 @@ def thresholds(metric: str = "f1_macro") -> float:
     return time.perf_counter() - begun
 
 
+def claims(autogluon: str | None = None) -> list[Claim]:
+    """Return how long climbs and thresholds take, and that a climb is the paper's.
+
+    Args:
+        autogluon: An interpreter that has ``autogluon.core``, to be compared with.
+    """
+    climb, memory = large()
+    what = "hill climb, 50 members x 100,000 rows x 20 classes"
+    fits = [_threshold_claim(metric) for metric in ("f1_macro", "f1_micro", "exact_match")]
+    return [
+        Claim(what, climb.seconds, 60.0, "lower", "s", f"{STEPS} steps, log loss {climb.loss:.5f}"),
+        Claim(f"{what}: peak memory", memory, 3.0, "lower", "GB", "the members included"),
+        *_against_others(autogluon),
+        *fits,
+    ]
+
+
+def _against_others(autogluon: str | None) -> list[Claim]:
+    """Return the claims of a climb that others make on the same data for the same number of steps."""
+    problem = library(20, 10_000, 20)
+    ours, paper = kits(problem), plain(problem)
+    what = "hill climb, 20 members x 10,000 rows x 20 classes"
+    found = [
+        Claim(
+            f"{what}: {paper.name}, takes",
+            paper.seconds / ours.seconds,
+            10.0,
+            "higher",
+            "x kit's time",
+            f"{ours}; {paper}",
+        ),
+        Claim(
+            f"{what}: log loss above that of {paper.name}",
+            max(0.0, ours.loss - paper.loss),
+            1e-9,
+            "lower",
+            "",
+        ),
+    ]
+    if autogluon is None:
+        return [
+            *found,
+            not_measured(f"{what}: AutoGluon takes", "no interpreter with it; --autogluon PYTHON", "higher"),
+        ]
+    theirs = autogluons(problem, autogluon)
+    ratio = theirs.seconds / ours.seconds
+    return [
+        *found,
+        Claim(f"{what}: AutoGluon takes", ratio, None, "higher", "x kit's time", f"{ours}; {theirs}"),
+    ]
+
+
+def _threshold_claim(metric: str) -> Claim:
+    bar = None if metric == "exact_match" else 10.0
+    return Claim(f"thresholds for {metric}, 100,000 rows x 50 labels", thresholds(metric), bar, "lower", "s")
+
+
 def main() -> None:
-    """Print all figures."""
+    """Print the claims."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--autogluon", help="an interpreter that has autogluon.core")
-    given = parser.parse_args()
-    climb, memory = large()
-    print(f"50 members x 100,000 rows x 20 classes, {STEPS} steps: {climb.seconds:.1f} s, {memory:.2f} GB")
-    small = library(20, 10_000, 20)
-    found = [kits(small), plain(small), *([autogluons(small, given.autogluon)] if given.autogluon else [])]
-    print("20 members x 10,000 rows x 20 classes:")
-    for each in found:
-        print(f"  {each}; {each.seconds / found[0].seconds:.0f} x kit's time")
-    for metric in ("f1_macro", "f1_micro", "exact_match"):
-        print(f"thresholds for {metric}, 100,000 rows x 50 labels: {thresholds(metric):.1f} s")
+    show(claims(parser.parse_args().autogluon))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,7 +7,7 @@ proves the partition; scikit-learn and iterative-stratification get arrays and o
 import time
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedKFold
 from kit.config import FoldsConfig
 from kit.folds.make import make_folds
 from kit.folds.units import Population
+from tests.benchmarks.claim import Claim, show
 
 FOLDS = 5
 
@@ -38,11 +39,6 @@ class Measured:
     def ratio(self) -> float:
         """Kit's time over the reference's."""
         return self.seconds / self.reference_seconds
-
-    def __str__(self) -> str:
-        times = f"{self.seconds:.2f} s against {self.reference_seconds:.2f} s, ratio {self.ratio:.2f}"
-        deviations = f"deviation {self.deviation:.3f} against {self.reference_deviation:.3f} rows"
-        return f"{self.name}: {times}; {deviations}; memory {self.memory:.1f} x the table"
 
 
 def best_of(times: int, call: Callable[[], object]) -> float:
@@ -133,7 +129,27 @@ def multilabel(rows: int = 100_000, labels: int = 50, order: int = 1) -> Measure
     )
 
 
+def claims() -> list[Claim]:
+    """Return that folds take little time and memory, and are as even as the references' at least."""
+    second_order = _claims(multilabel(order=2), "iterative-stratification's, of first order", time_bar=None)
+    return [
+        *_claims(stratified(), "scikit-learn's", time_bar=1.5),
+        *_claims(multilabel(), "iterative-stratification's", time_bar=1.0),
+        *(replace(claim, bar=None) for claim in second_order),  # which looks at what the reference does not
+    ]
+
+
+def _claims(found: Measured, reference: str, time_bar: float | None) -> list[Claim]:
+    what = f"folds, {found.name}"
+    times = f"{found.seconds:.2f} s against {found.reference_seconds:.2f} s"
+    uneven = f"{reference}: {found.reference_deviation:.3f} rows"
+    no_worse = found.reference_deviation + 1e-9
+    return [
+        Claim(f"{what}: time over {reference}", found.ratio, time_bar, "lower", detail=times),
+        Claim(f"{what}: mean distance from the ideal", found.deviation, no_worse, "lower", "rows", uneven),
+        Claim(f"{what}: peak memory over the table", found.memory, 3.0, "lower"),
+    ]
+
+
 if __name__ == "__main__":
-    print(stratified())
-    print(multilabel())
-    print(multilabel(order=2))
+    show(claims())

@@ -1,15 +1,14 @@
 """How long 5,000,000 rows take to be written and checked: ``python -m tests.benchmarks.submissions``.
 
 Beside pyarrow, which writes the same table and reads it again without asking what it says. Each works in a
-process of its own, in turn; the memory is the most that the process held, the rows themselves included, less
-what it holds after importing kit.
+process of its own, in turn; the memory is the most that the process held of its own, the rows themselves
+included, less what it holds after importing kit: not the pages of a file that it maps.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,8 @@ from kit.decisions.steps import Answers
 from kit.firewall.check import check_file
 from kit.formats.form import SubmissionFormat
 from kit.formats.writer import write
+from tests.benchmarks.claim import Claim, show
+from tests.benchmarks.memory import PeakOwn
 
 ROWS = 5_000_000
 TURNS = 3
@@ -114,10 +115,6 @@ def by_pyarrow(kind: str, ids: Path, file: Path) -> tuple[float, float]:
     return written - began, time.perf_counter() - written
 
 
-def _held() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def _alone(who: str, kind: str, ids: Path) -> Part:
     """Return what one of them takes in a process of its own."""
     command = [sys.executable, "-m", "tests.benchmarks.submissions", "--alone", who, kind, str(ids)]
@@ -136,29 +133,38 @@ def compared(kind: str, rows: int = ROWS, turns: int = TURNS) -> Compared:
 
 
 def _run_alone(who: str, kind: str, ids: Path) -> None:
-    before, file = _held(), ids.with_name(f"{who}.csv")
-    write_seconds, read_seconds = {"kit": by_kit, "pyarrow": by_pyarrow}[who](kind, ids, file)
+    file = ids.with_name(f"{who}.csv")
+    with PeakOwn() as memory:
+        write_seconds, read_seconds = {"kit": by_kit, "pyarrow": by_pyarrow}[who](kind, ids, file)
     size = file.stat().st_size / 2**20
-    print(json.dumps(vars(Part(write_seconds, read_seconds, size, _held() - before))))
+    print(json.dumps(vars(Part(write_seconds, read_seconds, size, memory.bytes / 2**20))))
+
+
+def claims() -> list[Claim]:
+    """Return what writing and checking take beside pyarrow, and beside the file."""
+    return [claim for kind in KINDS for claim in _claims(compared(kind))]
+
+
+def _claims(found: Compared) -> list[Claim]:
+    what = f"{ROWS:,} rows of kind {found.kind} written and checked"
+    named = (("kit", found.kit), ("pyarrow", found.pyarrow))
+    times = "; ".join(f"{name}: {part.write:.2f} s, then {part.read:.2f} s" for name, part in named)
+    memory = f"{found.kit.memory:.0f} MiB, a file of {found.kit.file:.0f} MiB"
+    return [
+        Claim(f"{what}: time over pyarrow's, which checks nothing", found.ratio, 2.0, "lower", detail=times),
+        Claim(f"{what}: peak memory over the file", found.memory, 4.0, "lower", detail=memory),
+    ]
 
 
 def main() -> None:
-    """Print the figures, or work as one of them."""
+    """Print the claims, or work as one of those compared."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--alone", nargs=3)
     alone = parser.parse_args().alone
     if alone is not None:
         _run_alone(alone[0], alone[1], Path(alone[2]))
         return
-    for kind in KINDS:
-        found = compared(kind)
-        for name, part in (("kit", found.kit), ("pyarrow", found.pyarrow)):
-            print(
-                f"{kind} {name}: written {part.write:.2f} s, read {part.read:.2f} s, {part.memory:.0f} MB held"
-            )
-        print(
-            f"{kind}: {found.ratio:.2f} x pyarrow, {found.memory:.1f} x the file of {found.kit.file:.0f} MB"
-        )
+    show(claims())
 
 
 if __name__ == "__main__":

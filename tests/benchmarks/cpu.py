@@ -1,0 +1,144 @@
+"""Training and predicting on the processor, beside fastai and a bare loop: ``python -m tests.benchmarks.cpu``.
+
+mobilenetv2_100 at 224 px, 32 images a step. All in one run and in turns: kit's training, a loop of nothing but
+steps on a batch that is there already, fastai at its defaults. fastai is looked for in this Python, or in the one
+that ``$KIT_PEERS`` names.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import timm
+import torch
+from torch import nn
+
+from kit.bench.inference import infer
+from kit.bench.measure import measuring_place
+from kit.bench.pace import Effort, Pace
+from kit.bench.peers import Peer, asked_of, run_peer
+from kit.bench.rig import Rig
+from kit.progress import SILENT
+from kit.workspace import write_json
+from tests.benchmarks.claim import Claim, not_measured, show
+from tests.benchmarks.photos import config_of, photos
+
+MODEL, BATCH = "mobilenetv2_100", 32
+ROUNDS, WARMUP, STEPS = 3, 2, 6
+OF_PEER = 16  # steps: its loader processes have a queue filled before the first, which a few would only empty
+MOST, ASKED = 512, 256  # images: of kit's epochs, and of fastai's
+OF_FASTAI, OF_BARE, OF_GET_PREDS = 2.5, 0.95, 3.0
+TRAINING = f"training {MODEL} at 224 px on the processor"
+PREDICTING = f"predicting with {MODEL}, decoding included"
+
+
+class BareLoop:
+    """Steps of a network on one batch: bf16, channels last, AdamW, and nothing else."""
+
+    def __init__(self, classes: int) -> None:
+        self.model = timm.create_model(MODEL, num_classes=classes).train()
+        self.model.to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, weight_decay=0.05)
+        self.images = torch.randn(BATCH, 3, 224, 224).to(memory_format=torch.channels_last)
+        self.labels = torch.randint(classes, (BATCH,))
+
+    def step(self) -> None:
+        """Take one."""
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = self.model(self.images)
+        loss = nn.functional.cross_entropy(logits.float(), self.labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def pace(self) -> Pace:
+        """Return the pace of some, after some that do not count."""
+        moments = []
+        for _ in range(WARMUP + STEPS):
+            self.step()
+            moments.append(time.perf_counter())
+        seconds = [after - before for before, after in itertools.pairwise(moments[WARMUP - 1 :])]
+        return Pace(True, [BATCH] * len(seconds), seconds)
+
+
+@dataclass
+class Rates:
+    """Images per second, round by round."""
+
+    kit: list[float] = field(default_factory=list)
+    bare: list[float] = field(default_factory=list)
+    predicted: list[float] = field(default_factory=list)
+    peer: list[Peer] = field(default_factory=list)
+
+
+def python_of_fastai() -> str | None:
+    """Return the Python that has fastai, or None."""
+    if importlib.util.find_spec("fastai"):
+        return sys.executable
+    return os.environ.get("KIT_PEERS")
+
+
+def measured(rig: Rig, asked: Path, python: str | None) -> Rates:
+    """Return what each manages, in turns."""
+    rates = Rates()
+    rig.first_look()
+    bare = BareLoop(len(rig.place.material.competition.classes))
+    for _ in range(ROUNDS):
+        rates.kit.append(rig.pipeline(Effort(WARMUP, STEPS)).rate)
+        rates.bare.append(bare.pace().rate)
+        rates.predicted.append(infer(rig, Effort(1, 3)).pipeline)
+        if python is not None:
+            rates.peer.append(run_peer("fastai", asked, SILENT, python))
+    return rates
+
+
+def claims() -> list[Claim]:
+    """Return all of it."""
+    python = python_of_fastai()
+    with photos() as (workspace, about):
+        config = config_of(workspace, MODEL, BATCH)
+        with measuring_place(config, workspace, MOST) as place:
+            rig = Rig(config, place)
+            asked = workspace.root / "asked.json"
+            write_json(asked, asked_of(config, place, rig.pictures[:ASKED], OF_PEER))
+            rates = measured(rig, asked, python)
+            detail = f"on {about}, batches of {BATCH}, {rig.precision}"
+    of_bare = _claim(f"{TRAINING}, of a bare bf16 step's pace", rates.kit, rates.bare, OF_BARE, detail)
+    return [*_beside_fastai(rates, detail), of_bare]
+
+
+def _beside_fastai(rates: Rates, detail: str) -> list[Claim]:
+    training, predicting = f"{TRAINING}, beside fastai's defaults", f"{PREDICTING}, beside fastai's get_preds"
+    problem = next((peer.problem for peer in rates.peer if peer.problem), "")
+    if not rates.peer or problem:
+        why = problem or "fastai is not installed; $KIT_PEERS may name a Python that has it"
+        return [not_measured(what, why, "higher") for what in (training, predicting)]
+    versions = ", ".join(f"{name} {version}" for name, version in rates.peer[0].versions.items())
+    trained = [peer.train for peer in rates.peer if peer.train is not None]
+    asked = [peer.predict for peer in rates.peer if peer.predict is not None]
+    return [
+        _claim(training, rates.kit, trained, OF_FASTAI, f"{detail}; {versions}"),
+        _claim(predicting, rates.predicted, asked, OF_GET_PREDS, f"{detail}; {versions}"),
+    ]
+
+
+def _claim(what: str, own: Sequence[float], other: Sequence[float], bar: float, detail: str) -> Claim:
+    """Return the claim of a ratio: the median of the rounds, in each of which both were measured."""
+    ratios = [a / b for a, b in zip(own, other, strict=True)]
+    told = f"{statistics.median(own):.1f} against {statistics.median(other):.1f} images/s"
+    rounds = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    return Claim(
+        what, statistics.median(ratios), bar, "higher", detail=f"{told}; by round {rounds}; {detail}"
+    )
+
+
+if __name__ == "__main__":
+    show(claims())

@@ -1,0 +1,193 @@
+"""What a head-only experiment takes beside one pass of its images: ``python -m tests.benchmarks.frozen``.
+
+The images are those of $KIT_DATA/cse144 where they are, else drawn ones; the network is mobilenetv2_100 at
+224 px, whose weights do not matter here. Each thing is measured in a process of its own, the start included
+where a command would have to start, and nothing is kept from one to the next but what is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks.claim import Claim, show
+from tests.benchmarks.growth import draw_pool, link_competition
+
+COMPETITION, IMAGES = "cse144", 1_000
+FOLDS, EPOCHS, VIEWS = 5, 20, 4
+MOST = 1.5
+MODEL = "mobilenetv2_100"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A workspace with one competition and the weights of one network."""
+
+    root: Path
+    data: str
+
+    def overrides(self, name: str, *more: str) -> list[str]:
+        """Return the experiment: what ``kit init`` writes, but for what is measured."""
+        return [
+            f"name={name}",
+            f"model={{name: {MODEL}, weights: weights.safetensors, trains: head}}",
+            f"augment.views={VIEWS}",
+            "augment.mixup=0",
+            f"train.epochs={EPOCHS}",
+            f"folds={{scheme: stratified, count: {FOLDS}}}",
+            *more,
+        ]
+
+
+def lay_out(root: Path) -> Place:
+    """Write the competition's config and the weights; images are linked or drawn."""
+    import timm
+    from safetensors.torch import save_file
+
+    from kit import pipeline
+    from kit.workspace import Workspace
+
+    real = Path(os.environ.get("KIT_DATA", "/nowhere")) / COMPETITION
+    (root / "data").mkdir()
+    name = COMPETITION if real.is_dir() else "drawn"
+    if real.is_dir():
+        (root / "data" / name).symlink_to(real.absolute())
+    else:
+        draw_pool(root / "pool", IMAGES + IMAGES // 2)
+        link_competition(root / "pool", root / "data" / name, IMAGES)
+    (root / "weights").mkdir()
+    save_file(timm.create_model(MODEL).state_dict(), root / "weights" / "weights.safetensors")
+    pipeline.init(name, Workspace.open(root))
+    return Place(root, name)
+
+
+# --- in processes of their own
+
+
+def train(place: Place, name: str) -> float:
+    """Return the seconds of ``kit train``, its start included."""
+    settings = [part for value in place.overrides(name) for part in ("--set", value)]
+    command = [sys.executable, "-m", "kit", "train", f"configs/{place.data}.yaml", *settings]
+    began = time.perf_counter()
+    subprocess.run(command, cwd=place.root, check=True, capture_output=True, env=_without_roots())
+    return time.perf_counter() - began
+
+
+def one_pass(place: Place) -> dict[str, float]:
+    """Return the seconds of one pass of images x views through the network, from files and from memory."""
+    command = [sys.executable, "-m", "tests.benchmarks.frozen", "--pass", str(place.root), place.data]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=_without_roots())
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _without_roots() -> dict[str, str]:
+    """Return the environment without the roots that would be looked up before the workspace."""
+    return {k: v for k, v in os.environ.items() if k not in ("KIT_DATA", "KIT_WEIGHTS", "KIT_CACHE")}
+
+
+def measure_pass(place: Place) -> dict[str, float]:
+    """Take every view of every image through the network, in the precision that training finds quicker."""
+    import torch
+
+    from kit.config_file import load_config
+    from kit.engine.images import EpochBatches, ImageDataset, ImageSet, make_loader
+    from kit.engine.precision import open_accelerator
+    from kit.fold_training import FoldWork, predicted_view, settled_precision, training_views
+    from kit.material import image_store, prepare
+    from kit.progress import SILENT
+    from kit.workspace import Workspace
+
+    workspace = Workspace.open(place.root)
+    config = load_config(workspace.config(place.data), place.overrides("pass", "image.cache=none"))
+    material, run = prepare(config, workspace), workspace.run(place.data, "pass")
+    accelerator = open_accelerator(settled_precision(config, run, material).name)
+    work = FoldWork(config, workspace, material, run, image_store(config, workspace, material), SILENT)
+    model = work.model(0).to(accelerator.device).eval()
+    own, images = model.preprocessing, ImageSet.of(material.samples)
+    varied = training_views(config, own)[1]
+    resident: dict[tuple[int, ...], torch.Tensor] = {}
+
+    def batches() -> Iterator[torch.Tensor]:
+        for number, view in enumerate([predicted_view(own), *[varied] * VIEWS]):
+            order = EpochBatches(len(images), 16, None)
+            order.epoch = number
+            dataset = ImageDataset(images, work.store, {0: view}, config.seed)
+            for batch in make_loader(dataset, order, config.train.workers, accelerator.device):
+                yield batch.images
+
+    def through(shown: Iterator[torch.Tensor]) -> float:
+        began = time.perf_counter()
+        with torch.inference_mode(), accelerator.autocast():
+            for batch in shown:
+                model(batch.to(accelerator.device)).sum().item()
+        return time.perf_counter() - began
+
+    with torch.inference_mode(), accelerator.autocast():
+        for batch in batches():
+            if tuple(batch.shape) not in resident:
+                resident[tuple(batch.shape)] = batch
+                model(batch.to(accelerator.device))
+    shapes = [tuple(batch.shape) for batch in batches()]
+    return {
+        "from files": through(batches()),
+        "from memory": through(resident[shape] for shape in shapes),
+        "images": len(images),
+    }
+
+
+def claims() -> list[Claim]:
+    """Return what the experiment takes beside one pass, the first time and again."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = lay_out(Path(folder))
+        passed = one_pass(place)
+        first, again = train(place, "first"), train(place, "again")
+    images, passes = passed["images"], VIEWS + 1
+    about = f"{FOLDS} folds x {EPOCHS} epochs on {images:.0f} images of {place.data}, {passes} views each"
+    files, memory = passed["from files"], passed["from memory"]
+    return [
+        Claim(
+            "head-only kit train beside one pass over images x views",
+            first / files,
+            MOST,
+            "lower",
+            detail=f"{about}: {first:.0f} s beside {files:.0f} s",
+        ),
+        Claim(
+            "likewise beside a pass that reads and varies nothing",
+            first / memory,
+            None,
+            "lower",
+            detail=f"{memory:.0f} s: images that lie in memory, ready for the network",
+        ),
+        Claim(
+            "another such experiment on the same network",
+            again / files,
+            None,
+            "lower",
+            detail=f"{again:.0f} s: features are there",
+        ),
+    ]
+
+
+def main() -> None:
+    """Print the claims, or what one pass takes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pass", dest="workspace", nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.workspace:
+        root, data = given.workspace
+        print(json.dumps(measure_pass(Place(Path(root), data))))
+        return
+    show(claims())
+
+
+if __name__ == "__main__":
+    main()

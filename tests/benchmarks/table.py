@@ -1,0 +1,81 @@
+"""The table of what was measured: on what, when, how, and with what result."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks.claim import HEADER, Claim, table_row
+
+LIBRARIES = ("torch", "timm", "numpy", "pandas", "kit")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one benchmark: its claims, or why it broke off."""
+
+    name: str
+    claims: Sequence[Claim] = ()
+    crash: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it ran to its end and every measured bar holds."""
+        return not self.crash and all(claim.holds for claim in self.claims)
+
+    def rows(self) -> list[str]:
+        """Return the rows of the table; a crash is one."""
+        crash = [table_row([f"**{self.name} crashed**", "", "", "**no**", self.crash])] if self.crash else []
+        return [*(claim.row() for claim in self.claims), *crash]
+
+
+def table_of(outcomes: Iterable[Outcome], command: str) -> str:
+    """Return the table, under a line that says on what and with what it was measured."""
+    about = f"`{command}`, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, on {machine()}; {versions()}:"
+    rows = [row for outcome in outcomes for row in outcome.rows()]
+    return "\n".join([about, "", table_row(HEADER), table_row(["---"] * len(HEADER)), *rows])
+
+
+def machine() -> str:
+    """Return the processor, its cores, the memory and, where there is one, the GPU."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    parts = [f"{_processor()}, {os.cpu_count()} cores", f"{memory:.0f} GiB of memory", _gpu()]
+    return ", ".join(part for part in parts if part)
+
+
+def _processor() -> str:
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _gpu() -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "no GPU"
+
+
+def versions() -> str:
+    """Return the versions of Python and of what the figures depend on."""
+    named = [f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES]
+    return f"Python {platform.python_version()}, {', '.join(named)}"
+
+
+def replaced(text: str, table: str, mark: str = "bench") -> str:
+    """Return a text with the table between ``<!-- mark -->`` and ``<!-- /mark -->``, all else as it was.
+
+    Raises:
+        ValueError: The marks are not there once each, the opening one first.
+    """
+    opening, closing = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    before, opened, rest = text.partition(opening)
+    _, closed, after = rest.partition(closing)
+    if not opened or not closed or opening in after or closing in before + after:
+        raise ValueError(f"needs {opening} and then {closing}, once each")
+    return f"{before}{opening}\n{table}\n{closing}{after}"
