@@ -135,16 +135,25 @@ class FeatureFiles:
         varied = f"{key} {self.recipe} {self.seed}" if number else key
         digest = hashlib.blake2b(varied.encode(), digest_size=16).hexdigest()
         file = self.folder / f"{digest}-{number}{FEATURES}"
-        if not file.exists():
-            what = f"view {number} of {len(self.views) - 1}" if number else "as predicted"
-            label = f"features of {len(images)} images, {what}"
-            found = self.extractor.features(
-                images, self.views[number], self.seed, number, self.progress, label, self._stopping(label)
-            )
-            with written_whole(file) as draft, draft.open("wb") as stream:
-                np.save(stream, found)
-        features: np.ndarray = np.load(file, mmap_mode="r")
-        return features
+        if (kept := _read(file)) is not None:
+            return kept
+        what = f"view {number} of {len(self.views) - 1}" if number else "as predicted"
+        label = f"features of {len(images)} images, {what}"
+        found = self.extractor.features(
+            images, self.views[number], self.seed, number, self.progress, label, self._stopping(label)
+        )
+        with written_whole(file) as draft, draft.open("wb") as stream:
+            np.save(stream, found)
+        return found
 
     def _stopping(self, label: str) -> Callable[[], None]:
         return lambda: self.allowance.begin(f"the end of {label}", needed=STOPPING_SECONDS)
+
+
+def _read(file: Path) -> np.ndarray | None:
+    """Return features from their file, mapped, or None if it is not there or not whole."""
+    try:
+        features: np.ndarray = np.load(file, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    return features

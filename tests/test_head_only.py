@@ -109,6 +109,15 @@ def test_what_is_done_is_kept_view_by_view(place, weights, monkeypatch):
     assert asked == [0, 1, 2, 2, 3]
 
 
+def test_features_that_were_cut_are_made_anew(place, weights, through):
+    experiment.train(config(place, weights), place, only=[0])
+    before = through["features"]
+    for file in sorted(place.cache("tiny").glob("*.features.npy"))[:2]:
+        file.write_bytes(file.read_bytes()[:200])
+    experiment.train(config(place, weights, name="b"), place, only=[0])
+    assert through["features"] == before + 2 * SAMPLES
+
+
 @pytest.mark.parametrize(
     ("overrides", "why"),
     [

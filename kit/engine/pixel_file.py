@@ -58,7 +58,8 @@ class PixelFile(Generic[Key]):
 
     def _open(self) -> None:
         length = int(self.offsets[-1])
-        if not self.path.exists():
+        if not self.path.exists() or self.path.stat().st_size != length:  # somebody has cut it
+            self.path.unlink(missing_ok=True)
             _make_sparse(self.path, length)
         self.file = self.path.open("r+b")
         self.mapped = mmap.mmap(self.file.fileno(), length, access=mmap.ACCESS_READ)

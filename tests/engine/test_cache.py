@@ -117,6 +117,14 @@ def test_a_slot_that_was_cut_short_is_decoded_again(folder):
     np.testing.assert_array_equal(store(folder).load(PICTURES[1]), plain)
 
 
+@pytest.mark.parametrize("length", [0, 5000])
+def test_a_file_that_was_cut_is_made_anew(folder, length):
+    found = store(folder)
+    plain = found.load(PICTURES[5])
+    os.truncate(found.kept.path, length)
+    np.testing.assert_array_equal(store(folder).load(PICTURES[5]), plain)
+
+
 def test_an_entry_that_lies_is_not_believed(folder):
     kept = PixelFile(folder / "a.pixels", PICTURES, [BYTES] * 6, 10**6)
     kept.write(PICTURES[1], np.ones((36, 32, 3), np.uint8))
