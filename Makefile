@@ -1,6 +1,8 @@
 # The two that matter: `make quickstart` and `make test`. Everything happens inside .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+# A process per core; a module's tests stay in one, which shares what they prepare.
+PYTEST := $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: quickstart test test-all lint bench clean
 
@@ -8,10 +10,10 @@ quickstart: .venv/.kit
 	$(BIN)/kit quickstart
 
 test: .venv/.dev lint
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: .venv/.dev lint
-	$(BIN)/pytest
+	$(PYTEST)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

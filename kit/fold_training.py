@@ -186,10 +186,9 @@ class FoldWork:
             extractor=Extractor(
                 model, self.store, accelerator, config.predict.batch_size, config.train.workers
             ),
+            config=config,
             material=material,
             views=[predicted_view(own), *[varied] * head_only.num_variations(config, own)],
-            recipe=config.augment.model_copy(update={"views": None}).model_dump_json(),
-            seed=config.seed,
             progress=self.progress,
             allowance=self.allowance,
         )

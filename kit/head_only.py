@@ -89,17 +89,15 @@ class FeatureFiles:
 
     Attributes:
         folder: Of all features of the competition.
+        config: Of an experiment, for its network, its recipe of variations and what they draw.
         views: The image as predicted, then its variations.
-        recipe: What tells the variations from those of other recipes.
-        seed: What they draw.
     """
 
     folder: Path
     extractor: Extractor
+    config: Config
     material: Material
     views: Sequence[View]
-    recipe: str
-    seed: int
     progress: Progress
     allowance: Allowance
 
@@ -120,6 +118,7 @@ class FeatureFiles:
         from kit.engine.features import digest_of_body
 
         about = [
+            self.config.model.model_dump(include={"name", "options", "pool"}),
             digest_of_body(self.extractor.classifier),
             self.extractor.classifier.preprocessing,
             self.extractor.accelerator.mixed_precision,
@@ -132,19 +131,24 @@ class FeatureFiles:
     def _read_view(self, images: ImageSet, number: int, key: str) -> np.ndarray:
         from kit.engine.cache import FEATURES
 
-        varied = f"{key} {self.recipe} {self.seed}" if number else key
-        digest = hashlib.blake2b(varied.encode(), digest_size=16).hexdigest()
+        about = f"{key} {self._recipe()}" if number else key
+        digest = hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
         file = self.folder / f"{digest}-{number}{FEATURES}"
         if (kept := _read(file)) is not None:
             return kept
         what = f"view {number} of {len(self.views) - 1}" if number else "as predicted"
         label = f"features of {len(images)} images, {what}"
         found = self.extractor.features(
-            images, self.views[number], self.seed, number, self.progress, label, self._stopping(label)
+            images, self.views[number], self.config.seed, number, self.progress, label, self._stopping(label)
         )
         with written_whole(file) as draft, draft.open("wb") as stream:
             np.save(stream, found)
         return found
+
+    def _recipe(self) -> str:
+        """Return what variations depend on beside images and network; how many there are is no part of it."""
+        recipe = self.config.augment.model_copy(update={"views": None})
+        return f"{recipe.model_dump_json()} {self.config.seed}"
 
     def _stopping(self, label: str) -> Callable[[], None]:
         return lambda: self.allowance.begin(f"the end of {label}", needed=STOPPING_SECONDS)

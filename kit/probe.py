@@ -166,7 +166,7 @@ def _probed(config: Config, workspace: Workspace, material: Material, progress: 
     )
     views = [predicted_view(model.preprocessing)]
     folder = workspace.cache(material.competition.name)
-    files = FeatureFiles(folder, extractor, material, views, "", config.seed, progress, Allowance())
+    files = FeatureFiles(folder, extractor, config, material, views, progress, Allowance())
     features = files.read().plain
     oof, folds, strength = _cross_validated(np.asarray(features), material, progress)
     head = head_parameters(model.backbone)

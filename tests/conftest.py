@@ -9,6 +9,8 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes would wait for each other
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,13 @@ from kit.config import Config
 from kit.config_file import load_config
 from kit.workspace import Workspace
 
+LONGEST = "test_quickstart.py"
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "10": (60, 60, 200), "2": (190, 190, 60)}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the module that takes longest, so that processes end together."""
+    items.sort(key=lambda item: item.path.name != LONGEST)
 
 
 def draw(path: Path, colour: tuple[int, int, int], seed: int, size: tuple[int, int] = (36, 32)) -> None:

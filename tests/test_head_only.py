@@ -67,7 +67,8 @@ def test_each_view_of_an_image_goes_through_the_network_once_for_all_folds_and_e
 
 
 @pytest.mark.parametrize(
-    ("changed", "again"), [("seed=1", 3), ("augment.preset=heavy", 4), ("image.mean=[0.1, 0.1, 0.1]", 4)]
+    ("changed", "again"),
+    [("seed=1", 3), ("augment.preset=heavy", 4), ("image.mean=[0.1, 0.1, 0.1]", 4), ("model.pool=max", 4)],
 )
 def test_features_are_made_anew_where_anything_they_depend_on_differs(
     place, weights, through, changed, again

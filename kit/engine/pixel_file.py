@@ -106,6 +106,8 @@ class PixelFile(Generic[Key]):
             _write_at(self.file.fileno(), memoryview(entry.tobytes()), slot * ENTRY.itemsize)
         except OSError:
             self.is_writable = False  # a full disk ends the caching, not the training
+        else:
+            self.checked[slot] = True
 
 
 def _bytes_of(pixels: np.ndarray) -> memoryview:
