@@ -7,6 +7,7 @@ image (H, W, C) uint8 and a seed to an image (size, size, C) uint8; the same see
 import contextlib
 import inspect
 import os
+import random
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -40,8 +41,11 @@ class Seeded:
         self.pipeline = A.Compose(steps)
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
-        """Return the varied image."""
-        self.pipeline.set_random_seed(seed)
+        """Return the varied image.
+
+        All steps draw from one generator: each seeded alike on its own, they would act all or none.
+        """
+        self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         result: np.ndarray = self.pipeline(image=image)["image"]
         return result
 

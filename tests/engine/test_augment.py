@@ -38,6 +38,17 @@ def test_every_preset_gives_the_models_size_and_depends_on_the_seed_alone(preset
     assert any((results[0] != r).any() for r in results[1:-1])
 
 
+def test_steps_draw_apart_from_one_another():
+    own = replace(OWN, size=40, crop=1.0)
+    square = IMAGE[:, :40]
+    transform = training_transform(AugmentConfig(preset=Component(name="none"), hflip=True, vflip=True), own)
+    turned = {"neither": square, "across": square[:, ::-1], "down": square[::-1], "both": square[::-1, ::-1]}
+    results = [transform(square, seed) for seed in range(200)]
+    shares = {name: np.mean([(r == shown).all() for r in results]) for name, shown in turned.items()}
+    assert sum(shares.values()) == 1
+    assert all(0.15 < share < 0.35 for share in shares.values()), shares
+
+
 def distance(preset, **options):
     """Return how far training images lie from those that are predicted, on average."""
     plain = training_transform(with_preset("none", hflip=False), OWN)(SMOOTH, 0).astype(float)
