@@ -264,6 +264,7 @@ def settled_precision(config: Config, run: RunFolder | None, material: Material)
     from kit.engine.models import preprocessing_of, rebuild_model
     from kit.engine.precision import Precision, choose_precision, device_name, native_bf16, this_device
     from kit.engine.quicker import quicker
+    from kit.engine.trains import widest
 
     device = this_device()
     chosen = choose_precision(config.train.precision, device)
@@ -275,7 +276,7 @@ def settled_precision(config: Config, run: RunFolder | None, material: Material)
             return Precision(found["precision"], found["why"])
     own, _ = preprocessing_of(config.model, config.image)
     model = rebuild_model(config.model, own, len(material.competition.classes))
-    chosen = quicker(model, native_bf16())
+    chosen = quicker(model, native_bf16(), widest(config.model.trains))
     if run is not None:
         write_json(
             run.precision, {"device": device_name(device), "precision": chosen.name, "why": chosen.why}

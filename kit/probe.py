@@ -109,7 +109,7 @@ def _candidates(config: Config, workspace: Workspace, models: Sequence[str]) -> 
         try:
             check_model(ModelConfig(name=name))
             weights = file or _weights_of(name, workspace)
-            model = ModelConfig(name=name, weights=weights)
+            model = ModelConfig(name=name, weights=weights, trains={1: 0})
             check_weights(model)
             file_at = workspace.weights(weights) if weights else None
             build_model(model, config.image, 2, file_at)  # what does not fit is told now, not hours later

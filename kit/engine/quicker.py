@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import copy
 import time
+from typing import Literal
 
 import torch
 
 from kit.engine.models import Classifier
 from kit.engine.precision import Precision
+from kit.engine.trains import train_only
 
 TRIAL_IMAGES = 4
-TIMES = 1  # after one that does not count
-MARGIN = 1.05  # so much quicker fp32 has to be: bf16 takes half the memory
+TIMES = 2  # after one that does not count, in turns
+MARGIN = 1.1  # so much quicker fp32 has to be: bf16 takes half the memory, and a trial as short as this errs
 
 
-def quicker(model: Classifier, native: str) -> Precision:
+def quicker(model: Classifier, native: str, training: int | Literal["all"] = "all") -> Precision:
     """Return bf16, or fp32 where that is quicker: learning from a few images and predicting them as often.
 
     On a CPU that computes in bf16 networks differ: what is won in convolutions may be lost in converting.
@@ -23,15 +25,15 @@ def quicker(model: Classifier, native: str) -> Precision:
 
     Args:
         native: The name of the CPU's bf16 instructions.
+        training: How many of the last stages learn, as ``train_only`` takes it.
     """
     own = model.preprocessing
     images = torch.zeros(TRIAL_IMAGES, own.channels, max(own.training), max(own.training))
     with torch.random.fork_rng(devices=[]):
         trial = copy.deepcopy(model)
-        seconds = {
-            name: [_seconds(trial, images, name) for _ in range(1 + TIMES)] for name in ("bf16", "fp32")
-        }
-    bf16, fp32 = (min(of_format[1:]) for of_format in seconds.values())
+        train_only(trial.backbone, training)
+        rounds = [[_seconds(trial, images, name) for name in ("bf16", "fp32")] for _ in range(1 + TIMES)]
+    bf16, fp32 = (min(seconds) for seconds in zip(*rounds[1:], strict=True))
     if bf16 > fp32 * MARGIN:
         return Precision("fp32", f"tried: {bf16 / fp32:.1f} times as quick as bf16")
     return Precision("bf16", f"the CPU has {native}; tried: {fp32 / bf16:.1f} times as quick as fp32")
