@@ -92,7 +92,7 @@ def _mixed(images: Tensor, epoch: int, config: Config) -> Tensor:
     mixing = build_mixing(config.augment, len(images), config.train.epochs)
     if mixing is None:
         return images
-    seed_step(fold_seed(config, 0), epoch, 0)
+    seed_step(fold_seed(config, 0), epoch, 0, images.device)
     return mixing(images, torch.eye(len(images)), epoch)[0]
 
 

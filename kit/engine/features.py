@@ -190,7 +190,7 @@ class FeatureDataset(Dataset[Item]):
     """
 
     def __init__(self, views: list[np.ndarray], rows: np.ndarray) -> None:
-        self.views = views
+        self.views = [np.asarray(view) for view in views]  # a mapped file's own class makes every row slow
         self.rows = rows.tolist()
 
     def __len__(self) -> int:

@@ -180,7 +180,7 @@ class FoldTrainer:
 
     def _take_step(self, number: int, batch: tuple[Tensor, Tensor]) -> None:
         (images, targets), parts, step = batch, self.parts, self.state.step
-        seed_step(self.recipe.seed, number, step)
+        seed_step(self.recipe.seed, number, step, images.device)
         overall = (number - 1) * len(parts.batches) + step
         parts.schedule.at(overall)
         loss = parts.stepper(images, targets, number)

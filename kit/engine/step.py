@@ -17,9 +17,13 @@ from kit.seeds import stable_seed
 LossOfBatch = Callable[[Tensor, Tensor], Tensor]
 
 
-def seed_step(seed: int, epoch: int, step: int) -> None:
+def seed_step(seed: int, epoch: int, step: int, device: torch.device) -> None:
     """Make what a step draws (mixing, dropout) a function of the seed, the epoch and the step alone."""
-    torch.manual_seed(stable_seed(seed, "step", epoch, step))
+    drawn = stable_seed(seed, "step", epoch, step)
+    if device.type == "cpu":  # else torch puts a stack trace down for every kind of GPU that is not there
+        torch.default_generator.manual_seed(drawn)
+    else:
+        torch.manual_seed(drawn)
 
 
 @dataclass(frozen=True)
