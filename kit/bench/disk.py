@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from kit.engine.pixel_file import PixelFile
     from kit.engine.store import ImageStore, Picture
@@ -25,7 +27,7 @@ def reading_rate(store: ImageStore, pictures: Sequence[Picture]) -> float | None
         forget_kept(store.kept)
         began = time.perf_counter()
         for picture in pictures:
-            store.kept.read(picture)
+            np.array(store.kept.read(picture))  # the pixels of a mapped file are read when they are used
     else:
         files = [store.root / picture.path for picture in pictures]
         forget_files(files)

@@ -59,7 +59,10 @@ def open_cache(
         kept = PixelFile(file, pictures, capacities, budget)
         os.utime(file)  # the file that was used last makes way last
     except OSError as error:
-        progress.warn(f"decoded images cannot be kept ({error.strerror}): each look decodes them anew")
+        progress.warn(
+            f"decoded images cannot be kept in {folder} ({error.strerror}): each look decodes them anew; "
+            "$KIT_CACHE puts them elsewhere"
+        )
         return None
     if kept.fitting < len(pictures):
         progress.note(

@@ -76,7 +76,7 @@ class PixelFile(Generic[Key]):
         self._open()
 
     def read(self, key: Key) -> np.ndarray | None:
-        """Return a copy of a picture's pixels, (H, W, C) uint8, or None if they are not there."""
+        """Return a picture, (H, W, C) uint8, as it lies in the file, read-only; None if it is not there."""
         slot = self.slots.get(key)
         if slot is None:
             return None
@@ -84,7 +84,7 @@ class PixelFile(Generic[Key]):
         start, length = int(self.offsets[slot]), height * width * channels
         if length == 0 or start + length > self.offsets[slot + 1]:
             return None
-        pixels = np.frombuffer(self.mapped, np.uint8, length, start).copy()
+        pixels = np.frombuffer(self.mapped, np.uint8, length, start)
         if not self.checked[slot]:
             if zlib.crc32(_bytes_of(pixels)) != checksum:
                 return None

@@ -155,7 +155,7 @@ class ImageStore:
             self.of_file.setdefault(picture.path, []).append(picture)
 
     def load(self, picture: Picture) -> np.ndarray:
-        """Return a picture, (H, W, C) uint8, that is the caller's own.
+        """Return a picture, (H, W, C) uint8; one that is kept is read-only, since all share its memory.
 
         Raises:
             UnreadableImageError: Its file cannot be decoded.
@@ -164,7 +164,7 @@ class ImageStore:
         return self._decode([picture])[picture] if kept is None else kept
 
     def load_all(self, pictures: Sequence[Picture]) -> list[Loaded]:
-        """Return pictures, or why they cannot be read; what is not kept is decoded in threads.
+        """Return pictures as ``load``, or why they cannot be read; what is not kept is decoded in threads.
 
         A loader process has one core, and decodes in turn.
         """
