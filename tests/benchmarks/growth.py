@@ -145,7 +145,7 @@ def _claims_of_stage(stage: str, costs: Sequence[Cost]) -> list[Claim]:
         return [not_measured(f"{stage}: growth", f"needs two sizes of at least {FITTED_FROM:,} images")]
     least, most = fitted[0], fitted[-1]
     what = f"{stage}, {least.images:,} to {most.images:,} images"
-    times = " · ".join(f"{cost.seconds:.3g}" for cost in fitted) + " s"
+    times = " · ".join(f"{cost.seconds:.3g}" for cost in costs) + f" s, from {costs[0].images:,} images on"
     held = f"{least.memory / 1e6:.0f} MB, then {most.memory / 1e6:.0f} MB"
     bar = None if stage in NOT_LINEAR else LINEAR
     return [
