@@ -228,7 +228,11 @@ def test_everything_is_measured(found):
         "train.batch_size=2",
     ]
     assert all(row["ratio"] > 0 and row["pipeline"] > 0 for row in values["settings"])
-    assert [peer["problem"] for peer in values["peers"]] == ["simple_cnn is none of timm's networks"] * 2
+    assert (predict["views"], predict["size"]) == (1, 16)
+    own, *others = values["peers"]
+    assert own["name"] == "kit"
+    assert own["train"] == values["pipeline"]
+    assert [peer["problem"] for peer in others] == ["simple_cnn is none of timm's networks"] * 2
     assert json.dumps(values)
 
 
@@ -421,6 +425,14 @@ def test_a_peer_that_is_not_there_or_fails_is_told(scripts):
     assert (failed.train, failed.problem) == (None, "OSError: no GPU here")
 
 
+def test_kit_is_measured_beside_peers_as_they_predict(place):
+    config = tiny(place, "image.predict_size=32", "predict.tta=[identity, hflip]")
+    once = peers.seen_once(config)
+    assert once.image.predict_size is None
+    assert [view.name for view in once.predict.tta] == ["identity"]
+    assert once.train == config.train
+
+
 def test_a_peer_is_asked_about_the_same_images_with_their_labels(rig):
     asked = peers.asked_of(rig.config, rig.place, rig.pictures, 5)
     classes = rig.place.material.competition.classes
@@ -445,9 +457,10 @@ def test_the_command_prints_tables_or_json(place, monkeypatch):
         ceilings=Ceilings(400.0, 20.0, None),
         first_look=200.0,
         pipeline=19.0,
-        inference=Inference(90.0, 100.0),
+        inference=Inference(90.0, 100.0, 2, 256),
         trials=rows,
         peers=[
+            Peer("kit", 19.0, 80.0),
             Peer("fastai", 5.0, 6.0, "python it", {"fastai": "2"}),
             Peer("lightning", problem="not installed"),
         ],
@@ -461,9 +474,15 @@ def test_the_command_prints_tables_or_json(place, monkeypatch):
     assert asked == [Wanted(4, False, True, True)]
     for text in ("512 MB on the host", "0.95 of the lowest, a training step alone", "200 at the first look"):
         assert text in done.stdout
-    for text in ("out of memory", "not installed", "python it", "--set train.workers=1 trains 1.50 times"):
+    for text in (
+        "2 views of each, up to 256 px",
+        "out of memory",
+        "not installed",
+        "python it",
+        "--set train.workers=1 trains 1.50 times",
+    ):
         assert text in done.stdout
     told = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert told == json.loads(json.dumps(made.as_dict()))
     assert told["ceilings"] == {"data": 400.0, "step": 20.0, "disk": None}
-    assert told["peers"][1]["problem"] == "not installed"
+    assert told["peers"][2]["problem"] == "not installed"

@@ -21,10 +21,14 @@ class Inference:
     Attributes:
         pipeline: Each image decoded from its file.
         step: The model asked about a batch that is on the device.
+        views: How many images the model is asked about for one.
+        size: Of the largest of them, in pixels.
     """
 
     pipeline: float
     step: float
+    views: int
+    size: int
 
     @property
     def ratio(self) -> float:
@@ -57,7 +61,8 @@ def infer(rig: Rig, effort: Effort) -> Inference:
         watch = rig.stopwatch(effort, instead)
         ask(asker, loader, looks, merge, progress=watch)
         paces.append(watch.pace.rate)
-    return Inference(*paces)
+    largest = max(each.shape[-1] for each in resident.images)
+    return Inference(paces[0], paces[1], len(looks.shots), largest)
 
 
 def _images(rig: Rig) -> ImageSet:

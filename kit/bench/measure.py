@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from kit import head_only
 from kit.bench.disk import forget_files, reading_rate
 from kit.bench.inference import Inference, infer
 from kit.bench.pace import Effort, Pace, PeakMemory
-from kit.bench.peers import Peer, run_peers
+from kit.bench.peers import Peer, run_peers, seen_once
 from kit.bench.rig import Place, Rig, Scratch
 from kit.bench.settings import WORTH, Own, Setting, Trial, advice, settings_to_try
 from kit.config import Config
@@ -26,6 +26,8 @@ from kit.workspace import RunFolder, Workspace
 
 if TYPE_CHECKING:
     import torch
+
+    from kit.engine.store import Picture
 
 ROUNDS = 2  # ceilings and the whole take turns, so that other work on the machine meets all of them
 WARMUP = 2
@@ -96,6 +98,7 @@ class Bench:
         first_look: Of the data alone, at images that nothing is kept of yet.
         pipeline: Of the whole training.
         drift: How many times quicker the config's own pace was at its best than at its worst, at least 1.
+        peers: kit, then others, all of whom predict each image once, as large as in training.
     """
 
     experiment: str
@@ -135,6 +138,8 @@ class Bench:
                 "pipeline": inference.pipeline,
                 "step": inference.step,
                 "ratio": inference.ratio,
+                "views": inference.views,
+                "size": inference.size,
             },
             "settings": [trial.as_dict() for trial in self.trials],
             "drift": self.drift,
@@ -194,7 +199,7 @@ class _Measuring:
         self.seconds = SECONDS.get(device.type, SECONDS["cuda"])
 
     def all(self) -> Bench:
-        config, place = self.config, self.place
+        config = self.config
         rig, paces, first_look, memory = self._as_configured()
         ceilings = Ceilings(paces["data"].rate, paces["step"].rate, self._disk(rig))
         self._say("predicting")
@@ -204,7 +209,7 @@ class _Measuring:
         del rig
         pipeline = paces["pipeline"]
         trials, drift = self._trials(own, pipeline, at_once) if self.wanted.settings else ([], 1.0)
-        peers = run_peers(config, place, pictures, self.wanted.steps) if self.wanted.peers else None
+        peers = self._beside(pictures, pipeline, at_once) if self.wanted.peers else None
         label = f"{config.competition.name}/{config.name}"
         return Bench(
             label, facts, ceilings, first_look.rate, pipeline.rate, memory, inference, trials, drift, peers
@@ -271,6 +276,13 @@ class _Measuring:
             trials.append(Trial(setting, rate, gain))
         usual.append(self._own_rate(at_once, usual[-1]))
         return trials, max(usual) / min(usual)
+
+    def _beside(self, pictures: Sequence[Picture], pipeline: Pace, at_once: int) -> list[Peer]:
+        """Return what kit manages and what its peers do, who see each image once, as large as in training."""
+        rig = Rig(seen_once(self.config), replace(self.place, progress=SILENT), at_once)
+        own = Peer("kit", pipeline.rate, infer(rig, self._effort(OF_TRIAL)).pipeline)
+        del rig
+        return [own, *run_peers(self.config, self.place, pictures, self.wanted.steps)]
 
     def _own_rate(self, at_once: int, before: float) -> float:
         """Return the rate of the config's own settings now, or what it was if that cannot be had."""

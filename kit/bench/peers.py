@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.bench.rig import Place
-from kit.config import Config
+from kit.config import Component, Config
 from kit.progress import Progress
 from kit.workspace import write_json
 
@@ -58,6 +58,15 @@ def run_peers(config: Config, place: Place, pictures: Sequence[Picture], steps: 
     asked = place.workspace.apart.parent / "peers.json"
     write_json(asked, asked_of(config, place, pictures, steps))
     return [run_peer(name, asked, place.progress) for name in PEERS]
+
+
+def seen_once(config: Config) -> Config:
+    """Return a config that predicts as peers do: each image once, as large as in training."""
+    once = {
+        "image": config.image.model_copy(update={"predict_size": None}),
+        "predict": config.predict.model_copy(update={"tta": [Component(name="identity")]}),
+    }
+    return config.model_copy(update=once)
 
 
 def why_not(config: Config) -> str:

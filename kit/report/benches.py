@@ -51,7 +51,8 @@ def _rates(found: Bench) -> Table:
 def _predicting(found: Bench) -> Table:
     inference = found.inference
     table = plain_table("predicting", "images/s", "", right=("images/s",))
-    table.add_row("the model alone", _rate(inference.step), "")
+    seen = f"{inference.views} views of each" if inference.views > 1 else "once each"
+    table.add_row("the model alone", _rate(inference.step), f"{seen}, up to {inference.size} px")
     table.add_row("with decoding", _rate(inference.pipeline), f"{inference.ratio:.2f} of it")
     return table
 
@@ -67,8 +68,8 @@ def _settings(found: Bench) -> Table:
 
 
 def _peers(found: Bench) -> Table:
-    table = plain_table("beside", "training", "predicting", "", right=("training", "predicting"))
-    table.add_row("kit", _rate(found.pipeline), _rate(found.inference.pipeline), "images/s")
+    heads = ("training, images/s", "predicting once, images/s")
+    table = plain_table("beside", *heads, "", right=heads)
     for peer in found.peers or []:
         versions = ", ".join(f"{name} {version}" for name, version in peer.versions.items())
         table.add_row(peer.name, _rate(peer.train), _rate(peer.predict), escape(peer.problem or versions))
