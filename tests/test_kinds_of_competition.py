@@ -234,6 +234,6 @@ def test_duplicates_never_lie_on_both_sides(workspace):
 @pytest.mark.parametrize("how", ["mask", "crop"])
 def test_training_without_the_background(cells, how):
     workspace = cells[0]
-    config = load_config(write_config(workspace, CROPS, name=how, image__foreground=how, train__epochs=2))
-    assert pipeline.run(config, workspace).evaluation.cv > 0.5
+    config = load_config(write_config(workspace, CROPS, name=how, image__foreground=how, train__epochs=4))
+    assert pipeline.run(config, workspace).evaluation.cv > 0.9
     assert len(list(workspace.foreground("cells").iterdir())) >= 36

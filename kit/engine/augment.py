@@ -1,7 +1,8 @@
 """How training images are varied, and how every image is brought to the model's size.
 
-The only module that knows albumentations, beside ``torchvision_steps``, which adds to it. A transform maps an
-image (H, W, C) uint8 and a seed to an image (size, size, C) uint8; the same seed gives the same image.
+The only module that knows albumentations, beside ``resizing`` and ``torchvision_steps``, which add to it. A
+transform maps an image (H, W, C) uint8 and a seed to an image (size, size, C) uint8; the same seed gives the
+same image.
 """
 
 import contextlib
@@ -25,10 +26,10 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks t
 import albumentations as A
 import cv2
 
+from kit.engine.resizing import INTERPOLATIONS, RandomResizedCrop, SmallestMaxSize
 from kit.engine.torchvision_steps import MAGNITUDES, SEVERITIES, AugMix, RandAugment, TorchvisionStep
 
 Transform = Callable[[np.ndarray, int], np.ndarray]
-INTERPOLATIONS = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 CONTAINERS = {"OneOf", "SomeOf", "Sequential", "OneOrOther"}
 TORCHVISION_STEPS = {"RandAugment": RandAugment, "AugMix": AugMix}
 NOT_DESCRIBED = {"p", "interpolation", "mask_interpolation", "area_for_downscale", "border_mode", "fill_mask"}
@@ -184,15 +185,14 @@ def _crop_steps(crop: float, preprocessing: Preprocessing) -> list[Any]:
         return _centre_steps(preprocessing, preprocessing.size)
     size = (preprocessing.size, preprocessing.size)
     interpolation = INTERPOLATIONS[preprocessing.interpolation]
-    scale = (crop, 1.0)
-    return [A.RandomResizedCrop(size, scale=scale, interpolation=interpolation, area_for_downscale="image")]
+    return [RandomResizedCrop(size, scale=(crop, 1.0), interpolation=interpolation)]
 
 
 def _centre_steps(preprocessing: Preprocessing, size: int) -> list[Any]:
     interpolation = INTERPOLATIONS[preprocessing.interpolation]
     resized = int(size / preprocessing.crop)
     return [
-        A.SmallestMaxSize(resized, interpolation=interpolation, area_for_downscale="image"),
+        SmallestMaxSize(resized, interpolation=interpolation),
         A.CenterCrop(size, size),
     ]
 

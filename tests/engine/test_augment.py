@@ -194,7 +194,7 @@ def test_flips_are_off_when_they_change_the_meaning():
 
 def test_prediction_resizes_and_crops_the_centre():
     marked = np.zeros((48, 96, 3), dtype=np.uint8)
-    marked[:, 24:72] = 200
+    marked[:, 20:76] = 200  # the centre, and what its borders are mixed with
     assert (prediction_transform(Preprocessing(24, (0.5,) * 3, (0.5,) * 3))(marked, 0) == 200).all()
     larger = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, predict_size=32)
     assert prediction_transform(larger)(marked, 0).shape == (32, 32, 3)

@@ -1,0 +1,55 @@
+"""Images brought to size as Pillow does it, with which timm's weights were trained and are evaluated.
+
+OpenCV cannot: where an image shrinks, its bicubic skips pixels; its mean over areas is another filter, and
+takes three times as long.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import albumentations as A
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional
+
+INTERPOLATIONS = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
+SMOOTH = {INTERPOLATIONS[name]: name for name in ("bilinear", "bicubic")}
+
+
+class RandomResizedCrop(A.RandomResizedCrop):  # type: ignore[misc]
+    """A crop of random area and shape, as large as the model takes it."""
+
+    def apply(self, img: np.ndarray, crop_coords: tuple[int, int, int, int], **params: Any) -> np.ndarray:
+        """Return the crop (xmin, ymin, xmax, ymax) of an image (H, W, C) uint8."""
+        left, top, right, bottom = crop_coords
+        return resized(img[top:bottom, left:right], self.size, self.interpolation)
+
+
+class SmallestMaxSize(A.SmallestMaxSize):  # type: ignore[misc]
+    """The image with a shorter side of so many pixels."""
+
+    def apply(self, img: np.ndarray, scale: float, **params: Any) -> np.ndarray:
+        """Return an image (H, W, C) uint8 ``scale`` times as large."""
+        rows, columns = (max(1, round(side * scale)) for side in img.shape[:2])
+        return resized(img, (rows, columns), self.interpolation)
+
+
+def resized(image: np.ndarray, shape: tuple[int, int], interpolation: int) -> np.ndarray:
+    """Return an image (H, W, C) uint8 of another shape (rows, columns), in memory of its own.
+
+    Args:
+        interpolation: As OpenCV numbers it. But for the nearest pixel, a pixel weighs all that it covers.
+    """
+    rows, columns = shape
+    if image.shape[:2] == (rows, columns):
+        return image.copy()
+    if interpolation not in SMOOTH:
+        nearest: np.ndarray = cv2.resize(image, (columns, rows), interpolation=interpolation)
+        return nearest.reshape(rows, columns, -1)
+    # A batch of one that lies channels-last, for then the result does; a copy, since images are read-only.
+    batch = torch.from_numpy(image[None].copy()).permute(0, 3, 1, 2)
+    smooth = functional.interpolate(batch, (rows, columns), mode=SMOOTH[interpolation], antialias=True)
+    pixels: np.ndarray = smooth[0].permute(1, 2, 0).numpy()
+    return pixels
