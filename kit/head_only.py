@@ -115,9 +115,10 @@ class FeatureFiles:
 
     def _digest(self, images: ImageSet) -> str:
         """Return a digest of everything that features of images as predicted depend on."""
-        from kit.engine.features import digest_of_body
+        from kit.engine.features import FORMAT, digest_of_body
 
         about = [
+            FORMAT,
             self.config.model.model_dump(include={"name", "options", "pool"}),
             digest_of_body(self.extractor.classifier),
             self.extractor.classifier.preprocessing,

@@ -80,6 +80,14 @@ def test_features_are_made_anew_where_anything_they_depend_on_differs(
     assert through["features"] == first + again * SAMPLES
 
 
+def test_features_that_an_earlier_kit_took_another_way_are_made_anew(place, weights, through, monkeypatch):
+    experiment.train(config(place, weights), place, only=[0])
+    first = through["features"]
+    monkeypatch.setattr("kit.engine.features.FORMAT", "another")
+    experiment.train(config(place, weights, name="b"), place, only=[0])
+    assert through["features"] == 2 * first
+
+
 def test_training_on_features_is_training_on_images_that_do_not_vary(place, weights):
     plain = ["augment={preset: none, hflip: false}", "train.epochs=6"]
     on_features = pipeline.run(config(place, weights, *plain), place).run

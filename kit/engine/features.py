@@ -31,6 +31,7 @@ from kit.engine.transfer import on_device
 from kit.errors import KitError
 from kit.progress import SILENT, Progress
 
+FORMAT = 1  # of how features are taken from images: a change computes them anew
 TRIAL_IMAGES = 2
 
 

@@ -1,5 +1,7 @@
 """Device and number format: one choice, made once, with its reason."""
 
+import atexit
+import functools
 import gc
 import os
 from dataclasses import dataclass
@@ -77,8 +79,11 @@ def open_accelerator(precision: str) -> Accelerator:
     return Accelerator(mixed_precision=ACCELERATE_NAMES[precision])
 
 
+@functools.cache
 def _prepare(device: torch.device) -> None:
     """Set what holds for the whole process: where a CPU's memory comes from, TF32 on a GPU."""
+    gc.freeze()  # what is imported stays: looking through it takes 0.2 s each time that memory is freed
+    atexit.register(gc.unfreeze)  # or libraries report it as leaked
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True

@@ -1,5 +1,8 @@
 """Which precision a device computes in."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -25,3 +28,14 @@ def test_a_cpu_without_bf16_computes_in_fp32(monkeypatch):
 def test_precisions_may_change_within_a_process():
     opened = [open_accelerator(precision).mixed_precision for precision in ("fp32", "bf16", "fp32")]
     assert opened == ["no", "bf16", "no"]
+
+
+def test_the_collector_passes_over_what_is_imported_and_libraries_report_no_leak():
+    program = (
+        "import gc, kit.engine.recipe, kit.engine.precision as precision;"
+        "precision.this_device(); print(gc.get_freeze_count(), len(gc.get_objects()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    frozen, looked_through = map(int, done.stdout.split())
+    assert looked_through < frozen / 100
+    assert "leaked" not in done.stderr
