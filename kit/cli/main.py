@@ -62,6 +62,8 @@ class KitGroup(TyperGroup):
             return super().invoke(ctx)
         except KitError as error:
             _give_up(ctx, error)
+        except BrokenPipeError:
+            raise  # whoever read the output has left, as head does: click ends without a word
         except OSError as error:
             if ctx.params.get("debug"):
                 raise

@@ -1,7 +1,10 @@
 """The command as users meet it: results on stdout, everything else on stderr, one message for a mistake."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -190,6 +193,15 @@ def test_debug_shows_the_traceback(home):
 def test_usage_errors_exit_2(home):
     assert "Missing argument" in kit("train", code=2).stderr
     assert "No such option" in kit("train", "configs/a.yaml", "--nope", code=2).stderr
+
+
+def test_a_reader_that_leaves_is_no_error_to_tell(home):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "kit", "leaderboard", "--csv"]
+    left = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (left.returncode, left.stderr) == (1, b"")
 
 
 def test_what_the_system_refuses_is_one_message(home):
