@@ -57,8 +57,8 @@ def _fused(component: Component, backbone: nn.Module) -> Component:
     """Return the optimiser in one kernel for all parameters, if it has one: a quarter of the time."""
     name = component.name.removeprefix(LOOKAHEAD)
     own = inspect.signature(get_optimizer_class(name, bind_defaults=False)).parameters
-    is_there = {parameter.device.type for parameter in backbone.parameters()} <= {"cpu", "cuda"}
-    if not is_there or "fused" not in own or {"fused", "foreach"} & set(component.options):
+    has_kernel = {parameter.device.type for parameter in backbone.parameters()} <= {"cpu", "cuda"}
+    if not has_kernel or "fused" not in own or {"fused", "foreach"} & set(component.options):
         return component
     return Component.model_validate({"name": component.name, "fused": True, **component.options})
 

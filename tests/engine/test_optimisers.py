@@ -136,6 +136,9 @@ def test_options_reach_the_optimiser():
     train = TrainConfig(optimizer=Component(name="adamw", betas=[0.8, 0.9], eps=1e-6))
     optimizer = build_optimizer(network(), train)
     assert {(group["betas"], group["eps"]) for group in optimizer.param_groups} == {((0.8, 0.9), 1e-6)}
+    train = TrainConfig(optimizer=Component(name="sgd", momentum=0.5, nesterov=False))
+    groups = build_optimizer(network(), train).param_groups
+    assert {(group["momentum"], group["nesterov"]) for group in groups} == {(0.5, False)}
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lookahead_adamw"])
@@ -147,9 +150,6 @@ def test_one_kernel_takes_the_step_unless_another_way_is_asked_for(name):
     assert is_fused()
     assert not is_fused(foreach=True)
     assert not is_fused(fused=False)
-    train = TrainConfig(optimizer=Component(name="sgd", momentum=0.5, nesterov=False))
-    groups = build_optimizer(network(), train).param_groups
-    assert {(group["momentum"], group["nesterov"]) for group in groups} == {(0.5, False)}
 
 
 @pytest.mark.parametrize(
