@@ -204,6 +204,53 @@ def test_a_reader_that_leaves_is_no_error_to_tell(home):
     assert (left.returncode, left.stderr) == (1, b"")
 
 
+LEFT = """
+import atexit, sys, torch
+from kit.cli.main import main
+
+class Global:
+    def __del__(self):
+        print("taken apart")
+
+def put_away(where):
+    sys.stdout = open(where, "w") if where else sys.stdout
+    print("put away")
+
+kept, (_, where, *arguments) = Global(), sys.argv
+atexit.register(put_away, where)
+sys.argv = ["kit", *arguments]
+main()
+"""
+
+
+def left(*arguments, late_words_to=""):
+    """Return what became of a command after which something is still to be said."""
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", LEFT, late_words_to, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=buffered)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--version"], 0, "kit 0."),
+        (["evaluate", "nothing"], 1, "no such experiment"),
+        (["x"], 2, "Usage: kit"),
+    ],
+)
+def test_a_command_ends_with_all_said_and_put_away_but_torch_is_not_taken_apart(home, arguments, code, said):
+    done = left(*arguments)
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
+    assert done.stdout.endswith("put away\n")
+
+
+def test_what_could_not_be_said_at_the_end_is_an_error():
+    done = left("--version", late_words_to="/dev/full")
+    assert done.returncode != 0
+    assert "No space left" in done.stderr
+
+
 def test_what_the_system_refuses_is_one_message(home):
     shutil.rmtree(home.root / "submissions")
     (home.root / "submissions").write_text("a file in the way")
