@@ -59,7 +59,7 @@ def test_how_it_is_written(tmp_path, text, name, look):
         (b'id,x\n1,"2\n', "a quotation mark that does not close"),
         (b"id,x\n1,\xff\n", "cannot be read: .*UTF8"),
         ("id,x\n1,2\n".encode("utf-16"), "is UTF-16"),
-        (gzip.compress(b"id,x\n1,2\n"), "is gzip-compressed.*Unpack it"),
+        (gzip.compress(b"id,x\n1,2\n", mtime=0), "is gzip-compressed.*Unpack it"),
         (b"PAR1....", "is a Parquet file"),
         (b"PK\x03\x04....", "is a zip archive, or a spreadsheet"),
     ],
