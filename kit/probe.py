@@ -12,8 +12,8 @@ import numpy as np
 
 from kit.config import Config, ModelConfig
 from kit.errors import KitError, first_few
+from kit.fold_models import assemble_oof
 from kit.fold_training import FoldWork, check_scorable, predicted_view, settled_precision
-from kit.foldwise import assemble_oof
 from kit.head_only import FeatureFiles
 from kit.linear import fitted_probs, suited_strength
 from kit.material import Material, image_store, prepare

@@ -23,7 +23,8 @@ from kit.ensemble.worth import BlendWorth, Judge, beside_members
 from kit.environment import commit_of, now
 from kit.errors import KitError
 from kit.evaluation.scored import Scored, scored
-from kit.foldwise import FoldModels, open_models, predict
+from kit.fold_models import FoldModels, open_models
+from kit.foldwise import predict
 from kit.locks import only_one
 from kit.material import Material, prepare
 from kit.predictions import load_predictions

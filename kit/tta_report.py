@@ -12,7 +12,8 @@ from kit.config import Component, Config
 from kit.config_file import load_config
 from kit.errors import KitError
 from kit.evaluation.scored import Scored, scored
-from kit.foldwise import ByView, predict_by_view
+from kit.fold_models import ByView
+from kit.foldwise import predict_by_view
 from kit.metrics import Scorer
 from kit.metrics.bootstrap import draw_scores, enough_draws, interval
 from kit.progress import SILENT, Progress

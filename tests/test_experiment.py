@@ -11,7 +11,8 @@ from kit import experiment, pipeline, run_state
 from kit.config import Component
 from kit.config_file import load_config
 from kit.errors import KitError
-from kit.foldwise import assemble_oof, predict
+from kit.fold_models import assemble_oof
+from kit.foldwise import predict
 from kit.predictions import load_predictions
 from kit.workspace import Workspace, read_json
 from tests.conftest import COLOURS, draw, draw_class_folders, write_config

@@ -8,11 +8,14 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from kit import experiment, pipeline
+from kit import experiment, fold_models, pipeline
 from kit.config_file import load_config
-from kit.engine.features import FeatureModel, HeadClassifier, why_not_cut
+from kit.engine.features import FeatureModel, HeadClassifier, ManyHeads, why_not_cut
 from kit.engine.models import build_model
-from kit.predictions import load_predictions
+from kit.fold_models import open_models
+from kit.foldwise import predict
+from kit.material import prepare
+from kit.predictions import Origin, load_predictions
 from tests.conftest import draw_class_folders, write_config
 from tests.test_experiment import Heard
 
@@ -164,3 +167,66 @@ def test_both_halves_of_a_network_are_the_network(name):
 
 def test_a_network_that_drops_out_before_its_head_is_not_cut():
     assert why_not_cut(cut("test_vit", proj_drop_rate=0.5)) == "it drops something out before its head"
+
+
+# --- predicting with a network that all folds share
+
+
+def test_several_heads_on_one_network_say_what_each_classifier_says():
+    first, second = cut(MODEL).eval(), cut(MODEL).eval()
+    second.backbone.load_state_dict(
+        first.backbone.state_dict() | {"fc.weight": torch.randn(5, first.backbone.fc.in_features)}
+    )
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
+    assert ManyHeads.can_be([first, second])
+    with torch.no_grad():
+        said = torch.stack([first(images), second(images)])
+        torch.testing.assert_close(ManyHeads([first, second]).eval()(images), said)
+    assert not torch.allclose(said[0], said[1], atol=0.1)
+
+
+def test_folds_that_share_a_network_predict_in_one_pass_what_each_says_alone(place, weights, monkeypatch):
+    heads = ["model.head=[8, relu, batch_norm]", "predict.tta=[identity, hflip]", "predict.merge=rank"]
+    run = experiment.train(config(place, weights, *heads), place)
+    asked = []
+    plain = fold_models.FoldModels._ask_now
+    monkeypatch.setattr(
+        fold_models.FoldModels,
+        "_ask_now",
+        lambda self, ks, images, questions: (
+            asked.append((list(ks), len(images))) or plain(self, ks, images, questions)
+        ),
+    )
+    predict(run, place)
+    tests = len(load_predictions(run.test).ids)
+    assert asked[-1] == ([0, 1], tests)  # the test images once; before it, each fold its own rows
+    together = load_predictions(run.test).probs
+    monkeypatch.setattr(fold_models.FoldModels, "_share_a_body", False)
+    run.test.unlink()
+    predict(run, place)
+    assert asked[-2:] == [([0], tests), ([1], tests)]
+    np.testing.assert_array_equal(load_predictions(run.test).probs, together)
+    assert together.std() > 0.01
+
+
+def test_folds_whose_frozen_networks_differ_are_asked_in_turn(place, weights):
+    untrained = ["model.pretrained=false", "model.weights=null"]
+    run = experiment.train(config(place, weights, *untrained), place)
+    assert not models_of(run, place)._share_a_body
+
+
+def models_of(run, place):
+    wanted = load_config(run.config)
+    return open_models(wanted, run, place, prepare(wanted, place), Heard())
+
+
+def test_an_answer_that_one_fold_has_given_is_not_asked_for_again(place, weights, through):
+    run = experiment.train(config(place, weights), place)
+    models = models_of(run, place)
+    assert models._share_a_body
+    test = models.material.competition.test
+    origin = Origin("test", "multiclass", run.label, "", ("identity",), "", "these")
+    before = through["features"]
+    models.of_others(test, origin)
+    models.of_others(test, origin)
+    assert through["features"] == before + len(test)

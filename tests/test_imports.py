@@ -24,7 +24,7 @@ LAYERS = [
     ["material"],
     ["run_state", "time_plan"],
     ["head_only"],
-    ["fold_training", "foldwise", "starter"],
+    ["fold_training", "fold_models", "foldwise", "starter"],
     ["experiment", "probe", "bench", "rehearsal", "examples", "soup", "tta_report"],
     ["report"],
     ["pipeline"],
@@ -126,9 +126,9 @@ def test_help_loads_neither_torch_nor_pandas():
 
 
 @pytest.mark.parametrize("arguments", [["check", "sub.csv", "configs/tiny-cnn.yaml"], ["leaderboard"]])
-def test_light_verbs_do_not_load_torch(trained, monkeypatch, arguments):
+def test_light_verbs_load_neither_torch_nor_what_scores_and_plots(trained, monkeypatch, arguments):
     monkeypatch.chdir(trained.root)
     (trained.root / "sub.csv").write_bytes(trained.submission("tiny", "a").path.read_bytes())
     arguments = [a.replace("tiny-cnn", "a") for a in arguments]
     code = f"from typer.testing import CliRunner; from kit.cli.main import app; r = CliRunner().invoke(app, {arguments}); assert r.exit_code == 0, r.output"
-    assert loaded_by(code) & HEAVY == set()
+    assert loaded_by(code) & (HEAVY | {"scipy", "sklearn", "matplotlib"}) == set()

@@ -7,7 +7,7 @@ from functools import wraps
 import numpy as np
 import pytest
 
-from kit import foldwise, tta_report
+from kit import fold_models, foldwise, tta_report
 from kit.config import Component
 from kit.config_file import config_yaml, load_config
 from kit.engine.small_cnn import simple_cnn, small_models
@@ -108,7 +108,7 @@ def test_views_of_sizes_that_the_network_does_not_take_are_left_out(run, monkeyp
 
 def test_a_second_call_asks_no_model(run, monkeypatch):
     first = report(run, "vflip")
-    monkeypatch.setattr(foldwise.FoldModels, "_load", None)
+    monkeypatch.setattr(fold_models.FoldModels, "_load", None)
     assert report(run, "vflip") == first
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -67,6 +68,36 @@ class HeadClassifier(Classifier):
         return logits
 
 
+class ManyHeads(Classifier):
+    """Classifiers whose networks differ in their heads alone: what enters them is computed once for all.
+
+    Args:
+        classifiers: At least one; of all but the first, the head alone is kept.
+    """
+
+    def __init__(self, classifiers: Iterable[Classifier]) -> None:
+        each = iter(classifiers)
+        first = next(each)
+        super().__init__(first.backbone, first.preprocessing)
+        self.body = FeatureModel(first)
+        name = last_part(first.backbone)
+        self.heads = nn.ModuleList(one.backbone.get_submodule(name) for one in chain([first], each))
+
+    @staticmethod
+    def can_be(classifiers: Iterable[Classifier]) -> bool:
+        """Tell whether classifiers can be asked so."""
+        each = iter(classifiers)
+        first = next(each)
+        wanted = digest_of_body(first), first.preprocessing
+        alike = all((digest_of_body(one), one.preprocessing) == wanted for one in each)
+        return alike and not why_not_cut(first)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, C, H, W) of 0..255 to the logits of every classifier, (K, B, num_classes)."""
+        features = self.body(images)
+        return torch.stack([head(features) for head in self.heads])
+
+
 def last_part(backbone: nn.Module) -> str:
     """Return the name of the head (of several, the first), with the dropout in front if they are one."""
     name, head = next(iter(find_heads(backbone).items()))
@@ -121,8 +152,10 @@ def _trial(classifier: Classifier) -> str:
 
 def digest_of_body(classifier: Classifier) -> str:
     """Return a digest of all weights in front of the head."""
-    digest = hashlib.sha256()
+    digest, head = hashlib.sha256(), f"{last_part(classifier.backbone)}."
     for name, tensor in body_of(classifier.backbone).items():
+        if name.startswith(head):  # as the moving means of a norm inside it
+            continue
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

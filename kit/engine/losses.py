@@ -138,9 +138,9 @@ def _check_lists(options: Mapping[str, Any], num_classes: int) -> None:
 
 
 def activate(logits: Tensor, task: Task) -> Tensor:
-    """Return probabilities (B, C), float32."""
+    """Return probabilities (..., C), float32."""
     logits = logits.float()
-    return torch.softmax(logits, dim=1) if task.activation == "softmax" else torch.sigmoid(logits)
+    return torch.softmax(logits, dim=-1) if task.activation == "softmax" else torch.sigmoid(logits)
 
 
 # --- cross-entropies

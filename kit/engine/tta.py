@@ -158,7 +158,7 @@ class Asker:
     """A model ready to be asked.
 
     Attributes:
-        model: From images (B, C, H, W) of 0..255 to logits (B, K).
+        model: From images (B, C, H, W) of 0..255 to logits (B, K), or to those of several heads (M, B, K).
         autocast: Opens the context in which the model computes.
     """
 
@@ -168,7 +168,7 @@ class Asker:
     autocast: Callable[[], torch.autocast]
 
     def probs(self, images: Tensor) -> Tensor:
-        """Return the probabilities (B, K) of images on the device."""
+        """Return the probabilities (B, K), or (M, B, K), of images on the device."""
         with self.autocast():
             logits = self.model(images)
         return activate(logits, self.task)
@@ -183,8 +183,8 @@ def ask(
     progress: Progress = SILENT,
     label: str = "predicting",
     between: Callable[[], None] = lambda: None,
-) -> list[Answers]:
-    """Return what a model says of images, once for each group of shots.
+) -> list[list[Answers]]:
+    """Return what a model says of images: for each group of shots, the answers of each of its heads.
 
     Shots are merged batch by batch, so that they take no memory, unless the merge needs all rows.
 
@@ -206,11 +206,14 @@ def ask(
         )
         problems |= batch.problems
         between()
-    probs = torch.cat(parts, dim=1)
+    probs = torch.cat(parts, dim=2)
     merged = merger.merged(probs, sorted(problems)) if merge.needs_all else probs
     took = _seconds_of(looks, spent[1:])
     pairs = zip(merged.cpu().numpy(), took, strict=True)
-    return [Answers(of_group, problems, float(spent[0]), seconds) for of_group, seconds in pairs]
+    return [
+        [Answers(of_head, problems, float(spent[0]), seconds) for of_head in of_group]
+        for of_group, seconds in pairs
+    ]
 
 
 def rows_of(problems: dict[int, str], indices: Tensor) -> list[int]:
@@ -223,7 +226,7 @@ def _moved(batch: SourceBatch, device: torch.device) -> list[Tensor]:
 
 
 def _ask_batch(asker: Asker, by_source: list[Tensor], looks: Looks) -> tuple[Tensor, np.ndarray]:
-    """Return the probabilities of every shot (S, B, K), and the seconds that each took (S,).
+    """Return the probabilities of every shot and head (S, M, B, K), and the seconds of each shot (S,).
 
     Args:
         by_source: Images on the device, for each source.
@@ -236,7 +239,8 @@ def _ask_batch(asker: Asker, by_source: list[Tensor], looks: Looks) -> tuple[Ten
         if compared and asker.device.type == "cuda":
             torch.cuda.synchronize(asker.device)
         moments.append(time.perf_counter())
-    return torch.stack(probs), np.diff(moments)
+    stacked_probs = torch.stack(probs)
+    return stacked_probs.reshape(len(probs), -1, *stacked_probs.shape[-2:]), np.diff(moments)
 
 
 class _Merger:
@@ -249,7 +253,11 @@ class _Merger:
         self.groups = [[number[shot] for shot in group] for group in looks.groups]
 
     def merged(self, probs: Tensor, bad: list[int]) -> Tensor:
-        """Return (G, N, K) of what the shots say, (S, N, K); the rows of ``bad`` images count for none."""
+        """Return (G, M, N, K) of what the shots say, (S, M, N, K); ``bad`` images count for none."""
+        return torch.stack([self._of_head(each, bad) for each in probs.unbind(1)], dim=1)
+
+    def _of_head(self, probs: Tensor, bad: list[int]) -> Tensor:
+        """Return (G, N, K) of (S, N, K)."""
         good = sorted(set(range(probs.shape[1])) - set(bad))
         result = probs.new_zeros(len(self.groups), *probs.shape[1:])
         for g, group in enumerate(self.groups):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-import scipy.sparse
 from pydantic import Field
 
 from kit.metrics.metric import Scorer, Sums, mean_of, ratio, register_scorer
 from kit.tasks import Task
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 Average = Literal["macro", "micro", "weighted"]
 Beta = Annotated[float, Field(gt=0)]
@@ -47,8 +49,10 @@ def counted(
     targets: np.ndarray, decided: np.ndarray, task: Task, score: Callable[[Counts], np.ndarray]
 ) -> Sums:
     """Return the scorer of what follows from counts."""
+    from scipy.sparse import hstack
+
     there, given = _indicators(targets, decided, task)
-    rows = scipy.sparse.hstack([there.multiply(given), given, there], format="csr")
+    rows = hstack([there.multiply(given), given, there], format="csr")
 
     def finish(sums: np.ndarray, total: np.ndarray) -> np.ndarray:
         hits, decided_so, support = np.split(sums, 3, axis=1)
@@ -57,17 +61,15 @@ def counted(
     return Sums(rows, finish)
 
 
-def _indicators(
-    targets: np.ndarray, decided: np.ndarray, task: Task
-) -> tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]:
+def _indicators(targets: np.ndarray, decided: np.ndarray, task: Task) -> tuple[csr_matrix, csr_matrix]:
     """Return 0/1 matrices (N, C) of what is there and what is decided; C is the largest class seen."""
+    from scipy.sparse import csr_matrix
+
     if not task.exclusive:
-        return scipy.sparse.csr_matrix(targets, dtype=np.float64), scipy.sparse.csr_matrix(
-            decided, dtype=np.float64
-        )
+        return csr_matrix(targets, dtype=np.float64), csr_matrix(decided, dtype=np.float64)
     shape = len(targets), int(max(targets.max(), decided.max())) + 1
     rows, ones = np.arange(len(targets)), np.ones(len(targets))
-    there, given = (scipy.sparse.csr_matrix((ones, (rows, each)), shape=shape) for each in (targets, decided))
+    there, given = (csr_matrix((ones, (rows, each)), shape=shape) for each in (targets, decided))
     return there, given
 
 

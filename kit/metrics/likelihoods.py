@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
-import scipy.sparse
 from pydantic import Field
 
 from kit.metrics.metric import Scorer, Sums, mean_of, ratio, register_scorer
@@ -101,6 +100,8 @@ def calibration_error(
     class being right. Multi-label: each label's probability against its being there, the mean over the
     labels.
     """
+    from scipy.sparse import csr_matrix
+
     if task.exclusive:
         confidence, right = probs.max(axis=1, keepdims=True), (probs.argmax(axis=1) == targets)[:, None]
     else:
@@ -110,9 +111,7 @@ def calibration_error(
     inside = np.clip(np.ceil(confidence.astype(np.float64) * bins).astype(np.int64) - 1, 0, bins - 1)
     cells = (inside + np.arange(width) * bins).ravel()
     off = (confidence.astype(np.float64) - right).ravel()
-    rows = scipy.sparse.csr_matrix(
-        (off, cells, np.arange(num_rows + 1) * width), shape=(num_rows, width * bins)
-    )
+    rows = csr_matrix((off, cells, np.arange(num_rows + 1) * width), shape=(num_rows, width * bins))
     return Sums(rows, lambda sums, total: ratio(np.abs(sums).sum(axis=1), total * width))
 
 

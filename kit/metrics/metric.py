@@ -6,15 +6,17 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import wraps
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-import scipy.sparse
 
 from kit.config import Component
 from kit.errors import KitError
 from kit.registry import Registry, bind_options
 from kit.tasks import Task
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 BINARY = "binary"  # the task of two classes
 ORDINAL = "ordinal"  # the task of grades
@@ -42,7 +44,7 @@ class Sums:
         finish: From the sums (D, S) and the weights' totals (D,) to the scores (D,).
     """
 
-    rows: np.ndarray | scipy.sparse.csr_matrix
+    rows: np.ndarray | csr_matrix
     finish: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:

@@ -111,7 +111,8 @@ def answers(model, drawn, *questions, merge="mean", batch_size=4, task=MULTICLAS
     looks = Looks.of([[Component.model_validate(v) for v in views] for views in questions], Sight(16, 1.0))
     dataset = SourceDataset(images, store, looks.sources, own, seed=3)
     asker = Asker(model, task, cpu, nullcontext)
-    return ask(asker, source_loader(dataset, batch_size, 0, cpu), looks, merges.get(merge))
+    found = ask(asker, source_loader(dataset, batch_size, 0, cpu), looks, merges.get(merge))
+    return [of_head for of_group in found for of_head in of_group]
 
 
 @pytest.mark.parametrize("view", ["hflip", "vflip", "rot90", "transpose", "d4"])
