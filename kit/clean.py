@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kit.errors import KitError, first_few
-from kit.workspace import Workspace
+from kit.workspace import Workspace, room_taken
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,19 @@ def clean(workspace: Workspace, competition: str | None = None, dry_run: bool = 
         folders = {competition: folders[competition]}
     kept = [_kept(name, folder) for name, folder in folders.items()]
     for each in [] if dry_run else kept:
-        shutil.rmtree(each.folder)
+        _remove(each.folder)
     return kept
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; what a training puts there meanwhile stays, and what it takes away is no error."""
+
+    def passed_over(function: object, path: str, info: Any) -> None:
+        error = info[1]
+        if not isinstance(error, FileNotFoundError) and error.errno != errno.ENOTEMPTY:
+            raise error
+
+    shutil.rmtree(folder, onerror=passed_over)
 
 
 def _there_are(names: list[str]) -> tuple[str, str]:
@@ -50,5 +63,5 @@ def _there_are(names: list[str]) -> tuple[str, str]:
 
 
 def _kept(competition: str, folder: Path) -> Kept:
-    sizes = [path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file()]
+    sizes = [room_taken(path) for path in folder.rglob("*") if path.is_file()]
     return Kept(competition, folder, len(sizes), sum(sizes))

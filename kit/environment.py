@@ -6,6 +6,7 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from kit import __version__
@@ -35,6 +36,14 @@ def environment(workspace: Workspace, seed: int, device: str, precision: str) ->
         "seed": seed,
         "started": now(),
     }
+
+
+def processor() -> str:
+    """Return the name of this machine's processor, as far as the system tells it."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def commit_of(workspace: Workspace) -> str | None:

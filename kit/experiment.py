@@ -9,9 +9,10 @@ from kit.allowance import STOPPING_SECONDS, Allowance
 from kit.config import Config
 from kit.environment import environment
 from kit.errors import KitError
-from kit.fold_training import FoldWork, check_scorable, settled_precision, warm_start
+from kit.fold_training import FoldWork, check_scorable, warm_start
 from kit.locks import only_one
 from kit.material import Material, image_store, prepare
+from kit.number_format import settled_precision
 from kit.progress import SILENT, Progress
 from kit.run_state import claim, forget, is_complete, trained_fold
 from kit.time_plan import TimePlan
@@ -84,7 +85,7 @@ def _train_folds(
     for k in todo:
         warm_start(config, workspace, material, k)  # refused before anything is trained
         remove_drafts(run.fold(k).path)
-    device, precision = this_device(), settled_precision(config, run, material)
+    device, precision = this_device(), settled_precision(config, workspace, material, run)
     progress.note(f"device {device}, precision {precision}")
     write_json(run.environment, environment(workspace, config.seed, str(device), str(precision)))
     store = image_store(config, workspace, material, progress)

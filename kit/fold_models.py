@@ -15,9 +15,9 @@ from kit.allowance import STOPPING_SECONDS, Allowance
 from kit.answers import Answers, read_answers, write_answers
 from kit.config import Component, Config, ModelConfig
 from kit.errors import KitError, first_few
-from kit.fold_training import settled_precision
 from kit.head_only import is_head_only
 from kit.material import Material, image_set, image_store
+from kit.number_format import settled_precision
 from kit.predictions import Origin, Predictions
 from kit.progress import Progress
 from kit.workspace import RunFolder, Workspace, read_json
@@ -45,7 +45,7 @@ def open_models(
     """
     from kit.engine.precision import open_accelerator
 
-    accelerator = open_accelerator(settled_precision(config, run, material).name)
+    accelerator = open_accelerator(settled_precision(config, workspace, material, run).name)
     store = image_store(config, workspace, material, progress, config.predict.tta)
     return FoldModels(run, config, material, store, accelerator, progress, allowance or Allowance())
 
@@ -176,22 +176,16 @@ class FoldModels:
     ) -> list[list[Answers]]:
         """Return the answers to each question, of each model; fewer images at once where memory is short."""
         from kit.engine.images import without_gradients
-        from kit.engine.precision import free_memory, is_out_of_memory
+        from kit.engine.precision import with_fewer
         from kit.engine.views import check_sizes
 
         at_once = without_gradients(self.config.predict.batch_size, self.accelerator.device)
         model = self._one_of(ks).to(self.accelerator.device)
         check_sizes([view for views in questions for view in views], model)
         about = f"fold {ks[0]}" if len(ks) == 1 else f"{len(ks)} folds at once"
-        while True:
-            try:
-                return self._answers(about, model, images, questions, at_once)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or at_once == 1:
-                    raise
-            free_memory()
-            at_once //= 2
-            self.progress.warn(f"{at_once * 2} images at once do not fit the memory: {at_once} from here on")
+        return with_fewer(
+            at_once, lambda n: self._answers(about, model, images, questions, n), self.progress.warn
+        )
 
     def _answers(
         self, about: str, model: Classifier, images: ImageSet, questions: Sequence[Question], at_once: int

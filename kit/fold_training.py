@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kit import head_only
 from kit.allowance import Allowance
 from kit.config import Config, TrainConfig
 from kit.errors import KitError, first_few
+from kit.head_only import FeatureFiles
 from kit.material import Material, image_set
+from kit.number_format import settled_precision
 from kit.progress import Progress
 from kit.run_state import trained_fold
 from kit.seeds import stable_seed
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
     from kit.engine.loop import Conditions, FoldResult, FoldTrainer
     from kit.engine.models import Classifier
     from kit.engine.parts import FoldImages, Goal
-    from kit.engine.precision import Precision
     from kit.engine.preprocessing import Preprocessing
     from kit.engine.store import ImageStore
 
@@ -44,6 +47,7 @@ class FoldWork:
     store: ImageStore
     progress: Progress
     allowance: Allowance = field(default_factory=Allowance)
+    features: dict[Path, np.ndarray] = field(default_factory=dict)  # that this process has, by their file
 
     def train(self, k: int, after_epoch: Callable[[FoldState], None]) -> None:
         """Train fold ``k`` to the end and write what it came to; once begun again if the loss diverges.
@@ -140,7 +144,7 @@ class FoldWork:
         seed = fold_seed(config, k)
         torch.manual_seed(seed)
         model = self.model(k)
-        precision = settled_precision(config, self.run, material)
+        precision = settled_precision(config, self.workspace, material, self.run)
         accelerator = open_accelerator(precision.name)  # anew: it holds on to what it has prepared
         images = self.sides(k, model.preprocessing)
         shown, images, train = self._cut(k, model.to(accelerator.device), images, accelerator)
@@ -170,30 +174,46 @@ class FoldWork:
         self, k: int, model: Classifier, images: FoldImages, accelerator: Accelerator
     ) -> tuple[Classifier, FoldImages, TrainConfig]:
         """Return what is trained on what: the head on features, where that comes to the same."""
-        from kit import head_only
-        from kit.engine.features import Extractor, HeadClassifier
+        from kit.engine.features import HeadClassifier
 
-        config, train, material, own = self.config, self.config.train, self.material, model.preprocessing
+        config, train, own = self.config, self.config.train, model.preprocessing
         if not head_only.is_head_only(config):
             return model, images, train
         if reason := head_only.why_not(config, model):
             if k == 0:
                 self.progress.note(f"each epoch takes every image through all of the network: {reason}")
             return model, images, train
-        varied = training_views(config, own)[1]
-        files = head_only.FeatureFiles(
-            folder=self.workspace.cache(material.competition.name),
+        views = [
+            predicted_view(own),
+            *[training_views(config, own)[1]] * head_only.num_variations(config, own),
+        ]
+        features = self.feature_files(model, accelerator, views).read()
+        quick = train.model_copy(update={"workers": 0, "compile": False})
+        return HeadClassifier(model), features.of(images), quick
+
+    def feature_files(
+        self, model: Classifier, accelerator: Accelerator, views: Sequence[View]
+    ) -> FeatureFiles:
+        """Return where what enters a model's head is kept: of images as predicted, and varied.
+
+        Args:
+            model: On the accelerator's device.
+        """
+        from kit.engine.features import Extractor
+
+        config = self.config
+        return FeatureFiles(
+            folder=self.workspace.cache(self.material.competition.name),
             extractor=Extractor(
                 model, self.store, accelerator, config.predict.batch_size, config.train.workers
             ),
             config=config,
-            material=material,
-            views=[predicted_view(own), *[varied] * head_only.num_variations(config, own)],
+            material=self.material,
+            views=views,
             progress=self.progress,
             allowance=self.allowance,
+            held=self.features,
         )
-        quick = train.model_copy(update={"workers": 0, "compile": False})
-        return HeadClassifier(model), files.read().of(images), quick
 
     def model(self, k: int) -> Classifier:
         """Return the model fold ``k`` begins with; what is said of it is said for the first fold."""
@@ -254,34 +274,6 @@ class FoldWork:
         )
         classes = self.material.competition.classes
         return {name: list(pair) for name, pair in zip(classes, counts, strict=True)}
-
-
-def settled_precision(config: Config, run: RunFolder | None, material: Material) -> Precision:
-    """Return the precision of an experiment on this device: all of its folds and predictions share it.
-
-    On a CPU that has bf16, ``auto`` tries what is quicker for the model, once, and remembers it.
-    """
-    from kit.engine.models import preprocessing_of, rebuild_model
-    from kit.engine.precision import Precision, choose_precision, device_name, native_bf16, this_device
-    from kit.engine.quicker import quicker
-    from kit.engine.trains import widest
-
-    device = this_device()
-    chosen = choose_precision(config.train.precision, device)
-    if config.train.precision != "auto" or device.type != "cpu" or chosen.name != "bf16":
-        return chosen
-    if run is not None and run.precision.exists():
-        found = read_json(run.precision)
-        if found["device"] == device_name(device):
-            return Precision(found["precision"], found["why"])
-    own, _ = preprocessing_of(config.model, config.image)
-    model = rebuild_model(config.model, own, len(material.competition.classes))
-    chosen = quicker(model, native_bf16(), widest(config.model.trains))
-    if run is not None:
-        write_json(
-            run.precision, {"device": device_name(device), "precision": chosen.name, "why": chosen.why}
-        )
-    return chosen
 
 
 def fold_seed(config: Config, k: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from kit.engine.models import Classifier
     from kit.engine.parts import FoldImages
     from kit.engine.preprocessing import Preprocessing
+
+
+AT_A_TIME = 4096  # images, after which what is done of a view is kept
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class FeatureFiles:
         folder: Of all features of the competition.
         config: Of an experiment, for its network, its recipe of variations and what they draw.
         views: The image as predicted, then its variations.
+        held: What this process has of them already, by file; ``read`` adds to it.
     """
 
     folder: Path
@@ -100,17 +105,18 @@ class FeatureFiles:
     views: Sequence[View]
     progress: Progress
     allowance: Allowance
+    held: dict[Path, np.ndarray]
 
     def read(self) -> Features:
-        """Return the features of every sample; what is not kept is computed, and kept view by view.
+        """Return the features of every sample; what is not kept is computed, and kept.
 
         Raises:
-            Interrupted: The time is over; the views that are done are kept.
+            Interrupted: The time is over; what is done is kept.
             KitError: An image cannot be read any more.
         """
         images = image_set(self.material, np.ones(len(self.material.samples), dtype=bool))
         key = self._digest(images)
-        found = [self._read_view(images, number, key) for number in range(len(self.views))]
+        found = [self._view(images, number, key) for number in range(len(self.views))]
         return Features(images.ids, found[0], found[1:])
 
     def _digest(self, images: ImageSet) -> str:
@@ -129,22 +135,58 @@ class FeatureFiles:
         ]
         return hashlib.blake2b(repr(about).encode(), digest_size=16).hexdigest()
 
-    def _read_view(self, images: ImageSet, number: int, key: str) -> np.ndarray:
-        from kit.engine.cache import FEATURES
-
+    def _view(self, images: ImageSet, number: int, key: str) -> np.ndarray:
         about = f"{key} {self._recipe()}" if number else key
         digest = hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
-        file = self.folder / f"{digest}-{number}{FEATURES}"
-        if (kept := _read(file)) is not None:
+        file = self._file(f"{digest}-{number}")
+        if file not in self.held:
+            self.held[file] = self._kept(file, len(images), lambda: self._in_parts(images, number, digest))
+            for part in self.folder.glob(f"{digest}-{number}-part-*"):
+                part.unlink(missing_ok=True)
+        return self.held[file]
+
+    def _in_parts(self, images: ImageSet, number: int, digest: str) -> np.ndarray:
+        """Return a view's features: a part of many images at a time, so that not all is lost at a kill."""
+        starts = range(0, len(images), AT_A_TIME)
+        if len(starts) == 1:
+            return self._compute(images, number, "")
+
+        def part(count: int, start: int) -> np.ndarray:
+            some, said = images.part(slice(start, start + AT_A_TIME)), f", part {count} of {len(starts)}"
+            file = self._file(f"{digest}-{number}-part-{count}")
+            return self._kept(file, len(some), lambda: self._compute(some, number, said))
+
+        return np.concatenate([part(count, start) for count, start in enumerate(starts, 1)])
+
+    def _kept(self, file: Path, rows: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return what a file holds, or else what is computed, and keep that where there is room."""
+        from kit.engine.cache import cache_budget, make_room
+
+        if (kept := _read(file, rows)) is not None:
             return kept
+        found = compute()
+        budget = cache_budget(self.config.image.cache, self.folder)
+        if found.nbytes > budget:
+            return found
+        try:
+            make_room(file, found.nbytes, budget)
+            with written_whole(file) as draft, draft.open("wb") as stream:
+                np.save(stream, found)
+        except OSError as error:
+            self.progress.warn(f"features cannot be kept in {self.folder} ({error.strerror})")
+        return found
+
+    def _compute(self, images: ImageSet, number: int, said: str) -> np.ndarray:
         what = f"view {number} of {len(self.views) - 1}" if number else "as predicted"
-        label = f"features of {len(images)} images, {what}"
-        found = self.extractor.features(
+        label = f"features of {len(images)} images, {what}{said}"
+        return self.extractor.features(
             images, self.views[number], self.config.seed, number, self.progress, label, self._stopping(label)
         )
-        with written_whole(file) as draft, draft.open("wb") as stream:
-            np.save(stream, found)
-        return found
+
+    def _file(self, name: str) -> Path:
+        from kit.engine.cache import FEATURES
+
+        return self.folder / f"{name}{FEATURES}"
 
     def _recipe(self) -> str:
         """Return what variations depend on beside images and network; how many there are is no part of it."""
@@ -155,10 +197,12 @@ class FeatureFiles:
         return lambda: self.allowance.begin(f"the end of {label}", needed=STOPPING_SECONDS)
 
 
-def _read(file: Path) -> np.ndarray | None:
+def _read(file: Path, rows: int) -> np.ndarray | None:
     """Return features from their file, mapped, or None if it is not there or not whole."""
     try:
         features: np.ndarray = np.load(file, mmap_mode="r")
-    except (OSError, ValueError, EOFError):
+        os.utime(file)  # the file that was used last makes way last
+        is_whole = (features.ndim, len(features), features.dtype) == (2, rows, np.dtype("float32"))
+    except Exception:  # numpy has no one error for a damaged header: it evaluates what it reads there
         return None
-    return features
+    return features if is_whole else None

@@ -13,14 +13,15 @@ import numpy as np
 from kit.config import Config, ModelConfig
 from kit.errors import KitError, first_few
 from kit.fold_models import assemble_oof
-from kit.fold_training import FoldWork, check_scorable, predicted_view, settled_precision
-from kit.head_only import FeatureFiles
+from kit.fold_training import FoldWork, check_scorable, predicted_view
 from kit.linear import fitted_probs, suited_strength
 from kit.material import Material, image_store, prepare
+from kit.number_format import settled_precision
 from kit.progress import SILENT, Progress
 from kit.workspace import Workspace
 
 if TYPE_CHECKING:
+    from kit.engine.features import Extractor
     from kit.engine.models import Classifier
 
 ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
@@ -39,7 +40,7 @@ class Probed:
         megabytes: Of them as float32.
         features: How many numbers an image becomes.
         licence: Of the weights; empty where it is not known.
-        strength: The inverse of the regularisation that suited the first fold.
+        strength: The inverse of the regularisation that suited the folds, the middle one of theirs.
         seconds: All of it.
     """
 
@@ -129,7 +130,7 @@ def _weights_of(name: str, workspace: Workspace) -> str | None:
     plain = name.removeprefix("torchvision:").partition("@")[0]
     files = [path for root in workspace.weights_roots if root.is_dir() for path in root.iterdir()]
     # Of two of one name in several folders the first folder's is meant, as everywhere.
-    fitting = sorted({path.name for path in files if path.suffix in ENDINGS and _is_called(path, plain)})
+    fitting = sorted({path.name for path in files if path.suffix in ENDINGS and _is_of(path, plain)})
     if len(fitting) > 1:
         raise KitError(
             f"--models {name}",
@@ -140,6 +141,13 @@ def _weights_of(name: str, workspace: Workspace) -> str | None:
     return fitting[0] if fitting else None
 
 
+def _is_of(path: Path, name: str) -> bool:
+    """Tell whether a file is called like a model, and not like one whose name is longer."""
+    from kit.engine.models import longer_names
+
+    return _is_called(path, name) and not any(_is_called(path, longer) for longer in longer_names(name))
+
+
 def _is_called(path: Path, name: str) -> bool:
     return path.stem == name or path.name.startswith(tuple(f"{name}{mark}" for mark in "._-"))
 
@@ -148,8 +156,6 @@ def _is_called(path: Path, name: str) -> bool:
 
 
 def _probed(config: Config, workspace: Workspace, material: Material, progress: Progress) -> Probed:
-    from kit.allowance import Allowance
-    from kit.engine.features import Extractor
     from kit.engine.heads import head_parameters
     from kit.engine.precision import open_accelerator
     from kit.engine.timm_models import licence_of
@@ -159,16 +165,12 @@ def _probed(config: Config, workspace: Workspace, material: Material, progress: 
     progress.stage(name, f"weights {weights or 'as downloaded'}")
     run = workspace.run(material.competition.name, config.name)
     store = image_store(config, workspace, material, progress)
-    model = FoldWork(config, workspace, material, run, store, progress).model(0)
-    accelerator = open_accelerator(settled_precision(config, None, material).name)
-    extractor = Extractor(
-        model.to(accelerator.device), store, accelerator, config.predict.batch_size, config.train.workers
-    )
-    views = [predicted_view(model.preprocessing)]
-    folder = workspace.cache(material.competition.name)
-    files = FeatureFiles(folder, extractor, config, material, views, progress, Allowance())
-    features = files.read().plain
-    oof, folds, strength = _cross_validated(np.asarray(features), material, progress)
+    work = FoldWork(config, workspace, material, run, store, progress)
+    accelerator = open_accelerator(settled_precision(config, workspace, material).name)
+    model = work.model(0).to(accelerator.device)
+    files = work.feature_files(model, accelerator, [predicted_view(model.preprocessing)])
+    features = np.asarray(files.read().plain)
+    oof, folds, strength = _cross_validated(features, material, progress)
     head = head_parameters(model.backbone)
     parameters = sum(p.numel() for p in model.backbone.parameters() if p not in head)
     return Probed(
@@ -176,7 +178,7 @@ def _probed(config: Config, workspace: Workspace, material: Material, progress: 
         weights=weights,
         oof=oof,
         folds=folds,
-        images_per_second=_pace(model, extractor),
+        images_per_second=_pace(model, files.extractor, progress),
         parameters=parameters,
         megabytes=parameters * 4 / 1e6,
         size=model.preprocessing.predicting,
@@ -187,44 +189,51 @@ def _probed(config: Config, workspace: Workspace, material: Material, progress: 
     )
 
 
-def _pace(model: Classifier, extractor: Any) -> float:
+def _pace(model: Classifier, extractor: Extractor, progress: Progress) -> float:
     """Return how many images a second go through the network."""
     import torch
 
     from kit.engine.images import without_gradients
+    from kit.engine.precision import with_fewer
 
     own, device = model.preprocessing, extractor.accelerator.device
-    batch = without_gradients(extractor.batch_size, device)
-    images = torch.zeros(
-        batch, own.channels, own.predicting, own.predicting, dtype=torch.uint8, device=device
-    )
-    seconds = []
-    with torch.inference_mode(), extractor.accelerator.autocast():
-        for _ in range(1 + TIMED_BATCHES):
-            began = time.perf_counter()
-            model.eval()(images).sum().item()
-            seconds.append(time.perf_counter() - began)
-    return batch / min(seconds[1:])
+
+    def paced(batch: int) -> float:
+        images = torch.zeros(batch, own.channels, own.predicting, own.predicting, device=device)
+        seconds = []
+        with torch.inference_mode(), extractor.accelerator.autocast():
+            for _ in range(1 + TIMED_BATCHES):
+                began = time.perf_counter()
+                model.eval()(images).sum().item()
+                seconds.append(time.perf_counter() - began)
+        return batch / min(seconds[1:])
+
+    return with_fewer(without_gradients(extractor.batch_size, device), paced, progress.warn)
 
 
 def _cross_validated(
     features: np.ndarray, material: Material, progress: Progress
 ) -> tuple[float, tuple[float, ...], float]:
-    """Return the metric of all out-of-fold rows, that of each fold, and the strength that was taken."""
+    """Return the metric of all out-of-fold rows, that of each fold, and the middle one of the strengths.
+
+    Each fold's strength is found on its own training rows: those of another fold are its validation rows.
+    """
     competition, folds, samples = material.competition, material.folds, material.samples
     task, classes, targets = competition.task, len(competition.classes), material.targets()
     truth = task.one_hot(targets, classes)
-    seen = folds.training(samples, 0)
-    strength = suited_strength(features[seen], truth[seen], task.exclusive)
-    answers, scores = {}, []
+    answers, scores, strengths = {}, [], []
     for k in progress.track(range(folds.models), folds.models, "linear classifiers"):
         training, validation = folds.training(samples, k), folds.validation(samples, k)
-        probs = fitted_probs(
-            features[training], truth[training], features[validation], task.exclusive, strength
-        )
+        seen, known = features[training], truth[training]
+        strengths.append(suited_strength(seen, known, task.exclusive))
+        probs = fitted_probs(seen, known, features[validation], task.exclusive, strengths[-1])
         answers[k] = probs
         scores.append(competition.metric(targets[validation], task.normalised(probs), task))
     validated = material.validated()
     oof = assemble_oof({k: folds.validation(validated, k) for k in answers}, answers)
     rows = competition.task.targets(validated, competition.classes)
-    return competition.metric(rows, task.normalised(oof), task), tuple(scores), strength
+    return (
+        competition.metric(rows, task.normalised(oof), task),
+        tuple(scores),
+        sorted(strengths)[len(strengths) // 2],
+    )

@@ -71,6 +71,7 @@ def rehearse(config: Config, workspace: Workspace, progress: Progress = SILENT) 
     from kit.engine.recipe import check_recipe
     from kit.engine.schedules import rates
     from kit.fold_training import FoldWork
+    from kit.number_format import is_tried
 
     for warning in check_recipe(config, workspace):
         progress.warn(warning)
@@ -82,11 +83,12 @@ def rehearse(config: Config, workspace: Workspace, progress: Progress = SILENT) 
     images = work.sides(0, model.preprocessing)
     device = this_device()
     precision = choose_precision(config.train.precision, device)
+    said = "bf16 or fp32, whichever is found quicker" if is_tried(config, device, precision) else precision
     steps = len(epoch_batches(images, config.train, config.seed))
     first, peak, last = rates(config.train.schedule, config.train.lr, config.train.epochs, steps)
     return Rehearsal(
         experiment=run.label,
-        facts=_facts(config, material, model, images, steps) | {"device": f"{device}, precision {precision}"},
+        facts=_facts(config, material, model, images, steps) | {"device": f"{device}, precision {said}"},
         groups=parameter_groups(model.backbone, config),
         rates={"first": first, "peak": peak, "last": last},
         augmentation=[

@@ -55,8 +55,10 @@ def forget(run: RunFolder, folds: list[int]) -> None:
     for k in folds:
         shutil.rmtree(run.fold(k).path, ignore_errors=True)
     held_out = [run.held_out(name) for name in run.held_out_sets()]
-    for path in (run.oof, run.test, run.memory, run.precision, *held_out):
+    for path in (run.oof, run.test, run.memory, *held_out):
         path.unlink(missing_ok=True)
+    if not any(run.path.glob("fold-*/*")):  # those that stay have a precision, which is that of all
+        run.precision.unlink(missing_ok=True)
     run.forget_scores()
     run.forget_answers()
 

@@ -282,6 +282,10 @@ class Workspace:
         """Return the folder in which the masks of a competition's images are kept."""
         return self.cache(competition) / "foreground"
 
+    def trials(self, competition: str) -> Path:
+        """Return where is kept which number format networks were found quicker in on this machine."""
+        return self.cache(competition) / "precision.json"
+
     def cache(self, competition: str) -> Path:
         """Return the folder of what can be made again of a competition's images."""
         return self._cache_root() / competition / ".cache"
@@ -392,6 +396,17 @@ def sized(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} bytes"
+
+
+def room_taken(path: Path) -> int:
+    """Return how many bytes of the disk a file takes, which is less than its length while it has holes.
+
+    One that another process has just removed takes none.
+    """
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 def remove_drafts(folder: Path) -> None:

@@ -24,6 +24,7 @@ from kit.competition import decode
 from kit.config_file import load_config
 from kit.engine import store
 from kit.engine.step import Stepper
+from kit.errors import KitError
 from kit.material import prepare
 from kit.progress import SILENT, Silent
 from kit.workspace import RunFolder, Workspace
@@ -201,6 +202,16 @@ def test_the_disk_gives_kept_pixels_or_else_files(rig, monkeypatch):
     assert all(rig.store.kept.read(picture) is not None for picture in rig.pictures)
 
 
+def test_where_some_images_are_kept_the_disk_gives_the_files_of_the_others(rig, monkeypatch):
+    rig.first_look()
+    others, read = rig.pictures[2:], []
+    kept, plain = rig.store.kept.read, Path.read_bytes
+    monkeypatch.setattr(rig.store.kept, "read", lambda p: None if p in others else kept(p))
+    monkeypatch.setattr(Path, "read_bytes", lambda file: read.append(file) or plain(file))
+    assert reading_rate(rig.store, rig.pictures) > 0
+    assert read == [rig.store.root / picture.path for picture in others]
+
+
 # --- all of it
 
 
@@ -295,9 +306,37 @@ def test_where_the_config_itself_does_not_fit_it_is_measured_as_it_would_train(p
     told = Told()
     config = tiny(place, "predict.batch_size=4")
     found = bench(config, place, Wanted(steps=2, settings=False), told)
-    assert told.warnings == ["8 images at once do not fit the memory: measured with 4"]
+    assert told.warnings == ["8 images at once do not fit the memory: 4 from here on"]
     assert found.facts["step"] == "8 images, 4 at once"
     assert found.advice == []
+
+
+def test_predicting_is_measured_with_as_many_images_at_once_as_fit(place, monkeypatch):
+    short_of_memory(monkeypatch, 4)
+    told = Told()
+    bench(tiny(place, "train.batch_size=4"), place, Wanted(steps=2, settings=False), told)
+    assert told.warnings == ["8 images at once do not fit the memory: 4 from here on"]
+
+
+def test_settings_are_tried_with_as_many_images_at_once_as_fit(place, monkeypatch):
+    short_of_memory(monkeypatch, 4)
+    tried = [Setting("image.cache", "none"), Setting("train.precision", "fp32")]
+    monkeypatch.setattr(measure, "settings_to_try", lambda *_: tried)
+    cache, precision = bench(tiny(place, "predict.batch_size=4"), place, Wanted(steps=2)).trials
+    assert cache.rate
+    assert precision.problem == "out of memory"  # who trains with it may find room for more
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [("model.trains={1: 50}", "the network has"), ("predict.merge=meann", "Did you mean mean")],
+)
+def test_what_could_not_be_trained_is_refused_before_anything_is_measured(
+    place, monkeypatch, mistake, message
+):
+    monkeypatch.setattr(measure, "prepare", lambda *_, **__: pytest.fail("images were read"))
+    with pytest.raises(KitError, match=message):
+        bench(tiny(place, mistake), place)
 
 
 def test_a_head_alone_is_measured_through_the_network(place):

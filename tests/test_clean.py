@@ -1,6 +1,7 @@
 """``kit clean`` removes what can be made again of images, and nothing else."""
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -29,6 +30,34 @@ def test_everything_of_one_competition_or_of_all(place):
     assert (place.root / "runs/one/images.parquet").exists()
     assert [each.competition for each in clean(place)] == ["two"]
     assert clean(place) == []
+
+
+def test_what_another_process_takes_away_or_adds_meanwhile_is_no_error(place, monkeypatch):
+    import os
+
+    folder, plain = place.cache("one"), os.rmdir
+
+    def late(path, **options):
+        if Path(path).name in ("foreground", ".cache") and not (folder / "late.pixels").exists():
+            (folder / "late.pixels").write_bytes(b"z")
+        return plain(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", late)
+    assert [kept.files for kept in clean(place, "one")] == [2]
+    assert [path.name for path in folder.iterdir()] == ["late.pixels"]
+
+
+def test_what_cannot_be_removed_is_told(place, monkeypatch):
+    import os
+
+    def refused(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "unlink", refused)
+    done = CliRunner().invoke(app, ["clean", "one", "--workspace", str(place.root)])
+    assert done.exit_code == 1
+    assert "permission denied" in done.stderr
+    assert (place.cache("one") / "a.pixels").exists()
 
 
 def test_a_dry_run_removes_nothing(place):

@@ -130,6 +130,102 @@ def test_features_that_were_cut_are_made_anew(place, weights, through):
     assert through["features"] == before + 2 * SAMPLES
 
 
+@pytest.mark.parametrize("damaged", [b"PK\x03\x04 no archive", b"\x93NUMPY\x01\x00\x05\x00{'a'(", b""])
+def test_a_damaged_file_of_features_is_made_anew(place, weights, through, damaged):
+    experiment.train(config(place, weights), place, only=[0])
+    before = through["features"]
+    next(place.cache("tiny").glob("*.features.npy")).write_bytes(damaged)
+    experiment.train(config(place, weights, name="b"), place, only=[0])
+    assert through["features"] == before + SAMPLES
+
+
+def test_features_of_fewer_images_than_there_are_are_made_anew(place, weights, through):
+    experiment.train(config(place, weights), place, only=[0])
+    before = through["features"]
+    file = next(place.cache("tiny").glob("*.features.npy"))
+    np.save(file, np.load(file)[: SAMPLES // 2])
+    experiment.train(config(place, weights, name="b"), place, only=[0])
+    assert through["features"] == before + SAMPLES
+
+
+def test_of_many_images_what_is_done_is_kept_part_by_part(place, weights, through, monkeypatch):
+    expected = pipeline.run(config(place, weights, "augment.views=1"), place).run
+    (place.root / "runs").rename(place.root / "before")
+    monkeypatch.setattr("kit.head_only.AT_A_TIME", 8)
+    wanted, plain = config(place, weights, "augment.views=1"), FeatureModel.forward
+
+    def interrupted(self, images):
+        if through["features"] == through["stop"]:
+            raise KeyboardInterrupt
+        return plain(self, images)
+
+    through["stop"] = through["features"] + SAMPLES + 16  # in the second view's third part
+    monkeypatch.setattr(FeatureModel, "forward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.train(wanted, place)
+    kept = [file.name for file in place.cache("tiny").glob("*.features.npy")]
+    assert len(kept) == 1 + 2
+    assert sum("-part-" in name for name in kept) == 2
+    monkeypatch.setattr(FeatureModel, "forward", plain)
+    before = through["features"]
+    experiment.train(wanted, place)
+    assert through["features"] - before == SAMPLES - 16
+    assert not list(place.cache("tiny").glob("*-part-*"))
+    ours = load_predictions(pipeline.run(wanted, place).run.oof)
+    theirs = load_predictions(place.root / "before" / expected.oof.relative_to(place.root / "runs"))
+    np.testing.assert_allclose(ours.probs, theirs.probs, atol=1e-6)
+
+
+@pytest.mark.parametrize("cache", ["none", "1MB"])
+def test_features_take_no_more_room_than_images_may_and_are_computed_once_all_the_same(
+    place, weights, through, monkeypatch, cache
+):
+    monkeypatch.setattr("kit.engine.cache.UNITS", {"MB": 1, "GB": 1})
+    experiment.train(config(place, weights, f"image.cache={cache}"), place)
+    assert not list(place.cache("tiny").glob("*.features.npy"))
+    assert through["features"] == 4 * SAMPLES  # for both folds
+
+
+def test_a_full_disk_ends_the_keeping_of_features_and_not_the_training(place, weights, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    heard = Heard()
+    run = experiment.train(config(place, weights), place, progress=heard)
+    assert "features cannot be kept" in heard
+    assert "No space left on device" in heard
+    assert run.fold(1).done.exists()
+
+
+def test_features_are_taken_of_as_many_images_at_once_as_fit(place, weights, monkeypatch):
+    plain, largest = FeatureModel.forward, []
+
+    def narrow(self, images):
+        if len(images) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        largest.append(len(images))
+        return plain(self, images)
+
+    monkeypatch.setattr(FeatureModel, "forward", narrow)
+    heard = Heard()
+    run = experiment.train(config(place, weights), place, progress=heard)
+    assert max(largest) == 8
+    assert "16 images at once do not fit the memory: 8 from here on" in heard
+    assert not run.memory.exists()  # the head's own steps fit
+
+
+def test_norms_in_a_head_neither_keep_folds_from_sharing_features_nor_see_the_trial(place, weights, through):
+    normed = ["model.head=[8, batch_norm, relu]", "augment.views=1"]
+    experiment.train(config(place, weights, *normed), place)
+    assert through["features"] == 2 * SAMPLES
+    model = cut(MODEL, head=[8, "batch_norm", "relu"])
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert why_not_cut(model) == ""
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ("overrides", "why"),
     [
@@ -144,11 +240,11 @@ def test_where_features_cannot_stand_for_images_it_says_why_and_trains(place, we
     assert f"each epoch takes every image through all of the network: {why}" in heard
 
 
-def cut(name, **options):
+def cut(name, head=(), **options):
     from kit.config import ImageConfig, ModelConfig
 
-    model, _ = build_model(ModelConfig(name=name, pretrained=False, options=options), ImageConfig(size=64), 5)
-    return model
+    asked = ModelConfig(name=name, pretrained=False, options=options, head=list(head))
+    return build_model(asked, ImageConfig(size=64), 5)[0]
 
 
 @pytest.mark.parametrize("name", [MODEL, "test_vit", "torchvision:squeezenet1_1", "torchvision:mobilenet_v2"])

@@ -22,7 +22,7 @@ LAYERS = [
     ["evaluation", "per_image"],
     ["submission", "ensemble", "engine", "ledger"],
     ["material"],
-    ["run_state", "time_plan"],
+    ["run_state", "time_plan", "number_format"],
     ["head_only"],
     ["fold_training", "fold_models", "foldwise", "starter"],
     ["experiment", "probe", "bench", "rehearsal", "examples", "soup", "tta_report"],

@@ -18,7 +18,7 @@ from kit.config_file import load_config
 from kit.errors import KitError
 from kit.linear import STRENGTHS, fitted_probs, suited_strength
 from kit.material import prepare
-from kit.probe import probe
+from kit.probe import _weights_of, probe
 from tests.conftest import write_config
 
 
@@ -146,15 +146,16 @@ def test_the_score_is_the_metric_of_out_of_fold_rows(tiny, monkeypatch):
     assert found.folds == pytest.approx([second[folds.samples["fold"] == k].mean() for k in range(3)])
 
 
-def test_every_fold_is_judged_at_one_strength_that_the_first_chose(tiny, monkeypatch):
+def test_every_fold_is_fitted_at_the_strength_that_suits_its_own_training_rows(tiny, monkeypatch):
     strengths, given = [], []
 
     def chosen(features, truth, exclusive):
-        given.append(len(features))
-        return 0.3
+        given.append(truth.sum(axis=0).tolist())
+        return [0.3, 0.03, 0.003][len(given) - 1]
 
     def fitted(features, truth, others, exclusive, strength):
         strengths.append(strength)
+        assert truth.sum(axis=0).tolist() == given[-1]
         return fitted_probs(features, truth, others, exclusive, strength)
 
     monkeypatch.setattr("kit.probe.suited_strength", chosen)
@@ -162,9 +163,11 @@ def test_every_fold_is_judged_at_one_strength_that_the_first_chose(tiny, monkeyp
     config = load_config(write_config(tiny, folds__count=3))
     (found,) = probe(config, tiny, ["simple_cnn"]).models
     material = prepare(config, tiny)
-    assert given == [material.folds.training(material.samples, 0).sum()]
-    assert strengths == [0.3] * 3
-    assert found.strength == 0.3
+    assert [sum(counts) for counts in given] == [
+        material.folds.training(material.samples, k).sum() for k in range(3)
+    ]
+    assert strengths == [0.3, 0.03, 0.003]
+    assert found.strength == 0.03
 
 
 def test_a_held_out_part_of_the_training_images_is_neither_fitted_nor_scored(tiny):
@@ -229,8 +232,17 @@ def test_of_a_file_that_is_in_two_folders_the_first_is_taken(tiny):
     assert found.models[0].weights == "test_resnet_a.safetensors"
 
 
+def test_a_file_that_is_called_like_a_longer_name_is_of_that_network(tiny):
+    weights_file(tiny, "test_resnet_a.safetensors")
+    assert _weights_of("test_resnet", tiny) == "test_resnet_a.safetensors"
+    assert _weights_of("convnext_tiny", tiny) is None
+    (tiny.root / "weights" / "convnext_tiny_hnf_a.safetensors").touch()
+    assert _weights_of("convnext_tiny", tiny) is None
+    assert _weights_of("convnext_tiny_hnf", tiny) == "convnext_tiny_hnf_a.safetensors"
+
+
 def test_folds_that_the_metric_cannot_score_are_refused_before_features_are_computed(tiny, monkeypatch):
-    monkeypatch.setattr("kit.probe.FeatureFiles", lambda *_: pytest.fail("features were computed"))
+    monkeypatch.setattr("kit.head_only.FeatureFiles.read", lambda *_: pytest.fail("features were computed"))
     config = load_config(write_config(tiny, competition__metric="roc_auc", folds__count=5))
     prepare(config, tiny)
     table = pd.read_csv(tiny.folds("tiny"), dtype={"id": str, "label": str}).sort_values("label")
@@ -271,7 +283,7 @@ def test_no_experiment_is_begun(tiny):
 
 def test_the_line_to_go_on_with_trains_what_was_probed(tiny):
     weights_file(tiny, "own.safetensors")
-    path = write_config(tiny)  # its model is not pretrained
+    path = write_config(tiny, model__pool="max")  # its model is not pretrained, and has options of its own
     text = run(path, "--models", "test_resnet=own.safetensors", "--set", "image.size=32").stdout
     words = shlex.split(next_line(text).removeprefix("Next: "))
     config = load_config(path, [word for word in words if "=" in word])

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 def reading_rate(store: ImageStore, pictures: Sequence[Picture]) -> float | None:
-    """Return images per second: of the decoded images that are kept, or else of the images' files.
+    """Return images per second: of decoded images where they are kept, else of the images' files.
 
     None where the system cannot be told to forget what it has read.
     """
     if not hasattr(os, "posix_fadvise"):
         return None
-    if store.kept is not None and store.kept.read(pictures[0]) is not None:
-        forget_kept(store.kept)
-        began = time.perf_counter()
-        for picture in pictures:
-            np.array(store.kept.read(picture))  # the pixels of a mapped file are read when they are used
-    else:
-        files = [store.root / picture.path for picture in pictures]
-        forget_files(files)
-        began = time.perf_counter()
-        for file in files:
-            file.read_bytes()
+    kept = store.kept
+    is_kept = [kept is not None and kept.read(picture) is not None for picture in pictures]
+    if kept is not None:
+        forget_kept(kept)
+    forget_files([store.root / picture.path for picture in pictures])
+    began = time.perf_counter()
+    for picture, there in zip(pictures, is_kept, strict=True):
+        if kept is not None and there:
+            np.array(kept.read(picture))  # the pixels of a mapped file are read when they are used
+        else:
+            (store.root / picture.path).read_bytes()
     return len(pictures) / (time.perf_counter() - began)
 
 

@@ -37,8 +37,19 @@ class Inference:
 
 
 def infer(rig: Rig, effort: Effort) -> Inference:
-    """Return how quickly an untrained model of the rig's config answers for images of its competition."""
+    """Return how quickly an untrained model of the rig's config answers for images of its competition.
+
+    Fewer images are asked about at once where the memory is short.
+    """
     from kit.engine.images import without_gradients
+    from kit.engine.precision import with_fewer
+
+    images = _images(rig)
+    at_once = without_gradients(min(rig.config.predict.batch_size, len(images)), rig.device)
+    return with_fewer(at_once, lambda n: _inferred(rig, effort, images, n), rig.place.progress.warn)
+
+
+def _inferred(rig: Rig, effort: Effort, images: ImageSet, at_once: int) -> Inference:
     from kit.engine.merging import merges
     from kit.engine.tta import Asker, Looks, SourceDataset, ask, source_loader
     from kit.engine.views import Sight
@@ -50,9 +61,8 @@ def infer(rig: Rig, effort: Effort) -> Inference:
     looks = Looks.of([tuple(config.predict.tta)], Sight.of(model))
     decoding = config.model_copy(update={"image": config.image.model_copy(update={"cache": "none"})})
     store = image_store(decoding, place.workspace, place.material, views=config.predict.tta)
-    images, merge = _images(rig), merges.get(config.predict.merge, "predict.merge")
+    merge = merges.get(config.predict.merge, "predict.merge")
     dataset = SourceDataset(images, store, looks.sources, model.preprocessing, config.seed)
-    at_once = without_gradients(min(config.predict.batch_size, len(images)), device)
     loader = source_loader(dataset, at_once, config.train.workers, device)
     batch = next(iter(loader))
     resident = batch._replace(images=[each.to(device) for each in batch.images])

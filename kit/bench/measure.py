@@ -159,8 +159,11 @@ def bench(
         KitError: The config or the data is wrong, or not even two images fit the memory.
     """
     from kit.engine.precision import this_device
+    from kit.engine.recipe import check_recipe
 
     wanted = wanted or Wanted()
+    for doubt in check_recipe(config, workspace):
+        progress.warn(doubt)
     device = this_device()
     with measuring_place(config, workspace, MOST.get(device.type, MOST["cuda"]), progress) as place:
         return _Measuring(_as_whole(config, progress), place, wanted, device).all()
@@ -217,24 +220,21 @@ class _Measuring:
 
     def _as_configured(self) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
         """Measure the config as it is, with fewer images at once where the memory is short."""
-        from kit.engine.precision import free_memory, is_out_of_memory
+        from kit.engine.precision import is_out_of_memory, with_fewer
         from kit.fold_training import SMALLEST_BATCH
 
-        at_once = self.config.train.batch_size
-        while True:
-            try:
-                rig = Rig(self.config, self.place, at_once)
-                return rig, *self._ceilings(rig)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-            at_once //= 2
-            if at_once < SMALLEST_BATCH:
-                raise KitError(
-                    "train.batch_size", "the model does not fit the memory with two images at once"
-                )
-            self.progress.warn(f"{at_once * 2} images at once do not fit the memory: measured with {at_once}")
-            free_memory()
+        def measured(at_once: int) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
+            rig = Rig(self.config, self.place, at_once)
+            return rig, *self._ceilings(rig)
+
+        try:
+            return with_fewer(self.config.train.batch_size, measured, self.progress.warn, SMALLEST_BATCH)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise KitError(
+                "train.batch_size", "the model does not fit the memory with two images at once"
+            ) from error
 
     def _ceilings(self, rig: Rig) -> tuple[dict[str, Pace], Pace, Memory]:
         self._say("the first look at each image")
@@ -313,7 +313,8 @@ class _Measuring:
         """Return the rate of the pipeline; what else is held of it is let go of."""
         is_compiling = setting is not None and setting.key == "train.compile"
         place = self.place if is_compiling else replace(self.place, progress=SILENT)
-        rig = Rig(config, place, min(at_once, config.train.batch_size) if setting is None else None)
+        fits_otherwise = setting is not None and setting.key in ("train.batch_size", "train.precision")
+        rig = Rig(config, place, None if fits_otherwise else min(at_once, config.train.batch_size))
         if setting is not None and setting.key == "image.cache":
             rig.first_look()  # the epochs that count are those in which images are kept already
         return rig.pipeline(effort).rate

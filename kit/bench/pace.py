@@ -127,7 +127,7 @@ class PeakMemory:
 
     def __enter__(self) -> PeakMemory:
         self.mb: float | None = None
-        self.most = _own_kb("self")
+        self.most = _own_kb()
         self.over = threading.Event()
         self.watch = threading.Thread(target=self._watch, daemon=True)
         self.watch.start()
@@ -135,7 +135,7 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self.over.wait(SAMPLED_EVERY):
-            self.most = max(self.most, _own_kb("self"))
+            self.most = max(self.most, _own_kb())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
@@ -143,16 +143,16 @@ class PeakMemory:
         self.over.set()
         self.watch.join()
         loaders = sum(_private_kb(child.pid) for child in active_children())
-        most = max(self.most, _own_kb("self")) + loaders
+        most = max(self.most, _own_kb()) + loaders
         self.mb = most * 1024 / 1e6 or None
 
 
-def _own_kb(process: str) -> int:
-    return _kb(Path("/proc") / process / "status", "RssAnon")
+def _own_kb() -> int:
+    return _kb(Path("/proc/self/status"), "RssAnon")
 
 
 def _private_kb(process: int | None) -> int:
-    return _kb(Path("/proc") / str(process) / "smaps_rollup", "Private_Dirty")
+    return _kb(Path(f"/proc/{process}/smaps_rollup"), "Private_Dirty")
 
 
 def _kb(file: Path, key: str) -> int:

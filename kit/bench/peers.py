@@ -113,4 +113,8 @@ def run_peer(name: str, asked: Path, progress: Progress, python: str = sys.execu
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
         return Peer(name, command=shown, problem=said[-1])
-    return Peer(name, command=shown, **json.loads(done.stdout.splitlines()[-1]))
+    try:
+        said = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        return Peer(name, command=shown, problem="it printed no figures")
+    return Peer(name, command=shown, **said)

@@ -144,7 +144,8 @@ class Rig:
         from kit.engine.images import EpochBatches, make_loader
 
         images, train = self.trainer.images, self.config.train
-        batches = EpochBatches(len(images.train), train.batch_size, SEED, Plan.of(self.rows))
+        rows = np.resize(self.rows, max(2, len(self.rows)))  # a batch of one is left out
+        batches = EpochBatches(len(images.train), train.batch_size, SEED, Plan.of(rows))
         batches.epoch = train.epochs
         loader = make_loader(images.varied, batches, self.workers, self.device)
         watch = Stopwatch(self.device, Effort(0, len(batches)), self.is_even, self.place.progress)

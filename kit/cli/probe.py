@@ -32,6 +32,7 @@ def probe(
     from rich.markup import escape
 
     from kit.cli.console import Terminal, show, show_json
+    from kit.config import ModelConfig
     from kit.config_file import load_config
     from kit.probe import probe as run_probe
     from kit.report.probes import probe_table
@@ -46,7 +47,9 @@ def probe(
         return
     best = found.models[0]
     chosen = [f"model.name={best.model}", f"model.weights={best.weights or 'null'}"]
-    if not experiment.model.pretrained:
-        chosen.append("model.pretrained=true")
+    own, probed = experiment.model, ModelConfig(name=best.model)
+    usual = {"pretrained": "true", "options": "{}", "pool": "null"}  # as each was probed
+    other = [key for key in usual if getattr(own, key) != getattr(probed, key)]
+    chosen += [f"model.{key}={usual[key]}" for key in other]
     settings = [part for override in (*(overrides or []), *chosen) for part in ("--set", override)]
     show(probe_table(found), f"Next: {escape(shlex.join(['kit', 'train', str(config), *settings]))}")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from kit.engine.pixel_file import PixelFile, room_taken
+from kit.engine.pixel_file import PixelFile
 from kit.engine.store import Picture, Rendering
 from kit.errors import KitError
 from kit.progress import Progress
-from kit.workspace import sized
+from kit.workspace import room_taken, sized
 
 AUTO_SHARE_OF_DISK = 0.25  # of what is free, or already taken by what is kept
 UNITS = {"MB": 10**6, "GB": 10**9}
@@ -55,7 +55,7 @@ def open_cache(
     file = folder / f"{_digest(rendering, pictures, stamps)}{SUFFIX}"
     capacities = [rendering.most_bytes(picture, *shapes[picture.path]) for picture in pictures]
     try:
-        _make_room(file, sum(capacities), budget)
+        make_room(file, sum(capacities), budget)
         kept = PixelFile(file, pictures, capacities, budget)
         os.utime(file)  # the file that was used last makes way last
     except OSError as error:
@@ -80,9 +80,9 @@ def _digest(rendering: Rendering, pictures: Sequence[Picture], stamps: dict[str,
     return digest.hexdigest()
 
 
-def _make_room(file: Path, needed: int, budget: int) -> None:
+def make_room(file: Path, needed: int, budget: int) -> None:
     """Remove the oldest other files until what is needed fits; who reads one of them can go on doing so."""
-    others = sorted((f for f in kept_files(file.parent) if f != file), key=lambda f: f.stat().st_mtime)
+    others = sorted((f for f in kept_files(file.parent) if f != file), key=_last_used)
     room = budget - min(needed, budget)
     taken = sum(map(room_taken, others))
     for other in others:
@@ -90,6 +90,13 @@ def _make_room(file: Path, needed: int, budget: int) -> None:
             return
         taken -= room_taken(other)
         other.unlink(missing_ok=True)
+
+
+def _last_used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another process has removed it
+        return 0.0
 
 
 def kept_files(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from kit.engine.images import (
     without_gradients,
 )
 from kit.engine.models import Classifier
+from kit.engine.precision import with_fewer
 from kit.engine.pretrained import body_of
 from kit.engine.store import ImageStore
 from kit.engine.trains import settle_norms, train_only
@@ -123,22 +125,20 @@ def why_not_cut(classifier: Classifier) -> str:
     if not head_parameters(backbone) <= set(head.parameters()):
         return "more than its last layers trains"
     with torch.random.fork_rng(devices=[]):  # what is drawn after stays as it is
-        return _trial(classifier)
+        return _trial(copy.deepcopy(classifier))  # and what norms in the head have seen
 
 
 @torch.no_grad()
 def _trial(classifier: Classifier) -> str:
-    """Take two noisy images through the whole and through both halves."""
+    """Take two noisy images through the whole and through both halves; what its norms hold changes."""
     own, device = classifier.preprocessing, classifier.mean.device
     images = torch.rand(TRIAL_IMAGES, own.channels, own.size, own.size, device=device) * 255
     body, head = FeatureModel(classifier), HeadClassifier(classifier)
-    was_training = classifier.training
     train_only(classifier.backbone, 0)
     settle_norms(classifier.train().backbone, frozen=False)
     varied = [body(images) for _ in range(2)]
     plain, whole = body.eval()(images), classifier(images)
     parts = head.eval()(plain)
-    classifier.train(was_training)
     if (
         plain.ndim != 2
         or parts.shape != whole.shape
@@ -177,7 +177,6 @@ class Extractor:
     batch_size: int = 64
     workers: int | None = None
 
-    @torch.inference_mode()
     def features(
         self,
         images: ImageSet,
@@ -190,6 +189,8 @@ class Extractor:
     ) -> np.ndarray:
         """Return what enters the head, (N, D) float32, in the order of the set; maps are averaged.
 
+        Fewer images go through it at once where the memory is short.
+
         Args:
             view: How images are seen. What it draws depends on ``seed``, ``epoch`` and the id.
             between: Called after every batch; what it raises ends the work.
@@ -197,16 +198,32 @@ class Extractor:
         Raises:
             KitError: An image cannot be read any more.
         """
-        model, device = FeatureModel(self.classifier).eval(), self.accelerator.device
-        batches = EpochBatches(len(images), without_gradients(self.batch_size, device), None)
-        batches.epoch = epoch
         dataset = ImageDataset(images, self.store, {0: view}, seed)
+
+        def taken(at_once: int) -> np.ndarray:
+            batches = EpochBatches(len(images), at_once, None)
+            batches.epoch = epoch
+            return self._taken(dataset, batches, progress, label, between)
+
+        return with_fewer(without_gradients(self.batch_size, self.accelerator.device), taken, progress.warn)
+
+    @torch.inference_mode()
+    def _taken(
+        self,
+        dataset: ImageDataset,
+        batches: EpochBatches,
+        progress: Progress,
+        label: str,
+        between: Callable[[], None],
+    ) -> np.ndarray:
+        model, device = FeatureModel(self.classifier).eval(), self.accelerator.device
         loader = make_loader(dataset, batches, self.workers, device)
         parts: list[Tensor] = []
         fetched = iter(progress.track(loader, len(loader), label))
         for batch, shown in on_device(fetched, lambda b: b.images.to(device, non_blocking=True), device):
             for position, problem in batch.problems.items():
-                raise KitError(images.pictures[position].path, problem, "", "Mend it and run again.")
+                path = dataset.images.pictures[position].path
+                raise KitError(path, problem, "", "Mend it and run again.")
             with self.accelerator.autocast():
                 found = model(shown)
             parts.append(found.float().mean(dim=(2, 3)) if found.ndim == 4 else found.float())

@@ -42,6 +42,11 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def part(self, rows: slice) -> ImageSet:
+        """Return some of the images."""
+        targets = None if self.targets is None else self.targets[rows]
+        return ImageSet(self.ids[rows], self.pictures[rows], targets)
+
 
 class Key(NamedTuple):
     """Which image of a set, in which epoch, and how often it came in that epoch before."""

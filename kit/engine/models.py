@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import timm
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from kit.config import ImageConfig, ModelConfig
@@ -83,6 +85,12 @@ class Source:
 def check_model(config: ModelConfig) -> None:
     """Refuse a model that does not exist, naming the nearest ones."""
     Source.of(config.name).knows(config)
+
+
+def longer_names(name: str) -> list[str]:
+    """Return the names of other timm or torchvision models that begin with a name."""
+    known = [*timm.list_models(f"{name}*"), *torchvision.models.list_models(include=f"{name}*")]
+    return [other for other in known if other != name]
 
 
 def check_weights(config: ModelConfig) -> None:

@@ -22,6 +22,7 @@ from kit.registry import unknown_name
 
 WHERE = "train.optimizer"
 LOOKAHEAD = "lookahead_"
+WAYS_TO_STEP = ("fused", "foreach", "capturable")
 SAID_ELSEWHERE = ("lr", "weight_decay")  # keys of train itself
 
 
@@ -51,6 +52,18 @@ def build_optimizer(backbone: nn.Module, train: TrainConfig) -> Optimizer:
     """
     check_optimizer(train.optimizer)
     return _create(_groups(backbone, train), _fused(train.optimizer, backbone), train.lr)
+
+
+def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
+    """Put an optimiser where its ``state_dict`` was saved; the way in which it steps stays its own.
+
+    A checkpoint of another machine, or of an earlier kit, may have stepped without the fused kernel.
+    """
+    groups = [
+        group | {key: own[key] for key in WAYS_TO_STEP if key in own}
+        for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    optimizer.load_state_dict(saved | {"param_groups": groups})
 
 
 def _fused(component: Component, backbone: nn.Module) -> Component:

@@ -20,7 +20,7 @@ from kit.engine.fold_state import FoldState
 from kit.engine.images import EpochBatches, ImageSet, Item, make_loader, without_gradients
 from kit.engine.mixing import build_mixing
 from kit.engine.models import Classifier
-from kit.engine.optimisers import build_optimizer
+from kit.engine.optimisers import build_optimizer, load_optimizer
 from kit.engine.schedules import Schedule, build_schedule
 from kit.engine.step import LossOfBatch, Stepper
 from kit.errors import KitError
@@ -106,7 +106,7 @@ class Parts:
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Put everything where it was; the rate of the next step is the schedule's, not the checkpoint's."""
         self.model.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
+        load_optimizer(self.optimizer, saved["optimizer"])
         if self.accelerator.scaler and saved["scaler"]:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
         if self.average is not None:

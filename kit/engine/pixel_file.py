@@ -132,8 +132,3 @@ def _make_sparse(path: Path, length: int) -> None:
             os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def room_taken(path: Path) -> int:
-    """Return how many bytes of the disk a file takes, which is less than its length while it has holes."""
-    return path.stat().st_blocks * 512

@@ -4,7 +4,9 @@ import atexit
 import functools
 import gc
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +16,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from kit.engine.heap import prepare_heap
 from kit.errors import KitError
 
+T = TypeVar("T")
 ACCELERATE_NAMES = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -108,6 +111,24 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def with_fewer(at_once: int, work: Callable[[int], T], warn: Callable[[str], None], least: int = 1) -> T:
+    """Return what ``work`` makes with so many images at once: half of them, as long as the memory is short.
+
+    Args:
+        warn: Told how many there are from now on.
+        least: With fewer it is not tried; what ``work`` raised then goes on.
+    """
+    while True:
+        try:
+            return work(at_once)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or at_once // 2 < least:
+                raise
+        free_memory()  # outside of the handler, which holds on to what has failed
+        at_once //= 2
+        warn(f"{at_once * 2} images at once do not fit the memory: {at_once} from here on")
 
 
 def device_name(device: torch.device) -> str:

@@ -58,11 +58,11 @@ class Rendering:
     foreground: Foreground | None = None
     side: int | None = None
 
-    def take(self, root: Path, pictures: Sequence[Picture]) -> list[np.ndarray]:
-        """Return some pictures (H, W, C) of one file, which is decoded once.
+    def take(self, root: Path, pictures: Sequence[Picture]) -> list[Loaded]:
+        """Return some pictures (H, W, C) of one file, which is decoded once; or that their box lies outside.
 
         Raises:
-            UnreadableImageError: It cannot be decoded, or a box lies outside it.
+            UnreadableImageError: The file cannot be decoded.
         """
         path = root / pictures[0].path
         if self.foreground is None and all(picture.box is None for picture in pictures):
@@ -70,11 +70,11 @@ class Rendering:
         image = decode(path, self.mode)
         return [self._part(path, picture, image) for picture in pictures]
 
-    def _part(self, path: Path, picture: Picture, image: np.ndarray) -> np.ndarray:
+    def _part(self, path: Path, picture: Picture, image: np.ndarray) -> Loaded:
         left, top, right, bottom = region = self._region(picture, image.shape[0], image.shape[1])
         pixels = image[top:bottom, left:right]
         if pixels.size == 0:
-            raise UnreadableImageError(f"the box {picture.box} lies outside the image")
+            return UnreadableImageError(f"the box {picture.box} lies outside the image")
         if self.foreground is not None:
             inner = _relative(picture.box, region) if picture.box else None
             pixels = self.foreground.apply(path, region, inner, pixels)
@@ -160,8 +160,10 @@ class ImageStore:
         Raises:
             UnreadableImageError: Its file cannot be decoded.
         """
-        kept = self._kept(picture)
-        return self._decode([picture])[picture] if kept is None else kept
+        (pixels,) = self.load_all([picture])
+        if isinstance(pixels, UnreadableImageError):
+            raise pixels
+        return pixels
 
     def load_all(self, pictures: Sequence[Picture]) -> list[Loaded]:
         """Return pictures as ``load``, or why they cannot be read; what is not kept is decoded in threads.
@@ -202,7 +204,7 @@ class ImageStore:
         except UnreadableImageError as error:
             return dict.fromkeys(pictures, error)
 
-    def _decode(self, pictures: Sequence[Picture]) -> dict[Picture, np.ndarray]:
+    def _decode(self, pictures: Sequence[Picture]) -> dict[Picture, Loaded]:
         """Return pictures out of their one file, and keep what else of that file is wanted."""
         if self.kept is None:
             wanted = list(dict.fromkeys(pictures))
@@ -210,5 +212,6 @@ class ImageStore:
         wanted = list(dict.fromkeys([*pictures, *self.of_file.get(pictures[0].path, [])]))
         taken = dict(zip(wanted, self.rendering.take(self.root, wanted), strict=True))
         for picture, pixels in taken.items():
-            self.kept.write(picture, pixels)
+            if isinstance(pixels, np.ndarray):
+                self.kept.write(picture, pixels)
         return taken

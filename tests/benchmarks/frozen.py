@@ -100,15 +100,16 @@ def measure_pass(place: Place) -> dict[str, float]:
     from kit.config_file import load_config
     from kit.engine.images import EpochBatches, ImageDataset, ImageSet, make_loader
     from kit.engine.precision import open_accelerator
-    from kit.fold_training import FoldWork, predicted_view, settled_precision, training_views
+    from kit.fold_training import FoldWork, predicted_view, training_views
     from kit.material import image_store, prepare
+    from kit.number_format import settled_precision
     from kit.progress import SILENT
     from kit.workspace import Workspace
 
     workspace = Workspace.open(place.root)
     config = load_config(workspace.config(place.data), place.overrides("pass", "image.cache=none"))
     material, run = prepare(config, workspace), workspace.run(place.data, "pass")
-    accelerator = open_accelerator(settled_precision(config, run, material).name)
+    accelerator = open_accelerator(settled_precision(config, workspace, material, run).name)
     work = FoldWork(config, workspace, material, run, image_store(config, workspace, material), SILENT)
     model = work.model(0).to(accelerator.device).eval()
     own, images = model.preprocessing, ImageSet.of(material.samples)

@@ -8,8 +8,8 @@ import os
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from kit.environment import processor
 from tests.benchmarks.claim import HEADER, Claim, table_row
 
 LIBRARIES = ("torch", "timm", "numpy", "pandas", "kit")
@@ -44,15 +44,8 @@ def table_of(outcomes: Iterable[Outcome], command: str) -> str:
 def machine() -> str:
     """Return the processor, its cores, the memory and, where there is one, the GPU."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    parts = [f"{_processor()}, {os.cpu_count()} cores", f"{memory:.0f} GiB of memory", _gpu()]
+    parts = [f"{processor()}, {os.cpu_count()} cores", f"{memory:.0f} GiB of memory", _gpu()]
     return ", ".join(part for part in parts if part)
-
-
-def _processor() -> str:
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _gpu() -> str:

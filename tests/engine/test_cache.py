@@ -11,9 +11,10 @@ import pytest
 
 from kit.engine.cache import cache_budget, kept_files, open_cache
 from kit.engine.images import channels_first
-from kit.engine.pixel_file import ENTRY, PixelFile, room_taken
+from kit.engine.pixel_file import ENTRY, PixelFile
 from kit.engine.store import ImageStore, Picture, Rendering
 from kit.errors import KitError
+from kit.workspace import room_taken
 from tests.conftest import COLOURS, draw
 from tests.test_experiment import Heard
 

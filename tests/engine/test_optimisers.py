@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from kit.config import Component, ImageConfig, ModelConfig, TrainConfig
 from kit.engine.heads import head_parameters
 from kit.engine.models import build_model
-from kit.engine.optimisers import build_optimizer, check_optimizer
+from kit.engine.optimisers import build_optimizer, check_optimizer, load_optimizer
 from kit.engine.trains import stages_of
 from kit.errors import KitError
 
@@ -87,9 +87,23 @@ def test_every_optimiser_goes_on_from_what_a_checkpoint_holds(name):
     again = network(seed=3)
     resumed = built(name, again)
     again.load_state_dict(saved["model"])
-    resumed.load_state_dict(saved["optimizer"])
+    load_optimizer(resumed, saved["optimizer"])
     torch.manual_seed(9)
     assert learn(again, resumed, 5) == uninterrupted
+
+
+def test_a_checkpoint_that_stepped_without_the_fused_kernel_goes_on_with_it():
+    backbone = network()
+    plain = torch.optim.AdamW(backbone.parameters(), lr=1e-3, foreach=False)
+    learn(backbone, plain, 2)
+    fused = torch.optim.AdamW(backbone.parameters(), lr=1e-3, fused=True)
+    load_optimizer(fused, plain.state_dict())
+    assert fused.param_groups[0]["fused"]
+    assert {state["step"].dtype for state in fused.state.values()} == {torch.float32}
+    scaler = torch.amp.GradScaler("cpu")  # which hands a fused kernel its scale, and no other
+    scaler.scale(backbone(torch.zeros(2, 3, 8, 8)).sum()).backward()
+    scaler.step(fused)
+    assert {int(state["step"]) for state in fused.state.values()} == {3}
 
 
 @pytest.mark.parametrize("name", USABLE)

@@ -39,6 +39,16 @@ def test_a_box_outside_the_image_is_an_error_not_an_empty_picture(folder):
         taken(folder, Picture("a.png", (70, 0, 90, 10)))
 
 
+def test_a_box_outside_the_image_spoils_no_other_of_its_file(folder):
+    good, bad = Picture("a.png", (20, 10, 40, 30)), Picture("a.png", (70, 0, 90, 10))
+    kept = PixelFile(folder / "a.pixels", [good, bad], [20 * 20 * 3] * 2, 10**6)
+    store = ImageStore(folder, Rendering("rgb"), kept)
+    assert store.load(good).shape == (20, 20, 3)
+    found, refused = store.load_all([good, bad])
+    assert found.shape == (20, 20, 3)
+    assert "lies outside the image" in str(refused)
+
+
 def test_crops_of_one_file_are_decoded_together_and_equal_those_taken_one_by_one(folder):
     pictures = [Picture("a.png", (i, i, i + 10, i + 12)) for i in range(10)]
     expected = [taken(folder, picture) for picture in pictures]
