@@ -179,7 +179,7 @@ class FoldWork:
         config, train, own = self.config, self.config.train, model.preprocessing
         if not head_only.is_head_only(config):
             return model, images, train
-        if reason := head_only.why_not(config, model):
+        if not self.features and (reason := head_only.why_not(config, model)):  # else a fold was cut before
             if k == 0:
                 self.progress.note(f"each epoch takes every image through all of the network: {reason}")
             return model, images, train

@@ -94,6 +94,7 @@ class FoldTrainer:
         self.watch = Watch(accelerator.device)
         self.clock = SaveClock(recipe.save_seconds)
         self.is_compiling = recipe.train.compile
+        self.training: int | str | None = None  # how many stages train in the epoch under way
 
     def fit(
         self, progress: Progress, label: str, after_epoch: Callable[[FoldState], None] = lambda _: None
@@ -149,8 +150,10 @@ class FoldTrainer:
     def _enter_epoch(self, number: int) -> None:
         """Put the model into the epoch's shape: what trains, which norms move."""
         self.parts.batches.epoch, self.parts.batches.start = number, self.state.step
-        backbone = self.parts.model.backbone
-        trains.train_only(backbone, trains.num_training(self.recipe.trains, number))
+        backbone, count = self.parts.model.backbone, trains.num_training(self.recipe.trains, number)
+        if count != self.training:
+            trains.train_only(backbone, count)
+            self.training = count
         self.parts.model.train()
         trains.settle_norms(backbone, self.train.frozen_norm)
 

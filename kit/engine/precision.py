@@ -4,6 +4,7 @@ import atexit
 import functools
 import gc
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -87,6 +88,7 @@ def _prepare(device: torch.device) -> None:
     """Set what holds for the whole process: where a CPU's memory comes from, TF32 on a GPU."""
     gc.freeze()  # what is imported stays: looking through it takes 0.2 s each time that memory is freed
     atexit.register(gc.unfreeze)  # or libraries report it as leaked
+    sys.modules.setdefault("lomo_optim", None)  # type: ignore[arg-type]  # accelerate looks for it in every step
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True
