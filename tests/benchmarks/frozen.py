@@ -73,9 +73,19 @@ def lay_out(root: Path) -> Place:
 
 
 def train(place: Place, name: str) -> float:
-    """Return the seconds of ``kit train``, its start included."""
+    """Return the seconds of ``kit train``."""
     settings = [part for value in place.overrides(name) for part in ("--set", value)]
-    command = [sys.executable, "-m", "kit", "train", f"configs/{place.data}.yaml", *settings]
+    return _seconds(place, "train", f"configs/{place.data}.yaml", *settings)
+
+
+def predict(place: Place, name: str) -> float:
+    """Return the seconds of ``kit predict``, through one view: validation rows, and as many test images."""
+    return _seconds(place, "predict", name, "--tta", "identity")
+
+
+def _seconds(place: Place, *words: str) -> float:
+    """Return what a command of kit takes, its start included."""
+    command = [sys.executable, "-m", "kit", *words]
     began = time.perf_counter()
     subprocess.run(command, cwd=place.root, check=True, capture_output=True, env=_without_roots())
     return time.perf_counter() - began
@@ -86,6 +96,15 @@ def one_pass(place: Place) -> dict[str, float]:
     command = [sys.executable, "-m", "tests.benchmarks.frozen", "--pass", str(place.root), place.data]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=_without_roots())
     return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _rows(place: Place, name: str) -> int:
+    """Return how many images an experiment has predicted: those of its folds, and those of the test set."""
+    from kit.predictions import load_predictions
+    from kit.workspace import Workspace
+
+    run = Workspace.open(place.root).find_run(name)
+    return sum(len(load_predictions(path).ids) for path in (run.oof, run.test))
 
 
 def _without_roots() -> dict[str, str]:
@@ -149,10 +168,12 @@ def claims() -> list[Claim]:
     with tempfile.TemporaryDirectory() as folder:
         place = lay_out(Path(folder))
         passed = one_pass(place)
-        first, again = train(place, "first"), train(place, "again")
+        first, again, predicted = train(place, "first"), train(place, "again"), predict(place, "first")
+        asked = _rows(place, "first")
     images, passes = passed["images"], VIEWS + 1
     about = f"{FOLDS} folds x {EPOCHS} epochs on {images:.0f} images of {place.data}, {passes} views each"
     files, memory = passed["from files"], passed["from memory"]
+    pass_of_asked = files * asked / (images * passes)
     return [
         Claim(
             "head-only kit train beside one pass over images x views",
@@ -174,6 +195,13 @@ def claims() -> list[Claim]:
             None,
             "lower",
             detail=f"{again:.0f} s: features are there",
+        ),
+        Claim(
+            f"kit predict with its {FOLDS} heads beside one pass over the images",
+            predicted / pass_of_asked,
+            None,
+            "lower",
+            detail=f"{asked} images once each: {predicted:.0f} s beside {pass_of_asked:.0f} s",
         ),
     ]
 
