@@ -3,7 +3,8 @@
 One experiment trained again and again on the same folds, each time one thing done the slow way: in fp32; with every
 image decoded anew, at its full size. Their out-of-fold answers meet by id. Another seed shows what chance does.
 
-cse144 at 112 px, for which its photos of 256 are decoded smaller, and mobilenetv2_100 with its weights, where ``$KIT_DATA`` and ``$KIT_WEIGHTS`` have them, else the digits.
+cse144 at 112 px, for which its photos of 256 are decoded smaller, and mobilenetv2_100 from its weights, where
+``$KIT_DATA`` and ``$KIT_WEIGHTS`` have them; else the digits.
 """
 
 from __future__ import annotations
