@@ -159,7 +159,7 @@ class FeatureFiles:
         return np.concatenate([part(count, start) for count, start in enumerate(starts, 1)])
 
     def _kept(self, file: Path, rows: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return what a file holds, or else what is computed, and keep that where there is room."""
+        """Return what a file holds, mapped, or else what is computed, and keep that where there is room."""
         from kit.engine.cache import cache_budget, make_room
 
         if (kept := _read(file, rows)) is not None:
@@ -174,7 +174,8 @@ class FeatureFiles:
                 np.save(stream, found)
         except OSError as error:
             self.progress.warn(f"features cannot be kept in {self.folder} ({error.strerror})")
-        return found
+        kept = _read(file, rows)
+        return found if kept is None else kept
 
     def _compute(self, images: ImageSet, number: int, said: str) -> np.ndarray:
         what = f"view {number} of {len(self.views) - 1}" if number else "as predicted"

@@ -11,10 +11,12 @@ from safetensors.torch import save_file
 from kit import experiment, fold_models, pipeline
 from kit.config_file import load_config
 from kit.engine.features import FeatureModel, HeadClassifier, ManyHeads, why_not_cut
+from kit.engine.loop import Conditions
 from kit.engine.models import build_model
 from kit.fold_models import open_models
+from kit.fold_training import FoldWork
 from kit.foldwise import predict
-from kit.material import prepare
+from kit.material import image_store, prepare
 from kit.predictions import Origin, load_predictions
 from tests.conftest import draw_class_folders, write_config
 from tests.test_experiment import Heard
@@ -174,6 +176,17 @@ def test_of_many_images_what_is_done_is_kept_part_by_part(place, weights, throug
     ours = load_predictions(pipeline.run(wanted, place).run.oof)
     theirs = load_predictions(place.root / "before" / expected.oof.relative_to(place.root / "runs"))
     np.testing.assert_allclose(ours.probs, theirs.probs, atol=1e-6)
+
+
+def test_what_is_kept_of_features_takes_no_memory(place, weights):
+    wanted = config(place, weights)
+    material, run = prepare(wanted, place), place.run("tiny", "a")
+    work = FoldWork(wanted, place, material, run, image_store(wanted, place, material), Heard())
+    for _ in range(2):  # computed, then found
+        work.features.clear()
+        work.trainer(0, Conditions())
+        assert len(work.features) == 4
+        assert all(isinstance(features, np.memmap) for features in work.features.values())
 
 
 @pytest.mark.parametrize("cache", ["none", "1MB"])

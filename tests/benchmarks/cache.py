@@ -24,7 +24,7 @@ VARIANTS: dict[str, tuple[list[str], float | None]] = {
     "preset medium, in one loader process": (["augment.preset=medium", "train.workers=1"], None),
     "preset light": (["augment.preset=light"], None),
 }
-ROUNDS, MOST, STEPS = 3, 800, 25
+ROUNDS, MOST, STEPS = 5, 800, 25
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,12 @@ from tests.benchmarks.photos import NAME
 from tests.benchmarks.recipes import CONFIGS, digits_workspace
 
 WEIGHTS = "mobilenetv2_100_tv_in1k.safetensors"
-OF_PHOTOS = ["image={size: 112}", "train.epochs=6", "train.batch_size=32", "predict.tta=[identity]"]
+OF_PHOTOS = [
+    "image={size: 112, predict_size: 112}",
+    "train.epochs=6",
+    "train.batch_size=32",
+    "predict.tta=[identity]",
+]
 OF_DIGITS = ["train.epochs=4", "competition.unlisted=ignore"]
 BOTH = ["train.precision=bf16", "folds.count=2"]
 # Name -> what is done otherwise, and whether kit must not score worse beyond noise.
