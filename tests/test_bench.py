@@ -462,6 +462,10 @@ def test_a_peer_that_is_not_there_or_fails_is_told(scripts):
     assert run_peer("no_such_library", scripts, SILENT) == Peer("no_such_library", problem="not installed")
     failed = run_peer("csv", scripts, SILENT)
     assert (failed.train, failed.problem) == (None, "OSError: no GPU here")
+    (scripts / "csv_peer.py").write_text("print('a line of another library')")
+    assert run_peer("csv", scripts, SILENT).problem == "it printed no figures"
+    (scripts / "csv_peer.py").write_text("")
+    assert run_peer("csv", scripts, SILENT).problem == "it printed no figures"
 
 
 def test_kit_is_measured_beside_peers_as_they_predict(place):

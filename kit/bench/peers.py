@@ -114,7 +114,7 @@ def run_peer(name: str, asked: Path, progress: Progress, python: str = sys.execu
         said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
         return Peer(name, command=shown, problem=said[-1])
     try:
-        said = json.loads(done.stdout.splitlines()[-1])
+        figures = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         return Peer(name, command=shown, problem="it printed no figures")
-    return Peer(name, command=shown, **said)
+    return Peer(name, command=shown, **figures)
