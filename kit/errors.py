@@ -1,48 +1,59 @@
-"""What the user can fix: one message that says where, what, the rule and the next step."""
+"""The one error type for mistakes that the user can fix: where, what is wrong, the rule, the next step."""
 
 from collections.abc import Sequence
 
 
 class KitError(Exception):
-    """A mistake in the input. Shown as one message, never as a traceback.
+    """A mistake that the user can fix, shown as one message without a traceback.
 
     Args:
-        where: The file, key or argument that is wrong.
-        what: What is wrong with it, with the value and the first example.
-        rule: What would have been right.
-        next_step: What to do now, ideally a command.
+        where: The file, config key or argument that is wrong.
+        problem: What is wrong with it, with the value and the first example.
+        rule: What would be right.
+        next: What to do now, ideally a command.
+        code: A stable name of this kind of mistake, such as ``ids_missing``. Tests and scripts match it;
+            the sentences may change.
     """
 
-    def __init__(self, where: object, what: str, rule: str = "", next_step: str = "") -> None:
+    def __init__(
+        self, where: object, problem: str, rule: str = "", next: str = "", *, code: str = ""
+    ) -> None:
         self.where = str(where)
-        self.what = what
+        self.problem = problem
         self.rule = rule
-        self.next_step = next_step
+        self.next = next
+        self.code = code
         super().__init__(self._message())
 
     def _message(self) -> str:
         text = f"{self.where}:"
-        for part in filter(None, (self.what, self.rule, self.next_step)):
+        for part in filter(None, (self.problem, self.rule, self.next)):
             text += ("" if text.endswith("\n") else " ") + part
             text += "" if part.endswith((".", "?", "!", "\n")) else "."
         return text.rstrip("\n")
 
     def as_dict(self) -> dict[str, str]:
-        """Return the four parts under the keys that ``--json`` promises."""
-        return {"where": self.where, "what": self.what, "rule": self.rule, "next": self.next_step}
+        """Return the error as ``--json`` prints it: ``code where problem rule next``."""
+        return {
+            "code": self.code,
+            "where": self.where,
+            "problem": self.problem,
+            "rule": self.rule,
+            "next": self.next,
+        }
 
 
 def first_few(items: Sequence[object], limit: int = 5) -> str:
-    """Return ``"a, b"``, or ``"first 5: a, b, c, d, e"`` where there are more, for use inside a message."""
+    """Return ``"a, b"``, or ``"first 5: a, b, c, d, e"`` if there are more items, for use in a message."""
     shown = ", ".join(str(item) for item in items[:limit])
     if len(items) <= limit:
         return shown
     return f"first {limit}: {shown}"
 
 
-class Interrupted(Exception):  # noqa: N818 - nothing went wrong
-    """The work stopped before its end, cleanly: the same command goes on from there.
+class Interrupted(Exception):  # noqa: N818 - an interruption is not an error
+    """The command stopped early and saved its work; running it again resumes.
 
     Args:
-        message: After what it stopped, and why.
+        message: What was done last, and why it stopped.
     """

@@ -7,34 +7,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kit import experiment
-from kit.allowance import Allowance
 from kit.competition.archives import archive_stem, is_archive, unpack
 from kit.competition.audit import Audit, audit
-from kit.competition.inference import infer
-from kit.competition.recognise import Finding
+from kit.competition.detect_layout import Finding
+from kit.competition.infer_config import infer
 from kit.competition.samples import load_competition
 from kit.competition.scan import scan_images
+from kit.competition.starter_config import starter_config
 from kit.competition.survey import image_sizes
 from kit.config import Component, Config, check_name
 from kit.ensemble.blend import Blended
 from kit.ensemble.blend import blend as write_blend
 from kit.ensemble.members import foreign_member, member_of
 from kit.ensemble.methods import SOUP
+from kit.ensemble.soup import soup
 from kit.errors import KitError
 from kit.evaluation.evaluate import Evaluation, evaluate
-from kit.evaluation.scored import config_of
+from kit.evaluation.oof_with_labels import config_of
 from kit.folds.make import ensure_folds
 from kit.folds.table import Folds
-from kit.foldwise import predict as predict_folds
-from kit.material import population_of, read_images
-from kit.progress import SILENT, Progress
-from kit.soup import soup
-from kit.starter import starter_config
+from kit.inference.predict import predict as predict_folds
+from kit.runtime.deadline import Allowance
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.files import write_text
+from kit.storage.workspace import RunFolder, Workspace
 from kit.submission.format import format_for
 from kit.submission.submit import Submitted, submit
 from kit.tasks import tasks
-from kit.workspace import RunFolder, Workspace, write_text
+from kit.training import experiment
+from kit.training.data import population_of, read_images
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,8 @@ def augment(
     config: Config, workspace: Workspace, images: int, epochs: int, progress: Progress = SILENT
 ) -> Path:
     """Return the picture of some training images as the model will see them, now written."""
-    from kit.examples import training_examples
     from kit.report.sheet import write_sheet
+    from kit.training.augmentation_preview import training_examples
 
     examples = training_examples(config, workspace, images, epochs, progress)
     path = workspace.sheet(config.competition.name, config.name)

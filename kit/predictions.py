@@ -14,7 +14,7 @@ import pandas as pd
 
 from kit import __version__
 from kit.errors import KitError, first_few
-from kit.workspace import written_whole
+from kit.storage.files import written_whole
 
 METADATA_KEY = b"kit"
 Kind = Literal["oof", "test", "held_out"]
@@ -147,7 +147,7 @@ def load_predictions(path: Path) -> Predictions:
     import pyarrow.parquet as pq
 
     if not path.is_file():
-        raise KitError(path, "there are no predictions", next_step=f"Run `kit predict {path.parent.name}`.")
+        raise KitError(path, "there are no predictions", next=f"Run `kit predict {path.parent.name}`.")
     try:
         table = pq.read_table(path)
         note = json.loads(table.schema.metadata[METADATA_KEY])

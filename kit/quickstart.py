@@ -6,18 +6,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit import experiment, pipeline
+from kit import pipeline
 from kit.competition.digits import write_digits
 from kit.competition.samples import Competition, load_competition
 from kit.config import Component, Config
-from kit.config_file import load_config
+from kit.config.load import load_config
 from kit.evaluation.evaluate import Evaluation
-from kit.formats.form import SubmissionFormat
-from kit.progress import SILENT, Progress
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.files import write_text
+from kit.storage.workspace import RunFolder, Workspace
 from kit.submission.format import format_for
 from kit.submission.heldout import held_out_score
 from kit.submission.submit import submit
-from kit.workspace import RunFolder, Workspace, write_text
+from kit.submission_format.spec import SubmissionFormat
+from kit.training import experiment
 
 NAME = "digits"
 BLEND = "blend"

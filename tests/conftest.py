@@ -5,6 +5,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -19,8 +21,10 @@ import yaml
 from PIL import Image
 
 from kit.config import Config
-from kit.config_file import load_config
-from kit.workspace import Workspace
+from kit.config.load import load_config
+from kit.errors import KitError
+from kit.predictions import load_predictions
+from kit.storage.workspace import Workspace
 
 LONGEST = "test_quickstart.py"
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "10": (60, 60, 200), "2": (190, 190, 60)}
@@ -160,6 +164,38 @@ def wait_for(condition, seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < until
         threading.Event().wait(0.02)
+
+
+@contextmanager
+def refused(code: str, where: str | None = None) -> Iterator[pytest.ExceptionInfo[KitError]]:
+    """Expect a KitError with this code, at this place if one is given."""
+    with pytest.raises(KitError) as caught:
+        yield caught
+    assert caught.value.code == code, str(caught.value)
+    if where is not None:
+        assert caught.value.where == where
+
+
+class Heard:
+    """A progress that remembers what was said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def stage(self, name, detail=""):
+        self.lines.append(name)
+
+    note = warn = stage
+
+    def track(self, items, total, label):
+        yield from items
+
+    def __contains__(self, text):
+        return any(text in line for line in self.lines)
+
+
+def oof_bytes(workspace, name="a") -> bytes:
+    return load_predictions(workspace.run("tiny", name).oof).probs.tobytes()
 
 
 @pytest.fixture(autouse=True)

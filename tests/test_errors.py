@@ -10,8 +10,9 @@ def test_message_leaves_out_what_is_not_given():
     assert str(KitError("a.csv", "is empty")) == "a.csv: is empty."
 
 
-def test_json_form_has_the_four_promised_keys():
-    assert KitError("w", "x", "y", "z").as_dict() == {"where": "w", "what": "x", "rule": "y", "next": "z"}
+def test_json_form_has_the_code_and_the_four_parts():
+    found = KitError("w", "x", "y", "z", code="some_code").as_dict()
+    assert found == {"code": "some_code", "where": "w", "problem": "x", "rule": "y", "next": "z"}
 
 
 def test_first_few_says_when_it_cuts():

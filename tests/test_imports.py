@@ -11,22 +11,14 @@ KIT = Path(__file__).parents[1] / "kit"
 
 # Each layer may import from the ones before it, and from its own without a cycle.
 LAYERS = [
-    ["kit", "errors", "registry", "progress", "seeds", "allowance", "natural"],
-    ["config", "config_file", "tasks", "workspace", "locks", "answers", "environment", "clean", "linear"],
+    ["kit", "errors", "registry", "natural", "runtime"],
+    ["storage", "tasks", "config"],
     ["metrics", "predictions"],
-    ["decisions"],
-    ["formats"],
-    ["firewall"],
-    ["competition"],
-    ["folds"],
-    ["evaluation", "per_image"],
-    ["submission", "ensemble", "engine", "ledger"],
-    ["material"],
-    ["run_state", "time_plan", "number_format"],
-    ["head_only"],
-    ["fold_training", "fold_models", "foldwise", "starter"],
-    ["experiment", "probe", "bench", "rehearsal", "examples", "soup", "tta_report"],
-    ["report"],
+    ["submission_format"],
+    ["submission_check", "competition"],
+    ["postprocess", "folds", "engine"],
+    ["training", "inference", "evaluation", "ensemble", "submission", "leaderboard"],
+    ["probe", "bench", "report"],
     ["pipeline"],
     ["quickstart"],
     ["cli", "__main__"],
@@ -36,7 +28,7 @@ HEAVY = {"torch", "torchvision", "timm", "albumentations", "cv2", "accelerate", 
 
 
 def unit(module: str) -> str:
-    """kit.engine.loop -> engine; kit -> kit."""
+    """kit.engine.fit.trainer -> engine; kit -> kit."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "kit"
 

@@ -8,15 +8,15 @@ import pytest
 
 from kit import pipeline
 from kit.config import Component
-from kit.config_file import load_config
+from kit.config.load import load_config
 from kit.errors import KitError
-from kit.per_image import pool_run
+from kit.evaluation.per_image import pool_run
 from kit.predictions import load_predictions
-from kit.workspace import Workspace, read_json
+from kit.storage.files import read_json
+from kit.storage.workspace import Workspace
 from tests.cli.test_cli import kit, kit_json
-from tests.competition.test_lookalike import scene
-from tests.conftest import COLOURS, TINY, draw, draw_class_folders, draw_voc, write_config
-from tests.test_experiment import Heard
+from tests.competition.test_perceptual_hash import scene
+from tests.conftest import COLOURS, TINY, Heard, draw, draw_class_folders, draw_voc, write_config
 
 SETS = {"train": "ImageSets/Main/trainval.txt", "test": "ImageSets/Main/test.txt"}
 CROPS = TINY | {

@@ -11,7 +11,7 @@ from kit.cli.main import app
 from kit.competition.digits import write_digits
 from kit.errors import KitError
 from kit.quickstart import EXPERIMENTS
-from kit.workspace import Workspace
+from kit.storage.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kit import pipeline
-from kit.config_file import load_config
-from kit.workspace import Workspace
+from kit.config.load import load_config
+from kit.storage.workspace import Workspace
 
 DATA = Path(os.environ.get("KIT_DATA", "nowhere"))
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from kit.engine.pixel_file import PixelFile
-    from kit.engine.store import ImageStore, Picture
+    from kit.engine.data.image_store import ImageStore, Picture
+    from kit.engine.data.pixel_file import PixelFile
 
 
 def reading_rate(store: ImageStore, pictures: Sequence[Picture]) -> float | None:

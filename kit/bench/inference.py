@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from kit.bench.pace import Effort
 from kit.bench.rig import Rig, sample
-from kit.material import image_store
-from kit.progress import SILENT
+from kit.runtime.progress import SILENT
+from kit.training.data import image_store
 
 if TYPE_CHECKING:
-    from kit.engine.images import ImageSet
+    from kit.engine.data.datasets import ImageSet
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def infer(rig: Rig, effort: Effort) -> Inference:
 
     Fewer images are asked about at once where the memory is short.
     """
-    from kit.engine.images import without_gradients
-    from kit.engine.precision import with_fewer
+    from kit.engine.data.datasets import without_gradients
+    from kit.engine.device.precision import with_fewer
 
     images = _images(rig)
     at_once = without_gradients(min(rig.config.predict.batch_size, len(images)), rig.device)
@@ -50,9 +50,9 @@ def infer(rig: Rig, effort: Effort) -> Inference:
 
 
 def _inferred(rig: Rig, effort: Effort, images: ImageSet, at_once: int) -> Inference:
-    from kit.engine.merging import merges
-    from kit.engine.tta import Asker, Looks, SourceDataset, ask, source_loader
-    from kit.engine.views import Sight
+    from kit.engine.tta.merge import merges
+    from kit.engine.tta.predict import Asker, Looks, SourceDataset, ask, source_loader
+    from kit.engine.tta.views import Sight
 
     config, place, device = rig.config, rig.place, rig.device
     model = replace(rig.work, progress=SILENT).model(0).to(device)
@@ -77,7 +77,7 @@ def _inferred(rig: Rig, effort: Effort, images: ImageSet, at_once: int) -> Infer
 
 def _images(rig: Rig) -> ImageSet:
     """Return images to ask about: of the test set, or else of the training set; whole batches of them."""
-    from kit.engine.images import ImageSet
+    from kit.engine.data.datasets import ImageSet
 
     material, batch_size = rig.place.material, rig.config.predict.batch_size
     test = material.competition.test

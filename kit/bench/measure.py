@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit import head_only
 from kit.bench.disk import forget_files, reading_rate
 from kit.bench.inference import Inference, infer
 from kit.bench.pace import Effort, Pace, PeakMemory
@@ -20,14 +19,15 @@ from kit.bench.rig import Place, Rig, Scratch
 from kit.bench.settings import WORTH, Own, Setting, Trial, advice, settings_to_try
 from kit.config import Config
 from kit.errors import KitError
-from kit.material import prepare
-from kit.progress import SILENT, Progress
-from kit.workspace import RunFolder, Workspace
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.workspace import RunFolder, Workspace
+from kit.training import feature_cache
+from kit.training.data import prepare
 
 if TYPE_CHECKING:
     import torch
 
-    from kit.engine.store import Picture
+    from kit.engine.data.image_store import Picture
 
 ROUNDS = 2  # ceilings and the whole take turns, so that other work on the machine meets all of them
 WARMUP = 2
@@ -158,8 +158,8 @@ def bench(
     Raises:
         KitError: The config or the data is wrong, or not even two images fit the memory.
     """
-    from kit.engine.precision import this_device
-    from kit.engine.recipe import check_recipe
+    from kit.engine.device.precision import this_device
+    from kit.engine.fit.validate_config import check_recipe
 
     wanted = wanted or Wanted()
     for doubt in check_recipe(config, workspace):
@@ -185,7 +185,7 @@ def measuring_place(
 
 def _as_whole(config: Config, progress: Progress) -> Config:
     """Return a config whose steps go through all of the network."""
-    if not head_only.is_head_only(config) or config.augment.views is None:
+    if not feature_cache.is_head_only(config) or config.augment.views is None:
         return config
     progress.note(
         "the head alone trains, on features; measured is training through the network, augment.views=null"
@@ -220,8 +220,8 @@ class _Measuring:
 
     def _as_configured(self) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
         """Measure the config as it is, with fewer images at once where the memory is short."""
-        from kit.engine.precision import is_out_of_memory, with_fewer
-        from kit.fold_training import SMALLEST_BATCH
+        from kit.engine.device.precision import is_out_of_memory, with_fewer
+        from kit.training.fold import SMALLEST_BATCH
 
         def measured(at_once: int) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
             rig = Rig(self.config, self.place, at_once)
@@ -291,7 +291,7 @@ class _Measuring:
 
     def _tried(self, setting: Setting | None, at_once: int) -> float | str:
         """Return the rate of the pipeline under a setting (None: the config's own), or why there is none."""
-        from kit.engine.precision import free_memory, is_of_compiler, is_out_of_memory
+        from kit.engine.device.precision import free_memory, is_of_compiler, is_out_of_memory
 
         self.progress.note(f"trying {setting.text}" if setting else "the config's own settings once more")
         config = setting.of(self.config) if setting else self.config
@@ -304,7 +304,7 @@ class _Measuring:
             if is_of_compiler(error):
                 return f"torch cannot compile it: {str(error).strip().partition(chr(10))[0]}"
             if isinstance(error, KitError):
-                return error.what
+                return error.problem
             raise
         finally:
             free_memory()
@@ -330,7 +330,7 @@ class _Measuring:
 
     def _facts(self, rig: Rig) -> dict[str, str]:
         """Return on what was measured."""
-        from kit.engine.precision import device_name
+        from kit.engine.device.precision import device_name
 
         config, own = rig.config, rig.trainer.images.train
         shown = rig.resident.images.shape

@@ -15,7 +15,7 @@ from statistics import median
 from types import TracebackType
 from typing import Any, TypeVar
 
-from kit.progress import Progress, Silent
+from kit.runtime.progress import Progress, Silent
 
 T = TypeVar("T")
 SAMPLED_EVERY = 0.05  # seconds

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from kit.bench.rig import Place
 from kit.config import Component, Config
-from kit.progress import Progress
-from kit.workspace import write_json
+from kit.runtime.progress import Progress
+from kit.storage.files import write_json
 
 if TYPE_CHECKING:
-    from kit.engine.store import Picture
+    from kit.engine.data.image_store import Picture
 
 PEERS = {"fastai": "fastai_peer.py", "lightning": "lightning_peer.py"}
 NOT_INSTALLED = "not installed"
@@ -78,7 +78,7 @@ def why_not(config: Config) -> str:
 
 def asked_of(config: Config, place: Place, pictures: Sequence[Picture], steps: int) -> dict[str, Any]:
     """Return what a peer is asked, as its script reads it: whole images, and one class of each."""
-    from kit.engine.models import preprocessing_of
+    from kit.engine.models.build import preprocessing_of
 
     root, task = place.material.competition.root, place.material.competition.task
     truth = task.one_hot(place.material.targets(), len(place.material.competition.classes)).argmax(axis=1)

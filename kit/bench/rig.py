@@ -11,19 +11,19 @@ import numpy as np
 
 from kit.bench.pace import Effort, Pace, Stopwatch
 from kit.config import Config
-from kit.fold_training import FoldWork
-from kit.material import Material, image_store
-from kit.progress import Progress
-from kit.workspace import RunFolder, Workspace
+from kit.runtime.progress import Progress
+from kit.storage.workspace import RunFolder, Workspace
+from kit.training.data import Material, image_store
+from kit.training.fold import FoldWork
 
 if TYPE_CHECKING:
     import torch
     from torch.utils.data import DataLoader
 
-    from kit.engine.images import Batch
-    from kit.engine.parts import FoldImages
-    from kit.engine.preprocessing import Preprocessing
-    from kit.engine.store import Picture
+    from kit.engine.data.datasets import Batch
+    from kit.engine.data.image_store import Picture
+    from kit.engine.fit.components import FoldImages
+    from kit.engine.models.preprocessing import Preprocessing
 
 STEPS_OF_EPOCH = 2000  # more than are measured: an epoch never ends while it is
 PREFETCHED = 2  # batches of each loader process, as torch has it
@@ -57,7 +57,7 @@ class SampledWork(FoldWork):
 
     def sides(self, k: int, own: Preprocessing) -> FoldImages:
         """Return both sides of a fold; of the training side, a sample."""
-        from kit.engine.balance import Plan
+        from kit.engine.data.sampling import Plan
 
         images = super().sides(k, own)
         train = self.config.train
@@ -99,7 +99,7 @@ class Rig:
     """
 
     def __init__(self, config: Config, place: Place, at_once: int | None = None) -> None:
-        from kit.engine.loop import Conditions
+        from kit.engine.fit.trainer import Conditions
 
         self.config, self.place = config, place
         self.store = image_store(config, place.workspace, place.material)
@@ -140,8 +140,8 @@ class Rig:
 
     def first_look(self) -> Pace:
         """Return the pace at which images are decoded, kept and varied that were not looked at before."""
-        from kit.engine.balance import Plan
-        from kit.engine.images import EpochBatches, make_loader
+        from kit.engine.data.datasets import EpochBatches, make_loader
+        from kit.engine.data.sampling import Plan
 
         images, train = self.trainer.images, self.config.train
         rows = np.resize(self.rows, max(2, len(self.rows)))  # a batch of one is left out

@@ -39,9 +39,9 @@ def bench(
     from kit.bench.measure import Wanted
     from kit.bench.measure import bench as measure
     from kit.cli.console import Terminal, show, show_json
-    from kit.config_file import load_config
+    from kit.config.load import load_config
     from kit.report.benches import bench_tables
-    from kit.workspace import Workspace
+    from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
     wanted = Wanted(steps, settings, compiling, peers)

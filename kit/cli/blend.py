@@ -48,7 +48,7 @@ def blend(
     from kit.ensemble.members import pairs_of_files
     from kit.ensemble.methods import method_of
     from kit.report.blends import blend_tables
-    from kit.workspace import Workspace
+    from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
     runs = [place.find_run(spec) for spec in experiments]

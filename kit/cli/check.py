@@ -8,10 +8,10 @@ import typer
 from kit.cli.options import DataRootOption, JsonOption, SetOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from kit.firewall.problem import Problem
-    from kit.firewall.surroundings import Surroundings
-    from kit.formats.form import SubmissionFormat
-    from kit.workspace import Workspace
+    from kit.storage.workspace import Workspace
+    from kit.submission_check.context import Surroundings
+    from kit.submission_check.problem_codes import Problem
+    from kit.submission_format.spec import SubmissionFormat
 
 
 def check(
@@ -43,10 +43,10 @@ def check(
 
     from kit.cli.console import show, show_json
     from kit.errors import KitError
-    from kit.firewall.check import check_file
-    from kit.firewall.problem import CODES
     from kit.report.problems import codes_table, problems_table
-    from kit.workspace import Workspace
+    from kit.storage.workspace import Workspace
+    from kit.submission_check.check import check_file
+    from kit.submission_check.problem_codes import CODES
 
     if codes:
         if json:
@@ -82,14 +82,14 @@ def _asked_for(
     max_bytes: int,
 ) -> "tuple[SubmissionFormat, Surroundings]":
     """Return the form that a file should have, and what it is compared with."""
-    from kit.firewall.surroundings import Surroundings
     from kit.submission.format import form_of_sample, format_for
+    from kit.submission_check.context import Surroundings
 
     if sample is not None:
         return form_of_sample(sample), Surroundings(max_bytes=max_bytes)
     from kit.competition.samples import load_competition
-    from kit.config_file import load_config
-    from kit.submission.surroundings import surroundings_of
+    from kit.config.load import load_config
+    from kit.submission.check_context import surroundings_of
 
     assert config is not None  # one of the two was given
     loaded = load_config(config, overrides)

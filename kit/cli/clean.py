@@ -25,9 +25,10 @@ def clean(
 
     kit clean leaves
     """
-    from kit.clean import clean as remove
     from kit.cli.console import show, show_json
-    from kit.workspace import Workspace, sized
+    from kit.storage.clean import clean as remove
+    from kit.storage.files import sized
+    from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace)
     kept = remove(place, competition, dry_run)

@@ -60,6 +60,6 @@ def show(*tables: RenderableType) -> None:
 
 def show_json(values: dict[str, Any]) -> None:
     """Print one JSON object on stdout."""
-    from kit.workspace import json_text
+    from kit.storage.files import json_text
 
     sys.stdout.write(json_text(values))

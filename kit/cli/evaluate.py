@@ -43,16 +43,16 @@ def evaluate(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
-    from kit.config_file import read_components
-    from kit.per_image import pool_run
-    from kit.workspace import Workspace
+    from kit.config.load import read_components
+    from kit.evaluation.per_image import pool_run
+    from kit.storage.workspace import Workspace
 
     asked = read_components(decide, "--decide") if decide else None
     place = Workspace.open(workspace, data_root)
     run = place.find_run(experiment)
     if tta_report:
+        from kit.evaluation.tta_ablation import tta_report as measure
         from kit.report.views import tta_tables
-        from kit.tta_report import tta_report as measure
 
         report = measure(run, place, progress=Terminal())
         show_json(report.as_dict()) if json else show(*tta_tables(report))

@@ -26,9 +26,9 @@ def folds(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
-    from kit.config_file import load_config
-    from kit.folds.balance import balance_of
-    from kit.workspace import Workspace
+    from kit.config.load import load_config
+    from kit.folds.balance_report import balance_of
+    from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
     loaded = load_config(config, overrides or [])

@@ -33,7 +33,7 @@ def init(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
-    from kit.workspace import Workspace
+    from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
     started = pipeline.init(data, place, name, label, model, weights, layout, max_gb, force, Terminal())

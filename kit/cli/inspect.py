@@ -17,8 +17,8 @@ def inspect(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
-    from kit.config_file import load_config
-    from kit.workspace import Workspace
+    from kit.config.load import load_config
+    from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
     loaded = load_config(config, overrides or [])

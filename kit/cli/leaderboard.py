@@ -45,11 +45,11 @@ def leaderboard(
         return
     from kit.cli.console import Terminal, show, show_json
     from kit.errors import KitError
-    from kit.ledger.correlation import correlations
-    from kit.ledger.entries import read_ledger
-    from kit.ledger.order import in_order, of_competition, picked
-    from kit.ledger.selection import selections
-    from kit.workspace import Workspace
+    from kit.leaderboard.correlation import correlations
+    from kit.leaderboard.entries import read_ledger
+    from kit.leaderboard.order import in_order, of_competition, picked
+    from kit.leaderboard.selection import selections
+    from kit.storage.workspace import Workspace
 
     if csv and json:
         raise KitError("kit leaderboard", "prints CSV or JSON", "", "Leave out --csv or --json.")
@@ -70,7 +70,7 @@ def leaderboard(
             }
         )
         return
-    from kit.report.ledger import entries_csv, leaderboard_tables
+    from kit.report.leaderboard import entries_csv, leaderboard_tables
 
     for problem in problems:
         Terminal().warn(str(problem))
@@ -114,8 +114,8 @@ def record(
     kit leaderboard record submissions/leaves/first.csv --public 0.81 --private 0.80
     """
     from kit.cli.console import Terminal, show, show_json
-    from kit.ledger.record import record as write_down
-    from kit.workspace import Workspace
+    from kit.leaderboard.record import record as write_down
+    from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace)
     done = write_down(file, place, public, private)

@@ -30,10 +30,10 @@ def predict(
     kit predict leaves/first --tta identity --tta '{name: random, times: 4}' --merge gmean
     """
     from kit import pipeline
-    from kit.allowance import Allowance
     from kit.cli.console import Terminal, show, show_json
-    from kit.config_file import read_components
-    from kit.workspace import Workspace
+    from kit.config.load import read_components
+    from kit.runtime.deadline import Allowance
+    from kit.storage.workspace import Workspace
 
     allowance = Allowance.of(time_limit)
     views = read_components(tta, "--tta") if tta else None

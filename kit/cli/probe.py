@@ -33,10 +33,10 @@ def probe(
 
     from kit.cli.console import Terminal, show, show_json
     from kit.config import ModelConfig
-    from kit.config_file import load_config
-    from kit.probe import probe as run_probe
+    from kit.config.load import load_config
+    from kit.probe.probe import probe as run_probe
     from kit.report.probes import probe_table
-    from kit.workspace import Workspace
+    from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
     names = [name.strip() for part in models for name in part.split(",") if name.strip()]

@@ -11,7 +11,7 @@ def quickstart(json: JsonOption = False, workspace: WorkspaceOption = None) -> N
     """
     from kit.cli.console import Terminal, show, show_json
     from kit.quickstart import quickstart as run_quickstart
-    from kit.workspace import Workspace
+    from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace)
     done = run_quickstart(place, Terminal())

@@ -25,10 +25,10 @@ def run(
     kit run configs/leaves.yaml
     """
     from kit import pipeline
-    from kit.allowance import Allowance
     from kit.cli.console import Terminal, show, show_json
-    from kit.config_file import load_config
-    from kit.workspace import Workspace
+    from kit.config.load import load_config
+    from kit.runtime.deadline import Allowance
+    from kit.storage.workspace import Workspace
 
     allowance = Allowance.of(time_limit)
     place = Workspace.open(workspace, data_root)

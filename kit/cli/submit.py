@@ -35,9 +35,9 @@ def submit(
     """
     from kit.cli.console import Terminal, show, show_json
     from kit.errors import KitError
+    from kit.storage.workspace import Workspace
     from kit.submission.submit import submit as write_submission
     from kit.submission.submit import submit_again
-    from kit.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
     if again is not None and experiment is None:

@@ -18,7 +18,7 @@ from kit.cli.options import (
 
 if TYPE_CHECKING:
     from kit.config import Config
-    from kit.workspace import Workspace
+    from kit.storage.workspace import Workspace
 
 
 def train(
@@ -40,12 +40,12 @@ def train(
 
     kit train configs/leaves.yaml --dry-run
     """
-    from kit import experiment
-    from kit.allowance import Allowance
     from kit.cli.console import Terminal, show, show_json
-    from kit.config_file import load_config
-    from kit.run_state import fold_scores
-    from kit.workspace import Workspace
+    from kit.config.load import load_config
+    from kit.runtime.deadline import Allowance
+    from kit.storage.workspace import Workspace
+    from kit.training import experiment
+    from kit.training.run_state import fold_scores
 
     allowance = Allowance.of(time_limit)
     place = Workspace.open(workspace, data_root)
@@ -67,8 +67,8 @@ def train(
 
 def _show_rehearsal(config: Config, place: Workspace, json: bool) -> None:
     from kit.cli.console import Terminal, show, show_json
-    from kit.rehearsal import rehearse
     from kit.report.tables import rehearsal_tables
+    from kit.training.dry_run import rehearse
 
     rehearsal = rehearse(config, place, Terminal())
     if json:

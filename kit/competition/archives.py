@@ -18,8 +18,8 @@ from typing import IO, NamedTuple
 
 from kit.competition.files import is_hidden
 from kit.errors import KitError, first_few
-from kit.progress import SILENT, Progress
-from kit.workspace import write_json
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.files import write_json
 
 ENDINGS = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tbz2", ".txz", ".tar", ".zip")
 RECEIPT = ".unpacked.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from kit.errors import KitError
-from kit.workspace import write_text
+from kit.storage.files import write_text
 
 TEST_SHARE = 0.2
 SEED = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kit.competition.lookalike import SYMMETRIES, THUMBNAIL, near_index_groups
+from kit.competition.perceptual_hash import SYMMETRIES, THUMBNAIL, near_index_groups
 from kit.competition.samples import Competition
 from kit.config import NearConfig
 

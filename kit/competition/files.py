@@ -107,7 +107,7 @@ class ImageFolder:
             raise KitError(
                 root / folder,
                 f"{len(shared)} ids mean more than one file without their ending ({first_few(shared)})",
-                next_step="Use `ids: name` with ids that carry the ending.",
+                next="Use `ids: name` with ids that carry the ending.",
             )
         below = PurePosixPath(folder)
         return cls(folder, {key: str(below / name) for key, name in zip(keys, names, strict=True)})

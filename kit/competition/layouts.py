@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from kit.competition.cells import column, line_numbers, read_table, unique_ids
 from kit.competition.files import ImageFolder, image_id, list_folders, list_images
+from kit.competition.tables import column, line_numbers, read_table, unique_ids
 from kit.competition.voc import BOX, read_boxes
 from kit.config import ClassFolders, CompetitionConfig, IdLists, LabelTable, Voc
 from kit.errors import KitError, first_few

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.competition.cells import column, read_table, unique_ids
 from kit.competition.files import ImageFolder
 from kit.competition.layouts import (
     BLANK_CLASS,
@@ -21,12 +20,13 @@ from kit.competition.layouts import (
     images_table,
     layouts,
 )
+from kit.competition.tables import column, read_table, unique_ids
 from kit.config import CompetitionConfig, LabelledSource, TestSource
 from kit.errors import KitError, first_few
 from kit.metrics import Metric, get_metric
 from kit.natural import natural_key
+from kit.storage.workspace import Workspace
 from kit.tasks import Task, tasks
-from kit.workspace import Workspace
 
 EXTRA = "extra"  # in column `source`: from competition.extra, always trained on, never validated
 
@@ -263,7 +263,7 @@ def _class_order(config: CompetitionConfig, task: Task, train: Reading) -> tuple
         raise KitError(
             "competition.task",
             f"is binary, and there are {len(found)} classes ({first_few(found)})",
-            next_step="Set `competition.task: multiclass`.",
+            next="Set `competition.task: multiclass`.",
         )
     if len(found) < 2 and task.exclusive:
         raise KitError(

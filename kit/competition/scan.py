@@ -15,11 +15,11 @@ import pandas as pd
 from PIL import Image
 
 from kit.competition.decode import UnreadableImageError, open_whole
-from kit.competition.lookalike import fingerprint
+from kit.competition.perceptual_hash import fingerprint
 from kit.competition.samples import Competition
 from kit.errors import KitError, first_few
-from kit.progress import SILENT, Progress
-from kit.workspace import written_whole
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.files import written_whole
 
 STAMP = ["path", "bytes", "mtime_ns"]
 MOMENTS = ["mean_r", "mean_g", "mean_b", "square_r", "square_g", "square_b"]
@@ -33,9 +33,9 @@ def scan_images(competition: Competition, table: Path, progress: Progress = SILE
     """Return one row per image, read and decoded once; unchanged files come from ``table``.
 
     Columns: ``path bytes mtime_ns width height mode format digest error``, then what the image looks like
-    (``hashes thumbnail flat``: see ``kit.competition.lookalike``) and the means of its channels and of their
-    squares, 0..1. ``error`` is empty where the image could be decoded whole; what is then unknown is 0 or
-    empty. Interrupted, it keeps what it has read.
+    (``hashes thumbnail flat``: see ``kit.competition.perceptual_hash``) and the means of its channels and
+    of their squares, 0..1. ``error`` is empty where the image could be decoded whole; what is then unknown
+    is 0 or empty. Interrupted, it keeps what it has read.
     """
     tables = (competition.train, *competition.held_out.values(), competition.test)
     paths = pd.Series([path for each in tables for path in each["path"]], dtype=str).drop_duplicates()

@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from kit.competition.cells import TABLE_SUFFIXES, read_table
 from kit.competition.files import (
     IdStyle,
     image_id,
@@ -20,6 +19,7 @@ from kit.competition.files import (
     list_images,
     loose_ids,
 )
+from kit.competition.tables import TABLE_SUFFIXES, read_table
 from kit.errors import KitError
 
 ID_STYLES: tuple[IdStyle, ...] = ("name", "stem")
@@ -170,7 +170,7 @@ def _add_table(survey: Survey, name: str, known: dict[tuple[str, IdStyle], set[s
     try:
         cells = read_table(survey.root / name)
     except KitError as error:
-        survey.ignored[name] = error.what
+        survey.ignored[name] = error.problem
         return
     candidates = [
         Table(name, cells, str(col), style, folder, matched)

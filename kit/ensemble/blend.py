@@ -9,18 +9,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kit.config import Component, Config
+from kit.ensemble.blend_data import Fit, Problem
+from kit.ensemble.evaluate_blend import BlendWorth, Fitted, Judge, fitted, worth_of
 from kit.ensemble.members import Member, aligned, check_same_footing
 from kit.ensemble.methods import methods
-from kit.ensemble.problem import Fit, Problem
-from kit.ensemble.worth import BlendWorth, Fitted, Judge, fitted, worth_of
-from kit.environment import commit_of, now
 from kit.errors import KitError, first_few
-from kit.evaluation.scored import beside_labels, scored
+from kit.evaluation.oof_with_labels import beside_labels, scored
 from kit.predictions import MIXED_FOLDS, Origin, Predictions
-from kit.progress import SILENT, Progress
 from kit.registry import bind_options
+from kit.runtime.environment import commit_of, now
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.files import write_json
+from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import tasks
-from kit.workspace import RunFolder, Workspace, write_json
 
 METHOD = "--method"
 
@@ -82,7 +83,7 @@ def blend(
         "config": config.model_dump(),
         "worth": None if worth is None else worth.as_dict(),
         "made": now(),
-        "commit": commit_of(workspace),
+        "commit": commit_of(workspace.root),
     }
     write_json(run.blend, values)
     return Blended(run, worth)

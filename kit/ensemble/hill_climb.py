@@ -6,10 +6,10 @@ from typing import Protocol
 
 import numpy as np
 
+from kit.ensemble.blend_data import Problem
 from kit.ensemble.likelihood import follows_from_likelihood, likelihoods, mean_log
-from kit.ensemble.problem import Problem
 from kit.metrics import EPSILON
-from kit.seeds import stable_seed
+from kit.runtime.seeds import stable_seed
 
 DIGITS = 12  # scores that differ in later ones are equal
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.competition.cells import read_table
+from kit.competition.tables import read_table
 from kit.errors import KitError, first_few
 from kit.predictions import MIXED_FOLDS, Origin, Predictions, load_predictions
+from kit.storage.files import file_digest
+from kit.storage.workspace import RunFolder
 from kit.tasks import Task
-from kit.workspace import RunFolder, file_digest
 
 SUM_TOLERANCE = 0.01  # of the probabilities of exclusive classes, as files with few decimals have them
 

@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from kit.config import Component
+from kit.ensemble.blend_data import Combination, Method, Problem, methods, register_method, weighted
 from kit.ensemble.hill_climb import climbed_weights
-from kit.ensemble.problem import Combination, Method, Problem, methods, register_method, weighted
 from kit.ensemble.stack import Learner, stacked
 from kit.ensemble.weights import simplex_weights
 from kit.errors import KitError

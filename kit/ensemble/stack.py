@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kit.ensemble.problem import Combination, Problem
+from kit.ensemble.blend_data import Combination, Problem
 
 Learner = Literal["logistic", "boosting"]
 EPSILON = 1e-6

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from kit.ensemble.blend_data import Problem
 from kit.ensemble.likelihood import follows_from_likelihood, likelihoods
-from kit.ensemble.problem import Problem
 
 SHARES = (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625)  # how far a step goes towards a member, or away
 STEPS = 20  # of each size, at most

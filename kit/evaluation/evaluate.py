@@ -13,17 +13,18 @@ from kit.competition.duplicates import exact_groups, labels_by_path
 from kit.competition.samples import Competition, load_competition
 from kit.competition.scan import remembered_images
 from kit.config import Component, Config
-from kit.decisions.learn import check_decisions
-from kit.decisions.nested import Outcome, Worth, decide, stored
-from kit.decisions.steps import Answers, Decision
 from kit.errors import KitError
 from kit.evaluation.classes import ClassScore, Confusion, class_scores, confusion_table, most_confused
-from kit.evaluation.scored import Scored, beside_truth, config_of, held_out
-from kit.evaluation.suspects import HardImage, Suspect, hardest, suspects
+from kit.evaluation.label_errors import HardImage, Suspect, hardest, suspects
+from kit.evaluation.oof_with_labels import Scored, beside_truth, config_of, held_out
 from kit.metrics import Metric, get_metric, metrics
 from kit.metrics.bootstrap import score_interval
+from kit.postprocess.fit import check_decisions
+from kit.postprocess.nested_cv import Outcome, Worth, decide, stored
+from kit.postprocess.steps import Answers, Decision
+from kit.storage.files import read_json, write_json, write_text
+from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import Task
-from kit.workspace import RunFolder, Workspace, read_json, write_json, write_text
 
 HARDEST = 50
 FEW_SUSPECTS = 20  # in metrics.json; all of them are in suspects.csv
@@ -232,7 +233,7 @@ def _held_out_scores(
         try:
             rows = held_out(run, name, workspace, found)
         except KitError as error:
-            why[name] = error.what
+            why[name] = error.problem
             continue
         answers = decision.answers(rows.oof.probs, rows.task)
         scores[name], reason = _try(rows.metric, rows.targets, answers.probs, rows.task, answers.decided)
@@ -256,7 +257,7 @@ def _other_scores(found: Scored, answers: Answers) -> list[OtherScore]:
             score = metric(found.targets, answers.probs, found.task, answers.decided)
             others.append(OtherScore(metric.name, metric.higher_is_better, score, ""))
         except KitError as error:
-            others.append(OtherScore(name, kind.higher_is_better, None, error.what))
+            others.append(OtherScore(name, kind.higher_is_better, None, error.problem))
     return others
 
 
@@ -267,7 +268,7 @@ def _try(
     try:
         return metric(targets, probs, task, decided), ""
     except KitError as error:
-        return None, error.what
+        return None, error.problem
 
 
 def _twins(competition: Competition, workspace: Workspace) -> dict[str, str]:

@@ -11,11 +11,11 @@ import pandas as pd
 
 from kit.config import FoldsConfig
 from kit.errors import KitError, first_few
-from kit.folds.assign import canonical_rank, spread
+from kit.folds.groups import Population
+from kit.folds.stratified import canonical_rank, spread
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds, prove_partition, read_folds, save_folds
-from kit.folds.units import Population
 from kit.natural import natural_key
-from kit.seeds import stable_seed
+from kit.runtime.seeds import stable_seed
 
 SIDES_OF_HOLDOUT = np.array([TRAIN_ONLY, 0, HELD_OUT])  # in the order of folds.fractions
 
@@ -158,7 +158,7 @@ def _assigned(
     tied = None if units is None else pd.factorize(units[rows])[0]
     fractions = _fractions(config)
     if balanced_by.startswith("multilabel"):
-        from kit.folds.iterative import iterative  # with scipy, which other folds start without
+        from kit.folds.multilabel_stratified import iterative  # with scipy, which other folds start without
 
         parts = iterative(population.matrix[rows], rank, fractions, tied, config.order)
     elif balanced_by == "group":

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.competition.cells import read_table
+from kit.competition.tables import read_table
 from kit.errors import KitError, first_few
-from kit.folds.units import Population
+from kit.folds.groups import Population
 from kit.natural import natural_key
-from kit.workspace import write_text
+from kit.storage.files import write_text
 
 TRAIN_ONLY = -1
 HELD_OUT = -2
@@ -165,7 +165,7 @@ def read_folds(path: Path, label_columns: list[str]) -> Folds:
         KitError: The file is missing, lacks a column, or holds something else than folds.
     """
     if not path.is_file():
-        raise KitError(path, "there are no folds yet", next_step="Make them: `kit folds CONFIG`.")
+        raise KitError(path, "there are no folds yet", next="Make them: `kit folds CONFIG`.")
     table = read_table(path)
     missing = [c for c in ("id", "fold", *label_columns) if c not in table]
     if missing:

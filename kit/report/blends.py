@@ -6,7 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kit.ensemble.blend import Blended
-from kit.ensemble.worth import BlendWorth
+from kit.ensemble.evaluate_blend import BlendWorth
 from kit.evaluation.evaluate import Evaluation
 from kit.report.tables import plain_table
 

@@ -17,10 +17,11 @@ from kit.competition.decode import UnreadableImageError, open_whole
 from kit.competition.duplicates import Duplicates
 from kit.competition.samples import Competition
 from kit.evaluation.evaluate import Evaluation
-from kit.evaluation.suspects import HardImage, Suspect
+from kit.evaluation.label_errors import HardImage, Suspect
 from kit.metrics.bootstrap import Interval
 from kit.predictions import load_predictions
-from kit.workspace import RunFolder, read_json, write_text
+from kit.storage.files import read_json, write_text
+from kit.storage.workspace import RunFolder
 
 THUMBNAIL = 96
 SHOWN_GROUPS = 30

@@ -6,7 +6,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from kit.probe import Probes
+from kit.probe.probe import Probes
 from kit.report.tables import plain_table
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from kit.firewall.problem import CODES, Problem
 from kit.report.tables import plain_table
+from kit.submission_check.problem_codes import CODES, Problem
 
 STYLES = {"error": "red", "warning": "yellow"}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from kit.examples import Examples
-from kit.workspace import written_whole
+from kit.storage.files import written_whole
+from kit.training.augmentation_preview import Examples
 
 SMALLEST_TILE = 96  # pixels; smaller images are enlarged, a pixel to a square
 GAP, LINE = 6, 18

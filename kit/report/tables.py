@@ -9,10 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from kit.competition.audit import Audit
-from kit.competition.recognise import Finding
-from kit.folds.balance import Balance, side_name
-from kit.per_image import PerImage
-from kit.rehearsal import Rehearsal
+from kit.competition.detect_layout import Finding
+from kit.evaluation.per_image import PerImage
+from kit.folds.balance_report import Balance, side_name
+from kit.training.dry_run import Rehearsal
 
 MAX_ROWS = 20
 MAX_PAIRS = 10

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
+from kit.evaluation.tta_ablation import Gain, SetWorth, TtaReport
 from kit.report.tables import plain_table
-from kit.tta_report import Gain, SetWorth, TtaReport
 
 
 def tta_tables(report: TtaReport) -> list[Table | str]:

@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 from kit.competition.samples import Competition
 from kit.config import SubmissionConfig
 from kit.errors import KitError, first_few
-from kit.formats.form import KindName, Look, SubmissionFormat, strings
-from kit.formats.kinds import first_grade
-from kit.formats.sample import Sample, read_sample
-from kit.formats.shown import Asked, Shown, id_column_of, shown_by
 from kit.submission.pooling import pooled_names, task_of_rows
+from kit.submission_format.infer_kind import Asked, Shown, id_column_of, shown_by
+from kit.submission_format.kinds import first_grade
+from kit.submission_format.sample import Sample, read_sample
+from kit.submission_format.spec import KindName, Look, SubmissionFormat, strings
 from kit.tasks import Task
 
 SEVERAL = ("flags", "probabilities", "score", "labels", "long")  # kinds for images of several classes

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from kit.competition.cells import column, read_table, unique_ids
 from kit.competition.samples import Competition
+from kit.competition.tables import column, read_table, unique_ids
 from kit.errors import KitError, first_few
-from kit.formats.form import SubmissionFormat
-from kit.formats.reader import read_back
+from kit.submission_format.reader import read_back
+from kit.submission_format.spec import SubmissionFormat
 
 
 def held_out_score(file: Path, solution: Path, form: SubmissionFormat, competition: Competition) -> float:

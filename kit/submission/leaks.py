@@ -10,7 +10,7 @@ import pandas as pd
 
 from kit.competition.duplicates import exact_groups, labels_by_path
 from kit.competition.samples import Competition
-from kit.decisions.steps import Answers
+from kit.postprocess.steps import Answers
 from kit.predictions import Predictions
 
 

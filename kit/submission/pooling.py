@@ -12,7 +12,7 @@ import pandas as pd
 from kit.competition.samples import Competition
 from kit.config import Component, PoolConfig
 from kit.errors import KitError, first_few
-from kit.evaluation.scored import Scored
+from kit.evaluation.oof_with_labels import Scored
 from kit.metrics import get_metric
 from kit.predictions import Predictions
 from kit.tasks import Task, tasks

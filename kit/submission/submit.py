@@ -8,19 +8,16 @@ from pathlib import Path
 
 from kit.competition.scan import scan_images
 from kit.config import Config
-from kit.decisions.steps import Answers
 from kit.errors import KitError
-from kit.evaluation.scored import config_of
-from kit.firewall.check import check_file
-from kit.firewall.problem import Problem
-from kit.firewall.surroundings import Surroundings
-from kit.formats.form import SubmissionFormat
-from kit.formats.writer import write
-from kit.progress import SILENT, Progress
+from kit.evaluation.oof_with_labels import config_of
+from kit.postprocess.steps import Answers
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.files import checksum, written_whole
+from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
+from kit.submission.check_context import surroundings_of
+from kit.submission.inputs import Work
 from kit.submission.leaks import Leak, find_leaks
-from kit.submission.proof import Proof, prove
-from kit.submission.surroundings import surroundings_of
-from kit.submission.trace import (
+from kit.submission.provenance import (
     decision_of,
     keep_scored,
     leaks_of,
@@ -28,8 +25,12 @@ from kit.submission.trace import (
     trace_of,
     write_trace,
 )
-from kit.submission.work import Work
-from kit.workspace import RunFolder, SubmissionFile, Workspace, checksum, written_whole
+from kit.submission.verify import Proof, prove
+from kit.submission_check.check import check_file
+from kit.submission_check.context import Surroundings
+from kit.submission_check.problem_codes import Problem
+from kit.submission_format.spec import SubmissionFormat
+from kit.submission_format.writer import write
 
 NAMED = 20  # images that a note lists; all of them are in the file beside the submission
 

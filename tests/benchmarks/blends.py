@@ -17,10 +17,10 @@ import numpy as np
 from sklearn.metrics import log_loss
 
 from kit.config import Component
-from kit.decisions.learn import Rows, learned
+from kit.ensemble.blend_data import Problem, weighted
 from kit.ensemble.hill_climb import climbed_weights
-from kit.ensemble.problem import Problem, weighted
 from kit.metrics import get_metric
+from kit.postprocess.fit import Rows, learned
 from kit.tasks import tasks
 from tests.benchmarks.claim import Claim, not_measured, show
 from tests.benchmarks.folds import peak_memory

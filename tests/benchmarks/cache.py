@@ -13,7 +13,7 @@ from kit.bench.measure import measuring_place
 from kit.bench.pace import Effort
 from kit.bench.rig import Rig
 from kit.config import Config
-from kit.workspace import Workspace
+from kit.storage.workspace import Workspace
 from tests.benchmarks.claim import Claim, show
 from tests.benchmarks.photos import config_of, photos
 

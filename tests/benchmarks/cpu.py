@@ -26,8 +26,8 @@ from kit.bench.measure import measuring_place
 from kit.bench.pace import Effort, Pace
 from kit.bench.peers import Peer, asked_of, run_peer
 from kit.bench.rig import Rig
-from kit.progress import SILENT
-from kit.workspace import write_json
+from kit.runtime.progress import SILENT
+from kit.storage.files import write_json
 from tests.benchmarks.claim import Claim, not_measured, show
 from tests.benchmarks.photos import config_of, photos
 

@@ -14,8 +14,8 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from kit.config import FoldsConfig
+from kit.folds.groups import Population
 from kit.folds.make import make_folds
-from kit.folds.units import Population
 from tests.benchmarks.claim import Claim, show
 
 FOLDS = 5

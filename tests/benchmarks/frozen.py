@@ -53,7 +53,7 @@ def lay_out(root: Path) -> Place:
     from safetensors.torch import save_file
 
     from kit import pipeline
-    from kit.workspace import Workspace
+    from kit.storage.workspace import Workspace
 
     real = Path(os.environ.get("KIT_DATA", "/nowhere")) / COMPETITION
     (root / "data").mkdir()
@@ -101,7 +101,7 @@ def one_pass(place: Place) -> dict[str, float]:
 def _rows(place: Place, name: str) -> int:
     """Return how many images an experiment has predicted: those of its folds, and those of the test set."""
     from kit.predictions import load_predictions
-    from kit.workspace import Workspace
+    from kit.storage.workspace import Workspace
 
     run = Workspace.open(place.root).find_run(name)
     return sum(len(load_predictions(path).ids) for path in (run.oof, run.test))
@@ -116,14 +116,14 @@ def measure_pass(place: Place) -> dict[str, float]:
     """Take every view of every image through the network, in the precision that training finds quicker."""
     import torch
 
-    from kit.config_file import load_config
-    from kit.engine.images import EpochBatches, ImageDataset, ImageSet, make_loader
-    from kit.engine.precision import open_accelerator
-    from kit.fold_training import FoldWork, predicted_view, training_views
-    from kit.material import image_store, prepare
-    from kit.number_format import settled_precision
-    from kit.progress import SILENT
-    from kit.workspace import Workspace
+    from kit.config.load import load_config
+    from kit.engine.data.datasets import EpochBatches, ImageDataset, ImageSet, make_loader
+    from kit.engine.device.precision import open_accelerator
+    from kit.runtime.progress import SILENT
+    from kit.storage.workspace import Workspace
+    from kit.training.data import image_store, prepare
+    from kit.training.fold import FoldWork, predicted_view, training_views
+    from kit.training.precision import settled_precision
 
     workspace = Workspace.open(place.root)
     config = load_config(workspace.config(place.data), place.overrides("pass", "image.cache=none"))

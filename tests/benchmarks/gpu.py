@@ -19,8 +19,8 @@ from kit.bench.measure import measuring_place
 from kit.bench.pace import Effort
 from kit.bench.rig import Place, Rig
 from kit.config import Config
-from kit.engine.precision import free_memory
-from kit.workspace import Workspace
+from kit.engine.device.precision import free_memory
+from kit.storage.workspace import Workspace
 from tests.benchmarks.claim import Claim, not_measured, show
 from tests.benchmarks.photos import config_of, photos
 

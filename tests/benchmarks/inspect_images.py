@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from kit import pipeline
-from kit.workspace import Workspace
+from kit.storage.workspace import Workspace
 from tests.benchmarks.claim import Claim, show
 
 IMAGES = 20_000

@@ -13,8 +13,8 @@ import numpy as np
 import yaml
 
 from kit.config import Config
-from kit.config_file import load_config
-from kit.workspace import Workspace
+from kit.config.load import load_config
+from kit.storage.workspace import Workspace
 
 NAME, DRAWN = "cse144", "drawn"
 IMAGES, CLASSES, SIDE, QUALITY = 1_000, 10, 256, 90

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from kit import experiment
 from kit.competition.digits import write_digits
 from kit.config import Config
-from kit.config_file import load_config
-from kit.run_state import fold_scores
-from kit.workspace import Workspace
+from kit.config.load import load_config
+from kit.storage.workspace import Workspace
+from kit.training import experiment
+from kit.training.run_state import fold_scores
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BASE = ["image.size=16", "model.options={widths: [24, 48, 96]}", "train.precision=fp32", "train.keep=last"]

@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kit import experiment
 from kit.config import Config
-from kit.config_file import load_config
-from kit.decisions.nested import gain
-from kit.decisions.steps import Answers, Decision
-from kit.evaluation.scored import Scored, beside_truth
-from kit.foldwise import predict
-from kit.workspace import Workspace
+from kit.config.load import load_config
+from kit.evaluation.oof_with_labels import Scored, beside_truth
+from kit.inference.predict import predict
+from kit.postprocess.nested_cv import gain
+from kit.postprocess.steps import Answers, Decision
+from kit.storage.workspace import Workspace
+from kit.training import experiment
 from tests.benchmarks.claim import Claim, show
 from tests.benchmarks.photos import NAME
 from tests.benchmarks.recipes import CONFIGS, digits_workspace

@@ -21,20 +21,20 @@ from kit.competition.audit import audit
 from kit.competition.samples import load_competition
 from kit.competition.scan import scan_images
 from kit.config import Component, Config
-from kit.config_file import load_config
-from kit.engine.augment import training_transform
-from kit.engine.images import EpochBatches, ImageDataset, ImageSet, View, make_loader
-from kit.engine.merging import merges
-from kit.engine.models import build_model
-from kit.engine.tta import Asker, Looks, SourceDataset, ask, source_loader
-from kit.engine.views import Sight
+from kit.config.load import load_config
+from kit.engine.augment.pipelines import training_transform
+from kit.engine.data.datasets import EpochBatches, ImageDataset, ImageSet, View, make_loader
+from kit.engine.models.build import build_model
+from kit.engine.tta.merge import merges
+from kit.engine.tta.predict import Asker, Looks, SourceDataset, ask, source_loader
+from kit.engine.tta.views import Sight
 from kit.evaluation.evaluate import evaluate
 from kit.folds.make import make_folds
-from kit.material import Material, image_set, image_store, population_of, prepare, read_images
 from kit.predictions import Kind, Origin, Predictions
-from kit.run_state import claim as claim_run
+from kit.storage.workspace import RunFolder, Workspace
 from kit.submission.submit import submit
-from kit.workspace import RunFolder, Workspace
+from kit.training.data import Material, image_set, image_store, population_of, prepare, read_images
+from kit.training.run_state import claim as claim_run
 from tests.benchmarks.growth import CLASSES, NAME
 from tests.benchmarks.memory import PeakOwn
 

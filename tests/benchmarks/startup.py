@@ -109,7 +109,7 @@ def _heavy(loaded: set[str]) -> set[str]:
 def draw_competition(root: Path) -> None:
     """Write a workspace with a competition of JPEGs in class folders, its sample, and a config."""
     from kit import pipeline
-    from kit.workspace import Workspace
+    from kit.storage.workspace import Workspace
 
     rng, data = np.random.default_rng(0), root / "data" / "drawn"
     rows = ["id,label"]
@@ -160,19 +160,19 @@ def first_step(root: Path) -> dict[str, float]:
         moments[what] = now - before
         before = now
 
-    from kit import experiment
-    from kit.config_file import load_config
-    from kit.workspace import Workspace
+    from kit.config.load import load_config
+    from kit.storage.workspace import Workspace
+    from kit.training import experiment
 
     workspace = Workspace.open(root)
     config = load_config(workspace.config("drawn"), TRAINING)
     done("kit and the config")
-    from kit.engine import recipe
-    from kit.engine.step import Stepper
-    from kit.fold_training import FoldWork
+    from kit.engine.fit import validate_config
+    from kit.engine.fit.train_step import Stepper
+    from kit.training.fold import FoldWork
 
     done("timm, albumentations and the rest of the engine")
-    _note_after(recipe, "check_recipe", "checking the recipe", done)
+    _note_after(validate_config, "check_recipe", "checking the recipe", done)
     _note_after(experiment, "prepare", "reading the images and making folds", done)
     _note_after(experiment, "settled_precision", "trying bf16 and fp32", done)
     _note_after(FoldWork, "model", "building the model", done)

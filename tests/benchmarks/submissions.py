@@ -22,10 +22,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from pyarrow import feather
 
-from kit.decisions.steps import Answers
-from kit.firewall.check import check_file
-from kit.formats.form import SubmissionFormat
-from kit.formats.writer import write
+from kit.postprocess.steps import Answers
+from kit.submission_check.check import check_file
+from kit.submission_format.spec import SubmissionFormat
+from kit.submission_format.writer import write
 from tests.benchmarks.claim import Claim, show
 from tests.benchmarks.memory import PeakOwn
 

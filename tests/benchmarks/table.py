@@ -9,7 +9,7 @@ import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kit.environment import processor
+from kit.runtime.environment import processor
 from tests.benchmarks.claim import HEADER, Claim, table_row
 
 LIBRARIES = ("torch", "timm", "numpy", "pandas", "kit")

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kit.cli.main import VERBS, app
-from kit.workspace import Workspace
+from kit.storage.workspace import Workspace
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_a_mistake_is_one_message_on_stderr_without_traceback(home):
 
 def test_a_mistake_in_json_has_the_four_keys(home):
     error = kit_json("evaluate", "nothing", code=1)["error"]
-    assert set(error) == {"where", "what", "rule", "next"}
+    assert set(error) == {"code", "where", "problem", "rule", "next"}
 
 
 def test_debug_shows_the_traceback(home):

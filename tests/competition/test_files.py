@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.competition.cells import column, read_table
 from kit.competition.files import ImageFolder, list_images
+from kit.competition.tables import column, read_table
 from kit.errors import KitError
 from kit.natural import natural_key
 from tests.conftest import COLOURS, draw

@@ -5,9 +5,9 @@ import pytest
 
 from kit import pipeline
 from kit.competition.samples import load_competition
-from kit.config_file import load_config
+from kit.config.load import load_config
+from kit.storage.workspace import Workspace
 from kit.submission.format import format_for
-from kit.workspace import Workspace
 from tests.conftest import COLOURS, draw
 
 TEST = ("t0", "t1", "t2", "t3")

@@ -7,7 +7,7 @@ from PIL import Image
 from kit.competition.samples import load_competition
 from kit.config import CompetitionConfig
 from kit.errors import KitError
-from kit.workspace import Workspace
+from kit.storage.workspace import Workspace
 from tests.conftest import COLOURS, annotation, draw, draw_class_folders, draw_csv, draw_id_lists, draw_voc
 
 

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from kit.competition.samples import load_competition
-from kit.config_file import load_config
+from kit.config.load import load_config
 from kit.errors import KitError
 from tests.conftest import COLOURS, TINY, draw, draw_csv, write_config
 

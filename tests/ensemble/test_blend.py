@@ -7,12 +7,13 @@ import pytest
 
 from kit import pipeline
 from kit.config import Component
-from kit.config_file import load_config
+from kit.config.load import load_config
 from kit.ensemble.methods import methods
 from kit.errors import KitError
-from kit.evaluation.scored import beside_truth
+from kit.evaluation.oof_with_labels import beside_truth
 from kit.predictions import MIXED_FOLDS, load_predictions
-from kit.workspace import Workspace, read_json
+from kit.storage.files import read_json
+from kit.storage.workspace import Workspace
 
 MEAN = Component(name="mean")
 

@@ -5,10 +5,10 @@ import pytest
 from scipy.stats import rankdata
 from sklearn.metrics import log_loss
 
+from kit.ensemble.blend_data import Problem, weighted
 from kit.ensemble.hill_climb import climbed_weights
 from kit.ensemble.likelihood import likelihoods, mean_log
 from kit.ensemble.methods import method_of, methods
-from kit.ensemble.problem import Problem, weighted
 from kit.ensemble.weights import likeliest_weights, simplex_weights
 from kit.errors import KitError
 from kit.metrics import get_metric

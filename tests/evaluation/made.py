@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from kit.config import Config
-from kit.config_file import config_yaml
+from kit.config.load import config_yaml
 from kit.folds.table import Folds, save_folds
 from kit.predictions import Origin, Predictions
+from kit.storage.files import write_text
+from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import tasks
-from kit.workspace import RunFolder, Workspace, write_text
 
 VIEWS = ("identity",)
 

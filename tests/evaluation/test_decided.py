@@ -11,11 +11,11 @@ from kit import pipeline
 from kit.config import Component
 from kit.errors import KitError
 from kit.evaluation.evaluate import evaluate
-from kit.evaluation.scored import beside_truth
+from kit.evaluation.oof_with_labels import beside_truth
 from kit.report.evaluations import evaluation_tables
-from kit.workspace import read_json
-from tests.decisions.test_learn import label_rows
+from kit.storage.files import read_json
 from tests.evaluation.made import hold_out, made_run
+from tests.postprocess.test_fit import label_rows
 
 CLASSES = ("a", "b", "c", "d")
 
@@ -45,7 +45,7 @@ def test_what_helps_is_learned_and_the_score_is_that_of_folds_left_out(workspace
 
 
 def test_a_fold_is_scored_with_what_was_learned_on_the_others(workspace, labels):
-    from kit.decisions.learn import learned
+    from kit.postprocess.fit import learned
 
     found, scored = evaluate(labels, workspace), beside_truth(labels, workspace)
     for k, own in enumerate(scored.validated):
@@ -186,7 +186,7 @@ def test_everything_is_shown(workspace, labels):
 
 
 def test_ordinal_grades_get_cut_points(workspace):
-    from tests.decisions.test_learn import ordinal_rows
+    from tests.postprocess.test_fit import ordinal_rows
 
     rows = ordinal_rows()
     run = made_run(workspace, "ordinal", "quadratic_kappa", rows.targets, rows.probs, tuple("01234"))

@@ -4,12 +4,12 @@ import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from kit.evaluation.evaluate import evaluate
-from kit.evaluation.scored import beside_truth
-from kit.ledger.entries import read_ledger
+from kit.evaluation.oof_with_labels import beside_truth
+from kit.leaderboard.entries import read_ledger
 from kit.predictions import load_predictions
 from kit.report.evaluations import evaluation_tables
-from kit.report.ledger import leaderboard_tables
-from kit.workspace import read_json
+from kit.report.leaderboard import leaderboard_tables
+from kit.storage.files import read_json
 
 
 @pytest.fixture(scope="module")

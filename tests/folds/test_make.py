@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from kit.config import FoldsConfig
 from kit.errors import KitError
-from kit.folds.balance import balance_of
+from kit.folds.balance_report import balance_of
+from kit.folds.groups import Population
 from kit.folds.make import ensure_folds, make_folds, units_for
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, prove_partition, save_folds
-from kit.folds.units import Population
 
 
 def table(counts: dict[str, int]) -> pd.DataFrame:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kit.config import CompetitionConfig, Component
-from kit.config_file import config_yaml, load_config
+from kit.config.load import config_yaml, load_config
 from kit.errors import KitError
 from kit.metrics import get_metric, metrics
 from kit.tasks import tasks

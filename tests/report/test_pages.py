@@ -1,6 +1,6 @@
 import re
 
-from kit.config_file import load_config
+from kit.config.load import load_config
 from kit.pipeline import inspect
 from tests.conftest import COLOURS, draw
 

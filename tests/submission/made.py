@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from kit.predictions import load_predictions
+from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import tasks
-from kit.workspace import RunFolder, Workspace
 from tests.conftest import draw
 from tests.evaluation.made import made_run
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from kit.formats.kinds import Kind
+from kit.submission_format.kinds import Kind
 
 
 class Permuted:

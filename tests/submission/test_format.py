@@ -3,11 +3,11 @@ import pytest
 
 from kit.competition.samples import load_competition
 from kit.config import SubmissionConfig
-from kit.config_file import load_config
+from kit.config.load import load_config
 from kit.errors import KitError
 from kit.submission.format import form_of_sample, format_for, stale_ids
 from tests.conftest import TINY, write_config
-from tests.formats.public import competition
+from tests.submission_format.public import competition
 
 SAMPLE = "data/tiny/sample_submission.csv"
 

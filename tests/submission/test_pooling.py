@@ -4,11 +4,11 @@ import pytest
 
 from kit.config import Component, PoolConfig
 from kit.errors import KitError
-from kit.evaluation.scored import Scored
+from kit.evaluation.oof_with_labels import Scored
 from kit.metrics import get_metric
 from kit.submission.pooling import pooled, pooled_names, pooled_scored, task_of_rows
 from kit.tasks import tasks
-from tests.formats.public import competition, predictions
+from tests.submission_format.public import competition, predictions
 
 CROPS = ("i1_0", "i1_1", "i2_0")
 POOL = PoolConfig(image=r"^(.+)_\d+$")

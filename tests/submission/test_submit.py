@@ -9,14 +9,15 @@ from sklearn.metrics import f1_score
 
 from kit import pipeline
 from kit.competition.samples import load_competition
-from kit.config_file import config_yaml, load_config
+from kit.config.load import config_yaml, load_config
 from kit.errors import KitError
-from kit.formats.kinds import kinds
 from kit.predictions import load_predictions
+from kit.storage.files import read_json, write_json, write_text
+from kit.storage.workspace import SubmissionFile, Workspace
 from kit.submission.format import format_for
 from kit.submission.heldout import held_out_score
 from kit.submission.submit import submit_again
-from kit.workspace import SubmissionFile, Workspace, read_json, write_json, write_text
+from kit.submission_format.kinds import kinds
 from tests.evaluation.made import hold_out
 from tests.submission.made import made_submission
 from tests.submission.permuted import Permuted

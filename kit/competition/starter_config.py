@@ -1,0 +1,124 @@
+"""The first config of a competition: what was inferred and why, and a recipe to begin with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from kit.competition.detect_layout import Finding
+from kit.tasks import tasks
+
+SMALL_IMAGE = 64  # px; below it, networks made for 224 px see nothing but blur
+DEFAULT_MODEL = "mobilenetv2_100"
+COMMENT_COLUMN = 44
+
+Nested = dict[str, Any]
+
+
+def starter_config(
+    findings: Sequence[Finding], sides: Sequence[int], model: str | None, weights: str | None
+) -> str:
+    """Return the YAML of a first experiment.
+
+    Args:
+        findings: What was inferred of the competition.
+        sides: The shorter sides of some images, in pixels.
+        model: The model to take instead of the default.
+        weights: Its weights file, for machines without a network.
+    """
+    said = {f.key: f.value for f in findings}
+    recipe = _recipe(sides, model, weights, said["competition.task"])
+    lines = [f"# kit run configs/{said['name']}.yaml", *_lines(_nested([*findings, *recipe]))]
+    return "\n".join(lines) + "\n"
+
+
+def _recipe(sides: Sequence[int], model: str | None, weights: str | None, task: str) -> list[Finding]:
+    side = sorted(sides)[len(sides) // 2] if sides else 0
+    small = 0 < side < SMALL_IMAGE and model is None and weights is None
+    folds = [
+        Finding("folds.count", 5, "five models, each validated on a fifth"),
+        Finding("folds.seed", 42, "the same seed gives the same folds, byte for byte"),
+    ]
+    return [*folds, *(_small_recipe(side) if small else _photo_recipe(side, model, weights, task))]
+
+
+def _small_recipe(side: int) -> list[Finding]:
+    return [
+        Finding("image.size", 32 if side > 16 else 24, f"images are about {side} px: trained from scratch"),
+        Finding("model.name", "simple_cnn", "a small network for small images"),
+        Finding("model.pretrained", False, "there are no weights for it"),
+        Finding("augment.preset", "light", "small turns and shifts"),
+        Finding(
+            "augment.hflip", False, "small images are often signs: true if a mirror image means the same"
+        ),
+        Finding("train.epochs", 20, ""),
+        Finding("train.batch_size", 64, ""),
+        Finding("train.lr", 3.0e-3, "for AdamW from scratch"),
+        Finding("predict.tta", ["identity"], "views to average; with hflip: [identity, hflip]"),
+        Finding("seed", 42, "the same seed gives the same model"),
+    ]
+
+
+def _photo_recipe(side: int, model: str | None, weights: str | None, task: str) -> list[Finding]:
+    given = [Finding("model.weights", weights, "given by --weights")] if weights else []
+    chosen = "given by --model" if model else "a small pretrained network, quick on any machine"
+    size = f"images are about {side} px; the size, mean and std come from the model's weights"
+    return [
+        Finding("model.name", model or DEFAULT_MODEL, chosen),
+        Finding("model.pretrained", True, size),
+        *given,
+        Finding("augment.preset", "medium", "light, medium or heavy"),
+        Finding("augment.hflip", True, "set false where left and right mean something"),
+        Finding("augment.mixup", 0.2, "0 for none"),
+        Finding("train.epochs", 15, ""),
+        Finding(
+            "train.batch_size", 16, "small: more steps where images are few; 32 or 64 where they are many"
+        ),
+        Finding("train.lr", 3.0e-4, "for AdamW on pretrained weights"),
+        Finding(
+            "train.layer_decay",
+            0.85,
+            "each layer learns that much slower than the next: early ones change little",
+        ),
+        Finding("train.head_lr", 1.0e-3, "the new head learns from nothing"),
+        Finding("train.loss.name", tasks.get(task).loss, ""),
+        Finding("train.loss.label_smoothing", 0.1 if tasks.get(task).exclusive else 0.0, ""),
+        Finding("predict.tta", ["identity", "hflip"], "views to average when predicting"),
+        Finding("seed", 42, "the same seed gives the same model"),
+    ]
+
+
+def _nested(findings: Sequence[Finding]) -> Nested:
+    tree: Nested = {}
+    for finding in findings:
+        *sections, last = finding.key.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = finding
+    return tree
+
+
+def _lines(tree: Nested, indent: str = "") -> list[str]:
+    lines = []
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        else:
+            line = f"{indent}{key}: {_scalar(value.value)}"
+            comment = " ".join(value.because.split())
+            lines.append(f"{line.ljust(COMMENT_COLUMN)}  # {comment}" if comment else line)
+    return lines
+
+
+def _scalar(value: Any) -> str:
+    """Return a value as YAML that reads back as the same type: ``007`` and ``1e5`` stay text."""
+    from omegaconf import OmegaConf
+
+    dumped: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    dumped = dumped.removesuffix("\n").removesuffix("\n...")
+    same = OmegaConf.to_container(OmegaConf.create(f"x: {dumped}")) == {"x": value}
+    return dumped if same else json.dumps(value, ensure_ascii=False)

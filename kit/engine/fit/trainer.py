@@ -1,0 +1,357 @@
+"""Training one fold: epochs of steps, each epoch validated, resumed exactly from any step.
+
+Everything random is seeded by (seed, epoch, step) or (seed, epoch, id), so nothing has to be remembered of
+it: a fold that is killed and goes on from its last checkpoint ends like one that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from kit.engine.data.datasets import Batch, ImageSet
+from kit.engine.device.prefetch import on_device
+from kit.engine.fit.components import FoldImages, Goal, Recipe, build_parts, targets_of
+from kit.engine.fit.fold_state import FoldState
+from kit.engine.fit.monitoring import DivergedError, SaveClock, Watch, all_finite
+from kit.engine.fit.train_step import seed_step
+from kit.engine.models import freezing
+from kit.engine.models.build import Classifier
+from kit.engine.models.checkpoints import load_resume, save_model, save_resume
+from kit.engine.optim.weight_averaging import moving_norms, renew_norms
+from kit.engine.tta.predict import predict_probs
+from kit.errors import Interrupted, KitError
+from kit.runtime.deadline import Allowance, duration
+from kit.runtime.progress import Progress
+from kit.storage.files import write_text
+from kit.storage.workspace import FoldFolder
+
+FORMAT = 2  # of checkpoints to go on from; others are not read
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What training one fold came to; ``score`` is that of the weights that were kept."""
+
+    score: float
+    epoch: int
+    epochs: int
+    seconds: float
+    images_per_second: float
+    validated_per_second: float
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What an earlier attempt at a fold has taught.
+
+    Attributes:
+        at_once: How many images fit the memory at once; None: as configured.
+        rate: Which share of the configured learning rates did not diverge.
+    """
+
+    at_once: int | None = None
+    rate: float = 1.0
+
+
+class FoldTrainer:
+    """One fold, from untrained (or its last checkpoint) to kept.
+
+    Args:
+        about: What to write beside the weights.
+        conditions: What an earlier attempt has taught, beside what the checkpoint says.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        images: FoldImages,
+        goal: Goal,
+        recipe: Recipe,
+        accelerator: Accelerator,
+        folder: FoldFolder,
+        about: dict[str, Any],
+        conditions: Conditions,
+        allowance: Allowance,
+    ) -> None:
+        self.images, self.goal, self.recipe, self.train = images, goal, recipe, recipe.train
+        self.folder, self.about, self.allowance = folder, about, allowance
+        saved, self.damaged = load_resume(folder)
+        if saved is not None and (saved.get("format"), saved["seed"]) != (FORMAT, recipe.seed):
+            saved = None
+        self.state = _begun(saved, conditions, recipe.train.batch_size)
+        self.parts = build_parts(model, images, goal, recipe, self.state, accelerator)
+        if saved is not None:
+            self.parts.load_state_dict(saved["parts"])
+        for row in self.state.history:
+            self.parts.schedule.epoch_done(row["score"])
+        self.watch = Watch(accelerator.device)
+        self.clock = SaveClock(recipe.save_seconds)
+        self.is_compiling = recipe.train.compile
+        self.training: int | str | None = None  # how many stages train in the epoch under way
+
+    def fit(
+        self, progress: Progress, label: str, after_epoch: Callable[[FoldState], None] = lambda _: None
+    ) -> FoldResult:
+        """Train until the last epoch or until patience ends, from where an earlier run stopped.
+
+        Args:
+            after_epoch: Told how far the fold is, after every epoch.
+
+        Raises:
+            Interrupted: The time is over, or somebody asked to stop; a checkpoint was written.
+            DivergedError: The loss is not finite any more.
+            KitError: An image or a loader process is gone, or the disk is full.
+        """
+        self._say_where_it_begins(progress, label)
+        with self.allowance.deferring_signals():
+            while not self._is_finished():
+                self.train_epoch(progress, f"{label} epoch {self.state.epoch + 1}/{self.train.epochs}")
+                self._validate_epoch(progress, label)
+                after_epoch(self.state)
+        save_model(self.folder.model, self._weights_to_keep(), self.about)
+        return self._result()
+
+    def _is_finished(self) -> bool:
+        patience, state = self.train.patience, self.state
+        impatient = patience is not None and state.epoch - state.best_epoch >= patience
+        return state.epoch >= self.train.epochs or impatient
+
+    # --- training
+
+    def train_epoch(self, progress: Progress, label: str) -> None:
+        """Take the steps of the next epoch that are not taken yet."""
+        number = self.state.epoch + 1
+        self._enter_epoch(number)
+        left = len(self.parts.batches) - self.state.step
+        began = time.perf_counter()
+        fetched = self._fetched(progress.track(self.parts.train_loader, left, label))
+        for _, moved in on_device(fetched, self._moved, self.parts.accelerator.device):
+            self._take_step(number, moved)
+            if self.is_compiling:
+                progress.note(f"{label}: torch.compile and a step took {time.perf_counter() - began:.0f} s")
+                self.is_compiling = False
+            if self.clock.is_due() or self.allowance.reason_to_stop(self.clock.reserve):
+                self._count_steps(began)
+                self._save()
+                self._stop_if_asked()
+                began = time.perf_counter()
+        self._count_steps(began)
+        if self.parts.average is not None and self.state.averaged < number:
+            self.parts.average.after_epoch(self.parts.model, number)
+            self.state.averaged = number
+
+    def _enter_epoch(self, number: int) -> None:
+        """Put the model into the epoch's shape: what trains, which norms move."""
+        self.parts.batches.epoch, self.parts.batches.start = number, self.state.step
+        backbone, count = self.parts.model.backbone, freezing.num_training(self.recipe.trains, number)
+        if count != self.training:
+            freezing.train_only(backbone, count)
+            self.training = count
+        self.parts.model.train()
+        freezing.settle_norms(backbone, self.train.frozen_norm)
+
+    def _fetched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield batches; where one cannot be had, keep what was done and say why."""
+        while True:
+            try:
+                batch = next(batches, None)
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                self._save()
+                raise _lost_worker(error) from error
+            if batch is None:
+                return
+            if batch.problems:
+                self._save()
+                raise _unusable(batch.problems, self.images.train)
+            yield batch
+
+    def _moved(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return a batch's images and targets on the device."""
+        device, targets = self.parts.accelerator.device, self.parts.targets[batch.indices]
+        if device.type == "cuda":
+            targets = targets.pin_memory()  # or copying them would make this process wait
+        return batch.images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+
+    def _take_step(self, number: int, batch: tuple[Tensor, Tensor]) -> None:
+        (images, targets), parts, step = batch, self.parts, self.state.step
+        seed_step(self.recipe.seed, number, step, images.device)
+        overall = (number - 1) * len(parts.batches) + step
+        parts.schedule.at(overall)
+        loss = parts.stepper(images, targets, number)
+        self.watch.note(loss, len(images), step)
+        self.state.step += 1
+        if parts.average is not None:
+            parts.average.after_step(parts.model, overall + 1)
+
+    def _count_steps(self, since: float) -> None:
+        """Add what was watched since then to the state.
+
+        Raises:
+            DivergedError: A loss was not finite.
+        """
+        loss, images, broken = self.watch.read()
+        if broken is not None:
+            raise self._diverged(broken)
+        self.state.add_steps(loss, images, time.perf_counter() - since)
+
+    def _diverged(self, step: int) -> DivergedError:
+        batch = next(keys for number, keys in enumerate(self.parts.batches.whole_epoch()) if number == step)
+        ids = [self.images.train.ids[key.position] for key in batch]
+        return DivergedError(self.folder.path, self.state.epoch + 1, step, ids)
+
+    # --- validating
+
+    def _validate_epoch(self, progress: Progress, label: str) -> None:
+        """Score the epoch, keep its weights if they are the best, say what it came to."""
+        state, began = self.state, time.perf_counter()
+        model = self._model_to_validate()
+        score = self._score(model)
+        row = {
+            "loss": state.loss / max(1, state.images),
+            "lr": max(group["lr"] for group in self.parts.optimizer.param_groups),
+            "seconds": state.seconds,
+            "validation_seconds": time.perf_counter() - began,
+            "images_per_second": state.images / max(state.seconds, 1e-9),
+            "score": score,
+        }
+        if state.end_epoch(row, self.goal.metric) and self.train.keep == "best":
+            state.kept = _copied(model)
+        self.parts.schedule.epoch_done(score)
+        write_text(self.folder.history, pd.DataFrame(state.history).to_csv(index=False, lineterminator="\n"))
+        progress.note(_epoch_line(label, self.train.epochs, self.goal.metric.name, state.history[-1]))
+        if self.clock.is_worth_it():
+            self._save()
+
+    def _score(self, model: nn.Module) -> float:
+        images, accelerator = self.images.validation, self.parts.accelerator
+        probs, problems = predict_probs(
+            model,
+            self.parts.validation_loader,
+            self.goal.task,
+            accelerator.device,
+            accelerator.autocast,
+            between=self._save_and_stop_if_asked,
+        )
+        if problems:
+            raise _unusable(problems, images)
+        if not np.isfinite(probs).all():
+            raise self._diverged(len(self.parts.batches) - 1)
+        return self.goal.metric(targets_of(images), probs, self.goal.task)
+
+    def _model_to_validate(self) -> nn.Module:
+        """Return the model, or the average of its weights once there is one."""
+        average, parts = self.parts.average, self.parts
+        if average is None or not average.is_begun():
+            return parts.model
+        if average.renews_norms and (names := moving_norms(parts.model)):
+            parts.batches.start = 0
+            batches = (batch.images.to(parts.accelerator.device) for batch in parts.train_loader)
+            with parts.accelerator.autocast():
+                renew_norms(average.model, names, batches)
+        return average.model
+
+    # --- keeping
+
+    def _save(self) -> None:
+        """Write a checkpoint, unless the weights are past use."""
+        if not all_finite(self.parts.model.parameters()):
+            raise self._diverged(max(0, self.state.step - 1))
+        began = time.perf_counter()
+        everything = {
+            "format": FORMAT,
+            "seed": self.recipe.seed,
+            "state": self.state.as_dict(),
+            "parts": self.parts.state_dict(),
+        }
+        save_resume(self.folder, everything)
+        self.clock.saved(time.perf_counter() - began)
+
+    def _stop_if_asked(self) -> None:
+        if reason := self.allowance.reason_to_stop(self.clock.reserve):
+            step = f"epoch {self.state.epoch + 1}, step {self.state.step} of {len(self.parts.batches)}"
+            raise Interrupted(
+                f"{self.folder.path.name} stopped in {step}: {reason}. Everything done is kept."
+            )
+
+    def _save_and_stop_if_asked(self) -> None:
+        if self.allowance.reason_to_stop(self.clock.reserve):
+            self._save()
+            self._stop_if_asked()
+
+    def _weights_to_keep(self) -> dict[str, Tensor]:
+        if self.train.keep == "best":
+            assert self.state.kept is not None  # the first epoch is always the best so far
+            return self.state.kept
+        average = self.parts.average
+        return _copied(average.model if average and average.is_begun() else self.parts.model)
+
+    def _result(self) -> FoldResult:
+        state = self.state
+        kept = state.history[-1] if self.train.keep == "last" else state.history[state.best_epoch - 1]
+        rows = pd.DataFrame(state.history)
+        return FoldResult(
+            score=kept["score"],
+            epoch=int(kept["epoch"]),
+            epochs=state.epoch,
+            seconds=float(rows["seconds"].sum()),
+            images_per_second=float(rows["images_per_second"].median()),
+            validated_per_second=float(len(self.images.validation) / rows["validation_seconds"].median()),
+        )
+
+    def _say_where_it_begins(self, progress: Progress, label: str) -> None:
+        for name in self.damaged:
+            progress.warn(f"{label}: the checkpoint {name} is damaged; what was kept before it is used")
+        state = self.state
+        if state.epoch or state.step:
+            step = f", step {state.step}/{len(self.parts.batches)} of the next" if state.step else ""
+            progress.note(f"{label} goes on after epoch {state.epoch}/{self.train.epochs}{step}")
+
+
+def _begun(saved: dict[str, Any] | None, conditions: Conditions, batch_size: int) -> FoldState:
+    """Return how far a fold is, under the harder of the conditions met before and now."""
+    at_once = min(conditions.at_once or batch_size, batch_size)
+    if saved is None:
+        return FoldState(at_once, conditions.rate)
+    state = FoldState(**saved["state"])
+    state.at_once, state.rate = min(state.at_once, at_once), min(state.rate, conditions.rate)
+    return state
+
+
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    """Return a model's weights as they are now, in the main memory."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def _lost_worker(error: RuntimeError) -> KitError:
+    return KitError(
+        "train.workers",
+        f"a process that loads images has died ({' '.join(str(error).split())})",
+        "Mostly the memory is short",
+        "Go on with fewer, `--set train.workers=2`, or with none, 0; everything done is kept.",
+    )
+
+
+def _unusable(problems: dict[int, str], images: ImageSet) -> KitError:
+    position, problem = next(iter(problems.items()))
+    return KitError(
+        images.pictures[position].path, problem, "", "Mend it and go on; everything done is kept."
+    )
+
+
+def _epoch_line(label: str, epochs: int, metric: str, row: dict[str, float]) -> str:
+    """Return what an epoch came to, and how long the fold still takes at its pace."""
+    number = int(row["epoch"])
+    left = duration((epochs - number) * (row["seconds"] + row["validation_seconds"]))
+    count = f"{number:>{len(str(epochs))}}/{epochs}"
+    scores = f"loss {row['loss']:.4f}  {metric} {row['score']:.4f}"
+    return f"{label} epoch {count}  {scores}  {row['images_per_second']:.0f} images/s  {left} left"

@@ -1,0 +1,122 @@
+"""Whether a config can work at all, asked before any data is read and anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kit.config import Config
+from kit.engine.augment.pipelines import check_preset, training_transform
+from kit.engine.data.cache import cache_budget
+from kit.engine.data.sampling import plan_epochs
+from kit.engine.models.build import Classifier, build_model, check_model, check_weights
+from kit.engine.models.freezing import check_trains, train_only, widest
+from kit.engine.models.heads import check_head
+from kit.engine.optim.losses import build_loss, classes_listed
+from kit.engine.optim.optimizers import build_optimizer, check_optimizer
+from kit.engine.optim.schedules import check_schedule, shortfall
+from kit.engine.optim.weight_averaging import check_average
+from kit.engine.tta.merge import merges
+from kit.engine.tta.views import check_sizes, check_view
+from kit.errors import KitError
+from kit.metrics import get_metric
+from kit.postprocess.fit import check_decisions
+from kit.storage.workspace import Workspace
+from kit.tasks import tasks
+
+TRIAL_CLASSES = 3
+
+
+def check_recipe(config: Config, workspace: Workspace) -> list[str]:
+    """Refuse what cannot work: unknown names and options, weights out of reach, sizes that do not fit.
+
+    Returns:
+        What works and is probably not meant, a sentence each.
+
+    Raises:
+        KitError: With every mistake in the names; or, where those are right, with what fails in a trial.
+    """
+    task, train = tasks.get(config.competition.task), config.train
+    checks: list[Callable[[], object]] = [
+        lambda: check_model(config.model),
+        lambda: check_head(config.model),
+        lambda: build_loss(train.loss, task),
+        lambda: plan_epochs(train.balance, np.eye(TRIAL_CLASSES), config.seed),
+        lambda: check_optimizer(train.optimizer),
+        lambda: check_schedule(train.schedule, train.epochs),
+        lambda: check_average(train.average),
+        lambda: get_metric(config.competition.metric, task),
+        lambda: check_decisions(config.decide, task, None),
+        lambda: check_preset(config.augment.preset),
+        lambda: cache_budget(config.image.cache, workspace.cache(config.competition.name)),
+        lambda: config.model.weights and workspace.weights(config.model.weights),
+        *(lambda view=view: check_view(view) for view in config.predict.tta),
+        lambda: merges.get(config.predict.merge, "predict.merge"),
+    ]
+    mistakes = [mistake for check in checks if (mistake := _mistake(check)) is not None]
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        listed = "".join(f"\n  - {mistake}" for mistake in mistakes)
+        raise KitError(config.name, f"{len(mistakes)} mistakes:{listed}\n")
+    if config.model.start is None:
+        check_weights(config.model)
+    _try_out(config)
+    return _doubts(config)
+
+
+def _mistake(check: Callable[[], object]) -> KitError | None:
+    try:
+        check()
+    except KitError as error:
+        return error
+    return None
+
+
+def _try_out(config: Config) -> None:
+    """Build everything without weights and take two blank images of each size through it."""
+    num_classes = classes_listed(config.train.loss) or TRIAL_CLASSES
+    untrained = config.model.model_copy(update={"pretrained": False, "weights": None})
+    model, _ = build_model(untrained, config.image, num_classes)
+    own = model.preprocessing
+    training_transform(config.augment, own)
+    check_trains(config.model.trains, model.backbone)
+    train_only(model.backbone, widest(config.model.trains))
+    build_optimizer(model.backbone, config.train)
+    loss = build_loss(config.train.loss, tasks.get(config.competition.task))
+    growing = [("image.size_by_epoch", size) for size in (config.image.size_by_epoch or {}).values()]
+    for key, size in (*growing, ("image.size", own.size), ("image.predict_size", own.predicting)):
+        logits = _logits(model.train(key != "image.predict_size"), key, size)
+        for each in logits:
+            loss(each, torch.eye(num_classes)[:2])
+    check_sizes(config.predict.tta, model)
+
+
+def _logits(model: Classifier, key: str, size: int) -> tuple[Tensor, ...]:
+    """Return what a network gives for two blank images of a size: from its head, and auxiliary ones."""
+    try:
+        with torch.no_grad():
+            outputs = model(torch.zeros(2, model.preprocessing.channels, size, size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise KitError(key, f"the model does not take {size} px: {reason}") from error
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _doubts(config: Config) -> list[str]:
+    """Return what a schedule or a plan by epoch asks for that the epochs given do not reach."""
+    train = config.train
+    doubts = []
+    if (short := shortfall(train.schedule, train.epochs, train.lr)) is not None:
+        doubts.append(short)
+    for key, plan in (
+        ("model.trains", config.model.trains),
+        ("image.size_by_epoch", config.image.size_by_epoch),
+    ):
+        late = [epoch for epoch in plan or () if epoch > train.epochs]
+        if late:
+            doubts.append(f"{key} changes in epoch {late[0]}, and there are {train.epochs}: it never does")
+    return doubts

@@ -1,0 +1,148 @@
+"""Weights on disk: data, never pickled objects; whole files only."""
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from kit.errors import KitError
+from kit.storage.files import written_whole
+from kit.storage.workspace import FoldFolder
+
+
+def save_model(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write weights and what is needed to build the model around them, as safetensors."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    metadata = {key: json.dumps(value) for key, value in about.items()}
+    with written_whole(path) as draft, _said_plainly(path):
+        save_file(tensors, draft, metadata=metadata)
+
+
+@contextmanager
+def _said_plainly(path: Path) -> Iterator[None]:
+    """Turn what the writers raise on a full disk into one message."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise KitError(
+            path, f"cannot be written ({reason})", "", "Make room; the last whole checkpoint is kept."
+        ) from error
+
+
+def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what ``save_model`` wrote.
+
+    Raises:
+        KitError: The file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+        return load_file(path), about
+    except (OSError, SafetensorError, ValueError) as error:
+        raise KitError(path, f"is not a whole checkpoint ({error})", next="Train the fold again.") from error
+
+
+def save_mean(path: Path, parts: Sequence[Path]) -> None:
+    """Write the mean of the weights of several files that ``save_model`` wrote, about the first one's model.
+
+    Raises:
+        KitError: They are weights of different networks, or of one that takes different images.
+    """
+    first, about = load_model(parts[0])
+    total = {name: tensor.to(torch.float64) for name, tensor in first.items() if tensor.is_floating_point()}
+    for part in parts[1:]:
+        state, theirs = load_model(part)
+        if _network(theirs) != _network(about) or _shapes(state) != _shapes(first):
+            raise KitError(
+                part,
+                f"is another network than {parts[0]}",
+                "Only weights of one architecture, for images of one size, have a mean",
+                "Blend their predictions: --method mean.",
+            )
+        for name, tensor in total.items():
+            tensor += state[name]
+    mean = {name: (tensor / len(parts)).to(first[name].dtype) for name, tensor in total.items()}
+    save_model(path, {**first, **mean}, about)
+
+
+def _network(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a checkpoint's description decides what its weights mean."""
+    model = {key: about["model"].get(key) for key in ("name", "options", "pool", "head")}
+    own = {key: value for key, value in about["preprocessing"].items() if key != "training_sizes"}
+    return {"model": model, "preprocessing": own, "classes": about["classes"]}
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
+
+
+def save_resume(folder: FoldFolder, state: dict[str, Any]) -> None:
+    """Write what going on needs (tensors, numbers, strings, lists and dicts of them); keep the one before.
+
+    At every moment one whole file is there: the new one takes its name only when it is on the disk, and the
+    old one only steps aside.
+    """
+    with written_whole(folder.resume) as draft, _said_plainly(folder.resume):
+        torch.save(state, draft)
+        if folder.resume.exists():
+            folder.resume.replace(folder.resume_before)
+
+
+def load_resume(folder: FoldFolder) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return what ``save_resume`` wrote last and whole, or None; and the names of files that are damaged."""
+    damaged: list[str] = []
+    for path in (folder.resume, folder.resume_before):
+        if not path.exists():
+            continue
+        if (state := _read_whole(path)) is not None:
+            return state, damaged
+        damaged.append(path.name)
+    return None, damaged
+
+
+def forget_resume(folder: FoldFolder) -> None:
+    """Remove what going on needed."""
+    for path in (folder.resume, folder.resume_before):
+        path.unlink(missing_ok=True)
+
+
+def _read_whole(path: Path) -> dict[str, Any] | None:
+    """Return a checkpoint, or None if it is cut short, or a byte of it is not what was written."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            if file.testzip() is not None:  # compares every record with its checksum, which torch does not
+                return None
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # zip and torch raise many kinds for a damaged file
+        return None
+    return state
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a weights file: safetensors, or a PyTorch file of tensors only.
+
+    Raises:
+        KitError: The file is damaged, or holds pickled code.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for what it refuses to unpickle
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise KitError(
+            path, f"is not a file of weights ({reason})", "safetensors, or tensors only"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}

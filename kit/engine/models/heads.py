@@ -1,0 +1,246 @@
+"""The last layers of a network and the first: found, replaced, extended, and begun quietly."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from timm.layers.norm import LayerNorm2d
+from torch import Tensor, nn
+
+from kit.config import ModelConfig
+from kit.engine.models.pooling import GeM
+from kit.errors import KitError
+from kit.registry import Registry, bind_options
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+AUXILIARY = ("aux1", "aux2", "AuxLogits")  # how torchvision calls the auxiliary heads of its two networks
+LayerBuilder = Callable[..., nn.Module]
+# Name -> function of the width, of whether features are maps (B, C, H, W) instead of vectors (B, C), and of
+# the values that follow the name in the config, in their order.
+layers: Registry[LayerBuilder] = Registry("layer of a head")
+
+
+class TaskHead(nn.Sequential):
+    """Layers of ``model.head``, and the classifier as the last one."""
+
+
+class MultiDropout(nn.Module):
+    """The mean over several dropout masks (Inoue 2019, "Multi-Sample Dropout").
+
+    The classifier behind it is linear, so that these are the mean logits over the masks, at the price of one
+    classifier. When predicting, nothing is dropped.
+    """
+
+    def __init__(self, p: float, samples: int) -> None:
+        super().__init__()
+        self.p, self.samples = p, samples
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C) or (B, C, H, W), as ``x`` is."""
+        if not self.training:
+            return x
+        masked = [nn.functional.dropout(x, self.p) for _ in range(self.samples)]
+        return torch.stack(masked).mean(dim=0)
+
+
+@layers.register("linear")
+def linear(width: int, spatial: bool, *, features: Count) -> nn.Module:
+    """Return a linear layer; on maps, a convolution 1 x 1. A bare number in the config means this."""
+    return nn.Conv2d(width, features, kernel_size=1) if spatial else nn.Linear(width, features)
+
+
+@layers.register("relu")
+def relu(width: int, spatial: bool) -> nn.Module:
+    """Return the rectifier."""
+    return nn.ReLU()
+
+
+@layers.register("gelu")
+def gelu(width: int, spatial: bool) -> nn.Module:
+    """Return the Gaussian error linear unit."""
+    return nn.GELU()
+
+
+@layers.register("silu")
+def silu(width: int, spatial: bool) -> nn.Module:
+    """Return the sigmoid linear unit, also called swish."""
+    return nn.SiLU()
+
+
+@layers.register("tanh")
+def tanh(width: int, spatial: bool) -> nn.Module:
+    """Return the hyperbolic tangent."""
+    return nn.Tanh()
+
+
+@layers.register("leaky_relu")
+def leaky_relu(width: int, spatial: bool, *, slope: float = 0.01) -> nn.Module:
+    """Return a rectifier that keeps ``slope`` of what is below zero."""
+    return nn.LeakyReLU(slope)
+
+
+@layers.register("elu")
+def elu(width: int, spatial: bool) -> nn.Module:
+    """Return the exponential linear unit."""
+    return nn.ELU()
+
+
+@layers.register("dropout")
+def dropout(width: int, spatial: bool, *, p: Share) -> nn.Module:
+    """Return dropout; on maps, of whole channels' values at a place, as on vectors."""
+    return nn.Dropout(p)
+
+
+@layers.register("batch_norm")
+def batch_norm(width: int, spatial: bool) -> nn.Module:
+    """Return batch norm."""
+    return nn.BatchNorm2d(width) if spatial else nn.BatchNorm1d(width)
+
+
+@layers.register("layer_norm")
+def layer_norm(width: int, spatial: bool) -> nn.Module:
+    """Return layer norm over the channels."""
+    norm: nn.Module = LayerNorm2d(width) if spatial else nn.LayerNorm(width)
+    return norm
+
+
+@layers.register("multi_dropout")
+def multi_dropout(width: int, spatial: bool, *, p: Share, samples: Count = 5) -> nn.Module:
+    """Return the mean over ``samples`` dropout masks."""
+    return MultiDropout(p, samples)
+
+
+def check_head(config: ModelConfig) -> None:
+    """Refuse a ``model.head`` that cannot be built, naming the layer that is wrong."""
+    with torch.device("meta"):
+        _hidden(config.head, width=1, spatial=False)
+
+
+def _hidden(items: Sequence[int | str], width: int, spatial: bool) -> tuple[list[nn.Module], int]:
+    """Return the layers of ``model.head``, and how many features leave the last one."""
+    built: list[nn.Module] = []
+    for number, item in enumerate(items):
+        where = f"model.head[{number}]"
+        built.append(_layer(item, where, width, spatial))
+        width = _out_width(built[-1]) or width
+        if isinstance(built[-1], MultiDropout) and number < len(items) - 1:
+            raise KitError(
+                where,
+                f"'{item}' is followed by {items[number + 1]}",
+                "multi_dropout averages the classifier's logits, so it comes last",
+            )
+    return built, width
+
+
+def _layer(item: int | str, where: str, width: int, spatial: bool) -> nn.Module:
+    """Return the layer that one entry of the config stands for, such as 500 or "dropout 0.5"."""
+    name, *values = ("linear", item) if isinstance(item, int) else (item.split() or [""])
+    build = layers.get(str(name), where)
+    options = [
+        key
+        for key, p in inspect.signature(build).parameters.items()
+        if p.kind == inspect.Parameter.KEYWORD_ONLY
+    ]
+    if len(values) > len(options):
+        takes = ", ".join(options) or "none"
+        raise KitError(where, f"'{item}' has {len(values)} values", f"{name} takes {len(options)}: {takes}")
+    return build(width, spatial, **bind_options(where, build, dict(zip(options, values, strict=False))))
+
+
+def _out_width(layer: nn.Module) -> int | None:
+    if isinstance(layer, nn.Linear):
+        return layer.out_features
+    return layer.out_channels if isinstance(layer, nn.Conv2d) else None
+
+
+def _last_linear(module: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
+    """Return the last layer with weights that are multiplied, and its name."""
+    found = [(n, m) for n, m in module.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    return found[-1]
+
+
+def find_heads(backbone: nn.Module) -> dict[str, nn.Module]:
+    """Return name -> layer of what gives one value per class: one, or several where a network distils.
+
+    With ``model.head``, each is its layers and the classifier behind them.
+    """
+    extended: dict[str, nn.Module] = {n: m for n, m in backbone.named_modules() if isinstance(m, TaskHead)}
+    if extended:
+        return extended
+    told = (getattr(backbone, "pretrained_cfg", None) or {}).get("classifier") or ()
+    names = (told,) if isinstance(told, str) else told
+    modules = dict(backbone.named_modules())
+    own = {name: modules[name] for name in names if isinstance(modules.get(name), nn.Linear | nn.Conv2d)}
+    return own or dict([_last_linear(backbone)])
+
+
+def auxiliary_heads(backbone: nn.Module) -> dict[str, nn.Module]:
+    """Return name -> last layer of the classifiers halfway, for training alone (Szegedy et al. 2015)."""
+    children = {name: getattr(backbone, name, None) for name in AUXILIARY}
+    found: dict[str, nn.Module] = {}
+    for name, child in children.items():
+        if isinstance(child, nn.Module):
+            inside, layer = _last_linear(child)
+            found[f"{name}.{inside}"] = layer
+    return found
+
+
+def head_layers(backbone: nn.Module) -> list[nn.Module]:
+    """Return everything that ends in one value per class, auxiliary classifiers included."""
+    return [*find_heads(backbone).values(), *auxiliary_heads(backbone).values()]
+
+
+def head_parameters(backbone: nn.Module) -> set[nn.Parameter]:
+    """Return the parameters of what is new for the task: ``model.head``, classifiers, a learned pooling."""
+    pools = [module for module in backbone.modules() if isinstance(module, GeM)]
+    return {p for module in [*head_layers(backbone), *pools] for p in module.parameters()}
+
+
+def quiet_head(backbone: nn.Module) -> None:
+    """Start the new classifier of a pretrained network at zero (Kolesnikov et al. 2020, "Big Transfer").
+
+    Libraries draw it at scales of their own; with few images per class a large draw is never unlearned, and
+    its gradients spoil the pretrained features meanwhile. Hidden layers before it keep their draw: zeros in a
+    row learn nothing. A convolution as head is drawn small instead of zeroed: SqueezeNet puts a ReLU behind
+    it, which passes no gradient at zero.
+    """
+    for head in head_layers(backbone):
+        _, layer = _last_linear(head)
+        for parameter in layer.parameters():
+            if isinstance(layer, nn.Conv2d) and parameter.ndim > 1:
+                nn.init.normal_(parameter, std=0.01)
+            else:
+                nn.init.zeros_(parameter)
+
+
+def replace_head(model: nn.Module, num_classes: int) -> None:
+    """Give a network classifiers of ``num_classes`` in place of its own, the auxiliary ones included."""
+    for name, old in (find_heads(model) | auxiliary_heads(model)).items():
+        spatial = isinstance(old, nn.Conv2d)
+        model.set_submodule(name, linear(_in_width(old), spatial, features=num_classes))
+
+
+def extend_head(backbone: nn.Module, items: Sequence[int | str]) -> None:
+    """Put the layers of ``model.head`` in front of the classifier; where there are two, of each."""
+    for name, old in find_heads(backbone).items():
+        width, spatial = _in_width(old), isinstance(old, nn.Conv2d)
+        hidden, last = _hidden(items, width, spatial)
+        classifier = old if last == width else linear(last, spatial, features=_out_width(old))
+        backbone.set_submodule(name, TaskHead(*hidden, classifier))
+
+
+def _in_width(layer: nn.Module) -> int:
+    assert isinstance(layer, nn.Linear | nn.Conv2d)  # what find_heads gives before it is extended
+    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+
+
+def grey_stem(model: nn.Module) -> None:
+    """Let the first convolution take one channel, its weights summed as if grey came three times."""
+    stem = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
+    stem.in_channels = 1
+    stem.weight = nn.Parameter(stem.weight.detach().sum(dim=1, keepdim=True))

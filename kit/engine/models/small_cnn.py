@@ -1,0 +1,121 @@
+"""Two small networks for small images, trained from scratch in seconds on a CPU."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from kit.config import ModelConfig
+from kit.engine.models.preprocessing import Preprocessing
+from kit.registry import Registry, bind_options
+
+Builder = Callable[..., nn.Module]
+Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Pairs = Annotated[int, Field(ge=2, multiple_of=2)]
+small_models: Registry[Builder] = Registry("small model")
+PREPROCESSING = Preprocessing(32, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bilinear")
+POOLING = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+
+
+def knows(config: ModelConfig) -> None:
+    """Refuse options that the network does not have."""
+    bind_options("model.options", small_models.get(config.name), config.options)
+
+
+def build(name: str, num_classes: int, channels: int, options: Mapping[str, Any]) -> nn.Module:
+    """Return an untrained network of kit's own."""
+    builder = small_models.get(name)
+    return builder(num_classes, channels, **bind_options("model.options", builder, options))
+
+
+def _conv(inside: int, outside: int, stride: int, batch_norm: bool) -> list[nn.Module]:
+    """Return convolution 3 x 3 and batch norm; without the norm, the convolution has a bias instead."""
+    conv = nn.Conv2d(inside, outside, 3, stride, padding=1, bias=not batch_norm)
+    return [conv, nn.BatchNorm2d(outside)] if batch_norm else [conv]
+
+
+def _active(inside: int, outside: int, batch_norm: bool, stride: int = 1) -> nn.Sequential:
+    """Return convolution, batch norm, ReLU."""
+    return nn.Sequential(*_conv(inside, outside, stride, batch_norm), nn.ReLU(inplace=True))
+
+
+@small_models.register("simple_cnn")
+def simple_cnn(
+    num_classes: int,
+    channels: int,
+    *,
+    widths: Widths = (32, 64, 128),
+    depth: Count = 2,
+    pooling: Literal["max", "average"] = "max",
+    batch_norm: bool = True,
+    dropout: Share = 0.2,
+) -> nn.Module:
+    """Return stages of ``depth`` convolutions, pooling between them, then the mean over the image."""
+    stages: list[nn.Module] = []
+    inside = channels
+    for number, width in enumerate(widths):
+        stages += [POOLING[pooling](2)] if number else []
+        for _ in range(depth):
+            stages.append(_active(inside, width, batch_norm))
+            inside = width
+    return _he(nn.Sequential(*stages, *_head(inside, num_classes, dropout)))
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a shortcut (He et al. 2016, figure 2), the first with a stride."""
+
+    def __init__(self, inside: int, outside: int, stride: int, batch_norm: bool) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _active(inside, outside, batch_norm, stride), *_conv(outside, outside, 1, batch_norm)
+        )
+        # The mean before the 1 x 1 convolution, instead of a stride in it: nothing is skipped over (He et al.
+        # 2019, "Bag of Tricks", ResNet-D), and oneDNN's strided 1 x 1 kernel crashes on 8 channels.
+        halve = nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity()
+        widen = nn.Conv2d(inside, outside, 1, bias=False) if inside != outside else nn.Identity()
+        self.shortcut = nn.Sequential(halve, widen)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inside, H, W) to (B, outside, H / stride, W / stride)."""
+        out: Tensor = self.relu(self.body(x) + self.shortcut(x))
+        return out
+
+
+@small_models.register("residual_cnn")
+def residual_cnn(
+    num_classes: int,
+    channels: int,
+    *,
+    widths: Widths = (32, 64, 128),
+    depth: Pairs = 2,
+    batch_norm: bool = True,
+    dropout: Share = 0.2,
+) -> nn.Module:
+    """Return stages of ``depth`` convolutions in blocks of two; each but the first halves the image."""
+    stages: list[nn.Module] = [_active(channels, widths[0], batch_norm)]
+    inside = widths[0]
+    for number, width in enumerate(widths):
+        for block in range(depth // 2):
+            stages.append(
+                Residual(inside, width, stride=2 if number and not block else 1, batch_norm=batch_norm)
+            )
+            inside = width
+    return _he(nn.Sequential(*stages, *_head(inside, num_classes, dropout)))
+
+
+def _head(width: int, num_classes: int, dropout: float) -> list[nn.Module]:
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(width, num_classes)]
+
+
+def _he(model: nn.Module) -> nn.Module:
+    """Return the model with convolutions initialised as in He et al. 2015."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model

@@ -1,0 +1,400 @@
+"""(logits, targets) -> loss; the registry says which tasks a loss is for.
+
+A registered function gives one loss per image. The loss of a batch is their mean, whatever the loss, so that
+a batch can be taken in parts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from kit.config import Component
+from kit.engine.optim.tempered_softmax import log_t, power, tempered_softmax
+from kit.errors import KitError
+from kit.registry import Registry, bind_options
+from kit.tasks import Task
+
+LossFunction = Callable[..., Tensor]
+Share = Annotated[float, Field(ge=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+PerClass = Positive | Annotated[list[Positive], Field(min_length=1)]
+PER_CLASS = ("positive_weight", "alpha")  # the options that may be a list with a number for each class
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What is known of the classes while training.
+
+    Attributes:
+        weights: What an error in each class weighs, (C,); None: all the same.
+        prevalence: The share of the images that have each class, (C,); None: unknown.
+    """
+
+    weights: Tensor | None = None
+    prevalence: Tensor | None = None
+
+    def weighted(self, terms: Tensor) -> Tensor:
+        """Return terms (B, C), each of which belongs to a class, times the weight of their class."""
+        return terms if self.weights is None else terms * self.weights.to(terms)
+
+    def of_images(self, targets: Tensor) -> Tensor:
+        """Return what each image weighs, (B,), for losses that are no sum over classes: its classes' mean."""
+        return self.weighted(targets).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss: its functions of logits (B, C), targets (B, C) and ``Classes``, which give (B,).
+
+    Attributes:
+        functions: By whether images have exactly one class (True) or any number (False).
+    """
+
+    functions: dict[bool, LossFunction] = field(default_factory=dict)
+
+    @property
+    def exclusive(self) -> bool | None:
+        """Whether it is for one class per image (True), for several (False), or for both (None)."""
+        return None if len(self.functions) == 2 else next(iter(self.functions))
+
+
+losses: Registry[Loss] = Registry("loss")
+
+
+def register_loss(name: str, exclusive: bool | None = None) -> Callable[[LossFunction], LossFunction]:
+    """Register a loss for one class per image (``exclusive``), for several (False), or for both (None).
+
+    A loss that is another formula for each registers two functions under its name.
+    """
+
+    def add(function: LossFunction) -> LossFunction:
+        loss = losses.get(name) if name in losses else losses.register(name)(Loss())
+        for kind in (True, False) if exclusive is None else (exclusive,):
+            if kind in loss.functions:
+                raise ValueError(f"loss '{name}' is registered twice")
+            loss.functions[kind] = function
+        return function
+
+    return add
+
+
+def build_loss(
+    component: Component | None,
+    task: Task,
+    class_weights: Tensor | None = None,
+    prevalence: Tensor | None = None,
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the configured loss, or the task's own: of logits and targets (B, C), the mean over the images.
+
+    Args:
+        class_weights: What an error in each class weighs, (C,).
+        prevalence: The share of the training images that have each class, (C,).
+
+    Raises:
+        KitError: The name or an option is unknown, or the loss does not fit the task or the classes.
+    """
+    name = component.name if component else task.loss
+    options: dict[str, Any] = component.options if component else {}
+    loss = losses.get(name, "train.loss.name")
+    if task.exclusive not in loss.functions:
+        fitting = ", ".join(n for n in losses if task.exclusive in losses.get(n).functions)
+        raise KitError("train.loss", f"{name} does not fit the task {task.name}", f"Those that do: {fitting}")
+    function = loss.functions[task.exclusive]
+    bound = bind_options("train.loss", function, options)
+    for known in (class_weights, prevalence):
+        if known is not None:
+            _check_lists(bound, len(known))
+    classes = Classes(class_weights, prevalence)
+
+    def of_batch(logits: Tensor, targets: Tensor) -> Tensor:
+        _check_lists(bound, logits.shape[1])
+        of_images: Tensor = function(logits, targets, classes, **bound)
+        return of_images.mean()
+
+    return of_batch
+
+
+def classes_listed(component: Component | None) -> int | None:
+    """Return for how many classes a loss has a list of numbers; None where it has no such list."""
+    options = component.options if component else {}
+    lengths = [len(options[key]) for key in PER_CLASS if isinstance(options.get(key), list)]
+    return lengths[0] if lengths else None
+
+
+def _check_lists(options: Mapping[str, Any], num_classes: int) -> None:
+    for key in PER_CLASS:
+        value = options.get(key)
+        if isinstance(value, list) and len(value) != num_classes:
+            raise KitError(f"train.loss.{key}", f"has {len(value)} values for {num_classes} classes")
+
+
+def activate(logits: Tensor, task: Task) -> Tensor:
+    """Return probabilities (..., C), float32."""
+    logits = logits.float()
+    return torch.softmax(logits, dim=-1) if task.activation == "softmax" else torch.sigmoid(logits)
+
+
+# --- cross-entropies
+
+
+@register_loss("cross_entropy", exclusive=True)
+def cross_entropy(
+    logits: Tensor, targets: Tensor, classes: Classes, *, label_smoothing: Share = 0.0
+) -> Tensor:
+    """Return the cross-entropy of each image, (B,); targets are shares that sum to 1."""
+    return F.cross_entropy(
+        logits,
+        targets,
+        weight=_like(logits, classes.weights),
+        label_smoothing=label_smoothing,
+        reduction="none",
+    )
+
+
+@register_loss("bce")
+def bce(
+    logits: Tensor,
+    targets: Tensor,
+    classes: Classes,
+    *,
+    label_smoothing: Share = 0.0,
+    positive_weight: PerClass | Literal["balanced"] = 1.0,
+    target_threshold: Share | None = None,
+) -> Tensor:
+    """Return each image's mean binary cross-entropy over the classes, (B,); targets lie in 0..1.
+
+    Options:
+        positive_weight: What an error weighs where a class is there, for all classes or for each;
+            ``balanced``: as much more as images without the class are more than those with it.
+        target_threshold: Mixed targets above it count as 1, the others as 0 (Wightman et al. 2021, "ResNet
+            strikes back").
+    """
+    if target_threshold is not None:
+        targets = (targets > target_threshold).to(targets)
+    smooth = targets * (1 - label_smoothing) + 0.5 * label_smoothing
+    positive = _positive_weight(positive_weight, logits, classes.prevalence)
+    terms = F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=positive, reduction="none")
+    return classes.weighted(terms).mean(dim=1)
+
+
+def _positive_weight(
+    wanted: float | list[float] | Literal["balanced"], logits: Tensor, prevalence: Tensor | None
+) -> Tensor:
+    """Return what a class that is there weighs, (C,); without a known prevalence, balanced is 1."""
+    if not isinstance(wanted, str):
+        return _per_class(wanted, logits)
+    if prevalence is None:
+        return _per_class(1.0, logits)
+    # A class that no image has, or every one, cannot be balanced: its weight is kept finite.
+    share = prevalence.to(logits).clamp(1e-4, 1 - 1e-4)
+    return (1 - share) / share
+
+
+@register_loss("soft_margin", exclusive=False)
+def soft_margin(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
+    """Return torch's multi-label soft margin loss of each image, (B,)."""
+    weights = _like(logits, classes.weights)
+    return F.multilabel_soft_margin_loss(logits, targets, weights, reduction="none")
+
+
+# --- for classes of very different size, or hard to tell apart
+
+
+@register_loss("focal", exclusive=True)
+def softmax_focal(
+    logits: Tensor,
+    targets: Tensor,
+    classes: Classes,
+    *,
+    gamma: NotNegative = 2.0,
+    alpha: PerClass = 1.0,
+) -> Tensor:
+    """Return each image's focal loss -alpha (1 - p)^gamma log p over the shares of its classes, (B,).
+
+    Lin et al. 2017, "Focal loss for dense object detection", equation 5, with a softmax.
+    """
+    log_probs = F.log_softmax(logits, dim=1)
+    terms = -targets * power(1 - log_probs.exp(), gamma) * log_probs
+    return (classes.weighted(terms) * _per_class(alpha, logits)).sum(dim=1)
+
+
+@register_loss("focal", exclusive=False)
+def sigmoid_focal(
+    logits: Tensor,
+    targets: Tensor,
+    classes: Classes,
+    *,
+    gamma: NotNegative = 2.0,
+    alpha: Annotated[float, Field(ge=0, le=1)] | None = None,
+) -> Tensor:
+    """Return each image's mean focal loss over the classes, (B,); Lin et al. 2017, equation 5.
+
+    Options:
+        alpha: What a class that is there weighs, one that is not weighing 1 - alpha; None: 1 for both.
+    """
+    log_there, log_absent = F.logsigmoid(logits), F.logsigmoid(-logits)
+    # (1 - p)^gamma by its logarithm, which keeps the gradient finite where p is 1.
+    there = -targets * (gamma * log_absent).exp() * log_there
+    absent = -(1 - targets) * (gamma * log_there).exp() * log_absent
+    terms = there + absent if alpha is None else alpha * there + (1 - alpha) * absent
+    return classes.weighted(terms).mean(dim=1)
+
+
+@register_loss("asymmetric", exclusive=True)
+def softmax_asymmetric(
+    logits: Tensor,
+    targets: Tensor,
+    classes: Classes,
+    *,
+    gamma_positive: NotNegative = 0.0,
+    gamma_negative: NotNegative = 4.0,
+    label_smoothing: Share = 0.1,
+) -> Tensor:
+    """Return each image's asymmetric loss for a single class, (B,), as its authors published it in code.
+
+    Ben-Baruch et al. 2021, "Asymmetric loss for multi-label classification". Absent classes have a term of
+    their own only by the label smoothing.
+    """
+    log_probs = F.log_softmax(logits, dim=1)
+    probs = log_probs.exp()
+    # Linear in the targets, and for one-hot ones the same as a focus on the class that is there or not.
+    focus = targets * power(1 - probs, gamma_positive) + (1 - targets) * power(probs, gamma_negative)
+    smooth = targets * (1 - label_smoothing) + label_smoothing / logits.shape[1]
+    return classes.weighted(-smooth * focus * log_probs).sum(dim=1)
+
+
+@register_loss("asymmetric", exclusive=False)
+def sigmoid_asymmetric(
+    logits: Tensor,
+    targets: Tensor,
+    classes: Classes,
+    *,
+    gamma_positive: NotNegative = 1.0,
+    gamma_negative: NotNegative = 4.0,
+    clip: Share = 0.05,
+) -> Tensor:
+    """Return each image's mean asymmetric loss over the classes, (B,); Ben-Baruch et al. 2021, equation 7.
+
+    Options:
+        clip: Absent classes whose probability is below it cost nothing.
+    """
+    there = -targets * power(torch.sigmoid(-logits), gamma_positive) * F.logsigmoid(logits)
+    shifted = (torch.sigmoid(logits) - clip).clamp(min=0)
+    # Without a clip, 1 - p may round to 0, whose logarithm is not finite.
+    log_absent = F.logsigmoid(-logits) if clip == 0 else (torch.sigmoid(-logits) + clip).clamp(max=1).log()
+    absent = -(1 - targets) * power(shifted, gamma_negative) * log_absent
+    return classes.weighted(there + absent).mean(dim=1)
+
+
+# --- distances between probabilities and targets
+
+
+@register_loss("mse", exclusive=True)
+def softmax_mse(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
+    """Return each image's mean squared difference of probabilities and targets, (B,)."""
+    return classes.weighted((torch.softmax(logits, dim=1) - targets) ** 2).mean(dim=1)
+
+
+@register_loss("mse", exclusive=False)
+def sigmoid_mse(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
+    """Return each image's mean squared difference of probabilities and targets, (B,)."""
+    return classes.weighted((torch.sigmoid(logits) - targets) ** 2).mean(dim=1)
+
+
+@register_loss("l1", exclusive=True)
+def softmax_l1(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
+    """Return each image's mean absolute difference of probabilities and targets, (B,)."""
+    return classes.weighted((torch.softmax(logits, dim=1) - targets).abs()).mean(dim=1)
+
+
+@register_loss("l1", exclusive=False)
+def sigmoid_l1(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
+    """Return each image's mean absolute difference of probabilities and targets, (B,)."""
+    return classes.weighted((torch.sigmoid(logits) - targets).abs()).mean(dim=1)
+
+
+# --- a term more than cross-entropy
+
+
+@register_loss("poly", exclusive=True)
+def softmax_poly(logits: Tensor, targets: Tensor, classes: Classes, *, epsilon: float = 1.0) -> Tensor:
+    """Return each image's cross-entropy + epsilon (1 - p), (B,); Leng et al. 2022, "PolyLoss", Poly-1."""
+    log_probs = F.log_softmax(logits, dim=1)
+    return classes.weighted(targets * (epsilon * (1 - log_probs.exp()) - log_probs)).sum(dim=1)
+
+
+@register_loss("poly", exclusive=False)
+def sigmoid_poly(logits: Tensor, targets: Tensor, classes: Classes, *, epsilon: float = 1.0) -> Tensor:
+    """Return each image's mean binary Poly-1 loss over the classes, (B,); Leng et al. 2022."""
+    wrong = targets * torch.sigmoid(-logits) + (1 - targets) * torch.sigmoid(logits)
+    terms = F.binary_cross_entropy_with_logits(logits, targets, reduction="none") + epsilon * wrong
+    return classes.weighted(terms).mean(dim=1)
+
+
+# --- for wrong labels
+
+
+@register_loss("symmetric_cross_entropy", exclusive=True)
+def symmetric_cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    classes: Classes,
+    *,
+    alpha: NotNegative = 0.1,
+    beta: NotNegative = 1.0,
+    log_of_zero: Annotated[float, Field(lt=0)] = -4.0,
+) -> Tensor:
+    """Return alpha times each image's cross-entropy plus beta times the reverse of it, (B,).
+
+    Wang et al. 2019, "Symmetric cross entropy for robust learning with noisy labels", equation 6. The reverse
+    takes the targets' logarithm, which is ``log_of_zero`` where they are 0.
+    """
+    log_probs = F.log_softmax(logits, dim=1)
+    log_targets = targets.clamp(min=math.exp(log_of_zero)).log()
+    forwards = classes.weighted(-targets * log_probs).sum(dim=1)
+    backwards = -(log_probs.exp() * log_targets).sum(dim=1) * classes.of_images(targets)
+    return alpha * forwards + beta * backwards
+
+
+@register_loss("bi_tempered", exclusive=True)
+def bi_tempered(
+    logits: Tensor,
+    targets: Tensor,
+    classes: Classes,
+    *,
+    t1: Annotated[float, Field(ge=0, le=1)] = 0.8,
+    t2: Annotated[float, Field(ge=1, le=4)] = 1.2,
+    label_smoothing: Share = 0.0,
+) -> Tensor:
+    """Return each image's bi-tempered logistic loss, (B,); with t1 = t2 = 1 it is the cross-entropy.
+
+    Amid et al. 2019, "Robust bi-tempered logistic loss based on Bregman divergences". A ``t1`` below 1 bounds
+    the loss of a far outlier, a ``t2`` above 1 makes that of wrong labels near the boundary grow slowly.
+    Predictions are still made by an ordinary softmax: the order of the classes is the same.
+    """
+    smooth = targets * (1 - label_smoothing) + label_smoothing / logits.shape[1]
+    probs = tempered_softmax(logits, t2)
+    divergence = smooth * (log_t(smooth, t1) - log_t(probs, t1))
+    divergence = divergence - (smooth ** (2 - t1) - probs ** (2 - t1)) / (2 - t1)
+    return divergence.sum(dim=1) * classes.of_images(targets)
+
+
+# --- tensors
+
+
+def _per_class(value: float | list[float], logits: Tensor) -> Tensor:
+    """Return a number for each class, (C,)."""
+    return logits.new_tensor(value) if isinstance(value, list) else logits.new_full(logits.shape[1:], value)
+
+
+def _like(logits: Tensor, weights: Tensor | None) -> Tensor | None:
+    return None if weights is None else weights.to(logits)

@@ -1,0 +1,174 @@
+"""Optimisers, from timm: no decay on norms and biases, a rate for each layer, the head at its own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from timm.models import group_parameters
+from timm.optim import create_optimizer_v2, get_optimizer_class, get_optimizer_info, list_optimizers
+from torch import nn
+from torch.optim import Optimizer
+
+from kit.config import Component, TrainConfig
+from kit.engine.models.freezing import stages_of
+from kit.engine.models.heads import head_parameters
+from kit.errors import KitError
+from kit.registry import unknown_name
+
+WHERE = "train.optimizer"
+LOOKAHEAD = "lookahead_"
+WAYS_TO_STEP = ("fused", "foreach", "capturable")
+SAID_ELSEWHERE = ("lr", "weight_decay")  # keys of train itself
+
+
+def check_optimizer(component: Component) -> None:
+    """Refuse an optimiser that timm does not know or that cannot work here, and options it does not take.
+
+    Raises:
+        KitError: With the nearest name, or with the reason.
+    """
+    name = component.name.removeprefix(LOOKAHEAD)
+    known = list_optimizers()
+    if name not in known:
+        raise unknown_name(WHERE, "optimiser", name, known)
+    _check_usable(name)
+    _check_options(name, component.options)
+    _create([nn.Parameter(torch.zeros(2, 2))], component, lr=1.0e-3)
+
+
+def build_optimizer(backbone: nn.Module, train: TrainConfig) -> Optimizer:
+    """Return the optimiser over the parameters that require a gradient.
+
+    Norms, biases and what the network names itself are not decayed. Each group's ``lr_scale`` is its share of
+    the schedule's rate: by the layer where ``layer_decay`` says so, and ``head_lr`` for the head.
+
+    Raises:
+        KitError: The optimiser or an option of it does not exist or cannot work here.
+    """
+    check_optimizer(train.optimizer)
+    return _create(_groups(backbone, train), _fused(train.optimizer, backbone), train.lr)
+
+
+def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
+    """Put an optimiser where its ``state_dict`` was saved; the way in which it steps stays its own.
+
+    A checkpoint of another machine, or of an earlier kit, may have stepped without the fused kernel.
+    """
+    groups = [
+        group | {key: own[key] for key in WAYS_TO_STEP if key in own}
+        for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    optimizer.load_state_dict(saved | {"param_groups": groups})
+
+
+def _fused(component: Component, backbone: nn.Module) -> Component:
+    """Return the optimiser in one kernel for all parameters, if it has one: a quarter of the time."""
+    name = component.name.removeprefix(LOOKAHEAD)
+    own = inspect.signature(get_optimizer_class(name, bind_defaults=False)).parameters
+    has_kernel = {parameter.device.type for parameter in backbone.parameters()} <= {"cpu", "cuda"}
+    if not has_kernel or "fused" not in own or {"fused", "foreach"} & set(component.options):
+        return component
+    return Component.model_validate({"name": component.name, "fused": True, **component.options})
+
+
+def _create(parameters: Iterable[Any], component: Component, lr: float) -> Optimizer:
+    """Return timm's optimiser; the decay is the groups' own."""
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in component.options.items()}
+    try:
+        optimizer: Optimizer = create_optimizer_v2(
+            parameters, opt=component.name, lr=lr, weight_decay=0.0, **options
+        )
+    except (TypeError, ValueError, IndexError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        raise KitError(WHERE, f"{component.name} refuses its options: {reason}") from error
+    return optimizer
+
+
+def _check_usable(name: str) -> None:
+    """Refuse an optimiser of a library that is not here, or that steps in another way than the loop does."""
+    info = get_optimizer_info(name)
+    library = info.opt_class.partition(".")[0] if isinstance(info.opt_class, str) else None
+    if library is not None and find_spec(library) is None:
+        raise KitError(
+            WHERE,
+            f"{name} is of {library}, which is not installed",
+            "The others need nothing more",
+            f"`pip install {library}`, or take another.",
+        )
+    if info.second_order:
+        raise KitError(
+            WHERE,
+            f"{name} needs second derivatives",
+            "Training takes first ones alone",
+            "Take adamw, or lion.",
+        )
+
+
+def _check_options(name: str, options: dict[str, Any]) -> None:
+    """Refuse what the optimiser's own signature lacks: timm drops some such options without a word."""
+    own = inspect.signature(get_optimizer_class(name, bind_defaults=False)).parameters
+    known = [key for key in own if key not in ("params", *SAID_ELSEWHERE)]
+    for key in options:
+        if key in SAID_ELSEWHERE:
+            raise KitError(f"{WHERE}.{key}", "stands beside the optimiser", f"It is train.{key}")
+        if key not in known:
+            raise unknown_name(f"{WHERE}.{key}", f"option of {name}", key, known)
+
+
+def _groups(backbone: nn.Module, train: TrainConfig) -> list[dict[str, Any]]:
+    """Return parameter groups: what has the same decay and the same share of the rate is together."""
+    scales = _scales(backbone, train)
+    undecayed = _undecayed(backbone)
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in backbone.named_parameters():
+        if parameter.requires_grad:
+            scale, decay = scales[name], 0.0 if name in undecayed else train.weight_decay
+            empty: dict[str, Any] = {"params": [], "lr_scale": scale, "weight_decay": decay}
+            groups.setdefault((scale, decay), empty)["params"].append(parameter)
+    return list(groups.values())
+
+
+def _undecayed(backbone: nn.Module) -> set[str]:
+    """Return the names of norms and biases, and of what the network itself says is not to be decayed."""
+    own = list(getattr(backbone, "no_weight_decay", set)())
+    return {
+        name
+        for name, parameter in backbone.named_parameters()
+        if parameter.ndim <= 1 or name.endswith(".bias") or any(fnmatch(name, pattern) for pattern in own)
+    }
+
+
+def _scales(backbone: nn.Module, train: TrainConfig) -> dict[str, float]:
+    """Return each parameter's share of the schedule's rate."""
+    layers = _layers(backbone)
+    last = max(layers.values())
+    decay = 1.0 if train.layer_decay is None else train.layer_decay
+    head = head_parameters(backbone)
+    own = 1.0 if train.head_lr is None else train.head_lr / train.lr
+    return {
+        name: own if parameter in head else decay ** (last - layers[name])
+        for name, parameter in backbone.named_parameters()
+    }
+
+
+def _layers(backbone: nn.Module) -> dict[str, int]:
+    """Return the layer of each parameter, from 0; the head is in the last.
+
+    Layers are timm's where it wrote the network. Elsewhere they are the stages: timm would take twelve
+    parameters in a row for a layer, wherever they lie, and all of them for the head.
+    """
+    names = [name for name, _ in backbone.named_parameters()]
+    if hasattr(backbone, "group_matcher"):
+        matcher = backbone.group_matcher(coarse=False)  # type: ignore[operator]
+        layers: dict[str, int] = group_parameters(backbone, matcher, reverse=True)
+        last = max(layers.values())
+    else:
+        stages = stages_of(backbone)
+        layers = {name: number for number, stage in enumerate(stages) for name in stage}
+        last = len(stages)
+    return {name: layers.get(name, last) for name in names}

@@ -1,0 +1,43 @@
+"""How many pixels of an image are needed: decoding more costs time and room, and shows nothing more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from kit.config import AugmentConfig, Component, Config
+from kit.engine.augment.pipelines import smallest_crop
+from kit.engine.models.preprocessing import Preprocessing
+from kit.engine.tta.views import Centre, Sight, shots_of
+
+NARROWEST = 3 / 4  # width to height of the crops that are drawn
+
+
+def side_needed(config: Config, own: Preprocessing, views: Sequence[Component] = ()) -> int | None:
+    """Return how many pixels the shorter side of an image needs; None: all it has.
+
+    ``auto`` is so much that no crop, in training or predicting, has to be enlarged which would not have to be
+    anyway. Nobody knows what a free pipeline or a random view looks at: they are given the whole image.
+
+    Args:
+        views: What is asked beside the image as it is.
+    """
+    if config.image.decode_size == "full":
+        return None
+    if config.image.decode_size != "auto":
+        return config.image.decode_size
+    training = _in_training(config.augment, own)
+    shown = [shot.source for view in views for shot in shots_of(view, Sight(own.predicting, own.crop))]
+    if training is None or not all(isinstance(source, Centre) for source in shown):
+        return None
+    centres = [Centre(own.predicting, own.crop), *(s for s in shown if isinstance(s, Centre))]
+    return max(training, *(math.ceil(centre.size / centre.crop) for centre in centres))
+
+
+def _in_training(augment: AugmentConfig, own: Preprocessing) -> int | None:
+    """Return the shorter side of an image whose smallest, narrowest crop has the size of training."""
+    if augment.pipeline is not None:
+        return None
+    share = smallest_crop(augment.preset)
+    shown = own.crop if share == 1 else math.sqrt(share * NARROWEST)
+    return math.ceil(max(own.training) / shown)

@@ -1,0 +1,318 @@
+"""Test-time augmentation: a model asked about several views of each image, whose pixels are read once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from kit.competition.decode import UnreadableImageError
+from kit.config import Component
+from kit.engine.data.datasets import Batch, EpochBatches, ImageSet, Key, channels_first, make_loader, stacked
+from kit.engine.data.image_store import ImageStore
+from kit.engine.device.prefetch import on_device
+from kit.engine.models.preprocessing import Preprocessing
+from kit.engine.optim.losses import activate
+from kit.engine.tta.merge import Merge, merges
+from kit.engine.tta.views import Drawn, Shot, Sight, Source, check_view, shots_of
+from kit.runtime.progress import SILENT, Progress
+from kit.runtime.seeds import stable_seed
+from kit.storage.partial_predictions import Answers
+from kit.tasks import Task
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What a model is shown of each image.
+
+    Attributes:
+        groups: Shots whose answers are merged into one, for each answer that is wanted.
+    """
+
+    groups: tuple[tuple[Shot, ...], ...]
+
+    @classmethod
+    def of(cls, questions: Sequence[Sequence[Component]], sight: Sight) -> Looks:
+        """Return what a model is shown for some questions, each to be answered through several views."""
+        return cls(tuple(tuple(s for view in views for s in shots_of(view, sight)) for views in questions))
+
+    @property
+    def shots(self) -> list[Shot]:
+        """Every shot once, in order, though several groups may share it."""
+        return list(dict.fromkeys(shot for group in self.groups for shot in group))
+
+    @property
+    def sources(self) -> list[Source]:
+        """Every source once, in order."""
+        return list(dict.fromkeys(shot.source for shot in self.shots))
+
+
+def check_tta(asked: Sequence[Component], merge: str) -> None:
+    """Refuse a view, an option of it or a merge that does not exist."""
+    for component in asked:
+        check_view(component)
+    merges.get(merge, "predict.merge")
+
+
+# --- images -> sources
+
+
+class Sources(NamedTuple):
+    """One image as each source shows it, (C, size, size) uint8 each; ``problem`` as in ``Item``.
+
+    Attributes:
+        seconds: What reading the image took, then what each source took.
+    """
+
+    images: list[Tensor]
+    position: int
+    problem: str
+    seconds: list[float]
+
+
+class SourceBatch(NamedTuple):
+    """Images by source, (B, C, size, size) uint8 each; the rest as in ``Batch``, ``seconds`` summed."""
+
+    images: list[Tensor]
+    indices: Tensor
+    problems: dict[int, str]
+    seconds: Tensor
+
+
+class SourceDataset(Dataset[Sources]):
+    """Images as the sources of some views show them. A draw depends on the seed, the id and its number."""
+
+    def __init__(
+        self, images: ImageSet, store: ImageStore, sources: Sequence[Source], own: Preprocessing, seed: int
+    ) -> None:
+        self.images = images
+        self.store = store
+        self.sources = list(sources)
+        self.transforms = [source.transform(own) for source in sources]
+        self.channels = own.channels
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, key: Key) -> Sources:
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[Sources]:
+        """Return a batch, whose images are read together."""
+        began = time.perf_counter()
+        loaded = self.store.load_all([self.images.pictures[key.position] for key in keys])
+        reading = (time.perf_counter() - began) / len(keys)
+        return [self._seen(key, pixels, reading) for key, pixels in zip(keys, loaded, strict=True)]
+
+    def _seen(self, key: Key, pixels: np.ndarray | UnreadableImageError, reading: float) -> Sources:
+        if isinstance(pixels, UnreadableImageError):
+            return self._blank(key.position, f"could be read before and cannot now: {pixels}")
+        moments, seen = [time.perf_counter()], []
+        try:
+            for source, transform in zip(self.sources, self.transforms, strict=True):
+                varied = transform(pixels, self._seed(source, self.images.ids[key.position]))
+                seen.append(channels_first(varied))
+                moments.append(time.perf_counter())
+        except Exception as error:  # whatever a free pipeline may raise: the image is named, not a traceback
+            return self._blank(key.position, f"a view fails on it: {error}")
+        return Sources(seen, key.position, "", [reading, *np.diff(moments).tolist()])
+
+    def _seed(self, source: Source, sample_id: str) -> int:
+        return stable_seed(self.seed, "view", sample_id, source.number if isinstance(source, Drawn) else "")
+
+    def _blank(self, position: int, problem: str) -> Sources:
+        blank = [torch.zeros(self.channels, s.size, s.size, dtype=torch.uint8) for s in self.sources]
+        return Sources(blank, position, problem, [0.0] * (len(blank) + 1))
+
+
+def collate_sources(items: list[Sources]) -> SourceBatch:
+    """Return a batch of items."""
+    return SourceBatch(
+        images=[stacked(of_source) for of_source in zip(*(item.images for item in items), strict=True)],
+        indices=torch.tensor([item.position for item in items]),
+        problems={item.position: item.problem for item in items if item.problem},
+        seconds=torch.tensor([item.seconds for item in items], dtype=torch.float64).sum(dim=0),
+    )
+
+
+def source_loader(
+    dataset: SourceDataset, batch_size: int, workers: int | None, device: torch.device
+) -> DataLoader[SourceBatch]:
+    """Return a loader of every position once, in order."""
+    batches = EpochBatches(len(dataset), batch_size, None)
+    return make_loader(dataset, batches, workers, device, collate_sources)
+
+
+# --- sources -> answers
+
+
+@dataclass(frozen=True)
+class Asker:
+    """A model ready to be asked.
+
+    Attributes:
+        model: From images (B, C, H, W) of 0..255 to logits (B, K), or to those of several heads (M, B, K).
+        autocast: Opens the context in which the model computes.
+    """
+
+    model: nn.Module
+    task: Task
+    device: torch.device
+    autocast: Callable[[], torch.autocast]
+
+    def probs(self, images: Tensor) -> Tensor:
+        """Return the probabilities (B, K), or (M, B, K), of images on the device."""
+        with self.autocast():
+            logits = self.model(images)
+        return activate(logits, self.task)
+
+
+@torch.inference_mode()
+def ask(
+    asker: Asker,
+    loader: DataLoader[SourceBatch],
+    looks: Looks,
+    merge: Merge,
+    progress: Progress = SILENT,
+    label: str = "predicting",
+    between: Callable[[], None] = lambda: None,
+) -> list[list[Answers]]:
+    """Return what a model says of images: for each group of shots, the answers of each of its heads.
+
+    Shots are merged batch by batch, so that they take no memory, unless the merge needs all rows.
+
+    Args:
+        loader: Every position of its set once, in order, by the sources of ``looks``.
+        between: Called after every batch; what it raises ends the work.
+    """
+    asker.model.eval()
+    merger = _Merger(merge, asker.task.exclusive, looks)
+    parts: list[Tensor] = []
+    problems: dict[int, str] = {}
+    spent = np.zeros(1 + len(looks.sources) + len(looks.shots))
+    fetched = iter(progress.track(loader, len(loader), label))
+    for batch, images in on_device(fetched, lambda each: _moved(each, asker.device), asker.device):
+        probs, seconds = _ask_batch(asker, images, looks)
+        spent += np.concatenate([batch.seconds.numpy(), seconds])
+        parts.append(
+            probs if merge.needs_all else merger.merged(probs, rows_of(batch.problems, batch.indices))
+        )
+        problems |= batch.problems
+        between()
+    probs = torch.cat(parts, dim=2)
+    merged = merger.merged(probs, sorted(problems)) if merge.needs_all else probs
+    took = _seconds_of(looks, spent[1:])
+    pairs = zip(merged.cpu().numpy(), took, strict=True)
+    return [
+        [Answers(of_head, problems, float(spent[0]), seconds) for of_head in of_group]
+        for of_group, seconds in pairs
+    ]
+
+
+def rows_of(problems: dict[int, str], indices: Tensor) -> list[int]:
+    """Return which rows of a batch are images that could not be read."""
+    return [row for row, index in enumerate(indices.tolist()) if index in problems]
+
+
+def _moved(batch: SourceBatch, device: torch.device) -> list[Tensor]:
+    return [images.to(device, non_blocking=True) for images in batch.images]
+
+
+def _ask_batch(asker: Asker, by_source: list[Tensor], looks: Looks) -> tuple[Tensor, np.ndarray]:
+    """Return the probabilities of every shot and head (S, M, B, K), and the seconds of each shot (S,).
+
+    Args:
+        by_source: Images on the device, for each source.
+    """
+    at = dict(zip(looks.sources, by_source, strict=True))
+    compared = len(looks.groups) > 1  # then what each takes is wanted, not only what all take
+    probs, moments = [], [time.perf_counter()]
+    for source, change in looks.shots:
+        probs.append(asker.probs(change(at[source])))
+        if compared and asker.device.type == "cuda":
+            torch.cuda.synchronize(asker.device)
+        moments.append(time.perf_counter())
+    stacked_probs = torch.stack(probs)
+    return stacked_probs.reshape(len(probs), -1, *stacked_probs.shape[-2:]), np.diff(moments)
+
+
+class _Merger:
+    """Shots -> one answer for each group of them."""
+
+    def __init__(self, merge: Merge, exclusive: bool, looks: Looks) -> None:
+        self.merge = merge
+        self.exclusive = exclusive
+        number = {shot: n for n, shot in enumerate(looks.shots)}
+        self.groups = [[number[shot] for shot in group] for group in looks.groups]
+
+    def merged(self, probs: Tensor, bad: list[int]) -> Tensor:
+        """Return (G, M, N, K) of what the shots say, (S, M, N, K); ``bad`` images count for none."""
+        return torch.stack([self._of_head(each, bad) for each in probs.unbind(1)], dim=1)
+
+    def _of_head(self, probs: Tensor, bad: list[int]) -> Tensor:
+        """Return (G, N, K) of (S, N, K)."""
+        good = sorted(set(range(probs.shape[1])) - set(bad))
+        result = probs.new_zeros(len(self.groups), *probs.shape[1:])
+        for g, group in enumerate(self.groups):
+            once_each = torch.ones(len(group), device=probs.device)
+            if not bad:  # as nearly always: picking rows would make a GPU wait
+                result[g] = self.merge(probs[group], once_each, self.exclusive)
+            elif good:
+                result[g, good] = self.merge(probs[group][:, good], once_each, self.exclusive)
+        return result
+
+
+def _seconds_of(looks: Looks, spent: np.ndarray) -> list[float]:
+    """Return what each group of shots would take alone, from the seconds of each source and each shot."""
+    num_sources = len(looks.sources)
+    of_source = dict(zip(looks.sources, spent[:num_sources].tolist(), strict=True))
+    of_shot = dict(zip(looks.shots, spent[num_sources:].tolist(), strict=True))
+    return [
+        sum(of_source[source] for source in {shot.source for shot in group})
+        + sum(of_shot[shot] for shot in set(group))
+        for group in looks.groups
+    ]
+
+
+# --- without views, as in training
+
+
+@torch.inference_mode()
+def predict_probs(
+    model: nn.Module,
+    loader: DataLoader[Batch],
+    task: Task,
+    device: torch.device,
+    autocast: Callable[[], torch.autocast],
+    between: Callable[[], None] = lambda: None,
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Return what a model says of images as a loader gives them, and which could not be read.
+
+    Args:
+        model: From images (B, C, H, W) of 0..255 to logits (B, K).
+        loader: Every position of its set once, in order.
+        between: Called after every batch; what it raises ends the work.
+
+    Returns:
+        Probabilities (N, C) float32 in the set's order, and position -> problem; rows of unreadable images
+        are zero.
+    """
+    asker = Asker(model.eval(), task, device, autocast)
+    parts: list[Tensor] = []
+    problems: dict[int, str] = {}
+    moving = on_device(iter(loader), lambda each: each.images.to(device, non_blocking=True), device)
+    for batch, images in moving:
+        probs = asker.probs(images)
+        if batch.problems:
+            probs[rows_of(batch.problems, batch.indices)] = 0.0
+        parts.append(probs)
+        problems |= batch.problems
+        between()
+    return torch.cat(parts).cpu().numpy(), problems

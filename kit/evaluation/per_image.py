@@ -1,0 +1,94 @@
+"""Predictions of crops -> predictions of the images they come from: which classes an image shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from kit.competition.tables import read_table
+from kit.errors import KitError
+from kit.metrics import get_metric
+from kit.predictions import Predictions, load_predictions
+from kit.storage.workspace import RunFolder, Workspace
+from kit.tasks import tasks
+
+Pooling = Literal["max", "mean"]
+SCORES = ("f1_macro", "roc_auc")
+MULTILABEL = "multilabel"
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """What crops say of their images.
+
+    Attributes:
+        name: ``oof``, or the name of a held-out set.
+        scores: Metric -> score on the images, as a multi-label task; None where it cannot be computed.
+        file: Where the pooled predictions were written.
+    """
+
+    name: str
+    images: int
+    scores: dict[str, float | None]
+    file: Path
+
+
+def pool(predictions: Predictions, image_of: pd.Series, how: Pooling) -> Predictions:
+    """Return what crops say of their images: per class the largest, or the mean, of their probabilities.
+
+    Args:
+        image_of: Crop id (the index) -> image id.
+
+    Returns:
+        Multi-label predictions, one row per image, in order of their first crop.
+
+    Raises:
+        KitError: A crop's image is not known.
+    """
+    unknown = [i for i in predictions.ids if i not in image_of.index]
+    if unknown:
+        raise KitError(predictions.origin.experiment, f"{len(unknown)} crops have no image ({unknown[0]})")
+    table = pd.DataFrame(predictions.probs, columns=list(predictions.classes))
+    pooled = table.groupby(image_of.loc[list(predictions.ids)].to_numpy(), sort=False).agg(how)
+    origin = replace(predictions.origin, task=MULTILABEL)
+    return Predictions(
+        tuple(map(str, pooled.index)), predictions.classes, pooled.to_numpy(np.float32), origin
+    )
+
+
+def pool_run(run: RunFolder, workspace: Workspace, how: Pooling) -> list[PerImage]:
+    """Write a run's predictions per image, OOF and held out, and return their scores.
+
+    An image has a class if one of its crops has.
+
+    Raises:
+        KitError: The run's samples are whole images.
+    """
+    tables = {"oof": (run.oof, read_table(workspace.folds(run.competition)))}
+    for name in run.held_out_sets():
+        tables[name] = (run.held_out(name), read_table(workspace.truth(run.competition, name)))
+    results = []
+    for name, (file, table) in tables.items():
+        if not {"group", "label"} <= set(table.columns):
+            raise KitError(run.label, "predicts whole images", "Only crops are pooled: voc.as: crops")
+        pooled = pool(load_predictions(file), table.set_index("id")["group"], how)
+        pooled.save(run.per_image(name))
+        results.append(PerImage(name, len(pooled.ids), _scores(pooled, table), run.per_image(name)))
+    return results
+
+
+def _scores(pooled: Predictions, table: pd.DataFrame) -> dict[str, float | None]:
+    task = tasks.get(MULTILABEL)
+    shown = pd.crosstab(table["group"], table["label"]).clip(upper=1)
+    truth = shown.reindex(index=list(pooled.ids), columns=list(pooled.classes), fill_value=0)
+    scores: dict[str, float | None] = {}
+    for name in SCORES:
+        try:
+            scores[name] = get_metric(name, task)(truth.to_numpy(np.float32), pooled.probs, task)
+        except KitError:
+            scores[name] = None  # a class that every image has, or none
+    return scores

@@ -1,0 +1,244 @@
+"""A run as the ledger sees it: its scores, what it was begun with, and whether a submission is of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from kit.config import Component, Config
+from kit.config.load import load_config
+from kit.errors import KitError
+from kit.leaderboard.parents import blend_change
+from kit.leaderboard.scores import number
+from kit.leaderboard.submitted import written_at
+from kit.metrics import get_metric
+from kit.predictions import METADATA_KEY, load_predictions
+from kit.storage.files import read_json
+from kit.storage.workspace import RunFolder
+from kit.tasks import tasks
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run left, as far as the ledger tells it.
+
+    Attributes:
+        config: Of an experiment; None where it cannot be read, or for a blend.
+        made_of: Of a blend, its method and members on one line; empty for an experiment.
+    """
+
+    folder: RunFolder
+    metric: str
+    higher_is_better: bool
+    cv: float | None
+    low: float | None
+    high: float | None
+    sd: float | None
+    folds: int | None
+    nested: float | None
+    device: str | None
+    minutes: float | None
+    date: str | None
+    commit: str | None
+    config: Config | None
+    made_of: str
+
+
+def read_run(run: RunFolder, problems: list[KitError]) -> RunRecord | None:
+    """Return what a run left, adding what is wrong with it to ``problems``.
+
+    Returns:
+        None where there is no score: it is under way, or what it left cannot be read.
+    """
+    is_blend = run.blend.exists()
+    try:
+        blend = _mapping(run.blend, "Blend its members anew.") if is_blend else {}
+        scores = _scores(run, blend)
+    except KitError as error:
+        problems.append(error)
+        return None
+    if scores is None:
+        return None
+    about = {} if is_blend else _or_nothing(run.environment, problems)
+    return RunRecord(
+        folder=run,
+        **scores,
+        device=about.get("device"),
+        minutes=None if is_blend else _minutes(run, problems),
+        date=_blend_date(run, blend) if is_blend else about.get("started"),
+        commit=blend.get("commit") if is_blend else about.get("commit"),
+        config=None if is_blend else _config(run, problems),
+        made_of=blend_change(run, _method(blend), blend.get("members", [])) if is_blend else "",
+    )
+
+
+def _scores(run: RunFolder, blend: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the scores of a run; None where there are none yet.
+
+    Raises:
+        KitError: They cannot be read, or are missing although there are predictions.
+    """
+    again = f"Run `kit evaluate {run.label}`."
+    if not run.metrics.exists():
+        if "worth" in blend and blend["worth"] is None:
+            return _without_score(run, blend)
+        if run.oof.exists():
+            raise KitError(run.metrics, "is missing: the predictions are not scored", next=again)
+        return None
+    values = _mapping(run.metrics, again)
+    try:
+        return {
+            "metric": str(values["metric"]),
+            "higher_is_better": bool(values["higher_is_better"]),
+            "folds": sum(score is not None for score in values["folds"]),
+            "cv": number(values["cv"]),
+            **{key: number(values.get(key)) for key in ("low", "high", "sd", "nested")},
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise KitError(run.metrics, f"is not whole ({error!r})", "kit evaluate writes it", again) from error
+
+
+def _without_score(run: RunFolder, blend: dict[str, Any]) -> dict[str, Any]:
+    """Return the place of a blend whose members come from different folds, which has no honest score.
+
+    Raises:
+        KitError: It does not say which competition it is of.
+    """
+    try:
+        competition = Config.model_validate(blend["config"]).competition
+    except (KeyError, ValidationError) as error:
+        what = "does not say which competition it is of"
+        raise KitError(run.blend, what, "kit blend writes it", "Blend its members anew.") from error
+    metric = get_metric(competition.metric, tasks.get(competition.task))
+    nothing = dict.fromkeys(("cv", "low", "high", "sd", "folds", "nested"))
+    return {"metric": metric.name, "higher_is_better": metric.higher_is_better, **nothing}
+
+
+def _mapping(path: Path, next_step: str) -> dict[str, Any]:
+    """Return what a JSON file of kit's own holds.
+
+    Raises:
+        KitError: It is cut, or no mapping.
+    """
+    try:
+        values = read_json(path)
+    except KitError as error:
+        raise KitError(path, error.problem, error.rule, next_step) from error
+    if not isinstance(values, dict):
+        raise KitError(path, "holds no mapping", "kit wrote one", next_step)
+    return values
+
+
+def _or_nothing(path: Path, problems: list[KitError]) -> dict[str, Any]:
+    """Return what a JSON file holds; nothing where there is none, or it is damaged, which is told."""
+    try:
+        return _mapping(path, "Only device, date and commit are lost.") if path.exists() else {}
+    except KitError as error:
+        problems.append(error)
+        return {}
+
+
+def _minutes(run: RunFolder, problems: list[KitError]) -> float | None:
+    """Return how long the folds were trained; None where none is done or one does not say."""
+    try:
+        folds = sorted(run.path.glob("fold-*/done.json"))
+        done = [_mapping(path, "Only the minutes of this run are lost.") for path in folds]
+    except KitError as error:
+        problems.append(error)
+        return None
+    seconds = [each.get("seconds") for each in done]
+    told = [float(each) for each in seconds if isinstance(each, int | float)]
+    return sum(told) / 60 if told and len(told) == len(seconds) else None
+
+
+def _blend_date(run: RunFolder, blend: dict[str, Any]) -> str:
+    """Return when a blend was made: as it says, or when its file was written."""
+    return str(blend.get("made") or "") or written_at(run.blend)
+
+
+def _method(blend: dict[str, Any]) -> str:
+    try:
+        return Component.model_validate(blend["method"]).label
+    except (KeyError, ValidationError):
+        return "blend"
+
+
+def _config(run: RunFolder, problems: list[KitError]) -> Config | None:
+    """Return the config of an experiment; None where it cannot be read, which is told.
+
+    It is complete and resolved, so plain YAML will do, which is read in a tenth of the time.
+    """
+    try:
+        return Config.model_validate(_plain_yaml(run.config))
+    except (OSError, yaml.YAMLError, ValueError):
+        pass
+    try:
+        return load_config(run.config)  # tells what is wrong
+    except KitError as error:
+        problems.append(error)
+        return None
+
+
+def _plain_yaml(path: Path) -> Any:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(encoding="utf-8"), loader)
+
+
+def fits(trace: dict[str, Any], run: RunRecord) -> bool:
+    """Tell whether a submission is what the run would write now.
+
+    It is if its predictions are the run's and decided the same way. Its CV is not asked: the same answers are
+    the same file, whatever is scored of them.
+
+    Raises:
+        KitError: The run's test predictions or its decision cannot be read.
+    """
+    folder = run.folder
+    if not folder.test.exists():
+        return False
+    head = _head(folder.test)
+    if trace.get("models") != head["models"]:
+        return False
+    if "predictions" in trace:
+        digest = head.get("digest") or load_predictions(folder.test).digest()
+        if trace["predictions"] != digest:
+            return False
+    return _same_decision(trace, folder)
+
+
+def _head(predictions: Path) -> dict[str, Any]:
+    """Return what the head of a predictions file says: the models, and the digest where it was noted.
+
+    Reading all of hundreds of files would take seconds.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        note = json.loads((pq.read_schema(predictions).metadata or {})[METADATA_KEY])
+        return dict(note, models=note["models"])
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise KitError(
+            predictions,
+            f"is not a predictions file ({error})",
+            "kit predict and kit blend write them",
+            f"Run `kit predict {predictions.parent.parent.name}/{predictions.parent.name}` again.",
+        ) from error
+
+
+def _same_decision(trace: dict[str, Any], run: RunFolder) -> bool:
+    """Tell whether a submission was decided as the run is now.
+
+    Where crops are pooled to images the steps are learned anew on the images: only which they are is asked.
+    """
+    if "decision" not in trace or not run.decision.exists():
+        return True
+    now = _mapping(run.decision, f"Run `kit evaluate {run.label}`.").get("steps", [])
+    if ((trace.get("config") or {}).get("submission") or {}).get("pool"):
+        return [step["name"] for step in trace["decision"]] == [step["name"] for step in now]
+    return bool(trace["decision"] == now)

@@ -1,0 +1,163 @@
+"""Which two submissions to select for the final ranking.
+
+Leaderboard scores choose nothing here. The public part of the test images is small, often a tenth of what was
+trained on, and the best of many tries on it is the luckiest one: selecting by it is what makes people fall
+hundreds of ranks when the private part is shown. CV has more images, and nothing was fitted on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kit.errors import KitError
+from kit.leaderboard.entries import Entry, best_first
+from kit.storage.files import read_json
+from kit.storage.workspace import RunFolder, Workspace
+
+ALIKE = 0.7  # correlation of errors, from which on two runs are hardly two chances
+TRIED = 10  # candidates, the best by CV: each costs reading its predictions and the folds
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One of the two.
+
+    Attributes:
+        correlation: Of its errors with the first's; None for the first, and where they were not compared.
+    """
+
+    experiment: str
+    submission: str
+    cv: float
+    correlation: float | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The two submissions of a competition to select."""
+
+    competition: str
+    metric: str
+    first: Pick
+    second: Pick
+
+    @property
+    def told(self) -> str:
+        """One line for people."""
+        first, second = (f"{each.experiment} ({each.why})" for each in (self.first, self.second))
+        return f"select: {first} and {second}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self) | {"told": self.told}
+
+
+def selections(entries: Sequence[Entry], workspace: Workspace, problems: list[KitError]) -> list[Selection]:
+    """Return for every competition with two submitted runs which two to select.
+
+    The first has the best CV, which of a blend is nested. The second is, among those whose 95 % interval
+    reaches the CV of the first, the one that errs least on the same images: if the first is unlucky on the
+    private part, it is the likeliest not to be. Where none is that close it is the one with the next best CV.
+    What cannot be compared is added to ``problems``.
+    """
+    able = [e for e in best_first(entries) if e.kind != "submission" and e.submission and e.cv is not None]
+    groups = groupby(able, key=lambda e: (e.competition, e.metric))
+    candidates = [list(group) for _, group in groups]
+    return [_selection(rows, workspace, problems) for rows in candidates if len(rows) > 1]
+
+
+def _selection(rows: Sequence[Entry], workspace: Workspace, problems: list[KitError]) -> Selection:
+    first, others = rows[0], rows[1:]
+    close = [row for row in others if _within_noise(row, first)][:TRIED]
+    related = _error_correlations(first, close, workspace, problems) if close else {}
+    if related:
+        label = min(related, key=lambda each: related[each])
+        second = next(row for row in close if row.label == label)
+        how = "errs elsewhere" if related[label] < ALIKE else "of those as good it errs least alike"
+        why = f"{_score(second)}; {how}: correlation of errors {related[label]:.2f}"
+    else:
+        second = others[0]
+        near = "their errors could not be compared" if close else "none is as good within noise"
+        why = f"{_score(second)}, the next best CV; {near}"
+    return Selection(
+        first.competition,
+        first.metric,
+        _pick(first, None, f"best CV {_score(first)}"),
+        _pick(second, related.get(second.label), why),
+    )
+
+
+def _pick(row: Entry, correlation: float | None, why: str) -> Pick:
+    return Pick(row.label, str(row.submission), float(row.cv or 0.0), correlation, why)
+
+
+def _score(row: Entry) -> str:
+    return f"{row.cv:.4f}"
+
+
+def _within_noise(row: Entry, first: Entry) -> bool:
+    """Tell whether a row may be as good as the first: whether its 95 % interval reaches the first's CV."""
+    reached = row.high if row.higher_is_better else row.low
+    if reached is None or first.cv is None:
+        return False
+    return reached >= first.cv if row.higher_is_better else reached <= first.cv
+
+
+def _error_correlations(
+    first: Entry, others: Sequence[Entry], workspace: Workspace, problems: list[KitError]
+) -> dict[str, float]:
+    """Return label -> the correlation of its errors with the first's, of those that can be compared."""
+    found = {}
+    wrong: dict[str, pd.Series] = {}
+    for row in (first, *others):
+        try:
+            wrong[row.label] = errors(workspace.run(row.competition, row.name), workspace)
+        except KitError as error:
+            problems.append(error)
+            if row is first:
+                return {}
+    for row in others:
+        if row.label in wrong:
+            related = error_correlation(wrong[first.label], wrong[row.label])
+            if related is not None:
+                found[row.label] = related
+    return found
+
+
+def errors(run: RunFolder, workspace: Workspace) -> pd.Series:
+    """Return which OOF rows a run decides wrongly, by id; of several labels all must be right.
+
+    The decision is the one that it ships. `kit evaluate` scores decisions learned without each row, which
+    takes as long as learning them; to see where two runs err it makes no difference worth that.
+
+    Raises:
+        KitError: There are no predictions, or the folds have changed since.
+    """
+    from kit.evaluation.oof_with_labels import beside_truth
+    from kit.postprocess.steps import Decision
+
+    found = beside_truth(run, workspace)
+    steps = read_json(run.decision)["steps"] if run.decision.exists() else []
+    decided = Decision.from_list(steps).answers(found.oof.probs, found.task).decided
+    wrong = decided != found.targets
+    return pd.Series(wrong if wrong.ndim == 1 else wrong.any(axis=1), index=pd.Index(found.oof.ids))
+
+
+def error_correlation(a: pd.Series, b: pd.Series) -> float | None:
+    """Return the correlation (phi) of two runs' errors on the ids that both have.
+
+    Returns:
+        1 if they err on the same images, 0 if together as often as by chance; None where one of them is
+        always right or always wrong.
+    """
+    both = pd.concat([a, b], axis=1, join="inner").to_numpy(dtype=np.float64)
+    if len(both) == 0 or (both == both[0]).all(axis=0).any():
+        return None
+    return float(np.corrcoef(both, rowvar=False)[0, 1])

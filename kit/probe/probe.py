@@ -1,0 +1,239 @@
+"""Which backbone suits a competition: a linear classifier on the features of each, cross-validated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kit.config import Config, ModelConfig
+from kit.errors import KitError, first_few
+from kit.inference.fold_models import assemble_oof
+from kit.probe.linear import fitted_probs, suited_strength
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.workspace import Workspace
+from kit.training.data import Material, image_store, prepare
+from kit.training.fold import FoldWork, check_scorable, predicted_view
+from kit.training.precision import settled_precision
+
+if TYPE_CHECKING:
+    from kit.engine.fit.frozen_features import Extractor
+    from kit.engine.models.build import Classifier
+
+ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
+TIMED_BATCHES = 3
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a linear classifier makes of one backbone's features.
+
+    Attributes:
+        oof: The metric of the out-of-fold predictions.
+        folds: That of each fold.
+        images_per_second: Through the backbone, images in memory.
+        parameters: Of the backbone, the head left out.
+        megabytes: Of them as float32.
+        features: How many numbers an image becomes.
+        licence: Of the weights; empty where it is not known.
+        strength: The inverse of the regularisation that suited the folds, the middle one of theirs.
+        seconds: All of it.
+    """
+
+    model: str
+    weights: str | None
+    oof: float
+    folds: tuple[float, ...]
+    images_per_second: float
+    parameters: int
+    megabytes: float
+    size: int
+    features: int
+    licence: str
+    strength: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Backbones side by side, the best first."""
+
+    metric: str
+    higher_is_better: bool
+    images: int
+    models: tuple[Probed, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def probe(config: Config, workspace: Workspace, models: Sequence[str], progress: Progress = SILENT) -> Probes:
+    """Return how well a linear classifier does on the features of each model, fold by fold.
+
+    Features are kept, and shared with experiments that train the head alone.
+
+    Args:
+        models: ``NAME``, whose weights are looked for in the weights folders, then downloaded; or
+            ``NAME=FILE``.
+
+    Raises:
+        KitError: With every model that is unknown or cannot be built, or whose weights cannot be had or do
+            not fit; or the data is wrong, or the metric cannot be computed on a fold.
+    """
+    candidates = _candidates(config, workspace, models)
+    material = prepare(config, workspace, progress)
+    check_scorable(material, range(material.folds.models))
+    found = [_probed(candidate, workspace, material, progress) for candidate in candidates]
+    metric = material.competition.metric
+    sign = -1 if metric.higher_is_better else 1
+    ranked = sorted(found, key=lambda each: sign * each.oof)
+    return Probes(metric.name, metric.higher_is_better, len(material.samples), tuple(ranked))
+
+
+# --- which models, with which weights
+
+
+def _candidates(config: Config, workspace: Workspace, models: Sequence[str]) -> list[Config]:
+    """Return the experiment with each model in turn."""
+    from kit.engine.models.build import build_model, check_model, check_weights
+
+    if not models:
+        raise KitError("--models", "names no model", "", "Write --models mobilenetv2_100,resnet50.")
+    found, mistakes = [], []
+    for spec in models:
+        name, _, file = spec.partition("=")
+        try:
+            check_model(ModelConfig(name=name))
+            weights = file or _weights_of(name, workspace)
+            model = ModelConfig(name=name, weights=weights, trains={1: 0})
+            check_weights(model)
+            file_at = workspace.weights(weights) if weights else None
+            build_model(model, config.image, 2, file_at)  # what does not fit is told now, not hours later
+            found.append(config.model_copy(update={"model": model}))
+        except KitError as error:
+            mistakes.append(error)
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        listed = "".join(f"\n  - {mistake}" for mistake in mistakes)
+        raise KitError("--models", f"{len(mistakes)} of {len(models)} cannot be probed:{listed}\n")
+    return found
+
+
+def _weights_of(name: str, workspace: Workspace) -> str | None:
+    """Return the one file in the weights folders that is called like a model, or None."""
+    plain = name.removeprefix("torchvision:").partition("@")[0]
+    files = [path for root in workspace.weights_roots if root.is_dir() for path in root.iterdir()]
+    # Of two of one name in several folders the first folder's is meant, as everywhere.
+    fitting = sorted({path.name for path in files if path.suffix in ENDINGS and _is_of(path, plain)})
+    if len(fitting) > 1:
+        raise KitError(
+            f"--models {name}",
+            f"{len(fitting)} weights files are called so ({first_few(fitting)})",
+            "",
+            f"Say which: --models {name}={fitting[0]}",
+        )
+    return fitting[0] if fitting else None
+
+
+def _is_of(path: Path, name: str) -> bool:
+    """Tell whether a file is called like a model, and not like one whose name is longer."""
+    from kit.engine.models.build import longer_names
+
+    return _is_called(path, name) and not any(_is_called(path, longer) for longer in longer_names(name))
+
+
+def _is_called(path: Path, name: str) -> bool:
+    return path.stem == name or path.name.startswith(tuple(f"{name}{mark}" for mark in "._-"))
+
+
+# --- one model
+
+
+def _probed(config: Config, workspace: Workspace, material: Material, progress: Progress) -> Probed:
+    from kit.engine.device.precision import open_accelerator
+    from kit.engine.models.heads import head_parameters
+    from kit.engine.models.timm_models import licence_of
+
+    began = time.perf_counter()
+    name, weights = config.model.name, config.model.weights
+    progress.stage(name, f"weights {weights or 'as downloaded'}")
+    run = workspace.run(material.competition.name, config.name)
+    store = image_store(config, workspace, material, progress)
+    work = FoldWork(config, workspace, material, run, store, progress)
+    accelerator = open_accelerator(settled_precision(config, workspace, material).name)
+    model = work.model(0).to(accelerator.device)
+    files = work.feature_files(model, accelerator, [predicted_view(model.preprocessing)])
+    features = np.asarray(files.read().plain)
+    oof, folds, strength = _cross_validated(features, material, progress)
+    head = head_parameters(model.backbone)
+    parameters = sum(p.numel() for p in model.backbone.parameters() if p not in head)
+    return Probed(
+        model=name,
+        weights=weights,
+        oof=oof,
+        folds=folds,
+        images_per_second=_pace(model, files.extractor, progress),
+        parameters=parameters,
+        megabytes=parameters * 4 / 1e6,
+        size=model.preprocessing.predicting,
+        features=features.shape[1],
+        licence=licence_of(name, weights),
+        strength=strength,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _pace(model: Classifier, extractor: Extractor, progress: Progress) -> float:
+    """Return how many images a second go through the network."""
+    import torch
+
+    from kit.engine.data.datasets import without_gradients
+    from kit.engine.device.precision import with_fewer
+
+    own, device = model.preprocessing, extractor.accelerator.device
+
+    def paced(batch: int) -> float:
+        images = torch.zeros(batch, own.channels, own.predicting, own.predicting, device=device)
+        seconds = []
+        with torch.inference_mode(), extractor.accelerator.autocast():
+            for _ in range(1 + TIMED_BATCHES):
+                began = time.perf_counter()
+                model.eval()(images).sum().item()
+                seconds.append(time.perf_counter() - began)
+        return batch / min(seconds[1:])
+
+    return with_fewer(without_gradients(extractor.batch_size, device), paced, progress.warn)
+
+
+def _cross_validated(
+    features: np.ndarray, material: Material, progress: Progress
+) -> tuple[float, tuple[float, ...], float]:
+    """Return the metric of all out-of-fold rows, that of each fold, and the middle one of the strengths.
+
+    Each fold's strength is found on its own training rows: those of another fold are its validation rows.
+    """
+    competition, folds, samples = material.competition, material.folds, material.samples
+    task, classes, targets = competition.task, len(competition.classes), material.targets()
+    truth = task.one_hot(targets, classes)
+    answers, scores, strengths = {}, [], []
+    for k in progress.track(range(folds.models), folds.models, "linear classifiers"):
+        training, validation = folds.training(samples, k), folds.validation(samples, k)
+        seen, known = features[training], truth[training]
+        strengths.append(suited_strength(seen, known, task.exclusive))
+        probs = fitted_probs(seen, known, features[validation], task.exclusive, strengths[-1])
+        answers[k] = probs
+        scores.append(competition.metric(targets[validation], task.normalised(probs), task))
+    validated = material.validated()
+    oof = assemble_oof({k: folds.validation(validated, k) for k in answers}, answers)
+    rows = competition.task.targets(validated, competition.classes)
+    return (
+        competition.metric(rows, task.normalised(oof), task),
+        tuple(scores),
+        sorted(strengths)[len(strengths) // 2],
+    )

@@ -1,0 +1,127 @@
+"""The ledger for the terminal, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from itertools import groupby
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from kit.leaderboard.correlation import Correlation
+from kit.leaderboard.entries import Entry
+from kit.leaderboard.selection import Selection
+from kit.report.tables import plain_table
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is run by a spreadsheet
+SHOWN = 2  # changes; the rest is counted
+LONGEST = 44  # characters of one change
+NUMBERS = ("CV", "± sd", "nested", "public", "private", "min")
+LAST = "changed"
+DAY = len("2026-11-23")
+
+
+def leaderboard_tables(
+    entries: Sequence[Entry], related: Sequence[Correlation] = (), chosen: Sequence[Selection] = ()
+) -> list[Table | str]:
+    """Return one table per competition and metric in the order of the rows, each with what follows from it.
+
+    Columns that no row of any table fills are left out.
+    """
+    shown: list[Table | str] = []
+    columns = [name for name, cell in COLUMNS.items() if any(cell(entry) for entry in entries)]
+    for (competition, metric), group in groupby(entries, key=lambda e: (e.competition, e.metric)):
+        rows = list(group)
+        shown.append(_table(rows, columns))
+        notes: list[Correlation | Selection] = [*related, *chosen]
+        own = [note for note in notes if (note.competition, note.metric) == (competition, metric)]
+        shown += [escape(note.told) for note in own]
+    return shown
+
+
+def _table(rows: Sequence[Entry], columns: Sequence[str]) -> Table:
+    table = plain_table(*columns, title=_title(rows[0]), right=NUMBERS)
+    for column in table.columns:
+        column.no_wrap = column.header not in ("name", LAST)  # in a narrow terminal these two give way
+    for entry in rows:
+        table.add_row(*(_shown(name, COLUMNS[name](entry)) for name in columns))
+    return table
+
+
+def _shown(column: str, cell: str) -> Text:
+    """Return a cell; of what was changed as much as there is room for on one line."""
+    return Text(cell, no_wrap=True, overflow="ellipsis") if column == LAST else Text(cell)
+
+
+def _title(first: Entry) -> str:
+    better = "higher" if first.higher_is_better else "lower"
+    about = f"{first.metric} ({better} is better)" if first.metric else "the metric is not known"
+    return escape(f"{first.competition}: {about}")
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _minutes(entry: Entry) -> str:
+    return "" if entry.minutes is None else f"{entry.minutes:.1f}"
+
+
+def _changed(entry: Entry) -> str:
+    """Return what a row is against its parent, on one line."""
+    if entry.kind == "submission":
+        return f"of {entry.parent}, as it was" if entry.parent else "not as kit wrote it, or not kit's"
+    if entry.kind == "blend":
+        return ", ".join(entry.changed)
+    lines = [_short(line.replace(": ", " ", 1)) for line in entry.changed[:SHOWN]]
+    if len(entry.changed) > SHOWN:
+        lines.append(f"+{len(entry.changed) - SHOWN} more")
+    return f"vs {entry.parent}: {', '.join(lines) or 'the same'}" if entry.parent else ""
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+COLUMNS: dict[str, Callable[[Entry], str]] = {
+    "name": lambda entry: entry.name,
+    "kind": lambda entry: entry.kind,
+    "CV": lambda entry: _score(entry.cv),
+    "± sd": lambda entry: _score(entry.sd),
+    "nested": lambda entry: _score(entry.nested),
+    "public": lambda entry: _score(entry.public),
+    "private": lambda entry: _score(entry.private),
+    "file": lambda entry: "yes" if entry.submission else "",
+    "device": lambda entry: entry.device or "",
+    "min": _minutes,
+    "date": lambda entry: (entry.date or "")[:DAY],
+    "commit": lambda entry: entry.commit or "",
+    LAST: _changed,
+}
+
+
+def entries_csv(entries: Sequence[Entry]) -> str:
+    """Return the rows as CSV with a header, numbers in full, what is not known empty.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers.
+    """
+    text = io.StringIO()
+    names = [field.name for field in fields(Entry)]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for entry in entries:
+        writer.writerow([_cell(getattr(entry, name)) for name in names])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, tuple):
+        value = "; ".join(value)
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA) else value
+    return value

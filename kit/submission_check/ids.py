@@ -1,0 +1,139 @@
+"""The ids: each once, none other; and in what they differ where one rule would make them match."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from pathlib import PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kit.submission_check.numbers import is_number
+from kit.submission_check.problem_codes import Problems, shown
+from kit.submission_format.spec import SubmissionFormat
+
+MATCHED = 0.5  # of the ids that are missing, the share that one rule must find
+MANY = 500_000  # ids, above which two rules together are not tried
+TRIED = 2000  # foreign ids, by which is seen whether a rule finds any
+LONGEST_NUMBER = 15  # digits that survive being read as a number
+PADDING = re.compile(r"(?<!\d)0+(?=\d)")
+
+
+def rows_of_ids(
+    ids: pa.ChunkedArray,
+    values: Sequence[pa.ChunkedArray],
+    form: SubmissionFormat,
+    explained: int,
+    problems: Problems,
+) -> np.ndarray | None:
+    """Return where each row of the file stands in the form, (N,), −1 for ids that it has not.
+
+    None stands for the form's own order, which is the quick way.
+
+    Args:
+        values: The columns beside the ids.
+        explained: How many rows are not among ``ids`` because they are told already.
+    """
+    if ids.equals(form.ids):
+        return None
+    at = pc.index_in(ids, value_set=form.ids.combine_chunks()).fill_null(-1)
+    rows = np.array(at.to_numpy(), dtype=np.int64)
+    counts = np.bincount(rows[rows >= 0], minlength=len(form))
+    if (counts > 1).any():
+        _tell_twice(ids, values, rows, counts, problems)
+    missing, extra = np.flatnonzero(counts == 0), np.flatnonzero(rows < 0)
+    if len(missing) and len(extra):
+        _tell_rule(ids, form, rows, missing, extra, problems)
+        missing = np.setdiff1d(missing, rows, assume_unique=False)
+        extra = np.flatnonzero(rows < 0)
+    if len(missing) > explained:
+        problems.add("missing_ids", len(missing), _named(form.ids[int(missing[0])]))
+    if len(extra):
+        problems.add("extra_ids", len(extra), _named(ids[int(extra[0])]))
+    return rows
+
+
+def _named(sample_id: pa.StringScalar) -> str:
+    return shown(sample_id.as_py()) or "a blank id"
+
+
+def _tell_twice(
+    ids: pa.ChunkedArray,
+    values: Sequence[pa.ChunkedArray],
+    rows: np.ndarray,
+    counts: np.ndarray,
+    problems: Problems,
+) -> None:
+    """Tell ids that have several rows, and whether those say the same."""
+    order = np.argsort(rows, kind="stable")
+    again = np.flatnonzero((np.diff(rows[order]) == 0) & (rows[order][1:] >= 0))
+    earlier, later = pa.array(order[again]), pa.array(order[again + 1])
+    same = all(column.take(earlier).equals(column.take(later)) for column in values)
+    row = int(order[again + 1].min())
+    detail = ", all of which say the same" if same else ", which differ"
+    first = f"{_named(ids[row])} again in row {row + 2}"
+    problems.add("duplicate_ids", int((counts > 1).sum()), first, detail)
+
+
+def _tell_rule(
+    ids: pa.ChunkedArray,
+    form: SubmissionFormat,
+    rows: np.ndarray,
+    missing: np.ndarray,
+    extra: np.ndarray,
+    problems: Problems,
+) -> None:
+    """Tell in what ids differ if a rule explains it, or two; ``rows`` then says which they match."""
+    absent = form.ids.take(pa.array(missing)).to_pylist()
+    there = ids.take(pa.array(extra)).to_pylist()
+    pairs = combinations(RULES, 2) if len(absent) + len(there) <= MANY else ()
+    for codes in (*((code,) for code in RULES), *pairs):
+        plain = _under(codes, absent)
+        known = {name: number for number, name in enumerate(plain)}
+        if len(known) < len(absent) or not any(n in known for n in _under(codes, there[:TRIED])):
+            continue  # under this rule the form's own ids would be one, or nothing is found
+        found = np.array([known.get(name, -1) for name in _under(codes, there)])
+        hits = np.flatnonzero(found >= 0)
+        if len(np.unique(found[hits])) < MATCHED * min(len(absent), len(there)):
+            continue
+        example = f"'{shown(there[hits[0]])}' for '{shown(absent[found[hits[0]]])}'"
+        for code in codes:
+            problems.add(code, len(hits), example)
+        rows[extra[hits]] = missing[found[hits]]
+        return
+
+
+def _under(codes: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return ids with the differences removed that codes stand for."""
+    for code in codes:
+        names = list(map(RULES[code], names))
+    return list(names)
+
+
+def _without_padding(name: str) -> str:
+    """Return an id as if read as a number and written again: 7 for ``007``, ``7.0`` and ``7e0``."""
+    text = name.strip()
+    if not text.isdecimal() and is_number(text):
+        value = float(text)
+        if value.is_integer() and abs(value) < 10**LONGEST_NUMBER:
+            return str(int(value))
+    return PADDING.sub("", text)
+
+
+def _stem(name: str) -> str:
+    suffix = PurePosixPath(name).suffix
+    return name.removesuffix(suffix) if len(suffix) > 1 and not suffix[1:].isdecimal() else name
+
+
+RULES: dict[str, Callable[[str], str]] = {
+    "ids_space": lambda name: "".join(name.split()),
+    "ids_unicode": lambda name: unicodedata.normalize("NFC", name),
+    "ids_case": str.casefold,
+    "ids_path": lambda name: name.replace("\\", "/").rpartition("/")[2],
+    "ids_extension": _stem,
+    "ids_padding": _without_padding,
+}

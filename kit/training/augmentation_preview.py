@@ -1,0 +1,112 @@
+"""Training images as the model will see them, epoch by epoch: ``kit augment``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kit.config import Config
+from kit.errors import KitError
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.workspace import Workspace
+from kit.training.data import Material, image_store, prepare
+from kit.training.fold import FoldWork, fold_seed, predicted_view
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.data import Dataset
+
+    from kit.engine.data.datasets import ImageSet, Item
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Some images of fold 0's training side.
+
+    Attributes:
+        captions: What to call each image: its id and label.
+        columns: What each column shows, such as ``as predicted`` or ``epoch 3``.
+        tiles: One list per image, one (H, W, 3) uint8 array per column.
+    """
+
+    captions: list[str]
+    columns: list[str]
+    tiles: list[list[np.ndarray]]
+
+
+def training_examples(
+    config: Config, workspace: Workspace, images: int, epochs: int, progress: Progress = SILENT
+) -> Examples:
+    """Return some training images as they are predicted, and as the first ``epochs`` epochs show them.
+
+    The images are spread over the training side; they are varied as in training, and mixed with one another
+    where the config mixes. Nothing is trained, and no fold is written.
+
+    Raises:
+        KitError: The config or the data is wrong, or an image cannot be read.
+    """
+    from kit.engine.data.datasets import ImageDataset
+    from kit.engine.fit.validate_config import check_recipe
+    from kit.engine.models.build import preprocessing_of
+
+    check_recipe(config, workspace)
+    material = prepare(config, workspace, progress, write_folds=False)
+    store = image_store(config, workspace, material, progress)
+    run = workspace.run(config.competition.name, config.name)
+    work = FoldWork(config, workspace, material, run, store, progress)
+    own, _ = preprocessing_of(config.model, config.image)
+    sides = work.sides(0, own)
+    chosen = np.linspace(0, len(sides.train) - 1, min(images, len(sides.train))).astype(int).tolist()
+    plain = ImageDataset(sides.train, store, {0: predicted_view(own)}, config.seed)
+    columns = {"as predicted": _batch(plain, sides.train, chosen, 0)}
+    for epoch in range(1, epochs + 1):
+        varied = _batch(sides.varied, sides.train, chosen, epoch)
+        columns[f"epoch {epoch}"] = _mixed(varied, epoch, config)
+    tiles = [[_tile(image) for image in column.numpy()] for column in columns.values()]
+    return Examples(
+        captions=_captions(sides.train, chosen, material),
+        columns=list(columns),
+        tiles=[list(row) for row in zip(*tiles, strict=True)],
+    )
+
+
+def _batch(dataset: Dataset[Item], images: ImageSet, chosen: list[int], epoch: int) -> Tensor:
+    """Return some images (B, C, H, W) of 0..255, as an epoch shows them."""
+    from kit.engine.data.datasets import Key, collate
+
+    batch = collate([dataset[Key(epoch, position)] for position in chosen])
+    for position, problem in batch.problems.items():
+        raise KitError(images.pictures[position].path, problem)
+    return batch.images.float()
+
+
+def _mixed(images: Tensor, epoch: int, config: Config) -> Tensor:
+    """Return images mixed with one another as a batch of that epoch may be."""
+    import torch
+
+    from kit.engine.augment.mixup import build_mixing
+    from kit.engine.fit.train_step import seed_step
+
+    mixing = build_mixing(config.augment, len(images), config.train.epochs)
+    if mixing is None:
+        return images
+    seed_step(fold_seed(config, 0), epoch, 0, images.device)
+    return mixing(images, torch.eye(len(images)), epoch)[0]
+
+
+def _captions(images: ImageSet, chosen: list[int], material: Material) -> list[str]:
+    """Return the ids of images and their labels."""
+    from kit.engine.fit.components import targets_of
+
+    competition = material.competition
+    truth = competition.task.one_hot(targets_of(images), len(competition.classes))[chosen]
+    labels = [", ".join(c for c, has in zip(competition.classes, row, strict=True) if has) for row in truth]
+    return [f"{images.ids[position]}  {label}" for position, label in zip(chosen, labels, strict=True)]
+
+
+def _tile(image: np.ndarray) -> np.ndarray:
+    """Return an image (C, H, W) of 0..255 as (H, W, 3) uint8."""
+    pixels = image.transpose(1, 2, 0).clip(0, 255).astype(np.uint8)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels

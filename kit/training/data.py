@@ -1,0 +1,191 @@
+"""What an experiment works on: the competition, its folds, and the images that can be read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from kit.competition.duplicates import exact_groups, near_groups
+from kit.competition.samples import Competition, load_competition
+from kit.competition.scan import readable, scan_images
+from kit.competition.voc import BOX
+from kit.config import Component, Config
+from kit.errors import first_few
+from kit.folds.groups import Population
+from kit.folds.make import ensure_folds, make_folds
+from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from kit.engine.data.datasets import ImageSet
+    from kit.engine.data.image_store import ImageStore
+
+HOLDOUT = "holdout"  # the held-out set that scheme holdout cuts from the training images
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the folds of an experiment are trained on.
+
+    Attributes:
+        samples: The labelled training rows whose image can be read: ``id path``, the folds, the labels and
+            perhaps a box, in the order of the folds CSV.
+        held_out: Name -> labelled samples that are scored and never trained on.
+        train_images: A digest of the bytes of all training images.
+        other_images: Likewise of the test images and the held-out ones.
+        scan: What ``scan_images`` says of every image.
+    """
+
+    competition: Competition
+    folds: Folds
+    samples: pd.DataFrame
+    held_out: dict[str, pd.DataFrame]
+    train_images: str
+    other_images: dict[str, str]
+    scan: pd.DataFrame
+
+    def targets(self) -> np.ndarray:
+        """Return the targets of ``samples``, in its order."""
+        return self.competition.task.targets(self.samples, self.competition.classes)
+
+    def validated(self) -> pd.DataFrame:
+        """Return the samples that some model is validated on."""
+        return self.samples[self.samples["fold"] > TRAIN_ONLY]
+
+
+def read_images(
+    config: Config, workspace: Workspace, progress: Progress = SILENT
+) -> tuple[Competition, pd.DataFrame]:
+    """Return the competition without the training images that cannot be read, and the scan of all images.
+
+    Raises:
+        KitError: Anything in the folder is wrong, or images cannot be read and are not to be skipped.
+    """
+    competition = load_competition(config.competition, workspace)
+    scan = scan_images(competition, workspace.image_table(competition.name), progress)
+    kept = readable(competition, scan, config.competition.on_bad_image)
+    left_out = sorted(_labelled_paths(competition) - _labelled_paths(kept))
+    if left_out:
+        progress.warn(f"{len(left_out)} unreadable training images are left out ({first_few(left_out)})")
+    return kept, scan
+
+
+def _labelled_paths(competition: Competition) -> set[str]:
+    return {path for table in (competition.train, *competition.held_out.values()) for path in table["path"]}
+
+
+def population_of(
+    competition: Competition, scan: pd.DataFrame, config: Config, progress: Progress = SILENT
+) -> Population:
+    """Return what is to be split into folds: the training samples, and which images are duplicates."""
+    duplicates: Sequence[Sequence[str]] = ()
+    if config.folds.keep_duplicates_together:
+        duplicates = exact_groups(scan)
+    if config.folds.keep_duplicates_together == "near":
+        duplicates = [*duplicates, *near_groups(scan, config.competition.near)]
+    population = Population(competition.train, competition.label_columns, duplicates)
+    without = int((~population.labelled).sum())
+    if without:
+        progress.note(f"{without} training images have no label: they are in no fold, and not trained on")
+    return population
+
+
+def prepare(
+    config: Config, workspace: Workspace, progress: Progress = SILENT, write_folds: bool = True
+) -> Material:
+    """Return the competition and its folds; where there are none yet they are made, and (mostly) written."""
+    competition, scan = read_images(config, workspace, progress)
+    population = population_of(competition, scan, config, progress)
+    path = workspace.folds(competition.name)
+    if not write_folds and not path.exists():
+        folds, state = make_folds(population, config.folds), "there"
+    else:
+        folds, state = ensure_folds(path, population, config.folds)
+    if state == "made":
+        progress.note(f"{workspace.shown(path)} written: {folds.models} folds")
+    if state == "different":
+        progress.warn(
+            f"{workspace.shown(path)} is another partition than folds.seed {config.folds.seed} gives; "
+            "it is used as it is. `kit folds CONFIG --force` replaces it."
+        )
+    material = _material(competition, folds, scan)
+    _warn_of_seen(material, progress)
+    return material
+
+
+def _warn_of_seen(material: Material, progress: Progress) -> None:
+    """Say which held-out images are training images too: their score says nothing."""
+    digests = _digests(material.scan)
+    trained = {digests[path] for path in material.samples["path"]}
+    for name, table in material.held_out.items():
+        seen = [path for path in table["path"].drop_duplicates() if digests[path] in trained]
+        if seen:
+            progress.warn(
+                f"{len(seen)} images of the held-out {name} are byte-identical to training images "
+                f"({first_few(seen)}): they flatter its score"
+            )
+
+
+def _digests(scan: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(scan["path"], scan["digest"], strict=True))
+
+
+def _material(competition: Competition, folds: Folds, scan: pd.DataFrame) -> Material:
+    digests = _digests(scan)
+    where = ["id", "path", *(side for side in BOX if side in competition.train)]
+    samples = folds.table.merge(competition.train[where], on="id", validate="one_to_one")
+    samples = samples[competition.task.labelled(samples, competition.classes)].reset_index(drop=True)
+    apart = (samples[folds.columns] == HELD_OUT).all(axis=1)
+    held_out = dict(competition.held_out)
+    if apart.any():
+        held_out[HOLDOUT] = samples[apart].reset_index(drop=True)
+    samples = samples[~apart].reset_index(drop=True)
+    others = {name: _digest(table, digests) for name, table in (*held_out.items(), ("", competition.test))}
+    return Material(competition, folds, samples, held_out, _digest(samples, digests), others, scan)
+
+
+def _digest(samples: pd.DataFrame, digests: dict[str, str]) -> str:
+    rows = sorted(f"{i}\0{digests[path]}" for i, path in zip(samples["id"], samples["path"], strict=True))
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
+
+
+def image_set(material: Material, rows: np.ndarray) -> ImageSet:
+    """Return some rows of ``material.samples`` as images with targets."""
+    from kit.engine.data.datasets import ImageSet
+
+    return ImageSet.of(material.samples[rows], material.targets()[rows])
+
+
+def image_store(
+    config: Config,
+    workspace: Workspace,
+    material: Material,
+    progress: Progress = SILENT,
+    views: Sequence[Component] = (),
+) -> ImageStore:
+    """Return the store of a competition's pictures, as the config wants to see them.
+
+    Args:
+        views: What models are to be asked beside the images as they are.
+    """
+    from kit.engine.data.cache import open_cache
+    from kit.engine.data.foreground import Foreground
+    from kit.engine.data.image_store import ImageStore, Rendering, pictures_of
+    from kit.engine.models.build import preprocessing_of
+    from kit.engine.tta.decode_size import side_needed
+
+    how, competition = config.image.foreground, material.competition
+    foreground = None if how == "none" else Foreground(how, workspace.foreground(competition.name))
+    side = side_needed(config, preprocessing_of(config.model, config.image)[0], views)
+    rendering = Rendering(config.image.mode, config.competition.voc.margin, foreground, side)
+    tables = (material.samples, *material.held_out.values(), competition.test)
+    pictures = [picture for table in tables for picture in pictures_of(table)]
+    folder = workspace.cache(competition.name)
+    kept = open_cache(folder, rendering, pictures, material.scan, config.image.cache, progress)
+    return ImageStore(competition.root, rendering, kept)

@@ -1,0 +1,173 @@
+"""What a training would do, found by building all of it and taking no step: ``kit train --dry-run``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from kit.config import Config
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.workspace import Workspace
+from kit.training.data import Material, image_store, prepare
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kit.engine.fit.components import FoldImages
+    from kit.engine.models.build import Classifier
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that share a rate and a decay.
+
+    Attributes:
+        part: The stages they are in, or ``head``; ``frozen`` ones never learn.
+        tensors: How many tensors they are.
+        parameters: How many numbers.
+        lr: Their peak rate; 0 where frozen.
+    """
+
+    part: str
+    tensors: int
+    parameters: int
+    lr: float
+    weight_decay: float
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a training would do.
+
+    Attributes:
+        facts: What is chosen, and what follows from it, in the order to read it.
+        groups: The groups of the optimiser, from the input to the head, and what is frozen.
+        rates: The learning rate of the first step, the highest, and that of the last.
+        augmentation: What a training image goes through, step by step.
+    """
+
+    experiment: str
+    facts: dict[str, str]
+    groups: list[ParameterGroup]
+    rates: dict[str, float]
+    augmentation: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def rehearse(config: Config, workspace: Workspace, progress: Progress = SILENT) -> Rehearsal:
+    """Return what training fold 0 would do. Nothing is trained, and no fold is written.
+
+    Raises:
+        KitError: The config or the data is wrong.
+    """
+    from kit.engine.augment.mixup import describe_mixing
+    from kit.engine.augment.pipelines import describe
+    from kit.engine.device.precision import choose_precision, this_device
+    from kit.engine.fit.components import epoch_batches
+    from kit.engine.fit.validate_config import check_recipe
+    from kit.engine.optim.schedules import rates
+    from kit.training.fold import FoldWork
+    from kit.training.precision import is_tried
+
+    for warning in check_recipe(config, workspace):
+        progress.warn(warning)
+    material = prepare(config, workspace, progress, write_folds=False)
+    run = workspace.run(config.competition.name, config.name)
+    store = image_store(config, workspace, material, progress)
+    work = FoldWork(config, workspace, material, run, store, progress)
+    model = work.model(0)
+    images = work.sides(0, model.preprocessing)
+    device = this_device()
+    precision = choose_precision(config.train.precision, device)
+    said = "bf16 or fp32, whichever is found quicker" if is_tried(config, device, precision) else precision
+    steps = len(epoch_batches(images, config.train, config.seed))
+    first, peak, last = rates(config.train.schedule, config.train.lr, config.train.epochs, steps)
+    return Rehearsal(
+        experiment=run.label,
+        facts=_facts(config, material, model, images, steps) | {"device": f"{device}, precision {said}"},
+        groups=parameter_groups(model.backbone, config),
+        rates={"first": first, "peak": peak, "last": last},
+        augmentation=[
+            *describe(config.augment, model.preprocessing),
+            *describe_mixing(config.augment, config.train.epochs),
+        ],
+    )
+
+
+def _facts(
+    config: Config, material: Material, model: Classifier, images: FoldImages, steps: int
+) -> dict[str, str]:
+    train, own, models = config.train, model.preprocessing, material.folds.models
+    sizes = config.image.size_by_epoch or {1: own.size}
+    growing = ", ".join(f"{size} px from epoch {epoch}" for epoch, size in sizes.items())
+    shapes = f"{own.size} px" if len(sizes) == 1 else growing
+    trained = ", ".join(f"{_of_stages(n)} from epoch {epoch}" for epoch, n in config.model.trains.items())
+    return {
+        "model": f"{config.model.name}, {sum(p.numel() for p in model.parameters()):,} parameters",
+        "images": f"{shapes}, predicted at {own.predicting} px",
+        "normalised": f"mean {_short(own.mean)}, std {_short(own.std)}",
+        "folds": f"{models}; fold 0 trains on {len(images.train)} and validates {len(images.validation)}",
+        "steps": f"{steps} an epoch, {train.batch_size * train.accumulate} images each",
+        "epochs": f"{train.epochs}, the {train.keep} is kept",
+        "trains": trained,
+        "loss": _shown(train.loss) or material.competition.task.loss,
+        "optimizer": _shown(train.optimizer),
+        "schedule": _shown(train.schedule),
+        "average": _shown(train.average) or "none",
+    }
+
+
+def _of_stages(count: int | str) -> str:
+    return {"all": "all", 0: "the head"}.get(count, f"the head and the last {count} stages")
+
+
+def _shown(component: Any) -> str:
+    if component is None:
+        return ""
+    options = ", ".join(f"{key} {value}" for key, value in component.options.items())
+    return f"{component.name} ({options})" if options else str(component.name)
+
+
+def _short(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.3g}" for value in values)
+
+
+def parameter_groups(backbone: nn.Module, config: Config) -> list[ParameterGroup]:
+    """Return the optimiser's groups of a network under a config, and what never trains."""
+    from kit.engine.models import freezing
+    from kit.engine.optim.optimizers import build_optimizer
+
+    freezing.check_trains(config.model.trains, backbone)
+    freezing.train_only(backbone, freezing.widest(config.model.trains))
+    part_of = {name: number for number, stage in enumerate(freezing.stages_of(backbone)) for name in stage}
+    place = {p: part_of.get(name) for name, p in backbone.named_parameters()}
+    groups = []
+    for group in build_optimizer(backbone, config.train).param_groups:
+        rate = config.train.lr * group.get("lr_scale", 1.0)
+        groups.append(_group(group["params"], place, rate, group["weight_decay"]))
+    frozen = [p for p in backbone.parameters() if not p.requires_grad]
+    return [*groups, *([_group(frozen, place, 0.0, 0.0, "frozen: ")] if frozen else [])]
+
+
+def _group(
+    parameters: Sequence[nn.Parameter],
+    place: dict[nn.Parameter, int | None],
+    lr: float,
+    weight_decay: float,
+    prefix: str = "",
+) -> ParameterGroup:
+    numbers = sorted({n + 1 for p in parameters if (n := place[p]) is not None})
+    stages = (
+        f"stage {numbers[0]}"
+        if len(numbers) == 1
+        else f"stages {numbers[0]}–{numbers[-1]}"
+        if numbers
+        else ""
+    )
+    head = "head" if any(place[p] is None for p in parameters) else ""
+    part = prefix + ", ".join(filter(None, (stages, head)))
+    return ParameterGroup(part, len(parameters), sum(p.numel() for p in parameters), lr, weight_decay)

@@ -1,0 +1,97 @@
+"""All folds of one config: trained, resumed, skipped when done, refused when they would not fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from kit.config import Config
+from kit.errors import KitError
+from kit.runtime.deadline import STOPPING_SECONDS, Allowance
+from kit.runtime.environment import environment
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.files import read_json, remove_drafts, write_json
+from kit.storage.locks import only_one
+from kit.storage.workspace import RunFolder, Workspace
+from kit.training.data import Material, image_store, prepare
+from kit.training.fold import FoldWork, check_scorable, warm_start
+from kit.training.precision import settled_precision
+from kit.training.run_state import claim, forget, is_complete, trained_fold
+from kit.training.time_plan import TimePlan
+
+
+def train(
+    config: Config,
+    workspace: Workspace,
+    only: Sequence[int] = (),
+    fresh: bool = False,
+    progress: Progress = SILENT,
+    allowance: Allowance | None = None,
+) -> RunFolder:
+    """Train every fold that is not done, going on where one was interrupted; return the experiment's folder.
+
+    Args:
+        only: The folds to train; none means all.
+        fresh: Throw away what an earlier run of the experiment left.
+        allowance: How long it may take; as long as it needs by default.
+
+    Raises:
+        Interrupted: The time is over, or somebody asked to stop; the same call goes on from there.
+        KitError: The config or the data is wrong, the experiment was begun with another config or other
+            folds (and ``fresh`` is not set), or another process is training the same folds.
+    """
+    run = workspace.run(config.competition.name, config.name)
+    if run.blend.exists():
+        raise KitError(run.path, "is a blend", "Names are shared", "Give the experiment another name.")
+    if fresh or not is_complete(run, config):
+        from kit.engine.fit.validate_config import check_recipe
+
+        for warning in check_recipe(config, workspace):
+            progress.warn(warning)
+    material = prepare(config, workspace, progress)
+    wanted = _wanted(only, material.folds.models)
+    with ExitStack() as locks:
+        for k in wanted:
+            locks.enter_context(only_one(run.lock(f"fold-{k}"), f"training fold {k}"))
+        if fresh:
+            forget(run, wanted)
+        claim(run, config, material)
+        todo = [k for k in wanted if trained_fold(run.fold(k)) is None]
+        for k in sorted(set(wanted) - set(todo)):
+            progress.note(f"fold {k} is already trained: {read_json(run.fold(k).done)['score']:.4f}")
+        if todo:
+            _train_folds(config, workspace, material, run, todo, progress, allowance or Allowance())
+    return run
+
+
+def _wanted(only: Sequence[int], models: int) -> list[int]:
+    odd = [k for k in only if not 0 <= k < models]
+    if odd:
+        raise KitError(f"--fold {odd[0]}", "there is no such fold", f"0..{models - 1} are")
+    return sorted(set(only)) or list(range(models))
+
+
+def _train_folds(
+    config: Config,
+    workspace: Workspace,
+    material: Material,
+    run: RunFolder,
+    todo: list[int],
+    progress: Progress,
+    allowance: Allowance,
+) -> None:
+    from kit.engine.device.precision import this_device
+
+    check_scorable(material, todo)
+    for k in todo:
+        warm_start(config, workspace, material, k)  # refused before anything is trained
+        remove_drafts(run.fold(k).path)
+    device, precision = this_device(), settled_precision(config, workspace, material, run)
+    progress.note(f"device {device}, precision {precision}")
+    write_json(run.environment, environment(workspace.root, config.seed, str(device), str(precision)))
+    store = image_store(config, workspace, material, progress)
+    work = FoldWork(config, workspace, material, run, store, progress, allowance)
+    plan = TimePlan.of(config, material, allowance, progress)
+    for position, k in enumerate(todo):
+        allowance.begin(f"fold {k}", needed=STOPPING_SECONDS)
+        work.train(k, plan.after_epoch(k, folds_after=len(todo) - position - 1))

@@ -1,0 +1,384 @@
+"""One fold trained, come what may: begun again where memory or the loss asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kit.config import Config, TrainConfig
+from kit.errors import KitError, first_few
+from kit.runtime.deadline import Allowance
+from kit.runtime.progress import Progress
+from kit.runtime.seeds import stable_seed
+from kit.storage.files import file_digest, read_json, write_json
+from kit.storage.workspace import FoldFolder, RunFolder, Workspace
+from kit.training import feature_cache
+from kit.training.data import Material, image_set
+from kit.training.feature_cache import FeatureFiles
+from kit.training.precision import settled_precision
+from kit.training.run_state import trained_fold
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+
+    from kit.engine.data.datasets import ImageSet, View
+    from kit.engine.data.image_store import ImageStore
+    from kit.engine.fit.components import FoldImages, Goal
+    from kit.engine.fit.fold_state import FoldState
+    from kit.engine.fit.trainer import Conditions, FoldResult, FoldTrainer
+    from kit.engine.models.build import Classifier
+    from kit.engine.models.preprocessing import Preprocessing
+
+SMALLEST_BATCH = 2  # below it batch norm has nothing to average
+
+
+@dataclass(frozen=True)
+class FoldWork:
+    """What the folds of an experiment are trained with."""
+
+    config: Config
+    workspace: Workspace
+    material: Material
+    run: RunFolder
+    store: ImageStore
+    progress: Progress
+    allowance: Allowance = field(default_factory=Allowance)
+    features: dict[Path, np.ndarray] = field(default_factory=dict)  # that this process has, by their file
+
+    def train(self, k: int, after_epoch: Callable[[FoldState], None]) -> None:
+        """Train fold ``k`` to the end and write what it came to; once begun again if the loss diverges.
+
+        Raises:
+            Interrupted: There was no time for all of it.
+            KitError: It cannot be trained; everything done is kept.
+        """
+        from kit.engine.device.precision import free_memory
+        from kit.engine.fit.trainer import Conditions
+        from kit.engine.models.checkpoints import forget_resume
+
+        folder = self.run.fold(k)
+        outcome: FoldResult | Conditions = Conditions(at_once=self._remembered())
+        while isinstance(outcome, Conditions):
+            free_memory()  # of an attempt before, which nothing holds any more
+            outcome = self._attempt(k, outcome, after_epoch)
+        done = {
+            "fold": k,
+            "metric": self.material.competition.metric.name,
+            **asdict(outcome),
+            "model": file_digest(folder.model),
+            "classes": self._class_counts(k),
+        }
+        write_json(folder.done, done)
+        forget_resume(folder)
+
+    def _attempt(
+        self, k: int, conditions: Conditions, after_epoch: Callable[[FoldState], None]
+    ) -> FoldResult | Conditions:
+        """Return what training came to, or under which conditions to go on from the last checkpoint."""
+        from kit.engine.device.precision import is_of_compiler, is_out_of_memory
+        from kit.engine.fit.monitoring import DivergedError
+
+        trainer = None
+        try:
+            trainer = self.trainer(k, conditions)
+            return trainer.fit(self.progress, f"fold {k}", after_epoch)
+        except DivergedError as error:
+            if trainer is None or trainer.state.rate < 1:
+                raise
+            self.progress.warn(f"{error.problem}; once more from the last checkpoint, at half the rate")
+            return replace(conditions, rate=0.5)
+        except (RuntimeError, MemoryError) as error:
+            if is_of_compiler(error):
+                raise KitError(
+                    "train.compile",
+                    f"torch cannot compile {self.config.model.name}: {' '.join(str(error).split())}",
+                    "",
+                    "Leave it out.",
+                ) from error
+            if not is_out_of_memory(error):
+                raise
+            return self._with_fewer(conditions, trainer.state.at_once if trainer else 1)
+
+    def _with_fewer(self, conditions: Conditions, at_once: int) -> Conditions:
+        """Return conditions with half the images at once, and remember them for the other folds."""
+        fewer = at_once // 2
+        if fewer < SMALLEST_BATCH:
+            raise KitError(
+                "train.batch_size",
+                f"the model does not fit the memory with even {at_once} images at once",
+                "",
+                "Take a smaller model or image.size; everything done is kept.",
+            )
+        write_json(self.run.memory, {"device": self._device_name(), "images_at_once": fewer})
+        self.progress.warn(
+            f"{at_once} images at once do not fit the memory: {fewer} at once from here on, in every fold. "
+            "A step still learns from as many images, and the schedule stays."
+        )
+        return replace(conditions, at_once=fewer)
+
+    def _remembered(self) -> int | None:
+        """Return how many images at once an earlier fold found to fit this very device."""
+        if not self.run.memory.exists():
+            return None
+        found = read_json(self.run.memory)
+        return int(found["images_at_once"]) if found["device"] == self._device_name() else None
+
+    def _device_name(self) -> str:
+        from kit.engine.device.precision import device_name, this_device
+
+        return device_name(this_device())
+
+    def trainer(self, k: int, conditions: Conditions) -> FoldTrainer:
+        """Return what trains fold ``k``, put together: nothing of it is trained yet."""
+        import torch
+
+        from kit.engine.device.precision import open_accelerator
+        from kit.engine.fit.components import Recipe
+        from kit.engine.fit.trainer import FoldTrainer
+
+        config, material = self.config, self.material
+        seed = fold_seed(config, k)
+        torch.manual_seed(seed)
+        model = self.model(k)
+        precision = settled_precision(config, self.workspace, material, self.run)
+        accelerator = open_accelerator(precision.name)  # anew: it holds on to what it has prepared
+        images = self.sides(k, model.preprocessing)
+        shown, images, train = self._cut(k, model.to(accelerator.device), images, accelerator)
+        if k == 0 and config.train.balance.name != "none":
+            self.progress.note(
+                _balance_note(config.train.balance.name, self._class_counts(k), images.plan.class_weights)
+            )
+        return FoldTrainer(
+            model=shown,
+            images=images,
+            goal=self._goal(images, accelerator.device),
+            recipe=Recipe(
+                train, config.augment, config.model.trains, config.checkpoint.every_minutes * 60, seed
+            ),
+            accelerator=accelerator,
+            folder=self.run.fold(k),
+            about={
+                "classes": material.competition.classes,
+                "model": config.model.model_dump(exclude={"trains", "start", "weights"}),
+                "preprocessing": model.preprocessing.as_dict(),
+            },
+            conditions=conditions,
+            allowance=self.allowance,
+        )
+
+    def _cut(
+        self, k: int, model: Classifier, images: FoldImages, accelerator: Accelerator
+    ) -> tuple[Classifier, FoldImages, TrainConfig]:
+        """Return what is trained on what: the head on features, where that comes to the same."""
+        from kit.engine.fit.frozen_features import HeadClassifier
+
+        config, train, own = self.config, self.config.train, model.preprocessing
+        if not feature_cache.is_head_only(config):
+            return model, images, train
+        if not self.features and (
+            reason := feature_cache.why_not(config, model)
+        ):  # else a fold was cut before
+            if k == 0:
+                self.progress.note(f"each epoch takes every image through all of the network: {reason}")
+            return model, images, train
+        views = [
+            predicted_view(own),
+            *[training_views(config, own)[1]] * feature_cache.num_variations(config, own),
+        ]
+        features = self.feature_files(model, accelerator, views).read()
+        quick = train.model_copy(update={"workers": 0, "compile": False})
+        return HeadClassifier(model), features.of(images), quick
+
+    def feature_files(
+        self, model: Classifier, accelerator: Accelerator, views: Sequence[View]
+    ) -> FeatureFiles:
+        """Return where what enters a model's head is kept: of images as predicted, and varied.
+
+        Args:
+            model: On the accelerator's device.
+        """
+        from kit.engine.fit.frozen_features import Extractor
+
+        config = self.config
+        return FeatureFiles(
+            folder=self.workspace.cache(self.material.competition.name),
+            extractor=Extractor(
+                model, self.store, accelerator, config.predict.batch_size, config.train.workers
+            ),
+            config=config,
+            material=self.material,
+            views=views,
+            progress=self.progress,
+            allowance=self.allowance,
+            held=self.features,
+        )
+
+    def model(self, k: int) -> Classifier:
+        """Return the model fold ``k`` begins with; what is said of it is said for the first fold."""
+        from kit.engine.models.build import build_model
+
+        config = self.config
+        weights = self.workspace.weights(config.model.weights) if config.model.weights else None
+        begun_from = warm_start(config, self.workspace, self.material, k)
+        chosen = config.model.model_copy(update={"pretrained": False}) if begun_from else config.model
+        model, notes = build_model(chosen, config.image, len(self.material.competition.classes), weights)
+        if begun_from is not None:
+            notes += _load_other(model, begun_from, f"{config.model.start}, fold {k}")
+        for note in notes if k == 0 else []:
+            self.progress.note(note)
+        return model
+
+    def sides(self, k: int, own: Preprocessing) -> FoldImages:
+        """Return both sides of a fold, and what an epoch takes of the training side."""
+        from kit.engine.data.datasets import ImageDataset
+        from kit.engine.data.sampling import plan_epochs
+        from kit.engine.fit.components import FoldImages
+
+        folds, samples, seed = self.material.folds, self.material.samples, fold_seed(self.config, k)
+        train = image_set(self.material, folds.training(samples, k))
+        validation = image_set(self.material, folds.validation(samples, k))
+        varied = ImageDataset(train, self.store, training_views(self.config, own), seed)
+        plain = ImageDataset(validation, self.store, {0: predicted_view(own)}, seed)
+        plan = plan_epochs(self.config.train.balance, _truth(self.material, train), seed)
+        return FoldImages(train, validation, varied, plain, plan)
+
+    def _goal(self, images: FoldImages, device: torch.device) -> Goal:
+        """Return the loss and the metric of a fold, classes weighted as its plan says."""
+        import torch
+
+        from kit.engine.fit.components import Goal
+        from kit.engine.optim.losses import build_loss
+
+        competition, weights = self.material.competition, images.plan.class_weights
+        on_device = None if weights is None else torch.from_numpy(weights).to(device)
+        prevalence = torch.from_numpy(_truth(self.material, images.train).mean(axis=0)).to(device)
+        loss = build_loss(self.config.train.loss, competition.task, on_device, prevalence)
+        return Goal(competition.task, len(competition.classes), competition.metric, loss)
+
+    def _class_counts(self, k: int) -> dict[str, list[int]]:
+        """Return class -> images of the training side as they are, and as the first epoch shows them.
+
+        Nothing where classes are not balanced.
+        """
+        from kit.engine.data.sampling import plan_epochs
+
+        if self.config.train.balance.name == "none":
+            return {}
+        train = image_set(self.material, self.material.folds.training(self.material.samples, k))
+        truth, seed = _truth(self.material, train), fold_seed(self.config, k)
+        plan = plan_epochs(self.config.train.balance, truth, seed)
+        counts = zip(
+            truth.sum(axis=0).astype(int).tolist(), plan.class_counts(truth, seed).tolist(), strict=True
+        )
+        classes = self.material.competition.classes
+        return {name: list(pair) for name, pair in zip(classes, counts, strict=True)}
+
+
+def fold_seed(config: Config, k: int) -> int:
+    """Return the seed of fold ``k``: every draw of its training depends on it."""
+    return stable_seed(config.seed, "fold", k)
+
+
+def training_views(config: Config, own: Preprocessing) -> dict[int, View]:
+    """Return from which epoch on training images are varied how: one transform per size."""
+    from kit.engine.augment.pipelines import training_transform
+    from kit.engine.data.datasets import View
+
+    sizes = config.image.size_by_epoch or {1: own.size}
+    return {
+        epoch: View(training_transform(config.augment, replace(own, size=size)), (own.channels, size))
+        for epoch, size in sizes.items()
+    }
+
+
+def predicted_view(own: Preprocessing) -> View:
+    """Return how images are seen when predicting."""
+    from kit.engine.augment.pipelines import prediction_transform
+    from kit.engine.data.datasets import View
+
+    return View(prediction_transform(own), (own.channels, own.predicting))
+
+
+def check_scorable(material: Material, folds: Sequence[int]) -> None:
+    """Refuse a fold whose validation images the metric cannot score, whatever is predicted for them.
+
+    Raises:
+        KitError: The message names the fold, and the classes that none or all of its images have.
+    """
+    _score_prior(material, np.arange(len(material.samples)))  # a metric that cannot score any rows says so
+    classes, metric = material.competition.classes, material.competition.metric
+    for k in folds:
+        rows = np.flatnonzero(material.folds.validation(material.samples, k))
+        try:
+            _score_prior(material, rows)
+        except KitError as error:
+            counts = material.competition.task.one_hot(material.targets()[rows], len(classes)).sum(axis=0)
+            odd = [f"none has {name}" for name, n in zip(classes, counts, strict=True) if n == 0]
+            odd += [f"all have {name}" for name, n in zip(classes, counts, strict=True) if n == len(rows)]
+            raise KitError(
+                f"fold {k}",
+                f"{metric.name} cannot be computed on its {len(rows)} validation images ({first_few(odd)})",
+                error.rule,
+                "Make fewer folds (`folds.count`), or take another `competition.metric`.",
+            ) from error
+
+
+def _score_prior(material: Material, rows: np.ndarray) -> float:
+    """Return the metric of some samples, each guessed to be as the classes are spread."""
+    competition, targets = material.competition, material.targets()[rows]
+    prior = competition.task.prior(targets, len(competition.classes))
+    return competition.metric(targets, np.tile(prior, (len(rows), 1)), competition.task)
+
+
+def warm_start(config: Config, workspace: Workspace, material: Material, k: int) -> FoldFolder | None:
+    """Return the fold of another experiment that fold ``k`` begins with, or None.
+
+    Raises:
+        KitError: The other experiment has other folds, so its model has seen validation rows of this one; or
+            its fold is not trained.
+    """
+    if config.model.start is None:
+        return None
+    other = workspace.find_run(config.model.start)
+    if not other.material.exists():
+        raise KitError("model.start", f"{other.label} is a blend", "Weights are those of an experiment")
+    if read_json(other.material)["folds"] != material.folds.fingerprint:
+        raise KitError(
+            "model.start",
+            f"{other.label} was trained on other folds",
+            "A fold may only begin with a model that has not seen its validation rows",
+            "Train both on the same folds CSV.",
+        )
+    if trained_fold(other.fold(k)) is None:
+        raise KitError("model.start", f"fold {k} of {other.label} is not trained", "", "Train it first.")
+    return other.fold(k)
+
+
+def _load_other(model: Classifier, fold: FoldFolder, label: str) -> list[str]:
+    from kit.engine.models.build import load_trained
+    from kit.engine.models.checkpoints import load_model
+
+    state, _ = load_model(fold.model)
+    return [f"begins with {label}", *load_trained(model, state, fold.model)]
+
+
+def _truth(material: Material, images: ImageSet) -> np.ndarray:
+    assert images.targets is not None  # both sides of a fold are labelled
+    competition = material.competition
+    return competition.task.one_hot(images.targets, len(competition.classes))
+
+
+def _balance_note(name: str, counts: dict[str, list[int]], weights: np.ndarray | None) -> str:
+    """Return what balancing changes, class by class, the largest class first."""
+    order = sorted(counts, key=lambda c: -counts[c][0])
+    if weights is not None:
+        by_class = dict(zip(counts, weights, strict=True))
+        shown = [f"{c} {counts[c][0]} images x {by_class[c]:.2f}" for c in order]
+    else:
+        shown = [f"{c} {counts[c][0]} -> {counts[c][1]}" for c in order]
+    return f"balance {name}: {first_few(shown, limit=10)}"

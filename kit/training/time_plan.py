@@ -1,0 +1,98 @@
+"""How the time that is left is shared, from measured speed: told once it is known, and again fold by fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kit.config import Component, Config, at_epoch
+from kit.runtime.deadline import Allowance, duration
+from kit.runtime.progress import Progress
+from kit.training.data import Material
+
+if TYPE_CHECKING:
+    from kit.engine.fit.fold_state import FoldState
+
+
+@dataclass(frozen=True)
+class TimePlan:
+    """What training and predicting will still take.
+
+    Attributes:
+        costs: What each epoch of a fold costs beside the others: images that grow cost by their area.
+        validated: How many images a fold validates, on average.
+        asked: How many predictions an experiment makes: of validation, held-out and test images, all models
+            and views.
+    """
+
+    costs: list[float]
+    validated: float
+    asked: int
+    allowance: Allowance
+    progress: Progress
+
+    @classmethod
+    def of(cls, config: Config, material: Material, allowance: Allowance, progress: Progress) -> TimePlan:
+        """Return the plan for an experiment of which nothing is measured yet."""
+        models = material.folds.models
+        validated = len(material.validated()) * len(material.folds.columns)
+        others = len(material.competition.test) + sum(len(table) for table in material.held_out.values())
+        asked = (validated + models * others) * images_shown(config.predict.tta)
+        costs = epoch_costs(config.train.epochs, config.image.size_by_epoch or {1: 1})
+        return cls(costs, validated / models, asked, allowance, progress)
+
+    def after_epoch(self, k: int, folds_after: int) -> Callable[[FoldState], None]:
+        """Return what to call after each epoch of fold ``k``: it tells the plan after the first."""
+        told = not self.allowance.is_limited
+
+        def tell(state: FoldState) -> None:
+            nonlocal told
+            if not told:
+                told = True
+                self._tell(k, state, folds_after)
+
+        return tell
+
+    def _tell(self, k: int, state: FoldState, folds_after: int) -> None:
+        last, left = state.history[-1], self.allowance.left
+        unit = last["seconds"] / self.costs[state.epoch - 1]
+        rest = [*self.costs[state.epoch :], *(self.costs * folds_after)]
+        epochs = [unit * cost + last["validation_seconds"] for cost in rest]
+        validating = len(rest) * last["validation_seconds"]
+        predicting = self.asked * last["validation_seconds"] / max(1.0, self.validated)
+        self.progress.note(
+            f"plan: {duration(left)} left; {len(rest)} epochs in {folds_after + 1} folds take "
+            f"{duration(sum(epochs))} ({duration(validating)} of it validation), predicting "
+            f"{duration(predicting)}: {self._verdict(k, state.epoch, left, epochs, predicting)}"
+        )
+
+    def _verdict(self, k: int, epoch: int, left: float, epochs: list[float], predicting: float) -> str:
+        training = sum(epochs)
+        if training + predicting <= left:
+            return f"all of it fits, {duration(left - training - predicting)} to spare"
+        if training <= left:
+            return "training fits, predicting is for the next run"
+        while left >= epochs[0]:
+            left -= epochs.pop(0)
+            epoch += 1
+        folds, whole = divmod(epoch, len(self.costs))
+        where = f"fold {k}" if folds == 0 else f"the {folds}. fold after fold {k}"
+        return f"it will stop in about epoch {whole + 1} of {where}, and the same command goes on from there"
+
+
+def images_shown(views: Iterable[Component]) -> int:
+    """Return how many images a model is shown of each one under some views."""
+    from kit.engine.tta.views import NOMINAL, shots_of
+
+    return sum(len(shots_of(view, NOMINAL)) for view in views)
+
+
+def epoch_costs(epochs: int, size_by_epoch: Mapping[int, int]) -> list[float]:
+    """Return what each epoch costs, by the area of its images; the last costs 1.
+
+    >>> epoch_costs(3, {1: 64, 3: 128})
+    [0.25, 0.25, 1.0]
+    """
+    sizes = [at_epoch(size_by_epoch, epoch) for epoch in range(1, epochs + 1)]
+    return [(size / sizes[-1]) ** 2 for size in sizes]

@@ -1,0 +1,234 @@
+"""kit init finds each layout by itself, and what it writes works."""
+
+import pandas as pd
+import pytest
+import yaml
+
+from kit import pipeline
+from kit.competition.infer_config import infer
+from kit.competition.samples import load_competition
+from kit.config.load import load_config
+from kit.errors import KitError
+from kit.storage.workspace import Workspace
+from tests.competition.test_archives import zipped
+from tests.conftest import COLOURS, annotation, draw, draw_class_folders, draw_csv, draw_id_lists, draw_voc
+
+
+def found_in(root, **options):
+    return {f.key: f for f in infer(root, "c", "c", **options)}
+
+
+def values_in(root, **options):
+    return {key: finding.value for key, finding in found_in(root, **options).items()}
+
+
+def loaded(root):
+    """The competition that the config written by init describes."""
+    workspace = Workspace.open(root.parent)
+    started = pipeline.init(str(root), workspace, name="c")
+    return load_competition(load_config(started.config).competition, workspace)
+
+
+def test_every_layout_is_recognised_by_itself_and_loads(tmp_path):
+    draws = {"class_folders": draw_class_folders, "csv": draw_csv, "voc": draw_voc, "id_lists": draw_id_lists}
+    for layout, draw_it in draws.items():
+        root = draw_it(tmp_path / layout / "data")
+        assert values_in(root)["competition.train.layout"] == layout
+        assert values_in(root, layout=layout)["competition.train.layout"] == layout
+        if layout != "id_lists":
+            assert len(loaded(root).train) > 5
+
+
+def test_another_layout_can_be_asked_for_but_not_made_up(tmp_path):
+    root = draw_csv(tmp_path)
+    with pytest.raises(KitError, match="is not laid out as voc"):
+        infer(root, "c", "c", layout="voc")
+    with pytest.raises(KitError, match="there is no layout 'vok'.*Did you mean voc"):
+        infer(root, "c", "c", layout="vok")
+    for name in ("red", "green"):
+        draw(root / "sorted" / name / "0.png", COLOURS["red"], 1)
+    assert values_in(root)["competition.train.layout"] == "csv"
+    assert values_in(root, layout="class_folders")["competition.train.folder"] == "sorted"
+
+
+def test_files_of_ids_ask_what_unlisted_images_are(tmp_path):
+    found = found_in(draw_id_lists(tmp_path))
+    assert found["competition.train.pattern"].value == "im{id}.jpg"
+    assert found["competition.task"].value == "multilabel"
+    assert found["competition.unlisted"].value == "refuse"
+    assert "2 of 12 images are in no list: say negative" in found["competition.unlisted"].because
+
+
+def test_sets_of_voc_are_held_out_and_boxes_of_ubiquitous_classes_become_crops(tmp_path):
+    found = found_in(draw_voc(tmp_path))
+    assert found["competition.train.set"].value == "ImageSets/Main/trainval.txt"
+    assert found["competition.held_out.test.set"].value == "ImageSets/Main/test.txt"
+    assert found["competition.voc.as"].value == "crops"
+    assert "nearly every image has red" in found["competition.voc.as"].because
+    assert found["folds.scheme"].value == "stratified_group"
+    assert found["competition.test"].value is None
+    assert "test is held out and scored" in found["competition.test"].because
+
+
+def test_voc_without_a_ubiquitous_class_is_multilabel(tmp_path):
+    root = draw_voc(tmp_path)
+    for i in range(4):
+        (root / f"Annotations/im_{i:03d}.xml").write_text(annotation("x", []))
+    found = values_in(root)
+    assert (found["competition.voc.as"], found["competition.task"]) == ("images", "multilabel")
+    assert found["folds.scheme"] == "multilabel"
+
+
+def test_impossible_boxes_are_told_and_left_out(tmp_path):
+    root = draw_voc(tmp_path)
+    (root / "Annotations/im_001.xml").write_text(annotation("im_001", [("red", 4, 4, 65, 28)]))
+    found = found_in(root)["competition.voc.bad_boxes"]
+    assert found.value == "skip"
+    assert "1 boxes lie outside their image or have no area (im_001.xml object 0)" in found.because
+
+
+def test_xml_beside_the_images_of_each_part(tmp_path):
+    for part in ("train", "valid", "test"):
+        draw_voc(tmp_path / part, beside=True)
+    found = values_in(tmp_path)
+    assert found["competition.train.annotations"] == found["competition.train.folder"] == "train"
+    assert {found["competition.held_out.valid.folder"], found["competition.held_out.test.folder"]} == {
+        "valid",
+        "test",
+    }
+
+
+def test_class_folders_of_a_labelled_test_are_held_out(tmp_path):
+    draw_class_folders(tmp_path)
+    for part in ("val", "labelled_test"):
+        for name in ("2", "10"):
+            draw(tmp_path / part / name / "0.png", COLOURS[name], 7)
+    found = values_in(tmp_path)
+    assert found["competition.held_out.val.folder"] == "val"
+    assert found["competition.held_out.test.folder"] == "labelled_test"
+    assert found["competition.test.folder"] == "test"
+
+
+def test_a_labelled_test_table_is_held_out(tmp_path):
+    draw_csv(tmp_path)
+    for i in range(4):
+        draw(tmp_path / "held" / f"{i}.png", COLOURS["red"], 60 + i)
+    (tmp_path / "test_labels.csv").write_text("Image,target\n0.png,red\n1.png,green\n2.png,2\n3.png,red\n")
+    found = values_in(tmp_path)
+    assert found["competition.held_out.test.folder"] == "held"
+    assert found["competition.test.folder"] == "test"
+
+
+def labels_csv(root, target):
+    table = pd.read_csv(root / "train.csv").rename(columns={"target": "target"})
+    table.assign(**target).to_csv(root / "train.csv", index=False)
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator"),
+    [
+        (["scab rust", "scab", "rust", "scab rust mildew", "mildew"] * 6, " "),
+        (
+            ["haze primary", "clear primary water", "clear primary road", "primary haze road", "clear water"]
+            * 6,
+            " ",
+        ),
+        (["a|b", "a", "b"] * 10, "|"),
+        (["a,b", "a", ""] * 10, ","),
+        (["golden retriever", "border collie", "great dane"] * 10, None),
+    ],
+)
+def test_sets_of_labels_are_told_from_names_of_several_words(tmp_path, cells, separator):
+    root = draw_csv(tmp_path)
+    labels_csv(root, {"target": cells})
+    found = values_in(root)
+    assert found.get("competition.train.separator") == separator
+    assert found["competition.task"] == ("multiclass" if separator is None else "multilabel")
+
+
+def test_a_one_hot_block_among_other_columns_is_one_label(tmp_path):
+    root = draw_csv(tmp_path)
+    table = pd.read_csv(root / "train.csv")
+    block = pd.get_dummies(table["target"]).astype(int)
+    pd.concat([table[["Image"]].assign(age=range(30)), block], axis=1).to_csv(root / "train.csv", index=False)
+    found = found_in(root)
+    assert found["competition.train.label"].value == ["2", "green", "red"]
+    assert found["competition.train.label"].because == "3 columns of 0 and 1, among 4: one per class"
+    assert found["competition.task"].value == "multiclass"
+    assert loaded(root).classes == ("2", "green", "red")
+
+
+def test_grades_are_ordinal_and_digits_are_not(tmp_path):
+    root = draw_csv(tmp_path)
+    pd.read_csv(root / "train.csv").assign(target=[i % 5 for i in range(30)]).rename(
+        columns={"target": "diagnosis"}
+    ).to_csv(root / "train.csv", index=False)
+    found = found_in(root)
+    assert (found["competition.task"].value, found["competition.metric"].value) == (
+        "ordinal",
+        "quadratic_kappa",
+    )
+    assert "'diagnosis' holds the grades 0 to 4" in found["competition.task"].because
+    table = pd.read_csv(root / "train.csv").rename(columns={"diagnosis": "digit"})
+    table.to_csv(root / "train.csv", index=False)
+    assert values_in(root)["competition.task"] == "multiclass"
+
+
+def test_a_column_of_patients_makes_groups(tmp_path):
+    root = draw_csv(tmp_path)
+    labels_csv(root, {"patient_id": [f"p{i // 3}" for i in range(30)], "fold": [i % 5 for i in range(30)]})
+    found = found_in(root)
+    assert found["competition.train.group"].value == "patient_id"
+    assert found["competition.train.fold"].value == "fold"
+    assert found["folds.scheme"].value == "stratified_group"
+    assert "column 'patient_id' names groups" in found["folds.scheme"].because
+
+
+def test_a_table_with_several_rows_per_image_is_no_labels_table(tmp_path):
+    root = draw_voc(tmp_path)
+    rows = [(f"im_{i:03d}.jpg", "red") for i in range(12) for _ in range(2)]
+    pd.DataFrame(rows, columns=["filename", "cell"]).to_csv(root / "boxes.csv", index=False)
+    assert values_in(root)["competition.train.layout"] == "voc"
+    with pytest.raises(KitError, match="is not laid out as csv"):
+        infer(root, "c", "c", layout="csv")
+
+
+def test_a_damaged_list_of_test_images_is_not_relied_on(tmp_path):
+    root = draw_csv(tmp_path)
+    for i in range(20):
+        draw(root / "test" / f"more{i}.png", COLOURS["red"], i)
+    names = [f"more{i}.png" for i in range(20)] + ["900.png", "oops"]
+    pd.DataFrame({"Image": names}).to_csv(root / "test.csv", index=False)
+    found = found_in(root)
+    assert "competition.test.file" not in found
+    assert (
+        "test.csv names 1 images that are not there: every image of the folder"
+        in found["competition.test.ids"].because
+    )
+
+
+def test_an_archive_is_unpacked_and_read(tmp_path):
+    drawn = draw_class_folders(tmp_path / "drawn")
+    files = {f"leaves-2024/{p.relative_to(drawn)}": p.read_bytes() for p in drawn.rglob("*") if p.is_file()}
+    (tmp_path / "ws").mkdir()
+    workspace = Workspace.open(tmp_path / "ws")
+    started = pipeline.init(str(zipped(tmp_path / "leaves.zip", files)), workspace)
+    assert started.config == workspace.config("leaves")
+    config = load_config(started.config)
+    assert (config.competition.data, config.competition.train.folder) == ("leaves", "leaves-2024/train")
+    assert len(load_competition(config.competition, workspace).train) == 30
+    again = pipeline.init(str(tmp_path / "leaves.zip"), workspace)
+    assert not again.written
+
+
+def test_each_inferred_line_has_its_reason_as_a_comment(tmp_path):
+    root = draw_voc(tmp_path / "cells")
+    text = pipeline.init(str(root), Workspace.open(tmp_path), name="c").config.read_text()
+    assert yaml.safe_load(text)["competition"]["held_out"]["test"]["set"] == "ImageSets/Main/test.txt"
+    inferred = [
+        line
+        for line in text.splitlines()
+        if ":" in line and not line.rstrip().endswith(":") and not line.startswith("#")
+    ]
+    bare = {line.split(":")[0].strip() for line in inferred if "  # " not in line}
+    assert bare <= {"epochs", "batch_size", "name", "label_smoothing"}  # of the recipe, not inferred

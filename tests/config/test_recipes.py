@@ -1,0 +1,27 @@
+"""Every recipe trains for real: an epoch or more of a few digits, and ends with a score and finite weights."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from kit.storage.workspace import Workspace
+from kit.training import experiment
+from tests.benchmarks.recipes import RECIPES, digits_workspace, recipe_config
+
+
+@pytest.fixture(scope="module")
+def few_digits(tmp_path_factory) -> Workspace:
+    return digits_workspace(tmp_path_factory.mktemp("recipes"), per_class=10)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_trains(few_digits, name):
+    config = recipe_config(list(RECIPES).index(name), RECIPES[name], epochs=4)
+    run = experiment.train(config, few_digits, only=[0])
+    history = pd.read_csv(run.fold(0).history)
+    assert len(history) == 4
+    assert np.isfinite(history[["loss", "score"]]).all(axis=None)
+    assert history["score"].between(0, 1).all()
+    weights = load_file(run.fold(0).model)
+    assert all(np.isfinite(tensor).all() for tensor in weights.values())

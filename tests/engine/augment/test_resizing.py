@@ -1,0 +1,84 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from timm.data import create_transform
+
+from kit.engine.augment.pipelines import prediction_transform
+from kit.engine.augment.resizing import INTERPOLATIONS, RandomResizedCrop, resized
+from kit.engine.models.preprocessing import Preprocessing
+
+RNG = np.random.default_rng(0)
+PILLOWS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+SHAPES = [(20, 30), (90, 25), (33, 70), (61, 47), (120, 200)]  # smaller, narrower, wider, nearly so, larger
+
+
+def photo(rows, columns, channels=3):
+    soft = cv2.resize(RNG.integers(0, 256, (9, 9, channels), dtype=np.uint8), (columns, rows))
+    noisy = soft.reshape(rows, columns, channels) + RNG.integers(-20, 21, (rows, columns, channels))
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def is_alike(one, other):
+    """Tell whether images differ by no more than two ways to round: 2 of 255 anywhere, 0.3 on average."""
+    distance = np.abs(one.astype(int) - np.asarray(other).reshape(one.shape).astype(int))
+    return distance.max() <= 2 and distance.mean() <= 0.3
+
+
+@pytest.mark.parametrize("interpolation", list(PILLOWS))
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_resized_as_pillow_resizes_them(interpolation, shape, channels):
+    image = photo(60, 48, channels)
+    expected = Image.fromarray(image.squeeze()).resize(shape[::-1], PILLOWS[interpolation])
+    result = resized(image, shape, INTERPOLATIONS[interpolation])
+    assert (result.shape, result.dtype) == ((*shape, channels), np.uint8)
+    assert is_alike(result, expected)
+
+
+def test_the_nearest_pixel_stays_one_of_the_image():
+    image = photo(60, 48)
+    result = resized(image, (25, 30), INTERPOLATIONS["nearest"])
+    colours = {tuple(pixel) for pixel in image.reshape(-1, 3)}
+    assert result.shape == (25, 30, 3)
+    assert {tuple(pixel) for pixel in result.reshape(-1, 3)} <= colours
+
+
+@pytest.mark.parametrize("shape", [(60, 48), (24, 24)])
+@pytest.mark.parametrize("interpolation", list(INTERPOLATIONS))
+def test_the_result_may_be_written_to_and_the_image_stays(shape, interpolation):
+    image = photo(60, 48)
+    image.setflags(write=False)
+    before = image.copy()
+    resized(image, shape, INTERPOLATIONS[interpolation])[:] = 0
+    np.testing.assert_array_equal(image, before)
+
+
+def test_the_result_does_not_depend_on_the_number_of_threads():
+    image, threads = photo(300, 400), torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            results.append(resized(image, (224, 224), cv2.INTER_CUBIC))
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_array_equal(*results)
+
+
+def test_a_crop_is_resized_without_what_lies_around_it():
+    image = photo(60, 48)
+    crop = RandomResizedCrop((24, 24), interpolation=cv2.INTER_CUBIC)
+    box = (7, 11, 40, 52)
+    expected = Image.fromarray(image).crop(box).resize((24, 24), Image.Resampling.BICUBIC)
+    assert is_alike(crop.apply(image, box), expected)
+
+
+@pytest.mark.parametrize("interpolation", list(PILLOWS))
+def test_images_are_predicted_as_timm_evaluates_its_weights(interpolation):
+    own = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, interpolation=interpolation, crop=0.75)
+    image = photo(96, 120)
+    timms = create_transform((3, 24, 24), interpolation=interpolation, crop_pct=0.75, normalize=False)
+    expected = timms(Image.fromarray(image)).permute(1, 2, 0)
+    assert is_alike(prediction_transform(own)(image, 0), expected)

@@ -1,0 +1,77 @@
+"""Nothing in a step waits for the device, and the next batch is under way while the model works."""
+
+import multiprocessing
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.nn import functional as F
+
+from kit.config import AugmentConfig
+from kit.engine.augment.mixup import build_mixing
+from kit.engine.data.datasets import EpochBatches, Item, make_loader
+from kit.engine.device.prefetch import InTurn, _ahead, on_device
+from kit.engine.fit.monitoring import Watch
+from kit.engine.fit.train_step import Stepper
+
+CPU = torch.device("cpu")
+NOWHERE = torch.device("meta")  # its tensors have shapes and no values: whoever asks for one is refused
+
+
+@pytest.mark.parametrize("at_once", [8, 4])
+@pytest.mark.parametrize("mixed", [{"mixup": 0.2}, {"cutmix": 1.0}, {}])
+@pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD])
+def test_a_step_never_asks_for_a_value_for_which_a_gpu_would_have_to_be_waited(optimizer, mixed, at_once):
+    layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(), nn.Linear(4 * 36, 4)]
+    model = nn.Sequential(*layers).to(NOWHERE)
+    mixing = build_mixing(AugmentConfig(**mixed), 4, 5)
+    learning = optimizer(model.parameters(), lr=0.1)
+    step = Stepper(model, learning, Accelerator(cpu=True), F.cross_entropy, mixing, 0.3, 1.0, at_once)
+    watch = Watch(NOWHERE)
+    images = torch.zeros(8, 3, 8, 8, dtype=torch.uint8, device=NOWHERE)
+    for number in range(2):
+        watch.note(step(images, torch.zeros(8, 4, device=NOWHERE), 1), 8, number)
+    with pytest.raises(RuntimeError, match="meta"):
+        watch.read()
+
+
+def test_each_batch_is_moved_before_the_one_before_is_used():
+    events = []
+
+    def move(batch):
+        events.append(f"move {batch}")
+        return batch
+
+    for batch, _ in _ahead(iter("abc"), move, InTurn()):
+        events.append(f"use {batch}")
+    assert events == ["move a", "move b", "use a", "move c", "use b", "use c"]
+
+
+def test_on_a_cpu_a_batch_is_loaded_when_it_is_asked_for():
+    events = []
+    for _, moved in on_device(iter("ab"), lambda b: events.append(b) or b.upper(), CPU):
+        events.append(moved)
+    assert events == ["a", "A", "b", "B"]
+
+
+class Announcing(torch.utils.data.Dataset):
+    """Says when the third batch is being loaded."""
+
+    def __init__(self, third):
+        self.third = third
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, key):
+        if key.position >= 4:
+            self.third.set()
+        return Item(torch.zeros(3, 2, 2, dtype=torch.uint8), key.position, "")
+
+
+def test_loader_processes_go_on_while_a_step_is_taken():
+    third = multiprocessing.get_context("fork").Event()
+    loader = iter(make_loader(Announcing(third), EpochBatches(8, 2, None), 1, CPU))
+    next(loader)  # a step would be taken now
+    assert third.wait(timeout=60)

@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+from kit.engine.fit.monitoring import DivergedError, SaveClock, Watch, all_finite
+
+
+def test_losses_are_summed_and_the_first_that_broke_is_known():
+    watch = Watch(torch.device("cpu"))
+    for step, loss in enumerate([1.0, 3.0]):
+        watch.note(torch.tensor(loss), images=2, step=step)
+    assert watch.read() == (8.0, 4, None)
+    assert watch.read() == (0.0, 0, None)
+    for step, loss in enumerate([1.0, float("inf"), float("nan"), 2.0], start=5):
+        watch.note(torch.tensor(loss), images=2, step=step)
+    assert watch.read()[1:] == (8, 6)
+
+
+def test_the_message_names_epoch_step_and_images():
+    error = DivergedError("runs/a/b/fold-2", 3, 11, ["a.png", "b.png", "c.png", "d.png"])
+    text = r"fold-2: the loss is not finite in epoch 3, step 12 \(images first 3: a.png, b.png, c.png\)"
+    with pytest.raises(DivergedError, match=text):
+        raise error
+
+
+def test_weights_are_numbers_or_not():
+    good = torch.ones(3)
+    assert all_finite([good, good])
+    assert not all_finite([good, torch.tensor([1.0, float("nan")])])
+
+
+def test_checkpoints_are_due_by_time_and_worth_it_where_they_cost_little():
+    clock = SaveClock(every=3600)
+    assert (clock.is_due(), clock.is_worth_it()) == (False, True)
+    clock.saved(duration=1.0)
+    assert (clock.is_due(), clock.is_worth_it()) == (False, False)
+    assert clock.reserve == 7.0
+    clock.last -= 51
+    assert (clock.is_due(), clock.is_worth_it()) == (False, True)
+    clock.last -= 3600
+    assert clock.is_due()

@@ -1,0 +1,56 @@
+"""The format that a CPU is quicker in is found by trying, and the model stays as it was."""
+
+import torch
+from torch import nn
+
+from kit.engine.fit import precision_trial as module
+from kit.engine.fit.precision_trial import quicker
+from kit.engine.models.build import Classifier
+from kit.engine.models.preprocessing import Preprocessing
+
+
+def classifier() -> Classifier:
+    torch.manual_seed(0)
+    layers = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(), nn.Linear(784, 2)
+    )
+    return Classifier(layers, Preprocessing(16, (0.5,) * 3, (0.5,) * 3))
+
+
+def tried(monkeypatch, bf16, fp32):
+    """Return the choice where each format takes so long at its best."""
+    seconds = {"bf16": iter([9.0, bf16, 7.0]), "fp32": iter([9.0, 7.0, fp32])}
+    monkeypatch.setattr(module, "_seconds", lambda model, images, name: next(seconds[name]))
+    return quicker(classifier(), "AMX")
+
+
+def test_the_quicker_is_taken_and_a_tie_goes_to_bf16(monkeypatch):
+    assert str(tried(monkeypatch, 1.0, 2.0)) == "bf16 (the CPU has AMX; tried: 2.0 times as quick as fp32)"
+    assert str(tried(monkeypatch, 3.0, 2.0)) == "fp32 (tried: 1.5 times as quick as bf16)"
+    assert tried(monkeypatch, 1.05, 1.0).name == "bf16"
+
+
+def test_what_does_not_learn_is_not_timed(monkeypatch):
+    learning = set()
+
+    def timed(model, *_):
+        learning.add(sum(parameter.requires_grad for parameter in model.parameters()))
+        return 1.0
+
+    monkeypatch.setattr(module, "_seconds", timed)
+    quicker(classifier(), "AMX", training=0)
+    assert learning == {2}  # the head's weight and bias, of six
+
+
+def test_the_trial_leaves_the_model_and_the_draws_alone():
+    model = classifier()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    assert quicker(model, "AMX").name in ("bf16", "fp32")
+    assert torch.equal(torch.rand(3), expected)
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name

@@ -1,0 +1,72 @@
+"""A step in parts is the step in one; what it draws follows from its number."""
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.nn import functional as F
+
+from kit.engine.fit.train_step import Stepper, seed_step
+
+IMAGES = torch.randint(0, 255, (10, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+TARGETS = torch.eye(4)[torch.arange(10) % 4]
+
+
+class Two(nn.Module):
+    """A network with an auxiliary head; it remembers how many images came at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.main, self.aux = nn.Linear(192, 4), nn.Linear(192, 4)
+        self.seen = []
+
+    def forward(self, images):
+        self.seen.append(len(images))
+        flat = images.flatten(1) / 255
+        return (self.main(flat), self.aux(flat)) if self.training else self.main(flat)
+
+
+def stepper(at_once: int, clip=None, weight=0.3):
+    torch.manual_seed(0)
+    model, accelerator = Two(), Accelerator(cpu=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return model, Stepper(model, optimizer, accelerator, F.cross_entropy, None, weight, clip, at_once)
+
+
+@pytest.mark.parametrize(("at_once", "parts"), [(10, [10]), (5, [5, 5]), (4, [4, 3, 3]), (1, [2] * 5)])
+def test_a_step_in_parts_is_the_step_in_one(at_once, parts):
+    whole, step = stepper(at_once=99)
+    expected = step(IMAGES, TARGETS, 1)
+    model, step = stepper(at_once)
+    loss = step(IMAGES, TARGETS, 1)
+    torch.testing.assert_close(loss, expected)
+    assert model.seen == parts
+    for theirs, ours in zip(whole.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(theirs, ours)
+
+
+def test_auxiliary_heads_learn_at_their_weight():
+    (without, plain), (model, step) = stepper(10, weight=0.0), stepper(10, weight=0.3)
+    alone = plain(IMAGES, TARGETS, 1)
+    expected = alone + 0.3 * F.cross_entropy(Two.forward(model, IMAGES.float())[1], TARGETS)
+    torch.testing.assert_close(step(IMAGES, TARGETS, 1), expected)
+    assert not torch.equal(model.aux.weight, without.aux.weight)
+
+
+def test_the_gradient_is_clipped():
+    model, step = stepper(10, clip=1e-3)
+    before = [p.detach().clone() for p in model.parameters()]
+    step(IMAGES, TARGETS, 1)
+    moved = torch.cat([(p - b).flatten() for p, b in zip(model.parameters(), before, strict=True)])
+    assert moved.norm().item() == pytest.approx(0.1 * 1e-3, rel=1e-3)
+
+
+def test_a_step_draws_by_its_number_alone():
+    def drawn(*place):
+        seed_step(*place, torch.device("cpu"))
+        return torch.rand(3).tolist()
+
+    first = drawn(7, 2, 5)
+    torch.rand(100)
+    assert drawn(7, 2, 5) == first
+    assert len({tuple(drawn(*place)) for place in ((7, 2, 5), (7, 2, 6), (7, 3, 5), (8, 2, 5))}) == 4

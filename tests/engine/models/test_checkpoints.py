@@ -1,0 +1,123 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kit.engine.models.checkpoints import forget_resume, load_model, load_resume, save_model, save_resume
+from kit.errors import KitError
+from kit.storage.files import remove_drafts
+from kit.storage.workspace import FoldFolder
+
+STATE = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2)}
+
+
+def test_a_model_comes_back_to_the_bit_with_what_is_said_of_it(tmp_path):
+    about = {"classes": ["2", "10"], "preprocessing": {"size": 24}}
+    save_model(tmp_path / "m.safetensors", STATE, about)
+    state, read = load_model(tmp_path / "m.safetensors")
+    assert read == about
+    assert all(torch.equal(state[k], STATE[k]) for k in STATE)
+
+
+def test_a_cut_model_says_what_to_do(tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_model(path, STATE, {})
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(KitError, match="is not a whole checkpoint.*Train the fold again"):
+        load_model(path)
+
+
+def test_what_going_on_needs_comes_back(tmp_path):
+    fold = FoldFolder(tmp_path)
+    assert load_resume(fold) == (None, [])
+    save_resume(fold, {"epoch": 3, "model": STATE, "history": [{"loss": 0.5}]})
+    saved, damaged = load_resume(fold)
+    assert (saved["history"], damaged) == ([{"loss": 0.5}], [])
+    assert torch.equal(saved["model"]["a"], STATE["a"])
+    forget_resume(fold)
+    assert list(tmp_path.iterdir()) == []
+
+
+def cut(data: bytes) -> bytes:
+    return data[:-40]
+
+
+def flipped(data: bytes) -> bytes:
+    middle = data.index(STATE["a"].numpy().tobytes()) + 5
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut, flipped, lambda data: b""])
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(tmp_path, damage):
+    fold = FoldFolder(tmp_path)
+    for epoch in (1, 2, 3):
+        save_resume(fold, {"epoch": epoch, "model": STATE})
+    assert load_resume(fold)[0]["epoch"] == 3
+    fold.resume.write_bytes(damage(fold.resume.read_bytes()))
+    saved, damaged = load_resume(fold)
+    assert (saved["epoch"], damaged) == (2, ["last.pt"])
+    fold.resume_before.write_bytes(damage(fold.resume_before.read_bytes()))
+    assert load_resume(fold) == (None, ["last.pt", "last-but-one.pt"])
+
+
+KILLED_WHILE_WRITING = """
+import os, sys
+from pathlib import Path
+import torch
+from kit.engine.models.checkpoints import save_resume
+from kit.storage.workspace import FoldFolder
+
+save = torch.save
+def save_half(state, draft):
+    save(state, draft)
+    draft.write_bytes(draft.read_bytes()[: draft.stat().st_size // 2])
+    os.kill(os.getpid(), 9)
+
+fold = FoldFolder(Path(sys.argv[1]))
+save_resume(fold, {"epoch": 1})
+torch.save = save_half
+save_resume(fold, {"epoch": 2})
+"""
+
+
+def test_a_process_killed_while_it_writes_leaves_the_last_checkpoint_and_a_draft_that_is_cleared(tmp_path):
+    done = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(tmp_path)], capture_output=True)
+    assert done.returncode == -9, done.stderr
+    fold = FoldFolder(tmp_path)
+    saved, damaged = load_resume(fold)
+    assert (saved["epoch"], damaged) == (1, [])
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_drafts(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of half a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("this machine does not let the test mount a small file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("best.safetensors", lambda fold, state: save_model(fold.model, state, {})),
+        ("last.pt", lambda fold, state: save_resume(fold, {"model": state})),
+    ],
+)
+def test_a_full_disk_is_one_message_and_the_checkpoint_before_it_stays(small_disk: Path, name, save):
+    path = small_disk / name
+    save(FoldFolder(small_disk), STATE)
+    before = path.read_bytes()
+    with pytest.raises((KitError, OSError), match="cannot be written|No space left"):
+        save(FoldFolder(small_disk), {"a": torch.ones(400_000)})
+    assert path.read_bytes() == before
+    assert [p.name for p in small_disk.iterdir()] == [name]

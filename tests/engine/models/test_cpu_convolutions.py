@@ -1,0 +1,90 @@
+"""Convolutions that suit a CPU compute what they did before, and do not end the process."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from kit.engine.models.cpu_convolutions import TrainedInFp32, pick_before, suit_cpu
+
+POINTWISE = """
+import torch
+from torch import nn
+from kit.engine.models.build import _classifier
+from kit.engine.models.preprocessing import Preprocessing
+stem = nn.Conv2d(3, 48, kernel_size=1, stride=2, bias=False)
+model = _classifier(stem, Preprocessing(256, (0.5,) * 3, (0.5,) * 3))
+for _ in range(5):
+    model(torch.rand(4, 3, 256, 256)).square().sum().backward()
+print("alive")
+"""
+
+
+def test_a_stem_that_has_a_faulty_gradient_learns_in_fp32():
+    done = subprocess.run([sys.executable, "-c", POINTWISE], capture_output=True, text=True)
+    assert "alive" in done.stdout, done.stderr
+
+
+def test_picking_pixels_before_a_pointwise_convolution_is_its_stride():
+    layer = torch.nn.Conv2d(3, 4, 1, stride=(2, 3))
+    images = torch.rand(2, 3, 11, 13)
+    expected = layer(images)
+    pick_before(layer)
+    torch.testing.assert_close(layer(images), expected)
+
+
+IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def networks(name="mobilenetv3_small_050"):
+    torch.manual_seed(0)
+    plain = timm.create_model(name, num_classes=3)
+    suited = copy.deepcopy(plain)
+    suit_cpu(suited)
+    return plain, suited
+
+
+def changed(network):
+    return [m for m in network.modules() if isinstance(m, TrainedInFp32)]
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "tf_mobilenetv3_small_075", "test_vit"])
+def test_depthwise_convolutions_alone_are_changed_and_weights_keep_their_names(name):
+    plain, suited = networks(name)
+    depthwise = [m for m in plain.modules() if isinstance(m, nn.Conv2d) and 1 < m.groups == m.in_channels]
+    assert len(changed(suited)) == len(depthwise)
+    assert list(suited.state_dict()) == list(plain.state_dict())
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "tf_mobilenetv3_small_075"])
+def test_in_fp32_nothing_changes(name):
+    plain, suited = (network.train() for network in networks(name))
+    assert torch.equal(plain(IMAGES), suited(IMAGES))
+
+
+def test_in_mixed_precision_they_are_computed_in_fp32_while_they_train():
+    layer = nn.Conv2d(4, 4, 3, groups=4, bias=False)
+    network = nn.Sequential(layer)
+    suit_cpu(network)
+    images = torch.rand(2, 4, 9, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        training, predicting = network.train()(images), network.eval()(images)
+    expected = nn.functional.conv2d(images, layer.weight, groups=4)
+    assert training.dtype == predicting.dtype == torch.bfloat16
+    assert torch.equal(training, expected.bfloat16())
+    assert not torch.equal(predicting, expected.bfloat16())
+
+
+def test_a_copy_is_changed_too_and_computes_with_weights_of_its_own():
+    _, suited = networks()
+    twin = copy.deepcopy(suited)
+    assert len(changed(twin)) == len(changed(suited)) > 0
+    with torch.no_grad():
+        for parameter in suited.parameters():
+            parameter.zero_()
+    assert all(m.weight.any() for m in changed(twin))
+    assert twin.eval()(IMAGES).std() > 0

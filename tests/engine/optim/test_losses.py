@@ -1,0 +1,346 @@
+"""Losses: a contract for every entry, and each formula against a reference or by hand."""
+
+import math
+
+import pytest
+import torch
+from scipy.optimize import brentq
+from timm.loss import AsymmetricLossMultiLabel, AsymmetricLossSingleLabel, BinaryCrossEntropy
+from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
+
+from kit.config import Component
+from kit.engine.optim.losses import Classes, build_loss, classes_listed, losses, register_loss
+from kit.engine.optim.tempered_softmax import tempered_softmax
+from kit.errors import KitError
+from kit.tasks import tasks
+
+MULTI, LABELS = tasks.get("multiclass"), tasks.get("multilabel")
+ENTRIES = [
+    (name, tasks_)
+    for name in losses
+    for tasks_ in (MULTI, LABELS)
+    if tasks_.exclusive in losses.get(name).functions
+]
+IDS = [f"{name}-{task.name}" for name, task in ENTRIES]
+every_loss = pytest.mark.parametrize(("name", "task"), ENTRIES, ids=IDS)
+
+# Options other than the defaults: what a batch's loss is must not depend on them either.
+OPTIONS = {
+    "cross_entropy": {"label_smoothing": 0.1},
+    "bce": {"label_smoothing": 0.1, "positive_weight": "balanced", "target_threshold": 0.2},
+    "focal": {"gamma": 0.5, "alpha": 0.25},
+    "asymmetric": {"gamma_positive": 0.5, "gamma_negative": 1.5},
+    "poly": {"epsilon": 2.0},
+    "symmetric_cross_entropy": {"alpha": 6.0, "beta": 0.1},
+    "bi_tempered": {"t1": 0.5, "t2": 2.0, "label_smoothing": 0.1},
+}
+
+
+def configured(name, task, class_weights=None, prevalence=None, **options):
+    return build_loss(Component(name=name, **options), task, class_weights, prevalence)
+
+
+def batch(task, images=10, classes=4, seed=0):
+    """Return logits and soft targets, as mixup makes them."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(images, classes, generator=generator) * 3
+    noise = torch.rand(images, classes, generator=generator)
+    return logits, noise / noise.sum(dim=1, keepdim=True) if task.exclusive else noise.round()
+
+
+def hard(task, images=10, classes=4, seed=0):
+    logits, targets = batch(task, images, classes, seed)
+    return logits, F.one_hot(targets.argmax(dim=1), classes).float() if task.exclusive else targets
+
+
+# --- the contract
+
+
+@every_loss
+@pytest.mark.parametrize("unusual", [False, True])
+def test_the_loss_of_a_batch_is_the_mean_of_its_images(name, task, unusual):
+    logits, targets = batch(task)
+    options = OPTIONS.get(name, {}) if unusual else {}
+    weights = torch.tensor([0.5, 1.0, 2.0, 3.0]) if unusual else None
+    loss = configured(name, task, weights, torch.tensor([0.1, 0.2, 0.3, 0.9]), **options)
+    whole = loss(logits, targets)
+    assert whole.shape == ()
+    alone = torch.stack([loss(logits[i : i + 1], targets[i : i + 1]) for i in range(10)])
+    torch.testing.assert_close(alone.mean(), whole)
+    parts = [
+        loss(logits[part], targets[part]) * len(logits[part]) / 10 for part in (slice(0, 3), slice(3, 10))
+    ]
+    torch.testing.assert_close(sum(parts), whole)
+
+
+@every_loss
+def test_every_loss_prefers_the_right_answer(name, task):
+    loss = configured(name, task)
+    targets = torch.eye(3)
+    right = targets * 8 - 4
+    assert loss(right, targets) < loss(torch.zeros(3, 3), targets) < loss(-right, targets)
+
+
+@every_loss
+@pytest.mark.parametrize("size", [0.0, 20.0, 200.0, 1e4])
+def test_losses_and_gradients_stay_finite_however_sure_the_model_is(name, task, size):
+    for options in ({}, OPTIONS.get(name, {})):
+        loss = configured(name, task, **options)
+        for sign in (1, -1):
+            logits = (sign * size * (torch.eye(3) * 2 - 1)).requires_grad_()
+            value = loss(logits, torch.eye(3))
+            value.backward()
+            assert value.isfinite()
+            assert logits.grad.isfinite().all()
+
+
+@every_loss
+def test_gradients_are_those_of_the_formula(name, task):
+    logits, targets = batch(task, images=3)
+    logits = logits.double().requires_grad_()
+    for options in ({}, {k: v for k, v in OPTIONS.get(name, {}).items() if k != "target_threshold"}):
+        loss = configured(name, task, torch.tensor([0.5, 1.0, 2.0, 3.0]), **options)
+        assert torch.autograd.gradcheck(lambda z, f=loss: f(z, targets.double()), (logits,))
+
+
+@every_loss
+def test_class_weights_weigh_and_equal_ones_change_nothing(name, task):
+    logits, targets = hard(task)
+    plain = configured(name, task)(logits, targets)
+    torch.testing.assert_close(configured(name, task, torch.ones(4))(logits, targets), plain)
+    torch.testing.assert_close(configured(name, task, torch.full((4,), 2.0))(logits, targets), 2 * plain)
+    uneven = configured(name, task, torch.tensor([0.0, 1.0, 5.0, 9.0]))
+    assert not torch.isclose(uneven(logits, targets), plain)
+
+
+# --- the formulas
+
+
+def test_cross_entropy_by_hand():
+    loss = build_loss(None, MULTI)(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]))
+    assert loss.item() == pytest.approx(math.log(2))
+    bce = build_loss(None, LABELS)(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+    assert bce.item() == pytest.approx(math.log(2))
+
+
+def test_cross_entropy_is_torchs():
+    logits, targets = batch(MULTI)
+    weights = torch.tensor([0.5, 1.0, 2.0, 3.0])
+    ours = configured("cross_entropy", MULTI, weights, label_smoothing=0.1)(logits, targets)
+    torch.testing.assert_close(ours, F.cross_entropy(logits, targets, weights, label_smoothing=0.1))
+
+
+def test_bce_weighs_the_classes_that_are_there():
+    logits, targets = batch(LABELS)
+    prevalence = torch.tensor([0.5, 0.2, 0.1, 0.04])
+    balanced = configured("bce", LABELS, None, prevalence, positive_weight="balanced")
+    listed = configured("bce", LABELS, positive_weight=[1.0, 4.0, 9.0, 24.0])
+    expected = F.binary_cross_entropy_with_logits(
+        logits, targets, pos_weight=torch.tensor([1.0, 4.0, 9.0, 24.0])
+    )
+    torch.testing.assert_close(balanced(logits, targets), expected)
+    torch.testing.assert_close(listed(logits, targets), expected)
+    one = configured("bce", LABELS, positive_weight=3.0)(logits, targets)
+    expected = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=torch.tensor(3.0))
+    torch.testing.assert_close(one, expected)
+    unknown = configured("bce", LABELS, positive_weight="balanced")(logits, targets)
+    torch.testing.assert_close(unknown, F.binary_cross_entropy_with_logits(logits, targets))
+
+
+def test_balanced_weights_of_classes_that_all_or_no_images_have_are_finite():
+    loss = configured("bce", LABELS, None, torch.tensor([0.0, 1.0]), positive_weight="balanced")
+    assert loss(torch.zeros(2, 2), torch.eye(2)).isfinite()
+
+
+def test_bce_counts_targets_above_the_threshold_as_one():
+    logits, targets = batch(MULTI)
+    ours = configured("bce", MULTI, target_threshold=0.3)(logits, targets)
+    torch.testing.assert_close(ours, BinaryCrossEntropy(smoothing=0.0, target_threshold=0.3)(logits, targets))
+
+
+def test_soft_margin_is_torchs():
+    logits, targets = batch(LABELS)
+    weights = torch.tensor([0.5, 1.0, 2.0, 3.0])
+    ours = configured("soft_margin", LABELS, weights)(logits, targets)
+    torch.testing.assert_close(ours, F.multilabel_soft_margin_loss(logits, targets, weights))
+
+
+def test_sigmoid_focal_is_torchvisions():
+    logits, targets = batch(LABELS)
+    for gamma, alpha in ((2.0, None), (1.5, 0.25), (0.0, None)):
+        ours = configured("focal", LABELS, gamma=gamma, alpha=alpha)(logits, targets)
+        theirs = sigmoid_focal_loss(logits, targets, -1 if alpha is None else alpha, gamma, reduction="mean")
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_softmax_focal_by_hand_and_without_focus_the_cross_entropy():
+    logits = torch.log(torch.tensor([[0.7, 0.2, 0.1]]))
+    loss = configured("focal", MULTI, gamma=2.0)(logits, torch.tensor([[0.0, 1.0, 0.0]]))
+    assert loss.item() == pytest.approx(-(0.8**2) * math.log(0.2), rel=1e-5)
+    listed = configured("focal", MULTI, gamma=2.0, alpha=[1.0, 3.0, 1.0])
+    assert listed(logits, torch.tensor([[0.0, 1.0, 0.0]])).item() == pytest.approx(3 * loss.item(), rel=1e-5)
+    logits, targets = batch(MULTI)
+    torch.testing.assert_close(
+        configured("focal", MULTI, gamma=0)(logits, targets), F.cross_entropy(logits, targets)
+    )
+
+
+def test_asymmetric_loss_of_several_classes_is_timms():
+    logits, targets = batch(LABELS)
+    for positive, negative, clip in ((1.0, 4.0, 0.05), (0.0, 2.0, 0.0), (0.0, 3.0, 0.2)):
+        options = {"gamma_positive": positive, "gamma_negative": negative, "clip": clip}
+        loss, reference = (
+            configured("asymmetric", LABELS, **options),
+            AsymmetricLossMultiLabel(gamma_neg=negative, gamma_pos=positive, clip=clip),
+        )
+        for one in range(10):  # since timm sums over the images in some versions, and not in others
+            image = (logits[one : one + 1], targets[one : one + 1])
+            torch.testing.assert_close(loss(*image), reference(*image) / 4)
+
+
+def test_asymmetric_loss_of_one_class_is_timms():
+    logits, targets = hard(MULTI)
+    for positive, negative, smoothing in ((0.0, 4.0, 0.1), (1.0, 2.0, 0.0)):
+        options = {"gamma_positive": positive, "gamma_negative": negative, "label_smoothing": smoothing}
+        ours = configured("asymmetric", MULTI, **options)(logits, targets)
+        reference = AsymmetricLossSingleLabel(gamma_pos=positive, gamma_neg=negative, eps=smoothing)
+        torch.testing.assert_close(ours, reference(logits, targets.argmax(dim=1)))
+
+
+@pytest.mark.parametrize(("task", "activation"), [(MULTI, lambda z: z.softmax(1)), (LABELS, torch.sigmoid)])
+def test_mse_and_l1_are_torchs_of_the_probabilities(task, activation):
+    logits, targets = batch(task)
+    torch.testing.assert_close(
+        configured("mse", task)(logits, targets), F.mse_loss(activation(logits), targets)
+    )
+    torch.testing.assert_close(
+        configured("l1", task)(logits, targets), F.l1_loss(activation(logits), targets)
+    )
+
+
+def test_poly_adds_the_missing_probability():
+    logits = torch.log(torch.tensor([[0.7, 0.2, 0.1]]))
+    target = torch.tensor([[0.0, 1.0, 0.0]])
+    loss = configured("poly", MULTI, epsilon=2.0)(logits, target)
+    assert loss.item() == pytest.approx(-math.log(0.2) + 2 * 0.8, rel=1e-5)
+    logits, targets = batch(LABELS)
+    wrong = (torch.sigmoid(logits) - targets).abs().mean()
+    ours = configured("poly", LABELS, epsilon=2.0)(logits, targets)
+    torch.testing.assert_close(ours, F.binary_cross_entropy_with_logits(logits, targets) + 2 * wrong)
+
+
+def test_symmetric_cross_entropy_by_hand():
+    logits = torch.log(torch.tensor([[0.7, 0.2, 0.1]]))
+    loss = configured("symmetric_cross_entropy", MULTI, alpha=0.5, beta=2.0)
+    # The reverse: minus 0.7 log 0 and minus 0.1 log 0, with log 0 taken as -4, and log 1 is 0.
+    expected = 0.5 * -math.log(0.2) + 2.0 * 4 * (0.7 + 0.1)
+    assert loss(logits, torch.tensor([[0.0, 1.0, 0.0]])).item() == pytest.approx(expected, rel=1e-5)
+
+
+def tempered(logits, t):
+    """Return the tempered softmax of a list by bisection."""
+
+    def exp_t(x):
+        return (1 + (1 - t) * x) ** (1 / (1 - t))
+
+    top = max(logits)
+    normaliser = brentq(lambda n: sum(exp_t(z - n) for z in logits) - 1, top, top + 1e6, xtol=1e-14)
+    return [exp_t(z - normaliser) for z in logits]
+
+
+@pytest.mark.parametrize("t", [1.05, 1.2, 2.0, 4.0])
+def test_the_tempered_softmax_sums_to_one_and_is_the_equations_solution(t):
+    for logits in ([0.0, 1.0, -2.0, 0.5], [30.0, -10.0, 0.0, 29.0], [0.0] * 4):
+        found = tempered_softmax(torch.tensor([logits], dtype=torch.float64), t)[0]
+        assert found.tolist() == pytest.approx(tempered(logits, t), abs=1e-6)
+        assert found.sum().item() == pytest.approx(1, abs=1e-6)
+
+
+def test_the_tempered_softmax_of_many_classes_sums_to_one():
+    logits = torch.randn(8, 1000, generator=torch.Generator().manual_seed(0)) * 5
+    for t in (1.2, 2.0, 4.0):
+        torch.testing.assert_close(tempered_softmax(logits, t).sum(dim=1), torch.ones(8), atol=1e-3, rtol=0)
+
+
+def test_bi_tempered_is_the_papers_formula():
+    t1, t2 = 0.5, 1.5
+    logits, target = [1.0, -1.0, 0.5], [0.0, 1.0, 0.0]
+
+    def log_t(x):
+        return (x ** (1 - t1) - 1) / (1 - t1)
+
+    expected = sum(
+        y * (log_t(y) - log_t(p)) - (y ** (2 - t1) - p ** (2 - t1)) / (2 - t1)
+        for y, p in zip(target, tempered(logits, t2), strict=True)
+    )
+    loss = configured("bi_tempered", MULTI, t1=t1, t2=t2)(torch.tensor([logits]), torch.tensor([target]))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_bi_tempered_without_temperature_is_the_cross_entropy():
+    logits, targets = hard(MULTI)
+    ours = configured("bi_tempered", MULTI, t1=1.0, t2=1.0)(logits, targets)
+    torch.testing.assert_close(ours, F.cross_entropy(logits, targets))
+
+
+def test_losses_for_wrong_labels_do_not_grow_without_bound():
+    target = torch.tensor([[1.0, 0.0]])
+    far, farther = torch.tensor([[-20.0, 20.0]]), torch.tensor([[-200.0, 200.0]])
+    bounded = configured("bi_tempered", MULTI, t1=0.5, t2=2.0)
+    assert bounded(farther, target) - bounded(far, target) < 0.5
+    assert (
+        configured("cross_entropy", MULTI)(farther, target) - configured("cross_entropy", MULTI)(far, target)
+        > 300
+    )
+
+
+# --- what is refused
+
+
+def test_a_loss_that_does_not_fit_or_exist_is_refused():
+    with pytest.raises(KitError, match="cross_entropy does not fit the task multilabel. Those that do: bce"):
+        configured("cross_entropy", LABELS)
+    with pytest.raises(
+        KitError, match="soft_margin does not fit the task multiclass. Those that do: cross_entropy"
+    ):
+        configured("soft_margin", MULTI)
+    with pytest.raises(KitError, match="train.loss.name: there is no loss 'crossentropy'"):
+        configured("crossentropy", MULTI)
+    with pytest.raises(KitError, match="train.loss.smoothing: there is no option 'smoothing'"):
+        configured("bce", LABELS, smoothing=0.1)
+
+
+def test_options_belong_to_the_form_of_the_loss_that_the_task_takes():
+    configured("asymmetric", LABELS, clip=0.1)
+    with pytest.raises(KitError, match="train.loss.clip: there is no option 'clip'"):
+        configured("asymmetric", MULTI, clip=0.1)
+    with pytest.raises(KitError, match="train.loss.t2: is 0.5"):
+        configured("bi_tempered", MULTI, t2=0.5)
+    with pytest.raises(KitError, match="train.loss.positive_weight: is 'balance'"):
+        configured("bce", LABELS, positive_weight="balance")
+
+
+def test_a_list_has_a_number_for_each_class():
+    loss = configured("bce", LABELS, positive_weight=[1.0, 2.0])
+    with pytest.raises(KitError, match="train.loss.positive_weight: has 2 values for 3 classes"):
+        loss(torch.zeros(2, 3), torch.zeros(2, 3))
+    with pytest.raises(KitError, match="train.loss.positive_weight: has 2 values for 3 classes"):
+        configured("bce", LABELS, None, torch.rand(3), positive_weight=[1.0, 2.0])
+    assert classes_listed(Component(name="bce", positive_weight=[1.0, 2.0])) == 2
+    assert classes_listed(Component(name="bce", positive_weight=2.0)) is None
+    assert classes_listed(None) is None
+
+
+def test_the_entries_say_for_which_tasks_they_are():
+    assert [losses.get(n).exclusive for n in ("cross_entropy", "soft_margin", "focal")] == [True, False, None]
+
+
+def test_a_name_is_registered_once_for_each_kind_of_task():
+    with pytest.raises(ValueError, match="'cross_entropy' is registered twice"):
+        register_loss("cross_entropy", exclusive=True)(lambda logits, targets, classes: logits.sum(dim=1))
+
+
+def test_images_weigh_what_their_classes_do():
+    classes = Classes(torch.tensor([1.0, 3.0]))
+    assert classes.of_images(torch.tensor([[1.0, 0.0], [0.5, 0.5]])).tolist() == [1.0, 2.0]

@@ -1,0 +1,94 @@
+import pytest
+import torch
+from torch import nn
+
+from kit.config import Component
+from kit.engine.optim.weight_averaging import (
+    averages,
+    build_average,
+    check_average,
+    moving_norms,
+    renew_norms,
+)
+from kit.errors import KitError
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def weights_along_the_way(model: nn.Module, average, steps_per_epoch: int, epochs: int) -> list[torch.Tensor]:
+    """Set the first weight to the number of the step; return what the average made of it after each epoch."""
+    found = []
+    for epoch in range(1, epochs + 1):
+        for step in range((epoch - 1) * steps_per_epoch + 1, epoch * steps_per_epoch + 1):
+            nn.init.constant_(model[0].weight, float(step))
+            average.after_step(model, step)
+        average.after_epoch(model, epoch)
+        found.append(average.model[0].weight[0, 0, 0, 0].item())
+    return found
+
+
+def test_ema_by_hand():
+    model = network()
+    average = build_average(Component(name="ema", decay=0.5, warmup=False), model, epochs=2)
+    expected, value = [], None
+    for step in range(1, 7):
+        value = float(step) if step == 1 else 0.5 * value + 0.5 * step
+        expected.append(value)
+    assert weights_along_the_way(model, average, 3, 2) == pytest.approx([expected[2], expected[5]])
+
+
+def test_a_warm_ema_forgets_where_it_began():
+    model = network()
+    average = build_average(Component(name="ema", decay=0.9999), model, epochs=1)
+    assert weights_along_the_way(model, average, 200, 1)[0] > 100
+
+
+def test_swa_is_the_mean_of_the_last_epochs():
+    model = network()
+    average = build_average(Component(name="swa", start=0.5), model, epochs=4)
+    assert not average.is_begun()
+    assert weights_along_the_way(model, average, 10, 4)[2:] == pytest.approx([30, 35])
+    assert average.is_begun()
+
+
+@pytest.mark.parametrize("name", list(averages))
+def test_an_average_goes_on_from_its_state(name):
+    model = network()
+    whole = build_average(Component(name=name), model, 4)
+    expected = weights_along_the_way(model, whole, 5, 4)
+    first, second = (build_average(Component(name=name), network(), 4) for _ in range(2))
+    for epoch in range(1, 5):
+        for average, wanted in ((first, epoch <= 3), (second, epoch == 4)):
+            if epoch == 4 and average is second:
+                second.load_state_dict(first.state_dict())
+            for step in range((epoch - 1) * 5 + 1, epoch * 5 + 1) if wanted else ():
+                nn.init.constant_(model[0].weight, float(step))
+                average.after_step(model, step)
+            if wanted:
+                average.after_epoch(model, epoch)
+    assert second.model[0].weight[0, 0, 0, 0].item() == expected[-1]
+
+
+def test_renewed_norms_know_the_images_and_frozen_ones_are_left_alone():
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3)).train()
+    model[1].eval()
+    assert moving_norms(model) == ["0"]
+    images = torch.randn(40, 3, 8, 8) * 3 + 5
+    frozen = model[1].running_mean.clone()
+    renew_norms(model, ["0"], images.split(10))
+    torch.testing.assert_close(model[0].running_mean, images.mean(dim=(0, 2, 3)), atol=1e-4, rtol=1e-4)
+    assert torch.equal(model[1].running_mean, frozen)
+    assert (model[0].momentum, model.training) == (0.1, False)
+
+
+def test_unknown_averages_and_options_are_refused():
+    check_average(None)
+    with pytest.raises(
+        KitError, match="train.average.name: there is no average of weights 'emma'. Known: ema, swa"
+    ):
+        check_average(Component(name="emma"))
+    with pytest.raises(KitError, match="train.average.decay: is 2"):
+        check_average(Component(name="ema", decay=2))

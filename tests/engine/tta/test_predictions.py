@@ -1,0 +1,120 @@
+"""Predictions through views: what makes them stale, and that the pixels of an image are read once."""
+
+import json
+import shutil
+from collections import Counter
+
+import pytest
+from typer.testing import CliRunner
+
+from kit.cli.main import app
+from kit.config import Component
+from kit.config.load import config_yaml, load_config
+from kit.engine.fit.validate_config import check_recipe
+from kit.errors import KitError
+from kit.inference import predict
+from kit.predictions import load_predictions
+from kit.storage.workspace import RunFolder, Workspace
+from tests.conftest import write_config
+
+RANDOM = Component(name="random", times=2)
+
+
+@pytest.fixture
+def place(trained, tmp_path) -> Workspace:
+    shutil.copytree(trained.root, tmp_path / "copy")
+    return Workspace.open(tmp_path / "copy")
+
+
+@pytest.fixture
+def run(place) -> RunFolder:
+    return place.run("tiny", "a")
+
+
+def predict_views(run: RunFolder, place: Workspace, *views, merge=None) -> bool:
+    """Predict through views that are components, or their names."""
+    return predict.predict(run, place, [Component.model_validate(view) for view in views], merge=merge)
+
+
+def tta_of(run: RunFolder) -> tuple[str, ...]:
+    return load_predictions(run.oof).origin.tta
+
+
+def test_other_views_options_or_merge_make_predictions_stale_and_the_same_do_not(run, place):
+    assert not predict_views(run, place)
+    for views, merge, labels in (
+        (["identity", "hflip"], None, ("identity", "hflip")),
+        (["hflip", "identity"], None, ("hflip", "identity")),
+        (["identity", RANDOM], None, ("identity", "random(times=2)")),
+        (["identity", Component(name="random", times=3)], None, ("identity", "random(times=3)")),
+        (["identity", RANDOM], "gmean", ("identity", "random(times=2)", "merged by gmean")),
+        (["identity", RANDOM], "rank", ("identity", "random(times=2)", "merged by rank")),
+    ):
+        assert predict_views(run, place, *views, merge=merge)
+        assert tta_of(run) == load_predictions(run.test).origin.tta == labels
+        assert not predict_views(run, place, *views, merge=merge)
+
+
+def test_views_and_merge_come_from_the_config(run, place):
+    config = load_config(run.config, ["predict.tta=[hflip, {name: random, times: 2}]", "predict.merge=max"])
+    run.config.write_text(config_yaml(config))
+    assert predict_views(run, place)
+    assert tta_of(run) == ("hflip", "random(times=2)", "merged by max")
+    assert not predict_views(run, place, "hflip", RANDOM, merge="max")
+
+
+@pytest.mark.parametrize(
+    ("views", "merge", "message"),
+    [
+        (["hflop"], None, "predict.tta: there is no view 'hflop'.*Did you mean hflip"),
+        (["identity"], "gmeam", "predict.merge: there is no merge 'gmeam'"),
+    ],
+)
+def test_what_does_not_exist_is_refused_before_data_is_read(run, place, views, merge, message):
+    shutil.rmtree(place.root / "data")
+    with pytest.raises(KitError, match=message):
+        predict_views(run, place, *views, merge=merge)
+
+
+def test_a_config_is_refused_for_every_mistake_in_its_views_at_once(tiny):
+    asked = ["predict.tta=[hflop, {name: random, time: 2}]", "predict.merge=gmeam"]
+    with pytest.raises(KitError, match="3 mistakes") as refused:
+        check_recipe(load_config(write_config(tiny), asked), tiny)
+    assert "Did you mean hflip" in str(refused.value)
+    assert "Did you mean times" in str(refused.value)
+    assert "Did you mean gmean" in str(refused.value)
+
+
+def test_a_config_is_refused_if_its_network_takes_one_size_and_views_show_another(tiny):
+    asked = ["predict.tta=[multi_scale]", "model={name: vit_tiny_patch16_224, pretrained: false}"]
+    asked += ["image.size=null", "model.options={}"]
+    with pytest.raises(KitError, match="predict.tta.multi_scale: the model does not take 192 px"):
+        check_recipe(load_config(write_config(tiny), asked), tiny)
+
+
+def test_without_a_cache_each_image_is_decoded_once_per_model_that_is_asked(run, place, monkeypatch):
+    from kit.engine.data import image_store
+
+    config = load_config(run.config, ["image.cache=none"])
+    run.config.write_text(config_yaml(config))
+    decoded: Counter[str] = Counter()
+    plain = image_store.decode
+
+    def counting(path, mode, side):
+        decoded[path.relative_to(place.root / "data" / "tiny").as_posix()] += 1
+        return plain(path, mode, side)
+
+    monkeypatch.setattr(image_store, "decode", counting)
+    predict_views(run, place, "identity", "d4", "ten_crop", "multi_scale", "random")
+    test = {path: times for path, times in decoded.items() if path.startswith("test/")}
+    validated = {path: times for path, times in decoded.items() if path.startswith("train/")}
+    assert len(test) == 8
+    assert set(test.values()) == {2}  # two folds: two models
+    assert len(validated) == 30
+    assert set(validated.values()) == {1}
+
+
+def test_the_command_reads_views_as_the_yaml_writes_them(place):
+    asked = ["--tta", "hflip", "--tta", "{name: random, times: 2}", "--merge", "gmean", "--json"]
+    done = CliRunner().invoke(app, ["predict", "tiny/a", "--workspace", str(place.root), *asked])
+    assert json.loads(done.stdout)["tta"] == ["hflip", "random(times=2)", "merged by gmean"]

@@ -1,0 +1,226 @@
+"""Views: what each shows, checked on the tensor; draws that depend on nothing but what they should."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from kit.config import Component, ImageConfig, ModelConfig
+from kit.engine.data.datasets import ImageSet
+from kit.engine.data.image_store import ImageStore, Picture, Rendering
+from kit.engine.models.build import build_model
+from kit.engine.models.preprocessing import Preprocessing
+from kit.engine.tta.predict import Looks, SourceDataset, source_loader
+from kit.engine.tta.views import Centre, Sight, check_sizes, check_view, shots_of, views
+from kit.errors import KitError
+from tests.conftest import draw
+
+SIGHT = Sight(32, 0.875)
+INVERSES = {
+    "identity": "identity",
+    "hflip": "hflip",
+    "vflip": "vflip",
+    "transpose": "transpose",
+    "rot90": "rot270",
+    "rot180": "rot180",
+    "rot270": "rot90",
+}
+
+
+def change(name: str):
+    """Return what a view of one image does to the tensor."""
+    [shot] = shots_of(Component(name=name), SIGHT)
+    return shot.change
+
+
+def images(channels: int, size: int = 32) -> torch.Tensor:
+    count = 2 * channels * size * size
+    return torch.arange(count).remainder(251).view(2, channels, size, size).to(torch.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", list(views))
+def test_every_view_shows_the_model_square_images_of_its_channels_and_leaves_its_source_alone(name, channels):
+    shots = shots_of(Component(name=name), SIGHT)
+    for source, change in shots:
+        before = images(channels, source.size)
+        seen = change(given := before.clone())
+        assert seen.dtype == torch.uint8
+        assert seen.shape[:2] == before.shape[:2]
+        assert seen.shape[2] == seen.shape[3]
+        assert name == "multi_scale" or seen.shape[2] == SIGHT.size
+        assert torch.equal(given, before)
+    assert len(shots) == {"d4": 8, "five_crop": 5, "ten_crop": 10, "multi_scale": 3, "random": 8}.get(name, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("name", "inverse"), INVERSES.items())
+def test_a_view_and_its_inverse_give_the_image_back(name, inverse, channels):
+    given = images(channels)
+    assert torch.equal(change(inverse)(change(name)(given)), given)
+    assert name == "identity" or not torch.equal(change(name)(given), given)
+
+
+def test_every_view_of_one_image_has_an_inverse_or_is_a_shift():
+    single = {name for name in views if len(shots_of(Component(name=name), SIGHT)) == 1}
+    assert single == set(INVERSES) | {f"shift_{way}" for way in ("up", "down", "left", "right")}
+
+
+def test_a_quarter_turn_goes_against_the_clock():
+    corner = torch.zeros(1, 1, 2, 2)
+    corner[0, 0, 0, 1] = 1  # the upper right
+    assert change("rot90")(corner)[0, 0].tolist() == [[1, 0], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "seen", "where"),
+    [
+        ("shift_up", (slice(0, 30), slice(None)), (slice(2, 32), slice(None))),
+        ("shift_down", (slice(2, 32), slice(None)), (slice(0, 30), slice(None))),
+        ("shift_left", (slice(None), slice(0, 30)), (slice(None), slice(2, 32))),
+        ("shift_right", (slice(None), slice(2, 32)), (slice(None), slice(0, 30))),
+    ],
+)
+def test_shifts_move_the_image_the_way_they_say(name, seen, where):
+    shifted = change(name)(images(3))
+    assert torch.equal(shifted[:, :, seen[0], seen[1]], images(3)[:, :, where[0], where[1]])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_d4_shows_eight_different_images_of_one_source(channels):
+    shots = shots_of(Component(name="d4"), SIGHT)
+    seen = {change(images(channels)).numpy().tobytes() for _, change in shots}
+    assert len(seen) == 8
+    assert {source for source, _ in shots} == {SIGHT.centre}
+
+
+def test_five_crops_are_the_corners_and_the_centre_of_a_larger_square_and_ten_are_those_mirrored_too():
+    five = shots_of(Component(name="five_crop"), SIGHT)
+    ten = shots_of(Component(name="ten_crop"), SIGHT)
+    (source,) = {source for source, _ in ten}
+    assert source == Centre(37, 1.0)  # 32 / 0.875
+    assert ten[:5] == five
+    large = images(3, 37)
+    corners = [large[:, :, :32, :32], large[:, :, :32, 5:], large[:, :, 5:, :32], large[:, :, 5:, 5:]]
+    for shot, mirrored, expected in zip(five, ten[5:], [*corners, large[:, :, 2:34, 2:34]], strict=True):
+        assert torch.equal(shot.change(large), expected)
+        assert torch.equal(mirrored.change(large), expected.flip(3))
+
+
+@pytest.mark.parametrize(
+    ("sight", "sizes"),
+    [
+        (Sight(224, 0.875), [192, 224, 256]),
+        (Sight(384, 1.0), [320, 384, 448]),  # 336 and 432 lie between two multiples of 32
+        (Sight(518, 1.0, patch=14), [448, 518, 588]),
+        (Sight(16, 1.0), [14, 16, 18]),
+    ],
+)
+def test_scales_are_sizes_that_the_network_divides_evenly(sight, sizes):
+    shots = shots_of(Component(name="multi_scale"), sight)
+    assert [source.size for source, _ in shots] == sizes
+
+
+def test_a_network_of_one_size_says_so_and_one_of_any_size_does_not():
+    multi_scale = [Component(name="multi_scale")]
+    vit = ModelConfig(name="vit_tiny_patch16_224", pretrained=False)
+    with pytest.raises(
+        KitError, match=r"predict.tta.multi_scale: the model does not take 192 px .*built for"
+    ):
+        check_sizes(multi_scale, build_model(vit, ImageConfig(), 3)[0])
+    flexible = vit.model_copy(update={"options": {"dynamic_img_size": True}})
+    check_sizes(multi_scale, build_model(flexible, ImageConfig(), 3)[0])
+    small = ModelConfig(name="simple_cnn", pretrained=False)
+    check_sizes(multi_scale, build_model(small, ImageConfig(size=16), 3)[0])
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        ({"name": "hflop"}, "predict.tta: there is no view 'hflop'.*Did you mean hflip"),
+        (
+            {"name": "random", "time": 4},
+            "predict.tta.random.time: there is no option 'time'.*Did you mean times",
+        ),
+        ({"name": "random", "times": 0}, "predict.tta.random.times: is 0"),
+        ({"name": "hflip", "times": 2}, "predict.tta.hflip.times: there is no option"),
+        ({"name": "five_crop", "share": 1.0}, "predict.tta.five_crop.share: is 1.0"),
+        ({"name": "multi_scale", "scales": []}, "predict.tta.multi_scale.scales: is"),
+        (
+            {"name": "random", "pipeline": [{"name": "Rotat"}]},
+            r"predict.tta.random.pipeline\[0\]: there is no albumentations transform 'Rotat'.*Rotate",
+        ),
+        ({"name": "random", "pipeline": [{"name": "Rotate", "limits": 3}]}, "Rotate refuses its options"),
+    ],
+)
+def test_an_unknown_view_or_option_is_one_message_with_the_nearest_name(view, message):
+    with pytest.raises(KitError, match=message):
+        check_view(Component.model_validate(view))
+
+
+# --- random views
+
+FREE = [{"name": "Rotate", "limit": 10, "p": 1.0}, {"name": "GaussNoise", "p": 1.0}]
+RANDOM = [Component(name="random", times=3), Component(name="random", times=2, pipeline=FREE)]
+
+
+@pytest.fixture
+def drawn_images(tmp_path) -> ImageSet:
+    for i in range(7):
+        draw(tmp_path / f"{i}.png", (200, 60, 60), seed=i, size=(30 + i, 28))
+    return ImageSet([str(i) for i in range(7)], [Picture(f"{i}.png") for i in range(7)])
+
+
+def seen_by_id(root, images: ImageSet, batch_size=7, workers=0, mode="rgb", asked=RANDOM, seed=1):
+    channels = 3 if mode == "rgb" else 1
+    own = Preprocessing(size=16, mean=(0.5,) * channels, std=(0.5,) * channels, crop=0.9)
+    looks = Looks.of([asked], Sight(16, 0.9))
+    dataset = SourceDataset(images, ImageStore(root, Rendering(mode)), looks.sources, own, seed)
+    result = {}
+    for batch in source_loader(dataset, batch_size, workers, torch.device("cpu")):
+        for row, position in enumerate(batch.indices.tolist()):
+            result[images.ids[position]] = [of_source[row].numpy().tobytes() for of_source in batch.images]
+    return result
+
+
+def of_order(images: ImageSet, order: list[int]) -> ImageSet:
+    return ImageSet([images.ids[i] for i in order], [images.pictures[i] for i in order])
+
+
+@pytest.mark.parametrize("mode", ["rgb", "grey"])
+def test_draws_depend_on_seed_id_and_number_alone(tmp_path, drawn_images, mode):
+    usual = seen_by_id(tmp_path, drawn_images, mode=mode)
+    assert usual == seen_by_id(tmp_path, drawn_images, mode=mode, batch_size=2)
+    assert usual == seen_by_id(tmp_path, drawn_images, mode=mode, batch_size=3, workers=1)
+    assert usual == seen_by_id(tmp_path, of_order(drawn_images, [6, 2, 0, 1, 3, 5, 4]), mode=mode)
+    fewer = seen_by_id(tmp_path, drawn_images, mode=mode, asked=[Component(name="random", times=2)])
+    assert [draws[:2] for draws in usual.values()] == list(fewer.values())
+    assert usual != seen_by_id(tmp_path, drawn_images, mode=mode, seed=2)
+    assert all(len(set(draws)) == 5 for draws in usual.values())  # each draw is another
+
+
+def test_the_same_picture_under_another_id_is_drawn_otherwise(tmp_path, drawn_images):
+    twice = ImageSet(["one", "two"], [drawn_images.pictures[0]] * 2)
+    one, two = seen_by_id(tmp_path, twice).values()
+    assert not set(one) & set(two)
+
+
+def test_a_free_pipeline_is_brought_to_the_size_of_the_model_unless_it_has_it():
+    own = Preprocessing(size=16, mean=(0.5,), std=(0.5,), crop=0.5)
+    sight = Sight(16, 0.5)
+    picture = np.random.default_rng(0).integers(0, 255, (40, 60, 1), dtype=np.uint8)
+
+    def seen_through(step):
+        (shot,) = shots_of(Component(name="random", times=1, pipeline=[step]), sight)
+        return shot.source.transform(own)(picture, 0)
+
+    usual = sight.centre.transform(own)(picture, 0)
+    assert np.array_equal(seen_through({"name": "NoOp"}), usual)
+    assert np.array_equal(seen_through({"name": "Crop", "x_max": 16, "y_max": 16}), picture[:16, :16])
+
+
+def test_the_default_of_random_turns_and_crops():
+    steps = json.loads(shots_of(Component(name="random"), Sight(16, 0.9))[0].source.pipeline)
+    assert [step["name"] for step in steps] == ["RandomResizedCrop", "Rotate"]
+    assert (steps[0]["scale"], steps[1]["limit"]) == ([0.8, 1.0], 10)

@@ -1,0 +1,132 @@
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from kit import pipeline
+from kit.config import Component
+from kit.config.load import load_config
+from kit.engine.models.checkpoints import load_model, save_mean, save_model
+from kit.ensemble.methods import method_of
+from kit.ensemble.soup import _Pot
+from kit.errors import KitError
+from kit.evaluation.oof_with_labels import beside_truth
+from kit.storage.files import read_json
+from kit.storage.workspace import Workspace
+from tests.conftest import write_config
+from tests.evaluation.made import made_run
+
+SOUP = Component(name="soup")
+
+
+@pytest.fixture(scope="module")
+def kitchen(trained, tmp_path_factory) -> Workspace:
+    """The trained workspace with two more experiments of the architecture of the first, begun from it."""
+    root = tmp_path_factory.mktemp("kitchen") / "copy"
+    shutil.copytree(trained.root, root)
+    workspace = Workspace.open(root)
+    for name, seed in (("c", 1), ("d", 2)):
+        changes = {"model__name": "simple_cnn", "model__start": "a", "seed": seed, "train__epochs": 1}
+        pipeline.run(load_config(write_config(workspace, name=name, **changes)), workspace)
+    return workspace
+
+
+def runs(workspace, names):
+    return [workspace.run("tiny", name) for name in names]
+
+
+def test_the_mean_of_weights_by_hand(tmp_path):
+    about = {"model": {"name": "n"}, "preprocessing": {"size": 8}, "classes": ["a"]}
+    paths = []
+    for number, value in enumerate((1.0, 2.0, 6.0)):
+        state = {"w": torch.full((2,), value), "steps": torch.tensor(number)}
+        save_model(path := tmp_path / f"{number}.safetensors", state, about)
+        paths.append(path)
+    save_mean(tmp_path / "mean.safetensors", paths)
+    state, theirs = load_model(tmp_path / "mean.safetensors")
+    assert state["w"].tolist() == [3.0, 3.0]
+    assert state["steps"] == 0
+    assert theirs == about
+
+
+@pytest.mark.parametrize("key", ["model", "preprocessing", "classes", "shape"])
+def test_weights_of_another_network_have_no_mean(tmp_path, key):
+    about = {"model": {"name": "n"}, "preprocessing": {"size": 8}, "classes": ["a"]}
+    other = {"model": {"name": "m"}, "preprocessing": {"size": 9}, "classes": ["b"], "shape": None}
+    save_model(tmp_path / "1", {"w": torch.zeros(2)}, about)
+    changed = about if key == "shape" else {**about, key: other[key]}
+    save_model(tmp_path / "2", {"w": torch.zeros(3 if key == "shape" else 2)}, changed)
+    with pytest.raises(KitError, match="is another network than"):
+        save_mean(tmp_path / "mean", [tmp_path / "1", tmp_path / "2"])
+    assert not (tmp_path / "mean").exists()
+
+
+def test_a_soup_is_one_model_per_fold_scored_and_submitted_like_an_experiment(kitchen):
+    members = runs(kitchen, "acd")
+    done = pipeline.blend(members, SOUP, "soup", kitchen)
+    evaluation = pipeline.score(done.run, kitchen)
+    assert evaluation.nested == evaluation.cv == done.worth.nested
+    for k in range(2):
+        inside = read_json(done.run.fold(k).done)["ingredients"]
+        states = [load_model(kitchen.find_run(label).fold(k).model)[0] for label in inside]
+        mixed = load_model(done.run.fold(k).model)[0]
+        for name, tensor in mixed.items():
+            if tensor.is_floating_point():
+                expected = torch.stack([state[name] for state in states]).double().mean(dim=0).float()
+                torch.testing.assert_close(tensor, expected)
+    assert not list(done.run.path.glob(".trial"))
+    assert pipeline.submit(done.run, kitchen).proof.mirror == evaluation.cv
+    assert [m.label for m in done.worth.members] == ["tiny/a", "tiny/c", "tiny/d"]
+    assert sum(m.weight for m in done.worth.members) == pytest.approx(1)
+    again = pipeline.blend(members, SOUP, "soup", kitchen)
+    assert again.worth == done.worth
+
+
+def test_what_cannot_be_a_soup_is_refused(kitchen):
+    with pytest.raises(KitError, match="is another network than"):
+        pipeline.blend(runs(kitchen, "ab"), SOUP, "x", kitchen)
+    blended = pipeline.blend(runs(kitchen, "ac"), Component(name="mean"), "mean", kitchen).run
+    with pytest.raises(KitError, match="tiny/mean: is a blend"):
+        pipeline.blend([blended, *runs(kitchen, "a")], SOUP, "x", kitchen)
+    with pytest.raises(KitError, match="takes no members of different folds"):
+        pipeline.blend(runs(kitchen, "ac"), SOUP, "x", kitchen, any_folds=True)
+    with pytest.raises(KitError, match="takes no options"):
+        pipeline.blend(runs(kitchen, "ac"), method_of("soup", ["steps=3"]), "x", kitchen)
+    with pytest.raises(KitError, match="tiny/d: is an experiment"):
+        pipeline.blend(runs(kitchen, "ac"), SOUP, "d", kitchen)
+    assert not kitchen.run("tiny", "x").oof.exists()
+    assert not kitchen.run("tiny", "x").config.exists()
+
+
+@pytest.fixture
+def pot(workspace):
+    """A pot whose soups are known without cooking: of three members and all their sets."""
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 100)
+    run = made_run(workspace, "binary", "accuracy", targets, rng.dirichlet([1, 1], 100), ("no", "yes"))
+    truth = beside_truth(run, workspace)
+
+    def right(share):
+        wrong = rng.random(100) >= share
+        probs = np.eye(2)[np.where(wrong, 1 - targets, targets)] * 0.8 + 0.1
+        return probs.astype(np.float32)
+
+    shares = {(0,): 0.8, (1,): 0.7, (2,): 0.6, (0, 1): 0.95, (0, 2): 0.3, (1, 2): 0.5, (0, 1, 2): 0.5}
+    return _Pot([run] * 3, None, truth, {mix: right(share) for mix, share in shares.items()})
+
+
+def test_a_member_is_added_only_if_the_soup_scores_better_with_it(pot):
+    rows = np.ones(100, dtype=bool)
+    assert pot.greedy(rows, [0, 1, 2]) == (0, 1)
+    assert pot.greedy(rows, [0, 2]) == (0,)
+    assert pot.greedy(rows, [2]) == (2,)
+
+
+def test_what_goes_into_a_folds_soup_does_not_depend_on_its_own_rows(pot):
+    before = pot.chosen([0, 1, 2])
+    own = pot.truth.validated[3]
+    for probs in pot.tried.values():
+        probs[own] = probs[own][:, ::-1]
+    assert pot.chosen([0, 1, 2])[3] == before[3]
+    np.testing.assert_allclose(pot.nested(before)[own], pot.tried[before[3]][own], atol=1e-6)

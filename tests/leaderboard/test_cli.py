@@ -1,0 +1,196 @@
+"""`kit leaderboard` as users meet it."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from kit.cli.main import app
+from kit.leaderboard.record import record
+from kit.storage.files import read_json, write_text
+from tests.leaderboard.made import blend, experiment, submitted
+
+
+def kit(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+@pytest.fixture
+def season(workspace):
+    """Three experiments and a blend, submitted and scored."""
+    runs = [
+        experiment(workspace, "first", wrong=range(12), day=1),
+        experiment(workspace, "second", wrong=range(30, 38), day=2, seed=7, image={"size": 64}),
+        experiment(workspace, "third", wrong=range(5, 15), day=3, seed=8, image={"size": 64}),
+        blend(workspace, "both", members=("first", "second"), wrong=range(7)),
+    ]
+    for run, public in zip(runs, (0.78, 0.83, 0.80, 0.85), strict=True):
+        submitted(workspace, run)
+        record(run.label, workspace, public=public)
+    return workspace
+
+
+def test_the_table_has_every_row_and_what_follows_from_it(season):
+    text = kit("leaderboard").stdout
+    lines = text.splitlines()
+    assert lines[0].strip() == "made: accuracy (higher is better)"
+    assert [line.split()[0] for line in lines[2:6]] == ["both", "second", "third", "first"]
+    second = next(line for line in lines if line.startswith("second"))
+    for cell in ("experiment", "0.8667", "0.8300", "cpu", "2.5", "2026-11-02", "01234567"):
+        assert cell in second, cell
+    assert second.rstrip().endswith("vs first: image.size None -> 64, seed 42 -> 7")
+    assert "CV and public LB rank alike: Spearman 1.00 over 4 submissions" in text
+    assert "select: made/both (best CV 0.8833) and made/second (0.8667; errs elsewhere" in text
+
+
+def test_columns_that_nothing_fills_are_left_out(season):
+    head = kit("leaderboard").stdout.splitlines()[1]
+    assert "public" in head
+    assert "private" not in head
+    record("first", season, private=0.7)
+    assert "private" in kit("leaderboard").stdout.splitlines()[1]
+
+
+@pytest.mark.parametrize("width", [100, 120, 200])
+def test_a_row_is_one_line_at_usual_widths(season, monkeypatch, width):
+    from rich.console import Console
+
+    from kit.leaderboard.entries import read_ledger
+    from kit.report.leaderboard import leaderboard_tables
+
+    told = io.StringIO()
+    Console(file=told, width=width).print(*leaderboard_tables(read_ledger(season).entries))
+    lines = told.getvalue().rstrip().splitlines()
+    assert len(lines) == 6
+    assert max(map(len, lines)) <= width
+    for name in ("both", "second", "third", "first"):
+        assert any(line.startswith(f"{name} ") and "2026-11-" in line for line in lines)
+
+
+def test_json_has_everything(season):
+    found = json.loads(kit("leaderboard", "--json", "--sort", "date").stdout)
+    assert set(found) == {"entries", "correlation", "select", "problems"}
+    assert [entry["name"] for entry in found["entries"]][-3:] == ["third", "second", "first"]
+    keys = {
+        "competition",
+        "name",
+        "kind",
+        "metric",
+        "higher_is_better",
+        "cv",
+        "sd",
+        "folds",
+        "minutes",
+        "submission",
+    }
+    assert keys <= set(found["entries"][0])
+    assert found["entries"][-2]["changed"] == ["image.size: None -> 64", "seed: 42 -> 7"]
+    assert found["correlation"][0]["spearman"] == pytest.approx(1)
+    assert found["select"][0]["first"]["experiment"] == "made/both"
+    assert found["problems"] == []
+
+
+def test_csv_is_read_back_as_it_was(season):
+    table = list(csv.DictReader(io.StringIO(kit("leaderboard", "--csv").stdout)))
+    entries = json.loads(kit("leaderboard", "--json").stdout)["entries"]
+    assert list(table[0]) == list(entries[0])
+    assert [float(row["cv"]) for row in table] == [entry["cv"] for entry in entries]
+    assert [row["private"] for row in table] == [""] * 4
+    assert (
+        next(row for row in table if row["name"] == "second")["changed"]
+        == "image.size: None -> 64; seed: 42 -> 7"
+    )
+
+
+def test_csv_holds_no_formula(workspace):
+    for name in ("=1+1", "+1", "-1", "@SUM(A1)", "plain"):
+        write_text(workspace.submission("made", name).path, "id\n")
+    record("made/-1", workspace, public=-0.5)
+    table = {row["name"]: row for row in csv.DictReader(io.StringIO(kit("leaderboard", "--csv").stdout))}
+    assert set(table) == {"'=1+1", "'+1", "'-1", "'@SUM(A1)", "plain"}
+    assert table["'-1"]["public"] == "-0.5"
+
+
+def test_rows_are_filtered(season):
+    def names(*arguments):
+        found = json.loads(kit("leaderboard", "--json", *arguments).stdout)
+        return [entry["name"] for entry in found["entries"]]
+
+    assert names("--kind", "blend") == ["both"]
+    assert names("--name", "*ir[sd]*", "--sort", "name") == ["first", "third"]
+    assert names("--competition", "made", "--sort", "public") == ["both", "second", "third", "first"]
+    assert "No row is of that kind and name" in kit("leaderboard", "--name", "x").stdout
+
+
+@pytest.mark.parametrize("option", ["--sort", "--kind", "--competition"])
+def test_what_is_unknown_is_told(season, option):
+    error = json.loads(kit("leaderboard", option, "nothing", "--json", code=1).stdout)["error"]
+    assert error["where"] == option
+    assert error["rule"].startswith("Known: ")
+
+
+def test_damage_is_told_and_hides_nothing(season):
+    season.run("made", "first").metrics.write_text("{")
+    result = kit("leaderboard")
+    assert "warning: " in result.stderr
+    assert "Run `kit evaluate made/first`." in result.stderr
+    assert "second" in result.stdout
+    (problem,) = json.loads(kit("leaderboard", "--json").stdout)["problems"]
+    assert problem["where"].endswith("metrics.json")
+    assert "warning: " in kit("leaderboard", "--csv").stderr
+
+
+def test_record_says_what_it_wrote(season):
+    path = "submissions/made/first.csv"
+    assert (
+        kit("leaderboard", "record", path, "--public", "0.79").stdout
+        == f"{path}: public 0.78 -> 0.79 recorded.\n"
+    )
+    found = json.loads(kit("leaderboard", "record", "made/first", "--private", "0.7", "--json").stdout)
+    assert (found["file"], found["public"], found["private"]) == (path, 0.79, 0.7)
+    assert found["before"]["private"] is None
+    assert found["sha256"] == read_json(season.submission("made", "first").trace)["sha256"]
+    error = json.loads(kit("leaderboard", "record", "fist", "--public", "1", "--json", code=1).stdout)[
+        "error"
+    ]
+    assert error["next"] == f"Did you mean {path}?"
+
+
+def test_scores_of_another_file_that_go_are_told(workspace):
+    file = workspace.submission("made", "theirs").path
+    write_text(file, "id\n1\n")
+    kit("leaderboard", "record", "theirs", "--public", "0.5")
+    write_text(file, "id\n2\n")
+    result = kit("leaderboard", "record", "theirs", "--public", "0.6")
+    assert "was of another theirs.csv: it is gone" in result.stderr
+    assert "public 0.6 recorded" in result.stdout
+
+
+def test_options_of_the_list_do_nothing_before_record_and_so_are_refused(season):
+    result = kit("leaderboard", "--workspace", season.root, "record", "first", "--public", "0.5", code=2)
+    assert "options stand after 'record': --workspace" in result.stderr
+
+
+def test_record_has_help_with_an_example():
+    command = get_command(app).commands["leaderboard"].commands["record"]
+    assert "kit leaderboard record submissions/leaves/first.csv --public 0.81" in command.help
+    assert {"--public", "--private", "--json", "--workspace"} <= {o for p in command.params for o in p.opts}
+
+
+def test_recording_is_light():
+    program = (
+        "from typer.testing import CliRunner; from kit.cli.main import app; import sys;"
+        "CliRunner().invoke(app, ['leaderboard', 'record', '--help']);"
+        "print({'torch', 'pandas'} & set(sys.modules));"
+        "CliRunner().invoke(app, ['leaderboard', 'record', 'x', '--public', '1']);"
+        "print({'torch', 'sklearn'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\nset()\n"

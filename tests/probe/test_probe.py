@@ -1,0 +1,306 @@
+import json
+import shlex
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from typer.testing import CliRunner
+
+from kit.cli.main import app
+from kit.config.load import load_config
+from kit.errors import KitError
+from kit.probe.linear import STRENGTHS, fitted_probs, suited_strength
+from kit.probe.probe import _weights_of, probe
+from kit.training.data import prepare
+from tests.conftest import write_config
+
+
+@pytest.fixture
+def blobs():
+    """Features of 60 rows in three classes that overlap, one column constant, and 30 more such rows."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    rows = rng.normal(size=(90, 6)) + np.eye(6)[labels] * 2
+    rows = (rows * [1, 100, 0.01, 1, 1, 1]).astype(np.float32)
+    rows[:, 5] = 7
+    return rows[:60], labels[:60], rows[60:]
+
+
+def weights_file(workspace, name, architecture="test_resnet"):
+    """Write the weights of a small network of timm, always the same ones."""
+    torch.manual_seed(0)
+    path = workspace.root / "weights" / name
+    path.parent.mkdir(exist_ok=True)
+    save_file(timm.create_model(architecture, pretrained=False).state_dict(), path)
+
+
+def next_line(text):
+    return " ".join(text[text.index("Next:") :].split())
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(app, ["probe", *map(str, arguments)])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+# --- the classifier
+
+
+def test_probabilities_are_those_of_a_standardised_logistic_regression(blobs):
+    rows, labels, others = blobs
+    scaler = StandardScaler().fit(rows[:, :5])
+    model = LogisticRegression(C=0.03, max_iter=1000).fit(scaler.transform(rows[:, :5]), labels)
+    found = fitted_probs(rows, np.eye(3)[labels], others, True, 0.03)
+    np.testing.assert_allclose(found, model.predict_proba(scaler.transform(others[:, :5])), atol=1e-3)
+
+
+def test_each_of_several_labels_has_a_classifier_of_its_own(blobs):
+    rows, labels, others = blobs
+    truth = np.stack([labels == 0, labels > 0, labels == 1], axis=1).astype(np.float32)
+    found = fitted_probs(rows, truth, others, False, 0.03)
+    alone = fitted_probs(rows, np.stack([1 - truth[:, 2], truth[:, 2]], axis=1), others, True, 0.03)
+    np.testing.assert_allclose(found[:, 0] + found[:, 1], 1, atol=1e-3)
+    np.testing.assert_allclose(found[:, 2], alone[:, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_a_class_that_no_row_has_gets_next_to_nothing(blobs, exclusive):
+    rows, labels, others = blobs
+    found = fitted_probs(rows, np.eye(4)[labels], others, exclusive, 0.03)
+    assert found.shape == (30, 4)
+    assert (found[:, 3] < 1e-4).all()
+    assert (found[:, :3].sum(axis=1) > 0.5).all()
+
+
+def test_a_class_that_every_row_has_is_certain(blobs):
+    rows, labels, others = blobs
+    truth = np.stack([labels == 0, labels >= 0], axis=1).astype(np.float32)
+    assert (fitted_probs(rows, truth, others, False, 0.03)[:, 1] > 0.999).all()
+
+
+def test_noise_is_regularised_more_than_what_tells_classes_apart(blobs):
+    rows, labels, _ = blobs
+    noise = np.random.default_rng(1).normal(size=(60, 40)).astype(np.float32)
+    assert suited_strength(noise, np.eye(3)[labels], True) == min(STRENGTHS)
+    assert suited_strength(rows, np.eye(3)[labels], True) > min(STRENGTHS)
+
+
+# --- the probe
+
+
+def test_each_backbone_is_told_with_its_score_its_pace_and_its_size(tiny):
+    found = probe(load_config(write_config(tiny)), tiny, ["simple_cnn", "residual_cnn"])
+    assert {each.model for each in found.models} == {"simple_cnn", "residual_cnn"}
+    assert min(each.oof for each in found.models) > 0.5  # three colours; a guess scores 0.33
+    assert (found.metric, found.higher_is_better, found.images) == ("accuracy", True, 30)
+    for each in found.models:
+        assert len(each.folds) == 2
+        assert each.oof == pytest.approx(np.mean(each.folds), abs=0.02)
+        assert each.size == 16
+        assert each.strength in STRENGTHS
+        assert each.images_per_second > 0
+        assert each.megabytes == pytest.approx(each.parameters * 4 / 1e6)
+
+
+@pytest.mark.parametrize(("metric", "higher"), [("accuracy", True), ("log_loss", False)])
+def test_the_better_one_is_first_whichever_way_is_better(tiny, monkeypatch, metric, higher):
+    calls = []
+
+    def first_knows_nothing(features, truth, others, exclusive, strength):
+        calls.append(strength)
+        if len(calls) <= 2:  # the folds of the first model
+            return np.tile([0.4, 0.3, 0.3], (len(others), 1))
+        return fitted_probs(features, truth, others, exclusive, strength)
+
+    monkeypatch.setattr("kit.probe.probe.fitted_probs", first_knows_nothing)
+    config = load_config(write_config(tiny, competition__metric=metric))
+    found = probe(config, tiny, ["simple_cnn", "residual_cnn"])
+    assert found.higher_is_better == higher
+    assert [each.model for each in found.models] == ["residual_cnn", "simple_cnn"]
+
+
+def test_the_score_is_the_metric_of_out_of_fold_rows(tiny, monkeypatch):
+    """A classifier that remembers its training rows only is right about nothing."""
+    seen = []
+
+    def remembered(features, truth, others, exclusive, strength):
+        seen.append({row.tobytes() for row in features})
+        known = [row.tobytes() in seen[-1] for row in others]
+        return np.stack([known, np.ones(len(others)), np.zeros(len(others))], axis=1).astype(float)
+
+    monkeypatch.setattr("kit.probe.probe.fitted_probs", remembered)
+    config = load_config(write_config(tiny, folds__count=3))
+    (found,) = probe(config, tiny, ["simple_cnn"]).models
+    folds = prepare(config, tiny)
+    second = folds.samples["label"] == folds.competition.classes[1]
+    assert len(seen) == 3
+    assert found.oof == pytest.approx(second.mean())
+    assert found.folds == pytest.approx([second[folds.samples["fold"] == k].mean() for k in range(3)])
+
+
+def test_every_fold_is_fitted_at_the_strength_that_suits_its_own_training_rows(tiny, monkeypatch):
+    strengths, given = [], []
+
+    def chosen(features, truth, exclusive):
+        given.append(truth.sum(axis=0).tolist())
+        return [0.3, 0.03, 0.003][len(given) - 1]
+
+    def fitted(features, truth, others, exclusive, strength):
+        strengths.append(strength)
+        assert truth.sum(axis=0).tolist() == given[-1]
+        return fitted_probs(features, truth, others, exclusive, strength)
+
+    monkeypatch.setattr("kit.probe.probe.suited_strength", chosen)
+    monkeypatch.setattr("kit.probe.probe.fitted_probs", fitted)
+    config = load_config(write_config(tiny, folds__count=3))
+    (found,) = probe(config, tiny, ["simple_cnn"]).models
+    material = prepare(config, tiny)
+    assert [sum(counts) for counts in given] == [
+        material.folds.training(material.samples, k).sum() for k in range(3)
+    ]
+    assert strengths == [0.3, 0.03, 0.003]
+    assert found.strength == 0.03
+
+
+def test_a_held_out_part_of_the_training_images_is_neither_fitted_nor_scored(tiny):
+    folds = {"scheme": "holdout", "fractions": [0.6, 0.2, 0.2]}
+    found = probe(load_config(write_config(tiny, folds=folds)), tiny, ["simple_cnn"])
+    assert found.images == 24
+    assert len(found.models[0].folds) == 1
+    assert found.models[0].oof == pytest.approx(found.models[0].folds[0])
+
+
+# --- which models, with which weights
+
+
+def test_all_that_cannot_be_probed_is_said_at_once_before_images_are_looked_at(tiny):
+    weights_file(tiny, "test_resnet_a.safetensors")
+    weights_file(tiny, "test_resnet.b.safetensors")
+    config = load_config(write_config(tiny, competition__data="nowhere"))
+    models = ["simple_cn", "test_resnet", "simple_cnn=none.pth", "simple_cnn"]
+    with pytest.raises(KitError) as caught:
+        probe(config, tiny, models)
+    text = str(caught.value)
+    assert text.startswith("--models: 3 of 4 cannot be probed:")
+    assert "there is no model 'simple_cn'" in text
+    assert "2 weights files are called so (test_resnet.b.safetensors, test_resnet_a.safetensors)" in text
+    assert "--models test_resnet=test_resnet.b.safetensors" in text
+    assert "none.pth" in text
+
+
+def test_one_mistake_is_told_as_it_is(tiny):
+    with pytest.raises(KitError, match=r"^model\.name: there is no model 'simple_cn'"):
+        probe(load_config(write_config(tiny)), tiny, ["simple_cnn", "simple_cn"])
+
+
+def test_weights_that_are_neither_here_nor_within_reach_are_refused(tiny):
+    with pytest.raises(KitError, match=r"test_resnet"):
+        probe(load_config(write_config(tiny)), tiny, ["simple_cnn", "test_resnet"])
+
+
+def test_the_file_called_like_the_model_is_taken_and_others_are_not(tiny):
+    weights_file(tiny, "test_resnet_mine.safetensors")
+    (tiny.root / "weights" / "test_resnet_notes.txt").touch()
+    (tiny.root / "weights" / "test_resnetx.safetensors").touch()
+    found = probe(load_config(write_config(tiny, image__size=32)), tiny, ["test_resnet"])
+    assert [each.weights for each in found.models] == ["test_resnet_mine.safetensors"]
+    assert found.models[0].features > 10
+
+
+def test_weights_that_do_not_fit_are_told_before_images_are_looked_at(tiny):
+    weights_file(tiny, "own.safetensors")
+    config = load_config(write_config(tiny, competition__data="nowhere"))
+    models = ["simple_cnn", "simple_cnn=own.safetensors", "test_convnext=own.safetensors"]
+    with pytest.raises(KitError, match="2 of 3 cannot be probed"):
+        probe(config, tiny, models)
+
+
+def test_of_a_file_that_is_in_two_folders_the_first_is_taken(tiny):
+    weights_file(tiny, "test_resnet_a.safetensors")
+    other = tiny.root / "more"
+    shutil.copytree(tiny.root / "weights", other)
+    place = replace(tiny, weights_roots=(other, *tiny.weights_roots))
+    found = probe(load_config(write_config(tiny, image__size=32)), place, ["test_resnet"])
+    assert found.models[0].weights == "test_resnet_a.safetensors"
+
+
+def test_a_file_that_is_called_like_a_longer_name_is_of_that_network(tiny):
+    weights_file(tiny, "test_resnet_a.safetensors")
+    assert _weights_of("test_resnet", tiny) == "test_resnet_a.safetensors"
+    assert _weights_of("convnext_tiny", tiny) is None
+    (tiny.root / "weights" / "convnext_tiny_hnf_a.safetensors").touch()
+    assert _weights_of("convnext_tiny", tiny) is None
+    assert _weights_of("convnext_tiny_hnf", tiny) == "convnext_tiny_hnf_a.safetensors"
+
+
+def test_folds_that_the_metric_cannot_score_are_refused_before_features_are_computed(tiny, monkeypatch):
+    monkeypatch.setattr(
+        "kit.training.feature_cache.FeatureFiles.read", lambda *_: pytest.fail("features were computed")
+    )
+    config = load_config(write_config(tiny, competition__metric="roc_auc", folds__count=5))
+    prepare(config, tiny)
+    table = pd.read_csv(tiny.folds("tiny"), dtype={"id": str, "label": str}).sort_values("label")
+    table.assign(fold=np.arange(30) // 6).to_csv(tiny.folds("tiny"), index=False)
+    with pytest.raises(KitError, match="roc_auc cannot be computed"):
+        probe(config, tiny, ["simple_cnn"])
+
+
+# --- the command
+
+
+def test_the_command_ends_with_the_line_to_go_on_with(tiny):
+    weights_file(tiny, "own.safetensors")
+    path = write_config(tiny, image__size=32)
+    text = run(path, "--models", "test_resnet=own.safetensors").stdout
+    assert "test_resnet" in text
+    assert "accuracy" in text
+    assert "--set model.name=test_resnet --set model.weights=own.safetensors" in next_line(text)
+
+
+def test_json_is_one_object_with_the_metric_and_the_models(tiny):
+    path = write_config(tiny)
+    models = ("--models", "simple_cnn,residual_cnn", "--models", "simple_cnn")
+    found = json.loads(run(path, *models, "--json").stdout)
+    assert found["metric"] == "accuracy"
+    assert sorted(each["model"] for each in found["models"]) == ["residual_cnn", "simple_cnn"]
+    first = found["models"][0]
+    told = {"oof", "folds", "images_per_second", "parameters", "megabytes", "size", "licence", "seconds"}
+    assert told <= set(first)
+    error = json.loads(run(path, "--models", "simple_cn", "--json", code=1).stdout)
+    assert error["error"]["where"] == "model.name"
+
+
+def test_no_experiment_is_begun(tiny):
+    run(write_config(tiny), "--models", "simple_cnn")
+    assert tiny.runs() == []
+
+
+def test_the_line_to_go_on_with_trains_what_was_probed(tiny):
+    weights_file(tiny, "own.safetensors")
+    path = write_config(tiny, model__pool="max")  # its model is not pretrained, and has options of its own
+    text = run(path, "--models", "test_resnet=own.safetensors", "--set", "image.size=32").stdout
+    words = shlex.split(next_line(text).removeprefix("Next: "))
+    config = load_config(path, [word for word in words if "=" in word])
+    assert (config.model.name, config.model.weights, config.image.size) == (
+        "test_resnet",
+        "own.safetensors",
+        32,
+    )
+
+
+def test_weights_of_the_config_are_not_left_to_another_model(tiny):
+    weights_file(tiny, "own.safetensors")
+    path = write_config(tiny, model={"name": "test_resnet", "weights": "own.safetensors", "pretrained": True})
+    assert "model.weights=null" in next_line(run(path, "--models", "simple_cnn").stdout)
+
+
+def test_no_names_are_a_mistake(tiny):
+    assert "--models: names no model" in run(write_config(tiny), "--models", ",", code=1).stderr

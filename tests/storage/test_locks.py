@@ -1,0 +1,54 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kit.errors import KitError
+from kit.storage.locks import only_one
+
+HOLD = """
+import os, sys, time
+from pathlib import Path
+from kit.storage.locks import only_one
+with only_one(Path(sys.argv[1]), "training fold 0"):
+    print(os.getpid(), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "fold-0.lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_held_lock_says_who_holds_it_and_what_to_do(tmp_path, holder):
+    with pytest.raises(KitError) as caught, only_one(tmp_path / "fold-0.lock", "training fold 0"):
+        pass
+    text = str(caught.value)
+    assert f"training fold 0 is under way in another process (process {holder.pid} on " in text
+    assert "Wait for it or stop it" in text
+
+
+def test_a_lock_is_free_when_its_holder_is_killed(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    with only_one(tmp_path / "fold-0.lock", "training fold 0"):
+        assert f"process {os.getpid()} on" in (tmp_path / "fold-0.holder").read_text()
+
+
+def test_locks_of_other_work_and_one_after_the_other_are_no_matter(tmp_path, holder):
+    for _ in range(2):
+        with only_one(tmp_path / "fold-1.lock", "training fold 1"):
+            assert (tmp_path / "fold-1.holder").exists()
+        assert not (tmp_path / "fold-1.holder").exists()

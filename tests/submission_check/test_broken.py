@@ -1,0 +1,353 @@
+"""Every way of breaking a file is told by its code, and by no other."""
+
+import gzip
+import unicodedata
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kit.errors import KitError
+from kit.submission_check.check import check_file
+from kit.submission_check.context import Surroundings
+from kit.submission_check.problem_codes import CODES
+from kit.submission_format.spec import strings
+from tests.submission_check.forms import (
+    ANY_NUMBER,
+    ANY_TEXT,
+    CHANCES,
+    FLAGS,
+    GRADE,
+    LABEL,
+    LONG,
+    RANKS,
+    SCORE,
+    SETS,
+    SHARES,
+    SPELLED,
+    VALUE,
+    Good,
+    form,
+)
+
+
+def swap(good: Good, *pairs: tuple[str, str]) -> str:
+    text = good.text()
+    for old, new in pairs:
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def of_ids(*ids: str) -> Good:
+    return Good(
+        form("label", ["label"], ids), tuple(("cat",) if n % 2 else ("bee",) for n in range(len(ids)))
+    )
+
+
+def with_ids(good: Good, change) -> str:
+    return "id,label\n" + "".join(f"{change(row[0])},{row[1]}\n" for row in good.rows)
+
+
+def rows(*cells: str) -> str:
+    return "".join(
+        f"{i},{cell}\n" for i, cell in zip(("a1.png", "a2.png", '"b,3.png"', "007.png"), cells, strict=True)
+    )
+
+
+FILES = of_ids("1.png", "2.png", "10.png")
+NUMBERS = of_ids("001", "002", "010")
+NFC = of_ids("caf\u00e9", "na\u00efve", "x")
+MIXED = of_ids("Ab", "cD", "ef")
+MANY = of_ids(*(f"{number}.png" for number in range(40)))
+LONG_HEADER = ",".join(f"c{number}" for number in range(100_000))
+
+BROKEN = [
+    # The file
+    ("nothing", LABEL, b"", {"empty"}),
+    ("white space", LABEL, b"\n\n  \n", {"empty"}),
+    ("a header alone", LABEL, "id,label\n", {"empty"}),
+    ("gzip", LABEL, gzip.compress(b"id,label\n"), {"not_text"}),
+    ("parquet", LABEL, b"PAR1" + b"\0" * 100, {"not_text"}),
+    ("a spreadsheet", LABEL, b"PK\x03\x04" + b"\0" * 100, {"not_text"}),
+    ("UTF-16", LABEL, LABEL.text().encode("utf-16"), {"encoding"}),
+    ("Latin-1", NFC, NFC.text().encode("latin-1"), {"encoding"}),
+    ("a byte-order mark", LABEL, b"\xef\xbb\xbf" + LABEL.text().encode(), {"bom"}),
+    ("a NUL byte", LABEL, swap(LABEL, ("bee", "bee\0")), {"nul_bytes", "unknown_label"}),
+    ("semicolons", FILES, swap(FILES, (",", ";")), {"delimiter"}),
+    ("tabs", FILES, swap(FILES, (",", "\t")), {"delimiter"}),
+    (
+        "an open quote",
+        LABEL,
+        swap(LABEL, ("cat", '"cat')).replace('007.png,"cat', "007.png,cat"),
+        {"unclosed_quote"},
+    ),
+    ("a cell too many", LABEL, swap(LABEL, ("bee", "bee,x")), {"ragged"}),
+    ("a cell too few", LABEL, swap(LABEL, (",bee", "")), {"ragged"}),
+    # The header
+    ("no header", LABEL, swap(LABEL, ("id,label\n", "")), {"no_header"}),
+    ("another name", LABEL, swap(LABEL, ("id,label", "id,Label")), {"header_name"}),
+    ("another name for the id", LABEL, swap(LABEL, ("id,label", "image,label")), {"header_name"}),
+    ("blanks in the header", LABEL, swap(LABEL, ("id,label", "id, label")), {"header_name"}),
+    ("both names wrong", LABEL, swap(LABEL, ("id,label", "Id,LABEL")), {"header_name"}),
+    ("columns swapped", SHARES, swap(SHARES, ("bee,cat", "cat,bee")), {"header_order"}),
+    (
+        "id last",
+        LABEL,
+        'label,id\ncat,a1.png\nbee,a2.png\nred fox,"b,3.png"\ncat,007.png\n',
+        {"header_order"},
+    ),
+    (
+        "an index",
+        LABEL,
+        ',id,label\n0,a1.png,cat\n1,a2.png,bee\n2,"b,3.png",cat\n3,007.png,cat\n',
+        {"index_column"},
+    ),
+    (
+        "a named index",
+        FILES,
+        "Unnamed: 0,id,label\n5,1.png,cat\n7,2.png,bee\n9,10.png,cat\n",
+        {"index_column"},
+    ),
+    (
+        "a column too many",
+        LABEL,
+        "id,label,more\n" + rows("cat,1", "bee,1", "bee,1", "cat,1"),
+        {"extra_columns"},
+    ),
+    (
+        "a column too few",
+        SHARES,
+        "id,bee,cat\n" + rows("0.5,0.5", "0,1", "0.3,0.7", "1,0"),
+        {"missing_columns"},
+    ),
+    ("no id column", SHARES, "bee,cat,red fox\n0.5,0.25,0.25\n", {"missing_columns"}),
+    (
+        "a name twice",
+        LABEL,
+        "id,label,label\n" + rows("cat,a", "bee,b", "bee,c", "cat,d"),
+        {"duplicate_columns"},
+    ),
+    ("100,000 columns", LABEL, f"{LONG_HEADER}\n", {"missing_columns", "extra_columns"}),
+    # The ids
+    ("an id missing", LABEL, swap(LABEL, ("007.png,cat\n", "")), {"missing_ids"}),
+    ("a foreign id", LABEL, LABEL.text() + "x.png,cat\n", {"extra_ids"}),
+    (
+        "one for another",
+        MANY,
+        swap(MANY, ("7.png", "z.png"))
+        .replace("1z.png", "17.png")
+        .replace("2z.png", "27.png")
+        .replace("3z.png", "37.png"),
+        {"missing_ids", "extra_ids"},
+    ),
+    ("an id twice", LABEL, LABEL.text() + "a1.png,cat\n", {"duplicate_ids"}),
+    (
+        "an id twice instead of another",
+        LABEL,
+        swap(LABEL, ("a2.png", "a1.png")),
+        {"duplicate_ids", "missing_ids"},
+    ),
+    ("without ending", FILES, with_ids(FILES, lambda i: i[:-4]), {"ids_extension"}),
+    ("with an ending", NUMBERS, with_ids(NUMBERS, lambda i: i + ".png"), {"ids_extension"}),
+    ("another ending", FILES, with_ids(FILES, lambda i: i[:-4] + ".jpg"), {"ids_extension"}),
+    ("upper case", FILES, with_ids(FILES, str.upper), {"ids_case"}),
+    ("lower case", MIXED, with_ids(MIXED, str.lower), {"ids_case"}),
+    ("without zeros", NUMBERS, with_ids(NUMBERS, lambda i: i.lstrip("0")), {"ids_padding"}),
+    ("as floats", NUMBERS, with_ids(NUMBERS, lambda i: f"{float(i)}"), {"ids_padding"}),
+    ("white space", FILES, with_ids(FILES, lambda i: f" {i} "), {"ids_space"}),
+    ("a path", FILES, with_ids(FILES, lambda i: f"test/{i}"), {"ids_path"}),
+    ("a path of Windows", FILES, with_ids(FILES, lambda i: f"C:\\data\\{i}"), {"ids_path"}),
+    ("another normal form", NFC, with_ids(NFC, lambda i: unicodedata.normalize("NFD", i)), {"ids_unicode"}),
+    (
+        "without ending, and one missing",
+        FILES,
+        with_ids(FILES, lambda i: i[:-4]).replace("2,cat\n", ""),
+        {"ids_extension", "missing_ids"},
+    ),
+    # Labels
+    ("a blank label", LABEL, swap(LABEL, (",bee", ",")), {"blank"}),
+    ("a label of blanks", LABEL, swap(LABEL, (",bee", ",  ")), {"blank"}),
+    ("a missing label", LABEL, swap(LABEL, (",bee", ",NaN")), {"not_finite"}),
+    ("an unknown label", LABEL, swap(LABEL, ("bee", "wasp")), {"unknown_label"}),
+    ("a label in capitals", LABEL, swap(LABEL, ("bee", "Bee")), {"label_spelling"}),
+    ("a label with a blank", LABEL, swap(LABEL, ("bee", "bee ")), {"label_spelling"}),
+    ("indices", LABEL, "id,label\n" + rows("0", "1", "2", "1"), {"indices_for_names"}),
+    ("names", GRADE, "id,label\n" + rows("mild", "severe", "none at all", "mild"), {"names_for_indices"}),
+    ("floats", GRADE, "id,label\n" + rows("0.0", "11.0", "2.0", "10.0"), {"label_spelling"}),
+    ("no such grade", GRADE, "id,label\n" + rows("0", "12", "2", "10"), {"unknown_label"}),
+    ("a formula", LABEL, swap(LABEL, ("bee", "=cmd|' /C calc'!A0")), {"formula"}),
+    ("0 and 1 for words", SPELLED, "id,label\n" + rows("1", "0", "1", "0"), {"label_spelling"}),
+    ("a line end in a label", LABEL, swap(LABEL, (",bee", ',"b\nee"')), {"unknown_label"}),
+    ("ten megabytes", LABEL, swap(LABEL, (",bee", f',"{"x," * 5_000_000}"')), {"unknown_label"}),
+    ("a colour of the terminal", LABEL, swap(LABEL, ("bee", "\x1b[31mbee")), {"unknown_label"}),
+    ("neither yes nor no", FLAGS, swap(FLAGS, ("yes,yes", "yes,maybe")), {"unknown_label"}),
+    ("1 for yes", FLAGS, FLAGS.text().replace("yes", "1").replace("no", "0"), {"label_spelling"}),
+    ("a blank flag", FLAGS, swap(FLAGS, ("no,yes,no", "no,,no")), {"blank"}),
+    # Several labels
+    ("commas in a set", SETS, swap(SETS, ("rust scab\n", '"rust,scab"\n')), {"label_separator"}),
+    ("commas and blanks", SETS, swap(SETS, ("rust scab\n", '"rust, scab"\n')), {"label_separator"}),
+    ("two blanks", SETS, swap(SETS, ("rust scab\n", "rust  scab\n")), {"label_separator"}),
+    ("a class twice in a set", SETS, swap(SETS, ("rust scab\n", "rust rust\n")), {"repeated_label"}),
+    ("an unknown class in a set", SETS, swap(SETS, ("rust scab\n", "rust mould\n")), {"unknown_label"}),
+    ("an empty set", SETS, swap(SETS, (",rot\n", ",\n")), {"blank"}),
+    ("too many ranks", RANKS, swap(RANKS, ("x y z\n", "x y z w\n")), {"too_many_labels"}),
+    ("too few ranks", RANKS, swap(RANKS, ("x y z\n", "x y\n")), {"too_few_labels"}),
+    ("a rank twice", RANKS, swap(RANKS, ("x y z\n", "x y x\n")), {"repeated_label"}),
+    ("an unknown rank", RANKS, swap(RANKS, ("x y z\n", "x y q\n")), {"unknown_label"}),
+    ("a blank rank", RANKS, swap(RANKS, ("x y z\n", "\n")), {"blank"}),
+    ("a list of Python", RANKS, swap(RANKS, ("x y z\n", "\"['x', 'y', 'z']\"\n")), {"unknown_label"}),
+    # Numbers
+    ("a blank number", SCORE, swap(SCORE, (",0.5\n", ",\n")), {"blank"}),
+    ("nan", SCORE, swap(SCORE, (",0.5\n", ",nan\n")), {"not_finite"}),
+    ("NULL", SCORE, swap(SCORE, (",0.5\n", ",NULL\n")), {"not_finite"}),
+    ("infinity", SCORE, swap(SCORE, (",0.5\n", ",-inf\n")), {"not_finite"}),
+    ("text", SCORE, swap(SCORE, (",0.5\n", ",half\n")), {"not_a_number"}),
+    ("an underscore", SCORE, swap(SCORE, (",0.5\n", ",0_5\n")), {"not_a_number"}),
+    ("hexadecimal", SCORE, swap(SCORE, (",0.5\n", ",0x1\n")), {"not_a_number"}),
+    ("digits of another script", SCORE, swap(SCORE, (",0.5\n", ",\u0661\n")), {"not_a_number"}),
+    ("a tensor", SCORE, swap(SCORE, (",0.5\n", ",tensor(0.5)\n")), {"not_a_number"}),
+    ("an array", SCORE, swap(SCORE, (",0.5\n", ",[0.5]\n")), {"not_a_number"}),
+    ("a decimal comma", SCORE, swap(SCORE, (",0.5\n", ',"0,5"\n')), {"decimal_comma"}),
+    (
+        "decimal commas that part cells",
+        Good(form("score", ["p"], ("x", "y"), ("no", "yes")), (("0.5",), ("0.25",))),
+        "id,p\nx,0,5\ny,0,25\n",
+        {"decimal_comma"},
+    ),
+    ("thousands", VALUE, swap(VALUE, (",20.5\n", ',"1,020.5"\n')), {"thousands"}),
+    ("a percent sign", SCORE, swap(SCORE, (",0.5\n", ",50%\n")), {"percent"}),
+    ("a formula for a number", SCORE, swap(SCORE, (",0.5\n", ",=0.5\n")), {"formula"}),
+    ("a probability above 1", SCORE, swap(SCORE, (",0.5\n", ",1.5\n")), {"out_of_range"}),
+    ("a probability below 0", CHANCES, swap(CHANCES, ("0.25", "-0.25")), {"out_of_range"}),
+    (
+        "logits",
+        SHARES,
+        "id,bee,cat,red fox\n" + rows("2.1,-0.3,0.4", "-1,0,5", "3,1,-2", "0.5,0.1,-4"),
+        {"logits"},
+    ),
+    ("a logit", SCORE, "id,p\n" + rows("2.3", "-1.7", "0.4", "-0.2"), {"logits"}),
+    (
+        "percentages",
+        SHARES,
+        "id,bee,cat,red fox\n" + rows("50,25,25", "0,0,100", "10,20,70", "1,99,0"),
+        {"percentages"},
+    ),
+    ("a percentage", SCORE, "id,p\n" + rows("50", "100", "0.5", "12"), {"percentages"}),
+    ("sums other than 1", SHARES, swap(SHARES, ("0.5,0.25,0.25", "0.5,0.5,0.5")), {"row_sum"}),
+    (
+        "sums rounded away",
+        SHARES,
+        "id,bee,cat,red fox\n" + rows("0.33,0.33,0.33", "0,0,1", "0.1,0.2,0.7", "0.5,0.5,0"),
+        {"row_sum_rounding"},
+    ),
+    ("a grade too high", VALUE, swap(VALUE, (",20.5\n", ",120.5\n")), {"out_of_range"}),
+    ("a long row missing", LONG, swap(LONG, ("s2_C2,0\n", "")), {"missing_ids"}),
+    ("a long row of no class", LONG, swap(LONG, ("s2_C2", "s2_C3")), {"missing_ids", "extra_ids"}),
+    ("long logits", LONG, swap(LONG, ("0.5", "-2.5"), ("0.9", "3.5")), {"logits"}),
+    ("all the same numbers", CHANCES, "id,bee,cat,red fox\n" + rows(*["0.1,0.2,0.3"] * 4), {"constant"}),
+    ("all the same ranks", RANKS, "id,ids\n" + rows(*["x y z"] * 4), {"constant"}),
+    ("one class for all", MANY, with_ids(MANY, str).replace("bee", "cat"), {"one_class"}),
+    (
+        "one class has most",
+        Good(form("probabilities", ("bee", "cat", "red fox"), [f"{i}" for i in range(30)]), ()),
+        "id,bee,cat,red fox\n" + "".join(f"{i},0.{60 + i},0.{40 - i},0\n" for i in range(30)),
+        {"one_class"},
+    ),
+    # Of a sample alone
+    ("text for a number", ANY_NUMBER, "id,v\n" + rows("x", "1", "2", "3"), {"not_a_number"}),
+    ("a formula nobody showed", ANY_TEXT, "id,v\n" + rows("=2+2", "cat", "", "dog"), {"formula"}),
+    ("the sample", ANY_NUMBER, "id,v\n" + rows("0.5", "0.5", "0.5", "0.5"), {"is_sample"}),
+    # Several at once
+    (
+        "much at once",
+        LABEL,
+        "Id,label\na1.png,cat\na1.png,wasp\nx.png,\n",
+        {"header_name", "missing_ids", "extra_ids", "duplicate_ids", "unknown_label", "blank"},
+    ),
+]
+
+
+def checked(tmp_path, good: Good, text: str | bytes, around=None):
+    path = tmp_path / "s.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return check_file(path, good.form, around or Surroundings())
+
+
+@pytest.mark.parametrize(("name", "good", "text", "expected"), BROKEN, ids=[case[0] for case in BROKEN])
+def test_it_is_told_by_its_code_and_no_other(tmp_path, name, good, text, expected):
+    found = checked(tmp_path, good, text)
+    assert {p.code for p in found} == expected
+    assert [p.severity for p in found] == sorted(p.severity for p in found)
+    for problem in found:
+        assert problem.count > 0 and problem.message and problem.remedy.endswith(".")
+        assert 0 < len(problem.first) < 300 and problem.first.isprintable()
+        assert set(problem.as_dict()) == {"code", "severity", "count", "first", "message", "remedy"}
+
+
+def test_there_are_many_and_every_code_is_among_them():
+    assert len(BROKEN) > 100
+    compared = {
+        "labels_permuted",
+        "rows_permuted",
+        "shares_far",
+        "same_as_previous",
+        "unlike_previous",
+        "stale_sample",
+        "too_large",
+    }
+    assert set().union(*(case[3] for case in BROKEN)) | compared == set(CODES)
+
+
+def test_a_file_may_be_too_large_and_a_sample_stale(tmp_path):
+    around = Surroundings(max_bytes=10, unlisted=("new.png",), vanished=("old.png", "older.png"))
+    found = {p.code: p for p in checked(tmp_path, LABEL, LABEL.text(), around)}
+    assert set(found) == {"too_large", "stale_sample"}
+    assert (found["stale_sample"].count, found["stale_sample"].first) == (3, "new.png is not listed")
+
+
+def test_what_is_no_file_is_an_error(tmp_path):
+    with pytest.raises(KitError, match="is a folder, not a CSV"):
+        check_file(tmp_path, LABEL.form)
+    with pytest.raises(KitError, match="there is no such file"):
+        check_file(tmp_path / "none.csv", LABEL.form)
+
+
+def test_the_first_example_and_the_count_are_those_of_the_file(tmp_path):
+    text = 'id,label\na1.png,cat\na2.png,wasp\n"b,3.png",hornet\n007.png,wasp\n'
+    (found,) = checked(tmp_path, LABEL, text)
+    assert (found.count, found.first) == (3, "id a2.png: wasp")
+    assert found.message == "labels are no class (bee, cat, red fox)"
+
+
+def test_nothing_in_a_message_can_move_the_cursor(tmp_path):
+    (found,) = checked(tmp_path, LABEL, swap(LABEL, ("bee", "\x1b[31mbee")))
+    assert found.first == "id a2.png: \\x1b[31mbee"
+
+
+def test_rows_with_too_many_cells_are_not_told_as_missing_ids_too(tmp_path):
+    (found,) = checked(tmp_path, LABEL, swap(LABEL, ("bee", "bee,x,y"), ("red fox", "red fox,x")))
+    assert (found.code, found.count, found.first) == ("ragged", 2, "row 3: 4 cells")
+
+
+def test_one_problem_is_counted_over_all_columns(tmp_path):
+    text = "id,bee,cat,red fox\n" + rows("x,0.5,0.5", "0,y,1", "0.1,0.2,0.7", ",,")
+    found = {p.code: p.count for p in checked(tmp_path, SHARES, text)}
+    assert found == {"not_a_number": 2, "blank": 3}
+
+
+def test_a_sample_that_was_not_changed_is_known_in_any_order(tmp_path):
+    shown = (strings([row[0] for row in LABEL.cells]),)
+    known = Good(replace(LABEL.form, sample=shown), LABEL.cells)
+    header, *lines = known.text().splitlines()
+    (found,) = checked(tmp_path, known, "\n".join([header, *lines[::-1]]))
+    assert found.code == "is_sample"
+
+
+def test_many_ids_that_are_shuffled_are_matched(tmp_path):
+    number = 200_000
+    ids = [f"{i}" for i in range(number)]
+    wanted = form("score", ["p"], ids, ("no", "yes"))
+    order = np.random.default_rng(0).permutation(number)
+    text = "id,p\n" + "".join(f"{i},0.{i % 89 + 10}\n" for i in order)
+    assert checked(tmp_path, Good(wanted, ()), text) == []

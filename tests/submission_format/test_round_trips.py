@@ -1,0 +1,184 @@
+"""Whatever ids and classes are called, what is written is what is read back."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kit.postprocess.steps import Answers
+from kit.submission_format.kinds import kinds
+from kit.submission_format.numbers import fixed, fixed_shares, parsed, shortest
+from kit.submission_format.parse import parse
+from kit.submission_format.reader import read_back
+from kit.submission_format.spec import Cells, Look, SubmissionFormat, strings
+from kit.submission_format.writer import BATCH, render, text_of
+from kit.tasks import tasks
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=6)
+names = texts.filter(lambda text: text.strip() == text and " " not in text)
+ids = st.lists(texts, unique=True, min_size=1, max_size=8)
+looks = st.builds(
+    Look,
+    delimiter=st.sampled_from([",", "\t", ";"]),
+    newline=st.sampled_from(["\n", "\r\n"]),
+    quoted_header=st.booleans(),
+    quoted=st.sets(st.integers(0, 2)).map(frozenset),
+)
+EXCLUSIVE = ("label", "flags", "probabilities", "score", "top_k", "long")
+SEVERAL = ("labels", "flags", "probabilities", "long")
+
+
+def test_every_kind_is_tried():
+    assert {*EXCLUSIVE, *SEVERAL, "value"} == set(kinds)
+
+
+def form_of(kind, names_of_rows, classes, exclusive, look, id_at_end=False) -> SubmissionFormat:
+    columns = classes[::-1] if kind in ("probabilities", "flags") else ("value column",)
+    header = (*columns, "the id") if id_at_end else ("the id", *columns)
+    cells = Cells((), np.array([]), np.array([]), joint="·").of(tuple(names_of_rows), len(classes))
+    row_ids = cells.row_ids(classes) if kind == "long" else strings(names_of_rows)
+    return SubmissionFormat(
+        header,
+        "the id",
+        kind,
+        row_ids,
+        tuple(classes),
+        exclusive,
+        blank=True,
+        cells=cells if kind == "long" else None,
+        look=look,
+    )
+
+
+def answers_for(number, classes, task, seed) -> Answers:
+    rng = np.random.default_rng(seed)
+    probs = task.normalised(
+        rng.dirichlet(np.ones(classes), number) if task.exclusive else rng.random((number, classes))
+    )
+    return Answers(probs, task.decide(probs))
+
+
+def assert_comes_back(kind, exclusive, rows, classes, look, id_at_end):
+    task = tasks.get(("binary" if len(classes) == 2 else "multiclass") if exclusive else "multilabel")
+    form = form_of(kind, rows, tuple(classes), exclusive, look, id_at_end)
+    if kind == "long" and len(set(form.ids.to_pylist())) < len(form):
+        return None  # two images whose ids become one with a class: no such sample is taken
+    wanted = answers_for(len(rows), len(classes), task, len(rows))
+    text = text_of(wanted, form)
+    assert not kinds.get(kind).changed(wanted, read_back(text, form, task), form).any()
+    return text
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(EXCLUSIVE),
+    ids,
+    st.lists(names, unique=True, min_size=2, max_size=2),
+    looks,
+    st.booleans(),
+)
+def test_of_exclusive_classes(kind, rows, classes, look, id_at_end):
+    assert_comes_back(kind, True, rows, classes, look, id_at_end)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(SEVERAL), ids, st.lists(names, unique=True, min_size=2, max_size=5), looks, st.booleans()
+)
+def test_of_several_classes(kind, rows, classes, look, id_at_end):
+    assert_comes_back(kind, False, rows, classes, look, id_at_end)
+
+
+@settings(max_examples=40, deadline=None)
+@given(ids, looks)
+def test_the_quick_parser_and_pythons_reader_agree(rows, look):
+    import pyarrow as pa
+
+    from kit.submission_format.reader import read_rows
+
+    text = assert_comes_back("label", True, rows, ["a", "b"], look, False)
+    theirs = read_rows(text, look.delimiter)
+    ours = parse(pa.py_buffer(text.encode()), look.delimiter)
+    assert list(ours.header) == theirs[0]
+    assert [column.to_pylist() for column in ours.columns] == [list(c) for c in zip(*theirs[1:], strict=True)]
+    assert ours.ragged is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))
+def test_the_shortest_text_reads_back_as_the_same_float32(values):
+    wanted = np.array(values, dtype=np.float32)
+    read = np.array([parsed(cell, ".") for cell in shortest(wanted).to_pylist()], dtype=np.float32)
+    np.testing.assert_array_equal(read, wanted)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 120), st.integers(1, 9), st.integers(0, 10**6))
+def test_shares_of_few_decimals_sum_to_1_exactly_and_keep_their_order(width, decimals, seed):
+    shares = np.random.default_rng(seed).dirichlet(np.full(width, 0.2), 5)
+    text = np.array([column.to_pylist() for column in fixed_shares(shares, decimals)]).T
+    units = np.array([[int(cell.replace(".", "")) for cell in row] for row in text])
+    assert (units.sum(axis=1) == 10**decimals).all()
+    assert (np.abs(units / 10**decimals - shares) < 10.0**-decimals).all()
+    for row, share in zip(units, shares, strict=True):
+        assert (np.diff(row[np.argsort(share, kind="stable")]) >= 0).all()
+
+
+def test_five_decimals_rounded_one_by_one_would_not_sum_to_1():
+    shares = np.random.default_rng(0).dirichlet(np.ones(99), 1000)
+    alone = np.rint(shares * 1e5).sum(axis=1)
+    assert (alone != 1e5).mean() > 0.5
+    together = sum(np.array([float(c) for c in column.to_pylist()]) for column in fixed_shares(shares, 5))
+    assert (np.abs(together - 1) < 1e-6).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (0.125, 2, "0.12"),
+        (0.135, 2, "0.14"),
+        (1.0, 3, "1.000"),
+        (-2.05, 1, "-2.0"),
+        (-0.01, 1, "0.0"),
+        (7.6, 0, "8"),
+    ],
+)
+def test_numbers_of_few_decimals(value, decimals, text):
+    assert fixed(np.array([value]), decimals).to_pylist() == [text]
+
+
+def test_a_number_with_an_underscore_is_none():
+    with pytest.raises(ValueError, match="1_000"):
+        parsed("1_000", ".")
+    assert parsed("0,5", ",") == 0.5
+
+
+@pytest.mark.parametrize(
+    ("look", "text"),
+    [
+        (Look(), 'id,p\na,0.5\n"b,c",0.25\n"d""e",1\n'),
+        (Look(quoted=frozenset({0})), 'id,p\n"a",0.5\n"b,c",0.25\n"d""e",1\n'),
+        (Look(quoted_header=True), '"id","p"\na,0.5\n"b,c",0.25\n"d""e",1\n'),
+        (Look(delimiter=";", decimal_mark=","), 'id;p\na;0,5\nb,c;0,25\n"d""e";1\n'),
+        (Look(newline="\r\n", quoted=frozenset({1})), 'id,p\r\na,"0.5"\r\n"b,c","0.25"\r\n"d""e","1"\r\n'),
+    ],
+)
+def test_quotes_marks_and_line_ends_are_those_of_the_sample(look, text):
+    form = SubmissionFormat(
+        ("id", "p"), "id", "score", strings(["a", "b,c", 'd"e']), ("no", "yes"), look=look
+    )
+    probs = np.array([[0.5, 0.5], [0.75, 0.25], [0, 1]], dtype=np.float32)
+    assert text_of(Answers(probs, probs.argmax(axis=1)), form) == text
+
+
+def test_batches_join_without_a_seam():
+    """More rows than are made at once: each row stands where the form has it, and once."""
+    number = 2 * BATCH + 3
+    form = form_of("score", [str(i) for i in range(number)], ("no", "yes"), True, Look())
+    probs = np.random.default_rng(0).random((number, 2), dtype=np.float32)
+    pieces = list(render(Answers(probs, probs.argmax(axis=1)), form))
+    assert len(pieces) == 4
+    lines = b"".join(pieces).decode().splitlines()[1:]
+    assert lines[0].startswith("0,") and lines[-1].startswith(f"{number - 1},")
+    read = np.array([line.split(",")[1] for line in lines], dtype=np.float32)
+    np.testing.assert_array_equal(read, probs[:, 1])

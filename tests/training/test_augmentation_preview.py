@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from kit.cli.main import app
+from kit.config.load import load_config
+from kit.errors import KitError
+from kit.report.sheet import GAP, LINE, SMALLEST_TILE
+from kit.training.augmentation_preview import training_examples
+from tests.conftest import write_config
+
+
+def examples(tiny, *overrides, images=3, epochs=4):
+    return training_examples(load_config(write_config(tiny), list(overrides)), tiny, images, epochs)
+
+
+def test_each_image_is_shown_as_predicted_and_as_each_epoch_varies_it(tiny):
+    shown = examples(tiny)
+    assert shown.columns == ["as predicted", "epoch 1", "epoch 2", "epoch 3", "epoch 4"]
+    assert [caption.split()[1] for caption in shown.captions] == ["2", "10", "red"]
+    for row in shown.tiles:
+        assert {tile.shape for tile in row} == {(16, 16, 3)}
+        assert len({tile.tobytes() for tile in row}) == 5
+    again = examples(tiny)
+    np.testing.assert_array_equal(np.array(again.tiles), np.array(shown.tiles))
+
+
+def test_without_augmentation_every_epoch_is_what_is_predicted(tiny):
+    for row in examples(tiny, "augment={preset: none, hflip: false}").tiles:
+        assert len({tile.tobytes() for tile in row}) == 1
+
+
+def test_images_are_mixed_as_batches_are_until_mixing_is_off(tiny):
+    overrides = ["augment={preset: none, hflip: false, mixup: 5.0, mix_off_epochs: 2}", "train.epochs=4"]
+    for row in examples(tiny, *overrides).tiles:
+        changed = [tile.tobytes() != row[0].tobytes() for tile in row[1:]]
+        assert changed[2:] == [False, False]
+    mixed = [row[1].tobytes() != row[0].tobytes() for row in examples(tiny, *overrides).tiles]
+    assert any(mixed)
+
+
+def test_images_grow_with_the_epochs_and_grey_ones_are_shown_too(tiny):
+    shown = examples(tiny, "image.size_by_epoch={1: 8, 3: 16}", "image.mode=grey")
+    assert [tile.shape for tile in shown.tiles[0]] == [(s, s, 3) for s in (16, 8, 8, 16, 16)]
+    assert all((tile[..., 0] == tile[..., 2]).all() for tile in shown.tiles[0])
+
+
+def test_an_image_that_cannot_be_read_is_named(tiny):
+    config = load_config(write_config(tiny))
+    training_examples(config, tiny, 30, 1)
+    broken = tiny.root / "data/tiny/train/2/0.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    with pytest.raises(KitError, match=r"train/2/0.png"):
+        training_examples(config, tiny, 30, 1)
+
+
+def test_the_command_writes_a_sheet_and_nothing_else(tiny):
+    result = CliRunner().invoke(app, ["augment", str(write_config(tiny)), "--images", "3", "--epochs", "2"])
+    assert result.exit_code == 0, result.output
+    assert "runs/tiny/augment-tiny-cnn.png  3 images, 2 epochs" in result.stdout
+    with Image.open(tiny.sheet("tiny", "tiny-cnn")) as sheet:
+        assert sheet.size == (GAP + 3 * (SMALLEST_TILE + GAP), LINE + 3 * (LINE + SMALLEST_TILE + GAP))
+    assert not tiny.folds("tiny").exists()
+    assert not tiny.run("tiny", "tiny-cnn").path.exists()

@@ -1,0 +1,456 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kit import pipeline
+from kit.config import Component
+from kit.config.load import load_config
+from kit.errors import KitError
+from kit.inference.fold_models import assemble_oof
+from kit.inference.predict import predict
+from kit.predictions import load_predictions
+from kit.storage.files import read_json
+from kit.storage.workspace import Workspace
+from kit.training import experiment, run_state
+from tests.conftest import COLOURS, Heard, draw, draw_class_folders, oof_bytes, write_config
+
+
+@pytest.fixture
+def copy(trained, tmp_path) -> Workspace:
+    shutil.copytree(trained.root, tmp_path / "copy")
+    return Workspace.open(tmp_path / "copy")
+
+
+def test_it_learns_the_colours(trained):
+    assert pipeline.score(trained.run("tiny", "a"), trained).cv > 0.8
+
+
+def test_the_run_folder_holds_what_the_design_promises(trained):
+    run = trained.run("tiny", "a")
+    files = {p.relative_to(run.path) for p in run.path.rglob("*") if p.is_file()}
+    names = {str(p) for p in files if p.parts[0] != ".locks"}
+    fold = {f"fold-{k}/{n}" for k in range(2) for n in ("best.safetensors", "done.json", "history.csv")}
+    assert names == fold | {
+        "config.yaml", "environment.json", "material.json", "oof.parquet", "test.parquet", "metrics.json", "report.html",
+        "decision.json", "confusion.csv", "suspects.csv",
+    }  # fmt: skip
+    environment = read_json(run.environment)
+    assert {"kit", "torch", "commit", "device", "precision", "seed"} <= set(environment)
+    assert environment["precision"] == "fp32 (as configured)"
+
+
+def test_oof_and_test_cover_every_id_once(trained):
+    run = trained.run("tiny", "a")
+    folds = pd.read_csv(trained.folds("tiny"), dtype=str)
+    oof, test = load_predictions(run.oof), load_predictions(run.test)
+    assert sorted(oof.ids) == sorted(folds["id"])
+    assert test.ids == tuple(f"{i}.png" for i in range(8))
+    np.testing.assert_allclose(oof.probs.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(test.probs.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_oof_to_the_bit(trained, tmp_path):
+    workspace = Workspace.open(tmp_path)
+    draw_class_folders(tmp_path / "data" / "tiny")
+    pipeline.run(load_config(write_config(workspace, name="a")), workspace)
+    assert workspace.folds("tiny").read_bytes() == trained.folds("tiny").read_bytes()
+    assert oof_bytes(workspace) == oof_bytes(trained)
+    pipeline.run(load_config(write_config(workspace, name="other", seed=43)), workspace)
+    assert oof_bytes(workspace, "other") != oof_bytes(trained)
+
+
+def test_run_again_skips_everything(copy):
+    heard = Heard()
+    before = {p: p.stat().st_mtime_ns for p in copy.run("tiny", "a").path.rglob("*.safetensors")}
+    pipeline.run(load_config(copy.config("a")), copy, progress=heard)
+    assert "fold 0 is already trained" in heard
+    assert "already predicted by these models" in heard
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+KILLED = """
+import os, random, sys
+from pathlib import Path
+from kit import pipeline
+from kit.config.load import load_config
+from kit.engine.models.build import checkpoints
+from kit.engine.fit import trainer
+from kit.storage.workspace import Workspace
+
+moment, workspace = sys.argv[2], Workspace.open(Path(sys.argv[1]))
+
+def die(*_, **__):
+    os.kill(os.getpid(), 9)
+
+def dying_in(owner, name, of_fold, countdown):
+    whole = getattr(owner, name)
+    def wrapped(self, *arguments, **options):
+        nonlocal countdown
+        result = whole(self, *arguments, **options)
+        if self.folder.path.name == of_fold:
+            countdown -= 1
+            if countdown == 0:
+                die()
+        return result
+    setattr(owner, name, wrapped)
+
+if moment == "mid-epoch":
+    dying_in(trainer.FoldTrainer, "_take_step", "fold-1", 3)
+elif moment == "mid-validation":
+    trainer.predict_probs = lambda *a, between, **o: (die() if Path(sys.argv[1], "runs/tiny/a/fold-1/last.pt").exists() else PREDICT(*a, between=between, **o))
+elif moment == "mid-write":
+    save = checkpoints.torch.save
+    def save_half(state, draft):
+        save(state, draft)
+        if draft.parent.name == "fold-1" and state["state"]["epoch"] == 1:
+            draft.write_bytes(draft.read_bytes()[:999])
+            die()
+    checkpoints.torch.save = save_half
+pipeline.run(load_config(workspace.config("a")), workspace)
+""".replace("moment, workspace", "PREDICT = trainer.predict_probs\nmoment, workspace", 1)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "mid-epoch",
+        pytest.param("mid-validation", marks=pytest.mark.slow),
+        pytest.param("mid-write", marks=pytest.mark.slow),
+    ],
+)
+def test_killed_and_gone_on_equals_uninterrupted_to_the_bit(trained, tmp_path, moment):
+    workspace = Workspace.open(tmp_path)
+    draw_class_folders(tmp_path / "data" / "tiny")
+    every_step = {"checkpoint__every_minutes": 1e-9}
+    config = load_config(write_config(workspace, name="a", **every_step))
+    command = [sys.executable, "-c", KILLED, str(tmp_path), moment]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    run = workspace.run("tiny", "a")
+    assert run.fold(0).done.exists()
+    assert not run.fold(1).done.exists()
+    heard = Heard()
+    pipeline.run(config, workspace, progress=heard)
+    assert "fold 1 goes on after epoch" in heard
+    assert oof_bytes(workspace) == oof_bytes(trained)
+    left = {path.name for path in run.fold(1).path.iterdir()}
+    assert left == {"best.safetensors", "done.json", "history.csv"}
+
+
+def test_a_resume_file_cut_short_starts_the_fold_anew(trained, tmp_path):
+    workspace = Workspace.open(tmp_path)
+    draw_class_folders(tmp_path / "data" / "tiny")
+    fold = workspace.run("tiny", "a").fold(0)
+    fold.path.mkdir(parents=True)
+    fold.resume.write_bytes(b"PK cut")
+    pipeline.run(load_config(write_config(workspace, name="a")), workspace)
+    assert oof_bytes(workspace) == oof_bytes(trained)
+
+
+def test_another_config_under_the_same_name_is_refused_and_says_what_changed(copy):
+    before = oof_bytes(copy)
+    changed = load_config(copy.config("a"), ["train.lr=0.5"])
+    with pytest.raises(KitError) as caught:
+        experiment.train(changed, copy)
+    assert "train.lr: 0.01 -> 0.5" in str(caught.value)
+    assert "--fresh" in str(caught.value)
+    assert oof_bytes(copy) == before
+    experiment.train(changed, copy, fresh=True)
+    assert not copy.run("tiny", "a").oof.exists()
+
+
+def test_what_only_predicting_reads_may_change(copy):
+    config = load_config(copy.config("a"), ["predict.tta=[identity, hflip]"])
+    finished = pipeline.run(config, copy)
+    assert finished.evaluation.tta == ["identity", "hflip"]
+
+
+def test_other_folds_than_trained_on_are_refused(copy):
+    config = load_config(copy.config("a"), ["folds.seed=1"])
+    pipeline.folds(config, copy, force=True)
+    for again in (
+        lambda: experiment.train(load_config(copy.config("a")), copy),
+        lambda: predict(copy.run("tiny", "a"), copy),
+    ):
+        with pytest.raises(
+            KitError, match="was trained on other folds or labels than the folds CSV holds now"
+        ):
+            again()
+    with pytest.raises(KitError, match="has changed since tiny/a was trained"):
+        pipeline.score(copy.run("tiny", "a"), copy)
+
+
+def test_a_seed_that_the_folds_file_does_not_follow_is_said(tiny):
+    pipeline.folds(load_config(write_config(tiny)), tiny)
+    heard = Heard()
+    experiment.train(
+        load_config(write_config(tiny), ["folds.seed=9", "train.epochs=2"]), tiny, [0], progress=heard
+    )
+    assert "is another partition than folds.seed 9 gives" in heard
+
+
+def test_predicting_needs_every_fold(tiny):
+    config = load_config(write_config(tiny), ["train.epochs=2"])
+    run = experiment.train(config, tiny, only=[1])
+    assert (list(run_state.fold_scores(run)[0]), run_state.fold_scores(run)[1]) == ([1], 2)
+    with pytest.raises(KitError, match=r"1 of 2 folds are not trained \(0\).*kit train"):
+        predict(run, tiny)
+    with pytest.raises(KitError, match=r"--fold 2: there is no such fold. 0..1 are"):
+        experiment.train(config, tiny, only=[2])
+
+
+def test_bad_images_train_refused_or_left_out_and_test_gets_the_prior(tiny):
+    (tiny.root / "data/tiny/train/2/0.png").write_bytes(b"")
+    (tiny.root / "data/tiny/test/5.png").write_bytes(b"no image")
+    config = load_config(write_config(tiny), ["train.epochs=2"])
+    with pytest.raises(KitError, match="1 of 30 labelled images cannot be read"):
+        pipeline.run(config, tiny)
+    assert not tiny.folds("tiny").exists()
+    assert not tiny.run("tiny", "tiny-cnn").path.exists()
+    heard = Heard()
+    made, _, _ = pipeline.folds(
+        load_config(write_config(tiny), ["competition.on_bad_image=skip"]), tiny, progress=heard
+    )
+    assert len(made.table) == 29
+    assert "1 unreadable training images are left out (train/2/0.png)" in heard
+    heard = Heard()
+    skipping = load_config(write_config(tiny), ["train.epochs=2", "competition.on_bad_image=skip"])
+    finished = pipeline.run(skipping, tiny, progress=heard)
+    assert "1 unreadable training images are left out (train/2/0.png)" in heard
+    assert "1 test images cannot be read; they get the class prior (5.png)" in heard
+    test = load_predictions(finished.run.test)
+    row = test.probs[test.ids.index("5.png")]
+    np.testing.assert_allclose(row, [9 / 29, 10 / 29, 10 / 29], atol=1e-6)
+    assert finished.submitted.unreadable == ("5.png",)
+    assert "5.png" in finished.run.report.read_text()
+
+
+def test_early_stopping_keeps_the_best_epoch(tiny):
+    overrides = ["train.epochs=30", "train.patience=2", "train.keep=best"]
+    run = experiment.train(load_config(write_config(tiny), overrides), tiny, only=[0])
+    done = read_json(run.fold(0).done)
+    history = pd.read_csv(run.fold(0).history)
+    assert done["epochs"] == len(history) == done["epoch"] + 2 < 30
+    assert done["score"] == history["score"].max()
+
+
+def test_mistakes_in_names_are_told_at_once_before_data_is_read(workspace):
+    overrides = [
+        "model.name=resnet5O",
+        "train.loss={name: focall}",
+        "augment.preset=hevy",
+        "predict.tta=[hflop]",
+    ]
+    with pytest.raises(KitError) as caught:
+        experiment.train(load_config(write_config(workspace), overrides), workspace)
+    text = str(caught.value)
+    assert "4 mistakes" in text
+    for hint in ("resnet50", "there is no loss 'focall'", "mean heavy?", "mean hflip"):
+        assert hint in text
+
+
+def test_a_diverging_loss_stops_with_fold_epoch_and_step(tiny):
+    overrides = ["train.optimizer=sgd", "train.lr=1e30", "train.schedule.warmup_epochs=0"]
+    heard = Heard()
+    message = r"fold-0: the loss is not finite in epoch 1, step \d \(images first 3: .*png, .*png, .*png\)"
+    with pytest.raises(KitError, match=message):
+        experiment.train(load_config(write_config(tiny), overrides), tiny, only=[0], progress=heard)
+    assert sum("once more from the last checkpoint, at half the rate" in line for line in heard.lines) == 1
+
+
+def test_other_training_images_than_trained_on_are_refused(copy):
+    draw(copy.root / "data/tiny/train/2/0.png", COLOURS["red"], seed=999)
+    with pytest.raises(KitError, match="was trained on other training images than there are now"):
+        pipeline.run(load_config(copy.config("a")), copy)
+
+
+def test_a_changed_test_image_is_predicted_again(copy):
+    before = load_predictions(copy.run("tiny", "a").test)
+    draw(copy.root / "data/tiny/test/0.png", COLOURS["green"], seed=999)
+    pipeline.run(load_config(copy.config("a")), copy)
+    after = load_predictions(copy.run("tiny", "a").test)
+    assert (before.probs[0] != after.probs[0]).any()
+    np.testing.assert_array_equal(before.probs[1:], after.probs[1:])
+
+
+def test_damaged_predictions_are_made_again(copy, trained):
+    copy.run("tiny", "a").oof.write_bytes(b"PAR1 cut short")
+    pipeline.run(load_config(copy.config("a")), copy)
+    assert oof_bytes(copy) == oof_bytes(trained)
+
+
+def test_a_damaged_model_is_trained_again_and_only_that_one(copy, trained):
+    run = copy.run("tiny", "a")
+    run.fold(1).model.write_bytes(b"cut")
+    untouched = run.fold(0).model.stat().st_mtime_ns
+    pipeline.run(load_config(copy.config("a")), copy)
+    assert oof_bytes(copy) == oof_bytes(trained)
+    assert run.fold(0).model.stat().st_mtime_ns == untouched
+
+
+def test_fresh_forgets_only_the_folds_asked_for(copy):
+    run = copy.run("tiny", "a")
+    untouched = run.fold(0).model.stat().st_mtime_ns
+    experiment.train(load_config(copy.config("a")), copy, only=[1], fresh=True)
+    assert run.fold(0).model.stat().st_mtime_ns == untouched
+    assert not run.oof.exists()
+
+
+def test_fresh_loses_nothing_when_the_weights_cannot_be_had(copy):
+    changed = load_config(copy.config("a"), ["model={name: resnet18, weights: gone.safetensors}"])
+    with pytest.raises(KitError, match="model.weights gone.safetensors: there is no"):
+        experiment.train(changed, copy, fresh=True)
+    assert copy.run("tiny", "a").fold(0).done.exists()
+
+
+def test_the_submission_form_is_checked_before_training(tiny):
+    config = load_config(write_config(tiny), ["submission.sample=simple.csv"])
+    with pytest.raises(KitError, match="simple.csv: there is no such file"):
+        pipeline.run(config, tiny)
+    assert not tiny.run("tiny", "tiny-cnn").path.exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["model={name: 'torchvision:alexnet', pretrained: false}", "image.size=24"],
+            "image.size: the model does not take 24 px",
+        ),
+        (
+            ["train.loss={name: cross_entropy, label_smoothing: high}"],
+            "train.loss.label_smoothing: is 'high'",
+        ),
+        (["train.loss={name: cross_entropy, label_smoothing: -1}"], "train.loss.label_smoothing: is -1"),
+        (["model.options={dropout: 2}"], "model.options.dropout: is 2"),
+        (["image.mean=[0.5]"], "image.mean: has 1 values for 3 channels"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_before_anything_is_written(tiny, overrides, message):
+    with pytest.raises(KitError, match=message):
+        experiment.train(load_config(write_config(tiny), overrides), tiny)
+    assert not tiny.folds("tiny").exists()
+
+
+def test_a_fold_that_the_metric_cannot_score_is_refused_before_training(workspace):
+    draw_class_folders(workspace.root / "data" / "tiny")
+    for i in range(1, 10):
+        (workspace.root / f"data/tiny/train/red/{i}.png").unlink()
+    config = load_config(write_config(workspace, competition__metric="roc_auc", folds__rare="train"))
+    with pytest.raises(KitError) as refused:
+        experiment.train(config, workspace)
+    assert str(refused.value) == (
+        "fold 0: roc_auc cannot be computed on its 10 validation images (none has red). An area needs both. "
+        "Make fewer folds (`folds.count`), or take another `competition.metric`."
+    )
+    assert not list(workspace.run("tiny", "tiny-cnn").path.glob("fold-*/history.csv"))
+
+
+def test_a_metric_that_suits_no_fold_is_refused_in_its_own_words(tiny):
+    config = load_config(write_config(tiny), ["competition.metric={name: top_k, k: 3}"])
+    with pytest.raises(KitError, match=r"metric top_k\(k=3\): there are 3 classes"):
+        experiment.train(config, tiny)
+
+
+def test_the_metric_may_change_only_where_it_chose_nothing(copy):
+    finished = pipeline.run(load_config(copy.config("a"), ["competition.metric=log_loss"]), copy)
+    assert finished.evaluation.metric == "log_loss"
+    with pytest.raises(KitError, match="train.keep: last -> best"):
+        pipeline.run(load_config(copy.config("a"), ["train.keep=best", "competition.metric=accuracy"]), copy)
+
+
+def test_predictions_of_other_models_are_not_submitted(copy):
+    run = copy.run("tiny", "a")
+    shutil.copy(copy.run("tiny", "b").test, run.test)
+    with pytest.raises(KitError, match="its test predictions come from other models"):
+        pipeline.submit(run, copy)
+
+
+def test_assemble_oof_puts_rows_where_they_belong():
+    rows = {0: np.array([False, True, False, True]), 1: np.array([True, False, True, False])}
+    probs = {0: np.array([[1.0], [3.0]]), 1: np.array([[0.0], [2.0]])}
+    assert assemble_oof(rows, probs).ravel().tolist() == [0, 1, 2, 3]
+    with pytest.raises(KitError, match="fold 1: has 2 validation rows, and none were predicted"):
+        assemble_oof(rows, {0: probs[0]})
+    with pytest.raises(KitError, match="fold 1: has 2 validation rows, and 1 were predicted"):
+        assemble_oof(rows, {0: probs[0], 1: probs[1][:1]})
+    with pytest.raises(KitError, match="2 rows were validated by no model"):
+        assemble_oof({0: rows[0]}, probs)
+
+
+def test_the_oof_of_repeats_is_the_mean_over_them():
+    everything = np.array([True, True])
+    twice = assemble_oof(
+        {0: everything, 1: everything}, {0: np.array([[0.2], [1.0]]), 1: np.array([[0.4], [0.0]])}
+    )
+    np.testing.assert_allclose(twice.ravel(), [0.3, 0.5])
+
+
+def test_a_blend_is_not_trained_nor_predicted(copy):
+    run = pipeline.blend([copy.run("tiny", n) for n in "ab"], Component(name="mean"), "both", copy).run
+    with pytest.raises(KitError, match="is a blend"):
+        predict(run, copy)
+    with pytest.raises(KitError, match="is a blend"):
+        experiment.train(load_config(copy.config("a"), ["name=both"]), copy)
+
+
+@pytest.mark.parametrize("task", ["multilabel", "binary"])
+def test_the_other_tasks_go_all_the_way(workspace, task):
+    from tests.conftest import TINY
+
+    data = workspace.root / "data" / "tiny"
+    names = ["red", "green"]
+    rows = []
+    for i in range(24):
+        draw(data / "train" / f"{i}.png", COLOURS[names[i % 2]], i)
+        rows.append({"id": f"{i}.png", "kind": names[i % 2], "red": int(i % 2 == 0), "dark": int(i % 3 == 0)})
+    for i in range(4):
+        draw(data / "test" / f"{i}.png", COLOURS[names[i % 2]], 900 + i)
+    pd.DataFrame(rows).to_csv(data / "train.csv", index=False)
+    label = "kind" if task == "binary" else ["red", "dark"]
+    kind = {"kind": "score", "label": "p"} if task == "binary" else {"kind": "probabilities"}
+    values = TINY | {
+        "competition": TINY["competition"]
+        | {
+            "task": task,
+            "metric": "roc_auc",
+            "train": {"layout": "csv", "folder": "train", "file": "train.csv", "id": "id", "label": label},
+            "test": {"folder": "test"},
+        },
+        "submission": {"id": "id"} | kind,
+    }
+    finished = pipeline.run(load_config(write_config(workspace, values)), workspace)
+    assert finished.submitted.proof.mirror == pytest.approx(finished.evaluation.cv, abs=1e-6)
+    header = Path(finished.submitted.file.path).read_text().splitlines()[0]
+    assert header == ("id,p" if task == "binary" else "id,dark,red")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch compiles for a CPU with a C++ compiler")
+def test_a_compiled_network_learns_the_same_and_its_warm_up_is_told(trained, copy):
+    config = load_config(copy.config("a"), ["train.compile=true", "name=compiled"])
+    heard = Heard()
+    run = pipeline.run(config, copy, progress=heard).run
+    assert "torch.compile and a step took" in heard
+    ours, theirs = load_predictions(run.oof), load_predictions(trained.run("tiny", "a").oof)
+    np.testing.assert_allclose(ours.probs, theirs.probs, atol=0.05)  # rounded otherwise in every step
+
+
+def test_a_network_that_cannot_be_compiled_is_one_message(tiny_config, tiny, monkeypatch):
+    from torch._dynamo.exc import BackendCompilerFailed
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    from kit.engine.fit.train_step import Stepper
+
+    def fails(*_):
+        raise BackendCompilerFailed(make_fx, RuntimeError("no compiler"), None)
+
+    monkeypatch.setattr(Stepper, "__call__", fails)
+    train = tiny_config.train.model_copy(update={"compile": True})
+    with pytest.raises(KitError, match=r"train.compile: torch cannot compile simple_cnn.*Leave it out"):
+        experiment.train(tiny_config.model_copy(update={"train": train}), tiny)

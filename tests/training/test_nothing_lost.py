@@ -1,0 +1,406 @@
+"""What may happen to a long training, and that nothing is lost by it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from kit import pipeline
+from kit.config.load import load_config
+from kit.engine.models.small_cnn import simple_cnn, small_models
+from kit.errors import Interrupted, KitError
+from kit.runtime.deadline import Allowance
+from kit.storage.files import read_json
+from kit.storage.workspace import Workspace
+from kit.training import experiment, run_state
+from tests.conftest import Heard, draw_class_folders, kit, oof_bytes, wait_for, write_config
+
+LONG = ["train.epochs=400", "train.schedule.warmup_epochs=1"]
+
+
+@pytest.fixture
+def copy(trained, tmp_path) -> Workspace:
+    shutil.copytree(trained.root, tmp_path / "copy")
+    return Workspace.open(tmp_path / "copy")
+
+
+def rates(workspace: Workspace) -> list[float]:
+    return list(pd.read_csv(workspace.run("tiny", "tiny-cnn").fold(0).history)["lr"])
+
+
+# --- a loss that is not finite
+
+
+def test_a_loss_that_breaks_once_goes_on_at_half_the_rate(tiny, monkeypatch):
+    from kit.engine.fit import trainer
+
+    overrides = ["train.epochs=4", "train.schedule={name: constant, warmup_epochs: 0}"]
+    config = load_config(write_config(tiny, checkpoint__every_minutes=1e-9), overrides)
+    plain = trainer.FoldTrainer._take_step
+    broken = []
+
+    def breaks_in_epoch_3(self, number, batch):
+        plain(self, number, batch)
+        if number == 3 and not broken:
+            broken.append(self.state.step)
+            with torch.no_grad():
+                next(self.parts.model.parameters()).fill_(float("nan"))
+
+    monkeypatch.setattr(trainer.FoldTrainer, "_take_step", breaks_in_epoch_3)
+    heard = Heard()
+    experiment.train(config, tiny, only=[0], progress=heard)
+    assert "the loss is not finite in epoch 3" in heard
+    assert any("fold 0 goes on after epoch" in line for line in heard.lines)
+    assert rates(tiny) == pytest.approx([0.01, 0.01, 0.005, 0.005])
+
+
+# --- memory
+
+
+def hungry(limit: int):
+    """A network on a device whose memory takes ``limit`` images at once."""
+
+    class Hungry(torch.nn.Module):
+        seen: list[int] = []  # noqa: RUF012 - shared on purpose
+
+        def __init__(self, network):
+            super().__init__()
+            self.network = network
+
+        def forward(self, images):
+            if len(images) > limit:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+            if self.training:
+                self.seen.append(len(images))
+            return self.network(images)
+
+    return Hungry
+
+
+@pytest.fixture
+def hungry_model(request):
+    made = hungry(request.param)
+
+    def build(num_classes, channels, *, widths: tuple[int, ...] = (8, 16)):
+        return made(simple_cnn(num_classes, channels, widths=widths))
+
+    small_models.register("hungry")(build)
+    yield made
+    del small_models._entries["hungry"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hungry_model", [3], indirect=True)
+def test_out_of_memory_halves_the_batch_once_for_all_folds_and_keeps_the_step(tiny, hungry_model):
+    overrides = ["model.name=hungry", "train.epochs=2", "predict.batch_size=8"]
+    config = load_config(write_config(tiny), overrides)
+    heard = Heard()
+    pipeline.run(config, tiny, progress=heard)
+    told = [line for line in heard.lines if "do not fit the memory" in line]
+    assert [line.split(":")[0] for line in told[:2]] == [
+        "8 images at once do not fit the memory",
+        "4 images at once do not fit the memory",
+    ]
+    run = tiny.run("tiny", "tiny-cnn")
+    assert read_json(run.memory)["images_at_once"] == 2
+    assert set(hungry_model.seen) == {2, 3}  # a batch of 7 is 2, 2 and 3: none of a single image
+    steps_of_an_epoch = pd.read_csv(run.fold(1).history)
+    assert len(steps_of_an_epoch) == 2
+
+
+@pytest.mark.parametrize("hungry_model", [0], indirect=True)
+def test_memory_for_not_even_two_images_is_one_message(tiny, hungry_model):
+    config = load_config(write_config(tiny), ["model.name=hungry", "train.epochs=2"])
+    from kit.engine.fit import validate_config
+
+    recipe_trial = validate_config._try_out
+    validate_config._try_out = lambda config: None  # the trial would meet it first
+    try:
+        with pytest.raises(
+            KitError, match="train.batch_size: the model does not fit the memory with even 2 images at once"
+        ):
+            experiment.train(config, tiny, only=[0])
+    finally:
+        validate_config._try_out = recipe_trial
+
+
+# --- time, signals, other processes
+
+
+def test_a_time_limit_tells_its_plan_stops_cleanly_and_goes_on(tiny):
+    config = load_config(write_config(tiny), LONG)
+    heard = Heard()
+    with pytest.raises(Interrupted, match=r"fold-0 stopped in epoch \d+, step \d of 2: the time limit"):
+        experiment.train(config, tiny, only=[0], progress=heard, allowance=Allowance(7.0))
+    assert "plan: 0:0" in heard
+    assert "it will stop in about epoch" in heard or "all of it fits" in heard
+    fold = tiny.run("tiny", "tiny-cnn").fold(0)
+    done = len(pd.read_csv(fold.history))
+    assert 0 < done < 400
+    assert fold.resume.exists()
+    heard = Heard()
+    with pytest.raises(Interrupted):
+        experiment.train(config, tiny, only=[0], progress=heard, allowance=Allowance(6.0))
+    assert f"fold 0 goes on after epoch {done}/400" in heard
+    assert len(pd.read_csv(fold.history)) > done
+
+
+class StopsAtCall(Allowance):
+    """Asks to stop at the given look: one before the fold, two in the steps of each epoch, one in its validation."""
+
+    def __init__(self, call: int):
+        super().__init__()
+        self.calls, self.call = 0, call
+
+    def reason_to_stop(self, needed: float) -> str:
+        self.calls += 1
+        return "a test" if self.calls >= self.call else ""
+
+
+@pytest.mark.parametrize("average", ["ema", "{name: swa, start: 0.5}"])
+@pytest.mark.parametrize("call", [9, 10], ids=["in the last step", "in the validation"])
+def test_an_average_of_weights_goes_on_as_if_it_had_never_stopped(tiny, average, call):
+    overrides = ["train.epochs=4", f"train.average={average}"]
+    whole = load_config(write_config(tiny), [*overrides, "name=whole"])
+    stopped = load_config(write_config(tiny), [*overrides, "name=stopped"])
+    expected = load_file(experiment.train(whole, tiny, only=[0]).fold(0).model)
+    with pytest.raises(Interrupted, match="epoch 3, step 2 of 2: a test"):
+        experiment.train(stopped, tiny, only=[0], allowance=StopsAtCall(call))
+    found = load_file(experiment.train(stopped, tiny, only=[0]).fold(0).model)
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_there_may_be_no_time_to_begin(tiny):
+    with pytest.raises(Interrupted, match="time limit"):
+        experiment.train(load_config(write_config(tiny)), tiny, allowance=Allowance(0.01))
+    assert not tiny.run("tiny", "tiny-cnn").fold(0).done.exists()
+
+
+def test_predictions_stopped_by_the_limit_do_not_ask_again_what_was_answered(copy, trained):
+    run = copy.run("tiny", "a")
+    run.oof.unlink()
+
+    class Once(Allowance):
+        """Time for a single set of images of a single model."""
+
+        calls = 0
+
+        def begin(self, what, needed):
+            self.calls += 1
+            if self.calls > 1:
+                raise Interrupted(f"Stopped before {what}")
+
+    with pytest.raises(Interrupted):
+        pipeline.predict(run, copy, allowance=Once())
+    answers = list((run.path / ".answers").iterdir())
+    assert len(answers) == 1
+    assert not run.oof.exists()
+    pipeline.predict(run, copy)
+    assert oof_bytes(copy) == oof_bytes(trained)
+    assert not (run.path / ".answers").exists()
+
+
+def test_ctrl_c_stops_after_the_step_and_the_message_has_the_command_that_goes_on(tiny):
+    config = write_config(tiny, train__epochs=4000)
+    process = kit(tiny, "train", str(config), "--fold", "0")
+    fold = tiny.run("tiny", "tiny-cnn").fold(0)
+    wait_for(fold.resume.exists)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert f"Go on: kit train {config} --fold 0" in " ".join(said.split())
+    assert "stopped in epoch" in said
+    assert fold.resume.exists()
+
+
+@pytest.mark.slow  # 12 s: three trainings; tests/test_locks.py has the locks alone
+def test_two_processes_on_one_fold_are_one_too_many_and_other_folds_are_free(tiny):
+    config = write_config(tiny, train__epochs=4000)
+    first = kit(tiny, "train", str(config), "--fold", "0")
+    try:
+        wait_for(tiny.run("tiny", "tiny-cnn").fold(0).resume.exists)
+        second = kit(tiny, "train", str(config), "--fold", "0")
+        _, said = second.communicate(timeout=60)
+        assert second.returncode == 1
+        assert f"training fold 0 is under way in another process (process {first.pid} on" in " ".join(
+            said.split()
+        )
+        with pytest.raises(Interrupted):
+            experiment.train(load_config(config), tiny, only=[1], allowance=Allowance(6.0))
+    finally:
+        first.kill()
+        first.communicate()
+
+
+# --- workers, images, disks
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_loader_processes_change_nothing(trained, tmp_path, workers):
+    workspace = Workspace.open(tmp_path)
+    draw_class_folders(tmp_path / "data" / "tiny")
+    pipeline.run(load_config(write_config(workspace, name="a"), [f"train.workers={workers}"]), workspace)
+    assert oof_bytes(workspace) == oof_bytes(trained)
+
+
+def test_a_loader_process_that_dies_is_one_message_and_nothing_is_lost(tiny, monkeypatch):
+    from kit.engine.data import datasets
+
+    plain = datasets.ImageDataset.__getitems__
+    main = os.getpid()
+
+    def deadly(self, keys):
+        if keys[0].epoch == 3 and os.getpid() != main:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return plain(self, keys)
+
+    monkeypatch.setattr(datasets.ImageDataset, "__getitems__", deadly)
+    config = load_config(write_config(tiny), ["train.workers=1", "train.epochs=5"])
+    with pytest.raises(
+        KitError, match="train.workers: a process that loads images has died.*train.workers=2"
+    ):
+        experiment.train(config, tiny, only=[0])
+    heard = Heard()
+    without = load_config(write_config(tiny), ["train.workers=0", "train.epochs=5"])
+    experiment.train(without, tiny, only=[0], progress=heard)
+    assert "fold 0 goes on after epoch 2/5" in heard
+
+
+def test_an_image_that_vanishes_in_mid_run_is_named_and_nothing_is_lost(tiny, monkeypatch):
+    from kit.engine.fit import trainer
+
+    config = load_config(write_config(tiny), ["image.cache=none", "train.epochs=5"])
+    gone = tiny.root / "data/tiny/train/2/0.png"
+    kept = gone.read_bytes()
+    plain = trainer.FoldTrainer._validate_epoch
+
+    def then_it_vanishes(self, progress, label):
+        plain(self, progress, label)
+        if self.state.epoch == 2:
+            gone.unlink(missing_ok=True)
+
+    monkeypatch.setattr(trainer.FoldTrainer, "_validate_epoch", then_it_vanishes)
+    with pytest.raises(KitError, match=r"train/2/0.png: could be read before and cannot now"):
+        experiment.train(config, tiny, only=[0])
+    monkeypatch.undo()
+    monkeypatch.chdir(tiny.root)
+    gone.write_bytes(kept)
+    heard = Heard()
+    experiment.train(config, tiny, only=[0], progress=heard)
+    assert "fold 0 goes on after epoch 2/5" in heard
+
+
+def in_namespace(script: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Run a shell script in which file systems may be mounted that nobody else sees; skip where it may not."""
+    command = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("this machine does not let the test mount a file system of its own")
+    return subprocess.run([*command, script, "sh", *arguments], capture_output=True, text=True)
+
+
+FULL = """
+mkdir -p "$1/runs" && mount -t tmpfs -o size=220k tmpfs "$1/runs" || exit 77
+"$2" -m kit train "$3" --workspace "$1" --fold 0; echo "first $?" >&2
+ls -A "$1/runs/tiny/tiny-cnn/fold-0" >&2
+mount -o remount,size=50m "$1/runs"
+"$2" -m kit train "$3" --workspace "$1" --fold 0; echo "second $?" >&2
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_message_and_with_room_it_goes_on(tiny):
+    config = write_config(tiny, model__options={"widths": [16, 32]}, train__average="ema")
+    done = in_namespace(FULL, str(tiny.root), sys.executable, str(config))
+    if done.returncode == 77:
+        pytest.skip("this machine does not let the test mount a small file system")
+    said = " ".join(done.stderr.split())
+    assert "first 1" in said, done.stderr
+    assert "Traceback" not in said
+    assert ".tmp" not in said.split("first 1")[1].split("second")[0]
+    assert "second 0" in said, done.stderr
+
+
+READ_ONLY = """
+mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" || exit 77
+"$2" -m kit train "$3" --workspace "$1" --fold 0; echo "ended $?" >&2
+"""
+
+
+@pytest.mark.slow
+def test_a_read_only_folder_is_one_message(tiny):
+    done = in_namespace(READ_ONLY, str(tiny.root), sys.executable, str(write_config(tiny)))
+    if done.returncode == 77:
+        pytest.skip("this machine does not let the test mount a folder read-only")
+    assert "ended 1" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "read-only file system" in done.stderr.lower()
+
+
+# --- beginning with another experiment
+
+
+def test_each_fold_may_begin_with_the_same_fold_of_another_experiment(copy):
+    config = load_config(copy.config("a"), ["name=second", "model.start=tiny/a", "train.epochs=1"])
+    heard = Heard()
+    run = experiment.train(config, copy, progress=heard)
+    assert "begins with tiny/a, fold 0" in heard
+    first = pd.read_csv(run.fold(0).history)["loss"][0]
+    scratch = pd.read_csv(copy.run("tiny", "a").fold(0).history)["loss"][0]
+    assert first < scratch
+    assert run_state.fold_scores(run)[1] == 2
+
+
+def test_beginning_with_a_model_that_saw_the_validation_rows_is_refused(copy):
+    pipeline.folds(load_config(copy.config("a"), ["folds.seed=1"]), copy, force=True)
+    config = load_config(copy.config("a"), ["name=second", "model.start=tiny/a", "folds.seed=1"])
+    with pytest.raises(KitError, match="model.start: tiny/a was trained on other folds"):
+        experiment.train(config, copy)
+    assert not copy.run("tiny", "second").fold(0).done.exists()
+
+
+def test_beginning_with_what_is_not_there_is_refused(copy):
+    shutil.rmtree(copy.run("tiny", "a").fold(1).path)
+    for start, message in (
+        ("tiny/a", "fold 1 of tiny/a is not trained"),
+        ("tiny/c", "there is no such experiment"),
+    ):
+        config = load_config(copy.config("a"), ["name=second", f"model.start={start}"])
+        with pytest.raises(KitError, match=message):
+            experiment.train(config, copy)
+
+
+# --- the rehearsal
+
+
+@pytest.mark.slow
+def test_a_rehearsal_shows_what_training_would_do_and_writes_no_run(tiny):
+    config = write_config(tiny, model__trains={1: "head", 2: "all"}, train__head_lr=0.05, augment__mixup=0.2)
+    process = kit(tiny, "train", str(config), "--dry-run", "--json")
+    out, said = process.communicate()
+    assert process.returncode == 0, said
+    told = json.loads(out)
+    assert told["rates"]["peak"] == pytest.approx(0.01)
+    assert {group["part"] for group in told["groups"]} >= {"head"}
+    assert {round(group["lr"], 4) for group in told["groups"]} == {0.01, 0.05}
+    assert sum(g["parameters"] for g in told["groups"]) == 4395
+    assert told["facts"]["trains"] == "the head from epoch 1, all from epoch 2"
+    assert any(step.startswith("RandomResizedCrop") for step in told["augmentation"])
+    assert any(step.startswith("mixup(alpha=0.2)") for step in told["augmentation"])
+    assert not tiny.run("tiny", "tiny-cnn").path.exists()
+    assert not tiny.folds("tiny").exists()
+
+
+def test_a_schedule_that_cannot_reach_its_floor_is_warned_of(tiny):
+    heard = Heard()
+    overrides = ["train.schedule={name: step, every: 30}", "train.epochs=2", "model.trains={1: head, 5: all}"]
+    experiment.train(load_config(write_config(tiny), overrides), tiny, only=[0], progress=heard)
+    assert "model.trains changes in epoch 5, and there are 2: it never does" in heard
+    assert any("30" in line and "2" in line and "epochs" in line for line in heard.lines)

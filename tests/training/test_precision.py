@@ -1,0 +1,85 @@
+"""Which number format is quicker is tried once for a network on a machine, and holds for all that is compared."""
+
+import pytest
+
+from kit.config.load import load_config
+from kit.engine.device.precision import Precision
+from kit.storage.files import read_json
+from kit.training import experiment, precision
+from kit.training.data import prepare
+from kit.training.precision import settled_precision
+from tests.conftest import write_config
+
+
+@pytest.fixture
+def trials(monkeypatch):
+    """A CPU with bf16, on which each trial comes to the other result."""
+    tried = []
+
+    def quicker(model, native, training):
+        tried.append(training)
+        return Precision(["bf16", "fp32"][len(tried) % 2 - 1], f"trial {len(tried)}")
+
+    monkeypatch.setattr("kit.engine.device.precision.native_bf16", lambda: "AMX")
+    monkeypatch.setattr("kit.engine.fit.precision_trial.quicker", quicker)
+    return tried
+
+
+def settled(place, *overrides, run=None):
+    config = load_config(write_config(place), ["train.precision=auto", *overrides])
+    return settled_precision(config, place, prepare(config, place), run)
+
+
+def test_experiments_on_one_network_share_what_the_first_trial_came_to(tiny, trials):
+    first = settled(tiny)
+    assert (first.name, first.why) == ("bf16", "trial 1")
+    assert settled(tiny, "name=b", "train.lr=0.5", "model.head=[8]", run=tiny.run("tiny", "b")) == first
+    assert trials == ["all"]
+
+
+@pytest.mark.parametrize("other", ["image.size=24", "model.trains=head", "model.options={widths: [4]}"])
+def test_another_network_size_or_part_that_trains_is_tried_anew(tiny, trials, other):
+    settled(tiny)
+    assert settled(tiny, other).why == "trial 2"
+
+
+def test_another_machine_tries_anew(tiny, trials, monkeypatch):
+    run = tiny.run("tiny", "a")
+    settled(tiny, run=run)
+    monkeypatch.setattr(precision, "processor", lambda: "another")
+    assert settled(tiny, run=run).why == "trial 2"
+
+
+def test_an_experiment_keeps_its_format_when_the_trials_are_forgotten(tiny, trials):
+    run = tiny.run("tiny", "a")
+    first = settled(tiny, run=run)
+    tiny.trials("tiny").unlink()
+    assert settled(tiny, run=run) == first
+    assert settled(tiny, run=tiny.run("tiny", "b")).why == "trial 2"
+
+
+def test_of_two_processes_that_try_at_once_both_take_what_the_first_wrote(tiny, trials, monkeypatch):
+    plain = precision.in_turn
+
+    def after_another(path):
+        monkeypatch.setattr(precision, "in_turn", plain)
+        other = settled(tiny, "name=b")  # the other process is quicker
+        assert other.why == "trial 2"
+        return plain(path)
+
+    monkeypatch.setattr(precision, "in_turn", after_another)
+    assert settled(tiny).why == "trial 2"
+
+
+def test_folds_made_anew_keep_the_format_of_those_that_stay(tiny, trials):
+    config = load_config(write_config(tiny), ["train.precision=auto", "train.epochs=1"])
+    run = experiment.train(config, tiny)
+    tiny.trials("tiny").unlink()
+    experiment.train(config, tiny, only=[1], fresh=True)
+    assert read_json(run.precision)["why"] == "trial 1"
+    assert len(trials) == 1
+
+
+def test_what_is_configured_is_not_tried(tiny, trials):
+    assert str(settled(tiny, "train.precision=fp32")) == "fp32 (as configured)"
+    assert trials == []
