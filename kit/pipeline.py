@@ -27,7 +27,7 @@ from kit.evaluation.oof_with_labels import config_of
 from kit.folds.make import ensure_folds
 from kit.folds.table import Folds
 from kit.inference.predict import predict as predict_folds
-from kit.runtime.deadline import Allowance
+from kit.runtime.deadline import Deadline
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
 from kit.storage.workspace import RunFolder, Workspace
@@ -163,11 +163,11 @@ def predict(
     workspace: Workspace,
     tta: Sequence[Component] | None = None,
     progress: Progress = SILENT,
-    allowance: Allowance | None = None,
+    deadline: Deadline | None = None,
     merge: str | None = None,
 ) -> tuple[Evaluation, bool]:
     """Write a run's predictions, scores and page; the flag is False if the predictions were there already."""
-    predicted = predict_folds(run, workspace, tta, progress, allowance, merge)
+    predicted = predict_folds(run, workspace, tta, progress, deadline, merge)
     return score(run, workspace, config_of(run).decide), predicted
 
 
@@ -240,7 +240,7 @@ def run(
     workspace: Workspace,
     fresh: bool = False,
     progress: Progress = SILENT,
-    allowance: Allowance | None = None,
+    deadline: Deadline | None = None,
 ) -> Finished:
     """Take a config from the competition folder to the checked submission, skipping what is done.
 
@@ -249,9 +249,9 @@ def run(
     if config.submission is not None:
         format_for(config.submission, load_competition(config.competition, workspace))
     progress.stage("train", config.name)
-    folder = experiment.train(config, workspace, fresh=fresh, progress=progress, allowance=allowance)
+    folder = experiment.train(config, workspace, fresh=fresh, progress=progress, deadline=deadline)
     progress.stage("predict", f"views {', '.join(config.predict.labels)}")
-    evaluation, predicted = predict(folder, workspace, progress=progress, allowance=allowance)
+    evaluation, predicted = predict(folder, workspace, progress=progress, deadline=deadline)
     if not predicted:
         progress.note("already predicted by these models")
     progress.note(f"out-of-fold {evaluation.metric} {evaluation.cv:.4f}")

@@ -45,11 +45,11 @@ def infer(rig: Rig, effort: Effort) -> Inference:
     from kit.engine.device.precision import with_fewer
 
     images = _images(rig)
-    at_once = without_gradients(min(rig.config.predict.batch_size, len(images)), rig.device)
-    return with_fewer(at_once, lambda n: _inferred(rig, effort, images, n), rig.place.progress.warn)
+    micro_batch_size = without_gradients(min(rig.config.predict.batch_size, len(images)), rig.device)
+    return with_fewer(micro_batch_size, lambda n: _inferred(rig, effort, images, n), rig.place.progress.warn)
 
 
-def _inferred(rig: Rig, effort: Effort, images: ImageSet, at_once: int) -> Inference:
+def _inferred(rig: Rig, effort: Effort, images: ImageSet, micro_batch_size: int) -> Inference:
     from kit.engine.tta.merge import merges
     from kit.engine.tta.predict import Asker, Looks, SourceDataset, ask, source_loader
     from kit.engine.tta.views import Sight
@@ -57,13 +57,13 @@ def _inferred(rig: Rig, effort: Effort, images: ImageSet, at_once: int) -> Infer
     config, place, device = rig.config, rig.place, rig.device
     model = replace(rig.work, progress=SILENT).model(0).to(device)
     autocast = rig.trainer.parts.accelerator.autocast
-    asker = Asker(model, place.material.competition.task, device, autocast)
+    asker = Asker(model, place.data.competition.task, device, autocast)
     looks = Looks.of([tuple(config.predict.tta)], Sight.of(model))
     decoding = config.model_copy(update={"image": config.image.model_copy(update={"cache": "none"})})
-    store = image_store(decoding, place.workspace, place.material, views=config.predict.tta)
+    store = image_store(decoding, place.workspace, place.data, views=config.predict.tta)
     merge = merges.get(config.predict.merge, "predict.merge")
     dataset = SourceDataset(images, store, looks.sources, model.preprocessing, config.seed)
-    loader = source_loader(dataset, at_once, config.train.workers, device)
+    loader = source_loader(dataset, micro_batch_size, config.train.workers, device)
     batch = next(iter(loader))
     resident = batch._replace(images=[each.to(device) for each in batch.images])
     paces = []
@@ -79,9 +79,9 @@ def _images(rig: Rig) -> ImageSet:
     """Return images to ask about: of the test set, or else of the training set; whole batches of them."""
     from kit.engine.data.datasets import ImageSet
 
-    material, batch_size = rig.place.material, rig.config.predict.batch_size
-    test = material.competition.test
-    samples = material.samples if test.empty else test
+    data, batch_size = rig.place.data, rig.config.predict.batch_size
+    test = data.competition.test
+    samples = data.samples if test.empty else test
     rows = sample(len(samples), rig.place.most)
     whole = len(rows) // batch_size * batch_size
     return ImageSet.of(samples.iloc[rows[: whole or len(rows)]])

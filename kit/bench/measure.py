@@ -174,13 +174,13 @@ def measuring_place(
     config: Config, workspace: Workspace, most: int, progress: Progress = SILENT
 ) -> Iterator[Place]:
     """Yield where to measure: beside what is kept of the competition's images, on the same disk."""
-    material = prepare(config, workspace, progress, write_folds=False)
-    kept = workspace.cache(material.competition.name)
+    data = prepare(config, workspace, progress, write_folds=False)
+    kept = workspace.cache(data.competition.name)
     kept.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=kept) as folder:
         apart = Path(folder)
         scratch = Scratch(workspace.root, workspace.data_roots, workspace.weights_roots, apart)
-        yield Place(scratch, material, RunFolder(apart / "run" / config.name), most, progress)
+        yield Place(scratch, data, RunFolder(apart / "run" / config.name), most, progress)
 
 
 def _as_whole(config: Config, progress: Progress) -> Config:
@@ -208,11 +208,11 @@ class _Measuring:
         self._say("predicting")
         inference = infer(rig, self._effort(OF_TRIAL))
         facts, own, pictures = self._facts(rig), self._own(rig), rig.pictures
-        at_once = rig.trainer.state.at_once
+        micro_batch_size = rig.trainer.state.micro_batch_size
         del rig
         pipeline = paces["pipeline"]
-        trials, drift = self._trials(own, pipeline, at_once) if self.wanted.settings else ([], 1.0)
-        peers = self._beside(pictures, pipeline, at_once) if self.wanted.peers else None
+        trials, drift = self._trials(own, pipeline, micro_batch_size) if self.wanted.settings else ([], 1.0)
+        peers = self._beside(pictures, pipeline, micro_batch_size) if self.wanted.peers else None
         label = f"{config.competition.name}/{config.name}"
         return Bench(
             label, facts, ceilings, first_look.rate, pipeline.rate, memory, inference, trials, drift, peers
@@ -223,8 +223,8 @@ class _Measuring:
         from kit.engine.device.precision import is_out_of_memory, with_fewer
         from kit.training.fold import SMALLEST_BATCH
 
-        def measured(at_once: int) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
-            rig = Rig(self.config, self.place, at_once)
+        def measured(micro_batch_size: int) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
+            rig = Rig(self.config, self.place, micro_batch_size)
             return rig, *self._ceilings(rig)
 
         try:
@@ -238,7 +238,7 @@ class _Measuring:
 
     def _ceilings(self, rig: Rig) -> tuple[dict[str, Pace], Pace, Memory]:
         self._say("the first look at each image")
-        forget_files([self.place.material.competition.root / p.path for p in rig.pictures])
+        forget_files([self.place.data.competition.root / p.path for p in rig.pictures])
         first_look = rig.first_look()
         parts: dict[str, Callable[[Effort], Pace]] = {"data": rig.data, "step": rig.step}
         parts["pipeline"] = rig.pipeline
@@ -257,39 +257,39 @@ class _Measuring:
         self._say("the disk")
         return reading_rate(rig.store, rig.pictures)
 
-    def _trials(self, own: Own, pipeline: Pace, at_once: int) -> tuple[list[Trial], float]:
+    def _trials(self, own: Own, pipeline: Pace, micro_batch_size: int) -> tuple[list[Trial], float]:
         """Return what other settings come to, and how uneven the config's own pace was meanwhile."""
         compiling = self.wanted.compiling
         compiling = self.device.type == "cuda" if compiling is None else compiling
         usual, trials = [pipeline.rate], []
         ends = time.monotonic() + TRYING_SECONDS
         for setting in settings_to_try(self.config, own, compiling):
-            rate = self._tried(setting, at_once) if time.monotonic() < ends else NOT_TRIED
+            rate = self._tried(setting, micro_batch_size) if time.monotonic() < ends else NOT_TRIED
             if isinstance(rate, str):
                 trials.append(Trial(setting, None, None, problem=rate))
                 continue
             gain = rate / usual[-1]
             if gain > WORTH:  # or the machine has become quicker: both once more
-                usual.append(self._own_rate(at_once, usual[-1]))
-                again = self._tried(setting, at_once)
+                usual.append(self._own_rate(micro_batch_size, usual[-1]))
+                again = self._tried(setting, micro_batch_size)
                 gain = min(gain, again / usual[-1]) if isinstance(again, float) else 0.0
             trials.append(Trial(setting, rate, gain))
-        usual.append(self._own_rate(at_once, usual[-1]))
+        usual.append(self._own_rate(micro_batch_size, usual[-1]))
         return trials, max(usual) / min(usual)
 
-    def _beside(self, pictures: Sequence[Picture], pipeline: Pace, at_once: int) -> list[Peer]:
+    def _beside(self, pictures: Sequence[Picture], pipeline: Pace, micro_batch_size: int) -> list[Peer]:
         """Return what kit manages and what its peers do, who see each image once, as large as in training."""
-        rig = Rig(seen_once(self.config), replace(self.place, progress=SILENT), at_once)
+        rig = Rig(seen_once(self.config), replace(self.place, progress=SILENT), micro_batch_size)
         own = Peer("kit", pipeline.rate, infer(rig, self._effort(OF_TRIAL)).pipeline)
         del rig
         return [own, *run_peers(self.config, self.place, pictures, self.wanted.steps)]
 
-    def _own_rate(self, at_once: int, before: float) -> float:
+    def _own_rate(self, micro_batch_size: int, before: float) -> float:
         """Return the rate of the config's own settings now, or what it was if that cannot be had."""
-        rate = self._tried(None, at_once)
+        rate = self._tried(None, micro_batch_size)
         return before if isinstance(rate, str) else rate
 
-    def _tried(self, setting: Setting | None, at_once: int) -> float | str:
+    def _tried(self, setting: Setting | None, micro_batch_size: int) -> float | str:
         """Return the rate of the pipeline under a setting (None: the config's own), or why there is none."""
         from kit.engine.device.precision import free_memory, is_of_compiler, is_out_of_memory
 
@@ -297,7 +297,7 @@ class _Measuring:
         config = setting.of(self.config) if setting else self.config
         effort = self._effort(OF_TRIAL * self.config.train.batch_size / config.train.batch_size)
         try:
-            return self._rate(config, effort, setting, at_once)
+            return self._rate(config, effort, setting, micro_batch_size)
         except (RuntimeError, MemoryError, KitError) as error:
             if is_out_of_memory(error):
                 return "out of memory"
@@ -309,12 +309,12 @@ class _Measuring:
         finally:
             free_memory()
 
-    def _rate(self, config: Config, effort: Effort, setting: Setting | None, at_once: int) -> float:
+    def _rate(self, config: Config, effort: Effort, setting: Setting | None, micro_batch_size: int) -> float:
         """Return the rate of the pipeline; what else is held of it is let go of."""
         is_compiling = setting is not None and setting.key == "train.compile"
         place = self.place if is_compiling else replace(self.place, progress=SILENT)
         fits_otherwise = setting is not None and setting.key in ("train.batch_size", "train.precision")
-        rig = Rig(config, place, None if fits_otherwise else min(at_once, config.train.batch_size))
+        rig = Rig(config, place, None if fits_otherwise else min(micro_batch_size, config.train.batch_size))
         if setting is not None and setting.key == "image.cache":
             rig.first_look()  # the epochs that count are those in which images are kept already
         return rig.pipeline(effort).rate
@@ -334,7 +334,7 @@ class _Measuring:
 
         config, own = rig.config, rig.trainer.images.train
         shown = rig.resident.images.shape
-        parts = rig.trainer.state.at_once
+        parts = rig.trainer.state.micro_batch_size
         batch = f"{config.train.batch_size * config.train.accumulate} images"
         return {
             "device": device_name(self.device),

@@ -80,9 +80,9 @@ def asked_of(config: Config, place: Place, pictures: Sequence[Picture], steps: i
     """Return what a peer is asked, as its script reads it: whole images, and one class of each."""
     from kit.engine.models.build import preprocessing_of
 
-    root, task = place.material.competition.root, place.material.competition.task
-    truth = task.one_hot(place.material.targets(), len(place.material.competition.classes)).argmax(axis=1)
-    label_of = dict(zip(place.material.samples["path"], truth.tolist(), strict=True))
+    root, task = place.data.competition.root, place.data.competition.task
+    truth = task.one_hot(place.data.targets(), len(place.data.competition.classes)).argmax(axis=1)
+    label_of = dict(zip(place.data.samples["path"], truth.tolist(), strict=True))
     own, _ = preprocessing_of(config.model, config.image)
     return {
         "files": [str(root / picture.path) for picture in pictures],

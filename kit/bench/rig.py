@@ -13,7 +13,7 @@ from kit.bench.pace import Effort, Pace, Stopwatch
 from kit.config import Config
 from kit.runtime.progress import Progress
 from kit.storage.workspace import RunFolder, Workspace
-from kit.training.data import Material, image_store
+from kit.training.data import TrainingData, image_store
 from kit.training.fold import FoldWork
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Place:
     """
 
     workspace: Scratch
-    material: Material
+    data: TrainingData
     run: RunFolder
     most: int
     progress: Progress
@@ -95,18 +95,18 @@ class Rig:
     Epochs are measured as the last one is: everything trains that ever does, at the last size.
 
     Args:
-        at_once: How many images go through the model at once; None: as configured.
+        micro_batch_size: How many images go through the model at once; None: as configured.
     """
 
-    def __init__(self, config: Config, place: Place, at_once: int | None = None) -> None:
+    def __init__(self, config: Config, place: Place, micro_batch_size: int | None = None) -> None:
         from kit.engine.fit.trainer import Conditions
 
         self.config, self.place = config, place
-        self.store = image_store(config, place.workspace, place.material)
+        self.store = image_store(config, place.workspace, place.data)
         self.work = SampledWork(
-            config, place.workspace, place.material, place.run, self.store, place.progress, most=place.most
+            config, place.workspace, place.data, place.run, self.store, place.progress, most=place.most
         )
-        self.trainer = self.work.trainer(0, Conditions(at_once=at_once))
+        self.trainer = self.work.trainer(0, Conditions(micro_batch_size=micro_batch_size))
         self.trainer.state.epoch = config.train.epochs - 1
         self.loader = self.trainer.parts.train_loader
         self.rows = sample(len(self.trainer.images.train), place.most)

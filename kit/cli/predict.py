@@ -32,14 +32,14 @@ def predict(
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
     from kit.config.load import read_components
-    from kit.runtime.deadline import Allowance
+    from kit.runtime.deadline import Deadline
     from kit.storage.workspace import Workspace
 
-    allowance = Allowance.of(time_limit)
+    deadline = Deadline.of(time_limit)
     views = read_components(tta, "--tta") if tta else None
     place = Workspace.open(workspace, data_root)
     run = place.find_run(experiment)
-    evaluation, predicted = pipeline.predict(run, place, views, Terminal(), allowance, merge)
+    evaluation, predicted = pipeline.predict(run, place, views, Terminal(), deadline, merge)
     if json:
         show_json(evaluation.as_dict())
         return

@@ -27,12 +27,12 @@ def run(
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
     from kit.config.load import load_config
-    from kit.runtime.deadline import Allowance
+    from kit.runtime.deadline import Deadline
     from kit.storage.workspace import Workspace
 
-    allowance = Allowance.of(time_limit)
+    deadline = Deadline.of(time_limit)
     place = Workspace.open(workspace, data_root)
-    done = pipeline.run(load_config(config, overrides or []), place, fresh, Terminal(), allowance)
+    done = pipeline.run(load_config(config, overrides or []), place, fresh, Terminal(), deadline)
     file = place.shown(done.submitted.file.path) if done.submitted else None
     if json:
         mirror = done.submitted.proof.mirror if done.submitted else None

@@ -42,18 +42,18 @@ def train(
     """
     from kit.cli.console import Terminal, show, show_json
     from kit.config.load import load_config
-    from kit.runtime.deadline import Allowance
+    from kit.runtime.deadline import Deadline
     from kit.storage.workspace import Workspace
     from kit.training import experiment
     from kit.training.run_state import fold_scores
 
-    allowance = Allowance.of(time_limit)
+    deadline = Deadline.of(time_limit)
     place = Workspace.open(workspace, data_root)
     loaded = load_config(config, overrides or [])
     if dry_run:
         _show_rehearsal(loaded, place, json)
         return
-    run = experiment.train(loaded, place, fold or [], fresh, Terminal(), allowance)
+    run = experiment.train(loaded, place, fold or [], fresh, Terminal(), deadline)
     scores, models = fold_scores(run)
     if json:
         values = {"experiment": run.label, "metric": loaded.competition.metric.label, "cv": None}

@@ -30,8 +30,8 @@ from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import file_digest, read_json, write_json, write_text
 from kit.storage.locks import only_one
 from kit.storage.workspace import RunFolder, Workspace
-from kit.training.data import Material, prepare
-from kit.training.run_state import refuse_other_material
+from kit.training.data import TrainingData, prepare
+from kit.training.run_state import refuse_other_data
 
 Ingredients = tuple[int, ...]  # members by their number
 
@@ -52,9 +52,9 @@ def soup(
     labels = [member.label for member in members]
     refuse_no_blend(labels, run)
     config = _config_of_all(members)
-    material = prepare(config, workspace, progress)
+    data = prepare(config, workspace, progress)
     for member in members:
-        refuse_other_material(member, material)
+        refuse_other_data(member, data)
     truth = scored(load_predictions(members[0].oof), config, workspace)
     if len(truth.validated) < 2 or (np.sum(truth.validated, axis=0) != 1).any():
         raise KitError(
@@ -63,7 +63,7 @@ def soup(
             "What goes into a fold's soup is chosen on the rows of the others",
         )
     with only_one(run.lock(SOUP), "making a soup"):
-        pot = _Pot.on(members, run, config, material, truth, workspace, progress)
+        pot = _Pot.on(members, run, config, data, truth, workspace, progress)
         try:
             chosen, worth = _chosen(pot, labels, Judge(truth, config.decide), progress)
             told = {"members": list(labels), "made": now(), "commit": commit_of(workspace.root)}
@@ -97,14 +97,14 @@ class _Pot:
         members: Sequence[RunFolder],
         run: RunFolder,
         config: Config,
-        material: Material,
+        data: TrainingData,
         truth: Scored,
         workspace: Workspace,
         progress: Progress,
     ) -> _Pot:
         """Return a pot that tries soups in a folder beside those of the run's folds."""
         trial = RunFolder(run.path / ".trial")
-        return cls(members, open_models(config, trial, workspace, material, progress), truth)
+        return cls(members, open_models(config, trial, workspace, data, progress), truth)
 
     def probs(self, ingredients: Ingredients) -> np.ndarray:
         """Return what each fold's soup of some members says of its validation rows."""
@@ -188,6 +188,6 @@ def _write(
     named = config.model_copy(update={"name": run.name})
     run.forget_scores()
     write_text(run.config, config_yaml(named))
-    write_json(run.material, read_json(pot.members[0].material))
+    write_json(run.training_data, read_json(pot.members[0].training_data))
     values = {"method": {"name": SOUP}, **told, "config": named.model_dump(), "worth": worth.as_dict()}
     write_json(run.blend, values)

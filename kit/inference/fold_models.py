@@ -14,12 +14,12 @@ import pandas as pd
 from kit.config import Component, Config, ModelConfig
 from kit.errors import KitError, first_few
 from kit.predictions import Origin, Predictions
-from kit.runtime.deadline import STOPPING_SECONDS, Allowance
+from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.progress import Progress
 from kit.storage.files import read_json
 from kit.storage.partial_predictions import Answers, read_answers, write_answers
 from kit.storage.workspace import RunFolder, Workspace
-from kit.training.data import Material, image_set, image_store
+from kit.training.data import TrainingData, image_set, image_store
 from kit.training.feature_cache import is_head_only
 from kit.training.precision import settled_precision
 
@@ -35,9 +35,9 @@ def open_models(
     config: Config,
     run: RunFolder,
     workspace: Workspace,
-    material: Material,
+    data: TrainingData,
     progress: Progress,
-    allowance: Allowance | None = None,
+    deadline: Deadline | None = None,
 ) -> FoldModels:
     """Return the models of an experiment, ready to be asked on the device and in the precision it has.
 
@@ -46,9 +46,9 @@ def open_models(
     """
     from kit.engine.device.precision import open_accelerator
 
-    accelerator = open_accelerator(settled_precision(config, workspace, material, run).name)
-    store = image_store(config, workspace, material, progress, config.predict.tta)
-    return FoldModels(run, config, material, store, accelerator, progress, allowance or Allowance())
+    accelerator = open_accelerator(settled_precision(config, workspace, data, run).name)
+    store = image_store(config, workspace, data, progress, config.predict.tta)
+    return FoldModels(run, config, data, store, accelerator, progress, deadline or Deadline())
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,17 @@ class FoldModels:
 
     run: RunFolder
     config: Config
-    material: Material
+    data: TrainingData
     store: ImageStore
     accelerator: Any
     progress: Progress
-    allowance: Allowance
+    deadline: Deadline
 
     def of_validation_rows(self, questions: Sequence[Question], origin: Origin) -> list[ByView]:
         """Return what the models say of the rows they were validated on, for each question."""
-        material, competition = self.material, self.material.competition
-        validated = material.validated()
-        masks = {k: material.folds.validation(validated, k) for k in range(material.folds.models)}
+        data, competition = self.data, self.data.competition
+        validated = data.validated()
+        masks = {k: data.folds.validation(validated, k) for k in range(data.folds.models)}
         answers = [self._of_fold(k, questions) for k in masks]
         found = []
         for question, of_folds in zip(questions, zip(*answers, strict=True), strict=True):
@@ -101,8 +101,8 @@ class FoldModels:
 
     def _of_fold(self, k: int, questions: Sequence[Question]) -> list[Answers]:
         """Return what model k says of its validation rows, in table order: (N_k, C) for each question."""
-        images = image_set(self.material, self.material.folds.validation(self.material.samples, k))
-        (answers,) = self._ask([k], images, self.material.train_images, questions)
+        images = image_set(self.data, self.data.folds.validation(self.data.samples, k))
+        (answers,) = self._ask([k], images, self.data.train_images, questions)
         if problems := answers[0].problems:
             position, problem = next(iter(problems.items()))
             raise KitError(images.pictures[position].path, problem, "", "Mend it and run again.")
@@ -115,19 +115,19 @@ class FoldModels:
         """
         from kit.engine.data.datasets import ImageSet
 
-        competition = self.material.competition
+        competition = self.data.competition
         if samples.empty:
             return Predictions(
                 (), competition.classes, np.zeros((0, len(competition.classes)), "float32"), origin
             )
         images = ImageSet.of(samples)
         question = [tuple(self.config.predict.tta)]
-        models = list(range(self.material.folds.models))
+        models = list(range(self.data.folds.models))
         together = [models] if self._share_a_body else [[k] for k in models]
         answers = [each for ks in together for (each,) in self._ask(ks, images, origin.images, question)]
         probs: np.ndarray = np.stack([each.probs for each in answers]).mean(axis=0, dtype=np.float64)
         rows = sorted({row for each in answers for row in each.problems})
-        probs[rows] = competition.task.prior(self.material.targets(), len(competition.classes))
+        probs[rows] = competition.task.prior(self.data.targets(), len(competition.classes))
         unreadable = tuple(images.ids[row] for row in rows)
         if unreadable:
             named = f"they get the class prior ({first_few(unreadable)})"
@@ -141,7 +141,7 @@ class FoldModels:
         """Whether the models differ in their heads alone, so that all can be asked in one pass."""
         from kit.engine.fit.frozen_features import ManyHeads
 
-        folds = range(self.material.folds.models)
+        folds = range(self.data.folds.models)
         return is_head_only(self.config) and ManyHeads.can_be(self._load(k) for k in folds)
 
     def _ask(
@@ -180,16 +180,21 @@ class FoldModels:
         from kit.engine.device.precision import with_fewer
         from kit.engine.tta.views import check_sizes
 
-        at_once = without_gradients(self.config.predict.batch_size, self.accelerator.device)
+        micro_batch_size = without_gradients(self.config.predict.batch_size, self.accelerator.device)
         model = self._one_of(ks).to(self.accelerator.device)
         check_sizes([view for views in questions for view in views], model)
         about = f"fold {ks[0]}" if len(ks) == 1 else f"{len(ks)} folds at once"
         return with_fewer(
-            at_once, lambda n: self._answers(about, model, images, questions, n), self.progress.warn
+            micro_batch_size, lambda n: self._answers(about, model, images, questions, n), self.progress.warn
         )
 
     def _answers(
-        self, about: str, model: Classifier, images: ImageSet, questions: Sequence[Question], at_once: int
+        self,
+        about: str,
+        model: Classifier,
+        images: ImageSet,
+        questions: Sequence[Question],
+        micro_batch_size: int,
     ) -> list[list[Answers]]:
         from kit.engine.tta.merge import merges
         from kit.engine.tta.predict import Asker, Looks, SourceDataset, ask, source_loader
@@ -200,13 +205,13 @@ class FoldModels:
         label = f"{about}: {len(images)} images x {len(looks.shots)} views"
         dataset = SourceDataset(images, self.store, looks.sources, model.preprocessing, self.config.seed)
         return ask(
-            Asker(model, self.material.competition.task, accelerator.device, accelerator.autocast),
-            source_loader(dataset, at_once, self.config.train.workers, accelerator.device),
+            Asker(model, self.data.competition.task, accelerator.device, accelerator.autocast),
+            source_loader(dataset, micro_batch_size, self.config.train.workers, accelerator.device),
             looks,
             merges.get(self.config.predict.merge, "predict.merge"),
             self.progress,
             label,
-            between=lambda: self.allowance.begin(f"the end of {label}", needed=STOPPING_SECONDS),
+            between=lambda: self.deadline.begin(f"the end of {label}", needed=STOPPING_SECONDS),
         )
 
     def _one_of(self, ks: Sequence[int]) -> Classifier:
@@ -224,7 +229,7 @@ class FoldModels:
 
         path = self.run.fold(k).model
         state, about = load_model(path)
-        classes = self.material.competition.classes
+        classes = self.data.competition.classes
         if tuple(about["classes"]) != classes:
             raise KitError(
                 path, "was trained on other classes than the data has", "", "Train anew with --fresh."

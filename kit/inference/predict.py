@@ -11,13 +11,13 @@ from kit.config.load import load_config
 from kit.errors import KitError, first_few
 from kit.inference.fold_models import ByView, FoldModels, open_models
 from kit.predictions import Kind, Origin, load_predictions
-from kit.runtime.deadline import Allowance
+from kit.runtime.deadline import Deadline
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
 from kit.storage.locks import only_one
 from kit.storage.workspace import RunFolder, Workspace
-from kit.training.data import Material, prepare
-from kit.training.run_state import refuse_other_material, trained_fold
+from kit.training.data import TrainingData, prepare
+from kit.training.run_state import refuse_other_data, trained_fold
 
 
 def predict(
@@ -25,7 +25,7 @@ def predict(
     workspace: Workspace,
     tta: Sequence[Component] | None = None,
     progress: Progress = SILENT,
-    allowance: Allowance | None = None,
+    deadline: Deadline | None = None,
     merge: str | None = None,
 ) -> bool:
     """Write the OOF and test predictions of an experiment; return False if they were there already.
@@ -36,18 +36,18 @@ def predict(
     Args:
         tta: Views to merge instead of the config's.
         merge: How, instead of the config's way.
-        allowance: How long it may take; as long as it needs by default. What one model said of one set of
+        deadline: How long it may take; as long as it needs by default. What one model said of one set of
             images is kept until all is written, so that going on does not ask it again.
 
     Raises:
         Interrupted: The time is over.
         KitError: A fold is not trained yet, a view does not exist, or another process is predicting.
     """
-    config, material, origin = _prepared(run, workspace, tta, merge, progress)
-    if _already_predicted(run, origin, material):
+    config, data, origin = _prepared(run, workspace, tta, merge, progress)
+    if _already_predicted(run, origin, data):
         return False
     with only_one(run.lock("predict"), "predicting"):
-        models = open_models(config, run, workspace, material, progress, allowance)
+        models = open_models(config, run, workspace, data, progress, deadline)
         _write_predictions(models, workspace, origin)
         run.forget_answers()
     return True
@@ -58,7 +58,7 @@ def predict_by_view(
     workspace: Workspace,
     tta: Sequence[Component],
     progress: Progress = SILENT,
-    allowance: Allowance | None = None,
+    deadline: Deadline | None = None,
 ) -> list[ByView]:
     """Return the OOF predictions of an experiment through each view alone; they are kept for another time.
 
@@ -68,9 +68,9 @@ def predict_by_view(
         Interrupted: The time is over.
         KitError: A fold is not trained yet, a view does not exist, or another process is predicting.
     """
-    config, material, origin = _prepared(run, workspace, tta, None, progress)
+    config, data, origin = _prepared(run, workspace, tta, None, progress)
     with only_one(run.lock("predict"), "predicting"):
-        models = open_models(config, run, workspace, material, progress, allowance)
+        models = open_models(config, run, workspace, data, progress, deadline)
         return models.of_validation_rows([(view,) for view in config.predict.tta], origin)
 
 
@@ -80,23 +80,23 @@ def _prepared(
     tta: Sequence[Component] | None,
     merge: str | None,
     progress: Progress,
-) -> tuple[Config, Material, Origin]:
+) -> tuple[Config, TrainingData, Origin]:
     """Return an experiment as asked for, what it works on, and the origin of its OOF predictions."""
     if not run.config.exists():
         raise KitError(run.label, "is a blend", "Its predictions are made by kit blend")
     config = _asked_for(load_config(run.config), tta, merge)
-    material = prepare(config, workspace, progress)
-    refuse_other_material(run, material)
+    data = prepare(config, workspace, progress)
+    refuse_other_data(run, data)
     origin = Origin(
         kind="oof",
-        task=material.competition.task.name,
+        task=data.competition.task.name,
         experiment=run.label,
-        folds=material.folds.fingerprint,
+        folds=data.folds.fingerprint,
         tta=config.predict.labels,
-        models=_digest_of_models(run, material, workspace),
-        images=material.train_images,
+        models=_digest_of_models(run, data, workspace),
+        images=data.train_images,
     )
-    return config, material, origin
+    return config, data, origin
 
 
 def _asked_for(config: Config, tta: Sequence[Component] | None, merge: str | None) -> Config:
@@ -111,9 +111,9 @@ def _asked_for(config: Config, tta: Sequence[Component] | None, merge: str | Non
     return config.model_copy(update={"predict": asked})
 
 
-def _digest_of_models(run: RunFolder, material: Material, workspace: Workspace) -> str:
+def _digest_of_models(run: RunFolder, data: TrainingData, workspace: Workspace) -> str:
     """Return a digest of the weights of all models, which must be trained."""
-    trained = {k: trained_fold(run.fold(k)) for k in range(material.folds.models)}
+    trained = {k: trained_fold(run.fold(k)) for k in range(data.folds.models)}
     missing = [k for k, done in trained.items() if done is None]
     if missing:
         raise KitError(
@@ -128,27 +128,27 @@ def _digest_of_models(run: RunFolder, material: Material, workspace: Workspace) 
 
 def _write_predictions(models: FoldModels, workspace: Workspace, origin: Origin) -> None:
     """Write the OOF, held-out and test predictions of an experiment, and the truth of what is held out."""
-    run, material = models.run, models.material
-    for name in set(run.held_out_sets()) - set(material.held_out):
+    run, data = models.run, models.data
+    for name in set(run.held_out_sets()) - set(data.held_out):
         run.held_out(name).unlink()
     models.of_validation_rows([tuple(models.config.predict.tta)], origin)[0].oof.save(run.oof)
-    for name, samples in material.held_out.items():
-        models.of_others(samples, _origin_of(name, origin, material)).save(run.held_out(name))
-        truth = samples[[c for c in ("id", "group", *material.competition.label_columns) if c in samples]]
+    for name, samples in data.held_out.items():
+        models.of_others(samples, _origin_of(name, origin, data)).save(run.held_out(name))
+        truth = samples[[c for c in ("id", "group", *data.competition.label_columns) if c in samples]]
         write_text(workspace.truth(run.competition, name), truth.to_csv(index=False, lineterminator="\n"))
-    models.of_others(material.competition.test, _origin_of("", origin, material)).save(run.test)
+    models.of_others(data.competition.test, _origin_of("", origin, data)).save(run.test)
 
 
-def _origin_of(name: str, origin: Origin, material: Material) -> Origin:
+def _origin_of(name: str, origin: Origin, data: TrainingData) -> Origin:
     """Return the origin of predictions for a held-out set, or (without a name) for the test images."""
-    images = material.other_images[name]
+    images = data.other_images[name]
     kind: Kind = "held_out" if name else "test"
     return replace(origin, kind=kind, images=images)
 
 
-def _already_predicted(run: RunFolder, origin: Origin, material: Material) -> bool:
+def _already_predicted(run: RunFolder, origin: Origin, data: TrainingData) -> bool:
     """Tell whether the same models have answered for the same images through the same views."""
-    files = {"": run.test} | {name: run.held_out(name) for name in material.held_out}
+    files = {"": run.test} | {name: run.held_out(name) for name in data.held_out}
     if not all(path.exists() for path in (run.oof, *files.values())):
         return False
     try:
@@ -156,7 +156,7 @@ def _already_predicted(run: RunFolder, origin: Origin, material: Material) -> bo
         others = {name: load_predictions(path).origin for name, path in files.items()}
     except KitError:
         return False  # damaged, or of another version of kit: they are made again
-    wanted = {name: _origin_of(name, origin, material) for name in files}
+    wanted = {name: _origin_of(name, origin, data) for name in files}
     return oof == origin and all(
         there == replace(wanted[name], unreadable=there.unreadable) for name, there in others.items()
     )

@@ -16,7 +16,7 @@ from kit.inference.fold_models import assemble_oof
 from kit.probe.linear import fitted_probs, suited_strength
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
-from kit.training.data import Material, image_store, prepare
+from kit.training.data import TrainingData, image_store, prepare
 from kit.training.fold import FoldWork, check_scorable, predicted_view
 from kit.training.precision import settled_precision
 
@@ -86,13 +86,13 @@ def probe(config: Config, workspace: Workspace, models: Sequence[str], progress:
             not fit; or the data is wrong, or the metric cannot be computed on a fold.
     """
     candidates = _candidates(config, workspace, models)
-    material = prepare(config, workspace, progress)
-    check_scorable(material, range(material.folds.models))
-    found = [_probed(candidate, workspace, material, progress) for candidate in candidates]
-    metric = material.competition.metric
+    data = prepare(config, workspace, progress)
+    check_scorable(data, range(data.folds.models))
+    found = [_probed(candidate, workspace, data, progress) for candidate in candidates]
+    metric = data.competition.metric
     sign = -1 if metric.higher_is_better else 1
     ranked = sorted(found, key=lambda each: sign * each.oof)
-    return Probes(metric.name, metric.higher_is_better, len(material.samples), tuple(ranked))
+    return Probes(metric.name, metric.higher_is_better, len(data.samples), tuple(ranked))
 
 
 # --- which models, with which weights
@@ -155,7 +155,7 @@ def _is_called(path: Path, name: str) -> bool:
 # --- one model
 
 
-def _probed(config: Config, workspace: Workspace, material: Material, progress: Progress) -> Probed:
+def _probed(config: Config, workspace: Workspace, data: TrainingData, progress: Progress) -> Probed:
     from kit.engine.device.precision import open_accelerator
     from kit.engine.models.heads import head_parameters
     from kit.engine.models.timm_models import licence_of
@@ -163,14 +163,14 @@ def _probed(config: Config, workspace: Workspace, material: Material, progress: 
     began = time.perf_counter()
     name, weights = config.model.name, config.model.weights
     progress.stage(name, f"weights {weights or 'as downloaded'}")
-    run = workspace.run(material.competition.name, config.name)
-    store = image_store(config, workspace, material, progress)
-    work = FoldWork(config, workspace, material, run, store, progress)
-    accelerator = open_accelerator(settled_precision(config, workspace, material).name)
+    run = workspace.run(data.competition.name, config.name)
+    store = image_store(config, workspace, data, progress)
+    work = FoldWork(config, workspace, data, run, store, progress)
+    accelerator = open_accelerator(settled_precision(config, workspace, data).name)
     model = work.model(0).to(accelerator.device)
     files = work.feature_files(model, accelerator, [predicted_view(model.preprocessing)])
     features = np.asarray(files.read().plain)
-    oof, folds, strength = _cross_validated(features, material, progress)
+    oof, folds, strength = _cross_validated(features, data, progress)
     head = head_parameters(model.backbone)
     parameters = sum(p.numel() for p in model.backbone.parameters() if p not in head)
     return Probed(
@@ -212,14 +212,14 @@ def _pace(model: Classifier, extractor: Extractor, progress: Progress) -> float:
 
 
 def _cross_validated(
-    features: np.ndarray, material: Material, progress: Progress
+    features: np.ndarray, data: TrainingData, progress: Progress
 ) -> tuple[float, tuple[float, ...], float]:
     """Return the metric of all out-of-fold rows, that of each fold, and the middle one of the strengths.
 
     Each fold's strength is found on its own training rows: those of another fold are its validation rows.
     """
-    competition, folds, samples = material.competition, material.folds, material.samples
-    task, classes, targets = competition.task, len(competition.classes), material.targets()
+    competition, folds, samples = data.competition, data.folds, data.samples
+    task, classes, targets = competition.task, len(competition.classes), data.targets()
     truth = task.one_hot(targets, classes)
     answers, scores, strengths = {}, [], []
     for k in progress.track(range(folds.models), folds.models, "linear classifiers"):
@@ -229,7 +229,7 @@ def _cross_validated(
         probs = fitted_probs(seen, known, features[validation], task.exclusive, strengths[-1])
         answers[k] = probs
         scores.append(competition.metric(targets[validation], task.normalised(probs), task))
-    validated = material.validated()
+    validated = data.validated()
     oof = assemble_oof({k: folds.validation(validated, k) for k in answers}, answers)
     rows = competition.task.targets(validated, competition.classes)
     return (

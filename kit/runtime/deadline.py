@@ -18,7 +18,7 @@ UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
-class Allowance:
+class Deadline:
     """The time there is, counted from now, and what else may end the work early.
 
     Args:
@@ -31,8 +31,8 @@ class Allowance:
         self._asked = ""
 
     @classmethod
-    def of(cls, time_limit: str | None) -> Allowance:
-        """Return the allowance that a command's ``--time-limit`` gives, if it was given."""
+    def of(cls, time_limit: str | None) -> Deadline:
+        """Return the deadline that a command's ``--time-limit`` gives, if it was given."""
         return cls(None if time_limit is None else parse_time_limit(time_limit))
 
     @property

@@ -52,9 +52,9 @@ class RunFolder(OfCompetition):
         return self.path / "blend.json"
 
     @property
-    def material(self) -> Path:
+    def training_data(self) -> Path:
         """Which folds and images an experiment was begun with."""
-        return self.path / "material.json"
+        return self.path / "training_data.json"
 
     @property
     def environment(self) -> Path:

@@ -11,7 +11,7 @@ from kit.config import Config
 from kit.errors import KitError
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
-from kit.training.data import Material, image_store, prepare
+from kit.training.data import TrainingData, image_store, prepare
 from kit.training.fold import FoldWork, fold_seed, predicted_view
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def training_examples(
     from kit.engine.models.build import preprocessing_of
 
     check_recipe(config, workspace)
-    material = prepare(config, workspace, progress, write_folds=False)
-    store = image_store(config, workspace, material, progress)
+    data = prepare(config, workspace, progress, write_folds=False)
+    store = image_store(config, workspace, data, progress)
     run = workspace.run(config.competition.name, config.name)
-    work = FoldWork(config, workspace, material, run, store, progress)
+    work = FoldWork(config, workspace, data, run, store, progress)
     own, _ = preprocessing_of(config.model, config.image)
     sides = work.sides(0, own)
     chosen = np.linspace(0, len(sides.train) - 1, min(images, len(sides.train))).astype(int).tolist()
@@ -66,7 +66,7 @@ def training_examples(
         columns[f"epoch {epoch}"] = _mixed(varied, epoch, config)
     tiles = [[_tile(image) for image in column.numpy()] for column in columns.values()]
     return Examples(
-        captions=_captions(sides.train, chosen, material),
+        captions=_captions(sides.train, chosen, data),
         columns=list(columns),
         tiles=[list(row) for row in zip(*tiles, strict=True)],
     )
@@ -96,11 +96,11 @@ def _mixed(images: Tensor, epoch: int, config: Config) -> Tensor:
     return mixing(images, torch.eye(len(images)), epoch)[0]
 
 
-def _captions(images: ImageSet, chosen: list[int], material: Material) -> list[str]:
+def _captions(images: ImageSet, chosen: list[int], data: TrainingData) -> list[str]:
     """Return the ids of images and their labels."""
     from kit.engine.fit.components import targets_of
 
-    competition = material.competition
+    competition = data.competition
     truth = competition.task.one_hot(targets_of(images), len(competition.classes))[chosen]
     labels = [", ".join(c for c, has in zip(competition.classes, row, strict=True) if has) for row in truth]
     return [f"{images.ids[position]}  {label}" for position, label in zip(chosen, labels, strict=True)]

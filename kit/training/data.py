@@ -30,7 +30,7 @@ HOLDOUT = "holdout"  # the held-out set that scheme holdout cuts from the traini
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """What the folds of an experiment are trained on.
 
     Attributes:
@@ -98,7 +98,7 @@ def population_of(
 
 def prepare(
     config: Config, workspace: Workspace, progress: Progress = SILENT, write_folds: bool = True
-) -> Material:
+) -> TrainingData:
     """Return the competition and its folds; where there are none yet they are made, and (mostly) written."""
     competition, scan = read_images(config, workspace, progress)
     population = population_of(competition, scan, config, progress)
@@ -114,16 +114,16 @@ def prepare(
             f"{workspace.shown(path)} is another partition than folds.seed {config.folds.seed} gives; "
             "it is used as it is. `kit folds CONFIG --force` replaces it."
         )
-    material = _material(competition, folds, scan)
-    _warn_of_seen(material, progress)
-    return material
+    data = _training_data(competition, folds, scan)
+    _warn_of_seen(data, progress)
+    return data
 
 
-def _warn_of_seen(material: Material, progress: Progress) -> None:
+def _warn_of_seen(data: TrainingData, progress: Progress) -> None:
     """Say which held-out images are training images too: their score says nothing."""
-    digests = _digests(material.scan)
-    trained = {digests[path] for path in material.samples["path"]}
-    for name, table in material.held_out.items():
+    digests = _digests(data.scan)
+    trained = {digests[path] for path in data.samples["path"]}
+    for name, table in data.held_out.items():
         seen = [path for path in table["path"].drop_duplicates() if digests[path] in trained]
         if seen:
             progress.warn(
@@ -136,7 +136,7 @@ def _digests(scan: pd.DataFrame) -> dict[str, str]:
     return dict(zip(scan["path"], scan["digest"], strict=True))
 
 
-def _material(competition: Competition, folds: Folds, scan: pd.DataFrame) -> Material:
+def _training_data(competition: Competition, folds: Folds, scan: pd.DataFrame) -> TrainingData:
     digests = _digests(scan)
     where = ["id", "path", *(side for side in BOX if side in competition.train)]
     samples = folds.table.merge(competition.train[where], on="id", validate="one_to_one")
@@ -147,7 +147,7 @@ def _material(competition: Competition, folds: Folds, scan: pd.DataFrame) -> Mat
         held_out[HOLDOUT] = samples[apart].reset_index(drop=True)
     samples = samples[~apart].reset_index(drop=True)
     others = {name: _digest(table, digests) for name, table in (*held_out.items(), ("", competition.test))}
-    return Material(competition, folds, samples, held_out, _digest(samples, digests), others, scan)
+    return TrainingData(competition, folds, samples, held_out, _digest(samples, digests), others, scan)
 
 
 def _digest(samples: pd.DataFrame, digests: dict[str, str]) -> str:
@@ -155,17 +155,17 @@ def _digest(samples: pd.DataFrame, digests: dict[str, str]) -> str:
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
-def image_set(material: Material, rows: np.ndarray) -> ImageSet:
-    """Return some rows of ``material.samples`` as images with targets."""
+def image_set(data: TrainingData, rows: np.ndarray) -> ImageSet:
+    """Return some rows of ``data.samples`` as images with targets."""
     from kit.engine.data.datasets import ImageSet
 
-    return ImageSet.of(material.samples[rows], material.targets()[rows])
+    return ImageSet.of(data.samples[rows], data.targets()[rows])
 
 
 def image_store(
     config: Config,
     workspace: Workspace,
-    material: Material,
+    data: TrainingData,
     progress: Progress = SILENT,
     views: Sequence[Component] = (),
 ) -> ImageStore:
@@ -180,12 +180,12 @@ def image_store(
     from kit.engine.models.build import preprocessing_of
     from kit.engine.tta.decode_size import side_needed
 
-    how, competition = config.image.foreground, material.competition
+    how, competition = config.image.foreground, data.competition
     foreground = None if how == "none" else Foreground(how, workspace.foreground(competition.name))
     side = side_needed(config, preprocessing_of(config.model, config.image)[0], views)
     rendering = Rendering(config.image.mode, config.competition.voc.margin, foreground, side)
-    tables = (material.samples, *material.held_out.values(), competition.test)
+    tables = (data.samples, *data.held_out.values(), competition.test)
     pictures = [picture for table in tables for picture in pictures_of(table)]
     folder = workspace.cache(competition.name)
-    kept = open_cache(folder, rendering, pictures, material.scan, config.image.cache, progress)
+    kept = open_cache(folder, rendering, pictures, data.scan, config.image.cache, progress)
     return ImageStore(competition.root, rendering, kept)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kit.config import Config
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
-from kit.training.data import Material, image_store, prepare
+from kit.training.data import TrainingData, image_store, prepare
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,10 +75,10 @@ def rehearse(config: Config, workspace: Workspace, progress: Progress = SILENT) 
 
     for warning in check_recipe(config, workspace):
         progress.warn(warning)
-    material = prepare(config, workspace, progress, write_folds=False)
+    data = prepare(config, workspace, progress, write_folds=False)
     run = workspace.run(config.competition.name, config.name)
-    store = image_store(config, workspace, material, progress)
-    work = FoldWork(config, workspace, material, run, store, progress)
+    store = image_store(config, workspace, data, progress)
+    work = FoldWork(config, workspace, data, run, store, progress)
     model = work.model(0)
     images = work.sides(0, model.preprocessing)
     device = this_device()
@@ -88,7 +88,7 @@ def rehearse(config: Config, workspace: Workspace, progress: Progress = SILENT) 
     first, peak, last = rates(config.train.schedule, config.train.lr, config.train.epochs, steps)
     return Rehearsal(
         experiment=run.label,
-        facts=_facts(config, material, model, images, steps) | {"device": f"{device}, precision {said}"},
+        facts=_facts(config, data, model, images, steps) | {"device": f"{device}, precision {said}"},
         groups=parameter_groups(model.backbone, config),
         rates={"first": first, "peak": peak, "last": last},
         augmentation=[
@@ -99,9 +99,9 @@ def rehearse(config: Config, workspace: Workspace, progress: Progress = SILENT) 
 
 
 def _facts(
-    config: Config, material: Material, model: Classifier, images: FoldImages, steps: int
+    config: Config, data: TrainingData, model: Classifier, images: FoldImages, steps: int
 ) -> dict[str, str]:
-    train, own, models = config.train, model.preprocessing, material.folds.models
+    train, own, models = config.train, model.preprocessing, data.folds.models
     sizes = config.image.size_by_epoch or {1: own.size}
     growing = ", ".join(f"{size} px from epoch {epoch}" for epoch, size in sizes.items())
     shapes = f"{own.size} px" if len(sizes) == 1 else growing
@@ -114,7 +114,7 @@ def _facts(
         "steps": f"{steps} an epoch, {train.batch_size * train.accumulate} images each",
         "epochs": f"{train.epochs}, the {train.keep} is kept",
         "trains": trained,
-        "loss": _shown(train.loss) or material.competition.task.loss,
+        "loss": _shown(train.loss) or data.competition.task.loss,
         "optimizer": _shown(train.optimizer),
         "schedule": _shown(train.schedule),
         "average": _shown(train.average) or "none",

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 
 from kit.config import Config
 from kit.errors import KitError
-from kit.runtime.deadline import STOPPING_SECONDS, Allowance
+from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.environment import environment
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import read_json, remove_drafts, write_json
 from kit.storage.locks import only_one
 from kit.storage.workspace import RunFolder, Workspace
-from kit.training.data import Material, image_store, prepare
+from kit.training.data import TrainingData, image_store, prepare
 from kit.training.fold import FoldWork, check_scorable, warm_start
 from kit.training.precision import settled_precision
 from kit.training.run_state import claim, forget, is_complete, trained_fold
@@ -26,14 +26,14 @@ def train(
     only: Sequence[int] = (),
     fresh: bool = False,
     progress: Progress = SILENT,
-    allowance: Allowance | None = None,
+    deadline: Deadline | None = None,
 ) -> RunFolder:
     """Train every fold that is not done, going on where one was interrupted; return the experiment's folder.
 
     Args:
         only: The folds to train; none means all.
         fresh: Throw away what an earlier run of the experiment left.
-        allowance: How long it may take; as long as it needs by default.
+        deadline: How long it may take; as long as it needs by default.
 
     Raises:
         Interrupted: The time is over, or somebody asked to stop; the same call goes on from there.
@@ -48,19 +48,19 @@ def train(
 
         for warning in check_recipe(config, workspace):
             progress.warn(warning)
-    material = prepare(config, workspace, progress)
-    wanted = _wanted(only, material.folds.models)
+    data = prepare(config, workspace, progress)
+    wanted = _wanted(only, data.folds.models)
     with ExitStack() as locks:
         for k in wanted:
             locks.enter_context(only_one(run.lock(f"fold-{k}"), f"training fold {k}"))
         if fresh:
             forget(run, wanted)
-        claim(run, config, material)
+        claim(run, config, data)
         todo = [k for k in wanted if trained_fold(run.fold(k)) is None]
         for k in sorted(set(wanted) - set(todo)):
             progress.note(f"fold {k} is already trained: {read_json(run.fold(k).done)['score']:.4f}")
         if todo:
-            _train_folds(config, workspace, material, run, todo, progress, allowance or Allowance())
+            _train_folds(config, workspace, data, run, todo, progress, deadline or Deadline())
     return run
 
 
@@ -74,24 +74,24 @@ def _wanted(only: Sequence[int], models: int) -> list[int]:
 def _train_folds(
     config: Config,
     workspace: Workspace,
-    material: Material,
+    data: TrainingData,
     run: RunFolder,
     todo: list[int],
     progress: Progress,
-    allowance: Allowance,
+    deadline: Deadline,
 ) -> None:
     from kit.engine.device.precision import this_device
 
-    check_scorable(material, todo)
+    check_scorable(data, todo)
     for k in todo:
-        warm_start(config, workspace, material, k)  # refused before anything is trained
+        warm_start(config, workspace, data, k)  # refused before anything is trained
         remove_drafts(run.fold(k).path)
-    device, precision = this_device(), settled_precision(config, workspace, material, run)
+    device, precision = this_device(), settled_precision(config, workspace, data, run)
     progress.note(f"device {device}, precision {precision}")
     write_json(run.environment, environment(workspace.root, config.seed, str(device), str(precision)))
-    store = image_store(config, workspace, material, progress)
-    work = FoldWork(config, workspace, material, run, store, progress, allowance)
-    plan = TimePlan.of(config, material, allowance, progress)
+    store = image_store(config, workspace, data, progress)
+    work = FoldWork(config, workspace, data, run, store, progress, deadline)
+    plan = TimePlan.of(config, data, deadline, progress)
     for position, k in enumerate(todo):
-        allowance.begin(f"fold {k}", needed=STOPPING_SECONDS)
+        deadline.begin(f"fold {k}", needed=STOPPING_SECONDS)
         work.train(k, plan.after_epoch(k, folds_after=len(todo) - position - 1))

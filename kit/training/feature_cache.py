@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.config import Config
-from kit.runtime.deadline import STOPPING_SECONDS, Allowance
+from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.progress import Progress
 from kit.storage.files import written_whole
-from kit.training.data import Material, image_set
+from kit.training.data import TrainingData, image_set
 
 if TYPE_CHECKING:
     from kit.engine.data.datasets import ImageSet, View
@@ -101,10 +101,10 @@ class FeatureFiles:
     folder: Path
     extractor: Extractor
     config: Config
-    material: Material
+    data: TrainingData
     views: Sequence[View]
     progress: Progress
-    allowance: Allowance
+    deadline: Deadline
     held: dict[Path, np.ndarray]
 
     def read(self) -> Features:
@@ -114,7 +114,7 @@ class FeatureFiles:
             Interrupted: The time is over; what is done is kept.
             KitError: An image cannot be read any more.
         """
-        images = image_set(self.material, np.ones(len(self.material.samples), dtype=bool))
+        images = image_set(self.data, np.ones(len(self.data.samples), dtype=bool))
         key = self._digest(images)
         found = [self._view(images, number, key) for number in range(len(self.views))]
         return Features(images.ids, found[0], found[1:])
@@ -130,7 +130,7 @@ class FeatureFiles:
             self.extractor.classifier.preprocessing,
             self.extractor.accelerator.mixed_precision,
             self.extractor.store.rendering.label,
-            self.material.train_images,
+            self.data.train_images,
             list(zip(images.ids, images.pictures, strict=True)),
         ]
         return hashlib.blake2b(repr(about).encode(), digest_size=16).hexdigest()
@@ -195,7 +195,7 @@ class FeatureFiles:
         return f"{recipe.model_dump_json()} {self.config.seed}"
 
     def _stopping(self, label: str) -> Callable[[], None]:
-        return lambda: self.allowance.begin(f"the end of {label}", needed=STOPPING_SECONDS)
+        return lambda: self.deadline.begin(f"the end of {label}", needed=STOPPING_SECONDS)
 
 
 def _read(file: Path, rows: int) -> np.ndarray | None:

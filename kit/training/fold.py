@@ -11,13 +11,13 @@ import numpy as np
 
 from kit.config import Config, TrainConfig
 from kit.errors import KitError, first_few
-from kit.runtime.deadline import Allowance
+from kit.runtime.deadline import Deadline
 from kit.runtime.progress import Progress
 from kit.runtime.seeds import stable_seed
 from kit.storage.files import file_digest, read_json, write_json
 from kit.storage.workspace import FoldFolder, RunFolder, Workspace
 from kit.training import feature_cache
-from kit.training.data import Material, image_set
+from kit.training.data import TrainingData, image_set
 from kit.training.feature_cache import FeatureFiles
 from kit.training.precision import settled_precision
 from kit.training.run_state import trained_fold
@@ -43,11 +43,11 @@ class FoldWork:
 
     config: Config
     workspace: Workspace
-    material: Material
+    data: TrainingData
     run: RunFolder
     store: ImageStore
     progress: Progress
-    allowance: Allowance = field(default_factory=Allowance)
+    deadline: Deadline = field(default_factory=Deadline)
     features: dict[Path, np.ndarray] = field(default_factory=dict)  # that this process has, by their file
 
     def train(self, k: int, after_epoch: Callable[[FoldState], None]) -> None:
@@ -62,13 +62,13 @@ class FoldWork:
         from kit.engine.models.checkpoints import forget_resume
 
         folder = self.run.fold(k)
-        outcome: FoldResult | Conditions = Conditions(at_once=self._remembered())
+        outcome: FoldResult | Conditions = Conditions(micro_batch_size=self._remembered())
         while isinstance(outcome, Conditions):
             free_memory()  # of an attempt before, which nothing holds any more
             outcome = self._attempt(k, outcome, after_epoch)
         done = {
             "fold": k,
-            "metric": self.material.competition.metric.name,
+            "metric": self.data.competition.metric.name,
             **asdict(outcome),
             "model": file_digest(folder.model),
             "classes": self._class_counts(k),
@@ -102,31 +102,31 @@ class FoldWork:
                 ) from error
             if not is_out_of_memory(error):
                 raise
-            return self._with_fewer(conditions, trainer.state.at_once if trainer else 1)
+            return self._with_fewer(conditions, trainer.state.micro_batch_size if trainer else 1)
 
-    def _with_fewer(self, conditions: Conditions, at_once: int) -> Conditions:
+    def _with_fewer(self, conditions: Conditions, micro_batch_size: int) -> Conditions:
         """Return conditions with half the images at once, and remember them for the other folds."""
-        fewer = at_once // 2
+        fewer = micro_batch_size // 2
         if fewer < SMALLEST_BATCH:
             raise KitError(
                 "train.batch_size",
-                f"the model does not fit the memory with even {at_once} images at once",
+                f"the model does not fit the memory with even {micro_batch_size} images at once",
                 "",
                 "Take a smaller model or image.size; everything done is kept.",
             )
-        write_json(self.run.memory, {"device": self._device_name(), "images_at_once": fewer})
+        write_json(self.run.memory, {"device": self._device_name(), "micro_batch_size": fewer})
         self.progress.warn(
-            f"{at_once} images at once do not fit the memory: {fewer} at once from here on, in every fold. "
-            "A step still learns from as many images, and the schedule stays."
+            f"out of memory with a micro-batch of {micro_batch_size} images: {fewer} from here on, in every "
+            "fold. Gradients accumulate, so the batch size and the schedule stay."
         )
-        return replace(conditions, at_once=fewer)
+        return replace(conditions, micro_batch_size=fewer)
 
     def _remembered(self) -> int | None:
         """Return how many images at once an earlier fold found to fit this very device."""
         if not self.run.memory.exists():
             return None
         found = read_json(self.run.memory)
-        return int(found["images_at_once"]) if found["device"] == self._device_name() else None
+        return int(found["micro_batch_size"]) if found["device"] == self._device_name() else None
 
     def _device_name(self) -> str:
         from kit.engine.device.precision import device_name, this_device
@@ -141,11 +141,11 @@ class FoldWork:
         from kit.engine.fit.components import Recipe
         from kit.engine.fit.trainer import FoldTrainer
 
-        config, material = self.config, self.material
+        config, data = self.config, self.data
         seed = fold_seed(config, k)
         torch.manual_seed(seed)
         model = self.model(k)
-        precision = settled_precision(config, self.workspace, material, self.run)
+        precision = settled_precision(config, self.workspace, data, self.run)
         accelerator = open_accelerator(precision.name)  # anew: it holds on to what it has prepared
         images = self.sides(k, model.preprocessing)
         shown, images, train = self._cut(k, model.to(accelerator.device), images, accelerator)
@@ -163,12 +163,12 @@ class FoldWork:
             accelerator=accelerator,
             folder=self.run.fold(k),
             about={
-                "classes": material.competition.classes,
+                "classes": data.competition.classes,
                 "model": config.model.model_dump(exclude={"trains", "start", "weights"}),
                 "preprocessing": model.preprocessing.as_dict(),
             },
             conditions=conditions,
-            allowance=self.allowance,
+            deadline=self.deadline,
         )
 
     def _cut(
@@ -206,15 +206,15 @@ class FoldWork:
 
         config = self.config
         return FeatureFiles(
-            folder=self.workspace.cache(self.material.competition.name),
+            folder=self.workspace.cache(self.data.competition.name),
             extractor=Extractor(
                 model, self.store, accelerator, config.predict.batch_size, config.train.workers
             ),
             config=config,
-            material=self.material,
+            data=self.data,
             views=views,
             progress=self.progress,
-            allowance=self.allowance,
+            deadline=self.deadline,
             held=self.features,
         )
 
@@ -224,9 +224,9 @@ class FoldWork:
 
         config = self.config
         weights = self.workspace.weights(config.model.weights) if config.model.weights else None
-        begun_from = warm_start(config, self.workspace, self.material, k)
+        begun_from = warm_start(config, self.workspace, self.data, k)
         chosen = config.model.model_copy(update={"pretrained": False}) if begun_from else config.model
-        model, notes = build_model(chosen, config.image, len(self.material.competition.classes), weights)
+        model, notes = build_model(chosen, config.image, len(self.data.competition.classes), weights)
         if begun_from is not None:
             notes += _load_other(model, begun_from, f"{config.model.start}, fold {k}")
         for note in notes if k == 0 else []:
@@ -239,12 +239,12 @@ class FoldWork:
         from kit.engine.data.sampling import plan_epochs
         from kit.engine.fit.components import FoldImages
 
-        folds, samples, seed = self.material.folds, self.material.samples, fold_seed(self.config, k)
-        train = image_set(self.material, folds.training(samples, k))
-        validation = image_set(self.material, folds.validation(samples, k))
+        folds, samples, seed = self.data.folds, self.data.samples, fold_seed(self.config, k)
+        train = image_set(self.data, folds.training(samples, k))
+        validation = image_set(self.data, folds.validation(samples, k))
         varied = ImageDataset(train, self.store, training_views(self.config, own), seed)
         plain = ImageDataset(validation, self.store, {0: predicted_view(own)}, seed)
-        plan = plan_epochs(self.config.train.balance, _truth(self.material, train), seed)
+        plan = plan_epochs(self.config.train.balance, _truth(self.data, train), seed)
         return FoldImages(train, validation, varied, plain, plan)
 
     def _goal(self, images: FoldImages, device: torch.device) -> Goal:
@@ -254,9 +254,9 @@ class FoldWork:
         from kit.engine.fit.components import Goal
         from kit.engine.optim.losses import build_loss
 
-        competition, weights = self.material.competition, images.plan.class_weights
+        competition, weights = self.data.competition, images.plan.class_weights
         on_device = None if weights is None else torch.from_numpy(weights).to(device)
-        prevalence = torch.from_numpy(_truth(self.material, images.train).mean(axis=0)).to(device)
+        prevalence = torch.from_numpy(_truth(self.data, images.train).mean(axis=0)).to(device)
         loss = build_loss(self.config.train.loss, competition.task, on_device, prevalence)
         return Goal(competition.task, len(competition.classes), competition.metric, loss)
 
@@ -269,13 +269,13 @@ class FoldWork:
 
         if self.config.train.balance.name == "none":
             return {}
-        train = image_set(self.material, self.material.folds.training(self.material.samples, k))
-        truth, seed = _truth(self.material, train), fold_seed(self.config, k)
+        train = image_set(self.data, self.data.folds.training(self.data.samples, k))
+        truth, seed = _truth(self.data, train), fold_seed(self.config, k)
         plan = plan_epochs(self.config.train.balance, truth, seed)
         counts = zip(
             truth.sum(axis=0).astype(int).tolist(), plan.class_counts(truth, seed).tolist(), strict=True
         )
-        classes = self.material.competition.classes
+        classes = self.data.competition.classes
         return {name: list(pair) for name, pair in zip(classes, counts, strict=True)}
 
 
@@ -304,20 +304,20 @@ def predicted_view(own: Preprocessing) -> View:
     return View(prediction_transform(own), (own.channels, own.predicting))
 
 
-def check_scorable(material: Material, folds: Sequence[int]) -> None:
+def check_scorable(data: TrainingData, folds: Sequence[int]) -> None:
     """Refuse a fold whose validation images the metric cannot score, whatever is predicted for them.
 
     Raises:
         KitError: The message names the fold, and the classes that none or all of its images have.
     """
-    _score_prior(material, np.arange(len(material.samples)))  # a metric that cannot score any rows says so
-    classes, metric = material.competition.classes, material.competition.metric
+    _score_prior(data, np.arange(len(data.samples)))  # a metric that cannot score any rows says so
+    classes, metric = data.competition.classes, data.competition.metric
     for k in folds:
-        rows = np.flatnonzero(material.folds.validation(material.samples, k))
+        rows = np.flatnonzero(data.folds.validation(data.samples, k))
         try:
-            _score_prior(material, rows)
+            _score_prior(data, rows)
         except KitError as error:
-            counts = material.competition.task.one_hot(material.targets()[rows], len(classes)).sum(axis=0)
+            counts = data.competition.task.one_hot(data.targets()[rows], len(classes)).sum(axis=0)
             odd = [f"none has {name}" for name, n in zip(classes, counts, strict=True) if n == 0]
             odd += [f"all have {name}" for name, n in zip(classes, counts, strict=True) if n == len(rows)]
             raise KitError(
@@ -328,14 +328,14 @@ def check_scorable(material: Material, folds: Sequence[int]) -> None:
             ) from error
 
 
-def _score_prior(material: Material, rows: np.ndarray) -> float:
+def _score_prior(data: TrainingData, rows: np.ndarray) -> float:
     """Return the metric of some samples, each guessed to be as the classes are spread."""
-    competition, targets = material.competition, material.targets()[rows]
+    competition, targets = data.competition, data.targets()[rows]
     prior = competition.task.prior(targets, len(competition.classes))
     return competition.metric(targets, np.tile(prior, (len(rows), 1)), competition.task)
 
 
-def warm_start(config: Config, workspace: Workspace, material: Material, k: int) -> FoldFolder | None:
+def warm_start(config: Config, workspace: Workspace, data: TrainingData, k: int) -> FoldFolder | None:
     """Return the fold of another experiment that fold ``k`` begins with, or None.
 
     Raises:
@@ -345,9 +345,9 @@ def warm_start(config: Config, workspace: Workspace, material: Material, k: int)
     if config.model.start is None:
         return None
     other = workspace.find_run(config.model.start)
-    if not other.material.exists():
+    if not other.data.exists():
         raise KitError("model.start", f"{other.label} is a blend", "Weights are those of an experiment")
-    if read_json(other.material)["folds"] != material.folds.fingerprint:
+    if read_json(other.data)["folds"] != data.folds.fingerprint:
         raise KitError(
             "model.start",
             f"{other.label} was trained on other folds",
@@ -367,9 +367,9 @@ def _load_other(model: Classifier, fold: FoldFolder, label: str) -> list[str]:
     return [f"begins with {label}", *load_trained(model, state, fold.model)]
 
 
-def _truth(material: Material, images: ImageSet) -> np.ndarray:
+def _truth(data: TrainingData, images: ImageSet) -> np.ndarray:
     assert images.targets is not None  # both sides of a fold are labelled
-    competition = material.competition
+    competition = data.competition
     return competition.task.one_hot(images.targets, len(competition.classes))
 
 

@@ -9,7 +9,7 @@ from kit.runtime.environment import processor
 from kit.storage.files import read_json, write_json
 from kit.storage.locks import in_turn
 from kit.storage.workspace import RunFolder, Workspace
-from kit.training.data import Material
+from kit.training.data import TrainingData
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def settled_precision(
-    config: Config, workspace: Workspace, material: Material, run: RunFolder | None = None
+    config: Config, workspace: Workspace, data: TrainingData, run: RunFolder | None = None
 ) -> Precision:
     """Return the precision of a network on this device.
 
@@ -40,7 +40,7 @@ def settled_precision(
         found = read_json(run.precision)
         if found["device"] == machine:
             return Precision(found["precision"], found["why"])
-    chosen = _once(config, workspace, material, machine)
+    chosen = _once(config, workspace, data, machine)
     if run is not None:
         write_json(run.precision, {"device": machine, "precision": chosen.name, "why": chosen.why})
     return chosen
@@ -51,7 +51,7 @@ def is_tried(config: Config, device: torch.device, chosen: Precision) -> bool:
     return config.train.precision == "auto" and device.type == "cpu" and chosen.name == "bf16"
 
 
-def _once(config: Config, workspace: Workspace, material: Material, machine: str) -> Precision:
+def _once(config: Config, workspace: Workspace, data: TrainingData, machine: str) -> Precision:
     """Return what came of the first trial of such a network on such a machine, made now if need be."""
     from kit.engine.device.precision import Precision, native_bf16
     from kit.engine.fit.precision_trial import quicker
@@ -62,10 +62,10 @@ def _once(config: Config, workspace: Workspace, material: Material, machine: str
     training = widest(config.model.trains)
     network = config.model.model_dump(include={"name", "options", "pool"})
     key = f"{machine}; {network}; {own.training}; {own.channels}; {training}"
-    file = workspace.trials(material.competition.name)
+    file = workspace.trials(data.competition.name)
     known = read_json(file) if file.exists() else {}
     if key not in known:
-        model = rebuild_model(config.model, own, len(material.competition.classes))
+        model = rebuild_model(config.model, own, len(data.competition.classes))
         found = quicker(model, native_bf16(), training)
         with in_turn(file.with_suffix(".lock")):  # of two processes that have tried, the first is right
             known = read_json(file) if file.exists() else {}

@@ -10,7 +10,7 @@ from kit.config.load import config_yaml, differences, load_config
 from kit.errors import KitError
 from kit.storage.files import file_digest, read_json, write_json, write_text
 from kit.storage.workspace import FoldFolder, RunFolder
-from kit.training.data import Material
+from kit.training.data import TrainingData
 
 AFTER_TRAINING = (
     "predict.",
@@ -57,22 +57,22 @@ def forget(run: RunFolder, folds: list[int]) -> None:
     run.forget_answers()
 
 
-def claim(run: RunFolder, config: Config, material: Material) -> None:
+def claim(run: RunFolder, config: Config, data: TrainingData) -> None:
     """Make the folder this experiment's, unless it was begun with another config, other folds or images.
 
     Raises:
         KitError: It was; the message says what differs.
     """
     own = {
-        "folds": material.folds.fingerprint,
-        "images": material.train_images,
-        "models": material.folds.models,
+        "folds": data.folds.fingerprint,
+        "images": data.train_images,
+        "models": data.folds.models,
     }
     if any(run.path.glob("fold-*/*")) and run.config.exists():
         _refuse_another_config(run, config)
-        refuse_other_material(run, material)
+        refuse_other_data(run, data)
     write_text(run.config, config_yaml(config))
-    write_json(run.material, own)
+    write_json(run.training_data, own)
 
 
 def _refuse_another_config(run: RunFolder, config: Config) -> None:
@@ -90,16 +90,16 @@ def _refuse_another_config(run: RunFolder, config: Config) -> None:
         )
 
 
-def refuse_other_material(run: RunFolder, material: Material) -> None:
+def refuse_other_data(run: RunFolder, data: TrainingData) -> None:
     """Refuse to go on with other folds or images than the experiment was begun with.
 
     Raises:
         KitError: A model of it may have been trained on what is validation now.
     """
-    begun = read_json(run.material)
+    begun = read_json(run.training_data)
     for key, now, what in (
-        ("folds", material.folds.fingerprint, "other folds or labels than the folds CSV holds now"),
-        ("images", material.train_images, "other training images than there are now"),
+        ("folds", data.folds.fingerprint, "other folds or labels than the folds CSV holds now"),
+        ("images", data.train_images, "other training images than there are now"),
     ):
         if begun[key] != now:
             raise KitError(
@@ -112,6 +112,6 @@ def refuse_other_material(run: RunFolder, material: Material) -> None:
 
 def fold_scores(run: RunFolder) -> tuple[dict[int, float], int]:
     """Return fold -> validation score, for the folds that are trained, and how many there are to be."""
-    models = read_json(run.material)["models"]
+    models = read_json(run.training_data)["models"]
     done = {k: trained_fold(run.fold(k)) for k in range(models)}
     return {k: values["score"] for k, values in done.items() if values is not None}, models

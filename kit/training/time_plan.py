@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kit.config import Component, Config, at_epoch
-from kit.runtime.deadline import Allowance, duration
+from kit.runtime.deadline import Deadline, duration
 from kit.runtime.progress import Progress
-from kit.training.data import Material
+from kit.training.data import TrainingData
 
 if TYPE_CHECKING:
     from kit.engine.fit.fold_state import FoldState
@@ -29,22 +29,22 @@ class TimePlan:
     costs: list[float]
     validated: float
     asked: int
-    allowance: Allowance
+    deadline: Deadline
     progress: Progress
 
     @classmethod
-    def of(cls, config: Config, material: Material, allowance: Allowance, progress: Progress) -> TimePlan:
+    def of(cls, config: Config, data: TrainingData, deadline: Deadline, progress: Progress) -> TimePlan:
         """Return the plan for an experiment of which nothing is measured yet."""
-        models = material.folds.models
-        validated = len(material.validated()) * len(material.folds.columns)
-        others = len(material.competition.test) + sum(len(table) for table in material.held_out.values())
+        models = data.folds.models
+        validated = len(data.validated()) * len(data.folds.columns)
+        others = len(data.competition.test) + sum(len(table) for table in data.held_out.values())
         asked = (validated + models * others) * images_shown(config.predict.tta)
         costs = epoch_costs(config.train.epochs, config.image.size_by_epoch or {1: 1})
-        return cls(costs, validated / models, asked, allowance, progress)
+        return cls(costs, validated / models, asked, deadline, progress)
 
     def after_epoch(self, k: int, folds_after: int) -> Callable[[FoldState], None]:
         """Return what to call after each epoch of fold ``k``: it tells the plan after the first."""
-        told = not self.allowance.is_limited
+        told = not self.deadline.is_limited
 
         def tell(state: FoldState) -> None:
             nonlocal told
@@ -55,7 +55,7 @@ class TimePlan:
         return tell
 
     def _tell(self, k: int, state: FoldState, folds_after: int) -> None:
-        last, left = state.history[-1], self.allowance.left
+        last, left = state.history[-1], self.deadline.left
         unit = last["seconds"] / self.costs[state.epoch - 1]
         rest = [*self.costs[state.epoch :], *(self.costs * folds_after)]
         epochs = [unit * cost + last["validation_seconds"] for cost in rest]

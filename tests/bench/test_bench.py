@@ -63,8 +63,8 @@ def rig(place, tmp_path) -> Rig:
 def rig_of(place, tmp_path, *overrides: str) -> Rig:
     config = tiny(place, *overrides)
     scratch = Scratch(place.root, place.data_roots, place.weights_roots, tmp_path)
-    material = prepare(config, place, write_folds=False)
-    return Rig(config, Place(scratch, material, RunFolder(tmp_path / "run" / "a"), 6, SILENT))
+    data = prepare(config, place, write_folds=False)
+    return Rig(config, Place(scratch, data, RunFolder(tmp_path / "run" / "a"), 6, SILENT))
 
 
 @pytest.fixture
@@ -478,7 +478,7 @@ def test_kit_is_measured_beside_peers_as_they_predict(place):
 
 def test_a_peer_is_asked_about_the_same_images_with_their_labels(rig):
     asked = peers.asked_of(rig.config, rig.place, rig.pictures, 5)
-    classes = rig.place.material.competition.classes
+    classes = rig.place.data.competition.classes
     assert len(asked["files"]) == 6
     for file, label in zip(asked["files"], asked["labels"], strict=True):
         assert f"/{classes[label]}/" in file

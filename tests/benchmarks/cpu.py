@@ -91,7 +91,7 @@ def measured(rig: Rig, asked: Path, python: str | None) -> Rates:
     """Return what each manages, in turns."""
     rates = Rates()
     rig.first_look()
-    bare = BareLoop(len(rig.place.material.competition.classes))
+    bare = BareLoop(len(rig.place.data.competition.classes))
     for _ in range(ROUNDS):
         rates.kit.append(rig.pipeline(Effort(WARMUP, STEPS)).rate)
         rates.bare.append(bare.pace().rate)

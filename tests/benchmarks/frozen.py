@@ -127,11 +127,11 @@ def measure_pass(place: Place) -> dict[str, float]:
 
     workspace = Workspace.open(place.root)
     config = load_config(workspace.config(place.data), place.overrides("pass", "image.cache=none"))
-    material, run = prepare(config, workspace), workspace.run(place.data, "pass")
-    accelerator = open_accelerator(settled_precision(config, workspace, material, run).name)
-    work = FoldWork(config, workspace, material, run, image_store(config, workspace, material), SILENT)
+    data, run = prepare(config, workspace), workspace.run(place.data, "pass")
+    accelerator = open_accelerator(settled_precision(config, workspace, data, run).name)
+    work = FoldWork(config, workspace, data, run, image_store(config, workspace, data), SILENT)
     model = work.model(0).to(accelerator.device).eval()
-    own, images = model.preprocessing, ImageSet.of(material.samples)
+    own, images = model.preprocessing, ImageSet.of(data.samples)
     varied = training_views(config, own)[1]
     resident: dict[tuple[int, ...], torch.Tensor] = {}
 

@@ -33,7 +33,7 @@ from kit.folds.make import make_folds
 from kit.predictions import Kind, Origin, Predictions
 from kit.storage.workspace import RunFolder, Workspace
 from kit.submission.submit import submit
-from kit.training.data import Material, image_set, image_store, population_of, prepare, read_images
+from kit.training.data import TrainingData, image_set, image_store, population_of, prepare, read_images
 from kit.training.run_state import claim as claim_run
 from tests.benchmarks.growth import CLASSES, NAME
 from tests.benchmarks.memory import PeakOwn
@@ -60,7 +60,7 @@ class Place:
         """Return its experiment: a small network, since what grows is to be seen, not what computes."""
         return load_config(self.workspace.config(NAME), OVERRIDES)
 
-    def material(self) -> Material:
+    def training_data(self) -> TrainingData:
         """Return what the experiment works on."""
         return prepare(self.config(), self.workspace)
 
@@ -105,10 +105,10 @@ def reopen(place: Place) -> Work:
 
 def load(place: Place) -> Work:
     """Show every training image once: decoded, varied, in batches."""
-    config, material = place.config(), place.material()
+    config, data = place.config(), place.data()
     model, _ = build_model(config.model, config.image, CLASSES)
-    images = image_set(material, np.ones(len(material.samples), dtype=bool))
-    store = image_store(config, place.workspace, material)
+    images = image_set(data, np.ones(len(data.samples), dtype=bool))
+    store = image_store(config, place.workspace, data)
     own = model.preprocessing
     views = {1: View(training_transform(config.augment, own), (own.channels, own.size))}
     dataset = ImageDataset(images, store, views, seed=0)
@@ -124,11 +124,11 @@ def load(place: Place) -> Work:
 
 def predict(place: Place) -> Work:
     """Ask an untrained network about every test image."""
-    config, material = place.config(), place.material()
-    competition = material.competition
+    config, data = place.config(), place.data()
+    competition = data.competition
     model, _ = build_model(config.model, config.image, CLASSES)
     images = ImageSet.of(competition.test)
-    store = image_store(config, place.workspace, material)
+    store = image_store(config, place.workspace, data)
     looks = Looks.of([(Component(name="identity"),)], Sight.of(model))
     asker = Asker(model, competition.task, CPU, Accelerator(cpu=True).autocast)
 
@@ -156,10 +156,10 @@ def _predicted(place: Place) -> RunFolder:
     run = place.workspace.run(NAME, "drawn")
     if run.test.exists():
         return run
-    config, material = place.config(), place.material()
-    claim_run(run, config.model_copy(update={"name": run.name}), material)
+    config, data = place.config(), place.data()
+    claim_run(run, config.model_copy(update={"name": run.name}), data)
     rng = np.random.default_rng(0)
-    competition, validated = material.competition, material.validated()
+    competition, validated = data.competition, data.validated()
     truth = competition.task.targets(validated, competition.classes)
     kinds: list[tuple[Kind, Path, Sequence[str], np.ndarray | None]] = [
         ("oof", run.oof, list(validated["id"]), truth),
@@ -170,9 +170,9 @@ def _predicted(place: Place) -> RunFolder:
         if known is not None:
             probs[np.arange(len(ids)), known] += 0.5
         probs /= probs.sum(axis=1, keepdims=True)
-        images = material.train_images if kind == "oof" else material.other_images[""]
+        images = data.train_images if kind == "oof" else data.other_images[""]
         origin = Origin(
-            kind, competition.task.name, run.label, material.folds.fingerprint, ("identity",), "drawn", images
+            kind, competition.task.name, run.label, data.folds.fingerprint, ("identity",), "drawn", images
         )
         Predictions(tuple(ids), competition.classes, probs, origin).save(path)
     return run

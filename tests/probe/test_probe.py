@@ -162,10 +162,8 @@ def test_every_fold_is_fitted_at_the_strength_that_suits_its_own_training_rows(t
     monkeypatch.setattr("kit.probe.probe.fitted_probs", fitted)
     config = load_config(write_config(tiny, folds__count=3))
     (found,) = probe(config, tiny, ["simple_cnn"]).models
-    material = prepare(config, tiny)
-    assert [sum(counts) for counts in given] == [
-        material.folds.training(material.samples, k).sum() for k in range(3)
-    ]
+    data = prepare(config, tiny)
+    assert [sum(counts) for counts in given] == [data.folds.training(data.samples, k).sum() for k in range(3)]
     assert strengths == [0.3, 0.03, 0.003]
     assert found.strength == 0.03
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from kit.errors import Interrupted, KitError
-from kit.runtime.deadline import Allowance, duration, parse_time_limit
+from kit.runtime.deadline import Deadline, duration, parse_time_limit
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_no_time_is_refused():
 
 
 def test_work_begins_only_where_there_is_time_for_it():
-    unlimited, short = Allowance(), Allowance(60)
+    unlimited, short = Deadline(), Deadline(60)
     unlimited.begin("a year", 3e7)
     short.begin("half a minute", 30)
     with pytest.raises(Interrupted, match=r"Stopped before two minutes: the time limit \([01]:\d\d left\)"):
@@ -42,11 +42,11 @@ def test_durations():
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
 def test_a_signal_becomes_a_reason_to_stop_and_the_second_stops_at_once(number, name):
-    allowance = Allowance()
+    deadline = Deadline()
     before = signal.getsignal(number)
-    with allowance.deferring_signals():
+    with deadline.deferring_signals():
         os.kill(os.getpid(), number)
-        assert allowance.reason_to_stop(0) == name
+        assert deadline.reason_to_stop(0) == name
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
@@ -57,7 +57,7 @@ def test_beside_the_main_thread_signals_are_left_alone():
         "import threading, kit.runtime.deadline as a, signal\n"
         "before = signal.getsignal(signal.SIGTERM)\n"
         "def work():\n"
-        "    with a.Allowance().deferring_signals():\n"
+        "    with a.Deadline().deferring_signals():\n"
         "        assert signal.getsignal(signal.SIGTERM) is before; print('left')\n"
         "t = threading.Thread(target=work); t.start(); t.join()"
     )

@@ -36,7 +36,7 @@ def test_the_run_folder_holds_what_the_design_promises(trained):
     names = {str(p) for p in files if p.parts[0] != ".locks"}
     fold = {f"fold-{k}/{n}" for k in range(2) for n in ("best.safetensors", "done.json", "history.csv")}
     assert names == fold | {
-        "config.yaml", "environment.json", "material.json", "oof.parquet", "test.parquet", "metrics.json", "report.html",
+        "config.yaml", "environment.json", "training_data.json", "oof.parquet", "test.parquet", "metrics.json", "report.html",
         "decision.json", "confusion.csv", "suspects.csv",
     }  # fmt: skip
     environment = read_json(run.environment)

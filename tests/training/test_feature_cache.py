@@ -183,8 +183,8 @@ def test_of_many_images_what_is_done_is_kept_part_by_part(place, weights, throug
 
 def test_what_is_kept_of_features_takes_no_memory(place, weights):
     wanted = config(place, weights)
-    material, run = prepare(wanted, place), place.run("tiny", "a")
-    work = FoldWork(wanted, place, material, run, image_store(wanted, place, material), Heard())
+    data, run = prepare(wanted, place), place.run("tiny", "a")
+    work = FoldWork(wanted, place, data, run, image_store(wanted, place, data), Heard())
     for _ in range(2):  # computed, then found
         work.features.clear()
         work.trainer(0, Conditions())
@@ -336,7 +336,7 @@ def test_an_answer_that_one_fold_has_given_is_not_asked_for_again(place, weights
     run = experiment.train(config(place, weights), place)
     models = models_of(run, place)
     assert models._share_a_body
-    test = models.material.competition.test
+    test = models.data.competition.test
     origin = Origin("test", "multiclass", run.label, "", ("identity",), "", "these")
     before = through["features"]
     models.of_others(test, origin)

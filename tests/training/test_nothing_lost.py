@@ -16,7 +16,7 @@ from kit import pipeline
 from kit.config.load import load_config
 from kit.engine.models.small_cnn import simple_cnn, small_models
 from kit.errors import Interrupted, KitError
-from kit.runtime.deadline import Allowance
+from kit.runtime.deadline import Deadline
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
 from kit.training import experiment, run_state
@@ -109,7 +109,7 @@ def test_out_of_memory_halves_the_batch_once_for_all_folds_and_keeps_the_step(ti
         "4 images at once do not fit the memory",
     ]
     run = tiny.run("tiny", "tiny-cnn")
-    assert read_json(run.memory)["images_at_once"] == 2
+    assert read_json(run.memory)["micro_batch_size"] == 2
     assert set(hungry_model.seen) == {2, 3}  # a batch of 7 is 2, 2 and 3: none of a single image
     steps_of_an_epoch = pd.read_csv(run.fold(1).history)
     assert len(steps_of_an_epoch) == 2
@@ -138,7 +138,7 @@ def test_a_time_limit_tells_its_plan_stops_cleanly_and_goes_on(tiny):
     config = load_config(write_config(tiny), LONG)
     heard = Heard()
     with pytest.raises(Interrupted, match=r"fold-0 stopped in epoch \d+, step \d of 2: the time limit"):
-        experiment.train(config, tiny, only=[0], progress=heard, allowance=Allowance(7.0))
+        experiment.train(config, tiny, only=[0], progress=heard, deadline=Deadline(7.0))
     assert "plan: 0:0" in heard
     assert "it will stop in about epoch" in heard or "all of it fits" in heard
     fold = tiny.run("tiny", "tiny-cnn").fold(0)
@@ -147,12 +147,12 @@ def test_a_time_limit_tells_its_plan_stops_cleanly_and_goes_on(tiny):
     assert fold.resume.exists()
     heard = Heard()
     with pytest.raises(Interrupted):
-        experiment.train(config, tiny, only=[0], progress=heard, allowance=Allowance(6.0))
+        experiment.train(config, tiny, only=[0], progress=heard, deadline=Deadline(6.0))
     assert f"fold 0 goes on after epoch {done}/400" in heard
     assert len(pd.read_csv(fold.history)) > done
 
 
-class StopsAtCall(Allowance):
+class StopsAtCall(Deadline):
     """Asks to stop at the given look: one before the fold, two in the steps of each epoch, one in its validation."""
 
     def __init__(self, call: int):
@@ -172,14 +172,14 @@ def test_an_average_of_weights_goes_on_as_if_it_had_never_stopped(tiny, average,
     stopped = load_config(write_config(tiny), [*overrides, "name=stopped"])
     expected = load_file(experiment.train(whole, tiny, only=[0]).fold(0).model)
     with pytest.raises(Interrupted, match="epoch 3, step 2 of 2: a test"):
-        experiment.train(stopped, tiny, only=[0], allowance=StopsAtCall(call))
+        experiment.train(stopped, tiny, only=[0], deadline=StopsAtCall(call))
     found = load_file(experiment.train(stopped, tiny, only=[0]).fold(0).model)
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
 def test_there_may_be_no_time_to_begin(tiny):
     with pytest.raises(Interrupted, match="time limit"):
-        experiment.train(load_config(write_config(tiny)), tiny, allowance=Allowance(0.01))
+        experiment.train(load_config(write_config(tiny)), tiny, deadline=Deadline(0.01))
     assert not tiny.run("tiny", "tiny-cnn").fold(0).done.exists()
 
 
@@ -187,7 +187,7 @@ def test_predictions_stopped_by_the_limit_do_not_ask_again_what_was_answered(cop
     run = copy.run("tiny", "a")
     run.oof.unlink()
 
-    class Once(Allowance):
+    class Once(Deadline):
         """Time for a single set of images of a single model."""
 
         calls = 0
@@ -198,7 +198,7 @@ def test_predictions_stopped_by_the_limit_do_not_ask_again_what_was_answered(cop
                 raise Interrupted(f"Stopped before {what}")
 
     with pytest.raises(Interrupted):
-        pipeline.predict(run, copy, allowance=Once())
+        pipeline.predict(run, copy, deadline=Once())
     answers = list((run.path / ".answers").iterdir())
     assert len(answers) == 1
     assert not run.oof.exists()
@@ -234,7 +234,7 @@ def test_two_processes_on_one_fold_are_one_too_many_and_other_folds_are_free(tin
             said.split()
         )
         with pytest.raises(Interrupted):
-            experiment.train(load_config(config), tiny, only=[1], allowance=Allowance(6.0))
+            experiment.train(load_config(config), tiny, only=[1], deadline=Deadline(6.0))
     finally:
         first.kill()
         first.communicate()

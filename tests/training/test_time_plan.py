@@ -1,7 +1,7 @@
 import pytest
 
 from kit.engine.fit.fold_state import FoldState
-from kit.runtime.deadline import Allowance
+from kit.runtime.deadline import Deadline
 from kit.training.time_plan import TimePlan, epoch_costs
 from tests.conftest import Heard
 
@@ -9,7 +9,7 @@ from tests.conftest import Heard
 def told(seconds_left: float | None, epochs_done: int = 1, folds_after: int = 1, costs=(1.0,) * 10) -> str:
     """What is told of two folds of ten epochs of 60 s, 10 s of it validation, and 1000 predictions at 10/s."""
     heard = Heard()
-    plan = TimePlan(list(costs), validated=100, asked=1000, allowance=Allowance(seconds_left), progress=heard)
+    plan = TimePlan(list(costs), validated=100, asked=1000, deadline=Deadline(seconds_left), progress=heard)
     state = FoldState(8, epoch=epochs_done, history=[{"seconds": 50.0, "validation_seconds": 10.0}])
     tell = plan.after_epoch(0, folds_after)
     tell(state)

@@ -180,12 +180,12 @@ def stacked(images: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
-def without_gradients(at_once: int, device: torch.device) -> int:
-    """Return how many images to predict at once where ``at_once`` fit the memory.
+def without_gradients(micro_batch_size: int, device: torch.device) -> int:
+    """Return how many images to predict at once where ``micro_batch_size`` fit the memory.
 
     On a CPU few are quicker: what a layer makes of them is still in the processor's cache for the next one.
     """
-    return min(at_once, CPU_AT_ONCE) if device.type == "cpu" else at_once
+    return min(micro_batch_size, CPU_AT_ONCE) if device.type == "cpu" else micro_batch_size
 
 
 def make_loader(

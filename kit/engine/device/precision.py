@@ -115,7 +115,9 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def with_fewer(at_once: int, work: Callable[[int], T], warn: Callable[[str], None], least: int = 1) -> T:
+def with_fewer(
+    micro_batch_size: int, work: Callable[[int], T], warn: Callable[[str], None], least: int = 1
+) -> T:
     """Return what ``work`` makes with so many images at once: half of them, as long as the memory is short.
 
     Args:
@@ -124,13 +126,13 @@ def with_fewer(at_once: int, work: Callable[[int], T], warn: Callable[[str], Non
     """
     while True:
         try:
-            return work(at_once)
+            return work(micro_batch_size)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or at_once // 2 < least:
+            if not is_out_of_memory(error) or micro_batch_size // 2 < least:
                 raise
         free_memory()  # outside of the handler, which holds on to what has failed
-        at_once //= 2
-        warn(f"{at_once * 2} images at once do not fit the memory: {at_once} from here on")
+        micro_batch_size //= 2
+        warn(f"{micro_batch_size * 2} images at once do not fit the memory: {micro_batch_size} from here on")
 
 
 def device_name(device: torch.device) -> str:

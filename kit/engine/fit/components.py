@@ -139,15 +139,15 @@ def build_parts(
         model.backbone.compile()  # in place: names, and so checkpoints, stay as they are
     prepared, optimizer = accelerator.prepare(model, bare)
     mixing = build_mixing(recipe.augment, num_classes, train.epochs)
-    auxiliary, at_once = model.auxiliary_weight, state.at_once
-    loaders = _loaders(images, batches, train, at_once, accelerator.device)
+    auxiliary, micro_batch_size = model.auxiliary_weight, state.micro_batch_size
+    loaders = _loaders(images, batches, train, micro_batch_size, accelerator.device)
     return Parts(
         accelerator,
         accelerator.unwrap_model(prepared),
         optimizer,
         schedule,
         average,
-        Stepper(prepared, optimizer, accelerator, goal.loss, mixing, auxiliary, train.clip, at_once),
+        Stepper(prepared, optimizer, accelerator, goal.loss, mixing, auxiliary, train.clip, micro_batch_size),
         batches,
         *loaders,
         torch.from_numpy(goal.task.one_hot(targets_of(images.train), num_classes)),
@@ -173,11 +173,11 @@ def _at_rate(train: TrainConfig, scale: float) -> TrainConfig:
 
 
 def _loaders(
-    images: FoldImages, batches: EpochBatches, train: TrainConfig, at_once: int, device: torch.device
+    images: FoldImages, batches: EpochBatches, train: TrainConfig, micro_batch_size: int, device: torch.device
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Return the loaders of the training side and of the validation side."""
-    spare = 2 if at_once == train.batch_size else 1  # without gradients, unless memory was short
-    in_order = EpochBatches(len(images.validation), without_gradients(at_once * spare, device), None)
+    spare = 2 if micro_batch_size == train.batch_size else 1  # without gradients, unless memory was short
+    in_order = EpochBatches(len(images.validation), without_gradients(micro_batch_size * spare, device), None)
     return (
         make_loader(images.varied, batches, train.workers, device),
         make_loader(images.plain, in_order, train.workers, device),

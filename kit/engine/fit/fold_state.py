@@ -15,7 +15,7 @@ class FoldState:
     """How far a fold is.
 
     Attributes:
-        at_once: How many images go through the model at once; less than configured where memory was short.
+        micro_batch_size: Images per forward pass; smaller than configured if memory ran out.
         rate: Which share of the configured learning rates is used: halved once after a loss that was not
             finite.
         epoch: Epochs done and validated.
@@ -28,7 +28,7 @@ class FoldState:
         history: One row per epoch.
     """
 
-    at_once: int
+    micro_batch_size: int
     rate: float = 1.0
     epoch: int = 0
     step: int = 0

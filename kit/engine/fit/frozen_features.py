@@ -200,8 +200,8 @@ class Extractor:
         """
         dataset = ImageDataset(images, self.store, {0: view}, seed)
 
-        def taken(at_once: int) -> np.ndarray:
-            batches = EpochBatches(len(images), at_once, None)
+        def taken(micro_batch_size: int) -> np.ndarray:
+            batches = EpochBatches(len(images), micro_batch_size, None)
             batches.epoch = epoch
             return self._taken(dataset, batches, progress, label, between)
 

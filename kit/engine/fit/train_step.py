@@ -33,7 +33,7 @@ class Stepper:
     Attributes:
         loss: Of logits (B, C) and targets (B, C); its mean over the images.
         auxiliary_weight: What the loss of each auxiliary head counts.
-        at_once: How many images go through the model at once; gradients of the parts add up to the batch's.
+        micro_batch_size: Images per forward pass; gradients accumulate up to the whole batch.
     """
 
     model: nn.Module
@@ -43,7 +43,7 @@ class Stepper:
     mixing: Mixing | None
     auxiliary_weight: float
     clip: float | None
-    at_once: int
+    micro_batch_size: int
 
     def __call__(self, images: Tensor, targets: Tensor, epoch: int) -> Tensor:
         """Learn from images (B, C, H, W) uint8 and targets (B, K); return their loss, on the device."""
@@ -67,7 +67,7 @@ class Stepper:
 
     def _parts(self, images: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield parts of nearly the same size, none of a single image, on which batch norm cannot train."""
-        count = min(-(-len(images) // self.at_once), max(1, len(images) // 2))
+        count = min(-(-len(images) // self.micro_batch_size), max(1, len(images) // 2))
         yield from zip(images.tensor_split(count), targets.tensor_split(count), strict=True)
 
     def _loss(self, outputs: Any, targets: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from kit.engine.models.checkpoints import load_resume, save_model, save_resume
 from kit.engine.optim.weight_averaging import moving_norms, renew_norms
 from kit.engine.tta.predict import predict_probs
 from kit.errors import Interrupted, KitError
-from kit.runtime.deadline import Allowance, duration
+from kit.runtime.deadline import Deadline, duration
 from kit.runtime.progress import Progress
 from kit.storage.files import write_text
 from kit.storage.workspace import FoldFolder
@@ -53,11 +53,11 @@ class Conditions:
     """What an earlier attempt at a fold has taught.
 
     Attributes:
-        at_once: How many images fit the memory at once; None: as configured.
+        micro_batch_size: How many images fit the memory at once; None: as configured.
         rate: Which share of the configured learning rates did not diverge.
     """
 
-    at_once: int | None = None
+    micro_batch_size: int | None = None
     rate: float = 1.0
 
 
@@ -79,10 +79,10 @@ class FoldTrainer:
         folder: FoldFolder,
         about: dict[str, Any],
         conditions: Conditions,
-        allowance: Allowance,
+        deadline: Deadline,
     ) -> None:
         self.images, self.goal, self.recipe, self.train = images, goal, recipe, recipe.train
-        self.folder, self.about, self.allowance = folder, about, allowance
+        self.folder, self.about, self.deadline = folder, about, deadline
         saved, self.damaged = load_resume(folder)
         if saved is not None and (saved.get("format"), saved["seed"]) != (FORMAT, recipe.seed):
             saved = None
@@ -111,7 +111,7 @@ class FoldTrainer:
             KitError: An image or a loader process is gone, or the disk is full.
         """
         self._say_where_it_begins(progress, label)
-        with self.allowance.deferring_signals():
+        with self.deadline.deferring_signals():
             while not self._is_finished():
                 self.train_epoch(progress, f"{label} epoch {self.state.epoch + 1}/{self.train.epochs}")
                 self._validate_epoch(progress, label)
@@ -138,7 +138,7 @@ class FoldTrainer:
             if self.is_compiling:
                 progress.note(f"{label}: torch.compile and a step took {time.perf_counter() - began:.0f} s")
                 self.is_compiling = False
-            if self.clock.is_due() or self.allowance.reason_to_stop(self.clock.reserve):
+            if self.clock.is_due() or self.deadline.reason_to_stop(self.clock.reserve):
                 self._count_steps(began)
                 self._save()
                 self._stop_if_asked()
@@ -277,14 +277,14 @@ class FoldTrainer:
         self.clock.saved(time.perf_counter() - began)
 
     def _stop_if_asked(self) -> None:
-        if reason := self.allowance.reason_to_stop(self.clock.reserve):
+        if reason := self.deadline.reason_to_stop(self.clock.reserve):
             step = f"epoch {self.state.epoch + 1}, step {self.state.step} of {len(self.parts.batches)}"
             raise Interrupted(
                 f"{self.folder.path.name} stopped in {step}: {reason}. Everything done is kept."
             )
 
     def _save_and_stop_if_asked(self) -> None:
-        if self.allowance.reason_to_stop(self.clock.reserve):
+        if self.deadline.reason_to_stop(self.clock.reserve):
             self._save()
             self._stop_if_asked()
 
@@ -319,11 +319,14 @@ class FoldTrainer:
 
 def _begun(saved: dict[str, Any] | None, conditions: Conditions, batch_size: int) -> FoldState:
     """Return how far a fold is, under the harder of the conditions met before and now."""
-    at_once = min(conditions.at_once or batch_size, batch_size)
+    micro_batch_size = min(conditions.micro_batch_size or batch_size, batch_size)
     if saved is None:
-        return FoldState(at_once, conditions.rate)
+        return FoldState(micro_batch_size, conditions.rate)
     state = FoldState(**saved["state"])
-    state.at_once, state.rate = min(state.at_once, at_once), min(state.rate, conditions.rate)
+    state.micro_batch_size, state.rate = (
+        min(state.micro_batch_size, micro_batch_size),
+        min(state.rate, conditions.rate),
+    )
     return state
 
 

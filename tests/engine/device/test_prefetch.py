@@ -19,15 +19,19 @@ CPU = torch.device("cpu")
 NOWHERE = torch.device("meta")  # its tensors have shapes and no values: whoever asks for one is refused
 
 
-@pytest.mark.parametrize("at_once", [8, 4])
+@pytest.mark.parametrize("micro_batch_size", [8, 4])
 @pytest.mark.parametrize("mixed", [{"mixup": 0.2}, {"cutmix": 1.0}, {}])
 @pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD])
-def test_a_step_never_asks_for_a_value_for_which_a_gpu_would_have_to_be_waited(optimizer, mixed, at_once):
+def test_a_step_never_asks_for_a_value_for_which_a_gpu_would_have_to_be_waited(
+    optimizer, mixed, micro_batch_size
+):
     layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(), nn.Linear(4 * 36, 4)]
     model = nn.Sequential(*layers).to(NOWHERE)
     mixing = build_mixing(AugmentConfig(**mixed), 4, 5)
     learning = optimizer(model.parameters(), lr=0.1)
-    step = Stepper(model, learning, Accelerator(cpu=True), F.cross_entropy, mixing, 0.3, 1.0, at_once)
+    step = Stepper(
+        model, learning, Accelerator(cpu=True), F.cross_entropy, mixing, 0.3, 1.0, micro_batch_size
+    )
     watch = Watch(NOWHERE)
     images = torch.zeros(8, 3, 8, 8, dtype=torch.uint8, device=NOWHERE)
     for number in range(2):

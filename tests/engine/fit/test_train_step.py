@@ -26,18 +26,22 @@ class Two(nn.Module):
         return (self.main(flat), self.aux(flat)) if self.training else self.main(flat)
 
 
-def stepper(at_once: int, clip=None, weight=0.3):
+def stepper(micro_batch_size: int, clip=None, weight=0.3):
     torch.manual_seed(0)
     model, accelerator = Two(), Accelerator(cpu=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    return model, Stepper(model, optimizer, accelerator, F.cross_entropy, None, weight, clip, at_once)
+    return model, Stepper(
+        model, optimizer, accelerator, F.cross_entropy, None, weight, clip, micro_batch_size
+    )
 
 
-@pytest.mark.parametrize(("at_once", "parts"), [(10, [10]), (5, [5, 5]), (4, [4, 3, 3]), (1, [2] * 5)])
-def test_a_step_in_parts_is_the_step_in_one(at_once, parts):
-    whole, step = stepper(at_once=99)
+@pytest.mark.parametrize(
+    ("micro_batch_size", "parts"), [(10, [10]), (5, [5, 5]), (4, [4, 3, 3]), (1, [2] * 5)]
+)
+def test_a_step_in_parts_is_the_step_in_one(micro_batch_size, parts):
+    whole, step = stepper(micro_batch_size=99)
     expected = step(IMAGES, TARGETS, 1)
-    model, step = stepper(at_once)
+    model, step = stepper(micro_batch_size)
     loss = step(IMAGES, TARGETS, 1)
     torch.testing.assert_close(loss, expected)
     assert model.seen == parts
