@@ -345,9 +345,9 @@ def warm_start(config: Config, workspace: Workspace, data: TrainingData, k: int)
     if config.model.start is None:
         return None
     other = workspace.find_run(config.model.start)
-    if not other.data.exists():
+    if not other.training_data.exists():
         raise KitError("model.start", f"{other.label} is a blend", "Weights are those of an experiment")
-    if read_json(other.data)["folds"] != data.folds.fingerprint:
+    if read_json(other.training_data)["folds"] != data.folds.fingerprint:
         raise KitError(
             "model.start",
             f"{other.label} was trained on other folds",
