@@ -40,13 +40,19 @@ class Work:
     test: Predictions
 
     @classmethod
-    def of(cls, run: RunFolder, config: Config, workspace: Workspace) -> Work:
+    def of(
+        cls, run: RunFolder, config: Config, workspace: Workspace, competition: Competition | None = None
+    ) -> Work:
         """Return it, read from a run.
+
+        Args:
+            competition: The config's competition if it is loaded already; None loads it.
 
         Raises:
             KitError: There are no predictions, or the form does not fit the competition.
         """
-        competition = load_competition(config.competition, workspace)
+        if competition is None:
+            competition = load_competition(config.competition, workspace)
         form = format_for(config.submission, competition)
         pool = config.submission.pool if config.submission else None
         return cls(

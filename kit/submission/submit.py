@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.competition.samples import Competition
 from kit.competition.scan import scan_images
 from kit.config import Config
 from kit.errors import KitError
@@ -61,17 +62,25 @@ class Submitted:
     kept: Path | None
 
 
-def submit(run: RunFolder, workspace: Workspace, progress: Progress = SILENT) -> Submitted:
+def submit(
+    run: RunFolder,
+    workspace: Workspace,
+    progress: Progress = SILENT,
+    competition: Competition | None = None,
+) -> Submitted:
     """Write the submission of a run's test predictions, after proving its form.
 
     The OOF predictions go through the same writer first and are read back and scored: unless that gives the
     CV score, the file would not say what the model says, and nothing is written. Labelled sets that were held
     out go the same way. What the submission is made of is written beside it.
 
+    Args:
+        competition: The run's competition if it is loaded already; None loads it.
+
     Raises:
         KitError: The format does not fit the data, the mirror differs, or the check finds an error.
     """
-    work = Work.of(run, config_of(run), workspace)
+    work = Work.of(run, config_of(run), workspace, competition)
     file = work.file(workspace)
     decision, proof = prove(work, workspace, workspace.shown(file.path))
     scan = scan_images(work.competition, workspace.image_table(work.competition.name), progress)
