@@ -137,6 +137,19 @@ class Predictions:
         _same_set(where, "ids", set(self.ids), set(other.ids))
 
 
+@dataclass(frozen=True)
+class FinalPredictions:
+    """What is submitted for some rows, after postprocessing.
+
+    Attributes:
+        probs: (N, C), float32.
+        decided: The labels: class indices (N,), or 0/1 (N, C), as ``Task.decide`` returns them.
+    """
+
+    probs: np.ndarray
+    decided: np.ndarray
+
+
 def load_predictions(path: Path) -> Predictions:
     """Return the predictions in a file written by ``Predictions.save``.
 

@@ -15,7 +15,7 @@ from kit.errors import KitError
 from kit.evaluation.oof_with_labels import Scored
 from kit.metrics.bootstrap import Interval
 from kit.postprocess.nested_cv import Outcome, decide, gain
-from kit.postprocess.steps import Answers
+from kit.predictions import FinalPredictions
 from kit.runtime.progress import SILENT, Progress
 
 MANY = 10  # members, above which the weights are not fitted anew to see what dropping one costs
@@ -122,11 +122,11 @@ class Judge:
         rows = replace(self.truth.rows, probs=probs)
         return decide(self.asked, rows, self.truth.parts, self.truth.units)
 
-    def answers(self, probs: np.ndarray) -> Answers:
+    def answers(self, probs: np.ndarray) -> FinalPredictions:
         """Return what is handed in for probabilities (N, C)."""
         return self._outcome(probs).nested
 
-    def score(self, answers: Answers) -> float:
+    def score(self, answers: FinalPredictions) -> float:
         """Return the metric of what is handed in."""
         truth = self.truth
         return truth.metric(truth.targets, answers.probs, truth.task, answers.decided)
@@ -135,7 +135,7 @@ class Judge:
         """Return the metric of probabilities (N, C) with decisions that were learned on the same rows."""
         return self.score(self._outcome(probs).decision.answers(probs, self.truth.task))
 
-    def gain(self, answers: Answers, others: Answers) -> Interval:
+    def gain(self, answers: FinalPredictions, others: FinalPredictions) -> Interval:
         """Return the 95 % interval of how much better answers score than others."""
         return gain(self.truth.rows, answers, others, self.truth.units)
 

@@ -21,7 +21,8 @@ from kit.metrics import Metric, get_metric, metrics
 from kit.metrics.bootstrap import score_interval
 from kit.postprocess.fit import check_decisions
 from kit.postprocess.nested_cv import Outcome, Worth, decide, stored
-from kit.postprocess.steps import Answers, Decision
+from kit.postprocess.steps import Decision
+from kit.predictions import FinalPredictions
 from kit.storage.files import read_json, write_json, write_text
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import Task
@@ -209,7 +210,7 @@ def _evaluation(
     )
 
 
-def _fold_scores(found: Scored, answers: Answers) -> tuple[list[float | None], dict[str, str]]:
+def _fold_scores(found: Scored, answers: FinalPredictions) -> tuple[list[float | None], dict[str, str]]:
     scores: list[float | None] = []
     why = {}
     for k, rows in enumerate(found.validated):
@@ -242,7 +243,7 @@ def _held_out_scores(
     return scores, why
 
 
-def _other_scores(found: Scored, answers: Answers) -> list[OtherScore]:
+def _other_scores(found: Scored, answers: FinalPredictions) -> list[OtherScore]:
     """Return every metric that suits the task, with its default options, apart from the competition's.
 
     F-beta is left out: which beta is for whoever asks for it.

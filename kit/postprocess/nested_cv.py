@@ -11,7 +11,8 @@ import numpy as np
 from kit.config import Component
 from kit.metrics.bootstrap import Interval, gain_interval
 from kit.postprocess.fit import AUTO, NONE, Rows, decisions, learned
-from kit.postprocess.steps import Answers, Decision
+from kit.postprocess.steps import Decision
+from kit.predictions import FinalPredictions
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class Outcome:
 
     decision: Decision
     tried: list[Worth]
-    nested: Answers
+    nested: FinalPredictions
 
 
-def plain(rows: Rows) -> Answers:
+def plain(rows: Rows) -> FinalPredictions:
     """Return the answers without any learned step."""
     return Decision().answers(rows.probs, rows.task)
 
@@ -115,20 +116,20 @@ def suggested(rows: Rows) -> list[str]:
     return [k.name for k in kinds if k.suits(rows.task, num_classes) and k.helps(rows.metric, rows.task)]
 
 
-def nested_answers(asked: list[Component], rows: Rows, parts: np.ndarray) -> Answers:
+def nested_answers(asked: list[Component], rows: Rows, parts: np.ndarray) -> FinalPredictions:
     """Return for each row the answer of steps learned on the rows of the other parts."""
     probs, decided = rows.probs.copy(), rows.task.decide(rows.probs)
     for part in np.unique(parts):
         own = parts == part
         answers = learned(asked, rows.only(~own)).answers(rows.probs[own], rows.task)
         probs[own], decided[own] = answers.probs, answers.decided
-    return Answers(probs, decided)
+    return FinalPredictions(probs, decided)
 
 
 def worth_of(
     decision: Decision,
-    answers: Answers,
-    before: Answers,
+    answers: FinalPredictions,
+    before: FinalPredictions,
     rows: Rows,
     units: np.ndarray | None,
     shipped: bool | None,
@@ -151,7 +152,9 @@ def worth_of(
     )
 
 
-def gain(rows: Rows, answers: Answers, before: Answers, units: np.ndarray | None) -> Interval:
+def gain(
+    rows: Rows, answers: FinalPredictions, before: FinalPredictions, units: np.ndarray | None
+) -> Interval:
     """Return the 95 % interval of how much better answers score than others on the same rows."""
     ours, theirs = (
         rows.metric.scorer(rows.targets, each.probs, rows.task, each.decided) for each in (answers, before)

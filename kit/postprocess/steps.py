@@ -10,6 +10,7 @@ import numpy as np
 
 from kit.metrics import EPSILON
 from kit.metrics.likelihoods import expected_grade
+from kit.predictions import FinalPredictions
 from kit.tasks import Task
 
 
@@ -136,14 +137,6 @@ KINDS: tuple[type[Step], ...] = (Temperature, Prior, Thresholds, CutPoints)
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What is handed in for some rows: probabilities (N, C), and decisions as ``Task.decide`` gives them."""
-
-    probs: np.ndarray
-    decided: np.ndarray
-
-
-@dataclass(frozen=True)
 class Decision:
     """Steps in their order; none: probabilities as they are, decided as the task does."""
 
@@ -154,14 +147,14 @@ class Decision:
         """Whether a step takes decisions, which else follow from the probabilities."""
         return any(isinstance(step, Thresholds | CutPoints) for step in self.steps)
 
-    def answers(self, probs: np.ndarray, task: Task) -> Answers:
+    def answers(self, probs: np.ndarray, task: Task) -> FinalPredictions:
         """Return what the steps make of probabilities (N, C); the last one that decides has its way."""
         taken = None
         for step in self.steps:
             probs = step.adjusted(probs, task)
             decided = step.decided(probs, task)
             taken = taken if decided is None else decided
-        return Answers(probs, task.decide(probs) if taken is None else taken)
+        return FinalPredictions(probs, task.decide(probs) if taken is None else taken)
 
     def then(self, step: Step) -> Decision:
         """Return this decision with one more step."""

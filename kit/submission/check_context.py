@@ -9,8 +9,8 @@ import numpy as np
 from kit.competition.samples import Competition
 from kit.config import Config
 from kit.errors import KitError
-from kit.postprocess.steps import Answers, Decision
-from kit.predictions import load_predictions
+from kit.postprocess.steps import Decision
+from kit.predictions import FinalPredictions, load_predictions
 from kit.storage.files import read_json
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.format import stale_ids
@@ -77,14 +77,14 @@ def _decided(
 
 def _own_answers(
     run: RunFolder, config: Config, competition: Competition, form: SubmissionFormat
-) -> Answers | None:
+) -> FinalPredictions | None:
     """Return what a run says of the test images, if it says it of all of them."""
     return _answers(run, run.test, config, competition, form)
 
 
 def _answers(
     run: RunFolder, path: Path, config: Config, competition: Competition, form: SubmissionFormat
-) -> Answers | None:
+) -> FinalPredictions | None:
     """Return the answers in a predictions file, decided as was learned last; None if they do not fit."""
     pool = config.submission.pool if config.submission else None
     task = task_of_rows(pool, competition)
@@ -99,7 +99,7 @@ def _answers(
     except (KitError, ValueError, KeyError):
         return None  # there are none, or they are of other images or classes: nothing to compare with
     decided = answers.decided if answers.decided.ndim == 2 else np.argsort(columns)[answers.decided]
-    return Answers(answers.probs[:, columns], decided)
+    return FinalPredictions(answers.probs[:, columns], decided)
 
 
 def _previous(file: Path, competition: str, workspace: Workspace) -> Path | None:

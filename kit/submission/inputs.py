@@ -11,8 +11,8 @@ from kit.competition.samples import Competition, load_competition
 from kit.config import Config, PoolConfig
 from kit.errors import KitError, first_few
 from kit.evaluation.oof_with_labels import Scored, beside_labels, beside_truth
-from kit.postprocess.steps import Answers, Decision
-from kit.predictions import MIXED_FOLDS, Predictions, load_predictions
+from kit.postprocess.steps import Decision
+from kit.predictions import MIXED_FOLDS, FinalPredictions, Predictions, load_predictions
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.format import format_for
 from kit.submission.leaks import Leak, with_known_labels
@@ -69,7 +69,7 @@ class Work:
         suffix = TAB_SUFFIX if self.form.look.delimiter == "\t" else ".csv"
         return workspace.submission(self.run.competition, self.run.name, suffix)
 
-    def answers(self, decision: Decision, known: Sequence[Leak]) -> Answers:
+    def answers(self, decision: Decision, known: Sequence[Leak]) -> FinalPredictions:
         """Return what is handed in, in the order of the form's images.
 
         Args:
@@ -112,7 +112,7 @@ class Work:
             )
 
 
-def _refuse_blank(answers: Answers, form: SubmissionFormat) -> None:
+def _refuse_blank(answers: FinalPredictions, form: SubmissionFormat) -> None:
     if form.kind != "labels" or form.blank or form.fallback is not None:
         return
     without = np.flatnonzero(answers.decided.sum(axis=1) == 0)

@@ -10,8 +10,7 @@ import pandas as pd
 
 from kit.competition.duplicates import exact_groups, labels_by_path
 from kit.competition.samples import Competition
-from kit.postprocess.steps import Answers
-from kit.predictions import Predictions
+from kit.predictions import FinalPredictions, Predictions
 
 
 class Leak(NamedTuple):
@@ -36,8 +35,8 @@ def find_leaks(competition: Competition, scan: pd.DataFrame) -> list[Leak]:
 
 
 def with_known_labels(
-    test: Predictions, answers: Answers, leaks: Sequence[Leak], competition: Competition
-) -> Answers:
+    test: Predictions, answers: FinalPredictions, leaks: Sequence[Leak], competition: Competition
+) -> FinalPredictions:
     """Return the answers for the test images with certainty where the label is known."""
     samples = competition.train.set_index("id").loc[[leak.train_id for leak in leaks]]
     targets = competition.task.targets(samples, test.classes)
@@ -45,4 +44,4 @@ def with_known_labels(
     rows = pd.Index(test.ids).get_indexer(pd.Index([leak.test_id for leak in leaks]))
     probs[rows] = competition.task.one_hot(targets, len(test.classes)).astype(np.float32)
     decided[rows] = targets
-    return Answers(probs, decided)
+    return FinalPredictions(probs, decided)

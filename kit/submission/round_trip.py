@@ -9,8 +9,8 @@ import pandas as pd
 
 from kit.errors import KitError, first_few
 from kit.evaluation.oof_with_labels import Scored
-from kit.postprocess.steps import Answers, Decision
-from kit.predictions import Predictions
+from kit.postprocess.steps import Decision
+from kit.predictions import FinalPredictions, Predictions
 from kit.submission_format.kinds import kinds, mirrored
 from kit.submission_format.reader import read_back
 from kit.submission_format.spec import SubmissionFormat
@@ -33,7 +33,7 @@ class Mirror:
     lost: float = 0.0
 
 
-def in_form(answers: Answers, predictions: Predictions, form: SubmissionFormat) -> Answers:
+def in_form(answers: FinalPredictions, predictions: Predictions, form: SubmissionFormat) -> FinalPredictions:
     """Return answers in the order of the form's images and classes: they meet by name.
 
     Args:
@@ -48,11 +48,13 @@ def in_form(answers: Answers, predictions: Predictions, form: SubmissionFormat) 
     columns = pd.Index(predictions.classes).get_indexer(pd.Index(form.classes))
     probs, decided = answers.probs[rows][:, columns], answers.decided[rows]
     if decided.ndim == 2:
-        return Answers(probs, decided[:, columns])
-    return Answers(probs, np.argsort(columns)[decided])
+        return FinalPredictions(probs, decided[:, columns])
+    return FinalPredictions(probs, np.argsort(columns)[decided])
 
 
-def held_by(form: SubmissionFormat, answers: Answers, decision: Decision, rows: Predictions) -> Answers:
+def held_by(
+    form: SubmissionFormat, answers: FinalPredictions, decision: Decision, rows: Predictions
+) -> FinalPredictions:
     """Return what a form holds of answers, in their order.
 
     One that takes numbers holds decisions that were learned as 0 and 1; one that names a fallback gives it to
@@ -71,7 +73,9 @@ def held_by(form: SubmissionFormat, answers: Answers, decision: Decision, rows: 
     return answers
 
 
-def mirror(scored: Scored, answers: Answers, form: SubmissionFormat, cv: float, where: str) -> Mirror:
+def mirror(
+    scored: Scored, answers: FinalPredictions, form: SubmissionFormat, cv: float, where: str
+) -> Mirror:
     """Return the score of answers for labelled rows, once they are written and read back like a submission.
 
     Rows meet the truth by id, and classes by name.
@@ -99,7 +103,7 @@ def mirror(scored: Scored, answers: Answers, form: SubmissionFormat, cv: float, 
     return Mirror(score, lost if abs(lost) > SCORE_TOLERANCE else 0.0)
 
 
-def _decided(read: Answers, form: SubmissionFormat) -> np.ndarray | None:
+def _decided(read: FinalPredictions, form: SubmissionFormat) -> np.ndarray | None:
     """Return the decisions that the file itself holds; of numbers a leaderboard decides by itself."""
     return None if form.numeric or form.kind == "top_k" else read.decided
 

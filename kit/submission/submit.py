@@ -11,7 +11,7 @@ from kit.competition.scan import scan_images
 from kit.config import Config
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import config_of
-from kit.postprocess.steps import Answers
+from kit.predictions import FinalPredictions
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import checksum, written_whole
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
@@ -171,7 +171,7 @@ def _other_predictions(path: Path, work: Work, models: str, tta: Sequence[str]) 
 
 def _write_checked(
     file: SubmissionFile,
-    answers: Answers,
+    answers: FinalPredictions,
     form: SubmissionFormat,
     around: Surroundings,
     workspace: Workspace,

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from kit.metrics.likelihoods import expected_grade
 from kit.natural import natural_key
-from kit.postprocess.steps import Answers
+from kit.predictions import FinalPredictions
 from kit.submission_check.context import Surroundings
 from kit.submission_check.problem_codes import Problems, shown
 from kit.submission_format.spec import SubmissionFormat
@@ -139,7 +139,7 @@ class Pair:
 
 
 def _beside(
-    content: Content, decided: np.ndarray | None, form: SubmissionFormat, answers: Answers
+    content: Content, decided: np.ndarray | None, form: SubmissionFormat, answers: FinalPredictions
 ) -> Pair | None:
     """Return what a file and a run say: the classes, where each row has one of several, else the numbers."""
     if decided is not None and (len(form.classes) > 2 or content.numbers is None):

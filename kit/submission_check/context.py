@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from kit.postprocess.steps import Answers
-
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -29,7 +27,7 @@ class Surroundings:
     decided: np.ndarray | None = None
     decided_of: str = ""
     predicted: bool = False
-    answers: Answers | None = None
+    answers: FinalPredictions | None = None
     answers_of: str = ""
     previous: Path | None = None
     unlisted: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from kit.errors import KitError
 from kit.metrics import Metric
 from kit.metrics.likelihoods import expected_grade
-from kit.postprocess.steps import Answers
+from kit.predictions import FinalPredictions
 from kit.registry import Registry
 from kit.submission_format.numbers import fixed, fixed_shares, parsed, shortest
 from kit.submission_format.spec import SubmissionFormat, strings
@@ -32,16 +32,18 @@ class Kind(Protocol):
     def keeps(self, metric: Metric, form: SubmissionFormat) -> bool:
         """Tell whether the metric can be told from what is written."""
 
-    def write(self, answers: Answers, form: SubmissionFormat) -> list[pa.StringArray]:
+    def write(self, answers: FinalPredictions, form: SubmissionFormat) -> list[pa.StringArray]:
         """Return the cells of each column beside the id; answers are in the order of ``form.images``.
 
         Where there are few different ones, a column may be a dictionary array.
         """
 
-    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> Answers:
+    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
         """Return what cells say, one list (N,) per column; rows in the order of ``form.ids``."""
 
-    def changed(self, answers: Answers, read: Answers, form: SubmissionFormat) -> np.ndarray:
+    def changed(
+        self, answers: FinalPredictions, read: FinalPredictions, form: SubmissionFormat
+    ) -> np.ndarray:
         """Return the images, (N,) bool, of which what was read is not what was to be written."""
 
 
@@ -73,7 +75,7 @@ def _numbers_in(cells: Sequence[str], form: SubmissionFormat) -> np.ndarray:
     return np.array([parsed(cell, form.look.decimal_mark) for cell in cells], dtype=np.float32)
 
 
-def _other_labels(answers: Answers, read: Answers) -> np.ndarray:
+def _other_labels(answers: FinalPredictions, read: FinalPredictions) -> np.ndarray:
     return np.asarray((answers.decided != read.decided).reshape(len(read.decided), -1).any(axis=1))
 
 
@@ -84,9 +86,9 @@ def _other_numbers(wanted: np.ndarray, read: np.ndarray, form: SubmissionFormat)
     return np.asarray((np.abs(wide - read.reshape(wide.shape)) > off).any(axis=1))
 
 
-def _sure(decided: np.ndarray, form: SubmissionFormat, task: Task) -> Answers:
+def _sure(decided: np.ndarray, form: SubmissionFormat, task: Task) -> FinalPredictions:
     """Return decisions, of which a leaderboard knows nothing but themselves."""
-    return Answers(task.one_hot(decided, len(form.classes)).astype(np.float32), decided)
+    return FinalPredictions(task.one_hot(decided, len(form.classes)).astype(np.float32), decided)
 
 
 @dataclass(frozen=True)
@@ -126,14 +128,16 @@ class _Label:
     def keeps(self, metric: Metric, form: SubmissionFormat) -> bool:
         return metric.needs == "labels"
 
-    def write(self, answers: Answers, form: SubmissionFormat) -> list[pa.StringArray]:
+    def write(self, answers: FinalPredictions, form: SubmissionFormat) -> list[pa.StringArray]:
         return [_named(answers.decided, form.written)]
 
-    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> Answers:
+    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
         index = _Meaning.of(form)
         return _sure(np.array([index[cell] for cell in columns[0]], dtype=np.int64), form, task)
 
-    def changed(self, answers: Answers, read: Answers, form: SubmissionFormat) -> np.ndarray:
+    def changed(
+        self, answers: FinalPredictions, read: FinalPredictions, form: SubmissionFormat
+    ) -> np.ndarray:
         return _other_labels(answers, read)
 
 
@@ -144,16 +148,18 @@ class _Flags:
     def keeps(self, metric: Metric, form: SubmissionFormat) -> bool:
         return metric.needs == "labels"
 
-    def write(self, answers: Answers, form: SubmissionFormat) -> list[pa.StringArray]:
+    def write(self, answers: FinalPredictions, form: SubmissionFormat) -> list[pa.StringArray]:
         given = _given(answers, form)
         return [_named(given[:, form.classes.index(name)], form.words) for name in form.columns]
 
-    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> Answers:
+    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
         index = {word: value for value, word in enumerate(form.words)}
         given = _by_class([[index[cell] for cell in cells] for cells in columns], form, np.int64)
         return _sure(given.argmax(axis=1) if task.exclusive else given, form, task)
 
-    def changed(self, answers: Answers, read: Answers, form: SubmissionFormat) -> np.ndarray:
+    def changed(
+        self, answers: FinalPredictions, read: FinalPredictions, form: SubmissionFormat
+    ) -> np.ndarray:
         return _other_labels(answers, read)
 
 
@@ -164,17 +170,19 @@ class _Probabilities:
     def keeps(self, metric: Metric, form: SubmissionFormat) -> bool:
         return True
 
-    def write(self, answers: Answers, form: SubmissionFormat) -> list[pa.StringArray]:
+    def write(self, answers: FinalPredictions, form: SubmissionFormat) -> list[pa.StringArray]:
         order = [form.classes.index(name) for name in form.columns]
         if form.decimals is None or not form.exclusive:
             return [numbers(answers.probs[:, c], form) for c in order]
         return [_marked(text, form) for text in fixed_shares(answers.probs[:, order], form.decimals)]
 
-    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> Answers:
+    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
         probs = _by_class([_numbers_in(cells, form) for cells in columns], form, np.float32)
-        return Answers(probs, task.decide(probs))
+        return FinalPredictions(probs, task.decide(probs))
 
-    def changed(self, answers: Answers, read: Answers, form: SubmissionFormat) -> np.ndarray:
+    def changed(
+        self, answers: FinalPredictions, read: FinalPredictions, form: SubmissionFormat
+    ) -> np.ndarray:
         return _other_numbers(answers.probs, read.probs, form)
 
 
@@ -185,15 +193,17 @@ class _Score:
     def keeps(self, metric: Metric, form: SubmissionFormat) -> bool:
         return True
 
-    def write(self, answers: Answers, form: SubmissionFormat) -> list[pa.StringArray]:
+    def write(self, answers: FinalPredictions, form: SubmissionFormat) -> list[pa.StringArray]:
         return [numbers(answers.probs[:, 1], form)]
 
-    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> Answers:
+    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
         second = _numbers_in(columns[0], form)
         probs = np.stack([1 - second, second], axis=1)
-        return Answers(probs, task.decide(probs))
+        return FinalPredictions(probs, task.decide(probs))
 
-    def changed(self, answers: Answers, read: Answers, form: SubmissionFormat) -> np.ndarray:
+    def changed(
+        self, answers: FinalPredictions, read: FinalPredictions, form: SubmissionFormat
+    ) -> np.ndarray:
         return _other_numbers(answers.probs, read.probs, form)
 
 
@@ -210,7 +220,7 @@ class _Labels:
     def keeps(self, metric: Metric, form: SubmissionFormat) -> bool:
         return metric.needs == "labels"
 
-    def write(self, answers: Answers, form: SubmissionFormat) -> list[pa.StringArray]:
+    def write(self, answers: FinalPredictions, form: SubmissionFormat) -> list[pa.StringArray]:
         images, classes = np.nonzero(_given(answers, form))
         ends = np.searchsorted(images, np.arange(len(answers.decided) + 1))
         words = pc.take(pa.array(form.written, pa.string()), pa.array(classes))
@@ -219,14 +229,16 @@ class _Labels:
             return [cells]
         return [pc.if_else(pc.equal(cells, ""), pa.scalar(form.fallback), cells)]
 
-    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> Answers:
+    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
         index = _Meaning.of(form)
         given = np.zeros((len(columns[0]), len(form.classes)), dtype=np.int64)
         for row, cell in enumerate(columns[0]):
             given[row, [index[word] for word in self._named(cell, form)]] = 1
         return _sure(given, form, task)
 
-    def changed(self, answers: Answers, read: Answers, form: SubmissionFormat) -> np.ndarray:
+    def changed(
+        self, answers: FinalPredictions, read: FinalPredictions, form: SubmissionFormat
+    ) -> np.ndarray:
         return _other_labels(answers, read)
 
 
@@ -239,21 +251,23 @@ class _TopK:
             return int(metric.options["k"]) <= _length(form)
         return metric.needs == "labels"
 
-    def write(self, answers: Answers, form: SubmissionFormat) -> list[pa.StringArray]:
+    def write(self, answers: FinalPredictions, form: SubmissionFormat) -> list[pa.StringArray]:
         best = _best(answers, form)
         names = pa.array(form.written, pa.string())
         words = [pc.take(names, pa.array(np.ascontiguousarray(best[:, r]))) for r in range(best.shape[1])]
         return [words[0] if len(words) == 1 else pc.binary_join_element_wise(*words, form.separator)]
 
-    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> Answers:
+    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
         """Return ranks as probabilities: each halves the one before it, and those not named have none."""
         index, probs = _Meaning.of(form), np.zeros((len(columns[0]), len(form.classes)), dtype=np.float32)
         for row, cell in enumerate(columns[0]):
             named = [index[word] for word in cell.split(form.separator) if word]
             probs[row, named] = 0.5 ** np.arange(1, len(named) + 1)
-        return Answers(probs, task.decide(probs))
+        return FinalPredictions(probs, task.decide(probs))
 
-    def changed(self, answers: Answers, read: Answers, form: SubmissionFormat) -> np.ndarray:
+    def changed(
+        self, answers: FinalPredictions, read: FinalPredictions, form: SubmissionFormat
+    ) -> np.ndarray:
         return np.asarray((_best(answers, form) != _best(read, form)).any(axis=1))
 
 
@@ -264,14 +278,14 @@ class _Value:
     def keeps(self, metric: Metric, form: SubmissionFormat) -> bool:
         return metric.kind in GRADED
 
-    def write(self, answers: Answers, form: SubmissionFormat) -> list[pa.StringArray]:
+    def write(self, answers: FinalPredictions, form: SubmissionFormat) -> list[pa.StringArray]:
         values = self._values(answers, form)
         text = (
             pc.cast(pa.array(values), pa.string()) if form.decimals is None else fixed(values, form.decimals)
         )
         return [_marked(text, form)]
 
-    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> Answers:
+    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
         """Return probabilities of the two grades around each number, such that it is what they expect."""
         values = np.array([parsed(cell, form.look.decimal_mark) for cell in columns[0]])
         grades = values - first_grade(form.classes)
@@ -279,14 +293,16 @@ class _Value:
         rows, share = np.arange(len(grades)), grades - below
         probs = np.zeros((len(grades), len(form.classes)))
         probs[rows, below], probs[rows, below + 1] = 1 - share, share
-        return Answers(probs, task.decide(probs))
+        return FinalPredictions(probs, task.decide(probs))
 
-    def changed(self, answers: Answers, read: Answers, form: SubmissionFormat) -> np.ndarray:
+    def changed(
+        self, answers: FinalPredictions, read: FinalPredictions, form: SubmissionFormat
+    ) -> np.ndarray:
         """Return the rows that expect another grade, by more than the last bits of a sum."""
         off = TINY if form.decimals is None else 10.0**-form.decimals
         return np.asarray(np.abs(self._values(answers, form) - self._values(read, form)) > off)
 
-    def _values(self, answers: Answers, form: SubmissionFormat) -> np.ndarray:
+    def _values(self, answers: FinalPredictions, form: SubmissionFormat) -> np.ndarray:
         expected = expected_grade(answers.probs) + first_grade(form.classes)
         return np.asarray(np.clip(expected, form.low, form.high))
 
@@ -298,17 +314,19 @@ class _Long:
     def keeps(self, metric: Metric, form: SubmissionFormat) -> bool:
         return True
 
-    def write(self, answers: Answers, form: SubmissionFormat) -> list[pa.StringArray]:
+    def write(self, answers: FinalPredictions, form: SubmissionFormat) -> list[pa.StringArray]:
         assert form.cells is not None  # a long form has them
         return [numbers(answers.probs[form.cells.image, form.cells.column], form)]
 
-    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> Answers:
+    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
         assert form.cells is not None  # a long form has them
         probs = np.zeros((len(form.cells.images), len(form.classes)), dtype=np.float32)
         probs[form.cells.image, form.cells.column] = _numbers_in(columns[0], form)
-        return Answers(probs, task.decide(probs))
+        return FinalPredictions(probs, task.decide(probs))
 
-    def changed(self, answers: Answers, read: Answers, form: SubmissionFormat) -> np.ndarray:
+    def changed(
+        self, answers: FinalPredictions, read: FinalPredictions, form: SubmissionFormat
+    ) -> np.ndarray:
         return _other_numbers(answers.probs, read.probs, form)
 
 
@@ -346,7 +364,7 @@ def _named(numbers: np.ndarray, names: Sequence[str]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(positions, pa.array(names, pa.string()))
 
 
-def _given(answers: Answers, form: SubmissionFormat) -> np.ndarray:
+def _given(answers: FinalPredictions, form: SubmissionFormat) -> np.ndarray:
     """Return which classes each image gets, (N, C), 0 or 1."""
     if answers.decided.ndim == 2:
         return answers.decided.astype(np.int64)
@@ -360,7 +378,7 @@ def _by_class(columns: Sequence[Any], form: SubmissionFormat, kind: type) -> np.
     return np.stack([np.asarray(columns[position], dtype=kind) for position in order], axis=1)
 
 
-def _best(answers: Answers, form: SubmissionFormat) -> np.ndarray:
+def _best(answers: FinalPredictions, form: SubmissionFormat) -> np.ndarray:
     """Return the likeliest classes of each image, (N, K), the likeliest first."""
     return np.argsort(-answers.probs, axis=1, kind="stable")[:, : _length(form)]
 

@@ -9,7 +9,7 @@ import csv
 import io
 
 from kit.errors import KitError
-from kit.postprocess.steps import Answers
+from kit.predictions import FinalPredictions
 from kit.submission_format.kinds import kinds
 from kit.submission_format.spec import SubmissionFormat
 from kit.tasks import Task
@@ -21,7 +21,7 @@ def read_rows(text: str, delimiter: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
 
 
-def read_back(text: str, form: SubmissionFormat, task: Task) -> Answers:
+def read_back(text: str, form: SubmissionFormat, task: Task) -> FinalPredictions:
     """Return what a checked file says, in the order of ``form.images``, wherever its rows stand.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Answers -> the bytes of a file to hand in, a batch of rows at a time."""
+"""FinalPredictions -> the bytes of a file to hand in, a batch of rows at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kit.postprocess.steps import Answers
+from kit.predictions import FinalPredictions
 from kit.submission_format.kinds import kinds
 from kit.submission_format.spec import Look, SubmissionFormat
 
@@ -21,7 +21,7 @@ BATCH = 1 << 17  # rows that are made at once
 THREADS = 2
 
 
-def render(answers: Answers, form: SubmissionFormat) -> Iterator[bytes | memoryview]:
+def render(answers: FinalPredictions, form: SubmissionFormat) -> Iterator[bytes | memoryview]:
     """Yield the file piece by piece: the form's header, then its ids in its order, one row each.
 
     Args:
@@ -36,29 +36,31 @@ def render(answers: Answers, form: SubmissionFormat) -> Iterator[bytes | memoryv
             ahead.extend(islice(batches, 1))
 
 
-def text_of(answers: Answers, form: SubmissionFormat) -> str:
+def text_of(answers: FinalPredictions, form: SubmissionFormat) -> str:
     """Return the whole file as text."""
     return b"".join(render(answers, form)).decode()
 
 
-def write(path: Path, answers: Answers, form: SubmissionFormat) -> None:
+def write(path: Path, answers: FinalPredictions, form: SubmissionFormat) -> None:
     """Write the whole file to ``path``, over whatever is there."""
     with path.open("wb") as file:
         file.writelines(render(answers, form))
 
 
-def _parts(answers: Answers, form: SubmissionFormat) -> Iterator[tuple[Answers, SubmissionFormat]]:
+def _parts(
+    answers: FinalPredictions, form: SubmissionFormat
+) -> Iterator[tuple[FinalPredictions, SubmissionFormat]]:
     for start in range(0, len(form), BATCH):
         rows = slice(start, start + BATCH)
         part = replace(form, ids=form.ids[rows], sample=None)
         if form.cells is None:
-            yield Answers(answers.probs[rows], answers.decided[rows]), part
+            yield FinalPredictions(answers.probs[rows], answers.decided[rows]), part
         else:
             cells = replace(form.cells, image=form.cells.image[rows], column=form.cells.column[rows])
             yield answers, replace(part, cells=cells)
 
 
-def _rows(answers: Answers, form: SubmissionFormat) -> memoryview:
+def _rows(answers: FinalPredictions, form: SubmissionFormat) -> memoryview:
     """Return the lines of some rows.
 
     Text columns lie in memory as one run of bytes: joined, they are the file.

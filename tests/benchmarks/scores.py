@@ -20,7 +20,8 @@ from kit.config.load import load_config
 from kit.evaluation.oof_with_labels import Scored, beside_truth
 from kit.inference.predict import predict
 from kit.postprocess.nested_cv import gain
-from kit.postprocess.steps import Answers, Decision
+from kit.postprocess.steps import Decision
+from kit.predictions import FinalPredictions
 from kit.storage.workspace import Workspace
 from kit.training import experiment
 from tests.benchmarks.claim import Claim, show
@@ -96,7 +97,7 @@ def _claim(way: str, quick: Scored, slow: Scored, is_bar: bool, detail: str) -> 
     )
 
 
-def _answers(scored: Scored) -> Answers:
+def _answers(scored: Scored) -> FinalPredictions:
     return Decision().answers(scored.oof.probs, scored.task)
 
 

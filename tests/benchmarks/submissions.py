@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from pyarrow import feather
 
-from kit.postprocess.steps import Answers
+from kit.predictions import FinalPredictions
 from kit.submission_check.check import check_file
 from kit.submission_format.spec import SubmissionFormat
 from kit.submission_format.writer import write
@@ -83,11 +83,11 @@ def form_of(kind: str, ids: Path) -> SubmissionFormat:
     return SubmissionFormat(("id", "value"), "id", kind, column, classes)
 
 
-def answers_for(form: SubmissionFormat) -> Answers:
+def answers_for(form: SubmissionFormat) -> FinalPredictions:
     """Return random answers."""
     rng = np.random.default_rng(0)
     probs = rng.random((len(form), 2), dtype=np.float32) if form.kind == "score" else np.zeros((0, 100))
-    return Answers(probs, rng.integers(0, len(form.classes), len(form)))
+    return FinalPredictions(probs, rng.integers(0, len(form.classes), len(form)))
 
 
 def by_kit(kind: str, ids: Path, file: Path) -> tuple[float, float]:

@@ -6,7 +6,8 @@ import pytest
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import Scored
 from kit.metrics import get_metric
-from kit.postprocess.steps import Answers, Decision, Thresholds
+from kit.postprocess.steps import Decision, Thresholds
+from kit.predictions import FinalPredictions
 from kit.submission.round_trip import held_by, in_form, mirror
 from kit.submission_format.kinds import kinds
 from kit.submission_format.spec import Look, SubmissionFormat, strings
@@ -151,4 +152,4 @@ def test_an_image_without_a_prediction_is_refused():
     given = predictions(["b"], CLASSES, "multiclass")
     asked = replace(form(), ids=strings(["a", "b"]))
     with pytest.raises(KitError, match=r"c/a: lacks 1 ids \(a\)"):
-        in_form(Answers(given.probs, np.array([0])), given, asked)
+        in_form(FinalPredictions(given.probs, np.array([0])), given, asked)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kit.postprocess.steps import Answers
+from kit.predictions import FinalPredictions
 from kit.submission_check.check import check_file
 from kit.submission_check.context import Surroundings
 from kit.submission_format.spec import Cells, SubmissionFormat, strings
@@ -43,7 +43,7 @@ def probs_of(decided, width=100):
 
 def found(tmp_path, form, decided, around, probs=None):
     path = tmp_path / "s.csv"
-    write(path, Answers(np.zeros((len(decided), 0)) if probs is None else probs, decided), form)
+    write(path, FinalPredictions(np.zeros((len(decided), 0)) if probs is None else probs, decided), form)
     return {p.code: p for p in check_file(path, form, around)}
 
 
@@ -80,7 +80,7 @@ class TestTheReportThatKitWasMadeFor:
         truth, _, listed, _ = self.made(even=True)
         rng = np.random.default_rng(9)
         other = np.where(rng.random(NUMBER) < 0.5, truth, rng.integers(0, 100, NUMBER))
-        around = Surroundings(answers=Answers(probs_of(other), other), answers_of="c/b")
+        around = Surroundings(answers=FinalPredictions(probs_of(other), other), answers_of="c/b")
         (problem,) = found(tmp_path, form_of(), listed, around).values()
         assert problem.code == "labels_permuted"
         assert "rows agree with c/b, as they are" in problem.message
@@ -157,7 +157,7 @@ class TestNumbersThatCorrelateWithARunOnlyInAnotherOrder:
         )
         ours, theirs = chances()
         decided = (ours > 0.5).astype(int)
-        around = Surroundings(answers=Answers(theirs, (theirs > 0.5).astype(int)), answers_of="c/a")
+        around = Surroundings(answers=FinalPredictions(theirs, (theirs > 0.5).astype(int)), answers_of="c/a")
         assert found(tmp_path, columns, decided, around, ours) == {}
         listed = ours[:, np.argsort(as_text_sorts(classes))]
         problem = found(tmp_path, columns, decided, around, listed)["labels_permuted"]
@@ -171,7 +171,7 @@ class TestNumbersThatCorrelateWithARunOnlyInAnotherOrder:
         )
         ours, theirs = (np.stack([1 - each[:, 0], each[:, 0]], axis=1) for each in chances())
         decided = ours.argmax(axis=1)
-        around = Surroundings(answers=Answers(theirs, theirs.argmax(axis=1)), answers_of="c/a")
+        around = Surroundings(answers=FinalPredictions(theirs, theirs.argmax(axis=1)), answers_of="c/a")
         assert found(tmp_path, scores, decided, around, ours) == {}
         order = np.array(sorted(range(NUMBER), key=lambda i: f"{i}.jpg"))
         assert set(found(tmp_path, scores, decided, around, ours[order])) == {"rows_permuted"}
@@ -193,7 +193,7 @@ def test_rows_beside_other_ids(tmp_path, made_in, written_in, said):
     moved = decided[order] if made_in == "text" else np.empty_like(decided)
     if written_in == "text":
         moved[order] = decided
-    around = Surroundings(answers=Answers(probs_of(decided), decided), answers_of="c/a")
+    around = Surroundings(answers=FinalPredictions(probs_of(decided), decided), answers_of="c/a")
     problem = found(tmp_path, form, moved, around)["rows_permuted"]
     assert said in problem.message
     assert problem.count == int((order != np.arange(NUMBER)).sum())
@@ -201,7 +201,7 @@ def test_rows_beside_other_ids(tmp_path, made_in, written_in, said):
 
 def test_a_better_or_a_worse_model_is_no_permutation(tmp_path):
     truth, decided, _ = model(even=True)
-    around = Surroundings(answers=Answers(probs_of(decided), decided), answers_of="c/a")
+    around = Surroundings(answers=FinalPredictions(probs_of(decided), decided), answers_of="c/a")
     rng = np.random.default_rng(4)
     for share in (0.05, 0.3, 1.0):
         other = np.where(rng.random(NUMBER) < share, truth, rng.integers(0, 100, NUMBER))
@@ -247,11 +247,11 @@ def test_shares_that_differ_a_little_though_surely(tmp_path):
 
 def test_rows_in_any_order_are_compared_by_id(tmp_path):
     _, decided, _ = model(even=True)
-    around = Surroundings(answers=Answers(probs_of(decided), decided), answers_of="c/a")
+    around = Surroundings(answers=FinalPredictions(probs_of(decided), decided), answers_of="c/a")
     assert found(tmp_path, form_of(), decided, around) == {}
     header, *lines = (tmp_path / "s.csv").read_text().splitlines()
     turned = [lines[i] for i in np.random.default_rng(0).permutation(NUMBER)]
-    write(tmp_path / "before.csv", Answers(np.zeros((NUMBER, 0)), decided), form_of())
+    write(tmp_path / "before.csv", FinalPredictions(np.zeros((NUMBER, 0)), decided), form_of())
     (tmp_path / "s.csv").write_text("\n".join([header, *turned]))
     around = replace(around, previous=tmp_path / "before.csv")
     assert [p.code for p in check_file(tmp_path / "s.csv", form_of(), around)] == ["same_as_previous"]
@@ -264,7 +264,7 @@ def test_columns_that_do_not_stand_in_the_order_of_the_classes_are_compared_by_n
         decided=oof,
         decided_of="x",
         predicted=True,
-        answers=Answers(probs_of(decided), decided),
+        answers=FinalPredictions(probs_of(decided), decided),
         answers_of="c/a",
     )
     assert found(tmp_path, form, decided, around, probs_of(decided)) == {}
@@ -291,7 +291,7 @@ def test_one_class_for_all_where_the_oof_says_it_may_be(tmp_path):
 class TestThePreviousSubmission:
     def before(self, tmp_path, form, decided, probs=None):
         path = tmp_path / "before.csv"
-        write(path, Answers(np.zeros((len(decided), 0)) if probs is None else probs, decided), form)
+        write(path, FinalPredictions(np.zeros((len(decided), 0)) if probs is None else probs, decided), form)
         return Surroundings(previous=path)
 
     @pytest.mark.parametrize("kind", ["label", "probabilities"])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit.postprocess.steps import Answers
+from kit.predictions import FinalPredictions
 from kit.submission_check.check import check_file
 from kit.submission_check.context import Surroundings
 from kit.submission_format.spec import SubmissionFormat, strings
@@ -176,13 +176,13 @@ def test_no_false_alarm_in_hundreds_of_files(tmp_path, start):
         images = [f"{i}.jpg" for i in draw.rng.permutation(number)]
         wanted = SubmissionFormat(("id", "label"), "id", "label", strings(images), draw.classes)
         nothing = np.zeros((number, 0))
-        write(tmp_path / "before.csv", Answers(nothing, before), wanted)
-        write(tmp_path / "ours.csv", Answers(nothing, ours), wanted)
+        write(tmp_path / "before.csv", FinalPredictions(nothing, before), wanted)
+        write(tmp_path / "ours.csv", FinalPredictions(nothing, ours), wanted)
         around = Surroundings(
             decided=np.bincount(oof, minlength=width).astype(float),
             decided_of="x",
             predicted=True,
-            answers=Answers(nothing, other),
+            answers=FinalPredictions(nothing, other),
             previous=tmp_path / "before.csv",
         )
         found = check_file(tmp_path / "ours.csv", wanted, around)

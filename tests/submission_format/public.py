@@ -14,8 +14,7 @@ import pandas as pd
 from kit.competition.samples import Competition
 from kit.config import Component, SubmissionConfig
 from kit.metrics import get_metric
-from kit.postprocess.steps import Answers
-from kit.predictions import Origin, Predictions
+from kit.predictions import FinalPredictions, Origin, Predictions
 from kit.tasks import tasks
 
 SPINE = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "patient_overall")
@@ -83,8 +82,8 @@ def predictions(ids, classes, task, seed=0) -> Predictions:
     return Predictions(tuple(ids), tuple(classes), kind.normalised(probs), origin)
 
 
-def answers(given: Predictions) -> Answers:
-    return Answers(given.probs, tasks.get(given.origin.task).decide(given.probs))
+def answers(given: Predictions) -> FinalPredictions:
+    return FinalPredictions(given.probs, tasks.get(given.origin.task).decide(given.probs))
 
 
 def shuffled(given: Predictions, seed: int = 1) -> Predictions:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit.postprocess.steps import Answers
+from kit.predictions import FinalPredictions
 from kit.submission_format.kinds import kinds
 from kit.submission_format.numbers import fixed, fixed_shares, parsed, shortest
 from kit.submission_format.parse import parse
@@ -50,12 +50,12 @@ def form_of(kind, names_of_rows, classes, exclusive, look, id_at_end=False) -> S
     )
 
 
-def answers_for(number, classes, task, seed) -> Answers:
+def answers_for(number, classes, task, seed) -> FinalPredictions:
     rng = np.random.default_rng(seed)
     probs = task.normalised(
         rng.dirichlet(np.ones(classes), number) if task.exclusive else rng.random((number, classes))
     )
-    return Answers(probs, task.decide(probs))
+    return FinalPredictions(probs, task.decide(probs))
 
 
 def assert_comes_back(kind, exclusive, rows, classes, look, id_at_end):
@@ -168,7 +168,7 @@ def test_quotes_marks_and_line_ends_are_those_of_the_sample(look, text):
         ("id", "p"), "id", "score", strings(["a", "b,c", 'd"e']), ("no", "yes"), look=look
     )
     probs = np.array([[0.5, 0.5], [0.75, 0.25], [0, 1]], dtype=np.float32)
-    assert text_of(Answers(probs, probs.argmax(axis=1)), form) == text
+    assert text_of(FinalPredictions(probs, probs.argmax(axis=1)), form) == text
 
 
 def test_batches_join_without_a_seam():
@@ -176,7 +176,7 @@ def test_batches_join_without_a_seam():
     number = 2 * BATCH + 3
     form = form_of("score", [str(i) for i in range(number)], ("no", "yes"), True, Look())
     probs = np.random.default_rng(0).random((number, 2), dtype=np.float32)
-    pieces = list(render(Answers(probs, probs.argmax(axis=1)), form))
+    pieces = list(render(FinalPredictions(probs, probs.argmax(axis=1)), form))
     assert len(pieces) == 4
     lines = b"".join(pieces).decode().splitlines()[1:]
     assert lines[0].startswith("0,") and lines[-1].startswith(f"{number - 1},")
