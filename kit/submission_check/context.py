@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kit.predictions import FinalPredictions
+
 
 @dataclass(frozen=True)
 class Surroundings:
