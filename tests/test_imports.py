@@ -24,7 +24,7 @@ LAYERS = [
     ["cli", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-HEAVY = {"torch", "torchvision", "timm", "albumentations", "cv2", "accelerate", "safetensors"}
+HEAVY = {"torch", "torchvision", "timm", "albumentations", "cv2", "safetensors"}
 
 
 def unit(module: str) -> str:

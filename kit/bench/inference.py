@@ -42,11 +42,13 @@ def infer(rig: Rig, effort: Effort) -> Inference:
     Fewer images are asked about at once where the memory is short.
     """
     from kit.engine.data.datasets import without_gradients
-    from kit.engine.device.precision import with_fewer
+    from kit.engine.device.memory import halve_until_it_fits
 
     images = _images(rig)
     micro_batch_size = without_gradients(min(rig.config.predict.batch_size, len(images)), rig.device)
-    return with_fewer(micro_batch_size, lambda n: _inferred(rig, effort, images, n), rig.place.progress.warn)
+    return halve_until_it_fits(
+        micro_batch_size, lambda n: _inferred(rig, effort, images, n), rig.place.progress.warn
+    )
 
 
 def _inferred(rig: Rig, effort: Effort, images: ImageSet, micro_batch_size: int) -> Inference:
@@ -56,7 +58,7 @@ def _inferred(rig: Rig, effort: Effort, images: ImageSet, micro_batch_size: int)
 
     config, place, device = rig.config, rig.place, rig.device
     model = replace(rig.work, progress=SILENT).model(0).to(device)
-    autocast = rig.trainer.parts.accelerator.autocast
+    autocast = rig.trainer.parts.amp.autocast
     asker = Asker(model, place.data.competition.task, device, autocast)
     looks = Looks.of([tuple(config.predict.tta)], Sight.of(model))
     decoding = config.model_copy(update={"image": config.image.model_copy(update={"cache": "none"})})

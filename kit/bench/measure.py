@@ -158,13 +158,13 @@ def bench(
     Raises:
         KitError: The config or the data is wrong, or not even two images fit the memory.
     """
-    from kit.engine.device.precision import this_device
+    from kit.engine.device.device import find_device
     from kit.engine.fit.validate_config import check_recipe
 
     wanted = wanted or Wanted()
     for doubt in check_recipe(config, workspace):
         progress.warn(doubt)
-    device = this_device()
+    device = find_device()
     with measuring_place(config, workspace, MOST.get(device.type, MOST["cuda"]), progress) as place:
         return _Measuring(_as_whole(config, progress), place, wanted, device).all()
 
@@ -220,7 +220,7 @@ class _Measuring:
 
     def _as_configured(self) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
         """Measure the config as it is, with fewer images at once where the memory is short."""
-        from kit.engine.device.precision import is_out_of_memory, with_fewer
+        from kit.engine.device.memory import halve_until_it_fits, is_out_of_memory
         from kit.training.fold import SMALLEST_BATCH
 
         def measured(micro_batch_size: int) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
@@ -228,7 +228,9 @@ class _Measuring:
             return rig, *self._ceilings(rig)
 
         try:
-            return with_fewer(self.config.train.batch_size, measured, self.progress.warn, SMALLEST_BATCH)
+            return halve_until_it_fits(
+                self.config.train.batch_size, measured, self.progress.warn, SMALLEST_BATCH
+            )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -291,7 +293,7 @@ class _Measuring:
 
     def _tried(self, setting: Setting | None, micro_batch_size: int) -> float | str:
         """Return the rate of the pipeline under a setting (None: the config's own), or why there is none."""
-        from kit.engine.device.precision import free_memory, is_of_compiler, is_out_of_memory
+        from kit.engine.device.memory import free_memory, is_compiler_error, is_out_of_memory
 
         self.progress.note(f"trying {setting.text}" if setting else "the config's own settings once more")
         config = setting.of(self.config) if setting else self.config
@@ -301,7 +303,7 @@ class _Measuring:
         except (RuntimeError, MemoryError, KitError) as error:
             if is_out_of_memory(error):
                 return "out of memory"
-            if is_of_compiler(error):
+            if is_compiler_error(error):
                 return f"torch cannot compile it: {str(error).strip().partition(chr(10))[0]}"
             if isinstance(error, KitError):
                 return error.problem
@@ -330,7 +332,7 @@ class _Measuring:
 
     def _facts(self, rig: Rig) -> dict[str, str]:
         """Return on what was measured."""
-        from kit.engine.device.precision import device_name
+        from kit.engine.device.device import device_name
 
         config, own = rig.config, rig.trainer.images.train
         shown = rig.resident.images.shape

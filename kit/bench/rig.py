@@ -114,13 +114,13 @@ class Rig:
     @property
     def device(self) -> torch.device:
         """Where steps are computed."""
-        device: torch.device = self.trainer.parts.accelerator.device
+        device: torch.device = self.trainer.parts.amp.device
         return device
 
     @property
     def precision(self) -> str:
         """The number format: ``fp32``, ``bf16`` or ``fp16``."""
-        name = str(self.trainer.parts.accelerator.mixed_precision)
+        name = str(self.trainer.parts.amp.precision)
         return "fp32" if name == "no" else name
 
     @property

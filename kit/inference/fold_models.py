@@ -44,11 +44,12 @@ def open_models(
     Args:
         config: The experiment's, with the views and the merge that are asked for.
     """
-    from kit.engine.device.precision import open_accelerator
+    from kit.engine.device.amp import Amp
+    from kit.engine.device.device import find_device
 
-    accelerator = open_accelerator(settled_precision(config, workspace, data, run).name)
+    amp = Amp(find_device(), settled_precision(config, workspace, data, run).name)
     store = image_store(config, workspace, data, progress, config.predict.tta)
-    return FoldModels(run, config, data, store, accelerator, progress, deadline or Deadline())
+    return FoldModels(run, config, data, store, amp, progress, deadline or Deadline())
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class FoldModels:
     config: Config
     data: TrainingData
     store: ImageStore
-    accelerator: Any
+    amp: Any
     progress: Progress
     deadline: Deadline
 
@@ -177,14 +178,14 @@ class FoldModels:
     ) -> list[list[Answers]]:
         """Return the answers to each question, of each model; fewer images at once where memory is short."""
         from kit.engine.data.datasets import without_gradients
-        from kit.engine.device.precision import with_fewer
+        from kit.engine.device.memory import halve_until_it_fits
         from kit.engine.tta.views import check_sizes
 
-        micro_batch_size = without_gradients(self.config.predict.batch_size, self.accelerator.device)
-        model = self._one_of(ks).to(self.accelerator.device)
+        micro_batch_size = without_gradients(self.config.predict.batch_size, self.amp.device)
+        model = self._one_of(ks).to(self.amp.device)
         check_sizes([view for views in questions for view in views], model)
         about = f"fold {ks[0]}" if len(ks) == 1 else f"{len(ks)} folds at once"
-        return with_fewer(
+        return halve_until_it_fits(
             micro_batch_size, lambda n: self._answers(about, model, images, questions, n), self.progress.warn
         )
 
@@ -200,13 +201,13 @@ class FoldModels:
         from kit.engine.tta.predict import Asker, Looks, SourceDataset, ask, source_loader
         from kit.engine.tta.views import Sight
 
-        accelerator = self.accelerator
+        amp = self.amp
         looks = Looks.of(questions, Sight.of(model))
         label = f"{about}: {len(images)} images x {len(looks.shots)} views"
         dataset = SourceDataset(images, self.store, looks.sources, model.preprocessing, self.config.seed)
         return ask(
-            Asker(model, self.data.competition.task, accelerator.device, accelerator.autocast),
-            source_loader(dataset, micro_batch_size, self.config.train.workers, accelerator.device),
+            Asker(model, self.data.competition.task, amp.device, amp.autocast),
+            source_loader(dataset, micro_batch_size, self.config.train.workers, amp.device),
             looks,
             merges.get(self.config.predict.merge, "predict.merge"),
             self.progress,

@@ -156,7 +156,8 @@ def _is_called(path: Path, name: str) -> bool:
 
 
 def _probed(config: Config, workspace: Workspace, data: TrainingData, progress: Progress) -> Probed:
-    from kit.engine.device.precision import open_accelerator
+    from kit.engine.device.amp import Amp
+    from kit.engine.device.device import find_device
     from kit.engine.models.heads import head_parameters
     from kit.engine.models.timm_models import licence_of
 
@@ -166,9 +167,9 @@ def _probed(config: Config, workspace: Workspace, data: TrainingData, progress: 
     run = workspace.run(data.competition.name, config.name)
     store = image_store(config, workspace, data, progress)
     work = FoldWork(config, workspace, data, run, store, progress)
-    accelerator = open_accelerator(settled_precision(config, workspace, data).name)
-    model = work.model(0).to(accelerator.device)
-    files = work.feature_files(model, accelerator, [predicted_view(model.preprocessing)])
+    amp = Amp(find_device(), settled_precision(config, workspace, data).name)
+    model = work.model(0).to(amp.device)
+    files = work.feature_files(model, amp, [predicted_view(model.preprocessing)])
     features = np.asarray(files.read().plain)
     oof, folds, strength = _cross_validated(features, data, progress)
     head = head_parameters(model.backbone)
@@ -194,21 +195,21 @@ def _pace(model: Classifier, extractor: Extractor, progress: Progress) -> float:
     import torch
 
     from kit.engine.data.datasets import without_gradients
-    from kit.engine.device.precision import with_fewer
+    from kit.engine.device.memory import halve_until_it_fits
 
-    own, device = model.preprocessing, extractor.accelerator.device
+    own, device = model.preprocessing, extractor.amp.device
 
     def paced(batch: int) -> float:
         images = torch.zeros(batch, own.channels, own.predicting, own.predicting, device=device)
         seconds = []
-        with torch.inference_mode(), extractor.accelerator.autocast():
+        with torch.inference_mode(), extractor.amp.autocast():
             for _ in range(1 + TIMED_BATCHES):
                 began = time.perf_counter()
                 model.eval()(images).sum().item()
                 seconds.append(time.perf_counter() - began)
         return batch / min(seconds[1:])
 
-    return with_fewer(without_gradients(extractor.batch_size, device), paced, progress.warn)
+    return halve_until_it_fits(without_gradients(extractor.batch_size, device), paced, progress.warn)
 
 
 def _cross_validated(

@@ -16,7 +16,6 @@ LIBRARIES = (
     "torchvision",
     "timm",
     "albumentations",
-    "accelerate",
     "numpy",
     "pandas",
     "scikit-learn",

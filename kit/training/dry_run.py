@@ -66,7 +66,8 @@ def rehearse(config: Config, workspace: Workspace, progress: Progress = SILENT) 
     """
     from kit.engine.augment.mixup import describe_mixing
     from kit.engine.augment.pipelines import describe
-    from kit.engine.device.precision import choose_precision, this_device
+    from kit.engine.device.amp import choose_precision
+    from kit.engine.device.device import find_device
     from kit.engine.fit.components import epoch_batches
     from kit.engine.fit.validate_config import check_recipe
     from kit.engine.optim.schedules import rates
@@ -81,7 +82,7 @@ def rehearse(config: Config, workspace: Workspace, progress: Progress = SILENT) 
     work = FoldWork(config, workspace, data, run, store, progress)
     model = work.model(0)
     images = work.sides(0, model.preprocessing)
-    device = this_device()
+    device = find_device()
     precision = choose_precision(config.train.precision, device)
     said = "bf16 or fp32, whichever is found quicker" if is_tried(config, device, precision) else precision
     steps = len(epoch_batches(images, config.train, config.seed))

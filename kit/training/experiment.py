@@ -80,13 +80,13 @@ def _train_folds(
     progress: Progress,
     deadline: Deadline,
 ) -> None:
-    from kit.engine.device.precision import this_device
+    from kit.engine.device.device import find_device
 
     check_scorable(data, todo)
     for k in todo:
         warm_start(config, workspace, data, k)  # refused before anything is trained
         remove_drafts(run.fold(k).path)
-    device, precision = this_device(), settled_precision(config, workspace, data, run)
+    device, precision = find_device(), settled_precision(config, workspace, data, run)
     progress.note(f"device {device}, precision {precision}")
     write_json(run.environment, environment(workspace.root, config.seed, str(device), str(precision)))
     store = image_store(config, workspace, data, progress)

@@ -128,7 +128,7 @@ class FeatureFiles:
             self.config.model.model_dump(include={"name", "options", "pool"}),
             digest_of_body(self.extractor.classifier),
             self.extractor.classifier.preprocessing,
-            self.extractor.accelerator.mixed_precision,
+            self.extractor.amp.precision,
             self.extractor.store.rendering.label,
             self.data.train_images,
             list(zip(images.ids, images.pictures, strict=True)),

@@ -24,10 +24,10 @@ from kit.training.run_state import trained_fold
 
 if TYPE_CHECKING:
     import torch
-    from accelerate import Accelerator
 
     from kit.engine.data.datasets import ImageSet, View
     from kit.engine.data.image_store import ImageStore
+    from kit.engine.device.amp import Amp
     from kit.engine.fit.components import FoldImages, Goal
     from kit.engine.fit.fold_state import FoldState
     from kit.engine.fit.trainer import Conditions, FoldResult, FoldTrainer
@@ -57,7 +57,7 @@ class FoldWork:
             Interrupted: There was no time for all of it.
             KitError: It cannot be trained; everything done is kept.
         """
-        from kit.engine.device.precision import free_memory
+        from kit.engine.device.memory import free_memory
         from kit.engine.fit.trainer import Conditions
         from kit.engine.models.checkpoints import forget_resume
 
@@ -80,7 +80,8 @@ class FoldWork:
         self, k: int, conditions: Conditions, after_epoch: Callable[[FoldState], None]
     ) -> FoldResult | Conditions:
         """Return what training came to, or under which conditions to go on from the last checkpoint."""
-        from kit.engine.device.precision import is_of_compiler, is_out_of_memory
+        from kit.engine.device.device import is_compiler_error
+        from kit.engine.device.memory import is_out_of_memory
         from kit.engine.fit.monitoring import DivergedError
 
         trainer = None
@@ -93,7 +94,7 @@ class FoldWork:
             self.progress.warn(f"{error.problem}; once more from the last checkpoint, at half the rate")
             return replace(conditions, rate=0.5)
         except (RuntimeError, MemoryError) as error:
-            if is_of_compiler(error):
+            if is_compiler_error(error):
                 raise KitError(
                     "train.compile",
                     f"torch cannot compile {self.config.model.name}: {' '.join(str(error).split())}",
@@ -129,15 +130,16 @@ class FoldWork:
         return int(found["micro_batch_size"]) if found["device"] == self._device_name() else None
 
     def _device_name(self) -> str:
-        from kit.engine.device.precision import device_name, this_device
+        from kit.engine.device.device import device_name, find_device
 
-        return device_name(this_device())
+        return device_name(find_device())
 
     def trainer(self, k: int, conditions: Conditions) -> FoldTrainer:
         """Return what trains fold ``k``, put together: nothing of it is trained yet."""
         import torch
 
-        from kit.engine.device.precision import open_accelerator
+        from kit.engine.device.amp import Amp
+        from kit.engine.device.device import find_device
         from kit.engine.fit.components import Recipe
         from kit.engine.fit.trainer import FoldTrainer
 
@@ -146,9 +148,9 @@ class FoldWork:
         torch.manual_seed(seed)
         model = self.model(k)
         precision = settled_precision(config, self.workspace, data, self.run)
-        accelerator = open_accelerator(precision.name)  # anew: it holds on to what it has prepared
+        amp = Amp(find_device(), precision.name)
         images = self.sides(k, model.preprocessing)
-        shown, images, train = self._cut(k, model.to(accelerator.device), images, accelerator)
+        shown, images, train = self._cut(k, model.to(amp.device), images, amp)
         if k == 0 and config.train.balance.name != "none":
             self.progress.note(
                 _balance_note(config.train.balance.name, self._class_counts(k), images.plan.class_weights)
@@ -156,11 +158,11 @@ class FoldWork:
         return FoldTrainer(
             model=shown,
             images=images,
-            goal=self._goal(images, accelerator.device),
+            goal=self._goal(images, amp.device),
             recipe=Recipe(
                 train, config.augment, config.model.trains, config.checkpoint.every_minutes * 60, seed
             ),
-            accelerator=accelerator,
+            amp=amp,
             folder=self.run.fold(k),
             about={
                 "classes": data.competition.classes,
@@ -172,7 +174,7 @@ class FoldWork:
         )
 
     def _cut(
-        self, k: int, model: Classifier, images: FoldImages, accelerator: Accelerator
+        self, k: int, model: Classifier, images: FoldImages, amp: Amp
     ) -> tuple[Classifier, FoldImages, TrainConfig]:
         """Return what is trained on what: the head on features, where that comes to the same."""
         from kit.engine.fit.frozen_features import HeadClassifier
@@ -190,26 +192,22 @@ class FoldWork:
             predicted_view(own),
             *[training_views(config, own)[1]] * feature_cache.num_variations(config, own),
         ]
-        features = self.feature_files(model, accelerator, views).read()
+        features = self.feature_files(model, amp, views).read()
         quick = train.model_copy(update={"workers": 0, "compile": False})
         return HeadClassifier(model), features.of(images), quick
 
-    def feature_files(
-        self, model: Classifier, accelerator: Accelerator, views: Sequence[View]
-    ) -> FeatureFiles:
+    def feature_files(self, model: Classifier, amp: Amp, views: Sequence[View]) -> FeatureFiles:
         """Return where what enters a model's head is kept: of images as predicted, and varied.
 
         Args:
-            model: On the accelerator's device.
+            model: On the amp's device.
         """
         from kit.engine.fit.frozen_features import Extractor
 
         config = self.config
         return FeatureFiles(
             folder=self.workspace.cache(self.data.competition.name),
-            extractor=Extractor(
-                model, self.store, accelerator, config.predict.batch_size, config.train.workers
-            ),
+            extractor=Extractor(model, self.store, amp, config.predict.batch_size, config.train.workers),
             config=config,
             data=self.data,
             views=views,

@@ -14,7 +14,7 @@ from kit.training.data import TrainingData
 if TYPE_CHECKING:
     import torch
 
-    from kit.engine.device.precision import Precision
+    from kit.engine.device.amp import Precision
 
 
 def settled_precision(
@@ -29,9 +29,10 @@ def settled_precision(
     Args:
         run: An experiment, all of whose folds and predictions share it, whatever is tried later.
     """
-    from kit.engine.device.precision import Precision, choose_precision, device_name, native_bf16, this_device
+    from kit.engine.device.amp import Precision, choose_precision, native_bf16
+    from kit.engine.device.device import device_name, find_device
 
-    device = this_device()
+    device = find_device()
     chosen = choose_precision(config.train.precision, device)
     if not is_tried(config, device, chosen):
         return chosen
@@ -53,7 +54,7 @@ def is_tried(config: Config, device: torch.device, chosen: Precision) -> bool:
 
 def _once(config: Config, workspace: Workspace, data: TrainingData, machine: str) -> Precision:
     """Return what came of the first trial of such a network on such a machine, made now if need be."""
-    from kit.engine.device.precision import Precision, native_bf16
+    from kit.engine.device.amp import Precision, native_bf16
     from kit.engine.fit.precision_trial import quicker
     from kit.engine.models.build import preprocessing_of, rebuild_model
     from kit.engine.models.freezing import widest

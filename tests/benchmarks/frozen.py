@@ -118,7 +118,8 @@ def measure_pass(place: Place) -> dict[str, float]:
 
     from kit.config.load import load_config
     from kit.engine.data.datasets import EpochBatches, ImageDataset, ImageSet, make_loader
-    from kit.engine.device.precision import open_accelerator
+    from kit.engine.device.amp import Amp
+    from kit.engine.device.device import find_device
     from kit.runtime.progress import SILENT
     from kit.storage.workspace import Workspace
     from kit.training.data import image_store, prepare
@@ -128,9 +129,9 @@ def measure_pass(place: Place) -> dict[str, float]:
     workspace = Workspace.open(place.root)
     config = load_config(workspace.config(place.data), place.overrides("pass", "image.cache=none"))
     data, run = prepare(config, workspace), workspace.run(place.data, "pass")
-    accelerator = open_accelerator(settled_precision(config, workspace, data, run).name)
+    amp = Amp(find_device(), settled_precision(config, workspace, data, run).name)
     work = FoldWork(config, workspace, data, run, image_store(config, workspace, data), SILENT)
-    model = work.model(0).to(accelerator.device).eval()
+    model = work.model(0).to(amp.device).eval()
     own, images = model.preprocessing, ImageSet.of(data.samples)
     varied = training_views(config, own)[1]
     resident: dict[tuple[int, ...], torch.Tensor] = {}
@@ -140,21 +141,21 @@ def measure_pass(place: Place) -> dict[str, float]:
             order = EpochBatches(len(images), 16, None)
             order.epoch = number
             dataset = ImageDataset(images, work.store, {0: view}, config.seed)
-            for batch in make_loader(dataset, order, config.train.workers, accelerator.device):
+            for batch in make_loader(dataset, order, config.train.workers, amp.device):
                 yield batch.images
 
     def through(shown: Iterator[torch.Tensor]) -> float:
         began = time.perf_counter()
-        with torch.inference_mode(), accelerator.autocast():
+        with torch.inference_mode(), amp.autocast():
             for batch in shown:
-                model(batch.to(accelerator.device)).sum().item()
+                model(batch.to(amp.device)).sum().item()
         return time.perf_counter() - began
 
-    with torch.inference_mode(), accelerator.autocast():
+    with torch.inference_mode(), amp.autocast():
         for batch in batches():
             if tuple(batch.shape) not in resident:
                 resident[tuple(batch.shape)] = batch
-                model(batch.to(accelerator.device))
+                model(batch.to(amp.device))
     shapes = [tuple(batch.shape) for batch in batches()]
     return {
         "from files": through(batches()),

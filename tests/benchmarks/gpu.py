@@ -19,7 +19,7 @@ from kit.bench.measure import measuring_place
 from kit.bench.pace import Effort
 from kit.bench.rig import Place, Rig
 from kit.config import Config
-from kit.engine.device.precision import free_memory
+from kit.engine.device.memory import free_memory
 from kit.storage.workspace import Workspace
 from tests.benchmarks.claim import Claim, not_measured, show
 from tests.benchmarks.photos import config_of, photos

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
 from kit import pipeline
 from kit.competition.audit import audit
@@ -24,6 +23,7 @@ from kit.config import Component, Config
 from kit.config.load import load_config
 from kit.engine.augment.pipelines import training_transform
 from kit.engine.data.datasets import EpochBatches, ImageDataset, ImageSet, View, make_loader
+from kit.engine.device.amp import Amp
 from kit.engine.models.build import build_model
 from kit.engine.tta.merge import merges
 from kit.engine.tta.predict import Asker, Looks, SourceDataset, ask, source_loader
@@ -130,7 +130,7 @@ def predict(place: Place) -> Work:
     images = ImageSet.of(competition.test)
     store = image_store(config, place.workspace, data)
     looks = Looks.of([(Component(name="identity"),)], Sight.of(model))
-    asker = Asker(model, competition.task, CPU, Accelerator(cpu=True).autocast)
+    asker = Asker(model, competition.task, CPU, Amp(torch.device("cpu"), "fp32").autocast)
 
     def answers() -> None:
         dataset = SourceDataset(images, store, looks.sources, model.preprocessing, seed=0)

@@ -3,7 +3,7 @@
 import pytest
 
 from kit.config.load import load_config
-from kit.engine.device.precision import Precision
+from kit.engine.device.amp import Precision
 from kit.storage.files import read_json
 from kit.training import experiment, precision
 from kit.training.data import prepare
@@ -20,7 +20,7 @@ def trials(monkeypatch):
         tried.append(training)
         return Precision(["bf16", "fp32"][len(tried) % 2 - 1], f"trial {len(tried)}")
 
-    monkeypatch.setattr("kit.engine.device.precision.native_bf16", lambda: "AMX")
+    monkeypatch.setattr("kit.engine.device.amp.native_bf16", lambda: "AMX")
     monkeypatch.setattr("kit.engine.fit.precision_trial.quicker", quicker)
     return tried
 

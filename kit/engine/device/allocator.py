@@ -13,7 +13,7 @@ PIECE, PIECES = 2**29, 4  # what a step of a small network takes
 
 
 @functools.cache
-def prepare_heap() -> None:
+def prepare_allocator() -> None:
     """Have glibc keep freed memory for the next step, and Linux hand it out in large pages; once is enough.
 
     A step allocates large pieces, so that each would be mapped, cleared and unmapped anew in every step:

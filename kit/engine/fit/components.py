@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
@@ -16,6 +15,7 @@ from kit.config import AugmentConfig, TrainConfig
 from kit.engine.augment.mixup import build_mixing
 from kit.engine.data.datasets import EpochBatches, ImageSet, Item, make_loader, without_gradients
 from kit.engine.data.sampling import Plan
+from kit.engine.device.amp import Amp
 from kit.engine.fit.fold_state import FoldState
 from kit.engine.fit.train_step import LossOfBatch, Stepper
 from kit.engine.models import freezing
@@ -77,12 +77,11 @@ class Parts:
     """What trains a fold.
 
     Attributes:
-        model: The model that learns, without what accelerate puts around it.
         batches: What an epoch takes, in order.
         targets: Of all training images, (N, C).
     """
 
-    accelerator: Accelerator
+    amp: Amp
     model: Classifier
     optimizer: Optimizer
     schedule: Schedule
@@ -95,11 +94,10 @@ class Parts:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that has a state of its own; the schedule and every draw follow from the step."""
-        scaler = self.accelerator.scaler
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scaler": scaler.state_dict() if scaler else None,
+            "scaler": self.amp.state_dict(),
             "average": self.average.state_dict() if self.average else None,
         }
 
@@ -107,8 +105,7 @@ class Parts:
         """Put everything where it was; the rate of the next step is the schedule's, not the checkpoint's."""
         self.model.load_state_dict(saved["model"])
         load_optimizer(self.optimizer, saved["optimizer"])
-        if self.accelerator.scaler and saved["scaler"]:
-            self.accelerator.scaler.load_state_dict(saved["scaler"])
+        self.amp.load_state_dict(saved["scaler"])
         if self.average is not None:
             self.average.load_state_dict(saved["average"])
 
@@ -119,7 +116,7 @@ def build_parts(
     goal: Goal,
     recipe: Recipe,
     state: FoldState,
-    accelerator: Accelerator,
+    amp: Amp,
 ) -> Parts:
     """Return what trains a fold, under the conditions that its state says: rates and images at once.
 
@@ -129,25 +126,24 @@ def build_parts(
     train = _at_rate(recipe.train, state.rate)
     num_classes = goal.num_classes
     batches = epoch_batches(images, train, recipe.seed)
-    model.to(accelerator.device)
+    model.to(amp.device)
     freezing.train_only(model.backbone, freezing.widest(recipe.trains))
-    bare = build_optimizer(model.backbone, train)
+    optimizer = build_optimizer(model.backbone, train)
     higher = goal.metric.higher_is_better
-    schedule = build_schedule(train.schedule, bare, train.lr, train.epochs, len(batches), higher)
+    schedule = build_schedule(train.schedule, optimizer, train.lr, train.epochs, len(batches), higher)
     average = build_average(train.average, model, train.epochs)
     if train.compile:
         model.backbone.compile()  # in place: names, and so checkpoints, stay as they are
-    prepared, optimizer = accelerator.prepare(model, bare)
     mixing = build_mixing(recipe.augment, num_classes, train.epochs)
     auxiliary, micro_batch_size = model.auxiliary_weight, state.micro_batch_size
-    loaders = _loaders(images, batches, train, micro_batch_size, accelerator.device)
+    loaders = _loaders(images, batches, train, micro_batch_size, amp.device)
     return Parts(
-        accelerator,
-        accelerator.unwrap_model(prepared),
+        amp,
+        model,
         optimizer,
         schedule,
         average,
-        Stepper(prepared, optimizer, accelerator, goal.loss, mixing, auxiliary, train.clip, micro_batch_size),
+        Stepper(model, optimizer, amp, goal.loss, mixing, auxiliary, train.clip, micro_batch_size),
         batches,
         *loaders,
         torch.from_numpy(goal.task.one_hot(targets_of(images.train), num_classes)),

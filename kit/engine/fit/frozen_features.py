@@ -10,7 +10,6 @@ from itertools import chain
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -25,7 +24,8 @@ from kit.engine.data.datasets import (
     without_gradients,
 )
 from kit.engine.data.image_store import ImageStore
-from kit.engine.device.precision import with_fewer
+from kit.engine.device.amp import Amp
+from kit.engine.device.memory import halve_until_it_fits
 from kit.engine.device.prefetch import on_device
 from kit.engine.models.build import Classifier
 from kit.engine.models.freezing import settle_norms, train_only
@@ -166,14 +166,14 @@ class Extractor:
     """Takes images through a network up to its head.
 
     Attributes:
-        classifier: On the accelerator's device.
+        classifier: On the amp's device.
         batch_size: How many images go through it at once.
         workers: Processes that load images; None: as ``make_loader`` chooses.
     """
 
     classifier: Classifier
     store: ImageStore
-    accelerator: Accelerator
+    amp: Amp
     batch_size: int = 64
     workers: int | None = None
 
@@ -205,7 +205,7 @@ class Extractor:
             batches.epoch = epoch
             return self._taken(dataset, batches, progress, label, between)
 
-        return with_fewer(without_gradients(self.batch_size, self.accelerator.device), taken, progress.warn)
+        return halve_until_it_fits(without_gradients(self.batch_size, self.amp.device), taken, progress.warn)
 
     @torch.inference_mode()
     def _taken(
@@ -216,7 +216,7 @@ class Extractor:
         label: str,
         between: Callable[[], None],
     ) -> np.ndarray:
-        model, device = FeatureModel(self.classifier).eval(), self.accelerator.device
+        model, device = FeatureModel(self.classifier).eval(), self.amp.device
         loader = make_loader(dataset, batches, self.workers, device)
         parts: list[Tensor] = []
         fetched = iter(progress.track(loader, len(loader), label))
@@ -224,7 +224,7 @@ class Extractor:
             for position, problem in batch.problems.items():
                 path = dataset.images.pictures[position].path
                 raise KitError(path, problem, "", "Mend it and run again.")
-            with self.accelerator.autocast():
+            with self.amp.autocast():
                 found = model(shown)
             parts.append(found.float().mean(dim=(2, 3)) if found.ndim == 4 else found.float())
             between()

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from kit.engine.device.precision import Precision
+from kit.engine.device.amp import Precision
 from kit.engine.models.build import Classifier
 from kit.engine.models.freezing import train_only
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from kit.engine.augment.mixup import Mixing
+from kit.engine.device.amp import Amp
 from kit.runtime.seeds import stable_seed
 
 LossOfBatch = Callable[[Tensor, Tensor], Tensor]
@@ -38,7 +38,7 @@ class Stepper:
 
     model: nn.Module
     optimizer: Optimizer
-    accelerator: Accelerator
+    amp: Amp
     loss: LossOfBatch
     mixing: Mixing | None
     auxiliary_weight: float
@@ -53,16 +53,14 @@ class Stepper:
         self.optimizer.zero_grad()
         total = torch.zeros((), device=images.device)
         for part, part_targets in self._parts(images, targets):
-            with self.accelerator.autocast():
+            with self.amp.autocast():
                 outputs = self.model(part)
             loss = self._loss(outputs, part_targets)
             if len(part) < len(images):
                 loss = loss * (len(part) / len(images))
-            self.accelerator.backward(loss)
+            self.amp.backward(loss)
             total += loss.detach()
-        if self.clip is not None:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip)
-        self.optimizer.step()
+        self.amp.step(self.optimizer, self.model.parameters(), self.clip)
         return total
 
     def _parts(self, images: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

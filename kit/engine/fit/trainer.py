@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from kit.engine.data.datasets import Batch, ImageSet
+from kit.engine.device.amp import Amp
 from kit.engine.device.prefetch import on_device
 from kit.engine.fit.components import FoldImages, Goal, Recipe, build_parts, targets_of
 from kit.engine.fit.fold_state import FoldState
@@ -75,7 +75,7 @@ class FoldTrainer:
         images: FoldImages,
         goal: Goal,
         recipe: Recipe,
-        accelerator: Accelerator,
+        amp: Amp,
         folder: FoldFolder,
         about: dict[str, Any],
         conditions: Conditions,
@@ -87,12 +87,12 @@ class FoldTrainer:
         if saved is not None and (saved.get("format"), saved["seed"]) != (FORMAT, recipe.seed):
             saved = None
         self.state = _begun(saved, conditions, recipe.train.batch_size)
-        self.parts = build_parts(model, images, goal, recipe, self.state, accelerator)
+        self.parts = build_parts(model, images, goal, recipe, self.state, amp)
         if saved is not None:
             self.parts.load_state_dict(saved["parts"])
         for row in self.state.history:
             self.parts.schedule.epoch_done(row["score"])
-        self.watch = Watch(accelerator.device)
+        self.watch = Watch(amp.device)
         self.clock = SaveClock(recipe.save_seconds)
         self.is_compiling = recipe.train.compile
         self.training: int | str | None = None  # how many stages train in the epoch under way
@@ -133,7 +133,7 @@ class FoldTrainer:
         left = len(self.parts.batches) - self.state.step
         began = time.perf_counter()
         fetched = self._fetched(progress.track(self.parts.train_loader, left, label))
-        for _, moved in on_device(fetched, self._moved, self.parts.accelerator.device):
+        for _, moved in on_device(fetched, self._moved, self.parts.amp.device):
             self._take_step(number, moved)
             if self.is_compiling:
                 progress.note(f"{label}: torch.compile and a step took {time.perf_counter() - began:.0f} s")
@@ -177,7 +177,7 @@ class FoldTrainer:
 
     def _moved(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return a batch's images and targets on the device."""
-        device, targets = self.parts.accelerator.device, self.parts.targets[batch.indices]
+        device, targets = self.parts.amp.device, self.parts.targets[batch.indices]
         if device.type == "cuda":
             targets = targets.pin_memory()  # or copying them would make this process wait
         return batch.images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
@@ -233,13 +233,13 @@ class FoldTrainer:
             self._save()
 
     def _score(self, model: nn.Module) -> float:
-        images, accelerator = self.images.validation, self.parts.accelerator
+        images, amp = self.images.validation, self.parts.amp
         probs, problems = predict_probs(
             model,
             self.parts.validation_loader,
             self.goal.task,
-            accelerator.device,
-            accelerator.autocast,
+            amp.device,
+            amp.autocast,
             between=self._save_and_stop_if_asked,
         )
         if problems:
@@ -255,8 +255,8 @@ class FoldTrainer:
             return parts.model
         if average.renews_norms and (names := moving_norms(parts.model)):
             parts.batches.start = 0
-            batches = (batch.images.to(parts.accelerator.device) for batch in parts.train_loader)
-            with parts.accelerator.autocast():
+            batches = (batch.images.to(parts.amp.device) for batch in parts.train_loader)
+            with parts.amp.autocast():
                 renew_norms(average.model, names, batches)
         return average.model
 

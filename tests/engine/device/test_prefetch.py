@@ -4,13 +4,13 @@ import multiprocessing
 
 import pytest
 import torch
-from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional as F
 
 from kit.config import AugmentConfig
 from kit.engine.augment.mixup import build_mixing
 from kit.engine.data.datasets import EpochBatches, Item, make_loader
+from kit.engine.device.amp import Amp
 from kit.engine.device.prefetch import InTurn, _ahead, on_device
 from kit.engine.fit.monitoring import Watch
 from kit.engine.fit.train_step import Stepper
@@ -30,7 +30,7 @@ def test_a_step_never_asks_for_a_value_for_which_a_gpu_would_have_to_be_waited(
     mixing = build_mixing(AugmentConfig(**mixed), 4, 5)
     learning = optimizer(model.parameters(), lr=0.1)
     step = Stepper(
-        model, learning, Accelerator(cpu=True), F.cross_entropy, mixing, 0.3, 1.0, micro_batch_size
+        model, learning, Amp(torch.device("cpu"), "fp32"), F.cross_entropy, mixing, 0.3, 1.0, micro_batch_size
     )
     watch = Watch(NOWHERE)
     images = torch.zeros(8, 3, 8, 8, dtype=torch.uint8, device=NOWHERE)

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional as F
 
+from kit.engine.device.amp import Amp
 from kit.engine.fit.train_step import Stepper, seed_step
 
 IMAGES = torch.randint(0, 255, (10, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -28,11 +28,9 @@ class Two(nn.Module):
 
 def stepper(micro_batch_size: int, clip=None, weight=0.3):
     torch.manual_seed(0)
-    model, accelerator = Two(), Accelerator(cpu=True)
+    model, amp = Two(), Amp(torch.device("cpu"), "fp32")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    return model, Stepper(
-        model, optimizer, accelerator, F.cross_entropy, None, weight, clip, micro_batch_size
-    )
+    return model, Stepper(model, optimizer, amp, F.cross_entropy, None, weight, clip, micro_batch_size)
 
 
 @pytest.mark.parametrize(

@@ -284,12 +284,3 @@ def test_layers_of_other_networks_are_their_stages(make):
     scales = of_each(backbone, build_optimizer(backbone, TrainConfig(layer_decay=0.5)), "lr_scale")
     for number, stage in enumerate(stages):
         assert {scales[name] for name in stage} == {0.5 ** (len(stages) - number)}
-
-
-def test_the_loop_may_wrap_it():
-    from accelerate import Accelerator
-
-    backbone = network()
-    wrapped = Accelerator(cpu=True).prepare(built("lookahead_adamw", backbone))
-    losses = learn(backbone, wrapped, 12)
-    assert losses[-1] < 0.9 * losses[0]

@@ -1,0 +1,50 @@
+"""Recognize out-of-memory errors, free memory, and retry with smaller micro-batches."""
+
+import gc
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+OUT_OF_MEMORY = (  # how torch's backends word it when they raise a plain RuntimeError
+    " out of memory",
+    "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED.",
+    "DefaultCPUAllocator: can't allocate memory",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that the device's memory is used up."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+def free_memory() -> None:
+    """Collect garbage and return cached GPU memory to the driver."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def halve_until_it_fits(
+    micro_batch_size: int, work: Callable[[int], T], warn: Callable[[str], None], least: int = 1
+) -> T:
+    """Return ``work(micro_batch_size)``, halving the size whenever memory runs out.
+
+    Args:
+        warn: Receives a message about every reduction.
+        least: The smallest size to try; below it, the error of ``work`` is raised.
+    """
+    while True:
+        try:
+            return work(micro_batch_size)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or micro_batch_size // 2 < least:
+                raise
+        free_memory()  # outside the handler, which holds on to the failed attempt
+        micro_batch_size //= 2
+        warn(
+            f"out of memory with a micro-batch of {micro_batch_size * 2} images: {micro_batch_size} from here on"
+        )

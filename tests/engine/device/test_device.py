@@ -1,0 +1,26 @@
+"""Finding the device changes nothing; a command sets up its process once."""
+
+import subprocess
+import sys
+
+
+def outcome(program: str) -> tuple[list[str], str]:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.split(), done.stderr
+
+
+def test_finding_the_device_leaves_the_process_as_it_is():
+    program = (
+        "import gc, kit.engine.device.device as device; device.find_device(); print(gc.get_freeze_count())"
+    )
+    assert outcome(program)[0] == ["0"]
+
+
+def test_a_command_freezes_what_it_imported_and_libraries_report_no_leak():
+    program = (
+        "import gc, kit.engine.device.device as device; device.prepare_process();"
+        "print(gc.get_freeze_count(), len(gc.get_objects()))"
+    )
+    (frozen, tracked), stderr = outcome(program)
+    assert int(tracked) < int(frozen) / 100
+    assert "leaked" not in stderr
