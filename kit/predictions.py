@@ -15,8 +15,10 @@ import pandas as pd
 from kit import __version__
 from kit.errors import KitError, first_few
 from kit.storage.files import written_whole
+from kit.tasks import Task
 
 METADATA_KEY = b"kit"
+Pooling = Literal["mean", "max"]  # of the probabilities of several rows, such as crops of one image
 Kind = Literal["oof", "test", "held_out"]
 MIXED_FOLDS = "mixed"  # the fingerprint of a blend whose members come from different folds
 
@@ -126,6 +128,22 @@ class Predictions:
         """Return the predictions for some of the ids, in their order."""
         rows = pd.Index(self.ids).get_indexer(pd.Index(ids))
         return replace(self, ids=tuple(ids), probs=self.probs[rows])
+
+    def pooled(self, names: Sequence[str], how: Pooling, task: Task) -> Predictions:
+        """Return the predictions of groups of rows, such as the crops of one image.
+
+        Args:
+            names: (N,), the group of each row.
+            how: Per class the mean or the largest probability of the group.
+            task: The task of the groups; for exclusive classes the probabilities sum to 1 again.
+
+        Returns:
+            One row per group, in order of its first row.
+        """
+        groups = pd.DataFrame(self.probs.astype(np.float64)).groupby(list(names), sort=False).agg(how)
+        probs = task.normalised(groups.to_numpy())
+        origin = replace(self.origin, task=task.name)
+        return Predictions(tuple(map(str, groups.index)), self.classes, probs, origin)
 
     def check_same_names(self, other: Predictions, where: object) -> None:
         """Refuse other ids or classes than ``other`` has, whatever their order.

@@ -12,36 +12,17 @@ from kit.competition.survey import ID_STYLES, Survey, Table, is_called, survey_f
 from kit.errors import KitError, first_few
 from kit.metrics import metrics
 from kit.natural import natural_key
-from kit.submission_format.infer_kind import Asked, id_column_of, long_cells, shown_by
+from kit.submission_format.evidence import CompetitionFacts
+from kit.submission_format.infer_kind import find_id_column, infer_kind
+from kit.submission_format.kinds import default_kind, submission_kinds
+from kit.submission_format.kinds.long import find_long_rows
 from kit.submission_format.sample import Sample, read_sample
 from kit.tasks import tasks
 
-LIKELY_METRICS = {  # by what is handed in; the first is proposed
-    "label": ("accuracy", "balanced_accuracy", "f1_macro"),
-    "probabilities": ("log_loss", "roc_auc", "accuracy"),
-    "score": ("roc_auc", "log_loss"),
-    "flags": ("f1_macro", "exact_match", "accuracy"),
-    "labels": ("f1_samples", "f1_macro", "exact_match"),
-    "top_k": ("map_at_k", "top_k", "accuracy"),
-    "value": ("rmse", "mae"),
-    "long": ("log_loss", "roc_auc"),
-    "": ("accuracy", "balanced_accuracy", "f1_macro"),
-}
-LIKELY_FOR_TASK = {
-    ("multilabel", "probabilities"): ("roc_auc", "f1_macro", "log_loss"),
-    ("multilabel", ""): ("roc_auc", "f1_macro", "log_loss"),
-    ("ordinal", "label"): ("quadratic_kappa", "accuracy"),
-    ("ordinal", ""): ("quadratic_kappa", "accuracy"),
-}
-HANDED_IN = {
-    "label": "labels",
-    "probabilities": "probabilities",
-    "score": "one score per image",
-    "flags": "yes or no per class",
-    "labels": "all classes of an image",
-    "top_k": "ranked classes",
-    "value": "one number per image",
-    "long": "a probability per image and class",
+LIKELY_WITHOUT_SUBMISSION = ("accuracy", "balanced_accuracy", "f1_macro")  # the first is proposed
+LIKELY_WITHOUT_SUBMISSION_FOR = {
+    "multilabel": ("roc_auc", "f1_macro", "log_loss"),
+    "ordinal": ("quadratic_kappa", "accuracy"),
 }
 
 
@@ -160,8 +141,8 @@ def _find_long_sample(survey: Survey, folder: str, classes: Sequence[str]) -> tu
             continue  # `kit init` says why nothing was made of it
         for style in ID_STYLES:
             images = [image_id(image, style) for image in survey.images[folder]]
-            asked = Asked(tuple(classes), tasks.get("multilabel"), images)
-            if long_cells(sample.columns[0].to_pylist(), asked) is not None:
+            facts = CompetitionFacts(tuple(classes), tasks.get("multilabel"), images)
+            if find_long_rows(sample.columns[0].to_pylist(), facts) is not None:
                 return style, sample
     return None
 
@@ -213,23 +194,25 @@ def _grades_if_asked_for(task: Finding, classes: list[str], test: Test | None, s
     images = [image_id(image, test.ids) for image in survey.images[test.folder]]
     sample = test.sample
     try:
-        asked = Asked(tuple(classes), tasks.get("ordinal"), images)
-        kind = shown_by(sample, id_column_of(sample, images), asked).kind
+        facts = CompetitionFacts(tuple(classes), tasks.get("ordinal"), images)
+        kind = infer_kind(sample, find_id_column(sample, images), facts).kind
     except KitError:
         return task  # classes with names, or columns that are told later
     because = f"{classes[0]} to {classes[-1]}, and {_name(sample, survey)} holds numbers between them"
-    return task._replace(value="ordinal", because=because) if kind == "value" else task
+    return task if kind.implied_task is None else task._replace(value=kind.implied_task, because=because)
 
 
 def _find_metric(task: str, kind: str, most: int | None) -> list[Finding]:
     """Return the likeliest metric, the others that are likely in its reason."""
-    likely = LIKELY_FOR_TASK.get((task, kind), LIKELY_METRICS[kind])
+    entry = submission_kinds.get(kind) if kind else None
+    usual = entry.likely_metrics_for if entry else LIKELY_WITHOUT_SUBMISSION_FOR
+    likely = usual.get(task, entry.likely_metrics if entry else LIKELY_WITHOUT_SUBMISSION)
     fitting = [name for name in likely if name in metrics and metrics.get(name).suits(tasks.get(task))]
-    asked = f"the submission holds {HANDED_IN[kind]}" if kind else "nothing is handed in"
+    reason = f"the submission holds {entry.description}" if entry else "there is no submission"
     others = f" (or {', '.join(fitting[1:])})" if len(fitting) > 1 else ""
-    why = f"usual for {task}" if (task, kind) in LIKELY_FOR_TASK else asked
+    why = f"usual for {task}" if task in usual else reason
     because = f"{why}: a guess, set what the rules say{others}"
-    if most is None or kind != "top_k":
+    if most is None or entry is None or not entry.ranked:
         return [Finding("competition.metric", fitting[0], because)]
     ranks = Finding("competition.metric.k", most, "as many as the sample ranks")
     return [Finding("competition.metric.name", fitting[0], because), ranks]
@@ -253,13 +236,17 @@ def _find_submission(
     id_name = test.table.id if test.table else train.table.id if train.table else "id"
     source = test.table.name if test.table else train.table.name if train.table else "no table"
     id_found = Finding("submission.id", id_name, f"no sample file: the id column of {source}")
-    if task == "multilabel":
-        kind_found = Finding("submission.kind", "probabilities", "no sample file: one column per class")
-        return [kind_found, id_found]
+    if not tasks.get(task).exclusive:
+        kind = default_kind(tasks.get(task), label_column=False).name
+        return [Finding("submission.kind", kind, "no sample file: one column per class"), id_found]
     label = next((f.value for f in train.source if f.key == "label" and isinstance(f.value, str)), "label")
     source = train.table.name if train.table else "kit's default"
     return [
-        Finding("submission.kind", "label", "no sample file: the class's name, as in the training labels"),
+        Finding(
+            "submission.kind",
+            default_kind(tasks.get(task), label_column=True).name,
+            "no sample file: the class's name, as in the training labels",
+        ),
         id_found,
         Finding("submission.label", label, f"no sample file: the label column of {source}"),
     ]
@@ -270,11 +257,11 @@ def _as_in_sample(sample: Sample, test: Test, survey: Survey, classes: list[str]
     name = _name(sample, survey)
     listed = test.table is not None and test.table.name == name
     images = [image_id(image, test.ids) for image in survey.images[test.folder]]
-    id_column = test.table.id if listed and test.table else id_column_of(sample, images)
-    found = shown_by(sample, id_column, Asked(tuple(classes), tasks.get(task), images))
+    id_column = test.table.id if listed and test.table else find_id_column(sample, images)
+    found = infer_kind(sample, id_column, CompetitionFacts(tuple(classes), tasks.get(task), images))
     findings = [
         Finding("submission.sample", name, f"columns {', '.join(sample.header)}"),
-        Finding("submission.kind", found.kind, found.because),
+        Finding("submission.kind", found.kind.name, found.because),
     ]
     for key, value, because in (
         ("separator", found.options.get("separator"), "what stands between the classes there"),
@@ -283,7 +270,7 @@ def _as_in_sample(sample: Sample, test: Test, survey: Survey, classes: list[str]
     ):
         if value is not None:
             findings.append(Finding(f"submission.{key}", value, because))
-    if found.kind in ("probabilities", "flags"):
+    if found.kind.class_columns:
         order = [column for column in sample.header if column in set(classes)]
         findings.append(Finding("competition.classes", order, "the order of the sample's columns"))
     return findings

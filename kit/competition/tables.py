@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kit.errors import KitError, first_few
-from kit.submission_format.parse import delimiter_of
+from kit.submission_format.parse import find_delimiter
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 
@@ -62,7 +62,7 @@ def _first_line(path: Path) -> tuple[list[str], str, bool]:
             line = file.readline()
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from error
-    delimiter = delimiter_of(line, path.suffix)
+    delimiter = find_delimiter(line, path.suffix)
     names = next(csv.reader(io.StringIO(line), delimiter=delimiter), [])
     spaced = len(names) > 1 and all(name.startswith(" ") for name in names[1:])
     return [name.strip() if spaced else name for name in names], delimiter, spaced

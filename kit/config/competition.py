@@ -157,7 +157,7 @@ class CompetitionConfig(Section):
         return self
 
 
-SubmissionKind = Literal["label", "flags", "probabilities", "score", "labels", "top_k", "value", "long"]
+SubmissionKindName = Literal["label", "flags", "probabilities", "score", "labels", "top_k", "value", "long"]
 
 
 class PoolConfig(Section):
@@ -190,9 +190,7 @@ class SubmissionConfig(Section):
     """
 
     sample: str | None = None
-    kind: Literal["auto", "label", "flags", "probabilities", "score", "labels", "top_k", "value", "long"] = (
-        "auto"
-    )
+    kind: Literal["auto", SubmissionKindName] = "auto"
     id: str | None = None
     label: str | None = None
     separator: Annotated[str, Field(min_length=1)] | None = None
@@ -209,7 +207,4 @@ class SubmissionConfig(Section):
             raise ValueError("with a sample file the column names are read from it: leave out id and label")
         if self.sample is None and self.id is None:
             raise ValueError("give a sample file, or the name of the id column")
-        one_column = self.kind not in ("auto", "probabilities", "flags")
-        if self.sample is None and one_column and self.label is None:
-            raise ValueError(f"kind {self.kind} without a sample file needs label, the name of its column")
         return self

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,11 +11,10 @@ import pandas as pd
 from kit.competition.tables import read_table
 from kit.errors import KitError
 from kit.metrics import get_metric
-from kit.predictions import Predictions, load_predictions
+from kit.predictions import Pooling, Predictions, load_predictions
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import tasks
 
-Pooling = Literal["max", "mean"]
 SCORES = ("f1_macro", "roc_auc")
 MULTILABEL = "multilabel"
 
@@ -52,12 +50,7 @@ def pool(predictions: Predictions, image_of: pd.Series, how: Pooling) -> Predict
     unknown = [i for i in predictions.ids if i not in image_of.index]
     if unknown:
         raise KitError(predictions.origin.experiment, f"{len(unknown)} crops have no image ({unknown[0]})")
-    table = pd.DataFrame(predictions.probs, columns=list(predictions.classes))
-    pooled = table.groupby(image_of.loc[list(predictions.ids)].to_numpy(), sort=False).agg(how)
-    origin = replace(predictions.origin, task=MULTILABEL)
-    return Predictions(
-        tuple(map(str, pooled.index)), predictions.classes, pooled.to_numpy(np.float32), origin
-    )
+    return predictions.pooled(list(image_of.loc[list(predictions.ids)]), how, tasks.get(MULTILABEL))
 
 
 def pool_run(run: RunFolder, workspace: Workspace, how: Pooling) -> list[PerImage]:

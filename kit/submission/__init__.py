@@ -1,1 +1,17 @@
-"""Predictions become a CSV, and the CSV is checked."""
+"""A run's predictions -> a checked submission in ``submissions/``.
+
+Reads: a run's OOF, held-out and test predictions, its decision, the sample submission.
+Writes: ``submissions/<competition>/<name>.csv`` (or ``.tsv``) and ``<name>.json``, its provenance.
+
+    format.py         the submission's format, from the sample file or the config
+    pooling.py        predictions of crops -> predictions of the rows of the submission
+    leaks.py          test images that are also training images
+    inputs.py         what a submission is made from
+    round_trip.py     write OOF predictions, read them back, score them again
+    verify.py         the scores of a submission, each proved by a round trip
+    check_context.py  what the submission check compares a file with
+    trace.py          read the JSON file beside a submission
+    provenance.py     write that file
+    submit.py         all of it, in turn; and reproducing a submission from its JSON file
+    heldout.py        score a written submission against a solution file
+"""

@@ -1,4 +1,4 @@
-"""What a submission is compared with: OOF predictions, the run's own answers, the submission before."""
+"""What the submission check compares a file with: predictions, class counts, the previous submission."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import numpy as np
 from kit.competition.samples import Competition
 from kit.config import Config
 from kit.errors import KitError
+from kit.leaderboard.scores import number
 from kit.postprocess.steps import Decision
 from kit.predictions import FinalPredictions, load_predictions
+from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import read_json
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.format import stale_ids
-from kit.submission.pooling import pooled, pooled_names, task_of_rows
-from kit.submission.round_trip import in_form
-from kit.submission_check.context import Surroundings
+from kit.submission.pooling import pool_rows, pooled_ids, task_of_rows
+from kit.submission.round_trip import in_format_order
+from kit.submission_check.context import CheckContext
 from kit.submission_format.spec import SubmissionFormat
 
 
-def surroundings_of(
+def check_context(
     config: Config,
     competition: Competition,
     form: SubmissionFormat,
@@ -28,25 +30,29 @@ def surroundings_of(
     file: Path,
     run: RunFolder | None = None,
     max_bytes: int | None = None,
-) -> Surroundings:
+    progress: Progress = SILENT,
+) -> CheckContext:
     """Return what a submission is compared with.
 
     Args:
         file: The submission itself, which is not compared with itself.
-        run: What it is made from; None for a file from anywhere, which is compared row by row with what the
-            config's own run says of the test images, or else the run with the best score.
+        run: The run that made it. None for a file of unknown origin: it is compared row by row with the
+            test predictions of the config's own run, or else of the run with the best score.
     """
     pool = config.submission.pool if config.submission else None
-    unlisted, vanished = stale_ids(form, pooled_names(pool, competition.test["id"]))
-    source = run or _run_to_compare(config, workspace)
-    decided = _decided(source, config, competition, form)
-    labels = decided is None and competition.task.exclusive and pool is None
-    return Surroundings(
-        decided=competition.class_counts().to_numpy(np.float64) if labels else decided,
-        decided_of="the training labels" if labels else f"the out-of-fold predictions of {source.label}",
-        predicted=not labels,
-        answers=_own_answers(source, config, competition, form) if run is None else None,
-        answers_of=source.label,
+    unlisted, vanished = stale_ids(form, pooled_ids(pool, competition.test["id"]))
+    source = run or _run_to_compare(config, competition, workspace, progress)
+    counts = _predicted_counts(source, config, competition, form)
+    from_labels = counts is None and competition.task.exclusive and pool is None
+    test = None if run is not None else _predictions_of(source, source.test, config, competition, form)
+    return CheckContext(
+        class_counts=competition.class_counts().to_numpy(np.float64) if from_labels else counts,
+        counts_source="the training labels"
+        if from_labels
+        else f"the out-of-fold predictions of {source.label}",
+        counts_are_predictions=not from_labels,
+        predictions=test,
+        predictions_source=source.label,
         previous=_previous(file, competition.name, workspace),
         unlisted=unlisted,
         vanished=vanished,
@@ -54,56 +60,82 @@ def surroundings_of(
     )
 
 
-def _run_to_compare(config: Config, workspace: Workspace) -> RunFolder:
-    """Return the config's own run, if it has predictions; else the competition's run with the best score."""
+def _run_to_compare(
+    config: Config, competition: Competition, workspace: Workspace, progress: Progress
+) -> RunFolder:
+    """Return the config's own run if it has predictions; else the run with the best score.
+
+    Only scores of the competition's metric are compared. A run whose scores cannot be read is skipped, with
+    a warning.
+    """
     own = workspace.run(config.competition.name, config.name)
-    others = [r for r in workspace.runs() if r.competition == config.competition.name and r.metrics.exists()]
-    if own.test.exists() or not others:
+    if own.test.exists():
         return own
-    scores = {each: read_json(each.metrics) for each in others}
-    best = max if next(iter(scores.values())).get("higher_is_better", True) else min
-    return best(scores, key=lambda each: scores[each].get("cv", 0.0))
+    best, best_cv = own, None
+    for run in workspace.runs():
+        if run.competition != config.competition.name or not run.metrics.exists():
+            continue
+        try:
+            cv = _cv(run, competition.metric.name)
+        except KitError as error:
+            progress.warn(f"{run.label} is not compared with the file: {error}")
+            continue
+        if cv is not None and (best_cv is None or competition.metric.better(cv, best_cv)):
+            best, best_cv = run, cv
+    return best
 
 
-def _decided(
+def _cv(run: RunFolder, metric: str) -> float | None:
+    """Return a run's score; None if it has none, or one of another metric.
+
+    Raises:
+        KitError: The scores cannot be read.
+    """
+    values = read_json(run.metrics)
+    try:
+        return number(values["cv"]) if values["metric"] == metric else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise KitError(
+            run.metrics,
+            f"is incomplete ({error!r})",
+            "`kit evaluate` writes it",
+            f"Run `kit evaluate {run.label}`.",
+            code="file_damaged",
+        ) from error
+
+
+def _predicted_counts(
     run: RunFolder, config: Config, competition: Competition, form: SubmissionFormat
 ) -> np.ndarray | None:
-    """Return how many OOF rows are decided as each class, in the order of the form's classes."""
-    answers = _answers(run, run.oof, config, competition, form)
-    if answers is None or answers.decided.ndim == 2:
+    """Return how many OOF rows are predicted as each class, (C,), in the order of the format's classes."""
+    found = _predictions_of(run, run.oof, config, competition, form)
+    if found is None or found.decided.ndim == 2:
         return None
-    return np.bincount(answers.decided, minlength=len(form.classes)).astype(np.float64)
+    return np.bincount(found.decided, minlength=len(form.classes)).astype(np.float64)
 
 
-def _own_answers(
-    run: RunFolder, config: Config, competition: Competition, form: SubmissionFormat
-) -> FinalPredictions | None:
-    """Return what a run says of the test images, if it says it of all of them."""
-    return _answers(run, run.test, config, competition, form)
-
-
-def _answers(
+def _predictions_of(
     run: RunFolder, path: Path, config: Config, competition: Competition, form: SubmissionFormat
 ) -> FinalPredictions | None:
-    """Return the answers in a predictions file, decided as was learned last; None if they do not fit."""
+    """Return the predictions in a file, with the run's decision; None if there are none that fit."""
     pool = config.submission.pool if config.submission else None
     task = task_of_rows(pool, competition)
     try:
-        given = load_predictions(path)
-        rows = given if pool is None else pooled(given, pool, task)
+        loaded = load_predictions(path)
+        rows = loaded if pool is None else pool_rows(loaded, pool, task)
         steps = Decision.from_list(read_json(run.decision)["steps"]) if run.decision.exists() else Decision()
-        answers = steps.answers(rows.probs, task)
+        final = steps.answers(rows.probs, task)
         if path == run.test:
-            return in_form(answers, rows, form)
+            return in_format_order(final, rows, form)
         columns = [rows.classes.index(name) for name in form.classes]
-    except (KitError, ValueError, KeyError):
-        return None  # there are none, or they are of other images or classes: nothing to compare with
-    decided = answers.decided if answers.decided.ndim == 2 else np.argsort(columns)[answers.decided]
-    return FinalPredictions(answers.probs[:, columns], decided)
+    except (KitError, ValueError, KeyError, TypeError):
+        return None  # missing, or of other images or classes: nothing to compare with
+    decided = final.decided[:, columns] if final.decided.ndim == 2 else np.argsort(columns)[final.decided]
+    return FinalPredictions(final.probs[:, columns], decided)
 
 
 def _previous(file: Path, competition: str, workspace: Workspace) -> Path | None:
-    """Return the submission of a competition that was written last, apart from this one."""
+    """Return the competition's submission that was written last, other than this one."""
     others = [
         each
         for each in workspace.submissions()

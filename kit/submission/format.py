@@ -1,4 +1,4 @@
-"""The form of a competition's submissions: read from the sample file, or described by the config."""
+"""The format of a competition's submissions: read from the sample file, or described by the config."""
 
 from __future__ import annotations
 
@@ -13,42 +13,51 @@ import pyarrow.compute as pc
 from kit.competition.samples import Competition
 from kit.config import SubmissionConfig
 from kit.errors import KitError, first_few
-from kit.submission.pooling import pooled_names, task_of_rows
-from kit.submission_format.infer_kind import Asked, Shown, id_column_of, shown_by
-from kit.submission_format.kinds import first_grade
+from kit.submission.pooling import pooled_ids, task_of_rows
+from kit.submission_format.evidence import CompetitionFacts
+from kit.submission_format.infer_kind import InferredKind, find_id_column, infer_kind
+from kit.submission_format.kinds import UNKNOWN_KIND, default_kind, submission_kinds
 from kit.submission_format.sample import Sample, read_sample
-from kit.submission_format.spec import KindName, Look, SubmissionFormat, strings
+from kit.submission_format.spec import CsvDialect, SubmissionFormat, SubmissionKind, text_column
 from kit.tasks import Task
 
-SEVERAL = ("flags", "probabilities", "score", "labels", "long")  # kinds for images of several classes
-SUM_OF_SHARES = 1e-3  # how far from 1 the numbers of a sample's row may be, when they are shares
+FORMAT_OPTIONS = (
+    "separator",
+    "most",
+    "blank",
+    "fallback",
+    "decimals",
+)  # override the sample
+KIND_OPTIONS = ("fallback", "blank", "most", "decimals")  # used by some kinds only
+GIVEN = "given under submission"
 
 
 def format_for(
     config: SubmissionConfig | None, competition: Competition, stale: Literal["refuse", "allow"] = "refuse"
 ) -> SubmissionFormat:
-    """Return the form of a competition's submissions, checked against its classes and test ids.
+    """Return the format of a competition's submissions, checked against its classes and test ids.
 
     Args:
-        stale: What to do about a sample that does not list exactly the test images.
+        stale: What to do with a sample that does not list exactly the test images.
 
     Raises:
-        KitError: There is nothing to hand in, or the sample or the config does not fit the competition.
+        KitError: There is no submission, or the sample or the config does not fit the competition.
     """
     if config is None:
         raise KitError(
             competition.name,
-            "has no test images: nothing is handed in",
-            "Held-out sets are scored by `kit evaluate`",
+            "has no test images: there is nothing to submit",
+            "`kit evaluate` scores held-out sets",
             "Set `competition.test` and `submission` if there are images to predict.",
+            code="no_test_images",
         )
     task = task_of_rows(config.pool, competition)
-    images = pooled_names(config.pool, competition.test["id"])
-    asked = Asked(competition.classes, task, images, competition.metric)
+    images = pooled_ids(config.pool, competition.test["id"])
+    facts = CompetitionFacts(competition.classes, task, images, competition.metric)
     if config.sample is None:
-        form = _described(config, asked)
+        form = _described(config, facts)
     else:
-        form = _of_sample(read_sample(competition.root / config.sample), config, asked)
+        form = _from_sample(read_sample(competition.root / config.sample), config, facts)
     _check_kind(form, config, task)
     if stale == "refuse" and config.sample is not None:
         _refuse_stale(competition.root / config.sample, *stale_ids(form, images))
@@ -56,41 +65,39 @@ def format_for(
 
 
 def stale_ids(form: SubmissionFormat, images: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the test images that a form does not list, and the ids it lists that are no test image."""
+    """Return the test images that a format does not list, and the ids it lists that are not test images."""
     listed, there = set(form.images), set(images)
     return tuple(i for i in images if i not in listed), tuple(i for i in form.images if i not in there)
 
 
-def form_of_sample(path: Path) -> SubmissionFormat:
-    """Return what a sample file alone tells of the form.
+def format_of_sample(path: Path) -> SubmissionFormat:
+    """Return the format that a sample file shows without its competition.
 
-    Columns of numbers between 0 and 1 are probabilities, whose rows may sum to 1; a single one is a score,
-    unless it holds whole numbers. Anything else is left open.
+    Columns of numbers between 0 and 1 are probabilities; one such column is a score, unless it holds only 0
+    and 1. The kind of any other sample is unknown.
     """
     sample = read_sample(path)
     columns = sample.beside(sample.header[0])
-    numbers = _shares_in(columns, sample.look.decimal_mark)
-    kind: KindName = "any"
-    if numbers is not None and len(columns) > 1:
-        kind = "probabilities"
-    elif numbers is not None and not np.isin(numbers, (0.0, 1.0)).all():
-        kind = "score"
-    names = sample.header[1:] if kind == "probabilities" else ("0", "1") if kind == "score" else ()
-    sums = numbers is not None and np.abs(numbers.sum(axis=1) - 1).max() <= SUM_OF_SHARES
+    numbers = _probabilities_in(columns, sample.dialect.decimal_mark)
+    kind: SubmissionKind = UNKNOWN_KIND
+    options: dict[str, Any] = {"exclusive": False}
+    for each in map(submission_kinds.get, submission_kinds if numbers is not None else ()):
+        if numbers is not None and (found := each.infer_from_numbers(sample.header[1:], numbers)) is not None:
+            kind, options = each, found
+            break
     return SubmissionFormat(
         sample.header,
         sample.header[0],
         kind,
         sample.columns[0],
-        names,
-        exclusive=kind == "score" or bool(sums),
-        look=sample.look,
+        dialect=sample.dialect,
         sample=columns,
+        **options,
     )
 
 
-def _shares_in(columns: Sequence[pa.ChunkedArray], mark: str) -> np.ndarray | None:
-    """Return columns as numbers (N, K) if all of them are between 0 and 1."""
+def _probabilities_in(columns: Sequence[pa.ChunkedArray], mark: str) -> np.ndarray | None:
+    """Return columns as numbers (N, K); None unless all are between 0 and 1."""
     try:
         cells = [pc.replace_substring(column, mark, ".") for column in columns]
         numbers = np.stack([pc.cast(column, pa.float64()).to_numpy() for column in cells], axis=1)
@@ -99,135 +106,123 @@ def _shares_in(columns: Sequence[pa.ChunkedArray], mark: str) -> np.ndarray | No
     return numbers if ((numbers >= 0) & (numbers <= 1)).all() else None
 
 
-def _described(config: SubmissionConfig, asked: Asked) -> SubmissionFormat:
-    kind: KindName = config.kind if config.kind != "auto" else _usual_kind(config, asked)
-    columns = asked.classes if kind in ("probabilities", "flags") else (config.label or "",)
-    found = Shown(kind, "given under submission", _span(asked) if kind == "value" else {})
-    look = Look(delimiter=config.delimiter)
-    ids = strings(asked.images)
-    return _form((config.id or "", *columns), config.id or "", ids, found, look, config, asked)
+def _given_kind(config: SubmissionConfig) -> SubmissionKind | None:
+    """Return the kind that the config names; None: as the sample shows."""
+    return submission_kinds.get(config.kind) if config.kind in submission_kinds else None
 
 
-def _usual_kind(config: SubmissionConfig, asked: Asked) -> KindName:
-    """Return what a row says where no sample shows it."""
-    if not asked.task.exclusive:
-        return "probabilities" if config.label is None else "labels"
-    if config.label is None:
+def _described(config: SubmissionConfig, facts: CompetitionFacts) -> SubmissionFormat:
+    """Return the format of a submission without a sample file."""
+    kind = _given_kind(config) or default_kind(facts.task, config.label is not None)
+    if not kind.class_columns and config.label is None:
         raise KitError(
-            "submission",
-            "names neither a sample file nor the column of the labels",
-            "Without a sample, what a row says must be given",
-            "Set submission.label to the name of the column, or submission.kind: probabilities.",
+            "submission.label",
+            "is missing",
+            f"Without a sample file, kind {kind.name} needs the name of its column",
+            "Set submission.label.",
+            code="label_column_missing",
         )
-    return "label"
+    found = InferredKind(kind, GIVEN, kind.default_options("submission.kind", facts))
+    id_column = config.id or ""
+    header = (id_column, *kind.columns(facts.classes, config.label))
+    dialect = CsvDialect(delimiter=config.delimiter)
+    return _format(header, id_column, text_column(facts.images), found, dialect, config, facts)
 
 
-def _span(asked: Asked) -> dict[str, Any]:
-    first = first_grade(asked.classes)
-    return {"low": float(first), "high": float(first + len(asked.classes) - 1)}
-
-
-def _of_sample(sample: Sample, config: SubmissionConfig, asked: Asked) -> SubmissionFormat:
-    id_column = id_column_of(sample, asked.images)
-    found = _found(sample, id_column, config, asked)
+def _from_sample(sample: Sample, config: SubmissionConfig, facts: CompetitionFacts) -> SubmissionFormat:
+    id_column = find_id_column(sample, facts.images)
+    found = _sample_kind(sample, id_column, config, facts)
     ids = sample.cells(id_column)
-    _refuse_twice(sample.path, ids)
-    shown = sample.beside(id_column)
-    return _form(sample.header, id_column, ids, found, sample.look, config, asked, shown)
-
-
-def _found(sample: Sample, id_column: str, config: SubmissionConfig, asked: Asked) -> Shown:
-    """Return what the sample shows, or what the config says of it."""
-    others = len(sample.header) - 1
-    if config.kind in ("probabilities", "flags") and set(sample.header) - {id_column} != set(asked.classes):
-        odd = sorted((set(sample.header) - {id_column}) ^ set(asked.classes))
+    if len(pc.unique(ids)) != len(ids):
         raise KitError(
-            sample.path, f"its columns are not the classes (differing: {first_few(odd)})", "One per class"
+            sample.path, "lists an id twice", "A sample lists every test id once", code="ids_duplicate"
         )
-    if config.kind not in ("auto", "probabilities", "flags") and others != 1:
+    cells = sample.beside(id_column)
+    return _format(sample.header, id_column, ids, found, sample.dialect, config, facts, cells)
+
+
+def _sample_kind(
+    sample: Sample, id_column: str, config: SubmissionConfig, facts: CompetitionFacts
+) -> InferredKind:
+    """Return the kind that the config names, or else the kind of the sample."""
+    given, others = _given_kind(config), set(sample.header) - {id_column}
+    if given is not None and given.class_columns and others != set(facts.classes):
+        odd = sorted(others ^ set(facts.classes))
         raise KitError(
             sample.path,
-            f"has {others} columns beside the id",
-            f"submission.kind {config.kind} fills one",
+            f"has columns that are not the classes (differing: {first_few(odd)})",
+            f"submission.kind {given.name} has one column per class",
+            code="columns_not_classes",
+        )
+    if given is not None and not given.class_columns and len(others) != 1:
+        raise KitError(
+            sample.path,
+            f"has {len(others)} columns beside the id",
+            f"submission.kind {given.name} fills one",
             "Set submission.kind: probabilities if each column is a class.",
+            code="columns_too_many",
         )
-    found = shown_by(sample, id_column, asked)
-    if config.kind == "auto" or config.kind == found.kind:
+    found = infer_kind(sample, id_column, facts)
+    if given is None or given is found.kind:
         return found
-    if config.kind == "long":
-        raise KitError(
-            sample.path,
-            f"its ids, such as {sample.cells(id_column)[0].as_py()}, do not join a test image and a class",
-            "In a long form every row is one class of one image",
-        )
-    return Shown(config.kind, "given under submission", _span(asked) if config.kind == "value" else {})
+    return InferredKind(given, GIVEN, given.default_options(sample.path, facts))
 
 
-def _form(
+def _format(
     header: tuple[str, ...],
     id_column: str,
     ids: pa.ChunkedArray,
-    found: Shown,
-    look: Look,
+    found: InferredKind,
+    dialect: CsvDialect,
     config: SubmissionConfig,
-    asked: Asked,
-    shown: tuple[pa.ChunkedArray, ...] | None = None,
+    facts: CompetitionFacts,
+    sample: tuple[pa.ChunkedArray, ...] | None = None,
 ) -> SubmissionFormat:
-    """Return the form; what the config says goes before what the sample shows."""
-    given = {key: getattr(config, key) for key in ("separator", "most", "blank", "fallback", "decimals")}
+    """Return the format; the config overrides the sample."""
+    given = {key: getattr(config, key) for key in FORMAT_OPTIONS}
     options = found.options | {key: value for key, value in given.items() if value is not None}
     return SubmissionFormat(
         header=header,
         id_column=id_column,
         kind=found.kind,
         ids=ids,
-        classes=asked.classes,
-        exclusive=asked.task.exclusive,
-        look=look,
-        sample=shown,
+        classes=facts.classes,
+        exclusive=facts.task.exclusive,
+        dialect=dialect,
+        sample=sample,
         **options,
     )
 
 
 def _check_kind(form: SubmissionFormat, config: SubmissionConfig, task: Task) -> None:
-    """Refuse a kind that cannot hold what the task predicts."""
-    if form.kind not in SEVERAL and not task.exclusive:
-        raise KitError("submission.kind", f"is {form.kind}, and an image can have several classes")
-    if form.kind == "score" and len(form.classes) != 2:
-        raise KitError("submission.kind", f"is score, for {len(form.classes)} classes", "It takes two")
-    if form.kind == "value":
-        first_grade(form.classes)
-    if form.kind in ("labels", "top_k"):
-        odd = [name for name in form.written if form.separator in name]
-        if odd:
+    """Refuse a kind that cannot hold what the task predicts, and options that the kind does not use."""
+    kind = form.kind
+    if not (task.exclusive or kind.multilabel):
+        raise KitError(
+            "submission.kind",
+            f"is {kind.name}, and an image can have several classes",
+            code="kind_unsuitable",
+        )
+    kind.check(form)
+    for key in KIND_OPTIONS:
+        if getattr(config, key) is not None and key not in kind.options:
             raise KitError(
-                "submission.separator",
-                f"'{form.separator}' occurs in class names ({first_few(odd)})",
-                "It stands between classes",
-                "Set another one, if the rules allow it.",
+                f"submission.{key}",
+                f"has no effect on kind {kind.name}",
+                next="Leave it out.",
+                code="option_unused",
             )
-    unfit = {
-        "fallback": config.fallback is not None and form.kind != "labels",
-        "blank": config.blank is not None and form.kind != "labels",
-        "most": config.most is not None and form.kind not in ("top_k", "labels"),
-        "decimals": config.decimals is not None and not form.numeric,
-    }
-    for key, odd_one in unfit.items():
-        if odd_one:
-            raise KitError(f"submission.{key}", f"means nothing to kind {form.kind}", "", "Leave it out.")
-
-
-def _refuse_twice(path: Path, ids: pa.ChunkedArray) -> None:
-    if len(pc.unique(ids)) != len(ids):
-        raise KitError(path, "lists an id twice", "A sample lists every test id once")
 
 
 def _refuse_stale(path: Path, unlisted: Sequence[str], vanished: Sequence[str]) -> None:
-    for odd, verdict in (
+    for odd, problem in (
         (unlisted, "does not list {} test images ({})"),
-        (vanished, "lists {} ids that are no test image ({})"),
+        (vanished, "lists {} ids that are not test images ({})"),
     ):
         if odd:
             raise KitError(
-                path, verdict.format(len(odd), first_few(odd)), "The sample lists every test image once"
+                path,
+                problem.format(len(odd), first_few(odd)),
+                "The sample lists every test image once",
+                code="sample_stale",
             )

@@ -1,4 +1,4 @@
-"""The leaderboard at home: a written file scored against a solution file."""
+"""Score a written submission against a solution file, as a leaderboard does."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from kit.submission_format.spec import SubmissionFormat
 
 
 def held_out_score(file: Path, solution: Path, form: SubmissionFormat, competition: Competition) -> float:
-    """Return the competition's metric of a checked file against the labels that ``solution`` holds.
+    """Return the competition's metric of a checked file against the labels in ``solution``.
 
     Args:
-        solution: A CSV with the form's id column and the label columns of the task.
+        solution: A CSV with the format's id column and the label columns of the task.
 
     Raises:
         KitError: The solution lacks an id or a column.
@@ -25,6 +25,8 @@ def held_out_score(file: Path, solution: Path, form: SubmissionFormat, competiti
     labels = table.set_axis(ids)
     missing = [image for image in form.images if image not in labels.index]
     if missing:
-        raise KitError(solution, f"has no row for {len(missing)} ids ({first_few(missing)})")
+        raise KitError(
+            solution, f"has no row for {len(missing)} ids ({first_few(missing)})", code="ids_missing"
+        )
     targets = task.targets(labels.loc[list(form.images)], competition.classes)
-    return competition.metric(targets, read.probs, task, None if form.numeric else read.decided)
+    return competition.metric(targets, read.probs, task, read.decided if form.kind.holds_labels else None)

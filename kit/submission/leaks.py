@@ -1,4 +1,4 @@
-"""Test images that are training images too: their labels are known."""
+"""Test images that are also training images, so that their labels are known."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from kit.predictions import FinalPredictions, Predictions
 
 
 class Leak(NamedTuple):
-    """A test image whose bytes are those of a training image."""
+    """A test image that is byte-identical to a training image."""
 
     test_id: str
     train_id: str
 
 
 def find_leaks(competition: Competition, scan: pd.DataFrame) -> list[Leak]:
-    """Return the test images that are byte-identical to training images with one and the same label."""
+    """Return the test images that are byte-identical to training images, all of which have the same label."""
     labelled = competition.labelled
     labels = labels_by_path(labelled, competition.label_columns)
     train_ids = dict(zip(labelled["path"], labelled["id"], strict=True))
@@ -35,12 +35,12 @@ def find_leaks(competition: Competition, scan: pd.DataFrame) -> list[Leak]:
 
 
 def with_known_labels(
-    test: Predictions, answers: FinalPredictions, leaks: Sequence[Leak], competition: Competition
+    test: Predictions, predictions: FinalPredictions, leaks: Sequence[Leak], competition: Competition
 ) -> FinalPredictions:
-    """Return the answers for the test images with certainty where the label is known."""
+    """Return the predictions of the test images, with probability 1 for known labels."""
     samples = competition.train.set_index("id").loc[[leak.train_id for leak in leaks]]
     targets = competition.task.targets(samples, test.classes)
-    probs, decided = answers.probs.copy(), answers.decided.copy()
+    probs, decided = predictions.probs.copy(), predictions.decided.copy()
     rows = pd.Index(test.ids).get_indexer(pd.Index([leak.test_id for leak in leaks]))
     probs[rows] = competition.task.one_hot(targets, len(test.classes)).astype(np.float32)
     decided[rows] = targets

@@ -1,10 +1,9 @@
-"""Several test images, such as crops, that share a row: their predictions become those of the row."""
+"""Pool images that share a row of the submission, such as crops: their predictions become the row's."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,7 @@ def row_names(pool: PoolConfig, ids: Iterable[str], where: str) -> list[str]:
     """Return the row that each id belongs to.
 
     Raises:
-        KitError: The pattern finds nothing in an id.
+        KitError: The pattern does not match an id.
     """
     ids = list(ids)
     found = [re.search(pool.image, each) for each in ids]
@@ -32,47 +31,44 @@ def row_names(pool: PoolConfig, ids: Iterable[str], where: str) -> list[str]:
     if odd:
         raise KitError(
             "submission.pool.image",
-            f"'{pool.image}' finds nothing in {len(odd)} {where} ids ({first_few(odd)})",
-            "It finds in every id what its row is called",
+            f"'{pool.image}' does not match {len(odd)} {where} ids ({first_few(odd)})",
+            "The pattern finds the name of the row in every id",
+            code="pattern_mismatch",
         )
     return [match[1] for match in found if match is not None]
 
 
-def pooled_names(pool: PoolConfig | None, ids: Iterable[str]) -> tuple[str, ...]:
+def pooled_ids(pool: PoolConfig | None, ids: Iterable[str]) -> tuple[str, ...]:
     """Return the rows that images belong to, each once, in order of the first image."""
     return tuple(ids) if pool is None else tuple(dict.fromkeys(row_names(pool, ids, "test")))
 
 
 def task_of_rows(pool: PoolConfig | None, competition: Competition) -> Task:
-    """Return the task of the rows: their images may have one class each, and the row several."""
+    """Return the task of the rows: multi-label if the images of a row have different classes."""
     if pool is None or not competition.task.exclusive:
         return competition.task
     samples = competition.labelled
     rows = row_names(pool, samples["id"], "training")
-    alike = samples["label"].groupby(rows).nunique().le(1).all()
-    return competition.task if alike else tasks.get(SEVERAL)
+    one_class = samples["label"].groupby(rows).nunique().le(1).all()
+    return competition.task if one_class else tasks.get(SEVERAL)
 
 
-def pooled(predictions: Predictions, pool: PoolConfig, task: Task) -> Predictions:
-    """Return the predictions of the rows: per class the mean, or the largest, of their images'.
+def pool_rows(predictions: Predictions, pool: PoolConfig, task: Task) -> Predictions:
+    """Return the predictions of the rows.
 
     Args:
-        task: Of the rows; of exclusive classes the probabilities sum to 1 again.
+        task: The task of the rows.
     """
     names = row_names(pool, predictions.ids, predictions.origin.kind)
-    table = pd.DataFrame(predictions.probs.astype(np.float64))
-    shares = table.groupby(names, sort=False).agg(pool.how)
-    origin = replace(predictions.origin, task=task.name)
-    probs = task.normalised(shares.to_numpy())
-    return Predictions(tuple(map(str, shares.index)), predictions.classes, probs, origin)
+    return predictions.pooled(names, pool.how, task)
 
 
-def pooled_scored(scored: Scored, pool: PoolConfig, task: Task, metric: Component) -> Scored:
-    """Return the OOF rows of images that share a row as one.
+def pool_scored(scored: Scored, pool: PoolConfig, task: Task, metric: Component) -> Scored:
+    """Return the OOF rows of the submission's rows.
 
     Raises:
-        KitError: Images of a row lie in several folds, so that a model saw a part of what it is scored on; or
-            the metric does not suit the rows' task.
+        KitError: The images of a row are in several folds, so that a model saw a part of what it is scored
+            on; or the metric does not suit the rows' task.
     """
     names = row_names(pool, scored.oof.ids, "training")
     first = pd.Series(np.arange(len(names))).groupby(names, sort=False).first().to_numpy()
@@ -81,17 +77,18 @@ def pooled_scored(scored: Scored, pool: PoolConfig, task: Task, metric: Componen
     if torn:
         raise KitError(
             "submission.pool.image",
-            f"images of {len(torn)} rows lie in several folds ({first_few(torn)})",
-            "What shares a row shares a fold, or its score is too good",
-            "Set `competition.group_pattern` likewise, and train anew.",
+            f"images of {len(torn)} rows are in several folds ({first_few(torn)})",
+            "The images of a row belong in one fold; otherwise the score is too good",
+            "Set `competition.group_pattern` to the same pattern, and train again.",
+            code="groups_split",
         )
     width = len(scored.oof.classes)
     truth = pd.DataFrame(scored.task.one_hot(scored.targets, width)).groupby(names, sort=False).max()
-    several = truth.to_numpy(np.float32)
+    matrix = truth.to_numpy(np.float32)
     return Scored(
-        oof=pooled(scored.oof, pool, task),
+        oof=pool_rows(scored.oof, pool, task),
         validated=[mask[first] for mask in scored.validated],
-        targets=several.argmax(axis=1) if task.exclusive else several,
+        targets=matrix.argmax(axis=1) if task.exclusive else matrix,
         parts=scored.parts[first],
         units=None if scored.units is None else scored.units[first],
         task=task,

@@ -1,9 +1,8 @@
-"""What a submission was made of, kept beside it: enough to tell where it comes from, and to make it again."""
+"""The JSON file beside a submission: what it was made from, enough to reproduce it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from kit import __version__
@@ -16,16 +15,19 @@ from kit.storage.files import checksum, read_json, write_json
 from kit.storage.locks import in_turn
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.leaks import Leak
+from kit.submission.trace import read_trace
+
+NEEDED = {"file", "sha256", "experiment", "predictions", "decision", "config"}  # to reproduce a submission
 
 
 def members_of(run: RunFolder) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """Return how a blend was made and of what with which weights; nothing for an experiment."""
+    """Return a blend's method and its members with their weights; nothing for an experiment."""
     if not run.blend.exists():
         return None, []
-    told = read_json(run.blend)
-    worth = (told.get("worth") or {}).get("members", [])
-    weights = {member["label"]: member["weight"] for member in worth}
-    return told["method"], [{"experiment": m, "weight": weights.get(m)} for m in told["members"]]
+    values = read_json(run.blend)
+    members = (values.get("worth") or {}).get("members", [])
+    weights = {member["label"]: member["weight"] for member in members}
+    return values["method"], [{"experiment": m, "weight": weights.get(m)} for m in values["members"]]
 
 
 def trace_of(
@@ -35,13 +37,13 @@ def trace_of(
     test: Predictions,
     decision: Decision,
     known: Sequence[Leak],
-    told: dict[str, Any],
+    more: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return what a submission is made of.
+    """Return what a submission was made from.
 
     Args:
         known: The leaks whose known labels are in the file.
-        told: Further values: scores, and what is odd.
+        more: Further values: scores, warnings.
     """
     method, members = members_of(run)
     return {
@@ -50,7 +52,7 @@ def trace_of(
         "of": "blend" if run.blend.exists() else "experiment",
         "method": method,
         "members": members,
-        **told,
+        **more,
         "decision": decision.as_list(),
         "known_labels": [leak._asdict() for leak in known],
         "models": test.origin.models,
@@ -63,21 +65,21 @@ def trace_of(
 
 
 def write_trace(file: SubmissionFile, trace: dict[str, Any]) -> None:
-    """Write what a submission is made of beside it; the time of a file that is the same stays as it was."""
+    """Write what a submission was made from beside it; an unchanged file keeps its time of writing."""
     try:
-        before = read_json(file.trace)
+        before = read_trace(file) or {}
     except KitError:
-        before = {}  # there is none, or it was cut: this one takes its place
+        before = {}  # damaged: this one replaces it
     own = {"file": file.path.name, "sha256": checksum(file.path), "bytes": file.path.stat().st_size}
     same = before.get("sha256") == own["sha256"]
     write_json(file.trace, own | {"written": before.get("written") if same else now()} | trace)
 
 
 def keep_scored(file: SubmissionFile) -> SubmissionFile | None:
-    """Move a submission whose scores are recorded out of the way of another one, so that it can be traced.
+    """Rename a submission that has recorded scores, so that another one can be written in its place.
 
     Returns:
-        Where it is now; None if nothing was recorded of it.
+        The renamed submission; None if it has no recorded score.
     """
     if not (file.path.exists() and file.scores.exists()):
         return None
@@ -91,26 +93,33 @@ def keep_scored(file: SubmissionFile) -> SubmissionFile | None:
     return kept
 
 
-def read_trace(path: Path) -> dict[str, Any]:
-    """Return what a submission was made of.
+def require_trace(file: SubmissionFile) -> dict[str, Any]:
+    """Return what a submission was made from, if that is enough to reproduce it.
 
     Raises:
-        KitError: The file is missing or is no trace.
+        KitError: The JSON file is missing, damaged or incomplete.
     """
-    values = read_json(path)
-    lacking = {"file", "sha256", "experiment", "predictions", "decision", "config"} - set(values)
-    if lacking:
+    values = read_trace(file)
+    if values is None:
         raise KitError(
-            path,
-            f"does not say what a submission is made of (lacks {', '.join(sorted(lacking))})",
-            "`kit submit` writes such a file beside each submission",
+            file.trace,
+            "there is no such file",
+            "`kit submit` writes it beside each submission",
+            code="file_missing",
         )
-    found: dict[str, Any] = values
-    return found
+    missing = sorted(NEEDED - set(values))
+    if missing:
+        raise KitError(
+            file.trace,
+            f"does not say what the submission was made from (it lacks {', '.join(missing)})",
+            "`kit submit` writes such a file beside each submission",
+            code="trace_incomplete",
+        )
+    return values
 
 
 def decision_of(trace: dict[str, Any]) -> Decision:
-    """Return the decisions that a submission was made with."""
+    """Return the decision of a submission."""
     return Decision.from_list(trace["decision"])
 
 

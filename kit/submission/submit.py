@@ -1,4 +1,4 @@
-"""Test predictions -> a checked file in ``submissions/``: nothing is written that would not pass."""
+"""Write a run's submission, after every check; or reproduce one from the JSON file beside it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from kit.predictions import FinalPredictions
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import checksum, written_whole
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
-from kit.submission.check_context import surroundings_of
-from kit.submission.inputs import Work
+from kit.submission.check_context import check_context
+from kit.submission.inputs import SubmissionInputs
 from kit.submission.leaks import Leak, find_leaks
 from kit.submission.provenance import (
     decision_of,
     keep_scored,
     leaks_of,
-    read_trace,
+    require_trace,
     trace_of,
     write_trace,
 )
-from kit.submission.verify import Proof, prove
+from kit.submission.verify import SubmissionScores, verify
 from kit.submission_check.check import check_file
-from kit.submission_check.context import Surroundings
+from kit.submission_check.context import CheckContext
 from kit.submission_check.problem_codes import Problem
 from kit.submission_format.spec import SubmissionFormat
 from kit.submission_format.writer import write
 
-NAMED = 20  # images that a note lists; all of them are in the file beside the submission
+NAMED = 20  # images that a note lists; the JSON file lists all
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,20 @@ class Submitted:
     """A written submission.
 
     Attributes:
-        kind: What its rows say, as ``SubmissionFormat.kind``.
-        problems: The warnings; an error would have stopped the writing.
-        unreadable: Test ids whose image could not be read: their row is the class prior.
-        leaks: Test images that are training images too.
+        kind: The kind of its rows, as ``submission.kind``.
+        proof: Its scores.
+        problems: Warnings; an error would have stopped the writing.
+        unreadable: Test ids whose image could not be read; their row is the class prior.
+        leaks: Test images that are also training images.
         leaks_used: Whether their known labels are in the file.
-        written: False if the very same file was there already.
-        kept: Where an earlier file of that name is now, whose leaderboard score is recorded.
+        written: False if the same file existed already.
+        kept: The new name of the earlier file, if that has a recorded score.
     """
 
     file: SubmissionFile
     kind: str
     rows: int
-    proof: Proof
+    proof: SubmissionScores
     problems: list[Problem]
     unreadable: tuple[str, ...]
     leaks: list[Leak]
@@ -68,126 +69,133 @@ def submit(
     progress: Progress = SILENT,
     competition: Competition | None = None,
 ) -> Submitted:
-    """Write the submission of a run's test predictions, after proving its form.
+    """Write the submission of a run's test predictions, and beside it what it was made from.
 
-    The OOF predictions go through the same writer first and are read back and scored: unless that gives the
-    CV score, the file would not say what the model says, and nothing is written. Labelled sets that were held
-    out go the same way. What the submission is made of is written beside it.
+    First, the OOF predictions and every held-out set are written in the same format, read back and scored.
+    Unless that reproduces the score, nothing is written.
 
     Args:
         competition: The run's competition if it is loaded already; None loads it.
 
     Raises:
-        KitError: The format does not fit the data, the mirror differs, or the check finds an error.
+        KitError: The format does not fit the data, the round trip differs, or the check finds an error.
     """
-    work = Work.of(run, config_of(run), workspace, competition)
-    file = work.file(workspace)
-    decision, proof = prove(work, workspace, workspace.shown(file.path))
-    scan = scan_images(work.competition, workspace.image_table(work.competition.name), progress)
-    leaks = find_leaks(work.competition, scan)
-    use = work.config.competition.leaks == "use" and work.pool is None
+    inputs = SubmissionInputs.of(run, config_of(run), workspace, competition)
+    file = inputs.file(workspace)
+    decision, scores = verify(inputs, workspace, workspace.shown(file.path))
+    scan = scan_images(inputs.competition, workspace.image_table(inputs.competition.name), progress)
+    leaks = find_leaks(inputs.competition, scan)
+    use = inputs.config.competition.leaks == "use" and inputs.pool is None
     known = leaks if use else []
-    answers = work.answers(decision, known)
-    around = surroundings_of(work.config, work.competition, work.form, workspace, file.path, run)
-    problems, written, kept = _write_checked(file, answers, work.form, around, workspace)
+    predictions = inputs.final_predictions(decision, known)
+    context = check_context(
+        inputs.config, inputs.competition, inputs.form, workspace, file.path, run, progress=progress
+    )
+    problems, written, kept = _write_checked(file, predictions, inputs.form, context, workspace)
     done = Submitted(
         file=file,
-        kind=work.form.kind,
-        rows=len(work.form),
-        proof=proof,
+        kind=inputs.form.kind.name,
+        rows=len(inputs.form),
+        proof=scores,
         problems=problems,
-        unreadable=work.test.origin.unreadable,
+        unreadable=inputs.test.origin.unreadable,
         leaks=leaks,
         leaks_used=bool(known),
         written=written,
         kept=kept,
     )
-    odd = {
+    more = {
+        "rows": done.rows,
+        "kind": done.kind,
+        **scores.as_dict(),
         "unreadable": list(done.unreadable),
         "leaks": [leak._asdict() for leak in leaks],
         "warnings": [problem.code for problem in problems],
     }
-    told = {"rows": done.rows, "kind": done.kind, **proof.as_dict(), **odd}
-    write_trace(file, trace_of(run, workspace, work.config, work.test, decision, known, told))
-    _say_what_is_odd(done, workspace, progress)
+    write_trace(file, trace_of(run, workspace, inputs.config, inputs.test, decision, known, more))
+    _report(done, workspace, progress)
     return done
 
 
 def submit_again(path: Path, workspace: Workspace) -> tuple[SubmissionFile, bool]:
-    """Write a submission once more, from the file beside it that says what it was made of.
+    """Write a submission again, from the JSON file beside it.
 
     Returns:
-        The submission, and whether it had to be written; its bytes are those it had.
+        The submission, and whether it had to be written; its bytes are the same as before.
 
     Raises:
-        KitError: What it was made of is not what is there now; nothing was written.
+        KitError: What it was made from has changed; nothing was written.
     """
-    trace = read_trace(path)
+    trace = require_trace(SubmissionFile(path))
     file = SubmissionFile(path.with_name(trace["file"]))
     if file.path.exists() and checksum(file.path) == trace["sha256"]:
         return file, False
     run = workspace.find_run(trace["experiment"])
-    work = Work.of(run, Config.model_validate(trace["config"]), workspace)
-    if work.test.digest() != trace["predictions"]:
-        raise _other_predictions(path, work, trace["models"], trace["tta"])
-    answers = work.answers(decision_of(trace), leaks_of(trace))
+    inputs = SubmissionInputs.of(run, Config.model_validate(trace["config"]), workspace)
+    if inputs.test.digest() != trace["predictions"]:
+        raise _other_predictions(path, inputs, trace["models"], trace["tta"])
+    predictions = inputs.final_predictions(decision_of(trace), leaks_of(trace))
     with written_whole(file.path) as draft:
-        write(draft, answers, work.form)
+        write(draft, predictions, inputs.form)
         if checksum(draft) != trace["sha256"]:
             raise KitError(
                 path,
-                "the predictions are the same, and the file they give is not",
-                "Its form came from the sample file and the test images",
-                "Bring those back as they were, or write a new one: kit submit.",
+                "the same predictions now give another file",
+                "The sample file or the test images have changed",
+                "Restore them, or write a new submission: kit submit.",
+                code="inputs_changed",
             )
         if file.path.exists():
             raise KitError(
                 file.path,
-                "is there, and is another file",
-                "kit does not overwrite what may be wanted",
-                "Move it away, and run the same again.",
+                "exists, with other contents",
+                "kit does not overwrite files that it did not write",
+                "Move it away, then run the same command again.",
+                code="file_exists",
             )
     return file, True
 
 
-def _other_predictions(path: Path, work: Work, models: str, tta: Sequence[str]) -> KitError:
-    label = work.run.label
-    what = f"{label} has other test predictions now"
-    if work.test.origin.models != models:
+def _other_predictions(path: Path, inputs: SubmissionInputs, models: str, tta: Sequence[str]) -> KitError:
+    label = inputs.run.label
+    problem = f"{label} has other test predictions now"
+    if inputs.test.origin.models != models:
         return KitError(
             path,
-            f"{what}, of other models",
-            "A file is made again from the models that it was made of",
+            f"{problem}, of other models",
+            "A submission is reproduced with the models that made it",
             f"Train `config` of {path.name} again: the same folds and seed give the same predictions.",
+            code="models_changed",
         )
     views = " ".join(tta)
     return KitError(
         path,
-        f"{what}, of the same models",
-        "A file is made again from the predictions that it was made of",
-        f"Run `kit predict {label} --tta {views}`, and the same again.",
+        f"{problem}, of the same models",
+        "A submission is reproduced with the predictions that made it",
+        f"Run `kit predict {label} --tta {views}`, then the same command again.",
+        code="predictions_changed",
     )
 
 
 def _write_checked(
     file: SubmissionFile,
-    answers: FinalPredictions,
+    predictions: FinalPredictions,
     form: SubmissionFormat,
-    around: Surroundings,
+    context: CheckContext,
     workspace: Workspace,
 ) -> tuple[list[Problem], bool, Path | None]:
     """Write a file that passes its check.
 
     Returns:
-        The warnings; whether it is another file than was there; where that is now, if it is kept.
+        The warnings; whether the file differs from the one before; the new name of that one, if it is kept.
 
     Raises:
         KitError: The check finds an error; nothing was written.
     """
     kept = None
     with written_whole(file.path) as draft:
-        write(draft, answers, form)
-        problems = check_file(draft, form, around)
+        write(draft, predictions, form)
+        problems = check_file(draft, form, context)
         _refuse_errors(problems, workspace.shown(file.path))
         other = not file.path.exists() or checksum(draft) != checksum(file.path)
         if other:
@@ -195,17 +203,18 @@ def _write_checked(
     return problems, other, kept.path if kept else None
 
 
-def _say_what_is_odd(done: Submitted, workspace: Workspace, progress: Progress) -> None:
+def _report(done: Submitted, workspace: Workspace, progress: Progress) -> None:
+    """Tell what the user should know about a written submission."""
     where = workspace.shown(done.file.trace)
     if done.kept is not None:
-        progress.note(f"the file that was there has a recorded score: kept as {workspace.shown(done.kept)}")
+        progress.note(f"the earlier file has a recorded score; kept as {workspace.shown(done.kept)}")
     if done.unreadable:
         progress.warn(f"rows of unreadable images hold the class prior: {_listed(done.unreadable, where)}")
     if done.leaks:
         progress.warn(_leaks_note(done.leaks, done.leaks_used, where))
     if done.proof.lost > 0:
         cost = f"{done.proof.lost:.2g} of {done.proof.metric}"
-        progress.warn(f"so few decimals cost {cost}: see submission.decimals")
+        progress.warn(f"rounding costs {cost}: set submission.decimals higher")
     for problem in done.problems:
         progress.warn(f"{problem.count} x {problem.message} ({problem.first}). {problem.remedy}")
 
@@ -216,15 +225,17 @@ def _listed(names: Sequence[str], where: str) -> str:
 
 
 def _leaks_note(leaks: list[Leak], used: bool, where: str) -> str:
-    named = _listed([f"{leak.test_id} = {leak.train_id}" for leak in leaks], where)
-    what = f"{len(leaks)} test images are byte-identical to training images ({named})"
+    pairs = _listed([f"{leak.test_id} = {leak.train_id}" for leak in leaks], where)
+    found = f"{len(leaks)} test images are byte-identical to training images ({pairs})"
     if used:
-        return f"{what}: their rows hold the KNOWN LABELS, not predictions (competition.leaks: use)"
-    return f"{what}; their rows are predictions. If the rules allow it: competition.leaks: use"
+        return f"{found}: their rows hold the KNOWN LABELS, not predictions (competition.leaks: use)"
+    return f"{found}; their rows are predictions. If the rules allow it, set competition.leaks: use"
 
 
 def _refuse_errors(problems: list[Problem], where: str) -> None:
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         listed = "".join(f"\n  - {e.code}: {e.count} x {e.message} ({e.first})" for e in errors)
-        raise KitError(where, f"would not pass:{listed}\n", "A submission passes its check")
+        raise KitError(
+            where, f"fails its check:{listed}\n", "A submission passes its check", code="check_failed"
+        )

@@ -1,4 +1,4 @@
-"""What a submission is worth, and the proof of it: every labelled set is written and read back."""
+"""The scores of a submission, each proved by a round trip of labelled rows."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from kit.evaluation.oof_with_labels import Scored, held_out
 from kit.postprocess.nested_cv import Outcome
 from kit.postprocess.steps import Decision
 from kit.storage.workspace import Workspace
-from kit.submission.inputs import Work
-from kit.submission.round_trip import held_by, mirror
+from kit.submission.inputs import SubmissionInputs
+from kit.submission.round_trip import final_for_format, round_trip
 
 
 @dataclass(frozen=True)
-class Proof:
-    """The scores of what is handed in.
+class SubmissionScores:
+    """The scores of a submission.
 
     Attributes:
-        cv: On the OOF rows; None for a blend of members from different folds, whose form alone is proved.
-        sd: Of the folds' scores; None where one has no score.
-        mirror: ``cv`` once more, of the OOF rows written and read back; None where the form keeps less than
+        cv: On the OOF rows; None for a blend of members from different folds, which has no honest score.
+        sd: Standard deviation of the folds' scores; None where a fold has no score.
+        mirror: ``cv`` again, of the OOF rows written and read back; None where the format keeps less than
             the metric needs.
-        lost: How much of it the decimals of the form cost.
-        held_out: Labelled sets that nothing was trained on -> their score, written and read back likewise.
+        lost: The part of it lost by the format's decimals.
+        held_out: Held-out set -> its score, written and read back.
     """
 
     metric: str
@@ -43,53 +43,55 @@ class Proof:
         return asdict(self)
 
 
-def prove(work: Work, workspace: Workspace, shown: str) -> tuple[Decision, Proof]:
-    """Return the decision that is learned for a submission, and its scores, which are proved.
+def verify(inputs: SubmissionInputs, workspace: Workspace, shown: str) -> tuple[Decision, SubmissionScores]:
+    """Return the decision that is learned for a submission, and its scores after a round trip.
 
     Args:
         shown: The submission, for messages.
 
     Raises:
-        KitError: Some rows, or the score, are not the same once they are written and read back.
+        KitError: Rows or the score differ once written and read back.
     """
-    scored, has_score = work.labelled(workspace)
-    outcome = learn_decision(scored, asked_before(work.run, work.config) if has_score else [])
-    answers = held_by(work.form, outcome.nested, outcome.decision, scored.oof)
-    cv = scored.metric(scored.targets, outcome.nested.probs, scored.task, answers.decided)
-    proved = mirror(scored, answers, work.form, cv, shown)
-    return outcome.decision, Proof(
+    scored, has_score = inputs.labelled(workspace)
+    outcome = learn_decision(scored, asked_before(inputs.run, inputs.config) if has_score else [])
+    predictions = final_for_format(inputs.form, outcome.nested, outcome.decision, scored.oof)
+    cv = scored.metric(scored.targets, outcome.nested.probs, scored.task, predictions.decided)
+    trip = round_trip(scored, predictions, inputs.form, cv, shown)
+    return outcome.decision, SubmissionScores(
         metric=scored.metric.name,
         higher_is_better=scored.metric.higher_is_better,
         cv=cv if has_score else None,
-        sd=_spread(scored, outcome) if has_score else None,
-        mirror=proved.score if has_score else None,
-        lost=proved.lost,
-        held_out=_held_out(work, workspace, scored, outcome.decision, shown),
+        sd=_fold_sd(scored, outcome) if has_score else None,
+        mirror=trip.score if has_score else None,
+        lost=trip.lost,
+        held_out=_held_out_scores(inputs, workspace, scored, outcome.decision, shown),
     )
 
 
-def _held_out(
-    work: Work, workspace: Workspace, like: Scored, decision: Decision, shown: str
+def _held_out_scores(
+    inputs: SubmissionInputs, workspace: Workspace, like: Scored, decision: Decision, shown: str
 ) -> dict[str, float | None]:
-    """Return the scores of the labelled sets; None where there is none, as `kit evaluate` explains."""
+    """Return the scores of the held-out sets; None where there is none (`kit evaluate` says why)."""
     scores: dict[str, float | None] = {}
-    for name in work.run.held_out_sets() if work.pool is None else []:
+    for name in inputs.run.held_out_sets() if inputs.pool is None else []:
         try:
-            rows = held_out(work.run, name, workspace, like)
-            answers = held_by(work.form, decision.answers(rows.oof.probs, rows.task), decision, rows.oof)
-            score = rows.metric(rows.targets, answers.probs, rows.task, answers.decided)
+            rows = held_out(inputs.run, name, workspace, like)
+            decided = decision.answers(rows.oof.probs, rows.task)
+            predictions = final_for_format(inputs.form, decided, decision, rows.oof)
+            score = rows.metric(rows.targets, predictions.probs, rows.task, predictions.decided)
         except KitError:
             scores[name] = None
             continue
-        scores[name] = mirror(rows, answers, work.form, score, f"{shown}, held out {name}").score
+        scores[name] = round_trip(rows, predictions, inputs.form, score, f"{shown}, held out {name}").score
     return scores
 
 
-def _spread(scored: Scored, outcome: Outcome) -> float | None:
-    answers = outcome.nested
+def _fold_sd(scored: Scored, outcome: Outcome) -> float | None:
+    """Return the standard deviation of the folds' scores; None where a fold has no score."""
+    nested = outcome.nested
     try:
         folds = [
-            scored.metric(scored.targets[k], answers.probs[k], scored.task, answers.decided[k])
+            scored.metric(scored.targets[k], nested.probs[k], scored.task, nested.decided[k])
             for k in scored.validated
         ]
     except KitError:

@@ -1,4 +1,4 @@
-"""What else is known when a file is checked: predictions, shares of classes, the submission before."""
+"""What else is known when a file is checked: predictions, class counts, the previous submission."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from kit.predictions import FinalPredictions
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What else is known; every part may be missing.
+class CheckContext:
+    """What a submission is compared with; every part may be missing.
 
     Attributes:
-        decided: How many images have each class, (C,), in the order of the form's classes.
-        decided_of: Of what: the out-of-fold predictions of a run, or the training labels.
-        predicted: Whether those are predictions, so that a file of predictions should have the same shares.
-        answers: What a run says of the test images, in the order of the form's images.
-        answers_of: The run.
-        previous: The submission that was written before this one.
+        class_counts: Images per class, (C,), in the order of the format's classes.
+        counts_source: Where they come from: a run's out-of-fold predictions, or the training labels.
+        counts_are_predictions: Whether they are predictions, so that a submission should have similar shares.
+        predictions: A run's test predictions, in the order of the format's images.
+        predictions_source: The run.
+        previous: The submission that was written before.
         unlisted: Test images that the sample does not list.
-        vanished: Ids of the sample that are no test image.
-        max_bytes: How large the file may be.
+        vanished: Ids of the sample that are not test images.
+        max_bytes: The largest allowed file size.
     """
 
-    decided: np.ndarray | None = None
-    decided_of: str = ""
-    predicted: bool = False
-    answers: FinalPredictions | None = None
-    answers_of: str = ""
+    class_counts: np.ndarray | None = None
+    counts_source: str = ""
+    counts_are_predictions: bool = False
+    predictions: FinalPredictions | None = None
+    predictions_source: str = ""
     previous: Path | None = None
     unlisted: tuple[str, ...] = ()
     vanished: tuple[str, ...] = ()
     max_bytes: int | None = None
 
 
-NOTHING = Surroundings()
+NO_CONTEXT = CheckContext()

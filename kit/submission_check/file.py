@@ -1,4 +1,4 @@
-"""The bytes of a file: whether they are text, which encoding and delimiter, and their cells."""
+"""Read the cells of a submission file: encoding, delimiter, quotation marks."""
 
 from __future__ import annotations
 
@@ -16,50 +16,54 @@ from kit.submission_check.numbers import is_number
 from kit.submission_check.problem_codes import Problems, shown
 from kit.submission_format.parse import (
     BOM,
-    Parsed,
+    ParsedCsv,
+    binary_type,
     count_bytes,
     count_quotes,
     first_row,
-    no_text,
-    opened,
-    parse,
+    open_bytes,
+    parse_csv,
 )
 from kit.submission_format.spec import SubmissionFormat
 
 DELIMITER_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MEGABYTE = 1e6
-WIDE = {b"\xff\xfe\0\0": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-MENDED = 20  # lines, above which quotation marks are left as they are
-START = 200  # bytes by which text of two bytes per character is told
+WIDE_MARKS = {b"\xff\xfe\0\0": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+MAX_FIXES = 20  # lines with an unclosed quotation mark that are fixed
+START = 200  # bytes that show whether text has two bytes per character
 
 
 @dataclass(frozen=True)
-class Read:
-    """The cells of a file, and how many of its rows are not among them, being told already."""
+class ReadCells:
+    """The cells of a file, and the number of rows left out because they are reported already."""
 
-    parsed: Parsed
+    parsed: ParsedCsv
     left_out: int
 
 
-def read_cells(path: Path, form: SubmissionFormat, problems: Problems, max_bytes: int | None) -> Read | None:
-    """Return the cells of a file, as far as they can be told; None if they cannot.
+def read_cells(
+    path: Path, form: SubmissionFormat, problems: Problems, max_bytes: int | None
+) -> ReadCells | None:
+    """Return the cells of a file, fixed where possible; None if it cannot be read.
 
     Raises:
-        KitError: There is no such file, or it is a folder.
+        KitError: The file is missing, or is a folder.
     """
     if path.is_dir():
-        raise KitError(path, "is a folder, not a CSV", "One file is handed in", "Name the file in it.")
+        raise KitError(
+            path, "is a folder", "A submission is one CSV file", "Name the file in it.", code="is_folder"
+        )
     if not path.is_file():
-        raise KitError(path, "there is no such file", "A submission is checked once it is written")
+        raise KitError(path, "there is no such file", next="Run `kit submit` first.", code="file_missing")
     size = path.stat().st_size
     if max_bytes is not None and size > max_bytes:
         problems.add("too_large", 1, f"{size / MEGABYTE:.1f} MB", f": {max_bytes / MEGABYTE:g} MB")
-    with opened(path) as data:
-        if (what := no_text(data)) is not None:
+    with open_bytes(path) as data:
+        if (what := binary_type(data)) is not None:
             problems.add("not_text", 1, what, f": it is {what}")
             return None
         text = _as_utf8(data, form, problems)
-        if not any(cell.strip() for cell in first_row(text, form.look.delimiter)):
+        if not any(cell.strip() for cell in first_row(text, form.dialect.delimiter)):
             problems.add("empty", 1, "line 1")
             return None
         return _read(text, form, problems)
@@ -72,7 +76,7 @@ def _as_utf8(data: pa.Buffer, form: SubmissionFormat, problems: Problems) -> pa.
         return pa.py_buffer(data.to_pybytes().decode(name, errors="replace").lstrip("\ufeff").encode())
     if data[: len(BOM)].to_pybytes() == BOM:
         data = data[len(BOM) :]
-        if not form.look.bom:
+        if not form.dialect.bom:
             problems.add("bom", 1, "byte 0")
     if number := count_bytes(data, b"\0"):
         problems.add("nul_bytes", number, f"byte {data.to_pybytes().index(0)}")
@@ -87,7 +91,7 @@ def _as_utf8(data: pa.Buffer, form: SubmissionFormat, problems: Problems) -> pa.
 
 
 def _is_utf8(data: pa.Buffer) -> bool:
-    """Tell whether bytes are UTF-8, as one cell that is turned into text."""
+    """Return whether bytes are UTF-8; Arrow validates them as one cell."""
     ends = pa.py_buffer(np.array([0, len(data)], dtype=np.int64))
     try:
         pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, data]).cast(pa.large_string())
@@ -97,59 +101,61 @@ def _is_utf8(data: pa.Buffer) -> bool:
 
 
 def _wide(start: bytes) -> str | None:
-    """Return the encoding of text of several bytes per character, told by its mark or by every other NUL."""
-    for mark, name in WIDE.items():
+    """Return the encoding of text with several bytes per character, from its mark or its NUL bytes."""
+    for mark, name in WIDE_MARKS.items():
         if start.startswith(mark):
             return name
     ends = {"utf-16-le": start[1::2], "utf-16-be": start[::2]}
     return next((name for name, half in ends.items() if len(half) > 1 and not any(half)), None)
 
 
-def _read(data: pa.Buffer, form: SubmissionFormat, problems: Problems) -> Read | None:
-    """Return the cells of text, with what can be mended mended and told."""
+def _read(data: pa.Buffer, form: SubmissionFormat, problems: Problems) -> ReadCells | None:
+    """Return the cells of text; what can be fixed is fixed and reported."""
     quotes = count_quotes(data)
     if quotes % 2:
-        data = _closed(data, form.look.delimiter, problems)
+        data = _without_open_quotes(data, form.dialect.delimiter, problems)
     delimiter = _delimiter(data, form)
-    if delimiter != form.look.delimiter:
-        ours, theirs = (DELIMITER_NAMES.get(d, repr(d)) for d in (delimiter, form.look.delimiter))
+    if delimiter != form.dialect.delimiter:
+        ours, theirs = (DELIMITER_NAMES.get(d, repr(d)) for d in (delimiter, form.dialect.delimiter))
         header = delimiter.join(first_row(data, delimiter))
         problems.add("delimiter", 1, shown(header), f": by {ours}, not {theirs}")
     parsed = _parsed(data, delimiter, quotes > 0, problems)
     if quotes and parsed is not None and len(parsed) < len(form):
-        data = _closed(data, delimiter, problems)  # two quotes that do not close swallow the rows between
+        data = _without_open_quotes(
+            data, delimiter, problems
+        )  # two unclosed quotation marks enclose the rows between them
         parsed = _parsed(data, delimiter, True, problems)
     if parsed is None or parsed.ragged is None:
-        return None if parsed is None else Read(parsed, 0)
-    if _has_parted_numbers(parsed, delimiter, form):
-        return _joined(data, parsed, delimiter, form, problems)
+        return None if parsed is None else ReadCells(parsed, 0)
+    if _has_split_numbers(parsed, delimiter, form):
+        return _join_numbers(data, parsed, delimiter, form, problems)
     odd = parsed.ragged
     problems.add("ragged", odd.count, f"row {odd.line}: {odd.cells} cells", f"'s {len(parsed.header)}")
-    return Read(parsed, odd.count)
+    return ReadCells(parsed, odd.count)
 
 
-def _parsed(data: pa.Buffer, delimiter: str, quoted: bool, problems: Problems) -> Parsed | None:
-    """Return the cells of text; None if it has none after all."""
+def _parsed(data: pa.Buffer, delimiter: str, quoted: bool, problems: Problems) -> ParsedCsv | None:
+    """Return the cells of text; None if it cannot be parsed."""
     try:
-        return parse(data, delimiter, quoted)
+        return parse_csv(data, delimiter, quoted)
     except pa.ArrowInvalid as error:
         problems.add("not_text", 1, shown(error), f": {shown(error)}")
         return None
 
 
 def _delimiter(data: pa.Buffer, form: SubmissionFormat) -> str:
-    """Return the delimiter of the form, unless another one parts the first line and it does not."""
-    own = form.look.delimiter
+    """Return the format's delimiter, unless the first line has only another one."""
+    own = form.dialect.delimiter
     if len(form.header) == 1 or len(first_row(data, own)) > 1:
         return own
     widths = {other: len(first_row(data, other)) for other in DELIMITER_NAMES}
-    likeliest = min(widths, key=lambda d: (abs(widths[d] - len(form.header)), d != own))
-    return likeliest if widths[likeliest] > 1 else own
+    best = min(widths, key=lambda d: (abs(widths[d] - len(form.header)), d != own))
+    return best if widths[best] > 1 else own
 
 
-def _closed(data: pa.Buffer, delimiter: str, problems: Problems) -> pa.Buffer:
-    """Return text without the lines' quotation marks that do not close, which are told."""
-    for _ in range(MENDED):
+def _without_open_quotes(data: pa.Buffer, delimiter: str, problems: Problems) -> pa.Buffer:
+    """Return text without the quotation marks of lines that do not close one; report them."""
+    for _ in range(MAX_FIXES):
         line = _open_quote(data, delimiter)
         if line is None:
             break
@@ -159,7 +165,7 @@ def _closed(data: pa.Buffer, delimiter: str, problems: Problems) -> pa.Buffer:
 
 
 def _open_quote(data: pa.Buffer, delimiter: str) -> int | None:
-    """Return the line in which a cell begins whose quotation mark does not close; None if all do."""
+    """Return the line of a cell whose quotation mark does not close; None if all close."""
     text = io.TextIOWrapper(pa.BufferReader(data), encoding="utf-8", errors="replace", newline="")
     limit = csv.field_size_limit(max(csv.field_size_limit(), len(data)))
     rows, begins = csv.reader(text, delimiter=delimiter, strict=True), 1
@@ -180,8 +186,8 @@ def _without_quotes(data: pa.Buffer, line: int) -> pa.Buffer:
     return pa.py_buffer(b"".join(lines))
 
 
-def _has_parted_numbers(parsed: Parsed, delimiter: str, form: SubmissionFormat) -> bool:
-    """Tell whether rows have too many cells because decimals stand after a comma: most have twice as many."""
+def _has_split_numbers(parsed: ParsedCsv, delimiter: str, form: SubmissionFormat) -> bool:
+    """Return whether decimal commas split numbers: most rows have two cells per value."""
     odd, values = parsed.ragged, len(parsed.header) - 1
     if odd is None or delimiter != "," or odd.cells != 2 * values + 1 or odd.count < len(parsed):
         return False
@@ -190,16 +196,16 @@ def _has_parted_numbers(parsed: Parsed, delimiter: str, form: SubmissionFormat) 
     return all(is_number(cell) for cell in (*cells[:at], *cells[at + 1 : len(cells) - 1]))
 
 
-def _joined(
-    data: pa.Buffer, parsed: Parsed, delimiter: str, form: SubmissionFormat, problems: Problems
-) -> Read:
-    """Return the cells of text whose numbers a decimal comma has parted, with those joined."""
+def _join_numbers(
+    data: pa.Buffer, parsed: ParsedCsv, delimiter: str, form: SubmissionFormat, problems: Problems
+) -> ReadCells:
+    """Return the cells of text, with numbers joined that decimal commas split."""
     odd = parsed.ragged
-    assert odd is not None  # the caller has looked
-    problems.add("decimal_comma", odd.count, f"row {odd.line}: {shown(odd.text)}", ", which parts them")
+    assert odd is not None  # checked by the caller
+    problems.add("decimal_comma", odd.count, f"row {odd.line}: {shown(odd.text)}", ", which splits them")
     _, end, rows = data.to_pybytes().partition(b"\n")
     header = delimiter.join(f"c{number}" for number in range(odd.cells)).encode()
-    wide = parse(pa.py_buffer(header + end + rows), delimiter)
+    wide = parse_csv(pa.py_buffer(header + end + rows), delimiter)
     columns, parts = [], iter(wide.columns)
     for position in range(len(parsed.header)):
         whole = next(parts)
@@ -207,4 +213,4 @@ def _joined(
             whole = pc.binary_join_element_wise(whole, next(parts), ".")
         columns.append(whole)
     left_out = wide.ragged.count if wide.ragged is not None else 0
-    return Read(replace(parsed, columns=tuple(columns), ragged=None), left_out)
+    return ReadCells(replace(parsed, columns=tuple(columns), ragged=None), left_out)

@@ -1,4 +1,4 @@
-"""The first line: what is wrong with it, and which column of the file is which of the form."""
+"""Check the header, and find which column of the file is which column of the format."""
 
 from __future__ import annotations
 
@@ -12,109 +12,110 @@ from kit.errors import first_few
 from kit.registry import nearest
 from kit.submission_check.numbers import is_number
 from kit.submission_check.problem_codes import Problems, shown
-from kit.submission_format.parse import Parsed
+from kit.submission_format.parse import ParsedCsv
 from kit.submission_format.spec import SubmissionFormat
 
 INDEX_NAMES = ("", "unnamed: 0", "index")
-MANY = 200  # columns, above which names are not compared for likeness
+MANY = 200  # columns, above which similar names are not searched
 
 
-def columns_by_name(parsed: Parsed, form: SubmissionFormat, problems: Problems) -> dict[str, pa.ChunkedArray]:
-    """Return the columns of a file under the form's names, those that are there."""
+def columns_by_name(
+    parsed: ParsedCsv, form: SubmissionFormat, problems: Problems
+) -> dict[str, pa.ChunkedArray]:
+    """Return the columns of a file under the format's names, as far as they exist."""
     header, columns = list(parsed.header), list(parsed.columns)
     if parsed.header == form.header:
         return dict(zip(header, columns, strict=True))
     if _is_row(header, form):
-        problems.add("no_header", 1, shown(form.look.delimiter.join(header)))
+        problems.add("no_header", 1, shown(form.dialect.delimiter.join(header)))
         return {
             name: pa.chunked_array([pa.array([cell], pa.string()), *column.chunks])
             for name, cell, column in zip(form.header, header, columns, strict=True)
         }
-    in_front = len(header) == len(form.header) + 1 and tuple(header[1:]) == form.header
-    if in_front and (header[0].strip().casefold() in INDEX_NAMES or _counts(columns[0])):
+    extra_first = len(header) == len(form.header) + 1 and tuple(header[1:]) == form.header
+    if extra_first and (header[0].strip().casefold() in INDEX_NAMES or _is_index(columns[0])):
         problems.add("index_column", 1, shown(header[0]) or "a column without a name")
         return dict(zip(form.header, columns[1:], strict=True))
-    return _by_likeness(header, columns, form, problems)
+    return _by_similar_names(header, columns, form, problems)
 
 
 def _is_row(header: Sequence[str], form: SubmissionFormat) -> bool:
-    """Tell whether a first line is a row: as many cells, none a name, and an id or values among them."""
+    """Return whether a header is a row: no column name, but an id or only values."""
     if len(header) != len(form.header) or set(header) & set(form.header):
         return False
     if pc.index(form.ids, header[form.id_position]).as_py() >= 0:
         return True
     values = [cell for position, cell in enumerate(header) if position != form.id_position]
-    said = {*form.words} if form.kind == "flags" else {*form.written}
-    return bool(values) and all(is_number(cell) if form.numeric else cell in said for cell in values)
+    if form.kind.numeric:
+        return bool(values) and all(map(is_number, values))
+    return bool(values) and set(values) <= set(form.kind.vocabulary(form))
 
 
-def _counts(column: pa.ChunkedArray) -> bool:
-    """Tell whether a column counts its rows from 0 or 1."""
+def _is_index(column: pa.ChunkedArray) -> bool:
+    """Return whether a column counts rows from 0 or 1."""
     cells = column[:100].to_pylist()
     return any(cells == [str(number + start) for number in range(len(cells))] for start in (0, 1))
 
 
-def _by_likeness(
+def _by_similar_names(
     header: list[str], columns: list[pa.ChunkedArray], form: SubmissionFormat, problems: Problems
 ) -> dict[str, pa.ChunkedArray]:
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
-        problems.add("duplicate_columns", len(twice), shown(first_few(twice)) or "columns without a name")
+    duplicates = [name for name, count in Counter(header).items() if count > 1]
+    if duplicates:
+        example = shown(first_few(duplicates)) or "columns without a name"
+        problems.add("duplicate_columns", len(duplicates), example)
     found: dict[str, pa.ChunkedArray] = {}
     for name, column in zip(header, columns, strict=True):
         found.setdefault(name, column)
     wanted = set(form.header)
-    absent = [name for name in form.header if name not in found]
-    foreign = [name for name in found if name not in wanted]
-    meant = _meant(absent, foreign, len(header) == len(form.header) and not twice)
-    if meant:
-        asked, there = next(iter(meant.items()))
-        problems.add("header_name", len(meant), f"'{shown(there)}' for '{shown(asked)}'")
-    _tell_number(absent, foreign, meant, problems)
-    by_name = {name: found[meant.get(name, name)] for name in form.header if name in found or name in meant}
-    order = [name for name in _renamed(header, meant) if name in by_name]
-    if not twice and order != list(by_name):
+    missing = [name for name in form.header if name not in found]
+    unknown = [name for name in found if name not in wanted]
+    renamed = _match_names(missing, unknown, len(header) == len(form.header) and not duplicates)
+    if renamed:
+        name, there = next(iter(renamed.items()))
+        problems.add("header_name", len(renamed), f"'{shown(there)}' for '{shown(name)}'")
+    _check_number(missing, unknown, renamed, problems)
+    by_name = {n: found[renamed.get(n, n)] for n in form.header if n in found or n in renamed}
+    back = {there: name for name, there in renamed.items()}
+    order = [name for name in (back.get(each, each) for each in header) if name in by_name]
+    if not duplicates and order != list(by_name):
         first = next(a for a, b in zip(order, by_name, strict=True) if a != b)
         problems.add("header_order", len(order), shown(first))
     return by_name
 
 
-def _tell_number(absent: list[str], foreign: list[str], meant: dict[str, str], problems: Problems) -> None:
-    """Tell columns that are missing or too many, apart from those that are only called otherwise."""
-    used = set(meant.values())
-    lost = [name for name in absent if name not in meant]
-    more = [name for name in foreign if name not in used]
+def _check_number(
+    missing: list[str], unknown: list[str], renamed: dict[str, str], problems: Problems
+) -> None:
+    """Add missing and extra columns, other than renamed ones."""
+    used = set(renamed.values())
+    lost = [name for name in missing if name not in renamed]
+    extra = [name for name in unknown if name not in used]
     if lost:
         problems.add("missing_columns", len(lost), shown(lost[0]))
-    if more:
-        problems.add("extra_columns", len(more), shown(more[0]) or "a column without a name")
+    if extra:
+        problems.add("extra_columns", len(extra), shown(extra[0]) or "a column without a name")
 
 
-def _renamed(header: Sequence[str], meant: dict[str, str]) -> list[str]:
-    """Return the file's names as the form calls them."""
-    asked = {there: name for name, there in meant.items()}
-    return [asked.get(name, name) for name in header]
+def _match_names(missing: list[str], unknown: list[str], same_number: bool) -> dict[str, str]:
+    """Return for missing names the name in the file that was probably meant.
 
-
-def _meant(absent: list[str], foreign: list[str], as_many: bool) -> dict[str, str]:
-    """Return for names that are not there which other name of the file is meant.
-
-    Names that differ in case or white space are; so are names much alike; and the one name that is left of as
-    many columns.
+    Names match if they differ in case or white space only, if they are similar, or if they are the only ones
+    left in a file with the right number of columns.
     """
-    meant: dict[str, str] = {}
-    plain = {name.strip().casefold(): name for name in foreign}
-    for name in absent:
+    matched: dict[str, str] = {}
+    plain = {name.strip().casefold(): name for name in unknown}
+    for name in missing:
         there = plain.pop(name.strip().casefold(), None)
         if there is not None:
-            meant[name] = there
+            matched[name] = there
     rest = dict.fromkeys(plain.values())
-    for name in absent if len(absent) + len(foreign) <= MANY else []:
-        close = nearest(name, rest, limit=1) if name not in meant else []
+    for name in missing if len(missing) + len(unknown) <= MANY else []:
+        close = nearest(name, rest, limit=1) if name not in matched else []
         if close:
-            meant[name] = close[0]
+            matched[name] = close[0]
             del rest[close[0]]
-    left = [name for name in absent if name not in meant]
-    if as_many and len(left) == len(rest) == 1:
-        meant[left[0]] = next(iter(rest))
-    return meant
+    left = [name for name in missing if name not in matched]
+    if same_number and len(left) == len(rest) == 1:
+        matched[left[0]] = next(iter(rest))
+    return matched

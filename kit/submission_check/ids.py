@@ -1,4 +1,4 @@
-"""The ids: each once, none other; and in what they differ where one rule would make them match."""
+"""Check the ids: each once and no others; find the rule by which wrong ids differ."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from kit.submission_check.numbers import is_number
 from kit.submission_check.problem_codes import Problems, shown
 from kit.submission_format.spec import SubmissionFormat
 
-MATCHED = 0.5  # of the ids that are missing, the share that one rule must find
-MANY = 500_000  # ids, above which two rules together are not tried
-TRIED = 2000  # foreign ids, by which is seen whether a rule finds any
-LONGEST_NUMBER = 15  # digits that survive being read as a number
+MATCHED = 0.5  # share of the missing ids that a rule must find
+MANY = 500_000  # ids, above which pairs of rules are not tried
+TRIED = 2000  # unknown ids that show whether a rule finds any
+LONGEST_NUMBER = 15  # digits that a float64 keeps
 PADDING = re.compile(r"(?<!\d)0+(?=\d)")
 
 
@@ -27,16 +27,14 @@ def rows_of_ids(
     ids: pa.ChunkedArray,
     values: Sequence[pa.ChunkedArray],
     form: SubmissionFormat,
-    explained: int,
+    left_out: int,
     problems: Problems,
 ) -> np.ndarray | None:
-    """Return where each row of the file stands in the form, (N,), −1 for ids that it has not.
-
-    None stands for the form's own order, which is the quick way.
+    """Return each row's position in the format, (N,), −1 for unknown ids; None: the format's order.
 
     Args:
         values: The columns beside the ids.
-        explained: How many rows are not among ``ids`` because they are told already.
+        left_out: The number of rows that are not in ``ids`` because they are reported already.
     """
     if ids.equals(form.ids):
         return None
@@ -44,13 +42,13 @@ def rows_of_ids(
     rows = np.array(at.to_numpy(), dtype=np.int64)
     counts = np.bincount(rows[rows >= 0], minlength=len(form))
     if (counts > 1).any():
-        _tell_twice(ids, values, rows, counts, problems)
+        _check_duplicates(ids, values, rows, counts, problems)
     missing, extra = np.flatnonzero(counts == 0), np.flatnonzero(rows < 0)
     if len(missing) and len(extra):
-        _tell_rule(ids, form, rows, missing, extra, problems)
+        _find_rule(ids, form, rows, missing, extra, problems)
         missing = np.setdiff1d(missing, rows, assume_unique=False)
         extra = np.flatnonzero(rows < 0)
-    if len(missing) > explained:
+    if len(missing) > left_out:
         problems.add("missing_ids", len(missing), _named(form.ids[int(missing[0])]))
     if len(extra):
         problems.add("extra_ids", len(extra), _named(ids[int(extra[0])]))
@@ -61,25 +59,25 @@ def _named(sample_id: pa.StringScalar) -> str:
     return shown(sample_id.as_py()) or "a blank id"
 
 
-def _tell_twice(
+def _check_duplicates(
     ids: pa.ChunkedArray,
     values: Sequence[pa.ChunkedArray],
     rows: np.ndarray,
     counts: np.ndarray,
     problems: Problems,
 ) -> None:
-    """Tell ids that have several rows, and whether those say the same."""
+    """Add ids with several rows, and whether those rows are the same."""
     order = np.argsort(rows, kind="stable")
     again = np.flatnonzero((np.diff(rows[order]) == 0) & (rows[order][1:] >= 0))
     earlier, later = pa.array(order[again]), pa.array(order[again + 1])
     same = all(column.take(earlier).equals(column.take(later)) for column in values)
     row = int(order[again + 1].min())
-    detail = ", all of which say the same" if same else ", which differ"
+    detail = ", with the same values" if same else ", with different values"
     first = f"{_named(ids[row])} again in row {row + 2}"
     problems.add("duplicate_ids", int((counts > 1).sum()), first, detail)
 
 
-def _tell_rule(
+def _find_rule(
     ids: pa.ChunkedArray,
     form: SubmissionFormat,
     rows: np.ndarray,
@@ -87,16 +85,16 @@ def _tell_rule(
     extra: np.ndarray,
     problems: Problems,
 ) -> None:
-    """Tell in what ids differ if a rule explains it, or two; ``rows`` then says which they match."""
+    """Add the rule, or two, by which ids differ, and write the positions they match into ``rows``."""
     absent = form.ids.take(pa.array(missing)).to_pylist()
     there = ids.take(pa.array(extra)).to_pylist()
     pairs = combinations(RULES, 2) if len(absent) + len(there) <= MANY else ()
     for codes in (*((code,) for code in RULES), *pairs):
-        plain = _under(codes, absent)
+        plain = _apply(codes, absent)
         known = {name: number for number, name in enumerate(plain)}
-        if len(known) < len(absent) or not any(n in known for n in _under(codes, there[:TRIED])):
-            continue  # under this rule the form's own ids would be one, or nothing is found
-        found = np.array([known.get(name, -1) for name in _under(codes, there)])
+        if len(known) < len(absent) or not any(n in known for n in _apply(codes, there[:TRIED])):
+            continue  # the rule makes two ids of the format equal, or finds nothing
+        found = np.array([known.get(name, -1) for name in _apply(codes, there)])
         hits = np.flatnonzero(found >= 0)
         if len(np.unique(found[hits])) < MATCHED * min(len(absent), len(there)):
             continue
@@ -107,15 +105,15 @@ def _tell_rule(
         return
 
 
-def _under(codes: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return ids with the differences removed that codes stand for."""
+def _apply(codes: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return ids without the differences that codes stand for."""
     for code in codes:
         names = list(map(RULES[code], names))
     return list(names)
 
 
 def _without_padding(name: str) -> str:
-    """Return an id as if read as a number and written again: 7 for ``007``, ``7.0`` and ``7e0``."""
+    """Return an id as if it had been read as a number: 7 for ``007``, ``7.0`` and ``7e0``."""
     text = name.strip()
     if not text.isdecimal() and is_number(text):
         value = float(text)

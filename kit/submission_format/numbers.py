@@ -1,27 +1,29 @@
-"""Numbers as text: the shortest that reads back the same, or a fixed number of decimals that keeps sums."""
+"""Numbers as text: the shortest text of a float32, or fixed decimals that keep row sums."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 
-def shortest(values: np.ndarray) -> pa.StringArray:
+def shortest_decimals(values: np.ndarray) -> pa.StringArray:
     """Return numbers (N,) as the shortest text that reads back as the same float32."""
     return pc.cast(pa.array(np.ascontiguousarray(values, dtype=np.float32)), pa.string())
 
 
-def fixed(values: np.ndarray, decimals: int) -> pa.StringArray:
-    """Return numbers (N,) with exactly so many decimals; a half is rounded to the even neighbour."""
+def fixed_decimals(values: np.ndarray, decimals: int) -> pa.StringArray:
+    """Return numbers (N,) with exactly ``decimals`` decimals; halves round to even."""
     return _with_point(np.rint(values.astype(np.float64) * 10.0**decimals).astype(np.int64), decimals)
 
 
 def fixed_shares(rows: np.ndarray, decimals: int) -> list[pa.StringArray]:
-    """Return shares (N, C), whose rows sum to 1, with so many decimals such that the text sums to 1 exactly.
+    """Return shares (N, C), whose rows sum to 1, with fixed decimals such that the text sums to 1 exactly.
 
-    Each share is rounded down; what is then missing goes, a unit each, to those that lost most (the method
-    of largest remainders). So a larger share never becomes a smaller number, and none is off by a unit.
+    The method of largest remainders: round each share down, then add one unit to the shares that lost most.
+    The order of shares is kept, and no share is off by a unit or more.
     """
     scale = 10**decimals
     wanted = rows.astype(np.float64)
@@ -35,7 +37,7 @@ def fixed_shares(rows: np.ndarray, decimals: int) -> list[pa.StringArray]:
 
 
 def _with_point(units: np.ndarray, decimals: int) -> pa.StringArray:
-    """Return whole numbers (N,) of the last decimal as text with a point."""
+    """Return integers (N,), in units of the last decimal, as text with a point."""
     if decimals == 0:
         return pc.cast(pa.array(units), pa.string())
     size = np.abs(units)
@@ -47,12 +49,26 @@ def _with_point(units: np.ndarray, decimals: int) -> pa.StringArray:
     return text
 
 
-def parsed(cell: str, decimal_mark: str) -> float:
-    """Return the number in a cell, which must be one.
+def with_decimal_mark(text: pa.StringArray, mark: str) -> pa.StringArray:
+    """Return numbers (N,) with another decimal mark than a point."""
+    return text if mark == "." else pc.replace_substring(text, ".", mark)
+
+
+def parse_number(cell: str, decimal_mark: str) -> float:
+    """Return the number in a cell.
 
     Raises:
-        ValueError: It is not.
+        ValueError: The cell is not a number.
     """
     if "_" in cell:
         raise ValueError(cell)  # float() reads 1_000; no leaderboard does
     return float(cell if decimal_mark == "." else cell.replace(decimal_mark, "."))
+
+
+def parse_numbers(cells: Sequence[str], decimal_mark: str) -> np.ndarray:
+    """Return the numbers in cells, (N,), float32.
+
+    Raises:
+        ValueError: A cell is not a number.
+    """
+    return np.array([parse_number(cell, decimal_mark) for cell in cells], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""CSV bytes -> columns of text, at the speed of the disk: nothing is converted, nothing is dropped unsaid."""
+"""Parse CSV bytes into columns of text, fast: cells are not converted, and ragged rows are reported."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-BLOCK = 1 << 22  # bytes that are parsed at once
-PIECE = 1 << 18
+BLOCK = 1 << 22  # bytes per parsed block
+PIECE = 1 << 18  # bytes that fit into the processor's cache
 DELIMITERS = (",", "\t", ";")
 TAB_SUFFIX = ".tsv"
 BOM = b"\xef\xbb\xbf"
-WIDE = (b"\xff\xfe", b"\xfe\xff")
-NO_TEXT = {
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+BINARY_TYPES = {
     b"\x1f\x8b": "gzip-compressed",
     b"PK\x03\x04": "a zip archive, or a spreadsheet of Excel",
     b"PAR1": "a Parquet file",
@@ -34,14 +34,14 @@ NO_TEXT = {
 
 
 @dataclass(frozen=True)
-class Ragged:
-    """Rows whose number of cells is not that of the header.
+class RaggedRows:
+    """Rows that do not have as many cells as the header.
 
     Attributes:
-        count: How many there are.
-        line: The row of the first of them, the header being row 1.
-        cells: How many cells it has.
-        text: The row as it stands, cut short.
+        count: The number of such rows.
+        line: The number of the first one; the header is row 1.
+        cells: The number of its cells.
+        text: Its text, cut short.
     """
 
     count: int
@@ -51,44 +51,42 @@ class Ragged:
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedCsv:
     """The cells of a CSV, as text.
 
     Attributes:
         header: The cells of the first row.
-        columns: The other rows that have as many cells: a column of text (N,) for each.
-        ragged: The rows that do not.
+        columns: One column of text (N,) per header cell, without ragged rows.
+        ragged: The rows that are left out; None if there are none.
     """
 
     header: tuple[str, ...]
     columns: tuple[pa.ChunkedArray, ...] = field(repr=False)
-    ragged: Ragged | None = None
+    ragged: RaggedRows | None = None
 
     def __len__(self) -> int:
         return len(self.columns[0]) if self.columns else 0
 
 
-def no_text(data: pa.Buffer) -> str | None:
-    """Return what bytes are that are no text, told by how they begin; None if they may be text."""
+def binary_type(data: pa.Buffer) -> str | None:
+    """Return the type of a binary file, from its first bytes; None if it may be text."""
     start = data[:16].to_pybytes()
-    return next((what for magic, what in NO_TEXT.items() if start.startswith(magic)), None)
+    return next((what for magic, what in BINARY_TYPES.items() if start.startswith(magic)), None)
 
 
-def delimiter_of(line: str, suffix: str) -> str:
-    """Return what stands between the cells of a line: commas, or else tabs or semicolons.
-
-    In a ``.tsv`` tabs come first.
+def find_delimiter(line: str, suffix: str) -> str:
+    """Return the delimiter of a line: comma, tab or semicolon, in this order; in a ``.tsv`` tab first.
 
     Args:
-        suffix: The ending of the file's name.
+        suffix: The suffix of the file name.
     """
     usual = DELIMITERS[1] if suffix.lower() == TAB_SUFFIX else DELIMITERS[0]
     return next((d for d in (usual, *DELIMITERS) if d in line), usual)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[pa.Buffer]:
-    """Yield the bytes of a file without reading them into memory."""
+def open_bytes(path: Path) -> Iterator[pa.Buffer]:
+    """Yield the bytes of a file, memory-mapped."""
     if path.stat().st_size == 0:
         yield pa.py_buffer(b"")
         return
@@ -98,12 +96,12 @@ def opened(path: Path) -> Iterator[pa.Buffer]:
 
 
 def count_quotes(data: pa.Buffer) -> int:
-    """Return how many quotation marks there are: an odd number leaves one open."""
+    """Return the number of quotation marks; if it is odd, one is not closed."""
     return count_bytes(data, b'"')
 
 
 def count_bytes(data: pa.Buffer, wanted: bytes) -> int:
-    """Return how often a byte occurs, looked at in pieces that stay in the processor's cache."""
+    """Return how often a byte occurs."""
     cells = np.frombuffer(data, dtype=np.uint8)
     pieces = (cells[at : at + PIECE] for at in range(0, len(cells), PIECE))
     return sum(int(np.count_nonzero(piece == wanted[0])) for piece in pieces)
@@ -119,26 +117,26 @@ def first_row(data: pa.Buffer, delimiter: str) -> list[str]:
         csv.field_size_limit(limit)
 
 
-def parse(data: pa.Buffer, delimiter: str, quoted: bool | None = None) -> Parsed:
-    """Return the cells of CSV bytes without a byte-order mark, which are UTF-8 and whose quotes close.
+def parse_csv(data: pa.Buffer, delimiter: str, quoted: bool | None = None) -> ParsedCsv:
+    """Return the cells of CSV bytes: UTF-8 without a byte-order mark, all quotation marks closed.
 
-    Empty lines are passed over, unless a row has one cell.
+    Empty lines are skipped, unless a row has only one cell.
 
     Args:
-        quoted: Whether there are quotation marks; None: look.
+        quoted: Whether the bytes contain quotation marks; None: look.
 
     Raises:
         pyarrow.ArrowInvalid: The bytes are not UTF-8.
     """
     header = first_row(data, delimiter)
     if not header:
-        return Parsed((), ())
+        return ParsedCsv((), ())
     odd: list[pyarrow.csv.InvalidRow] = []
     quoted = count_quotes(data) > 0 if quoted is None else quoted
     table = _read(data, delimiter, len(header), quoted, odd)
     ragged = _ragged(data, delimiter, len(header), quoted) if odd else None
     columns = tuple(column.slice(1) for column in table.columns)
-    return Parsed(tuple(header), columns, ragged)
+    return ParsedCsv(tuple(header), columns, ragged)
 
 
 def _read(
@@ -149,9 +147,9 @@ def _read(
     odd: list[pyarrow.csv.InvalidRow],
     threads: bool = True,
 ) -> pa.Table:
-    """Return the table of all rows, the header among them; rows that are odd are put aside.
+    """Return the table of all rows, header included, and append ragged rows to ``odd``.
 
-    Rows are read in blocks; one with a cell larger than a block takes the whole file as one.
+    A file with a cell larger than a block is parsed as one block.
     """
     try:
         return _read_blocks(data, delimiter, width, quoted, odd, threads, BLOCK)
@@ -171,7 +169,7 @@ def _read_blocks(
     threads: bool,
     block: int,
 ) -> pa.Table:
-    def pass_over(row: pyarrow.csv.InvalidRow) -> str:
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
         odd.append(row)
         return "skip"
 
@@ -180,7 +178,7 @@ def _read_blocks(
         pa.BufferReader(data),
         read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=threads, block_size=block),
         parse_options=pyarrow.csv.ParseOptions(
-            delimiter=delimiter, newlines_in_values=quoted, invalid_row_handler=pass_over
+            delimiter=delimiter, newlines_in_values=quoted, invalid_row_handler=skip
         ),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
@@ -188,9 +186,9 @@ def _read_blocks(
     )
 
 
-def _ragged(data: pa.Buffer, delimiter: str, width: int, quoted: bool) -> Ragged:
-    """Return the odd rows, read once more in order: threads do not know which row they are at."""
+def _ragged(data: pa.Buffer, delimiter: str, width: int, quoted: bool) -> RaggedRows:
+    """Return the ragged rows, parsed again in order, since parallel parsing does not number rows."""
     odd: list[pyarrow.csv.InvalidRow] = []
     _read(data, delimiter, width, quoted, odd, threads=False)
     first = odd[0]
-    return Ragged(len(odd), first.number, first.actual_columns, first.text[:80])
+    return RaggedRows(len(odd), first.number, first.actual_columns, first.text[:80])

@@ -1,6 +1,6 @@
-"""A file to hand in read back as a leaderboard reads it: Python's own CSV reader, and rows that meet by id.
+"""Read a submission back as a leaderboard does: with Python's own CSV reader, rows matched by id.
 
-It shares nothing with the writer but the form.
+The reader shares no code with the writer, so that it can prove what the writer wrote.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import io
 
 from kit.errors import KitError
 from kit.predictions import FinalPredictions
-from kit.submission_format.kinds import kinds
 from kit.submission_format.spec import SubmissionFormat
 from kit.tasks import Task
+
+WHERE = "the submission"
 
 
 def read_rows(text: str, delimiter: str) -> list[list[str]]:
@@ -22,23 +23,34 @@ def read_rows(text: str, delimiter: str) -> list[list[str]]:
 
 
 def read_back(text: str, form: SubmissionFormat, task: Task) -> FinalPredictions:
-    """Return what a checked file says, in the order of ``form.images``, wherever its rows stand.
+    """Return what a checked file says, in the order of ``form.images``, whatever the order of its rows.
 
     Raises:
-        KitError: Its header or its ids are not the form's.
+        KitError: Header or ids are not those of the format.
     """
-    header, *rows = read_rows(text, form.look.delimiter)
+    header, *rows = read_rows(text, form.dialect.delimiter)
     if tuple(header) != form.header:
-        raise KitError("the file", f"begins with {header[:5]}", f"The form begins with {form.header[:5]}")
+        raise KitError(
+            WHERE,
+            f"has the header {header[:5]}",
+            f"The format has the header {form.header[:5]}",
+            code="header_differs",
+        )
     position = {sample_id: number for number, sample_id in enumerate(form.ids.to_pylist())}
     ordered: list[list[str] | None] = [None] * len(position)
     for row in rows:
-        if row[form.id_position] not in position:
-            raise KitError("the file", f"has the id {row[form.id_position]}", "The form has no such id")
-        ordered[position[row[form.id_position]]] = row
-    lost = [sample_id for sample_id, number in position.items() if ordered[number] is None]
-    if lost or len(rows) != len(position):
-        raise KitError("the file", f"has {len(rows)} rows", f"The form has {len(position)}, one per id")
-    columns = list(zip(*(row for row in ordered if row is not None), strict=True))
+        row_id = row[form.id_position]
+        if row_id not in position:
+            raise KitError(WHERE, f"has the id {row_id}", "The format has no such id", code="ids_unknown")
+        ordered[position[row_id]] = row
+    complete = [row for row in ordered if row is not None]
+    if len(complete) < len(position) or len(rows) != len(position):
+        raise KitError(
+            WHERE,
+            f"has {len(rows)} rows",
+            f"The format has {len(position)}, one per id",
+            code="ids_missing",
+        )
+    columns = list(zip(*complete, strict=True))
     del columns[form.id_position]
-    return kinds.get(form.kind).read(columns, form, task)
+    return form.kind.read(columns, form, task)

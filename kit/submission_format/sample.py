@@ -1,4 +1,4 @@
-"""A sample file: its cells as text, and how it is written."""
+"""Read a sample submission: its cells as text, and its CSV dialect."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pyarrow.compute as pc
 from kit.errors import KitError, first_few
 from kit.submission_format.parse import (
     BOM,
-    WIDE,
-    Parsed,
+    UTF16_MARKS,
+    ParsedCsv,
+    binary_type,
     count_quotes,
-    delimiter_of,
-    no_text,
-    opened,
-    parse,
+    find_delimiter,
+    open_bytes,
+    parse_csv,
 )
-from kit.submission_format.spec import Look
+from kit.submission_format.spec import CsvDialect
 
-LOOKED_AT = 1 << 16  # bytes at the beginning, from which is seen how a file is written
-TEXT = "A sample is a CSV or TSV as the organisers gave it"
+FIRST_BYTES = 1 << 16  # bytes that show how a file is written
+RULE = "A sample is a CSV or TSV file, as downloaded"
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,21 @@ class Sample:
 
     Attributes:
         header: The names of all columns.
-        columns: The cells of each, as text (N,).
+        columns: One column of text (N,) per name.
+        dialect: How the file is written.
     """
 
     path: Path
     header: tuple[str, ...]
     columns: tuple[pa.ChunkedArray, ...]
-    look: Look
+    dialect: CsvDialect
 
     def cells(self, name: str) -> pa.ChunkedArray:
         """Return the cells of a column."""
         return self.columns[self.header.index(name)]
 
     def beside(self, id_column: str) -> tuple[pa.ChunkedArray, ...]:
-        """Return the columns beside the ids."""
+        """Return all columns but the id column."""
         return tuple(self.cells(name) for name in self.header if name != id_column)
 
 
@@ -55,56 +56,72 @@ def read_sample(path: Path) -> Sample:
     """Return a sample file.
 
     Raises:
-        KitError: It is missing, a folder, compressed, no text, no table, or has no row.
+        KitError: The file is missing, not text, not a table, or has no row.
     """
     if path.is_dir():
-        raise KitError(path, "is a folder", TEXT, "Name the file in it.")
+        raise KitError(path, "is a folder", RULE, "Name the file in it.", code="is_folder")
     if not path.is_file():
-        raise KitError(path, "there is no such file", TEXT)
-    with opened(path) as data:
-        if (what := no_text(data)) is not None:
-            raise KitError(path, f"is {what}", TEXT, "Unpack it, or save it as CSV.")
+        raise KitError(path, "there is no such file", RULE, code="file_missing")
+    with open_bytes(path) as data:
+        if (what := binary_type(data)) is not None:
+            raise KitError(path, f"is {what}", RULE, "Unpack it, or save it as CSV.", code="not_text")
         bom = data[: len(BOM)].to_pybytes() == BOM
         return _read(path, data[len(BOM) :] if bom else data, bom)
 
 
 def _read(path: Path, data: pa.Buffer, bom: bool) -> Sample:
-    start = data[:LOOKED_AT].to_pybytes()
-    if start[:2] in WIDE:
-        raise KitError(path, "is UTF-16", "A sample is UTF-8 text", "Save it as UTF-8.")
+    start = data[:FIRST_BYTES].to_pybytes()
+    if start[:2] in UTF16_MARKS:
+        raise KitError(path, "is UTF-16", "A sample is UTF-8 text", "Save it as UTF-8.", code="not_utf8")
     quotes = count_quotes(data)
     if quotes % 2:
-        raise KitError(path, "has a quotation mark that does not close", TEXT)
+        raise KitError(path, "has a quotation mark that does not close", RULE, code="unclosed_quote")
     text = start.decode(errors="replace")
-    delimiter = delimiter_of(text.partition("\n")[0], path.suffix)
+    delimiter = find_delimiter(text.partition("\n")[0], path.suffix)
     try:
-        parsed = parse(data, delimiter, quotes > 0)
+        parsed = parse_csv(data, delimiter, quotes > 0)
     except pa.ArrowInvalid as error:
-        raise KitError(path, f"cannot be read: {error}", "A sample is UTF-8 text") from error
-    _refuse_no_table(path, parsed)
-    return Sample(path, parsed.header, parsed.columns, _look(text, delimiter, parsed, bom))
+        raise KitError(path, f"cannot be read: {error}", "A sample is UTF-8 text", code="not_utf8") from error
+    _check_table(path, parsed)
+    return Sample(path, parsed.header, parsed.columns, _dialect(text, delimiter, parsed, bom))
 
 
-def _refuse_no_table(path: Path, parsed: Parsed) -> None:
+def _check_table(path: Path, parsed: ParsedCsv) -> None:
     twice = sorted(name for name, count in Counter(parsed.header).items() if count > 1)
     if twice:
-        raise KitError(path, f"has columns twice ({first_few(twice)})", "Every column has a name")
+        raise KitError(
+            path,
+            f"has columns with the same name ({first_few(twice)})",
+            "Column names are unique",
+            code="duplicate_columns",
+        )
     if parsed.ragged is not None:
         odd = parsed.ragged
         raise KitError(
             path,
-            f"{odd.count} rows have another number of cells than the header's {len(parsed.header)} "
+            f"{odd.count} rows do not have the header's {len(parsed.header)} cells "
             f"(first: row {odd.line} with {odd.cells})",
-            TEXT,
+            RULE,
+            code="ragged_rows",
         )
     if len(parsed.header) < 2 or len(parsed) == 0:
-        raise KitError(path, "has no id column, no value column or no row", "A sample shows the whole form")
+        raise KitError(
+            path,
+            "has no id column, no value column or no row",
+            "A sample shows the whole format",
+            code="sample_empty",
+        )
 
 
-def _look(text: str, delimiter: str, parsed: Parsed, bom: bool) -> Look:
-    header, *rows = _marked_cells(text, delimiter, len(parsed.header))
+def _dialect(text: str, delimiter: str, parsed: ParsedCsv, bom: bool) -> CsvDialect:
+    """Return how a file is written.
+
+    Args:
+        text: The beginning of the file.
+    """
+    header, *rows = _raw_cells(text, delimiter, len(parsed.header))
     whole = [row for row in rows if len(row) == len(parsed.header)]
-    return Look(
+    return CsvDialect(
         delimiter=delimiter,
         newline="\r\n" if text.partition("\n")[0].endswith("\r") else "\n",
         quoted_header=all(cell.startswith('"') for cell in header),
@@ -118,8 +135,8 @@ def _look(text: str, delimiter: str, parsed: Parsed, bom: bool) -> Look:
     )
 
 
-def _marked_cells(text: str, delimiter: str, width: int) -> list[list[str]]:
-    """Return the cells of the first rows with their quotation marks."""
+def _raw_cells(text: str, delimiter: str, width: int) -> list[list[str]]:
+    """Return the cells of the first rows, quotation marks included."""
     d = re.escape(delimiter)
     rows: list[list[str]] = [[]]
     for cell, end in re.findall(rf'("(?:[^"]|"")*"|[^{d}\r\n]*)({d}|\r?\n|$)', text):
@@ -132,7 +149,7 @@ def _marked_cells(text: str, delimiter: str, width: int) -> list[list[str]]:
 
 
 def _has_decimal_commas(columns: Sequence[pa.ChunkedArray]) -> bool:
-    """Tell whether numbers are written ``0,5``: those of a column have decimals after a comma."""
+    """Return whether a column of numbers has decimals after a comma, as in ``0,5``."""
     return any(
         pc.all(pc.match_substring_regex(column, r"^-?\d+(,\d+)?$")).as_py()
         and pc.any(pc.match_substring(column, ",")).as_py()

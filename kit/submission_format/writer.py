@@ -1,4 +1,4 @@
-"""FinalPredictions -> the bytes of a file to hand in, a batch of rows at a time."""
+"""Write predictions as the bytes of a submission, a batch of rows at a time."""
 
 from __future__ import annotations
 
@@ -14,79 +14,79 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kit.predictions import FinalPredictions
-from kit.submission_format.kinds import kinds
-from kit.submission_format.spec import Look, SubmissionFormat
+from kit.submission_format.spec import CsvDialect, SubmissionFormat
 
-BATCH = 1 << 17  # rows that are made at once
+BATCH = 1 << 17  # rows
 THREADS = 2
 
 
-def render(answers: FinalPredictions, form: SubmissionFormat) -> Iterator[bytes | memoryview]:
-    """Yield the file piece by piece: the form's header, then its ids in its order, one row each.
+def render(predictions: FinalPredictions, form: SubmissionFormat) -> Iterator[bytes | memoryview]:
+    """Yield the file piece by piece: the header, then one row per id, in the order of the format.
 
     Args:
-        answers: In the order of ``form.images``.
+        predictions: In the order of ``form.images``.
     """
     yield _header(form)
     with ThreadPoolExecutor(THREADS) as pool:
-        batches = (pool.submit(_rows, *part) for part in _parts(answers, form))
+        batches = (pool.submit(_rows, *part) for part in _parts(predictions, form))
         ahead: deque[Future[memoryview]] = deque(islice(batches, THREADS))
         while ahead:
             yield ahead.popleft().result()
             ahead.extend(islice(batches, 1))
 
 
-def text_of(answers: FinalPredictions, form: SubmissionFormat) -> str:
+def text_of(predictions: FinalPredictions, form: SubmissionFormat) -> str:
     """Return the whole file as text."""
-    return b"".join(render(answers, form)).decode()
+    return b"".join(render(predictions, form)).decode()
 
 
-def write(path: Path, answers: FinalPredictions, form: SubmissionFormat) -> None:
-    """Write the whole file to ``path``, over whatever is there."""
+def write(path: Path, predictions: FinalPredictions, form: SubmissionFormat) -> None:
+    """Write the whole file to ``path``, replacing it."""
     with path.open("wb") as file:
-        file.writelines(render(answers, form))
+        file.writelines(render(predictions, form))
 
 
 def _parts(
-    answers: FinalPredictions, form: SubmissionFormat
+    predictions: FinalPredictions, form: SubmissionFormat
 ) -> Iterator[tuple[FinalPredictions, SubmissionFormat]]:
     for start in range(0, len(form), BATCH):
         rows = slice(start, start + BATCH)
         part = replace(form, ids=form.ids[rows], sample=None)
-        if form.cells is None:
-            yield FinalPredictions(answers.probs[rows], answers.decided[rows]), part
+        if form.long_rows is None:
+            yield FinalPredictions(predictions.probs[rows], predictions.decided[rows]), part
         else:
-            cells = replace(form.cells, image=form.cells.image[rows], column=form.cells.column[rows])
-            yield answers, replace(part, cells=cells)
+            long_rows = form.long_rows
+            long_rows = replace(long_rows, image=long_rows.image[rows], column=long_rows.column[rows])
+            yield predictions, replace(part, long_rows=long_rows)
 
 
-def _rows(answers: FinalPredictions, form: SubmissionFormat) -> memoryview:
+def _rows(predictions: FinalPredictions, form: SubmissionFormat) -> memoryview:
     """Return the lines of some rows.
 
-    Text columns lie in memory as one run of bytes: joined, they are the file.
+    Arrow stores a text column as one run of bytes, so that joined columns are the bytes of the file.
     """
-    look, columns = form.look, list(kinds.get(form.kind).write(answers, form))
+    dialect, columns = form.dialect, list(form.kind.write(predictions, form))
     columns.insert(form.id_position, form.ids.combine_chunks())
-    ends = [""] * (len(columns) - 1) + [look.newline]
-    always = [position in look.quoted for position in range(len(columns))]
-    cells = [_finished(*each, look) for each in zip(columns, always, ends, strict=True)]
-    return _bytes(pc.binary_join_element_wise(*cells, look.delimiter))
+    ends = [""] * (len(columns) - 1) + [dialect.newline]
+    always = [position in dialect.quoted for position in range(len(columns))]
+    cells = [_quoted_column(*each, dialect) for each in zip(columns, always, ends, strict=True)]
+    return _bytes(pc.binary_join_element_wise(*cells, dialect.delimiter))
 
 
-def _finished(column: pa.Array, always: bool, end: str, look: Look) -> pa.StringArray:
-    """Return a column as it stands in the file: quoted where it must be, with what follows it.
+def _quoted_column(column: pa.Array, always: bool, end: str, dialect: CsvDialect) -> pa.StringArray:
+    """Return the cells of a column as the file has them: quoted, and followed by ``end``.
 
-    Of few different cells each is finished once.
+    Each distinct cell of a dictionary array is quoted once.
     """
     if isinstance(column, pa.DictionaryArray):
-        return pc.take(_finished(column.dictionary, always, end, look), column.indices)
-    cells = _quoted(column, always, look)
+        return pc.take(_quoted_column(column.dictionary, always, end, dialect), column.indices)
+    cells = _quoted(column, always, dialect)
     return pc.binary_join_element_wise(cells, "", end) if end else cells
 
 
-def _quoted(cells: pa.StringArray, always: bool, look: Look) -> pa.StringArray:
-    """Return cells with quotes around those that need them, or all: a quote in a cell is doubled."""
-    special = [look.delimiter, '"', "\r", "\n"]
+def _quoted(cells: pa.StringArray, always: bool, dialect: CsvDialect) -> pa.StringArray:
+    """Return cells, quoted where needed or ``always``; quotation marks inside are doubled."""
+    special = [dialect.delimiter, '"', "\r", "\n"]
     text = bytes(_bytes(cells))
     needed = any(character.encode() in text for character in special)
     if not (always or needed):
@@ -99,12 +99,12 @@ def _quoted(cells: pa.StringArray, always: bool, look: Look) -> pa.StringArray:
 
 
 def _bytes(column: pa.StringArray) -> memoryview:
-    """Return the bytes of a column of text, one cell after the other."""
+    """Return the bytes of a text column, cell after cell."""
     _, offsets, data = column.buffers()
     ends = np.frombuffer(offsets, dtype=np.int32)[column.offset : column.offset + len(column) + 1]
     return memoryview(b"" if data is None else data)[ends[0] : ends[-1]]
 
 
 def _header(form: SubmissionFormat) -> bytes:
-    cells = _quoted(pa.array(form.header, pa.string()), form.look.quoted_header, form.look)
-    return (form.look.delimiter.join(cells.to_pylist()) + form.look.newline).encode()
+    cells = _quoted(pa.array(form.header, pa.string()), form.dialect.quoted_header, form.dialect)
+    return (form.dialect.delimiter.join(cells.to_pylist()) + form.dialect.newline).encode()

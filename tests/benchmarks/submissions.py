@@ -24,6 +24,7 @@ from pyarrow import feather
 
 from kit.predictions import FinalPredictions
 from kit.submission_check.check import check_file
+from kit.submission_format.kinds import submission_kinds
 from kit.submission_format.spec import SubmissionFormat
 from kit.submission_format.writer import write
 from tests.benchmarks.claim import Claim, show
@@ -77,16 +78,16 @@ def write_ids(path: Path, rows: int) -> None:
 
 
 def form_of(kind: str, ids: Path) -> SubmissionFormat:
-    """Return a form of these images."""
+    """Return a format of these images."""
     column = feather.read_table(ids, memory_map=False)["id"]
     classes = ("no", "yes") if kind == "score" else tuple(f"class_{c}" for c in range(100))
-    return SubmissionFormat(("id", "value"), "id", kind, column, classes)
+    return SubmissionFormat(("id", "value"), "id", submission_kinds.get(kind), column, classes)
 
 
 def answers_for(form: SubmissionFormat) -> FinalPredictions:
     """Return random answers."""
     rng = np.random.default_rng(0)
-    probs = rng.random((len(form), 2), dtype=np.float32) if form.kind == "score" else np.zeros((0, 100))
+    probs = rng.random((len(form), 2), dtype=np.float32) if form.kind.numeric else np.zeros((0, 100))
     return FinalPredictions(probs, rng.integers(0, len(form.classes), len(form)))
 
 

@@ -78,7 +78,6 @@ def test_a_base_that_inherits_from_itself_is_refused(workspace):
         ("competition.test.id", None, "competition.test: file and id go together"),
         ("submission.id", "ID", "with a sample file the column names are read from it"),
         ("submission.sample", None, "give a sample file, or the name of the id column"),
-        ("submission", {"id": "ID", "kind": "label"}, "kind label without a sample file needs label"),
         ("model.trains", {2: "all"}, "model.trains: allowed: all, head, {last: 2}, or by epoch"),
         ("image.size_by_epoch", {2: 32}, "does not say the size of epoch 1"),
         ("image.size_by_epoch", {1: 4}, "image.size_by_epoch.1 is 4"),

@@ -1,4 +1,4 @@
-"""A run that can be submitted, made without training: a folder with few images, OOF and test predictions."""
+"""A run that can be submitted, without training: a folder with few images, OOF and test predictions."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def made_submission(
     decide: tuple = ("auto",),
     **submission,
 ) -> RunFolder:
-    """Write a competition folder whose test images are called as in ``test``, and a run of it."""
+    """Write a competition folder with the test images ``test``, and a run of it."""
     root, kind = workspace.root / "data" / "made", tasks.get(task)
     _draw_images(root, kind, classes, test)
-    asked = dict(submission)
+    values = dict(submission)
     if sample is not None:
         (root / "sample.csv").write_text(sample, newline="", encoding="utf-8")
-        asked["sample"] = "sample.csv"
+        values["sample"] = "sample.csv"
     rng = np.random.default_rng(5)
     targets = (
         rng.integers(0, len(classes), ROWS) if kind.exclusive else rng.integers(0, 2, (ROWS, len(classes)))
@@ -57,7 +57,7 @@ def made_submission(
         classes,
         name=name,
         competition=described,
-        submission=asked,
+        submission=values,
         decide=list(decide),
     )
     oof = load_predictions(run.oof)
@@ -68,7 +68,7 @@ def made_submission(
 
 
 def _guess(rng, truth, kind, skill):
-    """Return probabilities that know the truth as well as ``skill`` says."""
+    """Return probabilities that are closer to the truth the larger ``skill`` is."""
     odds = rng.normal(size=truth.shape) + skill * truth - (0 if kind.exclusive else skill / 2)
     if kind.exclusive:
         powers = np.exp(odds)

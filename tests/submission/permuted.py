@@ -1,18 +1,18 @@
-"""The mistake that kit was made for."""
+"""The mistake that kit exists to prevent."""
 
 from dataclasses import replace
 
-from kit.submission_format.kinds import Kind
+from kit.submission_format.spec import SubmissionKind
 
 
 class Permuted:
-    """A writer that numbers the classes as text sorts them: the mistake that the mirror is there to find."""
+    """A kind that numbers classes in text order; the round-trip check must find it."""
 
-    def __init__(self, right: Kind) -> None:
+    def __init__(self, right: SubmissionKind) -> None:
         self.right = right
 
     def __getattr__(self, name):
         return getattr(self.right, name)
 
-    def write(self, answers, form):
-        return self.right.write(answers, replace(form, spelled=tuple(sorted(form.classes))))
+    def write(self, predictions, form):
+        return self.right.write(predictions, replace(form, spelled=tuple(sorted(form.classes))))

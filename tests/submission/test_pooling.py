@@ -1,3 +1,5 @@
+"""Predictions, truth and folds of images that share a row of the submission."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,8 +8,9 @@ from kit.config import Component, PoolConfig
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import Scored
 from kit.metrics import get_metric
-from kit.submission.pooling import pooled, pooled_names, pooled_scored, task_of_rows
+from kit.submission.pooling import pool_rows, pool_scored, pooled_ids, task_of_rows
 from kit.tasks import tasks
+from tests.conftest import refused
 from tests.submission_format.public import competition, predictions
 
 CROPS = ("i1_0", "i1_1", "i2_0")
@@ -21,10 +24,11 @@ def with_labels(tmp_path, labels):
 
 
 def test_rows_are_named_by_the_pattern_once_each():
-    assert pooled_names(POOL, CROPS) == ("i1", "i2")
-    assert pooled_names(None, CROPS) == CROPS
-    with pytest.raises(KitError, match=r"finds nothing in 1 test ids \(whole\)"):
-        pooled_names(POOL, (*CROPS, "whole"))
+    assert pooled_ids(POOL, CROPS) == ("i1", "i2")
+    assert pooled_ids(None, CROPS) == CROPS
+    with refused("pattern_mismatch", where="submission.pool.image") as caught:
+        pooled_ids(POOL, (*CROPS, "whole"))
+    assert "1 test ids (whole)" in caught.value.problem
 
 
 def test_rows_have_several_classes_if_their_images_differ(tmp_path):
@@ -36,11 +40,11 @@ def test_rows_have_several_classes_if_their_images_differ(tmp_path):
 @pytest.mark.parametrize("how", ["mean", "max"])
 def test_probabilities_of_a_row(how):
     given = predictions(CROPS, CLASSES, "multiclass")
-    several = pooled(given, PoolConfig(image=POOL.image, how=how), tasks.get("multilabel"))
+    several = pool_rows(given, PoolConfig(image=POOL.image, how=how), tasks.get("multilabel"))
     assert several.ids == ("i1", "i2")
     np.testing.assert_allclose(several.probs[0], getattr(given.probs[:2], how)(axis=0), rtol=1e-6)
     np.testing.assert_allclose(several.probs[1], given.probs[2], rtol=1e-6)
-    one = pooled(given, PoolConfig(image=POOL.image, how=how), tasks.get("multiclass"))
+    one = pool_rows(given, PoolConfig(image=POOL.image, how=how), tasks.get("multiclass"))
     np.testing.assert_allclose(one.probs.sum(axis=1), 1, rtol=1e-6)
     assert (one.probs.argmax(axis=1) == several.probs.argmax(axis=1)).all()
 
@@ -53,23 +57,23 @@ def scored(targets, parts) -> Scored:
 
 
 def test_truth_and_folds_of_the_rows():
-    one = pooled_scored(
-        scored([1, 1, 0], [0, 0, 1]), POOL, tasks.get("multiclass"), Component(name="accuracy")
-    )
+    one = pool_scored(scored([1, 1, 0], [0, 0, 1]), POOL, tasks.get("multiclass"), Component(name="accuracy"))
     assert one.targets.tolist() == [1, 0]
     assert (one.parts.tolist(), one.oof.ids) == ([0, 1], ("i1", "i2"))
     assert [mask.tolist() for mask in one.validated] == [[True, False], [False, True]]
-    several = pooled_scored(
+    several = pool_scored(
         scored([1, 2, 0], [0, 0, 1]), POOL, tasks.get("multilabel"), Component(name="f1_macro")
     )
     assert several.targets.tolist() == [[0, 1, 1], [1, 0, 0]]
 
 
 def test_a_row_in_two_folds_is_refused():
-    with pytest.raises(KitError, match=r"images of 1 rows lie in several folds \(i1\)"):
-        pooled_scored(scored([1, 1, 0], [0, 1, 1]), POOL, tasks.get("multiclass"), Component(name="accuracy"))
+    with refused("groups_split") as caught:
+        pool_scored(scored([1, 1, 0], [0, 1, 1]), POOL, tasks.get("multiclass"), Component(name="accuracy"))
+    assert "(i1)" in caught.value.problem
 
 
 def test_a_metric_must_suit_the_rows():
-    with pytest.raises(KitError, match="accuracy does not suit the task multilabel"):
-        pooled_scored(scored([1, 2, 0], [0, 0, 1]), POOL, tasks.get("multilabel"), Component(name="accuracy"))
+    with pytest.raises(KitError) as caught:
+        pool_scored(scored([1, 2, 0], [0, 0, 1]), POOL, tasks.get("multilabel"), Component(name="accuracy"))
+    assert caught.value.where == "competition.metric"

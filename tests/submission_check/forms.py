@@ -1,4 +1,4 @@
-"""A form of every kind, and a file of it that is good."""
+"""A format of every kind, and a valid file of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kit.submission_format.spec import Cells, Look, SubmissionFormat, strings
+from kit.submission_format.kinds import UNKNOWN_KIND, submission_kinds
+from kit.submission_format.spec import CsvDialect, LongRows, SubmissionFormat, text_column
 
 IDS = ("a1.png", "a2.png", "b,3.png", "007.png")
 NAMES = ("bee", "cat", "red fox")
@@ -14,12 +15,13 @@ GRADES = tuple(str(grade) for grade in range(12))
 
 
 def form(kind, columns, ids=IDS, classes=NAMES, **more) -> SubmissionFormat:
-    return SubmissionFormat(("id", *columns), "id", kind, strings(list(ids)), tuple(classes), **more)
+    entry = submission_kinds.get(kind) if kind in submission_kinds else UNKNOWN_KIND
+    return SubmissionFormat(("id", *columns), "id", entry, text_column(list(ids)), tuple(classes), **more)
 
 
 @dataclass(frozen=True)
 class Good:
-    """A form, and the cells of a file of it that is good: one row per id."""
+    """A format, and the cells of a valid file of it: one row per id."""
 
     form: SubmissionFormat
     cells: tuple[tuple[str, ...], ...]
@@ -68,7 +70,7 @@ VALUE = Good(
     form("value", ["v"], classes=tuple(str(v) for v in range(1, 101)), low=1.0, high=100.0),
     (("20.5",), ("100",), ("1.0",), ("55.123",)),
 )
-JOINED = Cells((), np.array([]), np.array([])).of(("s1", "s2"), 2)
+JOINED = LongRows((), np.array([]), np.array([])).of(("s1", "s2"), 2)
 LONG = Good(
     form(
         "long",
@@ -76,17 +78,17 @@ LONG = Good(
         JOINED.row_ids(("C1", "C2")).to_pylist(),
         ("C1", "C2"),
         exclusive=False,
-        cells=JOINED,
+        long_rows=JOINED,
     ),
     (("0.5",), ("0.1",), ("0.9",), ("0",)),
 )
-SAMPLE = (strings(["0.5", "0.5", "0.5", "0.5"]),)
+SAMPLE = (text_column(["0.5", "0.5", "0.5", "0.5"]),)
 ANY_NUMBER = Good(form("any", ["v"], classes=(), sample=SAMPLE), (("12.5",), ("-3",), ("1e9",), ("0",)))
 ANY_TEXT = Good(
-    form("any", ["v"], classes=(), sample=(strings(["cat", "=1+1", "", "cat"]),)),
+    form("any", ["v"], classes=(), sample=(text_column(["cat", "=1+1", "", "cat"]),)),
     (("dog",), ("=1+1",), ("",), ("a b",)),
 )
-TABS = Good(replace(LABEL.form, look=Look(delimiter="\t")), LABEL.cells)
+TABS = Good(replace(LABEL.form, dialect=CsvDialect(delimiter="\t")), LABEL.cells)
 
 ALL = {
     "label": LABEL,

@@ -1,4 +1,4 @@
-"""A good file draws no word, however it is written."""
+"""A valid file has no problem, however it is written."""
 
 import numpy as np
 import pytest
@@ -7,16 +7,17 @@ from hypothesis import strategies as st
 
 from kit.predictions import FinalPredictions
 from kit.submission_check.check import check_file
-from kit.submission_check.context import Surroundings
-from kit.submission_format.spec import SubmissionFormat, strings
+from kit.submission_check.context import CheckContext
+from kit.submission_format.kinds import submission_kinds
+from kit.submission_format.spec import CsvDialect, SubmissionFormat, text_column
 from kit.submission_format.writer import text_of, write
 from tests.submission_check.forms import ALL, LABEL, RANKS, SCORE, SHARES, TABS, VALUE, form, quoted
 from tests.submission_format.test_round_trips import (
     EXCLUSIVE,
     SEVERAL,
-    answers_for,
+    dialects,
+    final_for,
     form_of,
-    looks,
     names,
     texts,
 )
@@ -24,10 +25,10 @@ from tests.submission_format.test_round_trips import (
 each = pytest.mark.parametrize("good", ALL.values(), ids=list(ALL))
 
 
-def codes(tmp_path, text: str | bytes, wanted: SubmissionFormat, around=None) -> set[str]:
+def codes(tmp_path, text: str | bytes, wanted: SubmissionFormat, context=None) -> set[str]:
     path = tmp_path / "s.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return {p.code for p in check_file(path, wanted, around or Surroundings())}
+    return {p.code for p in check_file(path, wanted, context or CheckContext())}
 
 
 @each
@@ -70,9 +71,7 @@ def test_numbers_as_others_write_them(tmp_path, cell):
 def test_a_mark_at_the_beginning_if_the_sample_has_one(tmp_path):
     from dataclasses import replace
 
-    from kit.submission_format.spec import Look
-
-    marked = replace(LABEL.form, look=Look(bom=True))
+    marked = replace(LABEL.form, dialect=CsvDialect(bom=True))
     assert codes(tmp_path, "\ufeff" + LABEL.text(), marked) == set()
 
 
@@ -94,9 +93,11 @@ def test_few_rows_may_well_be_of_one_class(tmp_path):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(EXCLUSIVE), st.lists(texts, unique=True, min_size=1, max_size=6), looks, st.booleans())
-def test_what_kit_writes_of_exclusive_classes(tmp_path_factory, kind, rows, look, id_at_end):
-    assert_no_word(tmp_path_factory, kind, rows, ("bee", "cat"), True, look, id_at_end)
+@given(
+    st.sampled_from(EXCLUSIVE), st.lists(texts, unique=True, min_size=1, max_size=6), dialects, st.booleans()
+)
+def test_what_kit_writes_of_exclusive_classes(tmp_path_factory, kind, rows, dialect, id_at_end):
+    assert_no_problem(tmp_path_factory, kind, rows, ("bee", "cat"), True, dialect, id_at_end)
 
 
 @settings(max_examples=30, deadline=None)
@@ -104,33 +105,35 @@ def test_what_kit_writes_of_exclusive_classes(tmp_path_factory, kind, rows, look
     st.sampled_from(SEVERAL),
     st.lists(texts, unique=True, min_size=1, max_size=6),
     st.lists(names.filter(str.isalnum), unique=True, min_size=2, max_size=4),
-    looks,
+    dialects,
 )
-def test_what_kit_writes_of_several_classes(tmp_path_factory, kind, rows, classes, look):
-    assert_no_word(tmp_path_factory, kind, rows, tuple(classes), False, look, False)
+def test_what_kit_writes_of_several_classes(tmp_path_factory, kind, rows, classes, dialect):
+    assert_no_problem(tmp_path_factory, kind, rows, tuple(classes), False, dialect, False)
 
 
-def assert_no_word(tmp_path_factory, kind, rows, classes, exclusive, look, id_at_end):
+def assert_no_problem(tmp_path_factory, kind, rows, classes, exclusive, dialect, id_at_end):
     from kit.tasks import tasks
 
-    wanted = form_of(kind, rows, classes, exclusive, look, id_at_end)
+    wanted = form_of(kind, rows, classes, exclusive, dialect, id_at_end)
     if len(set(wanted.ids.to_pylist())) < len(wanted):
         return
     task = tasks.get("binary" if exclusive else "multilabel")
-    answers = answers_for(len(rows), len(classes), task, len(rows))
+    predictions = final_for(len(rows), len(classes), task, len(rows))
     path = tmp_path_factory.mktemp("own") / "s.csv"
-    write(path, answers, wanted)
+    write(path, predictions, wanted)
     found = {p.code for p in check_file(path, wanted)} - {"constant"}  # of so few rows by chance
-    assert found == set(), text_of(answers, wanted)
+    assert found == set(), text_of(predictions, wanted)
 
 
 def test_probabilities_of_a_rare_class_may_all_lie_below_a_half(tmp_path):
     wanted = form("score", ["p"], [f"{i}.png" for i in range(60)], ("no", "yes"))
     text = "id,p\n" + "".join(f"{i}.png,0.0{i + 10}\n" for i in range(60))
     assert codes(tmp_path, text, wanted) == set()
-    labels = Surroundings(decided=np.array([500.0, 500.0]), decided_of="the training labels")
+    labels = CheckContext(class_counts=np.array([500.0, 500.0]), counts_source="the training labels")
     assert codes(tmp_path, text, wanted, labels) == set()
-    predicted = Surroundings(decided=np.array([500.0, 500.0]), decided_of="x", predicted=True)
+    predicted = CheckContext(
+        class_counts=np.array([500.0, 500.0]), counts_source="x", counts_are_predictions=True
+    )
     assert codes(tmp_path, text, wanted, predicted) == {"one_class"}
 
 
@@ -144,8 +147,8 @@ def test_a_quotation_mark_within_a_cell_is_a_letter(tmp_path):
     assert codes(tmp_path, 'id,label\n5" pipe,cat\nx,bee\n', wanted) == set()
 
 
-class Draw:
-    """A classifier's answers for images: class shares, how often it is right, where it errs."""
+class Classifier:
+    """Random predictions of a classifier: class shares, accuracy, and where it errs."""
 
     def __init__(self, seed: int) -> None:
         rng = self.rng = np.random.default_rng(seed)
@@ -169,23 +172,25 @@ class Draw:
 def test_no_false_alarm_in_hundreds_of_files(tmp_path, start):
     """Test images like the training images, another model beside, another submission before."""
     for seed in range(start, start + 50):
-        draw = Draw(seed)
+        draw = Classifier(seed)
         number, width = int(draw.rng.choice([20, 60, 400, 3000])), len(draw.classes)
         oof, truth = draw.said(draw.truth(int(draw.rng.choice([200, 2000])))), draw.truth(number)
         ours, other, before = draw.said(truth), draw.said(truth), draw.said(truth)
         images = [f"{i}.jpg" for i in draw.rng.permutation(number)]
-        wanted = SubmissionFormat(("id", "label"), "id", "label", strings(images), draw.classes)
+        wanted = SubmissionFormat(
+            ("id", "label"), "id", submission_kinds.get("label"), text_column(images), draw.classes
+        )
         nothing = np.zeros((number, 0))
         write(tmp_path / "before.csv", FinalPredictions(nothing, before), wanted)
         write(tmp_path / "ours.csv", FinalPredictions(nothing, ours), wanted)
-        around = Surroundings(
-            decided=np.bincount(oof, minlength=width).astype(float),
-            decided_of="x",
-            predicted=True,
-            answers=FinalPredictions(nothing, other),
+        context = CheckContext(
+            class_counts=np.bincount(oof, minlength=width).astype(float),
+            counts_source="x",
+            counts_are_predictions=True,
+            predictions=FinalPredictions(nothing, other),
             previous=tmp_path / "before.csv",
         )
-        found = check_file(tmp_path / "ours.csv", wanted, around)
+        found = check_file(tmp_path / "ours.csv", wanted, context)
         # Where one class is nearly all, two files may well be the same.
         assert [p for p in found if p.code != "same_as_previous"] == [], seed
         assert not found or (ours == before).all()
@@ -194,6 +199,6 @@ def test_no_false_alarm_in_hundreds_of_files(tmp_path, start):
 def test_a_previous_file_of_another_form_is_passed_over(tmp_path):
     (tmp_path / "before.csv").write_text("something,else\n1,2\n")
     assert (
-        codes(tmp_path, SHARES.text(), SHARES.form, Surroundings(previous=tmp_path / "before.csv")) == set()
+        codes(tmp_path, SHARES.text(), SHARES.form, CheckContext(previous=tmp_path / "before.csv")) == set()
     )
-    assert codes(tmp_path, VALUE.text(), VALUE.form, Surroundings(previous=tmp_path / "none.csv")) == set()
+    assert codes(tmp_path, VALUE.text(), VALUE.form, CheckContext(previous=tmp_path / "none.csv")) == set()

@@ -1,6 +1,6 @@
-"""The forms that public image competitions asked for: header, ids and values as their samples show them.
+"""The submission formats of public image competitions: header, ids and values as in their samples.
 
-Facts of the competitions' own pages; the rows are made up, in the style of theirs.
+The formats are those of the competitions' pages; the rows are invented in the same style.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TUBES = (
 
 @dataclass(frozen=True)
 class Public:
-    """A competition's form: its sample, and what kit should make of it."""
+    """A competition's format: its sample, and what kit should infer."""
 
     name: str
     header: str
@@ -70,8 +70,8 @@ def competition(root, task, metric, classes, images, train=None) -> Competition:
     train = (
         pd.DataFrame({"id": ["t"], "path": ["train/t"], "label": [classes[0]]}) if train is None else train
     )
-    asked = Component.model_validate({"name": metric} if isinstance(metric, str) else metric)
-    return Competition("c", root, kind, get_metric(asked, kind), tuple(classes), train, {}, test)
+    chosen = Component.model_validate({"name": metric} if isinstance(metric, str) else metric)
+    return Competition("c", root, kind, get_metric(chosen, kind), tuple(classes), train, {}, test)
 
 
 def predictions(ids, classes, task, seed=0) -> Predictions:
@@ -82,7 +82,7 @@ def predictions(ids, classes, task, seed=0) -> Predictions:
     return Predictions(tuple(ids), tuple(classes), kind.normalised(probs), origin)
 
 
-def answers(given: Predictions) -> FinalPredictions:
+def final_of(given: Predictions) -> FinalPredictions:
     return FinalPredictions(given.probs, tasks.get(given.origin.task).decide(given.probs))
 
 

@@ -1,23 +1,26 @@
-"""What the rows of a sample say, told from its cells."""
+"""The kind of a sample, inferred from its cells."""
 
 import pytest
 
-from kit.errors import KitError
 from kit.metrics import get_metric
-from kit.submission_format.infer_kind import Asked, id_column_of, shown_by
+from kit.submission_format.evidence import CompetitionFacts
+from kit.submission_format.infer_kind import find_id_column, infer_kind
 from kit.submission_format.sample import read_sample
 from kit.tasks import tasks
+from tests.conftest import refused
 
 IMAGES = ("a1", "b2", "c3")
 
 
-def shown(tmp_path, cells, task, classes, metric=None, header="id,label", ids=IMAGES):
+def inferred(tmp_path, cells, task, classes, metric=None, header="id,label", ids=IMAGES):
     rows = [f"{i},{cell}" for i, cell in zip(ids, cells, strict=True)]
     path = tmp_path / "s.csv"
     path.write_text("\n".join([header, *rows]) + "\n")
     kind = tasks.get(task)
-    asked = Asked(tuple(classes), kind, IMAGES, None if metric is None else get_metric(metric, kind))
-    return shown_by(read_sample(path), "id", asked)
+    facts = CompetitionFacts(
+        tuple(classes), kind, IMAGES, None if metric is None else get_metric(metric, kind)
+    )
+    return infer_kind(read_sample(path), "id", facts)
 
 
 @pytest.mark.parametrize(
@@ -45,9 +48,9 @@ def shown(tmp_path, cells, task, classes, metric=None, header="id,label", ids=IM
         (["x", "", "x"], "multilabel", list("xyz"), "labels", {"blank": True}),
     ],
 )
-def test_one_column(tmp_path, cells, task, classes, kind, options):
-    found = shown(tmp_path, cells, task, classes)
-    assert found.kind == kind
+def test_kinds_with_one_column(tmp_path, cells, task, classes, kind, options):
+    found = inferred(tmp_path, cells, task, classes)
+    assert found.kind.name == kind
     assert options.items() <= found.options.items()
     assert found.because
 
@@ -55,16 +58,16 @@ def test_one_column(tmp_path, cells, task, classes, kind, options):
 def test_the_metric_tells_what_class_names_stand_for(tmp_path):
     """Zeros are an example of a label where labels are scored, and a dummy where numbers are."""
     for metric, kind in (("accuracy", "label"), ("roc_auc", "score"), ("log_loss", "score")):
-        assert shown(tmp_path, "010", "binary", ["0", "1"], metric).kind == kind
-    ranked = shown(tmp_path, "xyz", "multiclass", list("xyz"), "map_at_k")
-    assert (ranked.kind, ranked.options["most"]) == ("top_k", 5)
+        assert inferred(tmp_path, "010", "binary", ["0", "1"], metric).kind.name == kind
+    ranked = inferred(tmp_path, "xyz", "multiclass", list("xyz"), "map_at_k")
+    assert (ranked.kind.name, ranked.options["most"]) == ("top_k", 5)
 
 
 def test_columns_of_yes_and_no_are_flags(tmp_path):
-    found = shown(tmp_path, ["True,False"] * 3, "multilabel", ["x", "y"], header="id,y,x")
-    assert (found.kind, found.options["words"]) == ("flags", ("False", "True"))
-    numbers = shown(tmp_path, ["0,0"] * 3, "multilabel", ["x", "y"], header="id,y,x")
-    assert numbers.kind == "probabilities"
+    found = inferred(tmp_path, ["True,False"] * 3, "multilabel", ["x", "y"], header="id,y,x")
+    assert (found.kind.name, found.options["words"]) == ("flags", ("False", "True"))
+    numbers = inferred(tmp_path, ["0,0"] * 3, "multilabel", ["x", "y"], header="id,y,x")
+    assert numbers.kind.name == "probabilities"
 
 
 @pytest.mark.parametrize(
@@ -76,32 +79,31 @@ def test_columns_of_yes_and_no_are_flags(tmp_path):
     ],
 )
 def test_ids_that_join_image_and_class(tmp_path, ids, class_first, joint):
-    found = shown(tmp_path, ["0.5"] * 4, "multilabel", ["x", "y"], header="id,p", ids=ids)
-    cells = found.options["cells"]
-    assert found.kind == "long"
-    assert (cells.images, cells.class_first, cells.joint) == (("a1", "b2"), class_first, joint)
-    assert (cells.image.tolist(), cells.column.tolist()) == ([0, 0, 1, 1], [0, 1, 0, 1])
-    assert cells.row_ids(("x", "y")).to_pylist() == ids
+    found = inferred(tmp_path, ["0.5"] * 4, "multilabel", ["x", "y"], header="id,p", ids=ids)
+    rows = found.options["long_rows"]
+    assert found.kind.name == "long"
+    assert (rows.images, rows.class_first, rows.joint) == (("a1", "b2"), class_first, joint)
+    assert (rows.image.tolist(), rows.column.tolist()) == ([0, 0, 1, 1], [0, 1, 0, 1])
+    assert rows.row_ids(("x", "y")).to_pylist() == ids
 
 
-def test_joints_inside_images_and_classes_are_no_trouble(tmp_path):
+def test_images_and_classes_may_contain_the_joint(tmp_path):
     ids = [f"{image}_{name}" for image in ("a_1", "a_1_b") for name in ("b_x", "x")]
     path = tmp_path / "s.csv"
     path.write_text("id,p\n" + "".join(f"{i},0\n" for i in ids))
-    asked = Asked(("b_x", "x"), tasks.get("multilabel"), ("a_1", "a_1_b", "other"))
-    cells = shown_by(read_sample(path), "id", asked).options["cells"]
-    assert cells.images == ("a_1", "a_1_b")
+    facts = CompetitionFacts(("b_x", "x"), tasks.get("multilabel"), ("a_1", "a_1_b", "other"))
+    rows = infer_kind(read_sample(path), "id", facts).options["long_rows"]
+    assert rows.images == ("a_1", "a_1_b")
 
 
 def test_columns_that_are_no_classes_are_named(tmp_path):
-    with pytest.raises(
-        KitError, match=r"has 2 columns beside 'id', which are not the 2 classes \(differing: w, y\)"
-    ):
-        shown(tmp_path, ["0,0"] * 3, "multilabel", ["x", "y"], header="id,x,w")
+    with refused("columns_not_classes") as caught:
+        inferred(tmp_path, ["0,0"] * 3, "multilabel", ["x", "y"], header="id,x,w")
+    assert "w, y" in caught.value.problem
 
 
 def test_the_ids_may_stand_in_any_column(tmp_path):
     path = tmp_path / "s.csv"
     path.write_text("label,image\n0,b2\n0,a1\n0,c3\n")
-    assert id_column_of(read_sample(path), IMAGES) == "image"
-    assert id_column_of(read_sample(path), ("unknown",)) == "label"
+    assert find_id_column(read_sample(path), IMAGES) == "image"
+    assert find_id_column(read_sample(path), ("unknown",)) == "label"

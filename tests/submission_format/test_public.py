@@ -1,4 +1,4 @@
-"""Each public form: read from its sample, written, read back by another reader, and scored."""
+"""Each public format: inferred from its sample, written, read back by another reader, and scored."""
 
 from dataclasses import replace
 
@@ -6,29 +6,32 @@ import numpy as np
 import pytest
 
 from kit.submission.format import format_for
-from kit.submission.round_trip import in_form
-from kit.submission_format.kinds import kinds
+from kit.submission.round_trip import in_format_order
 from kit.submission_format.reader import read_back, read_rows
 from kit.submission_format.writer import text_of
-from tests.submission_format.public import PUBLIC, Public, answers, config, shuffled
+from tests.submission_format.public import PUBLIC, Public, config, final_of, shuffled
 
 NUMERIC = ("probabilities", "score", "long", "value")
 each = pytest.mark.parametrize("public", PUBLIC, ids=lambda p: p.name)
 
 
 def written(public: Public, tmp_path, **values):
-    """Return the form, what is to be written, and the file."""
+    """Return the competition, the format, the predictions and the file."""
     competition = public.competition(tmp_path)
     form = format_for(config(**values), competition)
     given = shuffled(public.predictions())
-    wanted = in_form(answers(given), given, form)
+    wanted = in_format_order(final_of(given), given, form)
     return competition, form, wanted, text_of(wanted, form)
 
 
 @each
-def test_the_sample_says_what_a_row_is(public, tmp_path):
+def test_the_sample_shows_the_kind(public, tmp_path):
     form = format_for(config(), public.competition(tmp_path))
-    assert (form.kind, form.header, form.images) == (public.kind, tuple(public.header.split(",")), public.ids)
+    assert (form.kind.name, form.header, form.images) == (
+        public.kind,
+        tuple(public.header.split(",")),
+        public.ids,
+    )
 
 
 @each
@@ -44,17 +47,16 @@ def test_header_ids_and_number_of_rows_are_the_samples(public, tmp_path):
 def test_what_is_read_back_is_what_was_written_and_scores_the_same(public, tmp_path):
     competition, form, wanted, text = written(public, tmp_path)
     read = read_back(text, form, competition.task)
-    kind = kinds.get(form.kind)
-    assert not kind.changed(wanted, read, form).any()
-    assert kind.keeps(competition.metric, form)
+    assert not form.kind.changed(wanted, read, form).any()
+    assert form.kind.keeps(competition.metric, form)
     task, rng = competition.task, np.random.default_rng(3)
     number, width = len(public.ids), len(public.classes)
     targets = rng.integers(0, width, number) if task.exclusive else rng.integers(0, 2, (number, width))
     targets = (
-        np.arange(number) % width if competition.metric.kind == "roc_auc" and task.exclusive else targets
+        np.arange(number) % width if competition.metric.needs == "ranking" and task.exclusive else targets
     )
     score = competition.metric(targets, wanted.probs, task, wanted.decided)
-    again = competition.metric(targets, read.probs, task, None if form.numeric else read.decided)
+    again = competition.metric(targets, read.probs, task, read.decided if form.kind.holds_labels else None)
     assert again == pytest.approx(score, rel=1e-6)
 
 
@@ -63,7 +65,7 @@ def test_rows_in_another_order_say_the_same(public, tmp_path):
     competition, form, wanted, text = written(public, tmp_path)
     header, *lines = text.splitlines()
     turned = "\n".join([header, *reversed(lines)])
-    assert not kinds.get(form.kind).changed(wanted, read_back(turned, form, competition.task), form).any()
+    assert not form.kind.changed(wanted, read_back(turned, form, competition.task), form).any()
 
 
 @each
@@ -72,7 +74,7 @@ def test_a_row_that_was_changed_is_found(public, tmp_path):
     other = replace(wanted, probs=np.roll(wanted.probs, 1, axis=1))
     moved = wanted.decided + 1 if wanted.decided.ndim == 1 else 1 - wanted.decided
     other = replace(other, decided=moved)
-    changed = kinds.get(form.kind).changed(other, read_back(text, form, competition.task), form)
+    changed = form.kind.changed(other, read_back(text, form, competition.task), form)
     assert changed.mean() > 0.9
 
 
@@ -83,7 +85,7 @@ def test_fewer_decimals_lose_less_than_one_of_the_last(public, tmp_path, decimal
     cells = [cell for row in read_rows(text, ",")[1:] for cell in row[1:]]
     assert {len(cell.partition(".")[2]) for cell in cells} == {decimals}
     read = read_back(text, form, competition.task)
-    assert not kinds.get(form.kind).changed(wanted, read, form).any()
+    assert not form.kind.changed(wanted, read, form).any()
     if public.kind == "probabilities" and form.exclusive:
         sums = [sum(int(c.replace(".", "")) for c in row[1:]) for row in read_rows(text, ",")[1:]]
         assert set(sums) == {10**decimals}

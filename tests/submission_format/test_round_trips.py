@@ -6,19 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.predictions import FinalPredictions
-from kit.submission_format.kinds import kinds
-from kit.submission_format.numbers import fixed, fixed_shares, parsed, shortest
-from kit.submission_format.parse import parse
-from kit.submission_format.reader import read_back
-from kit.submission_format.spec import Cells, Look, SubmissionFormat, strings
+from kit.submission_format.kinds import submission_kinds
+from kit.submission_format.numbers import fixed_decimals, fixed_shares, parse_number, shortest_decimals
+from kit.submission_format.parse import parse_csv
+from kit.submission_format.reader import read_back, read_rows
+from kit.submission_format.spec import CsvDialect, LongRows, SubmissionFormat, text_column
 from kit.submission_format.writer import BATCH, render, text_of
 from kit.tasks import tasks
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=6)
 names = texts.filter(lambda text: text.strip() == text and " " not in text)
 ids = st.lists(texts, unique=True, min_size=1, max_size=8)
-looks = st.builds(
-    Look,
+dialects = st.builds(
+    CsvDialect,
     delimiter=st.sampled_from([",", "\t", ";"]),
     newline=st.sampled_from(["\n", "\r\n"]),
     quoted_header=st.booleans(),
@@ -29,28 +29,29 @@ SEVERAL = ("labels", "flags", "probabilities", "long")
 
 
 def test_every_kind_is_tried():
-    assert {*EXCLUSIVE, *SEVERAL, "value"} == set(kinds)
+    assert {*EXCLUSIVE, *SEVERAL, "value"} == set(submission_kinds)
 
 
-def form_of(kind, names_of_rows, classes, exclusive, look, id_at_end=False) -> SubmissionFormat:
-    columns = classes[::-1] if kind in ("probabilities", "flags") else ("value column",)
+def form_of(kind, names_of_rows, classes, exclusive, dialect, id_at_end=False) -> SubmissionFormat:
+    entry = submission_kinds.get(kind)
+    columns = classes[::-1] if entry.class_columns else ("value column",)
     header = (*columns, "the id") if id_at_end else ("the id", *columns)
-    cells = Cells((), np.array([]), np.array([]), joint="·").of(tuple(names_of_rows), len(classes))
-    row_ids = cells.row_ids(classes) if kind == "long" else strings(names_of_rows)
+    rows = LongRows((), np.array([]), np.array([]), joint="·").of(tuple(names_of_rows), len(classes))
+    long_rows = rows if kind == "long" else None
     return SubmissionFormat(
         header,
         "the id",
-        kind,
-        row_ids,
+        entry,
+        text_column(names_of_rows) if long_rows is None else rows.row_ids(classes),
         tuple(classes),
         exclusive,
         blank=True,
-        cells=cells if kind == "long" else None,
-        look=look,
+        long_rows=long_rows,
+        dialect=dialect,
     )
 
 
-def answers_for(number, classes, task, seed) -> FinalPredictions:
+def final_for(number, classes, task, seed) -> FinalPredictions:
     rng = np.random.default_rng(seed)
     probs = task.normalised(
         rng.dirichlet(np.ones(classes), number) if task.exclusive else rng.random((number, classes))
@@ -58,14 +59,14 @@ def answers_for(number, classes, task, seed) -> FinalPredictions:
     return FinalPredictions(probs, task.decide(probs))
 
 
-def assert_comes_back(kind, exclusive, rows, classes, look, id_at_end):
+def assert_comes_back(kind, exclusive, rows, classes, dialect, id_at_end):
     task = tasks.get(("binary" if len(classes) == 2 else "multiclass") if exclusive else "multilabel")
-    form = form_of(kind, rows, tuple(classes), exclusive, look, id_at_end)
+    form = form_of(kind, rows, tuple(classes), exclusive, dialect, id_at_end)
     if kind == "long" and len(set(form.ids.to_pylist())) < len(form):
         return None  # two images whose ids become one with a class: no such sample is taken
-    wanted = answers_for(len(rows), len(classes), task, len(rows))
+    wanted = final_for(len(rows), len(classes), task, len(rows))
     text = text_of(wanted, form)
-    assert not kinds.get(kind).changed(wanted, read_back(text, form, task), form).any()
+    assert not form.kind.changed(wanted, read_back(text, form, task), form).any()
     return text
 
 
@@ -74,31 +75,33 @@ def assert_comes_back(kind, exclusive, rows, classes, look, id_at_end):
     st.sampled_from(EXCLUSIVE),
     ids,
     st.lists(names, unique=True, min_size=2, max_size=2),
-    looks,
+    dialects,
     st.booleans(),
 )
-def test_of_exclusive_classes(kind, rows, classes, look, id_at_end):
-    assert_comes_back(kind, True, rows, classes, look, id_at_end)
+def test_of_exclusive_classes(kind, rows, classes, dialect, id_at_end):
+    assert_comes_back(kind, True, rows, classes, dialect, id_at_end)
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.sampled_from(SEVERAL), ids, st.lists(names, unique=True, min_size=2, max_size=5), looks, st.booleans()
+    st.sampled_from(SEVERAL),
+    ids,
+    st.lists(names, unique=True, min_size=2, max_size=5),
+    dialects,
+    st.booleans(),
 )
-def test_of_several_classes(kind, rows, classes, look, id_at_end):
-    assert_comes_back(kind, False, rows, classes, look, id_at_end)
+def test_of_several_classes(kind, rows, classes, dialect, id_at_end):
+    assert_comes_back(kind, False, rows, classes, dialect, id_at_end)
 
 
 @settings(max_examples=40, deadline=None)
-@given(ids, looks)
-def test_the_quick_parser_and_pythons_reader_agree(rows, look):
+@given(ids, dialects)
+def test_the_quick_parser_and_pythons_reader_agree(rows, dialect):
     import pyarrow as pa
 
-    from kit.submission_format.reader import read_rows
-
-    text = assert_comes_back("label", True, rows, ["a", "b"], look, False)
-    theirs = read_rows(text, look.delimiter)
-    ours = parse(pa.py_buffer(text.encode()), look.delimiter)
+    text = assert_comes_back("label", True, rows, ["a", "b"], dialect, False)
+    theirs = read_rows(text, dialect.delimiter)
+    ours = parse_csv(pa.py_buffer(text.encode()), dialect.delimiter)
     assert list(ours.header) == theirs[0]
     assert [column.to_pylist() for column in ours.columns] == [list(c) for c in zip(*theirs[1:], strict=True)]
     assert ours.ragged is None
@@ -108,7 +111,9 @@ def test_the_quick_parser_and_pythons_reader_agree(rows, look):
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))
 def test_the_shortest_text_reads_back_as_the_same_float32(values):
     wanted = np.array(values, dtype=np.float32)
-    read = np.array([parsed(cell, ".") for cell in shortest(wanted).to_pylist()], dtype=np.float32)
+    read = np.array(
+        [parse_number(cell, ".") for cell in shortest_decimals(wanted).to_pylist()], dtype=np.float32
+    )
     np.testing.assert_array_equal(read, wanted)
 
 
@@ -144,28 +149,36 @@ def test_five_decimals_rounded_one_by_one_would_not_sum_to_1():
     ],
 )
 def test_numbers_of_few_decimals(value, decimals, text):
-    assert fixed(np.array([value]), decimals).to_pylist() == [text]
+    assert fixed_decimals(np.array([value]), decimals).to_pylist() == [text]
 
 
 def test_a_number_with_an_underscore_is_none():
     with pytest.raises(ValueError, match="1_000"):
-        parsed("1_000", ".")
-    assert parsed("0,5", ",") == 0.5
+        parse_number("1_000", ".")
+    assert parse_number("0,5", ",") == 0.5
 
 
 @pytest.mark.parametrize(
-    ("look", "text"),
+    ("dialect", "text"),
     [
-        (Look(), 'id,p\na,0.5\n"b,c",0.25\n"d""e",1\n'),
-        (Look(quoted=frozenset({0})), 'id,p\n"a",0.5\n"b,c",0.25\n"d""e",1\n'),
-        (Look(quoted_header=True), '"id","p"\na,0.5\n"b,c",0.25\n"d""e",1\n'),
-        (Look(delimiter=";", decimal_mark=","), 'id;p\na;0,5\nb,c;0,25\n"d""e";1\n'),
-        (Look(newline="\r\n", quoted=frozenset({1})), 'id,p\r\na,"0.5"\r\n"b,c","0.25"\r\n"d""e","1"\r\n'),
+        (CsvDialect(), 'id,p\na,0.5\n"b,c",0.25\n"d""e",1\n'),
+        (CsvDialect(quoted=frozenset({0})), 'id,p\n"a",0.5\n"b,c",0.25\n"d""e",1\n'),
+        (CsvDialect(quoted_header=True), '"id","p"\na,0.5\n"b,c",0.25\n"d""e",1\n'),
+        (CsvDialect(delimiter=";", decimal_mark=","), 'id;p\na;0,5\nb,c;0,25\n"d""e";1\n'),
+        (
+            CsvDialect(newline="\r\n", quoted=frozenset({1})),
+            'id,p\r\na,"0.5"\r\n"b,c","0.25"\r\n"d""e","1"\r\n',
+        ),
     ],
 )
-def test_quotes_marks_and_line_ends_are_those_of_the_sample(look, text):
+def test_quotes_marks_and_line_ends_are_those_of_the_sample(dialect, text):
     form = SubmissionFormat(
-        ("id", "p"), "id", "score", strings(["a", "b,c", 'd"e']), ("no", "yes"), look=look
+        ("id", "p"),
+        "id",
+        submission_kinds.get("score"),
+        text_column(["a", "b,c", 'd"e']),
+        ("no", "yes"),
+        dialect=dialect,
     )
     probs = np.array([[0.5, 0.5], [0.75, 0.25], [0, 1]], dtype=np.float32)
     assert text_of(FinalPredictions(probs, probs.argmax(axis=1)), form) == text
@@ -174,7 +187,7 @@ def test_quotes_marks_and_line_ends_are_those_of_the_sample(look, text):
 def test_batches_join_without_a_seam():
     """More rows than are made at once: each row stands where the form has it, and once."""
     number = 2 * BATCH + 3
-    form = form_of("score", [str(i) for i in range(number)], ("no", "yes"), True, Look())
+    form = form_of("score", [str(i) for i in range(number)], ("no", "yes"), True, CsvDialect())
     probs = np.random.default_rng(0).random((number, 2), dtype=np.float32)
     pieces = list(render(FinalPredictions(probs, probs.argmax(axis=1)), form))
     assert len(pieces) == 4

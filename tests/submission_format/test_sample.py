@@ -1,12 +1,12 @@
-"""What is seen of a sample file: its cells as they stand, and how they are written."""
+"""A sample file is read as text cells and a CSV dialect."""
 
 import gzip
 
 import pytest
 
-from kit.errors import KitError
 from kit.submission_format.sample import read_sample
-from kit.submission_format.spec import Look
+from kit.submission_format.spec import CsvDialect
+from tests.conftest import refused
 
 
 def sample(tmp_path, text: str | bytes, name="sample.csv"):
@@ -23,56 +23,54 @@ def test_cells_are_text_as_they_stand(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "look"),
+    ("text", "name", "dialect"),
     [
-        ("id,x\na,1\n", "s.csv", Look()),
-        ("id,x\r\na,1\r\n", "s.csv", Look(newline="\r\n")),
-        ("id\tx\na\t1\n", "s.tsv", Look(delimiter="\t")),
-        ("id\tx\na\t1\n", "s.csv", Look(delimiter="\t")),
-        ("id;x\na;0,5\nb;1\n", "s.csv", Look(delimiter=";", decimal_mark=",")),
-        ("id;x\na;0.5\n", "s.csv", Look(delimiter=";")),
-        ('"id","x"\n"a","1"\n"b","2"\n', "s.csv", Look(quoted_header=True, quoted=frozenset({0, 1}))),
-        ('id,x\n"a",1\n"b",2\n', "s.csv", Look(quoted=frozenset({0}))),
-        ('id,x\n"a",1\nb,2\n', "s.csv", Look()),
-        ("\ufeffid,x\na,1\n", "s.csv", Look(bom=True)),
-        ("id,x\na,1", "s.csv", Look()),
-        ('"id",x\na,1\n', "s.csv", Look()),
+        ("id,x\na,1\n", "s.csv", CsvDialect()),
+        ("id,x\r\na,1\r\n", "s.csv", CsvDialect(newline="\r\n")),
+        ("id\tx\na\t1\n", "s.tsv", CsvDialect(delimiter="\t")),
+        ("id\tx\na\t1\n", "s.csv", CsvDialect(delimiter="\t")),
+        ("id;x\na;0,5\nb;1\n", "s.csv", CsvDialect(delimiter=";", decimal_mark=",")),
+        ("id;x\na;0.5\n", "s.csv", CsvDialect(delimiter=";")),
+        ('"id","x"\n"a","1"\n"b","2"\n', "s.csv", CsvDialect(quoted_header=True, quoted=frozenset({0, 1}))),
+        ('id,x\n"a",1\n"b",2\n', "s.csv", CsvDialect(quoted=frozenset({0}))),
+        ('id,x\n"a",1\nb,2\n', "s.csv", CsvDialect()),
+        ("\ufeffid,x\na,1\n", "s.csv", CsvDialect(bom=True)),
+        ("id,x\na,1", "s.csv", CsvDialect()),
+        ('"id",x\na,1\n', "s.csv", CsvDialect()),
     ],
 )
-def test_how_it_is_written(tmp_path, text, name, look):
+def test_how_it_is_written(tmp_path, text, name, dialect):
     found = sample(tmp_path, text, name)
-    assert found.look == look
+    assert found.dialect == dialect
     assert found.header == ("id", "x")
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "code", "fact"),
     [
-        (b"", "has no id column, no value column or no row"),
-        (b"id,x\n", "no row"),
-        (b"id\n1\n", "no value column"),
-        (b"id,x,x\n1,2,3\n", r"has columns twice \(x\)"),
-        (
-            b"id,x\n1,2\n3\n4,5,6\n",
-            r"2 rows have another number of cells than the header's 2 \(first: row 3 with 1\)",
-        ),
-        (b'id,x\n1,"2\n', "a quotation mark that does not close"),
-        (b"id,x\n1,\xff\n", "cannot be read: .*UTF8"),
-        ("id,x\n1,2\n".encode("utf-16"), "is UTF-16"),
-        (gzip.compress(b"id,x\n1,2\n", mtime=0), "is gzip-compressed.*Unpack it"),
-        (b"PAR1....", "is a Parquet file"),
-        (b"PK\x03\x04....", "is a zip archive, or a spreadsheet"),
+        (b"", "sample_empty", ""),
+        (b"id,x\n", "sample_empty", ""),
+        (b"id\n1\n", "sample_empty", ""),
+        (b"id,x,x\n1,2,3\n", "duplicate_columns", "(x)"),
+        (b"id,x\n1,2\n3\n4,5,6\n", "ragged_rows", "first: row 3 with 1"),
+        (b'id,x\n1,"2\n', "unclosed_quote", ""),
+        (b"id,x\n1,\xff\n", "not_utf8", "UTF8"),
+        ("id,x\n1,2\n".encode("utf-16"), "not_utf8", "UTF-16"),
+        (gzip.compress(b"id,x\n1,2\n", mtime=0), "not_text", "gzip"),
+        (b"PAR1....", "not_text", "Parquet"),
+        (b"PK\x03\x04....", "not_text", "zip"),
     ],
 )
-def test_what_is_no_sample_is_refused_by_name(tmp_path, content, message):
-    with pytest.raises(KitError, match=message):
+def test_other_files_are_refused(tmp_path, content, code, fact):
+    with refused(code, where=str(tmp_path / "sample.csv")) as caught:
         sample(tmp_path, content)
+    assert fact in caught.value.problem
 
 
 def test_a_folder_and_nothing_are_refused(tmp_path):
-    with pytest.raises(KitError, match="is a folder"):
+    with refused("is_folder"):
         read_sample(tmp_path)
-    with pytest.raises(KitError, match="there is no such file"):
+    with refused("file_missing"):
         read_sample(tmp_path / "none.csv")
 
 

@@ -1,0 +1,110 @@
+"""Kind ``value``: one number, the expected grade of an ordinal task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kit.errors import KitError
+from kit.metrics import Metric
+from kit.metrics.likelihoods import expected_grade
+from kit.predictions import FinalPredictions
+from kit.submission_format.evidence import CompetitionFacts, Evidence, SampleValues
+from kit.submission_format.kinds.registry import register_kind
+from kit.submission_format.numbers import fixed_decimals, parse_number, with_decimal_mark
+from kit.submission_format.spec import CellType, SubmissionFormat, SubmissionKind
+from kit.tasks import Task
+
+TOLERANCE = 1e-9  # the rounding of a float64 sum
+
+
+@register_kind("value")
+class ExpectedGrade(SubmissionKind):
+    """One number: the expected grade, for classes that are consecutive integers."""
+
+    description = "one number per image"
+    cell_type = CellType.NUMBER
+    options = frozenset({"decimals"})
+    implied_task = "ordinal"
+    likely_metrics = ("rmse", "mae")
+
+    def keeps(self, metric: Metric, form: SubmissionFormat) -> bool:
+        """Return whether the metric is about the expected grade."""
+        return metric.ordinal and metric.needs == "probabilities"
+
+    def write(self, predictions: FinalPredictions, form: SubmissionFormat) -> list[pa.StringArray]:
+        """Return the column of expected grades."""
+        values = _grades(predictions, form)
+        exact = form.decimals is None
+        text = pc.cast(pa.array(values), pa.string()) if exact else fixed_decimals(values, form.decimals or 0)
+        return [with_decimal_mark(text, form.dialect.decimal_mark)]
+
+    def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
+        """Return probabilities of the two grades around each number; the number is their expectation."""
+        values = np.array([parse_number(cell, form.dialect.decimal_mark) for cell in columns[0]])
+        grades = values - first_grade(form.classes)
+        below = np.clip(np.floor(grades).astype(np.int64), 0, len(form.classes) - 2)
+        rows, share = np.arange(len(grades)), grades - below
+        probs = np.zeros((len(grades), len(form.classes)))
+        probs[rows, below], probs[rows, below + 1] = 1 - share, share
+        return FinalPredictions(probs, task.decide(probs))
+
+    def changed(
+        self, predictions: FinalPredictions, read: FinalPredictions, form: SubmissionFormat
+    ) -> np.ndarray:
+        """Return the rows whose expected grade differs by more than rounding."""
+        tolerance = TOLERANCE if form.decimals is None else 10.0**-form.decimals
+        return np.asarray(np.abs(_grades(predictions, form) - _grades(read, form)) > tolerance)
+
+    def check(self, form: SubmissionFormat) -> None:
+        """Refuse classes that are not consecutive integers."""
+        first_grade(form.classes)
+
+    def default_options(self, where: object, facts: CompetitionFacts) -> dict[str, Any]:
+        """Return the range of the grades."""
+        first = first_grade(facts.classes)
+        return {"low": float(first), "high": float(first + len(facts.classes) - 1)}
+
+    def infer(self, sample: SampleValues, facts: CompetitionFacts) -> Evidence | None:
+        """Return evidence if cells of an ordinal task are numbers, and not all are integers."""
+        if not sample.says_numbers(facts) or facts.task.name != self.implied_task:
+            return None
+        if all(value.lstrip("+-").isdecimal() for value in sample.filled):
+            return None
+        because = f"column '{sample.name}' holds numbers, such as {sample.examples}: the expected grade"
+        return Evidence(because, self.default_options(sample.name, facts))
+
+    def numbers(self, predictions: FinalPredictions) -> np.ndarray:
+        """Return the expected class index, (N, 1)."""
+        return expected_grade(predictions.probs)[:, None]
+
+
+def first_grade(classes: Sequence[str]) -> int:
+    """Return the first of classes that are consecutive integers.
+
+    Raises:
+        KitError: They are not.
+    """
+    try:
+        grades = [int(name) for name in classes]
+    except ValueError:
+        grades = []
+    if len(grades) < 2 or grades != list(range(grades[0], grades[0] + len(grades))):
+        raise KitError(
+            "submission.kind",
+            f"is value, and the classes are {', '.join(classes[:5])}",
+            "An expected grade needs classes that are consecutive integers",
+            "Set submission.kind: label.",
+            code="kind_unsuitable",
+        )
+    return grades[0]
+
+
+def _grades(predictions: FinalPredictions, form: SubmissionFormat) -> np.ndarray:
+    """Return the expected grades, (N,), within the format's range."""
+    expected = expected_grade(predictions.probs) + first_grade(form.classes)
+    return np.asarray(np.clip(expected, form.low, form.high))

@@ -1,0 +1,54 @@
+"""Every kind of submission says what other code must know about it."""
+
+from typing import get_args
+
+import pytest
+
+from kit.config.competition import SubmissionKindName
+from kit.metrics import metrics
+from kit.submission.format import KIND_OPTIONS
+from kit.submission_format.kinds import UNKNOWN_KIND, default_kind, submission_kinds
+from kit.submission_format.spec import CellType
+from kit.tasks import tasks
+from tests.conftest import refused
+
+each = pytest.mark.parametrize("kind", [submission_kinds.get(n) for n in submission_kinds], ids=lambda k: k.name)
+
+
+def test_the_config_accepts_exactly_the_registered_kinds():
+    assert sorted(get_args(SubmissionKindName)) == sorted(submission_kinds)
+    assert UNKNOWN_KIND.name not in submission_kinds
+
+
+@each
+def test_the_attributes_of_a_kind_agree_with_each_other(kind):
+    assert submission_kinds.get(kind.name) is kind
+    assert kind.description and kind.__doc__
+    assert kind.cell_type in (CellType.NUMBER, CellType.FLAG, CellType.CLASSES)
+    assert kind.options <= set(KIND_OPTIONS)
+    assert ("decimals" in kind.options) == kind.numeric
+    assert ("blank" in kind.options) == kind.allows_blank
+    assert not (kind.numeric and kind.holds_labels)
+    assert kind.separated or not (kind.ranked or kind.allows_blank)
+    assert kind.numeric or not (kind.is_probability or kind.threshold)
+
+
+@each
+def test_likely_metrics_exist_and_some_suits_each_task(kind):
+    assert all(name in metrics for name in kind.likely_metrics)
+    for task in map(tasks.get, tasks):
+        likely = kind.likely_metrics_for.get(task.name, kind.likely_metrics)
+        possible = (task.exclusive or kind.multilabel) and kind.implied_task in (None, task.name)
+        assert not possible or any(metrics.get(name).suits(task) for name in likely), task.name
+
+
+@pytest.mark.parametrize("task", [tasks.get(name) for name in tasks], ids=lambda t: t.name)
+def test_each_task_has_one_default_kind(task):
+    for label_column in (True, False):
+        found = [n for n in submission_kinds if submission_kinds.get(n).is_default(task, label_column)]
+        if task.exclusive and not label_column:
+            assert found == []
+            with refused("submission_columns_missing"):
+                default_kind(task, label_column)
+        else:
+            assert found == [default_kind(task, label_column).name]
