@@ -27,7 +27,7 @@ def begun(tmp_path):
         table.to_csv(root / "train.csv", index=False)
         (root / "sample_submission.csv").write_text(sample)
         place = Workspace.open(tmp_path)
-        started = pipeline.init("c", place, force=True)
+        started = pipeline.init("c", workspace=place, force=True)
         config = load_config(started.config)
         competition = load_competition(config.competition, place)
         return {f.key: f.value for f in started.findings}, format_for(config.submission, competition)
@@ -44,7 +44,7 @@ def test_sets_of_labels(begun):
     found, form = begun(labels, "image,labels\n" + rows("healthy"))
     assert (found["competition.task"], found["submission.kind"]) == ("multilabel", "labels")
     assert found["competition.metric"] == "f1_samples"
-    assert (form.kind, form.classes) == ("labels", ("healthy", "rust", "scab"))
+    assert (form.kind.name, form.classes) == ("labels", ("healthy", "rust", "scab"))
 
 
 def test_ranked_classes(begun):
@@ -52,7 +52,7 @@ def test_ranked_classes(begun):
     found, form = begun(labels, "image,hotel_id\n" + rows("7 12 101"))
     assert (found["submission.kind"], found["submission.most"]) == ("top_k", 3)
     assert (found["competition.metric.name"], found["competition.metric.k"]) == ("map_at_k", 3)
-    assert (form.kind, form.most, form.separator) == ("top_k", 3, " ")
+    assert (form.kind.name, form.most, form.separator) == ("top_k", 3, " ")
 
 
 def test_a_row_per_image_and_class(begun):
