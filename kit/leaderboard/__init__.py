@@ -1,1 +1,15 @@
-"""Every experiment, blend and submission beside the others, and what the leaderboard said of them."""
+"""Every experiment, blend and submission as one table, read from disk each time.
+
+Reads: ``runs/*/*/`` (metrics, config, environment), ``submissions/*/*`` with provenance and recorded scores.
+Writes: ``submissions/<competition>/<name>.scores.json``, the leaderboard scores that the user records.
+
+    scores.py       the recorded leaderboard scores of a submission
+    submitted.py    a submission with its provenance and scores
+    parents.py      the experiment that another one was derived from
+    runs.py         a run's scores, config and times
+    entries.py      all of it as rows
+    order.py        filter and sort rows
+    correlation.py  whether CV and leaderboard rank alike
+    selection.py    which two submissions to select for the final ranking
+    record.py       record leaderboard scores
+"""

@@ -12,20 +12,20 @@ import pandas as pd
 
 from kit.leaderboard.entries import Entry
 
-ENOUGH = 3  # submissions; two always rank alike or the other way round
+ENOUGH = 3  # submissions; two always rank the same or the opposite way
 ALIKE = 0.5
 BOARDS = ("public", "private")
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """How alike CV and a leaderboard rank the submissions of a competition.
+    """The rank correlation of CV and leaderboard over the submissions of a competition.
 
     Attributes:
         board: ``public`` or ``private``.
         spearman: 1 for the same order, −1 for the opposite one, ties sharing a rank; None where all CV or all
-            leaderboard scores are the same, which says nothing.
-        submissions: How many have both scores.
+            leaderboard scores are equal.
+        submissions: The number of submissions with both scores.
     """
 
     competition: str
@@ -35,32 +35,32 @@ class Correlation:
     submissions: int
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """One line for people."""
         what = f"CV and {self.board} LB"
         over = f"over {self.submissions} submissions"
         if self.spearman is None:
-            return f"{what}: whether they rank alike cannot be told {over}, all scores are the same"
+            return f"{what}: no rank correlation {over}, all scores are equal"
         if self.spearman >= ALIKE:
             return f"{what} rank alike: Spearman {self.spearman:.2f} {over}"
         return (
-            f"{what} do not rank alike: Spearman {self.spearman:.2f} {over}. Be careful, CV does not tell "
-            "the leaderboard: look at the folds, at leaks, and at how test images differ from training images"
+            f"{what} do not rank alike: Spearman {self.spearman:.2f} {over}. CV does not predict the "
+            "leaderboard: check the folds, leaks, and how test images differ from training images"
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return asdict(self) | {"told": self.told}
+        return asdict(self) | {"told": self.summary}
 
 
 def correlations(entries: Sequence[Entry]) -> list[Correlation]:
-    """Return for every competition and leaderboard how alike it and CV rank, from three submissions on.
+    """Return the rank correlation for every competition and leaderboard with three submissions or more.
 
-    Both scores are of one metric, so where lower is better both orders turn round and the sign stays right.
+    CV and leaderboard score are of the same metric, so its direction does not matter.
     """
     found = []
-    scored = sorted((e for e in entries if e.cv is not None), key=_where)
-    for (competition, metric), group in groupby(scored, key=_where):
+    scored = sorted((e for e in entries if e.cv is not None), key=_group)
+    for (competition, metric), group in groupby(scored, key=_group):
         rows = list(group)
         for board in BOARDS:
             pairs = [(row.cv, score) for row in rows if (score := getattr(row, board)) is not None]
@@ -69,12 +69,12 @@ def correlations(entries: Sequence[Entry]) -> list[Correlation]:
     return found
 
 
-def _where(entry: Entry) -> tuple[str, str]:
+def _group(entry: Entry) -> tuple[str, str]:
     return entry.competition, entry.metric
 
 
 def _spearman(pairs: Sequence[tuple[Any, Any]]) -> float | None:
-    """Return the correlation of ranks; by pandas, since loading scipy takes longer than all the rest."""
+    """Return the rank correlation. It uses pandas, since importing scipy takes longer than the command."""
     ranks = pd.DataFrame(pairs).rank()
     if (ranks.nunique() == 1).any():
         return None

@@ -1,4 +1,4 @@
-"""Rows of the ledger picked and put in order."""
+"""Filter and sort the rows of the leaderboard."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from kit.leaderboard.entries import Entry, better
+from kit.leaderboard.entries import Entry, score_key
 from kit.registry import unknown_name
 
 KINDS = ("experiment", "blend", "submission")
 SORTS: dict[str, Callable[[Entry], tuple[Any, ...]]] = {
-    "cv": lambda entry: better(entry, entry.cv),
-    "public": lambda entry: better(entry, entry.public),
-    "private": lambda entry: better(entry, entry.private),
+    "cv": lambda entry: score_key(entry, entry.cv),
+    "public": lambda entry: score_key(entry, entry.public),
+    "private": lambda entry: score_key(entry, entry.private),
     "date": lambda entry: (entry.date is None, [-ord(c) for c in entry.date or ""]),
     "minutes": lambda entry: (entry.minutes is None, entry.minutes or 0.0),
     "name": lambda entry: (),
 }
 
 
-def of_competition(entries: Sequence[Entry], competition: str | None) -> list[Entry]:
-    """Return the rows of one competition; all without one.
+def entries_of(entries: Sequence[Entry], competition: str | None) -> list[Entry]:
+    """Return the rows of one competition; None: all rows.
 
     Raises:
-        KitError: Nothing is of that competition.
+        KitError: The competition has no row.
     """
     known = sorted({entry.competition for entry in entries})
     if competition is not None and competition not in known:
@@ -33,11 +33,13 @@ def of_competition(entries: Sequence[Entry], competition: str | None) -> list[En
     return [entry for entry in entries if competition in (None, entry.competition)]
 
 
-def picked(entries: Sequence[Entry], kind: str | None = None, pattern: str | None = None) -> list[Entry]:
-    """Return the rows of one kind whose name fits a pattern such as ``b*``; all without them.
+def filter_entries(
+    entries: Sequence[Entry], kind: str | None = None, pattern: str | None = None
+) -> list[Entry]:
+    """Return the rows of one kind whose name matches a pattern such as ``b*``; None: any.
 
     Raises:
-        KitError: There is no such kind.
+        KitError: The kind is unknown.
     """
     if kind is not None and kind not in KINDS:
         raise unknown_name("--kind", "kind of row", kind, KINDS)
@@ -48,13 +50,11 @@ def picked(entries: Sequence[Entry], kind: str | None = None, pattern: str | Non
     ]
 
 
-def in_order(entries: Sequence[Entry], by: str = "cv") -> list[Entry]:
-    """Return the rows of each competition in order: the best score, the latest, the quickest first.
-
-    What has no such value comes last. Competitions stay apart, since their scores do not compare.
+def sort_entries(entries: Sequence[Entry], by: str = "cv") -> list[Entry]:
+    """Return the rows by competition and metric, then best score, latest or fastest first, missing ones last.
 
     Raises:
-        KitError: Rows cannot be sorted by that.
+        KitError: The order is unknown.
     """
     if by not in SORTS:
         raise unknown_name("--sort", "order", by, SORTS)

@@ -1,4 +1,4 @@
-"""Which earlier experiment each one was derived from, and what was changed."""
+"""Find the earlier experiment that each one was derived from, and what changed."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from kit.config.load import differences
 from kit.errors import first_few
 from kit.storage.workspace import RunFolder
 
-OWN = "name"  # of which every experiment has another
+NAME = "name"  # the key that differs in every experiment
 
 
-class Begun(NamedTuple):
-    """An experiment: when it was begun (ISO, UTC), and with what."""
+class StartedExperiment(NamedTuple):
+    """An experiment: its name, when it started (ISO, UTC), and its config."""
 
     name: str
     started: str
     config: Config
 
 
-class Change(NamedTuple):
-    """What an experiment was derived from, and the values that differ: ``key: old -> new``."""
+class Derivation(NamedTuple):
+    """The experiment that another one was derived from, and the changed values: ``key: old -> new``."""
 
     parent: str
     changed: list[str]
 
 
-def changes(experiments: Sequence[Begun]) -> dict[str, Change]:
-    """Return name -> what the experiment was derived from; the first ones were derived from nothing.
+def find_parents(experiments: Sequence[StartedExperiment]) -> dict[str, Derivation]:
+    """Return name -> what the experiment was derived from, without the earliest experiments.
 
-    The parent is nobody's to say: it is the earlier experiment that differs in the fewest values, the latest
-    of those that differ in equally many.
+    The parent is the earlier experiment that differs in the fewest values; of several, the latest.
     """
     latest_first = sorted(experiments, key=lambda each: (each.started, each.name), reverse=True)
     values = _values([each.config for each in latest_first])
@@ -45,25 +44,25 @@ def changes(experiments: Sequence[Begun]) -> dict[str, Change]:
         if earlier:
             nearest = earlier[int((values[earlier] != values[row]).sum(axis=1).argmin())]
             parent = latest_first[nearest]
-            found[each.name] = Change(parent.name, _told(parent.config, each.config))
+            found[each.name] = Derivation(parent.name, _changes(parent.config, each.config))
     return found
 
 
 def _values(configs: Sequence[Config]) -> np.ndarray:
-    """Return a number for every value, (experiments, keys): the same value of a key has the same number.
+    """Return a number for every value, (experiments, keys): equal values of a key have equal numbers.
 
-    The names are among them: every experiment has another, so they change no order.
+    Names are included: since every experiment has its own, they do not change the order of distances.
     """
     table = pd.json_normalize([config.model_dump() for config in configs])
     columns = [table[key].map(repr).factorize()[0] for key in table]
     return np.stack(columns, axis=1) if columns else np.zeros((len(configs), 0), dtype=np.int64)
 
 
-def _told(old: Config, new: Config) -> list[str]:
-    return [line for line in differences(old, new) if not line.startswith(f"{OWN}: ")]
+def _changes(old: Config, new: Config) -> list[str]:
+    return [line for line in differences(old, new) if not line.startswith(f"{NAME}: ")]
 
 
-def blend_change(run: RunFolder, method: str, members: Sequence[str]) -> str:
-    """Return what a blend was made of, on one line; members of its own competition by their name."""
+def blend_summary(run: RunFolder, method: str, members: Sequence[str]) -> str:
+    """Return method and members of a blend on one line; members of its own competition by name."""
     names = [member.removeprefix(f"{run.competition}/") for member in members]
     return f"{method} of {first_few(names, limit=len(names))}"

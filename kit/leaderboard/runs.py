@@ -1,4 +1,4 @@
-"""A run as the ledger sees it: its scores, what it was begun with, and whether a submission is of it."""
+"""Read the scores, config and times of a run; tell whether a submission is up to date with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from kit.config import Component, Config
 from kit.config.load import load_config
 from kit.errors import KitError
-from kit.leaderboard.parents import blend_change
+from kit.leaderboard.parents import blend_summary
 from kit.leaderboard.scores import number
 from kit.leaderboard.submitted import written_at
 from kit.metrics import get_metric
@@ -25,11 +25,11 @@ from kit.tasks import tasks
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run left, as far as the ledger tells it.
+    """The scores, config and times of a run.
 
     Attributes:
-        config: Of an experiment; None where it cannot be read, or for a blend.
-        made_of: Of a blend, its method and members on one line; empty for an experiment.
+        config: The config of an experiment; None for a blend, or if it cannot be read.
+        members: For a blend, its method and members on one line; empty for an experiment.
     """
 
     folder: RunFolder
@@ -46,18 +46,18 @@ class RunRecord:
     date: str | None
     commit: str | None
     config: Config | None
-    made_of: str
+    members: str
 
 
 def read_run(run: RunFolder, problems: list[KitError]) -> RunRecord | None:
-    """Return what a run left, adding what is wrong with it to ``problems``.
+    """Return the record of a run, and append what is wrong with it to ``problems``.
 
     Returns:
-        None where there is no score: it is under way, or what it left cannot be read.
+        None if there is no score: the run has not finished, or it is damaged.
     """
     is_blend = run.blend.exists()
     try:
-        blend = _mapping(run.blend, "Blend its members anew.") if is_blend else {}
+        blend = _mapping(run.blend, "Run `kit blend` again.") if is_blend else {}
         scores = _scores(run, blend)
     except KitError as error:
         problems.append(error)
@@ -73,22 +73,24 @@ def read_run(run: RunFolder, problems: list[KitError]) -> RunRecord | None:
         date=_blend_date(run, blend) if is_blend else about.get("started"),
         commit=blend.get("commit") if is_blend else about.get("commit"),
         config=None if is_blend else _config(run, problems),
-        made_of=blend_change(run, _method(blend), blend.get("members", [])) if is_blend else "",
+        members=blend_summary(run, _method(blend), blend.get("members", [])) if is_blend else "",
     )
 
 
 def _scores(run: RunFolder, blend: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the scores of a run; None where there are none yet.
+    """Return the scores of a run; None if there are none yet.
 
     Raises:
-        KitError: They cannot be read, or are missing although there are predictions.
+        KitError: They are damaged, or missing although there are predictions.
     """
     again = f"Run `kit evaluate {run.label}`."
     if not run.metrics.exists():
         if "worth" in blend and blend["worth"] is None:
             return _without_score(run, blend)
         if run.oof.exists():
-            raise KitError(run.metrics, "is missing: the predictions are not scored", next=again)
+            raise KitError(
+                run.metrics, "is missing: the predictions are not scored", next=again, code="scores_missing"
+            )
         return None
     values = _mapping(run.metrics, again)
     try:
@@ -100,42 +102,49 @@ def _scores(run: RunFolder, blend: dict[str, Any]) -> dict[str, Any] | None:
             **{key: number(values.get(key)) for key in ("low", "high", "sd", "nested")},
         }
     except (KeyError, TypeError, ValueError) as error:
-        raise KitError(run.metrics, f"is not whole ({error!r})", "kit evaluate writes it", again) from error
+        raise KitError(
+            run.metrics, f"is incomplete ({error!r})", "kit evaluate writes it", again, code="file_damaged"
+        ) from error
 
 
 def _without_score(run: RunFolder, blend: dict[str, Any]) -> dict[str, Any]:
-    """Return the place of a blend whose members come from different folds, which has no honest score.
+    """Return the metric of a blend of members from different folds, which has no honest score.
 
     Raises:
-        KitError: It does not say which competition it is of.
+        KitError: The blend does not say its competition.
     """
     try:
         competition = Config.model_validate(blend["config"]).competition
     except (KeyError, ValidationError) as error:
-        what = "does not say which competition it is of"
-        raise KitError(run.blend, what, "kit blend writes it", "Blend its members anew.") from error
+        raise KitError(
+            run.blend,
+            "does not say its competition",
+            "kit blend writes it",
+            "Run `kit blend` again.",
+            code="file_damaged",
+        ) from error
     metric = get_metric(competition.metric, tasks.get(competition.task))
     nothing = dict.fromkeys(("cv", "low", "high", "sd", "folds", "nested"))
     return {"metric": metric.name, "higher_is_better": metric.higher_is_better, **nothing}
 
 
 def _mapping(path: Path, next_step: str) -> dict[str, Any]:
-    """Return what a JSON file of kit's own holds.
+    """Return the JSON object in a file that kit wrote.
 
     Raises:
-        KitError: It is cut, or no mapping.
+        KitError: The file is damaged.
     """
     try:
         values = read_json(path)
     except KitError as error:
-        raise KitError(path, error.problem, error.rule, next_step) from error
+        raise KitError(path, error.problem, error.rule, next_step, code="file_damaged") from error
     if not isinstance(values, dict):
-        raise KitError(path, "holds no mapping", "kit wrote one", next_step)
+        raise KitError(path, "is not a JSON object", "kit wrote one", next_step, code="file_damaged")
     return values
 
 
 def _or_nothing(path: Path, problems: list[KitError]) -> dict[str, Any]:
-    """Return what a JSON file holds; nothing where there is none, or it is damaged, which is told."""
+    """Return the JSON object in a file; empty if the file is missing, or damaged (then it is reported)."""
     try:
         return _mapping(path, "Only device, date and commit are lost.") if path.exists() else {}
     except KitError as error:
@@ -144,7 +153,7 @@ def _or_nothing(path: Path, problems: list[KitError]) -> dict[str, Any]:
 
 
 def _minutes(run: RunFolder, problems: list[KitError]) -> float | None:
-    """Return how long the folds were trained; None where none is done or one does not say."""
+    """Return the training time of the folds; None if none is done, or one does not say."""
     try:
         folds = sorted(run.path.glob("fold-*/done.json"))
         done = [_mapping(path, "Only the minutes of this run are lost.") for path in folds]
@@ -152,12 +161,12 @@ def _minutes(run: RunFolder, problems: list[KitError]) -> float | None:
         problems.append(error)
         return None
     seconds = [each.get("seconds") for each in done]
-    told = [float(each) for each in seconds if isinstance(each, int | float)]
-    return sum(told) / 60 if told and len(told) == len(seconds) else None
+    known = [float(each) for each in seconds if isinstance(each, int | float)]
+    return sum(known) / 60 if known and len(known) == len(seconds) else None
 
 
 def _blend_date(run: RunFolder, blend: dict[str, Any]) -> str:
-    """Return when a blend was made: as it says, or when its file was written."""
+    """Return when a blend was made, or when its file was written if it does not say."""
     return str(blend.get("made") or "") or written_at(run.blend)
 
 
@@ -169,16 +178,16 @@ def _method(blend: dict[str, Any]) -> str:
 
 
 def _config(run: RunFolder, problems: list[KitError]) -> Config | None:
-    """Return the config of an experiment; None where it cannot be read, which is told.
+    """Return the config of an experiment; None if it cannot be read (then it is reported).
 
-    It is complete and resolved, so plain YAML will do, which is read in a tenth of the time.
+    The config of a run is complete, so plain YAML suffices, which takes a tenth of the time.
     """
     try:
         return Config.model_validate(_plain_yaml(run.config))
     except (OSError, yaml.YAMLError, ValueError):
         pass
     try:
-        return load_config(run.config)  # tells what is wrong
+        return load_config(run.config)  # its error says what is wrong
     except KitError as error:
         problems.append(error)
         return None
@@ -189,11 +198,10 @@ def _plain_yaml(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), loader)
 
 
-def fits(trace: dict[str, Any], run: RunRecord) -> bool:
-    """Tell whether a submission is what the run would write now.
+def matches_run(trace: dict[str, Any], run: RunRecord) -> bool:
+    """Return whether a submission is what the run would write now: the same predictions and decision.
 
-    It is if its predictions are the run's and decided the same way. Its CV is not asked: the same answers are
-    the same file, whatever is scored of them.
+    The CV is not compared: the same predictions give the same file.
 
     Raises:
         KitError: The run's test predictions or its decision cannot be read.
@@ -201,18 +209,18 @@ def fits(trace: dict[str, Any], run: RunRecord) -> bool:
     folder = run.folder
     if not folder.test.exists():
         return False
-    head = _head(folder.test)
-    if trace.get("models") != head["models"]:
+    metadata = _metadata(folder.test)
+    if trace.get("models") != metadata["models"]:
         return False
     if "predictions" in trace:
-        digest = head.get("digest") or load_predictions(folder.test).digest()
+        digest = metadata.get("digest") or load_predictions(folder.test).digest()
         if trace["predictions"] != digest:
             return False
     return _same_decision(trace, folder)
 
 
-def _head(predictions: Path) -> dict[str, Any]:
-    """Return what the head of a predictions file says: the models, and the digest where it was noted.
+def _metadata(predictions: Path) -> dict[str, Any]:
+    """Return the metadata of a predictions file: models, and the digest if it has one.
 
     Reading all of hundreds of files would take seconds.
     """
@@ -228,13 +236,14 @@ def _head(predictions: Path) -> dict[str, Any]:
             f"is not a predictions file ({error})",
             "kit predict and kit blend write them",
             f"Run `kit predict {predictions.parent.parent.name}/{predictions.parent.name}` again.",
+            code="predictions_damaged",
         ) from error
 
 
 def _same_decision(trace: dict[str, Any], run: RunFolder) -> bool:
-    """Tell whether a submission was decided as the run is now.
+    """Return whether a submission has the decision that the run has now.
 
-    Where crops are pooled to images the steps are learned anew on the images: only which they are is asked.
+    Where crops are pooled, the steps are learned on the pooled rows: only their names are compared.
     """
     if "decision" not in trace or not run.decision.exists():
         return True

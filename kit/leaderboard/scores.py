@@ -1,4 +1,4 @@
-"""What the leaderboard said of a submission, kept beside it: the only thing here that kit cannot work out."""
+"""The recorded leaderboard scores of a submission, in a JSON file beside it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kit.storage.workspace import SubmissionFile
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What was recorded of one submission.
+class RecordedScores:
+    """The leaderboard scores of one submission.
 
     Attributes:
-        sha256: Of the bytes that were scored.
-        public: On the part of the test images that the leaderboard shows.
-        private: On the rest of them.
-        recorded: When it was last written down, ISO, UTC.
+        sha256: Checksum of the file that was scored.
+        public: On the test images that the leaderboard shows.
+        private: On the rest.
+        recorded: When it was last recorded, ISO, UTC.
     """
 
     sha256: str
@@ -28,8 +28,8 @@ class Scores:
     recorded: str = ""
 
 
-def read_scores(file: SubmissionFile) -> Scores | None:
-    """Return what was recorded of a submission; None if nothing was.
+def read_scores(file: SubmissionFile) -> RecordedScores | None:
+    """Return the recorded scores of a submission; None if there are none.
 
     Raises:
         KitError: The file is damaged.
@@ -38,7 +38,7 @@ def read_scores(file: SubmissionFile) -> Scores | None:
         return None
     try:
         values = read_json(file.scores)
-        return Scores(
+        return RecordedScores(
             sha256=str(values["sha256"]),
             public=number(values.get("public")),
             private=number(values.get("private")),
@@ -50,11 +50,12 @@ def read_scores(file: SubmissionFile) -> Scores | None:
             f"is not a score record ({getattr(error, 'problem', repr(error))})",
             "It holds sha256, public and private",
             f"Remove it, then `kit leaderboard record {file.label} --public SCORE`.",
+            code="scores_damaged",
         ) from error
 
 
-def write_scores(file: SubmissionFile, scores: Scores) -> None:
-    """Write what was recorded of a submission, whole or not at all; hold ``file.lock`` meanwhile."""
+def write_scores(file: SubmissionFile, scores: RecordedScores) -> None:
+    """Write the recorded scores of a submission. The caller holds ``file.lock``."""
     write_json(file.scores, asdict(scores))
 
 
@@ -62,10 +63,10 @@ def number(value: Any) -> float | None:
     """Return a value from JSON as a finite number; None stays None.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The value is not a finite number.
     """
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     return float(value)

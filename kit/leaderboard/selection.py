@@ -1,8 +1,7 @@
-"""Which two submissions to select for the final ranking.
+"""Select two submissions for the final ranking, by CV and not by leaderboard score.
 
-Leaderboard scores choose nothing here. The public part of the test images is small, often a tenth of what was
-trained on, and the best of many tries on it is the luckiest one: selecting by it is what makes people fall
-hundreds of ranks when the private part is shown. CV has more images, and nothing was fitted on them.
+The public part of the test images is small, often a tenth of the training images, so that the best of many
+submissions on it is the luckiest one. CV has more images, and nothing was fitted on them.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from kit.leaderboard.entries import Entry, best_first
 from kit.storage.files import read_json
 from kit.storage.workspace import RunFolder, Workspace
 
-ALIKE = 0.7  # correlation of errors, from which on two runs are hardly two chances
-TRIED = 10  # candidates, the best by CV: each costs reading its predictions and the folds
+ALIKE = 0.7  # correlation of errors above which a second submission adds little
+TRIED = 10  # best candidates; each takes the time to read its predictions and the folds
 
 
 @dataclass(frozen=True)
 class Pick:
-    """One of the two.
+    """One of the two submissions.
 
     Attributes:
-        correlation: Of its errors with the first's; None for the first, and where they were not compared.
+        correlation: Correlation of its errors with the first's; None for the first, or if not compared.
     """
 
     experiment: str
@@ -49,43 +48,47 @@ class Selection:
     second: Pick
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """One line for people."""
         first, second = (f"{each.experiment} ({each.why})" for each in (self.first, self.second))
         return f"select: {first} and {second}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return asdict(self) | {"told": self.told}
+        return asdict(self) | {"told": self.summary}
 
 
-def selections(entries: Sequence[Entry], workspace: Workspace, problems: list[KitError]) -> list[Selection]:
+def select_submissions(
+    entries: Sequence[Entry], workspace: Workspace, problems: list[KitError]
+) -> list[Selection]:
     """Return for every competition with two submitted runs which two to select.
 
-    The first has the best CV, which of a blend is nested. The second is, among those whose 95 % interval
-    reaches the CV of the first, the one that errs least on the same images: if the first is unlucky on the
-    private part, it is the likeliest not to be. Where none is that close it is the one with the next best CV.
-    What cannot be compared is added to ``problems``.
+    The first has the best CV (nested for a blend). The second is the one whose errors correlate least with
+    the first's, among those whose 95 % interval reaches the first's CV: if the first is unlucky on the
+    private part, the second is least likely to be. If none is that close, it is the one with the next best
+    CV. Runs that cannot be compared are appended to ``problems``.
     """
-    able = [e for e in best_first(entries) if e.kind != "submission" and e.submission and e.cv is not None]
-    groups = groupby(able, key=lambda e: (e.competition, e.metric))
-    candidates = [list(group) for _, group in groups]
-    return [_selection(rows, workspace, problems) for rows in candidates if len(rows) > 1]
+    candidates = [
+        e for e in best_first(entries) if e.kind != "submission" and e.submission and e.cv is not None
+    ]
+    groups = groupby(candidates, key=lambda e: (e.competition, e.metric))
+    competitions = [list(group) for _, group in groups]
+    return [_select(rows, workspace, problems) for rows in competitions if len(rows) > 1]
 
 
-def _selection(rows: Sequence[Entry], workspace: Workspace, problems: list[KitError]) -> Selection:
+def _select(rows: Sequence[Entry], workspace: Workspace, problems: list[KitError]) -> Selection:
     first, others = rows[0], rows[1:]
     close = [row for row in others if _within_noise(row, first)][:TRIED]
     related = _error_correlations(first, close, workspace, problems) if close else {}
     if related:
         label = min(related, key=lambda each: related[each])
         second = next(row for row in close if row.label == label)
-        how = "errs elsewhere" if related[label] < ALIKE else "of those as good it errs least alike"
-        why = f"{_score(second)}; {how}: correlation of errors {related[label]:.2f}"
+        how = "different errors" if related[label] < ALIKE else "the least similar errors of those as good"
+        why = f"{_score(second)}; {how}: correlation {related[label]:.2f}"
     else:
         second = others[0]
-        near = "their errors could not be compared" if close else "none is as good within noise"
-        why = f"{_score(second)}, the next best CV; {near}"
+        reason = "the errors could not be compared" if close else "no other is as good within noise"
+        why = f"{_score(second)}, the next best CV; {reason}"
     return Selection(
         first.competition,
         first.metric,
@@ -103,7 +106,7 @@ def _score(row: Entry) -> str:
 
 
 def _within_noise(row: Entry, first: Entry) -> bool:
-    """Tell whether a row may be as good as the first: whether its 95 % interval reaches the first's CV."""
+    """Return whether a row may be as good as the first: its 95 % interval reaches the first's CV."""
     reached = row.high if row.higher_is_better else row.low
     if reached is None or first.cv is None:
         return False
@@ -113,12 +116,12 @@ def _within_noise(row: Entry, first: Entry) -> bool:
 def _error_correlations(
     first: Entry, others: Sequence[Entry], workspace: Workspace, problems: list[KitError]
 ) -> dict[str, float]:
-    """Return label -> the correlation of its errors with the first's, of those that can be compared."""
+    """Return label -> the correlation of its errors with the first's, where they can be compared."""
     found = {}
     wrong: dict[str, pd.Series] = {}
     for row in (first, *others):
         try:
-            wrong[row.label] = errors(workspace.run(row.competition, row.name), workspace)
+            wrong[row.label] = oof_errors(workspace.run(row.competition, row.name), workspace)
         except KitError as error:
             problems.append(error)
             if row is first:
@@ -131,11 +134,11 @@ def _error_correlations(
     return found
 
 
-def errors(run: RunFolder, workspace: Workspace) -> pd.Series:
-    """Return which OOF rows a run decides wrongly, by id; of several labels all must be right.
+def oof_errors(run: RunFolder, workspace: Workspace) -> pd.Series:
+    """Return which OOF rows a run predicts wrongly, by id; of several labels all must be right.
 
-    The decision is the one that it ships. `kit evaluate` scores decisions learned without each row, which
-    takes as long as learning them; to see where two runs err it makes no difference worth that.
+    The decision is the one that the run submits with. Nested decisions, as in `kit evaluate`, would take
+    longer and hardly change where two runs err.
 
     Raises:
         KitError: There are no predictions, or the folds have changed since.
@@ -154,8 +157,8 @@ def error_correlation(a: pd.Series, b: pd.Series) -> float | None:
     """Return the correlation (phi) of two runs' errors on the ids that both have.
 
     Returns:
-        1 if they err on the same images, 0 if together as often as by chance; None where one of them is
-        always right or always wrong.
+        1 if they err on the same images, 0 if they err together as often as by chance; None if one of them
+        is always right or always wrong.
     """
     both = pd.concat([a, b], axis=1, join="inner").to_numpy(dtype=np.float64)
     if len(both) == 0 or (both == both[0]).all(axis=0).any():

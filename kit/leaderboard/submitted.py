@@ -1,4 +1,4 @@
-"""A submission file with what lies beside it: what it was made of, and what it scored."""
+"""A submission with its provenance and its recorded scores."""
 
 from __future__ import annotations
 
@@ -8,42 +8,45 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError
-from kit.leaderboard.scores import Scores, read_scores
-from kit.storage.files import checksum, read_json
+from kit.leaderboard.scores import RecordedScores, read_scores
+from kit.storage.files import checksum
 from kit.storage.workspace import SubmissionFile, Workspace
+from kit.submission.trace import read_trace
 
-HASHED = 1 << 26  # bytes; of larger files only the size is compared, so that listing them stays quick
+HASHED = 1 << 26  # bytes; of larger files only the size is compared, so that listing them is fast
 
 
 @dataclass(frozen=True)
-class Submitted:
-    """A submission file as the ledger sees it.
+class SubmissionRecord:
+    """A submission as the leaderboard lists it.
 
     Attributes:
-        trace: What it was made of; empty for a file that kit did not write, or that was changed since.
-        scores: What was recorded of these very bytes.
+        trace: What it was made from; empty if kit did not write the file as it is now.
+        scores: The recorded scores of this file.
         date: When it was written, ISO, UTC.
     """
 
     file: SubmissionFile
     trace: dict[str, Any]
-    scores: Scores | None
+    scores: RecordedScores | None
     date: str
 
     @property
     def experiment(self) -> str:
-        """The label of the run that it is of; empty if that is not known."""
+        """The label of the run that made it; empty if unknown."""
         return str(self.trace.get("experiment") or "")
 
 
-def read_submitted(file: SubmissionFile, workspace: Workspace, problems: list[KitError]) -> Submitted | None:
-    """Return a submission with what is known of it, adding what is wrong with it to ``problems``.
+def read_submission(
+    file: SubmissionFile, workspace: Workspace, problems: list[KitError]
+) -> SubmissionRecord | None:
+    """Return a submission, and append what is wrong with it to ``problems``.
 
     Returns:
-        None where what it was made of cannot be read, or it was moved away just now by `kit submit`.
+        None if its provenance cannot be read, or `kit submit` has just renamed it.
     """
     try:
-        trace = read_trace(file)
+        trace = read_trace(file) or {}
     except KitError as error:
         problems.append(error)
         return None
@@ -55,62 +58,46 @@ def read_submitted(file: SubmissionFile, workspace: Workspace, problems: list[Ki
     try:
         digest = _digest(file.path) if trace or scores else None
         date = str(trace.get("written") or "") or written_at(file.path)
-        is_as_written = not trace or _is_of(trace, file.path, digest)
+        is_unchanged = not trace or _is_unchanged(trace, file.path, digest)
     except FileNotFoundError:
         return None
-    if not is_as_written:
-        problems.append(changed(file, workspace.shown(file.path)))
+    if not is_unchanged:
+        problems.append(file_changed(file, workspace.shown(file.path)))
         trace = {}
     if scores is not None and digest not in (None, scores.sha256):
         problems.append(
             KitError(
                 workspace.shown(file.scores),
-                f"was recorded of another {file.path.name} than is there now",
-                "A score belongs to the bytes that were scored",
-                "Bring the file back, or record the score of this one.",
+                f"belongs to another {file.path.name} than the present one",
+                "A score belongs to the file that was scored",
+                "Restore that file, or record the score of this one.",
+                code="scores_of_other_file",
             )
         )
         scores = None
-    return Submitted(file, trace, scores, date)
-
-
-def read_trace(file: SubmissionFile) -> dict[str, Any]:
-    """Return what a submission was made of; nothing for a file that kit did not write.
-
-    Raises:
-        KitError: It cannot be read.
-    """
-    if not file.trace.exists():
-        return {}
-    again = f"Write it anew: `kit submit {file.label}`; or remove it."
-    try:
-        values = read_json(file.trace)
-    except KitError as error:
-        raise KitError(file.trace, error.problem, error.rule, again) from error
-    if not isinstance(values, dict):
-        raise KitError(file.trace, "holds no mapping", "`kit submit` writes one", again)
-    return values
+    return SubmissionRecord(file, trace, scores, date)
 
 
 def _digest(path: Path) -> str | None:
-    """Return the checksum of a file; None of one too large to read it whenever it is listed."""
+    """Return the checksum of a file; None for a file too large to read at each listing."""
     return checksum(path) if path.stat().st_size <= HASHED else None
 
 
-def _is_of(trace: dict[str, Any], path: Path, digest: str | None) -> bool:
-    """Tell whether a file is still what its trace says; of a large one only the size is compared."""
+def _is_unchanged(trace: dict[str, Any], path: Path, digest: str | None) -> bool:
+    """Return whether a file is the one that its provenance describes; of a large one the size is compared."""
     if digest is not None:
         return bool(trace.get("sha256", digest) == digest)
     return bool(trace.get("bytes", path.stat().st_size) == path.stat().st_size)
 
 
-def changed(file: SubmissionFile, shown: str) -> KitError:
-    """Return what is to be said of a submission that somebody changed after kit wrote it."""
+def file_changed(file: SubmissionFile, shown: str) -> KitError:
+    """Return the error for a submission that was edited after kit wrote it."""
     return KitError(
         shown,
         "has changed since kit wrote it",
-        f"What {file.trace.name} says, its CV among it, is of other bytes",
-        f"Write it anew: `kit submit {file.label}`; or remove {file.trace.name} if the file is your own.",
+        f"{file.trace.name}, with its CV, describes another file",
+        f"Run `kit submit {file.label}`, or remove {file.trace.name} if the file is your own.",
+        code="submission_changed",
     )
 
 

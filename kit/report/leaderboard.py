@@ -40,7 +40,7 @@ def leaderboard_tables(
         shown.append(_table(rows, columns))
         notes: list[Correlation | Selection] = [*related, *chosen]
         own = [note for note in notes if (note.competition, note.metric) == (competition, metric)]
-        shown += [escape(note.told) for note in own]
+        shown += [escape(note.summary) for note in own]
     return shown
 
 

@@ -5,7 +5,7 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from kit.evaluation.evaluate import evaluate
 from kit.evaluation.oof_with_labels import beside_truth
-from kit.leaderboard.entries import read_ledger
+from kit.leaderboard.entries import read_leaderboard
 from kit.predictions import load_predictions
 from kit.report.evaluations import evaluation_tables
 from kit.report.leaderboard import leaderboard_tables
@@ -68,7 +68,7 @@ def test_tables_can_be_drawn(trained):
     assert rows["class"] == 3
     assert rows["also"] == len(found.others)
     assert rows["highest loss"] == 10
-    entries = read_ledger(trained).entries
+    entries = read_leaderboard(trained).entries
     assert leaderboard_tables(entries)[0].row_count == len(entries) == 2
     assert {e.submission for e in entries} == {"submissions/tiny/a.csv", "submissions/tiny/b.csv"}
     assert all(e.minutes is not None and e.minutes > 0 for e in entries)

@@ -1,4 +1,4 @@
-"""Runs and submissions for the ledger, made without images or training."""
+"""Runs and submissions for the leaderboard, made without images or training."""
 
 import tempfile
 from dataclasses import replace
@@ -21,8 +21,8 @@ ROWS = 60
 TARGETS = np.arange(ROWS) % 3
 
 
-def answers(wrong) -> np.ndarray:
-    """Probabilities that decide rightly but for the rows in ``wrong``."""
+def probs_for(wrong) -> np.ndarray:
+    """Probabilities that are right except for the rows in ``wrong``."""
     decided = TARGETS.copy()
     decided[list(wrong)] = (decided[list(wrong)] + 1) % 3
     return np.eye(3)[decided] * 0.7 + 0.1
@@ -30,10 +30,10 @@ def answers(wrong) -> np.ndarray:
 
 @cache
 def evaluated(wrong: tuple[int, ...], metric: str) -> dict[str, bytes]:
-    """The files of a workspace with one evaluated run ``made/x``: made once, since it takes a fifth of a second."""
+    """The files of a workspace with one evaluated run ``made/x``; cached, since it takes a fifth of a second."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace.open(Path(folder))
-        run = made_run(workspace, "multiclass", metric, TARGETS, answers(wrong), CLASSES, name="x")
+        run = made_run(workspace, "multiclass", metric, TARGETS, probs_for(wrong), CLASSES, name="x")
         for fold in range(5):
             write_json(run.fold(fold).done, {"fold": fold, "seconds": 30.0})
         other_test(run, 1.0)
@@ -45,7 +45,7 @@ def evaluated(wrong: tuple[int, ...], metric: str) -> dict[str, bytes]:
 def experiment(
     workspace: Workspace, name: str, wrong=range(10), day: int = 1, metric="accuracy", **changes
 ) -> RunFolder:
-    """An evaluated experiment, begun on that day of November; ``changes`` are of its config."""
+    """An evaluated experiment that started on that day of November; ``changes`` are config values."""
     run = workspace.run("made", name)
     for relative, content in evaluated(tuple(wrong), metric).items():
         path = workspace.root / relative.replace("runs/made/x/", f"runs/made/{name}/")

@@ -1,4 +1,4 @@
-"""Every experiment, blend and submission is one row, read from what lies on disk."""
+"""Every experiment, blend and submission is one row, read from disk."""
 
 import json
 import shutil
@@ -10,23 +10,25 @@ import pytest
 
 from kit.config import Component
 from kit.evaluation.evaluate import evaluate
-from kit.leaderboard.entries import Entry, read_ledger
+from kit.leaderboard import runs
+from kit.leaderboard import submitted as submitted_files
+from kit.leaderboard.entries import Entry, read_leaderboard
 from kit.leaderboard.record import record
 from kit.predictions import METADATA_KEY, MIXED_FOLDS, load_predictions
 from kit.storage.files import read_json, write_json, write_text
 from kit.storage.workspace import RunFolder
-from tests.leaderboard.made import TARGETS, answers, blend, experiment, other_test, submitted
+from tests.leaderboard.made import TARGETS, blend, experiment, other_test, probs_for, submitted
 
 
 def rows(workspace) -> dict[str, Entry]:
-    ledger = read_ledger(workspace)
-    assert ledger.problems == []
-    return {entry.name: entry for entry in ledger.entries}
+    leaderboard = read_leaderboard(workspace)
+    assert leaderboard.problems == []
+    return {entry.name: entry for entry in leaderboard.entries}
 
 
-def test_an_experiment_says_what_it_left(workspace):
+def test_the_row_of_an_experiment(workspace):
     run = experiment(workspace, "a", wrong=range(12), day=3)
-    (entry,) = read_ledger(workspace).entries
+    (entry,) = read_leaderboard(workspace).entries
     scores = read_json(run.metrics)
     assert (entry.label, entry.kind, entry.metric) == ("made/a", "experiment", "accuracy")
     assert entry.cv == pytest.approx(0.8)
@@ -37,7 +39,7 @@ def test_an_experiment_says_what_it_left(workspace):
     assert (entry.public, entry.submission, entry.parent, entry.changed) == (None, None, None, ())
 
 
-def test_a_blend_says_its_nested_score_and_members(workspace):
+def test_the_row_of_a_blend(workspace):
     blend(workspace, "both", made="2026-11-09T08:00:00+00:00")
     entry = rows(workspace)["both"]
     assert (entry.kind, entry.device, entry.minutes) == ("blend", None, None)
@@ -60,13 +62,13 @@ def test_the_best_cv_is_first_and_none_last(workspace):
     for name, wrong in (("a", 12), ("b", 3), ("c", 6)):
         experiment(workspace, name, wrong=range(wrong))
     write_text(workspace.submission("made", "foreign").path, "id\n")
-    assert [entry.name for entry in read_ledger(workspace).entries] == ["b", "c", "a", "foreign"]
+    assert [entry.name for entry in read_leaderboard(workspace).entries] == ["b", "c", "a", "foreign"]
 
 
 def test_lower_is_first_where_lower_is_better(workspace):
     for name, wrong in (("a", 12), ("b", 3), ("c", 6)):
         experiment(workspace, name, wrong=range(wrong), metric="log_loss")
-    assert [entry.name for entry in read_ledger(workspace).entries] == ["b", "c", "a"]
+    assert [entry.name for entry in read_leaderboard(workspace).entries] == ["b", "c", "a"]
 
 
 def test_a_submission_is_on_the_row_of_its_run(workspace):
@@ -96,7 +98,7 @@ def test_a_submission_of_what_the_run_was_has_a_row_of_its_own(workspace, change
     submitted(workspace, run, cv=0.5, sd=0.01)
     record("made/a", workspace, public=0.81)
     change(run, workspace)
-    now, was = sorted(read_ledger(workspace).entries, key=lambda entry: entry.kind)
+    now, was = sorted(read_leaderboard(workspace).entries, key=lambda entry: entry.kind)
     assert (now.kind, now.public, now.submission) == ("experiment", None, None)
     assert (was.kind, was.public, was.submission) == ("submission", 0.81, "submissions/made/a.csv")
     assert (was.cv, was.sd, was.parent, was.commit) == (0.5, 0.01, "a", "fedcba98")
@@ -113,9 +115,9 @@ def test_pooled_crops_are_compared_by_the_names_of_their_steps(workspace):
     pooled = {"config": {"submission": {"pool": {"by": "image"}}}}
     steps = [{"name": "prior", "strength": 0.123, "shares": [1, 1, 1]}]
     submitted(workspace, run, decision=steps, **pooled)
-    assert [entry.kind for entry in read_ledger(workspace).entries] == ["experiment"]
+    assert [entry.kind for entry in read_leaderboard(workspace).entries] == ["experiment"]
     submitted(workspace, run, decision=[], **pooled)
-    assert [entry.kind for entry in read_ledger(workspace).entries] == ["experiment", "submission"]
+    assert [entry.kind for entry in read_leaderboard(workspace).entries] == ["experiment", "submission"]
 
 
 def test_a_submission_outlives_its_run(workspace):
@@ -146,14 +148,14 @@ def test_a_file_that_kit_did_not_write_has_a_row(workspace):
     assert (entry.metric, entry.higher_is_better) == ("log_loss", False)
 
 
-def test_a_file_changed_since_kit_wrote_it_is_told_and_has_no_cv(workspace):
+def test_a_file_edited_since_kit_wrote_it_is_reported_and_has_no_cv(workspace):
     file = submitted(workspace, experiment(workspace, "a"))
     write_text(file.path, "ID,Label\n1,2\n")
-    ledger = read_ledger(workspace)
-    (problem,) = ledger.problems
-    assert "submissions/made/a.csv: has changed since kit wrote it" in str(problem)
+    leaderboard = read_leaderboard(workspace)
+    (problem,) = leaderboard.problems
+    assert (problem.code, problem.where) == ("submission_changed", "submissions/made/a.csv")
     assert "kit submit made/a" in problem.next
-    run, changed = sorted(ledger.entries, key=lambda entry: entry.kind)
+    run, changed = sorted(leaderboard.entries, key=lambda entry: entry.kind)
     assert run.submission is None
     assert (changed.kind, changed.cv) == ("submission", None)
 
@@ -163,23 +165,23 @@ def test_a_score_belongs_to_the_bytes_that_were_scored(workspace):
     write_text(file.path, "id,label\n1,2\n")
     record("theirs", workspace, public=0.3)
     write_text(file.path, "id,label\n1,3\n")
-    ledger = read_ledger(workspace)
-    assert [entry.public for entry in ledger.entries] == [None]
-    assert "was recorded of another theirs.csv" in str(ledger.problems[0])
+    leaderboard = read_leaderboard(workspace)
+    assert [entry.public for entry in leaderboard.entries] == [None]
+    assert leaderboard.problems[0].code == "scores_of_other_file"
 
 
 def test_nothing_is_kept_that_could_be_stale(workspace):
     kept = experiment(workspace, "a")
     gone = experiment(workspace, "b")
-    before = read_ledger(workspace)
+    before = read_leaderboard(workspace)
     shutil.rmtree(gone.path)
-    assert [entry.name for entry in read_ledger(workspace).entries] == ["a"]
+    assert [entry.name for entry in read_leaderboard(workspace).entries] == ["a"]
     experiment(workspace, "b")
-    assert read_ledger(workspace) == before
+    assert read_leaderboard(workspace) == before
     assert kept.path.exists()
 
 
-def test_what_is_under_way_has_no_row_and_is_no_problem(workspace):
+def test_an_unfinished_run_has_no_row_and_no_problem(workspace):
     run = experiment(workspace, "a")
     run.metrics.unlink()
     run.oof.unlink()
@@ -206,45 +208,46 @@ def test_one_damaged_artifact_hides_no_other_row(workspace, artifact):
     record("made/cut", workspace, public=0.81)
     path = DAMAGE[artifact](run, file)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    ledger = read_ledger(workspace)
-    assert "fine" in [entry.name for entry in ledger.entries]
-    (problem,) = ledger.problems
+    leaderboard = read_leaderboard(workspace)
+    assert "fine" in [entry.name for entry in leaderboard.entries]
+    (problem,) = leaderboard.problems
     assert str(path) in str(problem)
     assert artifact in ("config",) or problem.next
-    runs = [entry.name for entry in ledger.entries if entry.kind == "experiment"]
+    runs = [entry.name for entry in leaderboard.entries if entry.kind == "experiment"]
     assert runs == (["fine"] if artifact == "metrics" else ["fine", "cut"])
 
 
 @pytest.mark.parametrize(
     "values", [[], {"cv": 0.5}, {"metric": "x", "higher_is_better": True, "folds": [], "cv": "high"}]
 )
-def test_scores_that_are_not_whole_are_told(workspace, values):
+def test_incomplete_scores_are_reported(workspace, values):
     run = experiment(workspace, "a")
     write_json(run.metrics, values)
-    ledger = read_ledger(workspace)
-    assert ledger.entries == []
-    assert "kit evaluate made/a" in ledger.problems[0].next
+    leaderboard = read_leaderboard(workspace)
+    assert leaderboard.entries == []
+    assert leaderboard.problems[0].code == "file_damaged"
+    assert "kit evaluate made/a" in leaderboard.problems[0].next
 
 
-def test_predictions_without_scores_are_told(workspace):
+def test_predictions_without_scores_are_reported(workspace):
     run = experiment(workspace, "a")
     run.metrics.unlink()
-    (problem,) = read_ledger(workspace).problems
-    assert problem.next == "Run `kit evaluate made/a`."
+    (problem,) = read_leaderboard(workspace).problems
+    assert problem.code == "scores_missing" and "kit evaluate made/a" in problem.next
 
 
 def test_a_large_file_is_known_by_its_size(workspace, monkeypatch):
     file = submitted(workspace, experiment(workspace, "a"))
-    monkeypatch.setattr("kit.leaderboard.submitted.HASHED", 4)
-    monkeypatch.setattr("kit.leaderboard.submitted.checksum", lambda path: pytest.fail("it was read"))
+    monkeypatch.setattr(submitted_files, "HASHED", 4)
+    monkeypatch.setattr(submitted_files, "checksum", lambda path: pytest.fail("it was read"))
     assert rows(workspace)["a"].submission is not None
     write_text(file.path, "ID,Label\n1,red\n2,red\n")
-    assert "has changed" in str(read_ledger(workspace).problems[0])
+    assert read_leaderboard(workspace).problems[0].code == "submission_changed"
 
 
 def test_the_helper_decides_as_it_says():
-    assert (answers([]).argmax(axis=1) == TARGETS).all()
-    assert np.flatnonzero(answers([4, 7]).argmax(axis=1) != TARGETS).tolist() == [4, 7]
+    assert (probs_for([]).argmax(axis=1) == TARGETS).all()
+    assert np.flatnonzero(probs_for([4, 7]).argmax(axis=1) != TARGETS).tolist() == [4, 7]
 
 
 def test_a_digest_that_the_head_has_saves_reading_the_predictions(workspace, monkeypatch):
@@ -253,8 +256,8 @@ def test_a_digest_that_the_head_has_saves_reading_the_predictions(workspace, mon
     table = pq.read_table(run.test)
     note = json.loads(table.schema.metadata[METADATA_KEY]) | {"digest": "as noted"}
     pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(note)}), run.test)
-    monkeypatch.setattr("kit.leaderboard.runs.load_predictions", lambda path: pytest.fail("it was read"))
-    assert [entry.kind for entry in read_ledger(workspace).entries] == ["experiment"]
+    monkeypatch.setattr(runs, "load_predictions", lambda path: pytest.fail("it was read"))
+    assert [entry.kind for entry in read_leaderboard(workspace).entries] == ["experiment"]
 
 
 def test_a_file_that_is_moved_away_meanwhile_is_left_out(workspace, monkeypatch):

@@ -1,11 +1,11 @@
 """The parent is the earlier experiment that differs in the fewest values."""
 
-from kit.leaderboard.entries import read_ledger
+from kit.leaderboard.entries import read_leaderboard
 from tests.leaderboard.made import experiment
 
 
 def derived(workspace) -> dict[str, tuple]:
-    return {entry.name: (entry.parent, entry.changed) for entry in read_ledger(workspace).entries}
+    return {entry.name: (entry.parent, entry.changed) for entry in read_leaderboard(workspace).entries}
 
 
 def test_the_first_was_derived_from_nothing_and_the_second_from_it(workspace):

@@ -1,4 +1,4 @@
-"""What the leaderboard said is written down beside the file: nothing of it is lost, nothing of it is another's."""
+"""Leaderboard scores are recorded beside the file: none is lost, none goes to another file."""
 
 import math
 import subprocess
@@ -11,6 +11,7 @@ from kit.leaderboard.record import find_submission, record
 from kit.leaderboard.scores import read_scores
 from kit.storage.files import read_json, write_text
 from kit.storage.locks import in_turn
+from tests.conftest import refused
 from tests.leaderboard.made import experiment, submitted
 
 
@@ -26,21 +27,21 @@ def test_what_is_recorded_lies_beside_the_file(workspace, file):
     assert kept["private"] is None
     assert kept["sha256"] == read_json(file.trace)["sha256"]
     assert kept["recorded"].endswith("+00:00")
-    assert done.told == ["public 0.81"]
+    assert done.summary == ["public 0.81"]
 
 
 def test_a_score_that_is_not_given_stays(workspace, file):
     record("a", workspace, public=0.81)
     done = record("a", workspace, private=0.8)
     assert (done.scores.public, done.scores.private) == (0.81, 0.8)
-    assert done.told == ["public 0.81", "private 0.8"]
-    assert record("a", workspace, public=0.82).told == ["public 0.81 -> 0.82", "private 0.8"]
+    assert done.summary == ["public 0.81", "private 0.8"]
+    assert record("a", workspace, public=0.82).summary == ["public 0.81 -> 0.82", "private 0.8"]
 
 
-def test_a_score_that_is_overwritten_is_told(workspace, file):
+def test_an_overwritten_score_is_reported(workspace, file):
     record("a", workspace, public=0.81)
     done = record("a", workspace, public=0.82)
-    assert done.told == ["public 0.81 -> 0.82"]
+    assert done.summary == ["public 0.81 -> 0.82"]
     assert read_scores(file).public == 0.82
 
 
@@ -56,7 +57,7 @@ def test_scores_of_other_bytes_are_not_merged(workspace):
     write_text(theirs.path, "id\n2\n")
     done = record("theirs", workspace, private=0.4)
     assert (done.scores.public, done.scores.private, done.replaced) == (None, 0.4, True)
-    assert done.told == ["private 0.4"]
+    assert done.summary == ["private 0.4"]
 
 
 @pytest.mark.parametrize(
@@ -73,61 +74,63 @@ def test_a_path_may_be_absolute_or_from_elsewhere(workspace, file, monkeypatch):
     assert find_submission("submissions/made/a.csv", workspace) == file
 
 
-def refused(spec, workspace, **scores) -> KitError:
+def error_of(spec, workspace, **scores) -> KitError:
     with pytest.raises(KitError) as raised:
         record(spec, workspace, **(scores or {"public": 0.5}))
     assert list(workspace.root.glob("submissions/*/*.scores.json")) == []
     return raised.value
 
 
-def test_a_name_that_two_have_is_asked_back(workspace, file):
+def test_an_ambiguous_name_is_refused(workspace, file):
     write_text(workspace.submission("other", "a").path, "id\n")
-    error = refused("a", workspace)
-    assert "2 submissions have that name" in str(error)
+    error = error_of("a", workspace)
+    assert error.code == "submission_ambiguous"
     assert "submissions/made/a.csv, submissions/other/a.csv" in error.next
     assert record("other/a", workspace, public=0.5).file.competition == "other"
 
 
-def test_what_is_missing_is_told_with_the_nearest(workspace, file):
-    error = refused("submissions/made/aa.csv", workspace)
-    assert "there is no such submission" in error.problem
-    assert error.next == "Did you mean submissions/made/a.csv?"
+def test_a_missing_submission_is_refused_with_the_nearest(workspace, file):
+    error = error_of("submissions/made/aa.csv", workspace)
+    assert error.code == "submission_missing"
+    assert "submissions/made/a.csv" in error.next
 
 
 def test_there_may_be_none_at_all(workspace):
-    assert "kit submit EXPERIMENT" in str(refused("a", workspace))
+    assert error_of("a", workspace).code == "submission_missing"
 
 
 @pytest.mark.parametrize("place", ["elsewhere.csv", "submissions/loose.csv", "submissions/made/notes.txt"])
-def test_a_file_elsewhere_is_refused(workspace, file, place):
+def test_a_file_elsewhere_is_error_of(workspace, file, place):
     write_text(workspace.root / place, "id\n")
-    assert "is no submission of this workspace" in str(refused(place, workspace))
+    assert error_of(place, workspace).code == "submission_elsewhere"
 
 
-def test_a_file_changed_since_kit_wrote_it_is_refused(workspace, file):
+def test_a_file_changed_since_kit_wrote_it_is_error_of(workspace, file):
     write_text(file.path, "ID,Label\n1,2\n")
-    assert "submissions/made/a.csv: has changed since kit wrote it" in str(refused("a", workspace))
+    error = error_of("a", workspace)
+    assert (error.code, error.where) == ("submission_changed", "submissions/made/a.csv")
 
 
-def test_a_trace_that_cannot_be_read_is_refused(workspace, file):
+def test_a_trace_that_cannot_be_read_is_error_of(workspace, file):
     file.trace.write_text("{")
-    assert "a.json" in refused("a", workspace).where
+    error = error_of("a", workspace)
+    assert error.code == "file_damaged" and "a.json" in error.where
 
 
 def test_scores_that_cannot_be_read_are_not_overwritten(workspace, file):
     file.scores.write_text('{"sha256": "x", "public": "much"}')
-    with pytest.raises(KitError, match="does not say what was recorded"):
+    with refused("scores_damaged"):
         record("a", workspace, private=0.5)
     assert "much" in file.scores.read_text()
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
 def test_a_score_is_a_number(workspace, file, score):
-    assert "A score is a number" in str(refused("a", workspace, private=score))
+    assert error_of("a", workspace, private=score).code == "score_not_finite"
 
 
 def test_at_least_one_score_is_given(workspace, file):
-    assert "no score is given" in str(refused("a", workspace, public=None))
+    assert error_of("a", workspace, public=None).code == "no_score"
 
 
 WRITER = """
@@ -161,12 +164,12 @@ def test_several_writers_lose_nothing(workspace, file):
         writer.stdin.write("go\n")
         writer.stdin.flush()
     for writer in writers:
-        _, told = writer.communicate(timeout=60)
-        assert writer.returncode == 0, told
+        _, errors = writer.communicate(timeout=60)
+        assert writer.returncode == 0, errors
     assert (read_scores(file).public, read_scores(file).private) == (0.4, 0.4)
 
 
-def test_a_lock_that_is_never_given_back_is_told(workspace, file, monkeypatch):
+def test_a_lock_that_is_never_released_is_reported(workspace, file, monkeypatch):
     monkeypatch.setattr("kit.storage.locks.PATIENCE", 0.01)
     with in_turn(file.lock):
-        assert "another process has held it" in str(refused("a", workspace))
+        assert "scores.lock" in error_of("a", workspace).where
