@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kit.metrics import EPSILON
+from kit.metrics.averages import geometric_mean, mean_rank
 from kit.registry import Registry
 
 
@@ -72,7 +73,8 @@ def mean(probs: Tensor, shares: Tensor) -> Tensor:
 @register_merge("gmean")
 def gmean(probs: Tensor, shares: Tensor) -> Tensor:
     """Return the geometric mean: one view that rules a class out weighs more than one that is sure of it."""
-    return (probs.clamp_min(EPSILON).log() * shares).sum(dim=0).exp()
+    merged: Tensor = geometric_mean(probs, shares, torch)
+    return merged
 
 
 @register_merge("logit_mean")
@@ -93,7 +95,5 @@ def rank(probs: Tensor, shares: Tensor) -> Tensor:
 
     A rank says nothing of how probable a class is: for metrics that look at the order of the rows alone.
     """
-    from scipy.stats import rankdata
-
-    ranks = torch.from_numpy(rankdata(probs.cpu().numpy(), axis=1)).to(probs)
-    return ((ranks - 0.5) / probs.shape[1] * shares).sum(dim=0)
+    ranks = mean_rank(probs.cpu().numpy(), shares.flatten().cpu().numpy())
+    return torch.from_numpy(ranks).to(probs)
