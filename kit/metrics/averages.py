@@ -45,7 +45,8 @@ def mean_rank(parts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
     from scipy.stats import rankdata
 
-    total = np.zeros(parts.shape[1:])
+    total: np.ndarray = np.zeros(parts.shape[1:])
     for part, weight in zip(parts, weights, strict=True):
         total += weight * rankdata(part, axis=0)
-    return (total - 0.5) / parts.shape[1]
+    ranks: np.ndarray = (total - 0.5) / parts.shape[1]
+    return ranks
