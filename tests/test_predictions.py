@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit.ensemble.members import check_same_footing
+from kit.ensemble.members import check_compatible
 from kit.errors import KitError
 from kit.predictions import Origin, Predictions, load_predictions
 
@@ -72,8 +72,8 @@ def test_what_must_not_be_saved(tmp_path):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (some(kind="test"), "its kind is test, that of c/a is oof"),
-        (some(task="binary"), "its task is binary"),
+        (some(kind="test"), "kind test, and c/a has oof"),
+        (some(task="binary"), "task binary"),
         (some(ids=("10", "2", "8")), "lacks 1 ids"),
         (some(classes=("2", "11")), "lacks 1 classes"),
         (some(folds="folds2"), "was trained on other folds than c/a"),
@@ -81,11 +81,11 @@ def test_what_must_not_be_saved(tmp_path):
 )
 def test_predictions_on_another_footing_are_not_combined(other, message):
     with pytest.raises(KitError, match=message):
-        check_same_footing([some(), other], ["c/a", "c/b"])
+        check_compatible([some(), other], ["c/a", "c/b"])
 
 
 def test_test_predictions_may_come_from_other_folds():
-    check_same_footing([some(kind="test"), some(kind="test", folds="folds2")], ["c/a", "c/b"])
+    check_compatible([some(kind="test"), some(kind="test", folds="folds2")], ["c/a", "c/b"])
     assert some(kind="test").origin.folds != "folds2"
 
 

@@ -1,19 +1,21 @@
-"""Several members become one: a folder like an experiment's, and what it is worth."""
+"""Blend the predictions of several members, and write the blend like an experiment."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from kit.config import Component, Config
-from kit.ensemble.blend_data import Fit, Problem
-from kit.ensemble.evaluate_blend import BlendWorth, Fitted, Judge, fitted, worth_of
-from kit.ensemble.members import Member, aligned, check_same_footing
-from kit.ensemble.methods import methods
-from kit.errors import KitError, first_few
+from kit.ensemble.blend_data import BlendData
+from kit.ensemble.blended import Blended, check_members
+from kit.ensemble.evaluate_blend import FittedBlend, NestedScorer, evaluate_blend, fit_blend
+from kit.ensemble.members import BlendMember, align, check_compatible
+from kit.ensemble.methods import blend_methods
+from kit.ensemble.methods.registry import METHOD, BoundMethod
+from kit.errors import KitError
 from kit.evaluation.oof_with_labels import beside_labels, scored
 from kit.predictions import MIXED_FOLDS, Origin, Predictions
 from kit.registry import bind_options
@@ -23,19 +25,9 @@ from kit.storage.files import write_json
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import tasks
 
-METHOD = "--method"
-
-
-@dataclass(frozen=True)
-class Blended:
-    """A blend that is written; ``worth`` is None where its members come from different folds."""
-
-    run: RunFolder
-    worth: BlendWorth | None
-
 
 def blend(
-    members: Sequence[Member],
+    members: Sequence[BlendMember],
     method: Component,
     run: RunFolder,
     config: Config,
@@ -43,91 +35,76 @@ def blend(
     any_folds: bool = False,
     progress: Progress = SILENT,
 ) -> Blended:
-    """Write the blend of several members' predictions, and return what it is worth.
+    """Write the blend of several members' predictions, and return its evaluation.
 
-    Members meet by id and class name; their order changes nothing. The OOF predictions that are written are
-    nested, each fold's rows blended as fitted on the others, so that whatever is scored or learned on them is
-    as honest as on an experiment's; the test predictions are blended as fitted on all rows.
+    Members are matched by id and class name; their order does not matter. The written OOF predictions are
+    nested: each fold's rows are blended as fitted on the other folds, so that scores of them are honest. The
+    test predictions are blended as fitted on all rows.
 
     Args:
         run: The folder to write to.
-        config: Of an experiment among the members: it says the competition and its metric.
-        any_folds: Whether members may come from different folds; then it is a mean, and not scored.
+        config: The config of an experiment among the members: it names the competition and its metric.
+        any_folds: Whether members may come from different folds; then the blend has no score.
 
     Raises:
-        KitError: There are fewer than two members, one is there twice, or they do not stand on the same
-            footing (task, classes, ids, folds).
+        KitError: There are fewer than two members, duplicates, or members of different tasks, classes, ids or
+            folds.
     """
-    fit = _bound(method)
-    refuse_no_blend([member.label for member in members], run)
+    bound = _bind(method)
+    check_members([member.label for member in members], run)
     if any_folds:
-        _refuse_fitting(method)
-    else:  # before they are sorted, so that others are compared with the first that was given
-        check_same_footing([member.oof for member in members], [member.label for member in members])
+        _refuse_common_folds(bound)
+    else:  # before sorting, so that members are compared with the first one given
+        check_compatible([member.oof for member in members], [member.label for member in members])
     members = sorted(members, key=lambda member: member.label)
     labels = [member.label for member in members]
-    first, probs = aligned([member.oof for member in members], labels, any_folds)
-    tests = aligned([member.test for member in members], labels)
+    first, probs = align([member.oof for member in members], labels, any_folds)
+    tests = align([member.test for member in members], labels)
     truth = (beside_labels if any_folds else scored)(first, config, workspace)
-    problem = Problem(probs, truth.targets, truth.task, truth.metric, config.seed)
-    progress.note(f"fitting {method.name} on {len(problem.targets)} rows")
-    result = fitted(fit, problem, truth.parts)
-    worth = None
+    data = BlendData(probs, truth.targets, truth.task, truth.metric, config.seed)
+    progress.note(f"fitting {method.name} on {len(data.targets)} rows")
+    fitted = fit_blend(bound, data, truth.parts)
+    evaluation = None
     if not any_folds:
-        worth = worth_of(result, fit, problem, Judge(truth, config.decide), labels, progress)
+        scorer = NestedScorer(truth, config.decide)
+        evaluation = evaluate_blend(fitted, bound, data, scorer, labels, progress)
     folds = MIXED_FOLDS if any_folds else first.origin.folds
-    _write(run, members, tests, result, first, folds, method.label)
+    _write(run, members, tests, fitted, first, folds, method.label)
     values = {
         "method": method.model_dump(),
         "members": labels,
         "config": config.model_dump(),
-        "worth": None if worth is None else worth.as_dict(),
+        "worth": None if evaluation is None else evaluation.as_dict(),
         "made": now(),
         "commit": commit_of(workspace.root),
     }
     write_json(run.blend, values)
-    return Blended(run, worth)
+    return Blended(run, evaluation)
 
 
-def _bound(asked: Component) -> Fit:
+def _bind(component: Component) -> BoundMethod:
     """Return the method with its options, which are checked."""
-    method = methods.get(asked.name, METHOD)
-    return Fit(method, bind_options(METHOD, method.fit, asked.options))
+    method = blend_methods.get(component.name, METHOD)
+    return BoundMethod(method, bind_options(METHOD, method.function, component.options))
 
 
-def refuse_no_blend(labels: Sequence[str], run: RunFolder) -> None:
-    """Refuse fewer than two members, one that is there twice, and a name that an experiment has.
-
-    Raises:
-        KitError: The message says which.
-    """
-    if len(labels) < 2:
-        raise KitError("kit blend", f"has {len(labels)} member", "A blend has two or more")
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice:
-        raise KitError("kit blend", f"has a member twice ({first_few(twice)})", "Each member once")
-    if run.label in labels:
-        raise KitError(
-            run.label, "is one of the members", "A blend has a name of its own", "Give another --name."
-        )
-    if run.config.exists() and not run.blend.exists():
-        raise KitError(run.label, "is an experiment", "A blend has a name of its own", "Give another --name.")
-
-
-def _refuse_fitting(method: Component) -> None:
-    if method != Component(name="mean"):
+def _refuse_common_folds(bound: BoundMethod) -> None:
+    """Refuse a method that needs members of the same folds."""
+    if not bound.method.any_folds:
+        fitting = ", ".join(name for name in blend_methods if blend_methods.get(name).any_folds)
         raise KitError(
             "--allow-fold-mismatch",
-            f"does not go with {method.name}",
-            "Members of different folds can only be averaged: nothing may be fitted on them",
-            "Leave out --method.",
+            f"does not work with {bound.method.name}",
+            f"Members of different folds can only be blended by: {fitting}",
+            "Omit --method.",
+            code="method_needs_common_folds",
         )
 
 
 def _origin(first: Origin, parts: Sequence[Predictions], label: str, folds: str, method: str) -> Origin:
-    """Return where a blend's predictions come from."""
-    made_of = " ".join([method, *(part.origin.models for part in parts)])
-    digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
+    """Return the origin of a blend's predictions."""
+    made_from = " ".join([method, *(part.origin.models for part in parts)])
+    digest = hashlib.sha256(made_from.encode()).hexdigest()[:16]
     return replace(
         first,
         experiment=label,
@@ -140,9 +117,9 @@ def _origin(first: Origin, parts: Sequence[Predictions], label: str, folds: str,
 
 def _write(
     run: RunFolder,
-    members: Sequence[Member],
+    members: Sequence[BlendMember],
     tests: tuple[Predictions, np.ndarray],
-    result: Fitted,
+    fitted: FittedBlend,
     first: Predictions,
     folds: str,
     method: str,
@@ -153,12 +130,12 @@ def _write(
     held_out = {name: [member.held_out[name] for member in members] for name in sets}
     oof_parts, test_parts = [m.oof for m in members], [m.test for m in members]
     run.forget_scores()
-    blends = [(run.oof, first, result.nested, oof_parts)]
+    blends = [(run.oof, first, fitted.nested, oof_parts)]
     for path, (like, probs), parts in (
         (run.test, tests, test_parts),
-        *((run.held_out(name), aligned(parts, labels), parts) for name, parts in held_out.items()),
+        *((run.held_out(name), align(parts, labels), parts) for name, parts in held_out.items()),
     ):
-        combined = tasks.get(like.origin.task).normalised(result.shipped(probs)) if like.ids else like.probs
+        combined = tasks.get(like.origin.task).normalised(fitted.shipped(probs)) if like.ids else like.probs
         blends.append((path, like, combined, parts))
     for path, like, probs, parts in blends:
         origin = _origin(like.origin, parts, run.label, folds, method)

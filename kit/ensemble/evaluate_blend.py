@@ -1,4 +1,4 @@
-"""What a blend is worth: scored on rows that its weights were not fitted on, beside its best member."""
+"""Evaluate a blend on rows that its weights were not fitted on, and compare it with its best member."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from kit.config import Component
-from kit.ensemble.blend_data import Combination, Fit, Problem, weighted
+from kit.ensemble.blend_data import BlendData, Combination, weighted_mean
+from kit.ensemble.methods.registry import METHOD, BoundMethod
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import Scored
 from kit.metrics.bootstrap import Interval
@@ -18,19 +19,19 @@ from kit.postprocess.nested_cv import Outcome, decide, gain
 from kit.predictions import FinalPredictions
 from kit.runtime.progress import SILENT, Progress
 
-MANY = 10  # members, above which the weights are not fitted anew to see what dropping one costs
+MANY = 10  # members, above which the blend without a member keeps the other weights instead of refitting
 COLUMNS_AT_ONCE = 100_000
-TINY = 1e-7  # a standard deviation below it is rounding
+CONSTANT = 1e-7  # standard deviation below which a member is constant
 
 
 @dataclass(frozen=True)
-class MemberWorth:
+class MemberEvaluation:
     """One member of a blend.
 
     Attributes:
         score: The metric of the member alone.
-        weight: Its weight in what is shipped; None where the method has no weights.
-        cost_of_dropping: How much worse the blend of the others scores, nested; below 0 it scores better.
+        weight: Its weight in the shipped blend; None if the method has no weights.
+        cost_of_dropping: How much worse the blend of the others scores, nested; negative if it is better.
     """
 
     label: str
@@ -40,12 +41,12 @@ class MemberWorth:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """How alike two members are.
+class MemberPair:
+    """How similar two members are.
 
     Attributes:
-        correlation: Of their probabilities; None where one of them is constant.
-        disagreement: The share of images (of labels, where there are several) that they decide otherwise.
+        correlation: Correlation of their probabilities; None if one is constant.
+        disagreement: The share of images (of labels, if there are several) with different decisions.
     """
 
     a: str
@@ -55,27 +56,27 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class BlendWorth:
-    """A blend beside its members, each with the decisions that are learned for it.
+class BlendEvaluation:
+    """The scores of a blend and its members, each with its own learned decision.
 
     Attributes:
-        nested: The metric, each fold's rows blended and decided as was learned on the others'.
-        fitted: The metric on the rows that the weights were fitted on; it flatters.
+        nested: The metric; each fold's rows are blended and decided as learned on the other folds.
+        fitted: The metric on the rows that the weights were fitted on; it is optimistic.
         best: The member that scores best alone.
-        gain: How much better nested is than the best member; positive is better.
-        low: Of the 95 % interval of the gain, on the same rows.
-        high: Likewise.
+        gain: How much better ``nested`` is than the best member; positive is better.
+        low: Lower end of the 95 % interval of the gain.
+        high: Upper end.
     """
 
     metric: str
     nested: float
     fitted: float
-    best: MemberWorth
+    best: MemberEvaluation
     gain: float
     low: float
     high: float
-    members: list[MemberWorth]
-    pairs: list[Pair]
+    members: list[MemberEvaluation]
+    pairs: list[MemberPair]
 
     @property
     def beats_best(self) -> bool:
@@ -83,7 +84,7 @@ class BlendWorth:
         return self.low > 0
 
     def to_submit(self, blend: str) -> str:
-        """Return what to submit: the blend, if it beats its best member beyond noise."""
+        """Return the label of what to submit: the blend if it beats its best member, else that member."""
         return blend if self.beats_best else self.best.label
 
     @property
@@ -107,47 +108,47 @@ class BlendWorth:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Scores probabilities as they would be handed in: with the decisions that are learned on them, nested.
+class NestedScorer:
+    """Scores probabilities as they would be submitted: with nested, learned decisions.
 
     Attributes:
-        truth: OOF rows beside the truth.
-        asked: The decisions to learn.
+        truth: OOF rows with the truth.
+        steps: The postprocessing steps to learn.
     """
 
     truth: Scored
-    asked: Sequence[Component]
+    steps: Sequence[Component]
 
     def _outcome(self, probs: np.ndarray) -> Outcome:
         rows = replace(self.truth.rows, probs=probs)
-        return decide(self.asked, rows, self.truth.parts, self.truth.units)
+        return decide(self.steps, rows, self.truth.parts, self.truth.units)
 
-    def answers(self, probs: np.ndarray) -> FinalPredictions:
-        """Return what is handed in for probabilities (N, C)."""
+    def nested(self, probs: np.ndarray) -> FinalPredictions:
+        """Return probabilities (N, C) with nested decisions."""
         return self._outcome(probs).nested
 
-    def score(self, answers: FinalPredictions) -> float:
-        """Return the metric of what is handed in."""
+    def score(self, predictions: FinalPredictions) -> float:
+        """Return the metric of predictions."""
         truth = self.truth
-        return truth.metric(truth.targets, answers.probs, truth.task, answers.decided)
+        return truth.metric(truth.targets, predictions.probs, truth.task, predictions.decided)
 
     def fitted_score(self, probs: np.ndarray) -> float:
-        """Return the metric of probabilities (N, C) with decisions that were learned on the same rows."""
+        """Return the metric of probabilities (N, C) with a decision learned on the same rows."""
         return self.score(self._outcome(probs).decision.answers(probs, self.truth.task))
 
-    def gain(self, answers: FinalPredictions, others: FinalPredictions) -> Interval:
-        """Return the 95 % interval of how much better answers score than others."""
-        return gain(self.truth.rows, answers, others, self.truth.units)
+    def gain(self, predictions: FinalPredictions, others: FinalPredictions) -> Interval:
+        """Return the 95 % interval of how much better predictions score than others."""
+        return gain(self.truth.rows, predictions, others, self.truth.units)
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A method fitted.
+class FittedBlend:
+    """A fitted method.
 
     Attributes:
-        shipped: Fitted on all rows: for the test images.
-        parts: Which rows are a part, (N,) bool, and what was fitted on the others.
-        nested: Probabilities (N, C), float32, each row's from the fit on the other parts' rows.
+        shipped: Fitted on all rows, for the test images.
+        parts: The rows of each part, (N,) bool, and the method fitted on the other rows.
+        nested: Probabilities (N, C), float32; each row is blended as fitted on the other parts.
     """
 
     shipped: Combination
@@ -155,130 +156,136 @@ class Fitted:
     nested: np.ndarray
 
 
-def fitted(fit: Fit, problem: Problem, parts: np.ndarray) -> Fitted:
-    """Return a method fitted on all rows, and for each part on the others."""
-    apart = fitted_apart(fit, problem, parts)
-    return Fitted(fit(problem), apart, put_together(problem, apart))
+def fit_blend(method: BoundMethod, data: BlendData, parts: np.ndarray) -> FittedBlend:
+    """Return a method fitted on all rows, and for each part fitted on the other rows."""
+    nested = fit_nested(method, data, parts)
+    return FittedBlend(method(data), nested, nested_probs(data, nested))
 
 
-def fitted_apart(fit: Fit, problem: Problem, parts: np.ndarray) -> list[tuple[np.ndarray, Combination]]:
-    """Return for each part which rows it has, (N,) bool, and the method fitted on the other rows.
+def fit_nested(
+    method: BoundMethod, data: BlendData, parts: np.ndarray
+) -> list[tuple[np.ndarray, Combination]]:
+    """Return for each part its rows, (N,) bool, and the method fitted on the other rows.
 
     Raises:
-        KitError: The method learns, and no part can be left out.
+        KitError: The method learns, and there is only one part.
     """
     masks = [parts == part for part in np.unique(parts)]
-    if not fit.method.learns:
-        return [(own, fit(problem)) for own in masks]
+    if not method.method.learns:
+        return [(own, method(data)) for own in masks]
     if len(masks) < 2:
         raise KitError(
-            "--method",
-            "its weights cannot be proved: all rows belong together",
-            "They are learned on some rows and scored on others",
-            "Take --method mean.",
+            METHOD,
+            "cannot be scored honestly: all rows belong to one part",
+            "Weights are fitted on some rows and scored on others",
+            "Use --method mean.",
+            code="one_part",
         )
-    return [(own, fit(problem.only(~own))) for own in masks]
+    return [(own, method(data.only(~own))) for own in masks]
 
 
-def put_together(problem: Problem, parts: Sequence[tuple[np.ndarray, Combination]]) -> np.ndarray:
-    """Return each row's probabilities (N, C), float32, as its part's combination has them."""
-    probs = np.empty(problem.members.shape[1:], dtype=np.float32)
+def nested_probs(data: BlendData, parts: Sequence[tuple[np.ndarray, Combination]]) -> np.ndarray:
+    """Return each row's probabilities (N, C), float32, by the combination of its part."""
+    probs = np.empty(data.members.shape[1:], dtype=np.float32)
     for own, combination in parts:
-        probs[own] = problem.task.normalised(combination(problem.members[:, own]))
+        probs[own] = data.task.normalised(combination(data.members[:, own]))
     return probs
 
 
-def worth_of(
-    result: Fitted,
-    fit: Fit,
-    problem: Problem,
-    judge: Judge,
+def evaluate_blend(
+    fitted: FittedBlend,
+    method: BoundMethod,
+    data: BlendData,
+    scorer: NestedScorer,
     labels: Sequence[str],
     progress: Progress = SILENT,
-) -> BlendWorth:
-    """Return what a fitted blend is worth."""
-    others = progress.track(range(len(labels)), len(labels), "leaving one member out")
-    without = (_without(j, result, fit, problem, judge.truth.parts) for j in others)
-    shown = judge.fitted_score(problem.task.normalised(result.shipped(problem.members)))
-    return beside_members(problem, labels, result.nested, shown, result.shipped.weights, without, judge)
+) -> BlendEvaluation:
+    """Return the evaluation of a fitted blend."""
+    dropped = progress.track(range(len(labels)), len(labels), "leaving one member out")
+    without = (_without(j, fitted, method, data, scorer.truth.parts) for j in dropped)
+    fitted_score = scorer.fitted_score(data.task.normalised(fitted.shipped(data.members)))
+    return compare_with_members(
+        data, labels, fitted.nested, fitted_score, fitted.shipped.weights, without, scorer
+    )
 
 
-def beside_members(
-    problem: Problem,
+def compare_with_members(
+    data: BlendData,
     labels: Sequence[str],
     nested: np.ndarray,
     fitted_score: float,
     weights: np.ndarray | None,
     without: Iterable[np.ndarray],
-    judge: Judge,
-) -> BlendWorth:
-    """Return nested probabilities (N, C) beside the members they were made of.
+    scorer: NestedScorer,
+) -> BlendEvaluation:
+    """Return the evaluation of nested probabilities (N, C) beside the members that they come from.
 
     Args:
         fitted_score: The metric on the rows that the blend was fitted on.
-        weights: (M,), as in ``MemberWorth``.
-        without: The nested probabilities (N, C) of the blend of all members but one, for each.
+        weights: (M,), as in ``MemberEvaluation``.
+        without: For each member the nested probabilities (N, C) of the blend of the others.
     """
-    sign = 1 if problem.metric.higher_is_better else -1
-    ours, theirs = judge.answers(nested), [judge.answers(member) for member in problem.members]
-    score, alone = judge.score(ours), [judge.score(answers) for answers in theirs]
+    sign = 1 if data.metric.higher_is_better else -1
+    ours, theirs = scorer.nested(nested), [scorer.nested(member) for member in data.members]
+    score, alone = scorer.score(ours), [scorer.score(predictions) for predictions in theirs]
     shares = [None] * len(labels) if weights is None else [float(weight) for weight in weights]
-    costs = [sign * (score - judge.score(judge.answers(left))) for left in without]
-    members = [MemberWorth(*values) for values in zip(labels, alone, shares, costs, strict=True)]
+    costs = [sign * (score - scorer.score(scorer.nested(left))) for left in without]
+    members = [MemberEvaluation(*values) for values in zip(labels, alone, shares, costs, strict=True)]
     best = int(np.argmax(sign * np.asarray(alone)))
-    span = judge.gain(ours, theirs[best])
-    return BlendWorth(
-        metric=problem.metric.name,
+    interval = scorer.gain(ours, theirs[best])
+    return BlendEvaluation(
+        metric=data.metric.name,
         nested=score,
         fitted=fitted_score,
         best=members[best],
         gain=sign * (score - alone[best]),
-        low=span.low,
-        high=span.high,
+        low=interval.low,
+        high=interval.high,
         members=members,
-        pairs=_pairs(problem, labels),
+        pairs=_pairs(data, labels),
     )
 
 
-def _without(member: int, result: Fitted, fit: Fit, problem: Problem, parts: np.ndarray) -> np.ndarray:
-    """Return the nested probabilities (N, C) of a blend without one member.
+def _without(
+    member: int, fitted: FittedBlend, method: BoundMethod, data: BlendData, parts: np.ndarray
+) -> np.ndarray:
+    """Return the nested probabilities (N, C) of the blend without one member.
 
-    Fitted anew; of many members the weights of the others stay as they are, since each of them has little.
+    The blend is fitted again. With many members the other weights are kept instead, since each one is small.
     """
-    if len(problem.members) <= MANY or result.shipped.weights is None:
-        left = problem.without(member)
-        return put_together(left, fitted_apart(fit, left, parts))
-    kept = np.arange(len(problem.members)) != member
-    apart = [(own, _of_others(combination, kept)) for own, combination in result.parts]
-    return put_together(problem, apart)
+    if len(data.members) <= MANY or fitted.shipped.weights is None:
+        left = data.without(member)
+        return nested_probs(left, fit_nested(method, left, parts))
+    kept = np.arange(len(data.members)) != member
+    return nested_probs(data, [(own, _only(combination, kept)) for own, combination in fitted.parts])
 
 
-def _of_others(combination: Combination, kept: np.ndarray) -> Combination:
-    """Return a weighted mean of the kept members alone; equal weights where they had none."""
+def _only(combination: Combination, kept: np.ndarray) -> Combination:
+    """Return a weighted mean of the kept members; equal weights if they had none."""
     weights = np.where(kept, np.asarray(combination.weights), 0.0)
     if weights.sum() <= 0:
         weights = kept.astype(np.float64)
-    return weighted(weights / weights.sum())
+    return weighted_mean(weights / weights.sum())
 
 
-def _pairs(problem: Problem, labels: Sequence[str]) -> list[Pair]:
-    decided = [problem.task.decide(member).astype(np.int16) for member in problem.members]
-    related = _correlations(problem.members.reshape(len(labels), -1))
+def _pairs(data: BlendData, labels: Sequence[str]) -> list[MemberPair]:
+    decided = [data.task.decide(member).astype(np.int16) for member in data.members]
+    related = _correlations(data.members.reshape(len(labels), -1))
     pairs = []
     for i, j in combinations(range(len(labels)), 2):
         known = None if np.isnan(related[i, j]) else float(related[i, j])
-        pairs.append(Pair(labels[i], labels[j], known, float((decided[i] != decided[j]).mean())))
+        pairs.append(MemberPair(labels[i], labels[j], known, float((decided[i] != decided[j]).mean())))
     return pairs
 
 
 def _correlations(rows: np.ndarray) -> np.ndarray:
-    """Return the correlations of rows (M, K), (M, M), NaN where a row is constant; in little memory."""
+    """Return the correlations of rows (M, K), (M, M), NaN for a constant row; column blocks save memory."""
     means = rows.mean(axis=1, dtype=np.float64, keepdims=True)
     products = np.zeros((len(rows), len(rows)))
     for start in range(0, rows.shape[1], COLUMNS_AT_ONCE):
-        centred = rows[:, start : start + COLUMNS_AT_ONCE] - means
-        products += centred @ centred.T
+        centered = rows[:, start : start + COLUMNS_AT_ONCE] - means
+        products += centered @ centered.T
     spread = np.sqrt(products.diagonal())
-    spread[spread < TINY * np.sqrt(rows.shape[1])] = np.nan
+    spread[spread < CONSTANT * np.sqrt(rows.shape[1])] = np.nan
     correlations: np.ndarray = products / np.outer(spread, spread)
     return correlations

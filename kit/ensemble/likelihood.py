@@ -1,4 +1,4 @@
-"""How likely each member makes what is true: the numbers that a log loss of any mixture follows from."""
+"""Each member's likelihood of the truth, from which the log loss of every mixture follows."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy as np
 from kit.metrics import EPSILON, Metric
 from kit.tasks import Task
 
-GROUP = 4  # float32 numbers from EPSILON to 1 that can be multiplied before their log is taken
-GROUPS = 8  # and such products as float64
+GROUP = 4  # float32 numbers from EPSILON to 1 whose product does not underflow
+GROUPS = 8  # such products, as float64, whose product does not underflow
 
 
 def follows_from_likelihood(metric: Metric, task: Task) -> bool:
-    """Tell whether a metric is the mean log of what is given to the truth."""
+    """Return whether a metric is the mean log-likelihood of the truth."""
     return metric.kind == "log_loss" or (metric.kind == "kl_divergence" and task.exclusive)
 
 
 def likelihoods(members: np.ndarray, targets: np.ndarray, task: Task) -> np.ndarray:
-    """Return what each member gives to the truth, (M, N) or for labels (M, N * C), float32.
+    """Return each member's probability of the truth, (M, N), or (M, N * C) for labels, float32.
 
-    A mixture of members gives the same mixture of these, whether a label is there or not.
+    The likelihood of a mixture of members is the same mixture of their likelihoods.
     """
     if task.exclusive:
         chosen = members[:, np.arange(len(targets)), targets]
@@ -31,15 +31,14 @@ def likelihoods(members: np.ndarray, targets: np.ndarray, task: Task) -> np.ndar
 def mean_log(values: np.ndarray) -> float:
     """Return the mean logarithm of numbers from ``EPSILON`` to 1, (N,), float32.
 
-    A logarithm costs more than all else, so groups of numbers are multiplied before: 32 of them cannot
-    become too small for their format.
+    Logarithms are slow, so groups of 32 numbers are multiplied first, which cannot underflow.
     """
     products = _grouped(values, GROUP).astype(np.float64)
     return float(np.log(_grouped(products, GROUPS)).sum()) / len(values)
 
 
 def _grouped(values: np.ndarray, size: int) -> np.ndarray:
-    """Return products of ``size`` values each; the few values beyond a multiple follow as they are."""
+    """Return products of ``size`` values each, and the values left over."""
     length = len(values) // size
     if length == 0:
         return values

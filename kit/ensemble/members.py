@@ -1,4 +1,4 @@
-"""What can be blended: experiments, blends, and files of probabilities from anywhere."""
+"""The members of a blend: experiments, blends, and CSVs of probabilities from other tools."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from kit.storage.files import file_digest
 from kit.storage.workspace import RunFolder
 from kit.tasks import Task
 
-SUM_TOLERANCE = 0.01  # of the probabilities of exclusive classes, as files with few decimals have them
+SUM_TOLERANCE = 0.01  # of a row's sum, for files with few decimals
+
+FOLDS_RULE = "Weights are fitted only if no model has seen the others' validation rows"
 
 
 @dataclass(frozen=True)
-class Member:
+class BlendMember:
     """One member's predictions.
 
     Attributes:
-        label: What reports call it.
-        held_out: Name of a labelled set -> predictions; empty for foreign files.
+        label: Its name in reports.
+        held_out: Held-out set -> predictions; empty for files of other tools.
     """
 
     label: str
@@ -35,82 +37,85 @@ class Member:
     held_out: Mapping[str, Predictions] = field(default_factory=dict)
 
 
-def member_of(run: RunFolder) -> Member:
+def member_of(run: RunFolder) -> BlendMember:
     """Return an experiment or a blend as a member.
 
     Raises:
         KitError: It has no predictions yet.
     """
     held_out = {name: load_predictions(run.held_out(name)) for name in run.held_out_sets()}
-    return Member(run.label, load_predictions(run.oof), load_predictions(run.test), held_out)
+    return BlendMember(run.label, load_predictions(run.oof), load_predictions(run.test), held_out)
 
 
 def pairs_of_files(oof: Sequence[Path], test: Sequence[Path]) -> list[tuple[Path, Path | None]]:
-    """Return foreign files in pairs; without test files each stands alone.
+    """Return the files of other tools in pairs (OOF, test); without test files the second is None.
 
     Raises:
-        KitError: There are test files, but not as many.
+        KitError: There are test files, but not as many as OOF files.
     """
     if test and len(test) != len(oof):
         raise KitError(
             "--oof and --test",
             f"there are {len(oof)} and {len(test)} of them",
-            "A foreign member is a pair: its OOF predictions and its test predictions, in the same order",
+            "Every OOF file needs its test file, in the same order",
+            code="test_file_missing",
         )
     partners: list[Path | None] = [*test] or [None] * len(oof)
     return list(zip(oof, partners, strict=True))
 
 
-def foreign_member(oof_file: Path, test_file: Path | None, first: Member, task: Task) -> Member:
-    """Return files of probabilities as a member, called like the path of the OOF file.
+def foreign_member(oof_file: Path, test_file: Path | None, first: BlendMember, task: Task) -> BlendMember:
+    """Return another tool's files as a member, named like the path of the OOF file.
 
-    Which folds they come from cannot be seen in them: that is taken on trust.
+    The files do not show which folds they come from; kit cannot verify that.
 
     Args:
-        oof_file: A CSV with a column of ids and one column of probabilities per class.
-        test_file: Likewise; None where the competition has no test images.
-        first: A member of kit's own: it says which ids and classes there are.
+        oof_file: A CSV with an id column and one column of probabilities per class.
+        test_file: The same for the test images; None if the competition has none.
+        first: A member from kit, with the ids and classes to expect.
 
     Raises:
-        KitError: A file does not hold what it should, or there is none for the test images.
+        KitError: A file has other contents, or the test file is missing.
     """
     label = str(oof_file.with_suffix(""))
     if test_file is None and first.test.ids:
         raise KitError(
             f"--oof {oof_file}",
-            "comes without test predictions",
-            "A foreign member is a pair: --oof FILE --test FILE, in the same order",
+            "has no test predictions",
+            "Every OOF file needs its test file: --oof FILE --test FILE, in the same order",
+            code="test_file_missing",
         )
     oof = read_foreign(oof_file, first.oof, task)
     test = read_foreign(test_file, first.test, task) if test_file is not None else first.test
     models = hashlib.sha256(f"{oof.origin.models} {test.origin.models}".encode()).hexdigest()[:16]
     oof, test = (replace(side, origin=replace(side.origin, models=models)) for side in (oof, test))
-    return Member(label, oof, test)
+    return BlendMember(label, oof, test)
 
 
 def read_foreign(path: Path, like: Predictions, task: Task) -> Predictions:
     """Return the probabilities in a CSV: column ``id`` (or the first), and one column per class, by name.
 
     Args:
-        like: Predictions of the same rows, which say the classes, the kind and the folds.
+        like: Predictions of the same rows, with the classes, kind and folds to expect.
 
     Raises:
-        KitError: A class or an id is missing or too many, or what is there are no probabilities.
+        KitError: Classes or ids differ, or a cell is not a probability.
     """
     table = read_table(path)
     id_column = "id" if "id" in table else str(table.columns[0])
     lacking = [name for name in like.classes if name not in table]
-    foreign = [name for name in table if name not in (*like.classes, id_column)]
-    if lacking or foreign:
+    extra = [name for name in table if name not in (*like.classes, id_column)]
+    if lacking or extra:
         raise KitError(
             path,
-            f"lacks the columns {first_few(lacking)}" if lacking else f"has the columns {first_few(foreign)}",
-            f"It holds ids and one column of probabilities for each of the {len(like.classes)} classes",
-            "Rename the columns to the names of the classes.",
+            f"lacks the columns {first_few(lacking)}" if lacking else f"has the columns {first_few(extra)}",
+            f"The file has an id column and one column for each of the {len(like.classes)} classes",
+            "Rename the columns to the class names.",
+            code="columns_not_classes",
         )
     ids = table[id_column].tolist()
     probs = _numbers(table, like.classes, path)
-    _refuse_impossible(probs, ids, task, path)
+    _check_probabilities(probs, ids, task, path)
     origin = Origin(
         kind=like.origin.kind,
         task=task.name,
@@ -135,22 +140,24 @@ def _numbers(table: pd.DataFrame, classes: Sequence[str], path: Path) -> np.ndar
             cell = table[name].iloc[int(broken[0])]
             raise KitError(
                 path,
-                f"{len(broken)} cells of '{name}' are no numbers (first: '{cell}' in row {broken[0] + 2})",
+                f"{len(broken)} cells of '{name}' are not numbers (first: '{cell}' in row {broken[0] + 2})",
                 "Every cell is a probability",
+                code="not_a_number",
             )
         columns.append(values.to_numpy(dtype=np.float64))
     return np.stack(columns, axis=1)
 
 
-def _refuse_impossible(probs: np.ndarray, ids: Sequence[str], task: Task, path: Path) -> None:
+def _check_probabilities(probs: np.ndarray, ids: Sequence[str], task: Task, path: Path) -> None:
     outside = ((probs < 0) | (probs > 1)).any(axis=1)
     if outside.any():
         first = int(outside.argmax())
         raise KitError(
             path,
             f"{outside.sum()} rows have values outside 0..1 (first: {ids[first]}, {probs[first].max():.4g})",
-            "They are probabilities, not logits",
+            "Members need probabilities, not logits",
             "Write softmax(logits), or sigmoid(logits) for labels.",
+            code="not_probabilities",
         )
     off = abs(probs.sum(axis=1) - 1) > SUM_TOLERANCE
     if task.exclusive and off.any():
@@ -158,24 +165,25 @@ def _refuse_impossible(probs: np.ndarray, ids: Sequence[str], task: Task, path: 
         raise KitError(
             path,
             f"{off.sum()} rows do not sum to 1 (first: {ids[first]}, {probs[first].sum():.4f})",
-            "The classes exclude each other",
+            "The probabilities of exclusive classes sum to 1",
+            code="not_probabilities",
         )
 
 
-def aligned(
+def align(
     parts: Sequence[Predictions], labels: Sequence[str], mismatch: bool = False
 ) -> tuple[Predictions, np.ndarray]:
-    """Return members' predictions in the first one's order of ids and classes.
+    """Return members' predictions in the first member's order of ids and classes.
 
     Args:
-        mismatch: Whether OOF predictions may come from other folds, and so of other ids: the common ones
-            are taken.
+        mismatch: Whether OOF predictions may come from different folds and so have different ids; the common
+            ids are taken.
 
     Returns:
-        The first member's (its ids and classes), and all probabilities (M, N, C), float32.
+        The first member's predictions (for ids and classes), and all probabilities (M, N, C), float32.
 
     Raises:
-        KitError: They do not stand on the same footing, or have no id in common.
+        KitError: The members are not compatible, or have no id in common.
     """
     if mismatch:
         common = set.intersection(*(set(part.ids) for part in parts))
@@ -183,11 +191,12 @@ def aligned(
             raise KitError(
                 labels[1],
                 f"has no id in common with {labels[0]}",
-                "Predictions meet by id",
-                "Is it the same set?",
+                "Predictions are matched by id",
+                "Check that both are of the same images.",
+                code="no_common_ids",
             )
         parts = [part.of_ids([i for i in part.ids if i in common]) for part in parts]
-    check_same_footing(parts, labels, any_folds=mismatch)
+    check_compatible(parts, labels, any_folds=mismatch)
     first = parts[0]
     probs = np.empty((len(parts), *first.probs.shape), dtype=np.float32)
     for number, (part, label) in enumerate(zip(parts, labels, strict=True)):
@@ -195,48 +204,54 @@ def aligned(
     return first, probs
 
 
-def check_same_footing(
-    members: Sequence[Predictions], labels: Sequence[str], any_folds: bool = False
-) -> None:
-    """Refuse to combine predictions that answer different questions.
+def check_compatible(members: Sequence[Predictions], labels: Sequence[str], any_folds: bool = False) -> None:
+    """Refuse predictions that cannot be combined.
 
     Raises:
-        KitError: Kinds, tasks, class sets, ids or (for OOF) the folds differ from the first member's, or a
-            probability is no number.
+        KitError: Kind, task, classes, ids or (for OOF) folds differ from the first member's, or a probability
+            is not finite.
     """
     first = members[0]
     for member, label in zip(members, labels, strict=True):
         where = f"{label} ({member.origin.kind})"
-        _refuse_broken(member, where)
+        _check_finite(member, where)
         for aspect in ("kind", "task"):
             theirs, ours = getattr(member.origin, aspect), getattr(first.origin, aspect)
             if theirs != ours:
-                raise KitError(where, f"its {aspect} is {theirs}, that of {labels[0]} is {ours}")
+                raise KitError(
+                    where,
+                    f"has {aspect} {theirs}, and {labels[0]} has {ours}",
+                    f"Members have the same {aspect}",
+                    code=f"{aspect}_differs",
+                )
         scored = member.origin.kind == "oof" and not any_folds
         if scored and member.origin.folds == MIXED_FOLDS:
             raise KitError(
                 where,
                 "is a blend of members from different folds, which has no score",
-                "Weights are fitted only if no model has seen the others' validation rows",
-                "Give --allow-fold-mismatch for a mean without a score.",
+                FOLDS_RULE,
+                "Use --allow-fold-mismatch for a mean without a score.",
+                code="mixed_folds",
             )
         member.check_same_names(first, where)
         if scored and member.origin.folds != first.origin.folds:
             raise KitError(
                 where,
                 f"was trained on other folds than {labels[0]}",
-                "Weights are fitted only if no model has seen the others' validation rows",
-                "Train both on the same folds CSV, or give --allow-fold-mismatch for a mean without a score.",
+                FOLDS_RULE,
+                "Train both on the same folds CSV, or use --allow-fold-mismatch for a mean without a score.",
+                code="folds_differ",
             )
 
 
-def _refuse_broken(member: Predictions, where: str) -> None:
+def _check_finite(member: Predictions, where: str) -> None:
     broken = ~np.isfinite(member.probs).all(axis=1)
     if broken.any():
         first = member.ids[int(broken.argmax())]
         raise KitError(
             where,
-            f"{broken.sum()} of {len(broken)} rows hold no numbers (first: {first})",
-            "A blend needs every member's answer",
-            "Predict it again, or leave it out.",
+            f"{broken.sum()} of {len(broken)} rows are not finite (first: {first})",
+            "A blend needs a prediction of every member",
+            "Run `kit predict` for it again, or omit it.",
+            code="not_finite",
         )

@@ -17,8 +17,8 @@ import numpy as np
 from sklearn.metrics import log_loss
 
 from kit.config import Component
-from kit.ensemble.blend_data import Problem, weighted
-from kit.ensemble.hill_climb import climbed_weights
+from kit.ensemble.blend_data import BlendData, weighted_mean
+from kit.ensemble.methods.hill_climb import climbed_weights
 from kit.metrics import get_metric
 from kit.postprocess.fit import Rows, learned
 from kit.tasks import tasks
@@ -51,7 +51,7 @@ class Climb:
         return f"{self.name}: {self.seconds:.2f} s, log loss {self.loss:.5f}"
 
 
-def library(number: int, rows: int, classes: int, seed: int = 0) -> Problem:
+def library(number: int, rows: int, classes: int, seed: int = 0) -> BlendData:
     """Return members of different skill, whose errors are partly shared, as out-of-fold predictions are."""
     rng = np.random.default_rng(seed)
     targets = rng.integers(0, classes, rows)
@@ -64,35 +64,35 @@ def library(number: int, rows: int, classes: int, seed: int = 0) -> Problem:
         np.exp(logits, out=logits)
         member[:] = logits / logits.sum(axis=1, keepdims=True)
     task = tasks.get("multiclass")
-    return Problem(members, targets, task, get_metric("log_loss", task))
+    return BlendData(members, targets, task, get_metric("log_loss", task))
 
 
-def loss_of(problem: Problem, weights: np.ndarray) -> float:
+def loss_of(data: BlendData, weights: np.ndarray) -> float:
     """Return the log loss of a weighted mean."""
-    probs = problem.task.normalised(weighted(weights)(problem.members))
-    return problem.metric(problem.targets, probs, problem.task)
+    probs = data.task.normalised(weighted_mean(weights)(data.members))
+    return data.metric(data.targets, probs, data.task)
 
 
-def kits(problem: Problem, steps: int = STEPS) -> Climb:
+def kits(data: BlendData, steps: int = STEPS) -> Climb:
     """Return kit's climb among all members, begun from nothing, as the others do it."""
     begun = time.perf_counter()
-    weights = climbed_weights(problem, steps, bags=1, share=1.0, warm=1, negative=False)
-    return Climb("kit", time.perf_counter() - begun, loss_of(problem, weights))
+    weights = climbed_weights(data, steps, bags=1, share=1.0, warm=1, negative=False)
+    return Climb("kit", time.perf_counter() - begun, loss_of(data, weights))
 
 
-def plain(problem: Problem, steps: int = STEPS) -> Climb:
+def plain(data: BlendData, steps: int = STEPS) -> Climb:
     """Return the paper's algorithm written down plainly."""
     begun = time.perf_counter()
-    total, counts = np.zeros(problem.members.shape[1:]), np.zeros(len(problem.members))
+    total, counts = np.zeros(data.members.shape[1:]), np.zeros(len(data.members))
     best, kept = np.inf, counts
     for step in range(1, steps + 1):
-        losses = [log_loss(problem.targets, _rows_sum_to_1(total + member)) for member in problem.members]
+        losses = [log_loss(data.targets, _rows_sum_to_1(total + member)) for member in data.members]
         chosen = int(np.argmin(losses))
-        total, counts = total + problem.members[chosen], counts.copy()
+        total, counts = total + data.members[chosen], counts.copy()
         counts[chosen] += 1
         if losses[chosen] < best:
             best, kept = losses[chosen], counts / step
-    return Climb("the paper, plainly", time.perf_counter() - begun, loss_of(problem, kept))
+    return Climb("the paper, plainly", time.perf_counter() - begun, loss_of(data, kept))
 
 
 def _rows_sum_to_1(values: np.ndarray) -> np.ndarray:
@@ -100,15 +100,15 @@ def _rows_sum_to_1(values: np.ndarray) -> np.ndarray:
     return values / values.sum(axis=1, keepdims=True)
 
 
-def autogluons(problem: Problem, python: str, steps: int = STEPS) -> Climb:
+def autogluons(data: BlendData, python: str, steps: int = STEPS) -> Climb:
     """Return AutoGluon's climb, made by another interpreter, which alone is timed."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "members.npz"
-        np.savez(data, members=problem.members, targets=problem.targets)
+        np.savez(data, members=data.members, targets=data.targets)
         command = [python, "-c", AUTOGLUON, str(data), str(steps)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     values = json.loads(done.stdout.splitlines()[-1])
-    return Climb("AutoGluon", values["seconds"], loss_of(problem, np.array(values["weights"])))
+    return Climb("AutoGluon", values["seconds"], loss_of(data, np.array(values["weights"])))
 
 
 def large() -> tuple[Climb, float]:
@@ -149,8 +149,8 @@ def claims(autogluon: str | None = None) -> list[Claim]:
 
 def _against_others(autogluon: str | None) -> list[Claim]:
     """Return the claims of a climb that others make on the same data for the same number of steps."""
-    problem = library(20, 10_000, 20)
-    ours, paper = kits(problem), plain(problem)
+    data = library(20, 10_000, 20)
+    ours, paper = kits(data), plain(data)
     what = "hill climb, 20 members x 10,000 rows x 20 classes"
     found = [
         Claim(
@@ -174,7 +174,7 @@ def _against_others(autogluon: str | None) -> list[Claim]:
             *found,
             not_measured(f"{what}: AutoGluon takes", "no interpreter with it; --autogluon PYTHON", "higher"),
         ]
-    theirs = autogluons(problem, autogluon)
+    theirs = autogluons(data, autogluon)
     ratio = theirs.seconds / ours.seconds
     return [
         *found,

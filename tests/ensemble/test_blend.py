@@ -1,3 +1,5 @@
+"""Blends of runs and of other tools' files: written, scored, submitted, refused."""
+
 import shutil
 from dataclasses import replace
 
@@ -8,14 +10,16 @@ import pytest
 from kit import pipeline
 from kit.config import Component
 from kit.config.load import load_config
-from kit.ensemble.methods import methods
+from kit.ensemble.methods import blend_methods
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import beside_truth
 from kit.predictions import MIXED_FOLDS, load_predictions
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
+from tests.conftest import refused
 
 MEAN = Component(name="mean")
+OF_PREDICTIONS = [name for name in blend_methods if not blend_methods.get(name).blends_weights]
 
 
 @pytest.fixture
@@ -31,8 +35,10 @@ def members(workspace):
 
 def blend(workspace, method="mean", name="both", **more):
     """Blend both experiments, and return the blend's folder and evaluation."""
-    done = pipeline.blend(members(workspace), Component(name=method), name, workspace, **more)
-    return done.run, pipeline.score(done.run, workspace)
+    done = pipeline.blend(
+        members(workspace), method=Component(name=method), name=name, workspace=workspace, **more
+    ).blended
+    return done.run, pipeline.evaluate(done.run, workspace=workspace)
 
 
 def assert_same(left, right, tolerance=0.0):
@@ -41,7 +47,7 @@ def assert_same(left, right, tolerance=0.0):
         np.testing.assert_allclose(a.probs, b.aligned_to(a.ids, a.classes, "x").probs, atol=tolerance)
 
 
-@pytest.mark.parametrize("method", list(methods))
+@pytest.mark.parametrize("method", OF_PREDICTIONS)
 def test_a_shuffled_and_reordered_member_changes_nothing(two, method):
     _, b = members(two)
     plain, _ = blend(two, method, "plain")
@@ -57,8 +63,10 @@ def test_a_renamed_member_changes_nothing(two):
     a, b = members(two)
     plain, _ = blend(two, "weights", "plain")
     b.path.rename(b.path.with_name("zebra"))
-    renamed = pipeline.blend([a, two.run("tiny", "zebra")], Component(name="weights"), "renamed", two)
-    assert_same(plain, renamed.run)
+    renamed = pipeline.blend(
+        [a, two.run("tiny", "zebra")], method=Component(name="weights"), name="renamed", workspace=two
+    )
+    assert_same(plain, renamed.blended.run)
 
 
 def test_the_mean_is_the_mean_by_id(two):
@@ -74,60 +82,72 @@ def test_a_blend_is_scored_and_can_be_submitted_like_an_experiment(two):
     assert evaluation.nested == evaluation.cv
     assert evaluation.as_dict()["nested"] == evaluation.cv
     assert two.find_run("tiny/both") == run
-    submitted = pipeline.submit(run, two)
+    submitted = pipeline.submit(run, workspace=two)
     assert submitted.proof.mirror == submitted.proof.cv == evaluation.cv
     assert run.report.exists()
 
 
 def test_the_out_of_fold_file_of_a_fitted_blend_is_nested(two):
     """What is kept, scored and blended again was not fitted on the rows that it is about."""
-    done = pipeline.blend(members(two), Component(name="stack"), "both", two)
+    done = pipeline.blend(members(two), method=Component(name="stack"), name="both", workspace=two).blended
     scored = beside_truth(done.run, two)
-    assert scored.score() == done.worth.nested
-    assert read_json(done.run.blend)["worth"]["nested"] == done.worth.nested
-    again = pipeline.blend([done.run, members(two)[0]], MEAN, "again", two)
-    assert {member.label: member.score for member in again.worth.members}["tiny/both"] == done.worth.nested
+    assert scored.score() == done.evaluation.nested
+    assert read_json(done.run.blend)["worth"]["nested"] == done.evaluation.nested
+    again = pipeline.blend([done.run, members(two)[0]], method=MEAN, name="again", workspace=two).blended
+    assert {member.label: member.score for member in again.evaluation.members}[
+        "tiny/both"
+    ] == done.evaluation.nested
 
 
-def test_what_is_no_blend_is_refused(two):
-    a, b = members(two)
-    with pytest.raises(KitError, match="has 1 member. A blend has two or more"):
-        pipeline.blend([a], MEAN, "x", two)
-    with pytest.raises(KitError, match="has no member of kit's own"):
-        pipeline.blend([], MEAN, "x", two)
-    with pytest.raises(KitError, match=r"has a member twice \(tiny/a\)"):
-        pipeline.blend([a, a], MEAN, "x", two)
-    with pytest.raises(KitError, match="tiny/a: is one of the members"):
-        pipeline.blend([a, b], MEAN, "a", two)
-    with pytest.raises(KitError, match=r"there is no blend method 'maen'.*mean"):
-        pipeline.blend([a, b], Component(name="maen"), "x", two)
-    with pytest.raises(KitError, match=r"--method.step: there is no option 'step'.*steps"):
-        pipeline.blend([a, b], Component(name="hill_climb", step=3), "x", two)
-    with pytest.raises(KitError, match="--name ../x: is no name for a file"):
-        pipeline.blend([a, b], MEAN, "../x", two)
+@pytest.mark.parametrize(
+    ("runs", "method", "name", "code", "fact"),
+    [
+        ("a", "mean", "x", "too_few_members", "1 member"),
+        ("", "mean", "x", "blend_without_run", ""),
+        ("aa", "mean", "x", "duplicate_member", "tiny/a"),
+        ("ab", "mean", "a", "name_taken", "tiny/a"),
+    ],
+)
+def test_members_that_make_no_blend_are_refused(two, runs, method, name, code, fact):
+    with refused(code) as caught:
+        chosen = [two.run("tiny", run) for run in runs]
+        pipeline.blend(chosen, method=Component(name=method), name=name, workspace=two)
+    assert fact in str(caught.value)
     assert not two.run("tiny", "x").path.exists()
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("method", "name", "fact"),
     [
-        (
-            lambda p: replace(p, origin=replace(p.origin, folds="else")),
-            "was trained on other folds than tiny/a",
-        ),
-        (
-            lambda p: replace(p, origin=replace(p.origin, task="binary")),
-            "its task is binary, that of tiny/a is multiclass",
-        ),
-        (lambda p: replace(p, classes=(*p.classes[:2], "blue")), r"tiny/b \(oof\): lacks 1 classes \(red\)"),
-        (lambda p: replace(p, ids=("new", *p.ids[1:])), r"tiny/b \(oof\): lacks 1 ids"),
+        (Component(name="maen"), "x", "mean"),
+        (Component(name="hill_climb", step=3), "x", "steps"),
+        (MEAN, "../x", "../x"),
     ],
 )
-def test_members_that_answer_another_question_are_refused_with_the_first_example(two, change, message):
+def test_unknown_methods_options_and_names_are_refused(two, method, name, fact):
+    with pytest.raises(KitError) as caught:
+        pipeline.blend(members(two), method=method, name=name, workspace=two)
+    assert fact in str(caught.value)
+    assert not two.run("tiny", "x").path.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "facts"),
+    [
+        (lambda p: replace(p, origin=replace(p.origin, folds="else")), ("folds_differ", "tiny/a")),
+        (lambda p: replace(p, origin=replace(p.origin, task="binary")), ("task_differs", "multiclass")),
+        (lambda p: replace(p, classes=(*p.classes[:2], "blue")), (None, "1 classes (red)")),
+        (lambda p: replace(p, ids=("new", *p.ids[1:])), (None, "1 ids")),
+    ],
+)
+def test_members_that_are_not_compatible_are_refused_with_the_first_example(two, change, facts):
     a, b = members(two)
     change(load_predictions(b.oof)).save(b.oof)
-    with pytest.raises(KitError, match=message):
-        pipeline.blend([a, b], MEAN, "x", two)
+    with pytest.raises(KitError) as caught:
+        pipeline.blend([a, b], method=MEAN, name="x", workspace=two)
+    code, fact = facts
+    assert code in (None, caught.value.code)
+    assert "tiny/b (oof)" in caught.value.where and fact in caught.value.problem
     assert not two.run("tiny", "x").path.exists()
 
 
@@ -135,8 +155,9 @@ def test_a_blend_whose_test_sides_do_not_meet_leaves_nothing(two):
     a, b = members(two)
     test = load_predictions(b.test)
     replace(test, ids=test.ids[1:], probs=test.probs[1:]).save(b.test)
-    with pytest.raises(KitError, match=r"tiny/b \(test\): lacks 1 ids"):
-        pipeline.blend([a, b], MEAN, "x", two)
+    with pytest.raises(KitError) as caught:
+        pipeline.blend([a, b], method=MEAN, name="x", workspace=two)
+    assert "tiny/b (test)" in caught.value.where and "1 ids" in caught.value.problem
     assert not two.run("tiny", "x").path.exists()
 
 
@@ -144,8 +165,8 @@ def test_a_blend_outlives_its_members(two):
     run, evaluation = blend(two)
     for member in members(two):
         shutil.rmtree(member.path)
-    assert pipeline.score(run, two).cv == evaluation.cv
-    assert pipeline.submit(run, two).proof.cv == evaluation.cv
+    assert pipeline.evaluate(run, workspace=two).cv == evaluation.cv
+    assert pipeline.submit(run, workspace=two).proof.cv == evaluation.cv
 
 
 class TestOtherFolds:
@@ -161,8 +182,10 @@ class TestOtherFolds:
         return two
 
     def test_a_mean_without_a_score(self, apart):
-        done = pipeline.blend(members(apart), MEAN, "both", apart, any_folds=True)
-        assert done.worth is None
+        done = pipeline.blend(
+            members(apart), method=MEAN, name="both", workspace=apart, allow_fold_mismatch=True
+        ).blended
+        assert done.evaluation is None
         oof, test = load_predictions(done.run.oof), load_predictions(done.run.test)
         assert oof.origin.folds == MIXED_FOLDS
         assert len(oof.ids) == 25
@@ -172,47 +195,59 @@ class TestOtherFolds:
         np.testing.assert_allclose(test.probs, (left + right) / 2, atol=1e-6)
 
     def test_it_is_submitted_and_its_form_proved_all_the_same(self, apart):
-        run = pipeline.blend(members(apart), MEAN, "both", apart, any_folds=True).run
-        submitted = pipeline.submit(run, apart)
+        run = pipeline.blend(
+            members(apart), method=MEAN, name="both", workspace=apart, allow_fold_mismatch=True
+        ).blended.run
+        submitted = pipeline.submit(run, workspace=apart)
         assert submitted.proof.cv is None
         assert submitted.file.path.exists()
 
     def test_it_is_not_evaluated(self, apart):
-        run = pipeline.blend(members(apart), MEAN, "both", apart, any_folds=True).run
-        with pytest.raises(KitError, match="its members were trained on different folds"):
-            pipeline.score(run, apart)
+        run = pipeline.blend(
+            members(apart), method=MEAN, name="both", workspace=apart, allow_fold_mismatch=True
+        ).blended.run
+        with pytest.raises(KitError, match="tiny/both"):
+            pipeline.evaluate(run, workspace=apart)
 
     def test_it_keeps_no_score_of_a_blend_that_had_its_name(self, apart):
         a, _ = members(apart)
         other = apart.run("tiny", "other")
         shutil.copytree(a.path, other.path)
-        run = pipeline.blend([a, other], MEAN, "both", apart).run
-        pipeline.score(run, apart)
-        pipeline.blend(members(apart), MEAN, "both", apart, any_folds=True)
+        run = pipeline.blend([a, other], method=MEAN, name="both", workspace=apart).blended.run
+        pipeline.evaluate(run, workspace=apart)
+        pipeline.blend(members(apart), method=MEAN, name="both", workspace=apart, allow_fold_mismatch=True)
         assert not run.metrics.exists()
         assert not run.report.exists()
         assert not run.decision.exists()
 
     def test_it_is_no_member_of_a_blend_with_a_score(self, apart):
         a, _ = members(apart)
-        run = pipeline.blend(members(apart), MEAN, "both", apart, any_folds=True).run
-        with pytest.raises(KitError, match="is a blend of members from different folds, which has no score"):
-            pipeline.blend([a, run], MEAN, "x", apart)
+        run = pipeline.blend(
+            members(apart), method=MEAN, name="both", workspace=apart, allow_fold_mismatch=True
+        ).blended.run
+        with refused("mixed_folds"):
+            pipeline.blend([a, run], method=MEAN, name="x", workspace=apart)
 
     def test_nothing_is_fitted_on_it(self, apart):
-        with pytest.raises(KitError, match="can only be averaged"):
-            pipeline.blend(members(apart), Component(name="stack"), "x", apart, any_folds=True)
+        with refused("method_needs_common_folds", where="--allow-fold-mismatch"):
+            pipeline.blend(
+                members(apart),
+                method=Component(name="stack"),
+                name="x",
+                workspace=apart,
+                allow_fold_mismatch=True,
+            )
 
     def test_no_id_in_common(self, apart):
         b = members(apart)[1]
         oof = load_predictions(b.oof)
         replace(oof, ids=tuple(f"x{i}" for i in oof.ids)).save(b.oof)
-        with pytest.raises(KitError, match="tiny/b: has no id in common with tiny/a"):
-            pipeline.blend(members(apart), MEAN, "x", apart, any_folds=True)
+        with refused("no_common_ids", where="tiny/b"):
+            pipeline.blend(members(apart), method=MEAN, name="x", workspace=apart, allow_fold_mismatch=True)
 
 
-class TestForeignFiles:
-    """A team mate's probabilities join by id and class name."""
+class TestFilesOfOtherTools:
+    """Probabilities of another tool are joined by id and class name."""
 
     @staticmethod
     def write(run, folder, change=lambda table: table):
@@ -232,41 +267,45 @@ class TestForeignFiles:
         shuffled = self.write(
             b, two.root, lambda t: t[["red", "id", "2", "10"]].sample(frac=1, random_state=0)
         )
-        done = pipeline.blend([a], MEAN, "joined", two, shuffled)
+        done = pipeline.blend([a], method=MEAN, name="joined", workspace=two, foreign=shuffled).blended
         assert_same(plain, done.run, tolerance=1e-6)  # text, and rows that are made to sum to 1 once more
-        assert [m.label for m in done.worth.members][-1] == "tiny/a"
+        assert [m.label for m in done.evaluation.members][-1] == "tiny/a"
 
     @pytest.mark.parametrize(
-        ("change", "message"),
+        ("change", "code", "fact"),
         [
-            (lambda t: t.rename(columns={"red": "blue"}), r"theirs-oof.csv: lacks the columns red"),
-            (lambda t: t.assign(more="1"), r"theirs-oof.csv: has the columns more"),
-            (lambda t: t[1:], r"theirs-oof \(oof\): lacks 1 ids"),
-            (lambda t: pd.concat([t, t[:1]]), "ids occur more than once"),
-            (lambda t: t.assign(red="high"), r"cells of 'red' are no numbers \(first: 'high' in row 2\)"),
-            (lambda t: t.assign(red=""), r"cells of 'red' are no numbers \(first: '' in row 2\)"),
-            (lambda t: t.assign(red="nan"), "cells of 'red' are no numbers"),
-            (lambda t: t.assign(red="-3.2"), r"rows have values outside 0..1.*probabilities, not logits"),
-            (lambda t: t.assign(red="0.9", **{"2": "0.9"}), "rows do not sum to 1"),
+            (lambda t: t.rename(columns={"red": "blue"}), "columns_not_classes", "red"),
+            (lambda t: t.assign(more="1"), "columns_not_classes", "more"),
+            (lambda t: t[1:], None, "1 ids"),
+            (lambda t: pd.concat([t, t[:1]]), None, "more than once"),
+            (lambda t: t.assign(red="high"), "not_a_number", "'high' in row 2"),
+            (lambda t: t.assign(red=""), "not_a_number", "'' in row 2"),
+            (lambda t: t.assign(red="nan"), "not_a_number", "'red'"),
+            (lambda t: t.assign(red="-3.2"), "not_probabilities", "30 rows"),
+            (lambda t: t.assign(red="0.9", **{"2": "0.9"}), "not_probabilities", "30 rows"),
         ],
     )
-    def test_what_is_no_prediction_is_refused(self, two, change, message):
+    def test_files_that_hold_no_predictions_are_refused(self, two, change, code, fact):
         a, b = members(two)
         files = self.write(b, two.root, change)
-        with pytest.raises(KitError, match=message):
-            pipeline.blend([a], MEAN, "x", two, files)
+        with pytest.raises(KitError) as caught:
+            pipeline.blend([a], method=MEAN, name="x", workspace=two, foreign=files)
+        assert code in (None, caught.value.code)
+        assert "theirs-oof" in caught.value.where and fact in caught.value.problem
         assert not two.run("tiny", "x").path.exists()
 
     def test_a_blend_with_them_can_be_submitted(self, two):
         a, b = members(two)
-        run = pipeline.blend([a], MEAN, "joined", two, self.write(b, two.root)).run
-        assert pipeline.submit(run, two).proof.mirror == pipeline.score(run, two).cv
+        run = pipeline.blend(
+            [a], method=MEAN, name="joined", workspace=two, foreign=self.write(b, two.root)
+        ).blended.run
+        assert pipeline.submit(run, workspace=two).proof.mirror == pipeline.evaluate(run, workspace=two).cv
 
     def test_a_pair_has_two_files(self, two):
         a, b = members(two)
         [(oof, _)] = self.write(b, two.root)
-        with pytest.raises(KitError, match="comes without test predictions"):
-            pipeline.blend([a], MEAN, "x", two, [(oof, None)])
+        with refused("test_file_missing"):
+            pipeline.blend([a], method=MEAN, name="x", workspace=two, foreign=[(oof, None)])
 
 
 def test_a_member_with_numbers_that_are_none_is_refused(two):
@@ -283,8 +322,9 @@ def test_a_member_with_numbers_that_are_none_is_refused(two):
     import pyarrow as pa
 
     pq.write_table(table.set_column(1, table.column_names[1], pa.array(values)), b.oof)
-    with pytest.raises(KitError, match=rf"1 of 30 rows hold no numbers \(first: {broken.ids[3]}\)"):
+    with refused("not_finite") as caught:
         blend(two)
+    assert "1 of 30 rows" in caught.value.problem and broken.ids[3] in caught.value.problem
 
 
 def test_the_config_of_a_blend_is_that_of_its_first_member(two):
@@ -294,7 +334,7 @@ def test_the_config_of_a_blend_is_that_of_its_first_member(two):
 
 def test_what_another_blend_of_that_name_left_is_gone(two):
     run, _ = blend(two)
-    pipeline.score(run, two, [Component(name="temperature")])
+    pipeline.evaluate(run, workspace=two, decide=[Component(name="temperature")])
     there = load_predictions(run.oof)
     replace(there, origin=replace(there.origin, kind="held_out")).save(run.held_out("gone"))
     run.config.write_text("of a soup")
@@ -309,9 +349,9 @@ def test_methods_make_different_predictions_known_apart(two):
     assert len(models) == 2
 
 
-@pytest.mark.parametrize("method", list(methods))
+@pytest.mark.parametrize("method", OF_PREDICTIONS)
 def test_the_order_of_members_changes_nothing(two, method):
     a, b = members(two)
-    there = pipeline.blend([a, b], Component(name=method), "there", two).run
-    back = pipeline.blend([b, a], Component(name=method), "back", two).run
+    there = pipeline.blend([a, b], method=Component(name=method), name="there", workspace=two).blended.run
+    back = pipeline.blend([b, a], method=Component(name=method), name="back", workspace=two).blended.run
     assert_same(there, back)

@@ -1,31 +1,40 @@
-"""A score that was fitted flatters; the nested one does not."""
+"""The fitted score of a blend is optimistic; the nested one is not."""
 
 import numpy as np
 import pytest
 
 from kit.config import Component
-from kit.ensemble.blend_data import Fit, Problem
-from kit.ensemble.evaluate_blend import Fitted, Judge, fitted, fitted_apart, put_together, worth_of
-from kit.ensemble.methods import methods
-from kit.errors import KitError
+from kit.ensemble import evaluate_blend as module
+from kit.ensemble.blend_data import BlendData
+from kit.ensemble.evaluate_blend import (
+    FittedBlend,
+    NestedScorer,
+    evaluate_blend,
+    fit_blend,
+    fit_nested,
+    nested_probs,
+)
+from kit.ensemble.methods import blend_methods
+from kit.ensemble.methods.registry import BoundMethod
 from kit.evaluation.oof_with_labels import Scored
 from kit.metrics import get_metric
 from kit.predictions import Origin, Predictions
 from kit.tasks import tasks
-from tests.ensemble.test_methods import problem
+from tests.conftest import refused
+from tests.ensemble.test_methods import blend_data
 
 MULTI = tasks.get("multiclass")
 
 
-def random_members(number=20, rows=300, classes=2, seed=0) -> Problem:
+def random_members(number=20, rows=300, classes=2, seed=0) -> BlendData:
     """Members that know nothing at all."""
     rng = np.random.default_rng(seed)
     members = rng.dirichlet(np.ones(classes), (number, rows)).astype(np.float32)
-    return Problem(members, rng.integers(0, classes, rows), MULTI, get_metric("accuracy", MULTI))
+    return BlendData(members, rng.integers(0, classes, rows), MULTI, get_metric("accuracy", MULTI))
 
 
-def nested_probs(fit, given, split):
-    return put_together(given, fitted_apart(fit, given, split))
+def probs_of(fit, given, split):
+    return nested_probs(given, fit_nested(fit, given, split))
 
 
 def parts(rows, number=5):
@@ -33,23 +42,24 @@ def parts(rows, number=5):
 
 
 def method(name, **options):
-    return Fit(methods.get(name), options)
+    return BoundMethod(blend_methods.get(name), options)
 
 
-def judge(given, *asked):
-    """Return who scores the rows of a problem, with decisions if some are asked for."""
+def scorer_of(given, *steps):
+    """Return a scorer of these rows that learns some postprocessing steps."""
     num_rows, num_classes = given.members.shape[1:]
     names = tuple("abcdefgh"[:num_classes])
     origin = Origin("oof", given.task.name, "c/x", "f", (), "m", "i")
     oof = Predictions(tuple(f"{n}" for n in range(num_rows)), names, given.members[0], origin)
     truth = Scored(oof, [], given.targets, parts(num_rows), None, given.task, given.metric)
-    return Judge(truth, [Component(name=name) for name in asked or ("none",)])
+    return NestedScorer(truth, [Component(name=name) for name in steps or ("none",)])
 
 
-def worth(name, given, decide=(), **options):
+def evaluated(name, given, decide=(), **options):
     fit = method(name, **options)
     labels = [f"m{j}" for j in range(len(given.members))]
-    return worth_of(fitted(fit, given, parts(len(given.targets))), fit, given, judge(given, *decide), labels)
+    fitted = fit_blend(fit, given, parts(len(given.targets)))
+    return evaluate_blend(fitted, fit, given, scorer_of(given, *decide), labels)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +71,7 @@ def test_of_random_members_the_fitted_score_is_optimistic_and_the_nested_one_is_
     for seed in range(3):
         given = random_members(8, seed=seed)
         fit = method(name, **options)
-        result = fitted(fit, given, parts(300))
+        result = fit_blend(fit, given, parts(300))
         score = lambda probs, given=given: given.metric(given.targets, probs, MULTI)  # noqa: E731
         results.append((score(MULTI.normalised(result.shipped(given.members))), score(result.nested)))
     shown, honest = np.mean(results, axis=0)
@@ -71,20 +81,20 @@ def test_of_random_members_the_fitted_score_is_optimistic_and_the_nested_one_is_
 
 def test_labels_of_a_part_do_not_reach_its_own_probabilities():
     """Whatever the labels of one part say, its nested probabilities stay as they are."""
-    given = problem()
+    given = blend_data()
     split = parts(400)
     fit = method("stack")
-    before = nested_probs(fit, given, split)
+    before = probs_of(fit, given, split)
     targets = given.targets.copy()
     targets[split == 2] = (targets[split == 2] + 1) % 4
-    after = nested_probs(fit, Problem(given.members, targets, MULTI, given.metric), split)
+    after = probs_of(fit, BlendData(given.members, targets, MULTI, given.metric), split)
     np.testing.assert_array_equal(before[split == 2], after[split == 2])
     assert (before[split != 2] != after[split != 2]).any()
 
 
 def test_members_weights_costs_and_pairs():
-    given = problem(skills=(0.5, 2.0, 0.5))
-    found = worth("weights", given)
+    given = blend_data(skills=(0.5, 2.0, 0.5))
+    found = evaluated("weights", given)
     assert found.best.label == "m1"
     assert found.best.score == max((m.score for m in found.members), key=lambda s: -s)  # log loss: the lowest
     assert sum(m.weight for m in found.members) == pytest.approx(1)
@@ -96,62 +106,62 @@ def test_members_weights_costs_and_pairs():
     assert found.pairs[2].disagreement == pytest.approx((decided[1] != decided[2]).mean())
 
 
-def test_verdicts():
-    better = worth("mean", problem(skills=(1.0, 1.0, 1.0), rows=3000))
-    assert better.low > 0
-    assert better.verdict("c/blend").startswith("beats its best member")
+def test_the_verdict_names_what_to_submit():
+    better = evaluated("mean", blend_data(skills=(1.0, 1.0, 1.0), rows=3000))
+    assert better.beats_best and better.low > 0
     assert better.verdict("c/blend").endswith("submit c/blend")
-    same = worth("weights", problem(skills=(2.0, -0.5), rows=300))
-    assert "does not beat its best member beyond noise" in same.verdict("c/blend")
+    same = evaluated("weights", blend_data(skills=(2.0, -0.5), rows=300))
+    assert not same.beats_best and same.high >= 0
     assert same.verdict("c/blend").endswith("submit m0")
-    doubtful = worth("mean", problem(skills=(1.6, 1.2), rows=60))
+    doubtful = evaluated("mean", blend_data(skills=(1.6, 1.2), rows=60))
     assert doubtful.low < 0 < doubtful.high
-    assert "does not beat its best member beyond noise" in doubtful.verdict("c/blend")
-    worse = worth("mean", problem(skills=(2.5, -2.0, -2.0), rows=1000))
-    assert "is worse than its best member" in worse.verdict("c/blend")
+    assert doubtful.to_submit("c/blend") == doubtful.best.label
+    worse = evaluated("mean", blend_data(skills=(2.5, -2.0, -2.0), rows=1000))
+    assert worse.high < 0
+    assert worse.to_submit("c/blend") == "m0"
 
 
 def test_the_gain_is_that_of_scores_whichever_way_is_better():
     for metric in ("log_loss", "accuracy"):
-        given = problem(metric)
-        found = worth("mean", given)
+        given = blend_data(metric)
+        found = evaluated("mean", given)
         sign = 1 if given.metric.higher_is_better else -1
         assert found.gain == pytest.approx(sign * (found.nested - found.best.score))
         assert found.low <= found.gain <= found.high
 
 
 def test_a_constant_member_has_no_correlation():
-    given = problem()
+    given = blend_data()
     constant = np.full_like(given.members[:1], 0.25)
-    found = worth(
-        "mean", Problem(np.concatenate([given.members[:1], constant]), given.targets, MULTI, given.metric)
+    found = evaluated(
+        "mean", BlendData(np.concatenate([given.members[:1], constant]), given.targets, MULTI, given.metric)
     )
     assert found.pairs[0].correlation is None
 
 
 def test_a_method_that_learns_nothing_has_one_score():
-    given = problem()
+    given = blend_data()
     fit = method("mean")
-    result = fitted(fit, given, parts(400))
-    assert isinstance(result, Fitted)
+    result = fit_blend(fit, given, parts(400))
+    assert isinstance(result, FittedBlend)
     np.testing.assert_allclose(result.nested, MULTI.normalised(result.shipped(given.members)), atol=1e-7)
 
 
 def test_what_dropping_costs_is_nearly_the_same_whether_weights_are_fitted_anew_or_kept(monkeypatch):
-    given = problem(skills=(0.5, 2.0, 1.9, 0.1), rows=2000)
-    anew = worth("weights", given)
-    monkeypatch.setattr("kit.ensemble.evaluate_blend.MANY", 2)
-    kept = worth("weights", given)
+    given = blend_data(skills=(0.5, 2.0, 1.9, 0.1), rows=2000)
+    anew = evaluated("weights", given)
+    monkeypatch.setattr(module, "MANY", 2)
+    kept = evaluated("weights", given)
     for a, b in zip(anew.members, kept.members, strict=True):
         assert b.cost_of_dropping == pytest.approx(a.cost_of_dropping, abs=0.01)
     assert max(m.cost_of_dropping for m in kept.members) > 0.02
 
 
-def test_members_and_blend_are_compared_as_they_would_be_handed_in():
-    """Labels that are all too improbable: without thresholds every score is that of saying nothing."""
-    given = problem("f1_macro", task=tasks.get("multilabel"))
-    low = Problem(given.members * 0.3, given.targets, given.task, given.metric)
-    plain, decided = worth("mean", low), worth("mean", low, decide=("thresholds",))
+def test_members_and_blend_are_compared_as_they_would_be_submitted():
+    """All probabilities are low: without learned thresholds no label is predicted."""
+    given = blend_data("f1_macro", task=tasks.get("multilabel"))
+    low = BlendData(given.members * 0.3, given.targets, given.task, given.metric)
+    plain, decided = evaluated("mean", low), evaluated("mean", low, decide=("thresholds",))
     assert plain.nested < 0.1
     assert decided.nested > 0.4
     assert min(member.score for member in decided.members) > 0.4
@@ -160,12 +170,12 @@ def test_members_and_blend_are_compared_as_they_would_be_handed_in():
 
 
 def test_weights_that_cannot_be_proved_are_refused_and_fixed_ones_are_not():
-    given = problem()
+    given = blend_data()
     together = np.zeros(400, dtype=int)
-    with pytest.raises(KitError, match="its weights cannot be proved: all rows belong together"):
-        fitted_apart(method("stack"), given, together)
+    with refused("one_part", where="--method"):
+        fit_nested(method("stack"), given, together)
     np.testing.assert_allclose(
-        put_together(given, fitted_apart(method("mean"), given, together)),
+        nested_probs(given, fit_nested(method("mean"), given, together)),
         given.members.mean(axis=0),
         atol=1e-6,
     )

@@ -1,3 +1,5 @@
+"""The blend methods: by hand, against scikit-learn, and properties of all of them."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -5,15 +7,16 @@ import pytest
 from scipy.stats import rankdata
 from sklearn.metrics import log_loss
 
-from kit.ensemble.blend_data import Problem, weighted
-from kit.ensemble.hill_climb import climbed_weights
+from kit.ensemble.blend_data import BlendData, weighted_mean
 from kit.ensemble.likelihood import likelihoods, mean_log
-from kit.ensemble.methods import method_of, methods
-from kit.ensemble.weights import likeliest_weights, simplex_weights
-from kit.errors import KitError
+from kit.ensemble.methods import blend_methods, parse_method
+from kit.ensemble.methods.hill_climb import climbed_weights
+from kit.ensemble.methods.weights import max_likelihood_weights, simplex_weights
 from kit.metrics import get_metric
 from kit.tasks import tasks
+from tests.conftest import refused
 
+OF_PREDICTIONS = [name for name in blend_methods if not blend_methods.get(name).blends_weights]
 MULTI, BINARY, LABELS = (tasks.get(name) for name in ("multiclass", "binary", "multilabel"))
 
 
@@ -22,8 +25,10 @@ def softmax(logits):
     return raised / raised.sum(axis=-1, keepdims=True)
 
 
-def problem(metric="log_loss", skills=(1.0, 1.5, 0.3), rows=400, classes=4, task=MULTI, seed=0) -> Problem:
-    """Members that know the truth more or less well, each with errors of its own."""
+def blend_data(
+    metric="log_loss", skills=(1.0, 1.5, 0.3), rows=400, classes=4, task=MULTI, seed=0
+) -> BlendData:
+    """Members of different skill, each with its own errors."""
     rng = np.random.default_rng(seed)
     if task.exclusive:
         targets = rng.integers(0, classes, rows)
@@ -33,18 +38,18 @@ def problem(metric="log_loss", skills=(1.0, 1.5, 0.3), rows=400, classes=4, task
         targets = truth = (rng.random((rows, classes)) < 0.4).astype(np.float32)
         make = lambda logits: 1 / (1 + np.exp(-logits))  # noqa: E731
     members = [make(3 * skill * (truth - 0.5) + 2 * rng.normal(size=truth.shape)) for skill in skills]
-    return Problem(np.stack(members).astype(np.float32), targets, task, get_metric(metric, task))
+    return BlendData(np.stack(members).astype(np.float32), targets, task, get_metric(metric, task))
 
 
 def combined(name, given, **options):
-    return given.task.normalised(methods.get(name).fit(given, **options)(given.members))
+    return given.task.normalised(blend_methods.get(name).function(given, **options)(given.members))
 
 
-@pytest.mark.parametrize("name", list(methods))
+@pytest.mark.parametrize("name", OF_PREDICTIONS)
 @pytest.mark.parametrize("task", [MULTI, BINARY, LABELS], ids=lambda task: task.name)
 def test_every_method_gives_probabilities_and_ignores_the_order_of_members(name, task):
     classes = 2 if task is BINARY else 4
-    given = problem(task=task, classes=classes)
+    given = blend_data(task=task, classes=classes)
     probs = combined(name, given)
     assert probs.shape == given.members.shape[1:]
     assert (probs >= 0).all()
@@ -57,25 +62,25 @@ def test_every_method_gives_probabilities_and_ignores_the_order_of_members(name,
 
 @pytest.mark.parametrize("name", ["mean", "gmean", "power", "weights", "hill_climb"])
 def test_identical_members_change_nothing(name):
-    given = problem(skills=(1.0,))
+    given = blend_data(skills=(1.0,))
     twins = replace(given, members=np.repeat(given.members, 3, axis=0))
     np.testing.assert_allclose(combined(name, twins), given.members[0], atol=1e-5)
 
 
 def test_fixed_methods_by_hand():
     members = np.array([[[0.9, 0.1]], [[0.4, 0.6]]], dtype=np.float32)
-    given = Problem(members, np.array([0]), MULTI, get_metric("accuracy", MULTI))
-    assert methods.get("mean").fit(given)(members)[0] == pytest.approx([0.65, 0.35])
-    assert methods.get("gmean").fit(given)(members)[0] == pytest.approx([0.6, np.sqrt(0.06)])
-    power = methods.get("power").fit(given, exponent=2.0)(members)[0]
+    given = BlendData(members, np.array([0]), MULTI, get_metric("accuracy", MULTI))
+    assert blend_methods.get("mean").function(given)(members)[0] == pytest.approx([0.65, 0.35])
+    assert blend_methods.get("gmean").function(given)(members)[0] == pytest.approx([0.6, np.sqrt(0.06)])
+    power = blend_methods.get("power").function(given, exponent=2.0)(members)[0]
     assert power == pytest.approx([np.sqrt((0.81 + 0.16) / 2), np.sqrt((0.01 + 0.36) / 2)])
 
 
 def test_ranks_look_at_the_order_alone():
-    given = problem(task=LABELS, metric="roc_auc")
+    given = blend_data(task=LABELS, metric="roc_auc")
     stretched = replace(given, members=given.members**3)
     np.testing.assert_allclose(combined("rank", given), combined("rank", stretched))
-    one = methods.get("rank").fit(given)(given.members[:1])
+    one = blend_methods.get("rank").function(given)(given.members[:1])
     np.testing.assert_allclose(one, (rankdata(given.members[0], axis=0) - 0.5) / len(given.targets))
 
 
@@ -89,18 +94,18 @@ def test_mean_log_is_the_mean_of_the_logs_however_many_there_are():
 
 @pytest.mark.parametrize("task", [MULTI, LABELS], ids=lambda task: task.name)
 def test_likelihoods_of_a_mixture_give_its_log_loss(task):
-    given = problem(task=task)
+    given = blend_data(task=task)
     likely = likelihoods(given.members, given.targets, task)
     weights = np.array([0.2, 0.5, 0.3])
-    mixed = weighted(weights)(given.members)
+    mixed = weighted_mean(weights)(given.members)
     expected = given.metric(given.targets, task.normalised(mixed), task)
     assert -mean_log((weights @ likely).astype(np.float32)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_weights_are_on_the_simplex_and_no_others_are_likelier():
-    given = problem()
+    given = blend_data()
     likely = likelihoods(given.members, given.targets, MULTI)
-    best = likeliest_weights(likely)
+    best = max_likelihood_weights(likely)
     assert best.sum() == pytest.approx(1)
     assert (best >= 0).all()
     value = np.log(best @ likely).mean()
@@ -110,7 +115,7 @@ def test_weights_are_on_the_simplex_and_no_others_are_likelier():
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "roc_auc", "brier"])
 def test_weights_for_metrics_that_have_no_gradient_score_at_least_as_well_as_their_beginnings(metric):
-    given = problem(metric)
+    given = blend_data(metric)
     reached = given.value(combined("weights", given))
     assert reached >= given.value(given.members.mean(axis=0))
     assert reached >= max(given.value(member) for member in given.members)
@@ -120,22 +125,22 @@ def test_a_hill_climb_by_hand():
     # Two members that are each right on half of the rows, sure of it, and little wrong on the others.
     members = np.array([[[0.9, 0.1]] * 2 + [[0.6, 0.4]] * 2, [[0.4, 0.6]] * 2 + [[0.1, 0.9]] * 2])
     targets = np.array([0, 0, 1, 1])
-    given = Problem(members.astype(np.float32), targets, MULTI, get_metric("accuracy", MULTI))
+    given = BlendData(members.astype(np.float32), targets, MULTI, get_metric("accuracy", MULTI))
     weights = climbed_weights(given, steps=10, bags=1, share=1.0, warm=1, negative=False)
     assert weights == pytest.approx([0.5, 0.5])
-    assert given.value(weighted(weights)(given.members)) == 1.0
+    assert given.value(weighted_mean(weights)(given.members)) == 1.0
 
 
 @pytest.mark.parametrize("metric", ["log_loss", "accuracy", "roc_auc"])
 def test_a_hill_climb_is_at_least_as_good_as_its_best_member(metric):
-    given = problem(metric)
+    given = blend_data(metric)
     reached = given.value(combined("hill_climb", given, bags=1, share=1.0))
     assert reached >= max(given.value(member) for member in given.members) - 1e-9
 
 
 def test_the_fast_log_loss_climbs_as_the_metric_itself_does():
     """Greedy selection written down plainly, scored by scikit-learn."""
-    given = problem(skills=(1.0, 1.5, 0.3, 0.8), rows=200)
+    given = blend_data(skills=(1.0, 1.5, 0.3, 0.8), rows=200)
 
     def score(probs):
         probs = probs.astype(float)
@@ -156,7 +161,7 @@ def test_of_selections_that_a_metric_cannot_tell_apart_the_likelier_is_taken():
     targets = np.array([0, 1] * 20)
     truth = np.eye(2)[targets]
     members = np.stack([0.2 * truth + 0.4, 0.9 * truth + 0.05])  # right everywhere: a little, and very, sure
-    given = Problem(members.astype(np.float32), targets, MULTI, get_metric("accuracy", MULTI))
+    given = BlendData(members.astype(np.float32), targets, MULTI, get_metric("accuracy", MULTI))
     weights = climbed_weights(given, steps=5, bags=1, share=1.0, warm=1, negative=False)
     assert weights == pytest.approx([0, 1])
 
@@ -166,7 +171,7 @@ def test_negative_weights_only_if_asked_for():
     targets = rng.integers(0, 2, 2000)
     truth, shared = np.eye(2)[targets], rng.normal(size=(2000, 2))
     good, only_noise = softmax(2 * truth + 2 * shared), softmax(2 * shared)
-    given = Problem(
+    given = BlendData(
         np.stack([good, only_noise]).astype(np.float32), targets, MULTI, get_metric("log_loss", MULTI)
     )
     assert (climbed_weights(given, 50, 1, 1.0, 1, negative=False) >= 0).all()
@@ -174,11 +179,11 @@ def test_negative_weights_only_if_asked_for():
     assert signed.min() < 0
     assert signed.sum() == pytest.approx(1)
     plain = given.value(given.members[0])
-    assert given.value(weighted(signed)(given.members)) > plain
+    assert given.value(weighted_mean(signed)(given.members)) > plain
 
 
 def test_bags_are_reproducible_and_average():
-    given = problem(skills=(1.0, 1.1, 1.2, 0.9, 0.8, 1.3))
+    given = blend_data(skills=(1.0, 1.1, 1.2, 0.9, 0.8, 1.3))
     first = climbed_weights(given, 20, 5, 0.5, 2, False)
     assert (first == climbed_weights(given, 20, 5, 0.5, 2, False)).all()
     assert first.sum() == pytest.approx(1)
@@ -189,52 +194,51 @@ def test_bags_are_reproducible_and_average():
 @pytest.mark.parametrize("task", [MULTI, LABELS], ids=lambda task: task.name)
 def test_a_stack_learns_what_a_mean_cannot(model, task):
     """A member that names the classes in another order knows all, and a mean cannot use it."""
-    given = problem(task=task, skills=(2.0,), rows=800)
+    given = blend_data(task=task, skills=(2.0,), rows=800)
     turned = replace(given, members=np.roll(given.members, 1, axis=2))
     half = np.arange(800) < 400
-    learned = methods.get("stack").fit(turned.only(half), model=model)
+    learned = blend_methods.get("stack").function(turned.only(half), model=model)
     unseen = turned.only(~half)
     probs = task.normalised(learned(unseen.members))
     assert -unseen.value(probs) < 0.7 * -unseen.value(unseen.members[0])
 
 
 def test_a_stack_lives_with_a_class_that_its_rows_lack_and_with_a_single_one():
-    given = problem(rows=200)
-    three = methods.get("stack").fit(given.only(given.targets != 3))(given.members)
+    given = blend_data(rows=200)
+    three = blend_methods.get("stack").function(given.only(given.targets != 3))(given.members)
     assert three.shape == (200, 4)
     assert (three[:, 3] < 1e-5).all()
-    one = methods.get("stack").fit(given.only(given.targets == 2))(given.members)
+    one = blend_methods.get("stack").function(given.only(given.targets == 2))(given.members)
     assert (one.argmax(axis=1) == 2).all()
 
 
-@pytest.mark.parametrize("name", list(methods))
+@pytest.mark.parametrize("name", OF_PREDICTIONS)
 def test_a_constant_member_does_no_harm(name):
-    given = problem()
+    given = blend_data()
     constant = np.full_like(given.members[:1], 0.25)
     worse = replace(given, members=np.concatenate([given.members, constant]))
     assert np.isfinite(combined(name, worse)).all()
-    if methods.get(name).learns:
+    if blend_methods.get(name).learns:
         assert given.value(combined(name, worse)) >= given.value(combined("mean", worse)) - 1e-6
 
 
-@pytest.mark.parametrize("name", [n for n in methods if methods.get(n).learns])
+@pytest.mark.parametrize("name", [n for n in OF_PREDICTIONS if blend_methods.get(n).learns])
 def test_members_of_no_use_are_left_out(name):
     rng = np.random.default_rng(5)
-    given = problem(skills=(2.0,))
+    given = blend_data(skills=(2.0,))
     noise = rng.dirichlet(np.ones(4), (3, 400)).astype(np.float32)
     crowd = replace(given, members=np.concatenate([given.members, noise]))
-    weights = methods.get(name).fit(crowd).weights
+    weights = blend_methods.get(name).function(crowd).weights
     if weights is not None:
         assert weights[0] > 0.8
 
 
 def test_options_are_read_as_yaml_and_checked():
-    method = method_of("hill_climb", ["steps=50", "negative=true"])
+    method = parse_method("hill_climb", ["steps=50", "negative=true"])
     assert method.options == {"steps": 50, "negative": True}
-    with pytest.raises(KitError, match=r"--option steps: has no key or no '='"):
-        method_of("hill_climb", ["steps"])
-    with pytest.raises(KitError, match=r"--option steps=\[: is not valid YAML"):
-        method_of("hill_climb", ["steps=["])
+    for odd in ("steps", "=3", "name=mean", "steps=["):
+        with refused("option_invalid", where=f"--option {odd}"):
+            parse_method("hill_climb", [odd])
 
 
 def test_simplex_weights_are_those_of_the_metric_at_hand():
@@ -246,11 +250,11 @@ def test_simplex_weights_are_those_of_the_metric_at_hand():
     meek = np.where(rng.random(1000) < 0.7, 0.6, 0.4)[:, None]
     members = np.stack([truth * p + (1 - truth) * (1 - p) for p in (bold, meek)]).astype(np.float32)
     by = {
-        m: Problem(members, targets, MULTI, get_metric(m, MULTI)) for m in ("log_loss", "brier", "accuracy")
+        m: BlendData(members, targets, MULTI, get_metric(m, MULTI)) for m in ("log_loss", "brier", "accuracy")
     }
     found = {m: simplex_weights(given) for m, given in by.items()}
     for m, given in by.items():
-        values = {other: given.value(weighted(weights)(members)) for other, weights in found.items()}
+        values = {other: given.value(weighted_mean(weights)(members)) for other, weights in found.items()}
         assert values[m] == max(values.values()), m
     assert (found["log_loss"] != found["accuracy"]).any()
 
@@ -258,15 +262,15 @@ def test_simplex_weights_are_those_of_the_metric_at_hand():
 def test_a_climb_improves_on_all_its_beginnings_where_there_is_something_to_gain():
     gained = 0
     for seed in range(4):
-        given = problem("f1_macro", skills=(1.4, 1.2, 0.9, 0.5), seed=seed)
-        likely = likeliest_weights(likelihoods(given.members, given.targets, MULTI))
+        given = blend_data("f1_macro", skills=(1.4, 1.2, 0.9, 0.5), seed=seed)
+        likely = max_likelihood_weights(likelihoods(given.members, given.targets, MULTI))
         starts = [np.full(4, 0.25), likely, *np.eye(4)]
-        begun = max(given.value(weighted(w)(given.members).astype(np.float32)) for w in starts)
+        begun = max(given.value(weighted_mean(w)(given.members).astype(np.float32)) for w in starts)
         gained += given.value(combined("weights", given)) > begun + 1e-6
     assert gained >= 3
 
 
 def test_a_divergence_of_label_shares_is_not_taken_for_a_log_loss():
-    given = problem("kl_divergence", skills=(1.6, 1.2), task=LABELS)
-    tried = [given.value(weighted(np.array([w, 1 - w]))(given.members)) for w in np.linspace(0, 1, 41)]
+    given = blend_data("kl_divergence", skills=(1.6, 1.2), task=LABELS)
+    tried = [given.value(weighted_mean(np.array([w, 1 - w]))(given.members)) for w in np.linspace(0, 1, 41)]
     assert given.value(combined("weights", given)) >= max(tried) - 1e-4

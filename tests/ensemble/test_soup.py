@@ -1,3 +1,5 @@
+"""Soups: averaged weights, chosen on the rows of other folds, scored and submitted like an experiment."""
+
 import shutil
 
 import numpy as np
@@ -8,27 +10,27 @@ from kit import pipeline
 from kit.config import Component
 from kit.config.load import load_config
 from kit.engine.models.checkpoints import load_model, save_mean, save_model
-from kit.ensemble.methods import method_of
-from kit.ensemble.soup import _Pot
+from kit.ensemble.methods import parse_method
+from kit.ensemble.soup import SoupSearch
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import beside_truth
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
-from tests.conftest import write_config
+from tests.conftest import refused, write_config
 from tests.evaluation.made import made_run
 
 SOUP = Component(name="soup")
 
 
 @pytest.fixture(scope="module")
-def kitchen(trained, tmp_path_factory) -> Workspace:
-    """The trained workspace with two more experiments of the architecture of the first, begun from it."""
-    root = tmp_path_factory.mktemp("kitchen") / "copy"
+def copy(trained, tmp_path_factory) -> Workspace:
+    """The trained workspace with two more experiments that start from the first one's weights."""
+    root = tmp_path_factory.mktemp("soup") / "copy"
     shutil.copytree(trained.root, root)
     workspace = Workspace.open(root)
     for name, seed in (("c", 1), ("d", 2)):
         changes = {"model__name": "simple_cnn", "model__start": "a", "seed": seed, "train__epochs": 1}
-        pipeline.run(load_config(write_config(workspace, name=name, **changes)), workspace)
+        pipeline.run(load_config(write_config(workspace, name=name, **changes)), workspace=workspace)
     return workspace
 
 
@@ -62,46 +64,48 @@ def test_weights_of_another_network_have_no_mean(tmp_path, key):
     assert not (tmp_path / "mean").exists()
 
 
-def test_a_soup_is_one_model_per_fold_scored_and_submitted_like_an_experiment(kitchen):
-    members = runs(kitchen, "acd")
-    done = pipeline.blend(members, SOUP, "soup", kitchen)
-    evaluation = pipeline.score(done.run, kitchen)
-    assert evaluation.nested == evaluation.cv == done.worth.nested
+def test_a_soup_is_one_model_per_fold_scored_and_submitted_like_an_experiment(copy):
+    members = runs(copy, "acd")
+    done = pipeline.blend(members, method=SOUP, name="soup", workspace=copy).blended
+    evaluation = pipeline.evaluate(done.run, workspace=copy)
+    assert evaluation.nested == evaluation.cv == done.evaluation.nested
     for k in range(2):
         inside = read_json(done.run.fold(k).done)["ingredients"]
-        states = [load_model(kitchen.find_run(label).fold(k).model)[0] for label in inside]
+        states = [load_model(copy.find_run(label).fold(k).model)[0] for label in inside]
         mixed = load_model(done.run.fold(k).model)[0]
         for name, tensor in mixed.items():
             if tensor.is_floating_point():
                 expected = torch.stack([state[name] for state in states]).double().mean(dim=0).float()
                 torch.testing.assert_close(tensor, expected)
     assert not list(done.run.path.glob(".trial"))
-    assert pipeline.submit(done.run, kitchen).proof.mirror == evaluation.cv
-    assert [m.label for m in done.worth.members] == ["tiny/a", "tiny/c", "tiny/d"]
-    assert sum(m.weight for m in done.worth.members) == pytest.approx(1)
-    again = pipeline.blend(members, SOUP, "soup", kitchen)
-    assert again.worth == done.worth
+    assert pipeline.submit(done.run, workspace=copy).proof.mirror == evaluation.cv
+    assert [m.label for m in done.evaluation.members] == ["tiny/a", "tiny/c", "tiny/d"]
+    assert sum(m.weight for m in done.evaluation.members) == pytest.approx(1)
+    again = pipeline.blend(members, method=SOUP, name="soup", workspace=copy).blended
+    assert again.evaluation == done.evaluation
 
 
-def test_what_cannot_be_a_soup_is_refused(kitchen):
-    with pytest.raises(KitError, match="is another network than"):
-        pipeline.blend(runs(kitchen, "ab"), SOUP, "x", kitchen)
-    blended = pipeline.blend(runs(kitchen, "ac"), Component(name="mean"), "mean", kitchen).run
-    with pytest.raises(KitError, match="tiny/mean: is a blend"):
-        pipeline.blend([blended, *runs(kitchen, "a")], SOUP, "x", kitchen)
-    with pytest.raises(KitError, match="takes no members of different folds"):
-        pipeline.blend(runs(kitchen, "ac"), SOUP, "x", kitchen, any_folds=True)
-    with pytest.raises(KitError, match="takes no options"):
-        pipeline.blend(runs(kitchen, "ac"), method_of("soup", ["steps=3"]), "x", kitchen)
-    with pytest.raises(KitError, match="tiny/d: is an experiment"):
-        pipeline.blend(runs(kitchen, "ac"), SOUP, "d", kitchen)
-    assert not kitchen.run("tiny", "x").oof.exists()
-    assert not kitchen.run("tiny", "x").config.exists()
+def test_members_that_make_no_soup_are_refused(copy):
+    with pytest.raises(KitError, match="tiny/"):
+        pipeline.blend(runs(copy, "ab"), method=SOUP, name="x", workspace=copy)
+    mean = Component(name="mean")
+    blended = pipeline.blend(runs(copy, "ac"), method=mean, name="mean", workspace=copy).blended.run
+    with refused("member_is_blend", where="tiny/mean"):
+        pipeline.blend([blended, *runs(copy, "a")], method=SOUP, name="x", workspace=copy)
+    with refused("method_does_not_take"):
+        pipeline.blend(runs(copy, "ac"), method=SOUP, name="x", workspace=copy, allow_fold_mismatch=True)
+    with refused("method_does_not_take"):
+        method = parse_method("soup", ["steps=3"])
+        pipeline.blend(runs(copy, "ac"), method=method, name="x", workspace=copy)
+    with refused("name_taken", where="tiny/d"):
+        pipeline.blend(runs(copy, "ac"), method=SOUP, name="d", workspace=copy)
+    assert not copy.run("tiny", "x").oof.exists()
+    assert not copy.run("tiny", "x").config.exists()
 
 
 @pytest.fixture
-def pot(workspace):
-    """A pot whose soups are known without cooking: of three members and all their sets."""
+def search(workspace):
+    """A search whose soups are known: of three members and all their sets."""
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 2, 100)
     run = made_run(workspace, "binary", "accuracy", targets, rng.dirichlet([1, 1], 100), ("no", "yes"))
@@ -113,20 +117,20 @@ def pot(workspace):
         return probs.astype(np.float32)
 
     shares = {(0,): 0.8, (1,): 0.7, (2,): 0.6, (0, 1): 0.95, (0, 2): 0.3, (1, 2): 0.5, (0, 1, 2): 0.5}
-    return _Pot([run] * 3, None, truth, {mix: right(share) for mix, share in shares.items()})
+    return SoupSearch([run] * 3, None, truth, {mix: right(share) for mix, share in shares.items()})
 
 
-def test_a_member_is_added_only_if_the_soup_scores_better_with_it(pot):
+def test_a_member_is_added_only_if_the_soup_scores_better_with_it(search):
     rows = np.ones(100, dtype=bool)
-    assert pot.greedy(rows, [0, 1, 2]) == (0, 1)
-    assert pot.greedy(rows, [0, 2]) == (0,)
-    assert pot.greedy(rows, [2]) == (2,)
+    assert search.greedy(rows, [0, 1, 2]) == (0, 1)
+    assert search.greedy(rows, [0, 2]) == (0,)
+    assert search.greedy(rows, [2]) == (2,)
 
 
-def test_what_goes_into_a_folds_soup_does_not_depend_on_its_own_rows(pot):
-    before = pot.chosen([0, 1, 2])
-    own = pot.truth.validated[3]
-    for probs in pot.tried.values():
+def test_the_members_of_a_folds_soup_do_not_depend_on_its_own_rows(search):
+    before = search.choose([0, 1, 2])
+    own = search.truth.validated[3]
+    for probs in search.tried.values():
         probs[own] = probs[own][:, ::-1]
-    assert pot.chosen([0, 1, 2])[3] == before[3]
-    np.testing.assert_allclose(pot.nested(before)[own], pot.tried[before[3]][own], atol=1e-6)
+    assert search.choose([0, 1, 2])[3] == before[3]
+    np.testing.assert_allclose(search.nested(before)[own], search.tried[before[3]][own], atol=1e-6)

@@ -1,39 +1,66 @@
-"""Greedy selection of members (Caruana et al. 2004, "Ensemble selection from libraries of models")."""
+"""Method ``hill_climb``: greedy selection of members with replacement.
+
+Caruana et al. 2004, "Ensemble selection from libraries of models".
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
+from pydantic import Field
 
-from kit.ensemble.blend_data import Problem
+from kit.ensemble.blend_data import BlendData, Combination, weighted_mean
 from kit.ensemble.likelihood import follows_from_likelihood, likelihoods, mean_log
+from kit.ensemble.methods.registry import register_method
 from kit.metrics import EPSILON
 from kit.runtime.seeds import stable_seed
 
-DIGITS = 12  # scores that differ in later ones are equal
+DIGITS = 12  # decimals to which scores are compared
 
-Value = tuple[float, ...]  # the score, then what decides between equal scores; more is better
+Value = tuple[float, ...]  # the score, then the tie-breaker; larger is better
+
+
+@register_method("hill_climb", learns=True)
+def hill_climb(
+    data: BlendData,
+    *,
+    steps: Annotated[int, Field(ge=1)] = 100,
+    bags: Annotated[int, Field(ge=1)] = 10,
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5,
+    warm: Annotated[int, Field(ge=1)] = 5,
+    negative: bool = False,
+) -> Combination:
+    """Return the weighted mean that greedy selection with replacement finds.
+
+    Args:
+        steps: Members added, one after the other; the best set on the way is taken.
+        bags: Selections from random subsets of the members, averaged; 1: one selection from all.
+        share: The share of the members in a subset.
+        warm: A selection starts with at most so many of the best members.
+        negative: Whether members may also be subtracted.
+    """
+    return weighted_mean(climbed_weights(data, steps, bags, share, warm, negative))
 
 
 class Objective(Protocol):
-    """What a selection is judged by: a sum of members."""
+    """The score of a selection, computed from a sum of members."""
 
     def start(self) -> np.ndarray:
-        """Return the sum of no members."""
+        """Return the empty sum."""
 
     def member(self, number: int) -> np.ndarray:
         """Return what a member adds to the sum."""
 
     def value(self, total: np.ndarray, count: int) -> Value:
-        """Return how good the sum of ``count`` members is."""
+        """Return the value of the sum of ``count`` members."""
 
 
-class Likelihood:
-    """The log loss: only what members give to the truth matters, one number per row instead of C."""
+class LikelihoodObjective:
+    """The log loss: it needs one number per row, the probability of the truth, instead of C."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.likely = likelihoods(problem.members, problem.targets, problem.task)
+    def __init__(self, data: BlendData) -> None:
+        self.likely = likelihoods(data.members, data.targets, data.task)
 
     def start(self) -> np.ndarray:
         """Return zeros (N,)."""
@@ -49,44 +76,44 @@ class Likelihood:
         return (mean_log(np.clip(total * np.float32(1 / count), EPSILON, 1.0, dtype=np.float32)),)
 
 
-class Scored:
-    """Any metric of the mean; of selections that it cannot tell apart, the likelier."""
+class MetricObjective:
+    """Any metric of the mean; the log-likelihood breaks ties."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+    def __init__(self, data: BlendData) -> None:
+        self.data = data
 
     def start(self) -> np.ndarray:
         """Return zeros (N, C)."""
-        return np.zeros(self.problem.members.shape[1:], dtype=np.float32)
+        return np.zeros(self.data.members.shape[1:], dtype=np.float32)
 
     def member(self, number: int) -> np.ndarray:
         """Return a member's probabilities (N, C)."""
-        row: np.ndarray = self.problem.members[number]
+        row: np.ndarray = self.data.members[number]
         return row
 
     def value(self, total: np.ndarray, count: int) -> Value:
         """Return the metric and the mean log-likelihood."""
         mean = np.clip(total * np.float32(1 / count), EPSILON, 1.0, dtype=np.float32)
-        likely = likelihoods(mean[None], self.problem.targets, self.problem.task)[0]
-        return round(self.problem.value(mean), DIGITS), mean_log(likely)
+        likely = likelihoods(mean[None], self.data.targets, self.data.task)[0]
+        return round(self.data.value(mean), DIGITS), mean_log(likely)
 
 
 def climbed_weights(
-    problem: Problem, steps: int, bags: int, share: float, warm: int, negative: bool
+    data: BlendData, steps: int, bags: int, share: float, warm: int, negative: bool
 ) -> np.ndarray:
-    """Return the weights (M,) of a selection, averaged over bags of members; they sum to 1."""
-    number = len(problem.members)
-    by_likelihood = follows_from_likelihood(problem.metric, problem.task)
-    objective: Objective = Likelihood(problem) if by_likelihood else Scored(problem)
+    """Return the weights (M,) of greedy selection, averaged over bags of members; they sum to 1."""
+    number = len(data.members)
+    by_likelihood = follows_from_likelihood(data.metric, data.task)
+    objective: Objective = LikelihoodObjective(data) if by_likelihood else MetricObjective(data)
     alone = [objective.value(objective.member(j), 1) for j in range(number)]
     order = sorted(range(number), key=lambda j: alone[j], reverse=True)
     size = number if bags == 1 else min(number, max(2, round(share * number)))
     if size == number:
         return select(objective, order, number, steps, warm, negative)
-    rng = np.random.default_rng(stable_seed("bags", problem.seed))
+    rng = np.random.default_rng(stable_seed("bags", data.seed))
     total = np.zeros(number)
     for _ in range(bags):
-        # The best member is in every bag: a blend without it would rarely be wanted.
+        # The best member is in every bag: a good blend nearly always has it.
         others = rng.permutation(order[1:])[: size - 1].tolist()
         bag = [j for j in order if j == order[0] or j in others]
         total += select(objective, bag, number, steps, warm, negative)
@@ -96,14 +123,14 @@ def climbed_weights(
 def select(
     objective: Objective, order: list[int], number: int, steps: int, warm: int, negative: bool
 ) -> np.ndarray:
-    """Return the weights (number,) of the best set that a greedy walk comes to; they sum to 1.
+    """Return the weights (number,) of the best set on a greedy walk; they sum to 1.
 
     Args:
-        order: The members that may be taken, the best alone first.
-        warm: The walk begins with as many of the first ones, at most, as score best together.
+        order: The members that may be added, the best one alone first.
+        warm: The walk starts with the best-scoring set of the first members, at most so many.
     """
     walk = _Walk(objective, number)
-    walk.begin(order[:warm])
+    walk.start(order[:warm])
     best, kept = walk.value(), walk.counts.copy()
     moves = [(j, sign) for sign in ((1, -1) if negative else (1,)) for j in order]
     for _ in range(steps):
@@ -118,15 +145,15 @@ def select(
 
 
 class _Walk:
-    """A sum of members that grows."""
+    """A growing sum of members."""
 
     def __init__(self, objective: Objective, number: int) -> None:
         self.objective = objective
         self.total = objective.start()
         self.counts = np.zeros(number)
 
-    def begin(self, members: list[int]) -> None:
-        """Take as many of the first members as score best together."""
+    def start(self, members: list[int]) -> None:
+        """Add the first members, as many as score best together."""
         total, values = self.objective.start(), []
         for count, member in enumerate(members, start=1):
             total = total + self.objective.member(member)
@@ -135,15 +162,15 @@ class _Walk:
             self.add(member, 1)
 
     def add(self, member: int, sign: int) -> None:
-        """Take one more of a member, or (sign -1) one off."""
+        """Add a member once more, or subtract it once (sign -1)."""
         self.total = self.total + np.float32(sign) * self.objective.member(member)
         self.counts[member] += sign
 
     def value(self) -> Value:
-        """Return how good the sum is."""
+        """Return the value of the sum."""
         return self.objective.value(self.total, int(self.counts.sum()))
 
     def value_with(self, member: int, sign: int) -> Value:
-        """Return how good it would be with one move more."""
+        """Return the value of the sum after one more move."""
         moved = self.total + np.float32(sign) * self.objective.member(member)
         return self.objective.value(moved, int(self.counts.sum()) + sign)

@@ -1,0 +1,89 @@
+"""Method ``stack``: a model of the labels on the members' logits (Wolpert 1992, "Stacked generalization")."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from kit.ensemble.blend_data import BlendData, Combination
+from kit.ensemble.methods.registry import register_method
+
+Learner = Literal["logistic", "boosting"]
+EPSILON = 1e-6
+
+
+@register_method("stack", learns=True)
+def stack(
+    data: BlendData,
+    *,
+    model: Learner = "logistic",
+    strength: Annotated[float, Field(gt=0, le=1e6)] = 1.0,
+) -> Combination:
+    """Return a model of the labels on the members' logits.
+
+    Args:
+        model: ``logistic`` regression, or gradient ``boosting`` on histograms.
+        strength: Strength of the regularization.
+    """
+    return stacked(data, model, strength)
+
+
+def stacked(data: BlendData, learner: Learner, strength: float) -> Combination:
+    """Return a model that is fitted on the members' logits.
+
+    A class that the rows lack gets probability ``EPSILON``. If only one class or label value occurs, it
+    is always predicted.
+    """
+    features = _features(data.members, data.task.exclusive)
+    truth = data.targets if data.task.exclusive else data.targets.T
+    num_classes = data.members.shape[2]
+    if data.task.exclusive:
+        model = _fitted(features, truth, learner, strength, data.seed)
+        return Combination(lambda members: _predict(model, _features(members, True), num_classes))
+    models = [_fitted(features, labels, learner, strength, data.seed) for labels in truth]
+
+    def combine(members: np.ndarray) -> np.ndarray:
+        inputs = _features(members, False)
+        return np.stack([_predict(model, inputs, 2)[:, 1] for model in models], axis=1)
+
+    return Combination(combine)
+
+
+def _features(members: np.ndarray, exclusive: bool) -> np.ndarray:
+    """Return the logits of all members side by side, (N, M * C); of exclusive classes centered."""
+    probs = np.clip(members.astype(np.float64), EPSILON, 1 - EPSILON)
+    logits = np.log(probs) - (np.log(probs).mean(axis=2, keepdims=True) if exclusive else np.log1p(-probs))
+    return np.asarray(logits.transpose(1, 0, 2).reshape(logits.shape[1], -1))
+
+
+def _fitted(features: np.ndarray, labels: np.ndarray, learner: Learner, strength: float, seed: int) -> Any:
+    """Return a fitted scikit-learn classifier, or the only label."""
+    if len(np.unique(labels)) == 1:
+        return int(labels[0])
+    return _model(learner, strength, seed).fit(features, labels.astype(np.int64))
+
+
+def _model(learner: Learner, strength: float, seed: int) -> Any:
+    if learner == "logistic":
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        return make_pipeline(StandardScaler(), LogisticRegression(C=0.1 / strength, max_iter=2000))
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(
+        max_iter=100, learning_rate=0.05, l2_regularization=strength, max_leaf_nodes=15, random_state=seed
+    )
+
+
+def _predict(model: Any, features: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the model's probabilities (N, num_classes), ``EPSILON`` for classes that it has not seen."""
+    probs = np.full((len(features), num_classes), EPSILON)
+    if isinstance(model, int):
+        probs[:, model] = 1 - EPSILON
+    else:
+        probs[:, model.classes_] = model.predict_proba(features)
+    return probs

@@ -1,0 +1,98 @@
+"""Method ``weights``: the weights, at least 0 and summing to 1, that score best."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kit.ensemble.blend_data import BlendData, Combination, weighted_mean
+from kit.ensemble.likelihood import follows_from_likelihood, likelihoods
+from kit.ensemble.methods.registry import register_method
+
+STEP_SIZES = (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625)  # towards a member, or away from it
+MAX_STEPS = 20  # of each size
+
+
+@register_method("weights", learns=True)
+def weights(data: BlendData) -> Combination:
+    """Return the weighted mean with the weights, at least 0 and summing to 1, that score best."""
+    return weighted_mean(simplex_weights(data))
+
+
+def simplex_weights(data: BlendData) -> np.ndarray:
+    """Return the weights (M,) of the mean that scores best.
+
+    The log loss is convex in the weights: its minimum is found by gradient descent. Any other metric is
+    climbed from the best of three starts (these weights, equal weights, the best member alone): the best step
+    towards a member or away from it is taken, with decreasing step sizes.
+    """
+    number = len(data.members)
+    smooth = max_likelihood_weights(likelihoods(data.members, data.targets, data.task))
+    if follows_from_likelihood(data.metric, data.task):
+        return smooth
+    starts = [np.full(number, 1 / number), smooth, np.eye(number)[_best_member(data)]]
+    values = [data.value(_mixed(data, start)) for start in starts]
+    best = int(np.argmax(values))
+    return _climb(data, starts[best], values[best])
+
+
+def max_likelihood_weights(likely: np.ndarray) -> np.ndarray:
+    """Return the weights (M,) of maximum likelihood.
+
+    Args:
+        likely: (M, N), as ``likelihoods`` returns them.
+    """
+    from scipy.optimize import minimize
+
+    number, rows = likely.shape
+
+    def loss(shares: np.ndarray) -> tuple[float, np.ndarray]:
+        mixture = np.maximum(shares @ likely, 1e-12)
+        return -float(np.log(mixture).mean()), -(likely @ (1 / mixture)) / rows
+
+    found = minimize(
+        loss,
+        np.full(number, 1 / number),
+        jac=True,
+        method="SLSQP",
+        bounds=[(0.0, 1.0)] * number,
+        constraints=[
+            {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(number)},
+        ],
+        options={"maxiter": 200, "ftol": 1e-9},
+    )
+    best = np.clip(found.x, 0.0, None)
+    return np.asarray(best / best.sum())
+
+
+def _best_member(data: BlendData) -> int:
+    return int(np.argmax([data.value(member) for member in data.members]))
+
+
+def _mixed(data: BlendData, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted mean (N, C), float32."""
+    total = np.zeros(data.members.shape[1:], dtype=np.float32)
+    for weight, member in zip(weights, data.members, strict=True):
+        total += np.float32(weight) * member
+    return total
+
+
+def _climb(data: BlendData, weights: np.ndarray, value: float) -> np.ndarray:
+    """Return weights that no step towards a member or away from it improves."""
+    corners = np.eye(len(weights))
+    for share in STEP_SIZES:
+        for _ in range(MAX_STEPS):
+            mean = _mixed(data, weights)
+            # A step away from a member ends where the member has no weight.
+            away = np.where(weights < 1, np.minimum(share, weights / np.maximum(1 - weights, 1e-12)), 0.0)
+            moves = [
+                *((j, share) for j in range(len(weights))),
+                *((j, -a) for j, a in enumerate(away) if a > 0),
+            ]
+            values = [data.value(mean + np.float32(t) * (data.members[j] - mean)) for j, t in moves]
+            best = int(np.argmax(values))
+            if values[best] <= value:
+                break
+            j, t = moves[best]
+            weights = np.clip(weights + t * (corners[j] - weights), 0.0, None)
+            weights, value = weights / weights.sum(), values[best]
+    return weights
