@@ -7,7 +7,7 @@ Writes: ``submissions/<competition>/<name>.scores.json``, the leaderboard scores
     submitted.py    a submission with its provenance and scores
     parents.py      the experiment that another one was derived from
     runs.py         a run's scores, config and times
-    entries.py      all of it as rows
+    entries.py      runs and submissions as rows
     order.py        filter and sort rows
     correlation.py  whether CV and leaderboard rank alike
     selection.py    which two submissions to select for the final ranking

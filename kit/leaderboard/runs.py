@@ -1,4 +1,4 @@
-"""Read the scores, config and times of a run; tell whether a submission is up to date with it."""
+"""Read the scores, config and times of a run, and compare submissions with it."""
 
 from __future__ import annotations
 

@@ -12,6 +12,6 @@ Writes: ``submissions/<competition>/<name>.csv`` (or ``.tsv``) and ``<name>.json
     check_context.py  what the submission check compares a file with
     trace.py          read the JSON file beside a submission
     provenance.py     write that file
-    submit.py         all of it, in turn; and reproducing a submission from its JSON file
+    submit.py         run all steps; reproduce a submission from its JSON file
     heldout.py        score a written submission against a solution file
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kit.competition.samples import Competition
 from kit.competition.scan import scan_images
@@ -62,6 +63,17 @@ class Submitted:
     written: bool
     kept: Path | None
 
+    def for_trace(self) -> dict[str, Any]:
+        """Return scores and warnings as the JSON file beside the submission states them."""
+        return {
+            "rows": self.rows,
+            "kind": self.kind,
+            **self.proof.as_dict(),
+            "unreadable": list(self.unreadable),
+            "leaks": [leak._asdict() for leak in self.leaks],
+            "warnings": [problem.code for problem in self.problems],
+        }
+
 
 def submit(
     run: RunFolder,
@@ -104,14 +116,7 @@ def submit(
         written=written,
         kept=kept,
     )
-    more = {
-        "rows": done.rows,
-        "kind": done.kind,
-        **scores.as_dict(),
-        "unreadable": list(done.unreadable),
-        "leaks": [leak._asdict() for leak in leaks],
-        "warnings": [problem.code for problem in problems],
-    }
+    more = done.for_trace()
     write_trace(file, trace_of(run, workspace, inputs.config, inputs.test, decision, known, more))
     _report(done, workspace, progress)
     return done

@@ -26,7 +26,7 @@ class SubmissionScores:
         sd: Standard deviation of the folds' scores; None where a fold has no score.
         mirror: ``cv`` again, of the OOF rows written and read back; None where the format keeps less than
             the metric needs.
-        lost: The part of it lost by the format's decimals.
+        lost: The score lost by rounding to the format's decimals.
         held_out: Held-out set -> its score, written and read back.
     """
 

@@ -11,5 +11,5 @@ Writes: nothing; returns problems with stable codes.
     numbers.py        cells that must be numbers
     labels.py         cells that must be classes
     compare.py        the file beside predictions, class counts and the previous submission
-    check.py          all of it, in turn
+    check.py          run all checks
 """

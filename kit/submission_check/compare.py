@@ -298,7 +298,7 @@ def _same_texts(content: FileContent, before: FileContent) -> bool:
 
 
 class Agreement(NamedTuple):
-    """How much two files agree: 0 is chance, 1 the same; and the upper bound of it, beyond noise."""
+    """The agreement of two files (0: chance, 1: the same), and its upper bound beyond noise."""
 
     value: float
     upper_bound: float

@@ -105,10 +105,10 @@ class SubmissionKind(ABC):
         threshold: For one number per row: above it, the row says the second class. None: no threshold.
         constant_rows: Identical rows from this number on are suspicious; None: never.
         options: The ``submission.*`` config keys that only some kinds use, and this kind does.
-        inference_order: Kinds with a lower number are asked first whether a sample is theirs: those that are
-            seen from columns and ids before those that are seen from cells.
+        inference_order: Kinds with a lower number are tried first on a sample: kinds that columns and ids show
+            come before kinds that cells show.
         implied_task: The task of a competition whose sample has this kind; None: any.
-        likely_metrics: Metrics that competitions with this kind usually have, the likeliest first.
+        likely_metrics: Metrics that competitions with this kind usually have, most likely first.
         likely_metrics_for: The same by task, where a task differs.
     """
 
@@ -186,7 +186,7 @@ class SubmissionKind(ABC):
     def infer(self, sample: SampleValues, facts: CompetitionFacts) -> Evidence | None:
         """Return the evidence that a sample is of this kind; None if there is none.
 
-        Kinds are asked by ``inference_order``, then by name; the first with evidence is taken.
+        Kinds are tried by ``inference_order``, then by name; the first with evidence is taken.
         """
         return None
 
