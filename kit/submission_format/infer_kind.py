@@ -38,7 +38,8 @@ def find_id_column(sample: Sample, images: Iterable[str]) -> str:
 def infer_kind(sample: Sample, id_column: str, facts: CompetitionFacts) -> InferredKind:
     """Return the kind of a sample.
 
-    Every kind is tried on the cells. If cells are single class names, or show nothing, task and metric decide.
+    Every kind is tried on the cells. If these are single class names, or show nothing, task and metric
+    decide.
 
     Raises:
         KitError: The sample has several columns beside the id, and they are not the classes.

@@ -105,8 +105,8 @@ class SubmissionKind(ABC):
         threshold: For one number per row: above it, the row says the second class. None: no threshold.
         constant_rows: Identical rows from this number on are suspicious; None: never.
         options: The ``submission.*`` config keys that only some kinds use, and this kind does.
-        inference_order: Kinds with a lower number are tried first on a sample: kinds that columns and ids show
-            come before kinds that cells show.
+        inference_order: Kinds with a lower number are tried first on a sample: kinds that columns and ids
+            show come before kinds that cells show.
         implied_task: The task of a competition whose sample has this kind; None: any.
         likely_metrics: Metrics that competitions with this kind usually have, most likely first.
         likely_metrics_for: The same by task, where a task differs.
