@@ -158,12 +158,13 @@ def bench(
     Raises:
         KitError: The config or the data is wrong, or not even two images fit the memory.
     """
-    from kit.engine.device.device import find_device
+    from kit.engine.device.device import find_device, prepare_process
     from kit.engine.fit.validate_config import check_recipe
 
     wanted = wanted or Wanted()
     for doubt in check_recipe(config, workspace):
         progress.warn(doubt)
+    prepare_process()
     device = find_device()
     with measuring_place(config, workspace, MOST.get(device.type, MOST["cuda"]), progress) as place:
         return _Measuring(_as_whole(config, progress), place, wanted, device).all()
@@ -235,7 +236,9 @@ class _Measuring:
             if not is_out_of_memory(error):
                 raise
             raise KitError(
-                "train.batch_size", "the model does not fit the memory with two images at once"
+                "train.batch_size",
+                "the model does not fit the memory with two images at once",
+                code="out_of_memory",
             ) from error
 
     def _ceilings(self, rig: Rig) -> tuple[dict[str, Pace], Pace, Memory]:
@@ -293,7 +296,8 @@ class _Measuring:
 
     def _tried(self, setting: Setting | None, micro_batch_size: int) -> float | str:
         """Return the rate of the pipeline under a setting (None: the config's own), or why there is none."""
-        from kit.engine.device.memory import free_memory, is_compiler_error, is_out_of_memory
+        from kit.engine.device.device import is_compiler_error
+        from kit.engine.device.memory import free_memory, is_out_of_memory
 
         self.progress.note(f"trying {setting.text}" if setting else "the config's own settings once more")
         config = setting.of(self.config) if setting else self.config

@@ -103,7 +103,9 @@ def _candidates(config: Config, workspace: Workspace, models: Sequence[str]) -> 
     from kit.engine.models.build import build_model, check_model, check_weights
 
     if not models:
-        raise KitError("--models", "names no model", "", "Write --models mobilenetv2_100,resnet50.")
+        raise KitError(
+            "--models", "names no model", "", "Write --models mobilenetv2_100,resnet50.", code="no_models"
+        )
     found, mistakes = [], []
     for spec in models:
         name, _, file = spec.partition("=")
@@ -121,7 +123,11 @@ def _candidates(config: Config, workspace: Workspace, models: Sequence[str]) -> 
         raise mistakes[0]
     if mistakes:
         listed = "".join(f"\n  - {mistake}" for mistake in mistakes)
-        raise KitError("--models", f"{len(mistakes)} of {len(models)} cannot be probed:{listed}\n")
+        raise KitError(
+            "--models",
+            f"{len(mistakes)} of {len(models)} cannot be probed:{listed}\n",
+            code="several_mistakes",
+        )
     return found
 
 
@@ -137,6 +143,7 @@ def _weights_of(name: str, workspace: Workspace) -> str | None:
             f"{len(fitting)} weights files are called so ({first_few(fitting)})",
             "",
             f"Say which: --models {name}={fitting[0]}",
+            code="weights_ambiguous",
         )
     return fitting[0] if fitting else None
 

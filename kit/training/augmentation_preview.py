@@ -78,7 +78,7 @@ def _batch(dataset: Dataset[Item], images: ImageSet, chosen: list[int], epoch: i
 
     batch = collate([dataset[Key(epoch, position)] for position in chosen])
     for position, problem in batch.problems.items():
-        raise KitError(images.pictures[position].path, problem)
+        raise KitError(images.pictures[position].path, problem, code="image_unreadable")
     return batch.images.float()
 
 

@@ -100,6 +100,7 @@ class FoldWork:
                     f"torch cannot compile {self.config.model.name}: {' '.join(str(error).split())}",
                     "",
                     "Leave it out.",
+                    code="compile_failed",
                 ) from error
             if not is_out_of_memory(error):
                 raise
@@ -114,6 +115,7 @@ class FoldWork:
                 f"the model does not fit the memory with even {micro_batch_size} images at once",
                 "",
                 "Take a smaller model or image.size; everything done is kept.",
+                code="out_of_memory",
             )
         write_json(self.run.memory, {"device": self._device_name(), "micro_batch_size": fewer})
         self.progress.warn(
@@ -323,6 +325,7 @@ def check_scorable(data: TrainingData, folds: Sequence[int]) -> None:
                 f"{metric.name} cannot be computed on its {len(rows)} validation images ({first_few(odd)})",
                 error.rule,
                 "Make fewer folds (`folds.count`), or take another `competition.metric`.",
+                code="metric_not_computable",
             ) from error
 
 
@@ -344,16 +347,25 @@ def warm_start(config: Config, workspace: Workspace, data: TrainingData, k: int)
         return None
     other = workspace.find_run(config.model.start)
     if not other.training_data.exists():
-        raise KitError("model.start", f"{other.label} is a blend", "Weights are those of an experiment")
+        raise KitError(
+            "model.start", f"{other.label} is a blend", "Weights are those of an experiment", code="is_blend"
+        )
     if read_json(other.training_data)["folds"] != data.folds.fingerprint:
         raise KitError(
             "model.start",
             f"{other.label} was trained on other folds",
             "A fold may only begin with a model that has not seen its validation rows",
             "Train both on the same folds CSV.",
+            code="folds_differ",
         )
     if trained_fold(other.fold(k)) is None:
-        raise KitError("model.start", f"fold {k} of {other.label} is not trained", "", "Train it first.")
+        raise KitError(
+            "model.start",
+            f"fold {k} of {other.label} is not trained",
+            "",
+            "Train it first.",
+            code="folds_untrained",
+        )
     return other.fold(k)
 
 

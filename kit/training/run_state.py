@@ -87,6 +87,7 @@ def _refuse_another_config(run: RunFolder, config: Config) -> None:
             f"was begun with another config:{listed}\n",
             "One experiment is one config",
             "Give this one another name (`--set name=…`), or train anew with --fresh.",
+            code="config_changed",
         )
 
 
@@ -107,6 +108,7 @@ def refuse_other_data(run: RunFolder, data: TrainingData) -> None:
                 f"was trained on {what}",
                 "All folds of an experiment come from one partition of the same images",
                 "Train anew with --fresh, or bring them back.",
+                code="data_changed",
             )
 
 

@@ -206,7 +206,9 @@ def build_step(step: dict[str, Any], where: str) -> Any:
     options = dict(step)
     name = options.pop("name", None)
     if not isinstance(name, str):
-        raise KitError(where, f"{step} has no name", "A step is {name: HorizontalFlip, p: 0.5}")
+        raise KitError(
+            where, f"{step} has no name", "A step is {name: HorizontalFlip, p: 0.5}", code="name_missing"
+        )
     if name in CONTAINERS:
         inner = options.pop("transforms", [])
         options["transforms"] = [build_step(s, f"{where}.transforms[{i}]") for i, s in enumerate(inner)]
@@ -218,7 +220,9 @@ def build_step(step: dict[str, Any], where: str) -> Any:
             kind = TORCHVISION_STEPS.get(name) or getattr(A, name)
             return kind(**options)
     except (ValueError, TypeError, Warning) as error:
-        raise KitError(where, f"{name} refuses its options: {_one_line(error)}") from error
+        raise KitError(
+            where, f"{name} refuses its options: {_one_line(error)}", code="option_invalid"
+        ) from error
 
 
 def _transform_names() -> list[str]:
@@ -238,13 +242,16 @@ def _checked_size(transform: Seeded, preprocessing: Preprocessing) -> Seeded:
     try:
         shape = transform(trial, 0).shape
     except Exception as error:  # whatever a free pipeline may raise, it is the user's to mend
-        raise KitError("augment.pipeline", f"fails on an image: {_one_line(error)}") from error
+        raise KitError(
+            "augment.pipeline", f"fails on an image: {_one_line(error)}", code="pipeline_fails"
+        ) from error
     if shape != (size, size, channels):
         raise KitError(
             "augment.pipeline",
             f"makes {shape[1]} x {shape[0]} images of {trial.shape[1]} x {trial.shape[0]} ones",
             f"The model takes {size} x {size}",
             f"Begin with {{name: RandomResizedCrop, size: [{size}, {size}]}}.",
+            code="pipeline_size",
         )
     return transform
 

@@ -118,5 +118,10 @@ def cache_budget(cache: str, folder: Path) -> int:
         return int((shutil.disk_usage(there).free + taken) * AUTO_SHARE_OF_DISK)
     size = re.fullmatch(r"(\d+(?:\.\d+)?) ?(MB|GB)", cache)
     if size is None:
-        raise KitError("image.cache", f"is '{cache}'", "Allowed: auto, none, or a size such as 500MB or 2GB")
+        raise KitError(
+            "image.cache",
+            f"is '{cache}'",
+            "Allowed: auto, none, or a size such as 500MB or 2GB",
+            code="option_invalid",
+        )
     return int(float(size[1]) * UNITS[size[2]])

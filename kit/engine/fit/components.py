@@ -158,7 +158,9 @@ def epoch_batches(images: FoldImages, train: TrainConfig, seed: int) -> EpochBat
     """
     batches = EpochBatches(len(images.train), train.batch_size * train.accumulate, seed, images.plan)
     if len(batches) == 0:
-        raise KitError("train.batch_size", f"{images.plan.length} training images make no batch")
+        raise KitError(
+            "train.batch_size", f"{images.plan.length} training images make no batch", code="too_few_images"
+        )
     return batches
 
 

@@ -223,7 +223,7 @@ class Extractor:
         for batch, shown in on_device(fetched, lambda b: b.images.to(device, non_blocking=True), device):
             for position, problem in batch.problems.items():
                 path = dataset.images.pictures[position].path
-                raise KitError(path, problem, "", "Mend it and run again.")
+                raise KitError(path, problem, "", "Mend it and run again.", code="image_unreadable")
             with self.amp.autocast():
                 found = model(shown)
             parts.append(found.float().mean(dim=(2, 3)) if found.ndim == 4 else found.float())

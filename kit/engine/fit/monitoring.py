@@ -24,6 +24,7 @@ class DivergedError(KitError):
             f"the loss is not finite in epoch {epoch}, step {step + 1} (images {first_few(ids, 3)})",
             "Training cannot go on from there",
             "Lower train.lr, set train.clip: 1.0 or train.precision: fp32; or look at these images.",
+            code="loss_not_finite",
         )
 
 

@@ -341,13 +341,18 @@ def _lost_worker(error: RuntimeError) -> KitError:
         f"a process that loads images has died ({' '.join(str(error).split())})",
         "Mostly the memory is short",
         "Go on with fewer, `--set train.workers=2`, or with none, 0; everything done is kept.",
+        code="worker_died",
     )
 
 
 def _unusable(problems: dict[int, str], images: ImageSet) -> KitError:
     position, problem = next(iter(problems.items()))
     return KitError(
-        images.pictures[position].path, problem, "", "Mend it and go on; everything done is kept."
+        images.pictures[position].path,
+        problem,
+        "",
+        "Mend it and go on; everything done is kept.",
+        code="image_unreadable",
     )
 
 

@@ -61,7 +61,7 @@ def check_recipe(config: Config, workspace: Workspace) -> list[str]:
         raise mistakes[0]
     if mistakes:
         listed = "".join(f"\n  - {mistake}" for mistake in mistakes)
-        raise KitError(config.name, f"{len(mistakes)} mistakes:{listed}\n")
+        raise KitError(config.name, f"{len(mistakes)} mistakes:{listed}\n", code="several_mistakes")
     if config.model.start is None:
         check_weights(config.model)
     _try_out(config)
@@ -102,7 +102,9 @@ def _logits(model: Classifier, key: str, size: int) -> tuple[Tensor, ...]:
             outputs = model(torch.zeros(2, model.preprocessing.channels, size, size))
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise KitError(key, f"the model does not take {size} px: {reason}") from error
+        raise KitError(
+            key, f"the model does not take {size} px: {reason}", code="image_size_unsuitable"
+        ) from error
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 

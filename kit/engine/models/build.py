@@ -173,7 +173,12 @@ def _build_small(
     config: ModelConfig, preprocessing: Preprocessing, num_classes: int, weights: Path | None
 ) -> tuple[nn.Module, list[str]]:
     if weights is not None:
-        raise KitError("model.weights", f"{config.name} is trained from scratch", next="Leave it out.")
+        raise KitError(
+            "model.weights",
+            f"{config.name} is trained from scratch",
+            next="Leave it out.",
+            code="weights_not_supported",
+        )
     return small_cnn.build(config.name, num_classes, preprocessing.channels, config.options), []
 
 

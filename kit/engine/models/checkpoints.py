@@ -33,7 +33,11 @@ def _said_plainly(path: Path) -> Iterator[None]:
     except (RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise KitError(
-            path, f"cannot be written ({reason})", "", "Make room; the last whole checkpoint is kept."
+            path,
+            f"cannot be written ({reason})",
+            "",
+            "Make room; the last whole checkpoint is kept.",
+            code="disk_full",
         ) from error
 
 
@@ -48,7 +52,9 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
         return load_file(path), about
     except (OSError, SafetensorError, ValueError) as error:
-        raise KitError(path, f"is not a whole checkpoint ({error})", next="Train the fold again.") from error
+        raise KitError(
+            path, f"is not a whole checkpoint ({error})", next="Train the fold again.", code="file_damaged"
+        ) from error
 
 
 def save_mean(path: Path, parts: Sequence[Path]) -> None:
@@ -67,6 +73,7 @@ def save_mean(path: Path, parts: Sequence[Path]) -> None:
                 f"is another network than {parts[0]}",
                 "Only weights of one architecture, for images of one size, have a mean",
                 "Blend their predictions: --method mean.",
+                code="models_differ",
             )
         for name, tensor in total.items():
             tensor += state[name]
@@ -140,7 +147,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch raises many kinds for what it refuses to unpickle
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise KitError(
-            path, f"is not a file of weights ({reason})", "safetensors, or tensors only"
+            path, f"is not a file of weights ({reason})", "safetensors, or tensors only", code="not_weights"
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):

@@ -71,6 +71,7 @@ def check_trains(plan: Plan, backbone: nn.Module) -> None:
             f"asks for the last {most} stages, and the network has {len(stages)}",
             "",
             "`all` trains every stage.",
+            code="too_many_stages",
         )
 
 

@@ -133,6 +133,7 @@ def _hidden(items: Sequence[int | str], width: int, spatial: bool) -> tuple[list
                 where,
                 f"'{item}' is followed by {items[number + 1]}",
                 "multi_dropout averages the classifier's logits, so it comes last",
+                code="layer_not_last",
             )
     return built, width
 
@@ -148,7 +149,12 @@ def _layer(item: int | str, where: str, width: int, spatial: bool) -> nn.Module:
     ]
     if len(values) > len(options):
         takes = ", ".join(options) or "none"
-        raise KitError(where, f"'{item}' has {len(values)} values", f"{name} takes {len(options)}: {takes}")
+        raise KitError(
+            where,
+            f"'{item}' has {len(values)} values",
+            f"{name} takes {len(options)}: {takes}",
+            code="option_invalid",
+        )
     return build(width, spatial, **bind_options(where, build, dict(zip(options, values, strict=False))))
 
 

@@ -79,6 +79,7 @@ def replace_pool(backbone: nn.Module, kind: str, name: str) -> None:
             f"{name} has {len(found) or 'no'} modules of global pooling that could be replaced",
             "Only a network that pools its last feature maps in one module can pool them in another way",
             "Leave model.pool out.",
+            code="pool_not_replaceable",
         )
     ((where, (dims, flatten)),) = found.items()
     new = GeM(dims, flatten) if kind == "gem" else GlobalPool(kind, dims, flatten)

@@ -82,7 +82,11 @@ def overridden(own: Preprocessing, image: ImageConfig) -> tuple[Preprocessing, l
         if value is None or value == in_force:
             continue
         if isinstance(value, tuple) and len(value) != result.channels:
-            raise KitError(f"image.{key}", f"has {len(value)} values for {result.channels} channels")
+            raise KitError(
+                f"image.{key}",
+                f"has {len(value)} values for {result.channels} channels",
+                code="channels_differ",
+            )
         own_value = own.size if key == "predict_size" else getattr(result, key)
         notes.append(f"image.{key} {value} instead of the model's own {own_value}")
         result = Preprocessing(**(asdict(result) | {key: value}))

@@ -71,6 +71,7 @@ def no_weights(name: str, file: str) -> KitError:
         "A pretrained model needs its file",
         "Download it elsewhere, put it under weights/ (or the folder $KIT_WEIGHTS names) and set "
         "`model.weights: FILE`; or train from scratch with `model.pretrained: false`.",
+        code="weights_unavailable",
     )
 
 
@@ -94,14 +95,23 @@ def weights_must_fit(config: ModelConfig, weights: Path | None, size: int) -> It
         yield
     except (AssertionError, TypeError, ValueError) as error:
         if config.options and not isinstance(error, AssertionError):
-            raise KitError("model.options", f"{name} refuses them: {_first_line(error)}") from error
-        raise KitError("image.size", f"{name} does not take {size} px: {_first_line(error)}") from error
+            raise KitError(
+                "model.options", f"{name} refuses them: {_first_line(error)}", code="option_invalid"
+            ) from error
+        raise KitError(
+            "image.size",
+            f"{name} does not take {size} px: {_first_line(error)}",
+            code="image_size_unsuitable",
+        ) from error
     except OSError as error:
         raise no_weights(name, _first_line(error)) from error
     except RuntimeError as error:
         where = weights or "model.pretrained"
         raise KitError(
-            where, f"the weights do not fit {name}: {_first_lines(error)}", "Keys must agree"
+            where,
+            f"the weights do not fit {name}: {_first_lines(error)}",
+            "Keys must agree",
+            code="weights_do_not_fit",
         ) from error
 
 
@@ -126,6 +136,7 @@ def read_pretrained(file: Path) -> State:
                 "is a fold's checkpoint, which may have been trained on rows that this experiment validates",
                 "model.weights takes weights that never saw the competition's images",
                 "Set `model.start: EXPERIMENT` instead: each fold then begins with the same fold there.",
+                code="weights_are_checkpoint",
             )
     return read_weights(file)
 
@@ -185,6 +196,7 @@ def _does_not_fit(model: nn.Module, state: State, name: str, file: object) -> Ki
         "Set `model.options: {aux_logits: false}` to leave the auxiliary heads out."
         if only_auxiliary
         else "",
+        code="weights_do_not_fit",
     )
 
 
@@ -198,6 +210,7 @@ def _unused(model: nn.Module, state: State, body: State, name: str, file: object
             file,
             f"does not fit {name}: {len(foreign)} tensors in it belong nowhere ({first_few(foreign, 3)})",
             "Only a head may be left over",
+            code="weights_do_not_fit",
         )
     return (
         [f"{_shown(file)}: {len(left)} tensors of a head are not used ({first_few(left, 3)})"] if left else []
@@ -342,6 +355,7 @@ def load_fold(backbone: nn.Module, state: State, file: object) -> list[str]:
             f"does not fit this model: {len(absent)} of {len(own)} tensors are missing or of another shape, "
             f"and {len(foreign)} of its own belong nowhere ({first_few([*absent, *foreign], 3)})",
             "An experiment to begin with has the same network; only the head may differ",
+            code="weights_do_not_fit",
         )
     # A layer is taken whole or not at all: a bias without its weights means nothing.
     layers_new = {key.rpartition(".")[0] for key in of_head if key not in fits}

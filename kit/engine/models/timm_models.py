@@ -39,7 +39,7 @@ def knows(config: ModelConfig) -> None:
         hint = nearest(config.name, [*small_models, *timm.list_models()])
         listing = "Every timm name is known, torchvision:NAME, and " + ", ".join(small_models)
         ask = f"Did you mean {' or '.join(hint)}?" if hint else "`timm.list_models()` lists them."
-        raise KitError("model.name", f"there is no model '{config.name}'", listing, ask)
+        raise KitError("model.name", f"there is no model '{config.name}'", listing, ask, code="unknown_name")
 
 
 def reach(config: ModelConfig) -> None:
@@ -128,7 +128,10 @@ def _download(name: str) -> dict[str, Any] | None:
     cfg = timm.get_pretrained_cfg(name)
     if cfg is None or not (cfg.hf_hub_id or cfg.url):
         raise KitError(
-            "model.pretrained", f"there are no pretrained weights of {name}", next="Set it to false."
+            "model.pretrained",
+            f"there are no pretrained weights of {name}",
+            next="Set it to false.",
+            code="weights_unavailable",
         )
     if not cfg.hf_hub_id:
         return None

@@ -130,6 +130,7 @@ def _for_size(name: str, preprocessing: Preprocessing) -> dict[str, Any]:
             f"{other} px is not the {preprocessing.size} px that torchvision's {name} is built for",
             "Its positions are of one size of image",
             "Leave the key out, or take the network of timm, which takes several sizes.",
+            code="image_size_unsuitable",
         )
     size = preprocessing.size
     return {option: size if option == "image_size" else (size, size)}
@@ -153,6 +154,7 @@ def _check_auxiliary(model: nn.Module, name: str, preprocessing: Preprocessing) 
             f"{size} px is too small for the auxiliary head of {name}: {' '.join(str(error).split())[:120]}",
             "",
             "Set a larger size, or `model.options: {aux_logits: false}`.",
+            code="image_size_unsuitable",
         ) from error
 
 
@@ -230,6 +232,7 @@ def translated(
             f"the file is of {source}, and {target} does not compute the same with it",
             "Weights are translated only where the outputs agree",
             f"Set `model.name: {source}`.",
+            code="weights_do_not_fit",
         )
     heads = tuple(f"{head}." for head in find_heads(theirs) | auxiliary_heads(theirs))
     return found | {

@@ -107,7 +107,12 @@ def build_loss(
     loss = losses.get(name, "train.loss.name")
     if task.exclusive not in loss.functions:
         fitting = ", ".join(n for n in losses if task.exclusive in losses.get(n).functions)
-        raise KitError("train.loss", f"{name} does not fit the task {task.name}", f"Those that do: {fitting}")
+        raise KitError(
+            "train.loss",
+            f"{name} does not fit the task {task.name}",
+            f"Those that do: {fitting}",
+            code="loss_unsuitable",
+        )
     function = loss.functions[task.exclusive]
     bound = bind_options("train.loss", function, options)
     for known in (class_weights, prevalence):
@@ -134,7 +139,11 @@ def _check_lists(options: Mapping[str, Any], num_classes: int) -> None:
     for key in PER_CLASS:
         value = options.get(key)
         if isinstance(value, list) and len(value) != num_classes:
-            raise KitError(f"train.loss.{key}", f"has {len(value)} values for {num_classes} classes")
+            raise KitError(
+                f"train.loss.{key}",
+                f"has {len(value)} values for {num_classes} classes",
+                code="classes_differ",
+            )
 
 
 def activate(logits: Tensor, task: Task) -> Tensor:

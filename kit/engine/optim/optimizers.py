@@ -85,7 +85,9 @@ def _create(parameters: Iterable[Any], component: Component, lr: float) -> Optim
         )
     except (TypeError, ValueError, IndexError, AssertionError) as error:
         reason = " ".join(str(error).split())
-        raise KitError(WHERE, f"{component.name} refuses its options: {reason}") from error
+        raise KitError(
+            WHERE, f"{component.name} refuses its options: {reason}", code="option_invalid"
+        ) from error
     return optimizer
 
 
@@ -99,6 +101,7 @@ def _check_usable(name: str) -> None:
             f"{name} is of {library}, which is not installed",
             "The others need nothing more",
             f"`pip install {library}`, or take another.",
+            code="library_missing",
         )
     if info.second_order:
         raise KitError(
@@ -106,6 +109,7 @@ def _check_usable(name: str) -> None:
             f"{name} needs second derivatives",
             "Training takes first ones alone",
             "Take adamw, or lion.",
+            code="optimizer_unsuitable",
         )
 
 
@@ -115,7 +119,9 @@ def _check_options(name: str, options: dict[str, Any]) -> None:
     known = [key for key in own if key not in ("params", *SAID_ELSEWHERE)]
     for key in options:
         if key in SAID_ELSEWHERE:
-            raise KitError(f"{WHERE}.{key}", "stands beside the optimiser", f"It is train.{key}")
+            raise KitError(
+                f"{WHERE}.{key}", "stands beside the optimiser", f"It is train.{key}", code="option_elsewhere"
+            )
         if key not in known:
             raise unknown_name(f"{WHERE}.{key}", f"option of {name}", key, known)
 

@@ -60,6 +60,7 @@ class Span:
                 f"{WHERE}.warmup_epochs",
                 f"is {wanted:g} of {self.epochs} epochs",
                 "The warm-up ends before the training does, or the full rate is never reached",
+                code="warmup_too_long",
             )
         return round(wanted * self.steps_per_epoch)
 
@@ -120,7 +121,12 @@ def build_schedule(
     floor = component.options.get("floor", 0.0)
     course = _course(component, Span(lr, epochs, steps_per_epoch, higher_is_better))
     if floor > lr:
-        raise KitError(f"{WHERE}.floor", f"is {floor:g}, and train.lr is {lr:g}", "The floor is not above it")
+        raise KitError(
+            f"{WHERE}.floor",
+            f"is {floor:g}, and train.lr is {lr:g}",
+            "The floor is not above it",
+            code="floor_above_lr",
+        )
     return Schedule(optimizer, course)
 
 

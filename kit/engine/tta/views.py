@@ -361,4 +361,5 @@ def check_sizes(asked: Iterable[Component], model: Classifier) -> None:
                     f"the model does not take {seen.shape[2]} px ({' '.join(str(error).split())[:200]})",
                     f"It is built for images of {sight.size} px",
                     "Leave this view out; five_crop shows parts of a larger image at the model's own size.",
+                    code="image_size_unsuitable",
                 ) from error
