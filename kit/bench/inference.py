@@ -53,28 +53,28 @@ def infer(rig: Rig, effort: Effort) -> Inference:
 
 def _inferred(rig: Rig, effort: Effort, images: ImageSet, micro_batch_size: int) -> Inference:
     from kit.engine.tta.merge import merges
-    from kit.engine.tta.predict import Asker, Looks, SourceDataset, ask, source_loader
-    from kit.engine.tta.views import Sight
+    from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, predict, source_loader
+    from kit.engine.tta.views import ModelInput
 
     config, place, device = rig.config, rig.place, rig.device
     model = replace(rig.work, progress=SILENT).model(0).to(device)
-    autocast = rig.trainer.parts.amp.autocast
-    asker = Asker(model, place.data.competition.task, device, autocast)
-    looks = Looks.of([tuple(config.predict.tta)], Sight.of(model))
+    autocast = rig.trainer.components.amp.autocast
+    predictor = Predictor(model, place.data.competition.task, device, autocast)
+    tta_plan = TTAPlan.of([tuple(config.predict.tta)], ModelInput.of(model))
     decoding = config.model_copy(update={"image": config.image.model_copy(update={"cache": "none"})})
     store = image_store(decoding, place.workspace, place.data, views=config.predict.tta)
     merge = merges.get(config.predict.merge, "predict.merge")
-    dataset = SourceDataset(images, store, looks.sources, model.preprocessing, config.seed)
+    dataset = SourceDataset(images, store, tta_plan.sources, model.preprocessing, config.seed)
     loader = source_loader(dataset, micro_batch_size, config.train.workers, device)
     batch = next(iter(loader))
     resident = batch._replace(images=[each.to(device) for each in batch.images])
     paces = []
     for instead in (None, resident):
         watch = rig.stopwatch(effort, instead)
-        ask(asker, loader, looks, merge, progress=watch)
+        predict(predictor, loader, tta_plan, merge, progress=watch)
         paces.append(watch.pace.rate)
     largest = max(each.shape[-1] for each in resident.images)
-    return Inference(paces[0], paces[1], len(looks.shots), largest)
+    return Inference(paces[0], paces[1], len(tta_plan.view_images), largest)
 
 
 def _images(rig: Rig) -> ImageSet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from kit.bench.disk import forget_files, reading_rate
 from kit.bench.inference import Inference, infer
 from kit.bench.pace import Effort, Pace, PeakMemory
-from kit.bench.peers import Peer, run_peers, seen_once
 from kit.bench.rig import Place, Rig, Scratch
 from kit.bench.settings import WORTH, Own, Setting, Trial, advice, settings_to_try
 from kit.config import Config
@@ -26,8 +25,6 @@ from kit.training.data import prepare
 
 if TYPE_CHECKING:
     import torch
-
-    from kit.engine.data.image_store import Picture
 
 ROUNDS = 2  # ceilings and the whole take turns, so that other work on the machine meets all of them
 WARMUP = 2
@@ -47,13 +44,11 @@ class Wanted:
         steps: Of each measurement.
         settings: Whether other settings are tried.
         compiling: Whether ``torch.compile`` is among them; None: on a GPU.
-        peers: Whether fastai and Lightning run beside kit.
     """
 
     steps: int = 8
     settings: bool = True
     compiling: bool | None = None
-    peers: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,6 @@ class Bench:
         first_look: Of the data alone, at images that nothing is kept of yet.
         pipeline: Of the whole training.
         drift: How many times quicker the config's own pace was at its best than at its worst, at least 1.
-        peers: kit, then others, all of whom predict each image once, as large as in training.
     """
 
     experiment: str
@@ -110,7 +104,6 @@ class Bench:
     inference: Inference
     trials: list[Trial] = field(default_factory=list)
     drift: float = 1.0
-    peers: list[Peer] | None = None
 
     @property
     def ratio(self) -> float:
@@ -125,7 +118,7 @@ class Bench:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
         inference = self.inference
-        values = {
+        return {
             "experiment": self.experiment,
             "facts": self.facts,
             "ceilings": vars(self.ceilings),
@@ -145,7 +138,6 @@ class Bench:
             "drift": self.drift,
             "advice": self.advice,
         }
-        return values if self.peers is None else values | {"peers": [peer.as_dict() for peer in self.peers]}
 
 
 def bench(
@@ -208,16 +200,13 @@ class _Measuring:
         ceilings = Ceilings(paces["data"].rate, paces["step"].rate, self._disk(rig))
         self._say("predicting")
         inference = infer(rig, self._effort(OF_TRIAL))
-        facts, own, pictures = self._facts(rig), self._own(rig), rig.pictures
+        facts, own = self._facts(rig), self._own(rig)
         micro_batch_size = rig.trainer.state.micro_batch_size
         del rig
         pipeline = paces["pipeline"]
         trials, drift = self._trials(own, pipeline, micro_batch_size) if self.wanted.settings else ([], 1.0)
-        peers = self._beside(pictures, pipeline, micro_batch_size) if self.wanted.peers else None
         label = f"{config.competition.name}/{config.name}"
-        return Bench(
-            label, facts, ceilings, first_look.rate, pipeline.rate, memory, inference, trials, drift, peers
-        )
+        return Bench(label, facts, ceilings, first_look.rate, pipeline.rate, memory, inference, trials, drift)
 
     def _as_configured(self) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
         """Measure the config as it is, with fewer images at once where the memory is short."""
@@ -281,13 +270,6 @@ class _Measuring:
             trials.append(Trial(setting, rate, gain))
         usual.append(self._own_rate(micro_batch_size, usual[-1]))
         return trials, max(usual) / min(usual)
-
-    def _beside(self, pictures: Sequence[Picture], pipeline: Pace, micro_batch_size: int) -> list[Peer]:
-        """Return what kit manages and what its peers do, who see each image once, as large as in training."""
-        rig = Rig(seen_once(self.config), replace(self.place, progress=SILENT), micro_batch_size)
-        own = Peer("kit", pipeline.rate, infer(rig, self._effort(OF_TRIAL)).pipeline)
-        del rig
-        return [own, *run_peers(self.config, self.place, pictures, self.wanted.steps)]
 
     def _own_rate(self, micro_batch_size: int, before: float) -> float:
         """Return the rate of the config's own settings now, or what it was if that cannot be had."""

@@ -57,14 +57,17 @@ class SampledWork(FoldWork):
 
     def sides(self, k: int, own: Preprocessing) -> FoldImages:
         """Return both sides of a fold; of the training side, a sample."""
-        from kit.engine.data.sampling import Plan
+        from kit.engine.data.sampling import EpochPlan
 
         images = super().sides(k, own)
         train = self.config.train
         rows = sample(len(images.train), self.most)
         wanted = STEPS_OF_EPOCH * train.batch_size * train.accumulate
-        plan = Plan.of(np.resize(rows, wanted))
-        return replace(images, plan=replace(plan, class_weights=images.plan.class_weights))
+        plan = EpochPlan.of(np.resize(rows, wanted))
+        return replace(
+            images,
+            plan=replace(plan, class_weights=images.plan.class_weights, is_balanced=images.plan.is_balanced),
+        )
 
 
 def sample(length: int, most: int) -> np.ndarray:
@@ -99,28 +102,28 @@ class Rig:
     """
 
     def __init__(self, config: Config, place: Place, micro_batch_size: int | None = None) -> None:
-        from kit.engine.fit.trainer import Conditions
+        from kit.engine.fit.trainer import RetryState
 
         self.config, self.place = config, place
         self.store = image_store(config, place.workspace, place.data)
         self.work = SampledWork(
             config, place.workspace, place.data, place.run, self.store, place.progress, most=place.most
         )
-        self.trainer = self.work.trainer(0, Conditions(micro_batch_size=micro_batch_size))
+        self.trainer = self.work.trainer(0, RetryState(micro_batch_size=micro_batch_size))
         self.trainer.state.epoch = config.train.epochs - 1
-        self.loader = self.trainer.parts.train_loader
+        self.loader = self.trainer.components.train_loader
         self.rows = sample(len(self.trainer.images.train), place.most)
 
     @property
     def device(self) -> torch.device:
         """Where steps are computed."""
-        device: torch.device = self.trainer.parts.amp.device
+        device: torch.device = self.trainer.components.amp.device
         return device
 
     @property
     def precision(self) -> str:
         """The number format: ``fp32``, ``bf16`` or ``fp16``."""
-        name = str(self.trainer.parts.amp.precision)
+        name = str(self.trainer.components.amp.precision)
         return "fp32" if name == "no" else name
 
     @property
@@ -141,11 +144,11 @@ class Rig:
     def first_look(self) -> Pace:
         """Return the pace at which images are decoded, kept and varied that were not looked at before."""
         from kit.engine.data.datasets import EpochBatches, make_loader
-        from kit.engine.data.sampling import Plan
+        from kit.engine.data.sampling import EpochPlan
 
         images, train = self.trainer.images, self.config.train
         rows = np.resize(self.rows, max(2, len(self.rows)))  # a batch of one is left out
-        batches = EpochBatches(len(images.train), train.batch_size, SEED, Plan.of(rows))
+        batches = EpochBatches(len(images.train), train.batch_size, SEED, EpochPlan.of(rows))
         batches.epoch = train.epochs
         loader = make_loader(images.varied, batches, self.workers, self.device)
         watch = Stopwatch(self.device, Effort(0, len(batches)), self.is_even, self.place.progress)
@@ -153,7 +156,7 @@ class Rig:
 
     def data(self, effort: Effort) -> Pace:
         """Return the pace of decoding and varying alone."""
-        batches = self.trainer.parts.batches
+        batches = self.trainer.components.batches
         batches.epoch, batches.start = self.config.train.epochs, 0
         return _taken(self.stopwatch(effort), self.loader)
 
@@ -168,7 +171,10 @@ class Rig:
     @cached_property
     def resident(self) -> Batch:
         """A batch on the device."""
-        self.trainer.parts.batches.epoch, self.trainer.parts.batches.start = self.config.train.epochs, 0
+        self.trainer.components.batches.epoch, self.trainer.components.batches.start = (
+            self.config.train.epochs,
+            0,
+        )
         batch: Batch = next(iter(self.loader))
         return batch._replace(images=batch.images.to(self.device))
 

@@ -150,7 +150,7 @@ def tta_report(
     """
     if not run.config.exists():
         raise KitError(run.label, "is a blend", "Views are measured on an experiment", "Name a member of it.")
-    from kit.engine.tta.views import Sight, shots_of
+    from kit.engine.tta.views import ModelInput, view_images_of
 
     config = load_config(run.config)
     model = _untrained(config)
@@ -159,7 +159,7 @@ def tta_report(
     by_view = predict_by_view(run, workspace, measured, progress)
     found = scored(by_view[0].oof, config, workspace)
     progress.stage("measure", f"{len(measured)} views on {len(found.targets)} rows")
-    counts = [len(shots_of(view, Sight.of(model))) for view in measured]
+    counts = [len(view_images_of(view, ModelInput.of(model))) for view in measured]
     sets = _Sets([each.oof.probs for each in by_view], counts, config.predict.merge, found)
     return _report(run.label, config, [view.label for view in measured], by_view, sets)
 

@@ -12,12 +12,10 @@ DATA, STEP, DISK = "decode and augment alone", "a training step alone", "the dis
 
 
 def bench_tables(found: Bench) -> list[Table | str]:
-    """Return what was measured on what, each rate, other settings, peers, and what would help."""
+    """Return what was measured on what, each rate, other settings, and what would help."""
     tables: list[Table | str] = [_facts(found), _rates(found), _predicting(found)]
     if found.trials:
         tables.append(_settings(found))
-    if found.peers is not None:
-        tables.append(_peers(found))
     return [*tables, *(escape(sentence) for sentence in found.advice)]
 
 
@@ -64,17 +62,6 @@ def _settings(found: Bench) -> Table:
         table.add_row(
             trial.setting.text, _rate(trial.rate), gain, escape(trial.problem or trial.setting.changes)
         )
-    return table
-
-
-def _peers(found: Bench) -> Table:
-    heads = ("training, images/s", "predicting once, images/s")
-    table = plain_table("beside", *heads, "", right=heads)
-    for peer in found.peers or []:
-        versions = ", ".join(f"{name} {version}" for name, version in peer.versions.items())
-        table.add_row(peer.name, _rate(peer.train), _rate(peer.predict), escape(peer.problem or versions))
-        if peer.command:
-            table.add_row("", "", "", escape(peer.command))
     return table
 
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from kit.engine.data.datasets import ImageSet, View
     from kit.engine.data.image_store import ImageStore
     from kit.engine.device.amp import Amp
-    from kit.engine.fit.components import FoldImages, Goal
+    from kit.engine.fit.components import FoldImages, TrainingObjective
     from kit.engine.fit.fold_state import FoldState
-    from kit.engine.fit.trainer import Conditions, FoldResult, FoldTrainer
+    from kit.engine.fit.trainer import FoldResult, FoldTrainer, RetryState
     from kit.engine.models.build import Classifier
     from kit.engine.models.preprocessing import Preprocessing
 
@@ -48,7 +48,10 @@ class FoldWork:
     store: ImageStore
     progress: Progress
     deadline: Deadline = field(default_factory=Deadline)
-    features: dict[Path, np.ndarray] = field(default_factory=dict)  # that this process has, by their file
+    features: dict[Path, np.ndarray] = field(default_factory=dict)  # features in memory, by file
+    first_fold: list[int] = field(
+        default_factory=list
+    )  # the one whose notes are shown; the others repeat them
 
     def train(self, k: int, after_epoch: Callable[[FoldState], None]) -> None:
         """Train fold ``k`` to the end and write what it came to; once begun again if the loss diverges.
@@ -58,12 +61,12 @@ class FoldWork:
             KitError: It cannot be trained; everything done is kept.
         """
         from kit.engine.device.memory import free_memory
-        from kit.engine.fit.trainer import Conditions
+        from kit.engine.fit.trainer import RetryState
         from kit.engine.models.checkpoints import forget_resume
 
         folder = self.run.fold(k)
-        outcome: FoldResult | Conditions = Conditions(micro_batch_size=self._remembered())
-        while isinstance(outcome, Conditions):
+        outcome: FoldResult | RetryState = RetryState(micro_batch_size=self._remembered())
+        while isinstance(outcome, RetryState):
             free_memory()  # of an attempt before, which nothing holds any more
             outcome = self._attempt(k, outcome, after_epoch)
         done = {
@@ -77,8 +80,8 @@ class FoldWork:
         forget_resume(folder)
 
     def _attempt(
-        self, k: int, conditions: Conditions, after_epoch: Callable[[FoldState], None]
-    ) -> FoldResult | Conditions:
+        self, k: int, retry: RetryState, after_epoch: Callable[[FoldState], None]
+    ) -> FoldResult | RetryState:
         """Return what training came to, or under which conditions to go on from the last checkpoint."""
         from kit.engine.device.device import is_compiler_error
         from kit.engine.device.memory import is_out_of_memory
@@ -86,13 +89,13 @@ class FoldWork:
 
         trainer = None
         try:
-            trainer = self.trainer(k, conditions)
+            trainer = self.trainer(k, retry)
             return trainer.fit(self.progress, f"fold {k}", after_epoch)
         except DivergedError as error:
             if trainer is None or trainer.state.rate < 1:
                 raise
             self.progress.warn(f"{error.problem}; once more from the last checkpoint, at half the rate")
-            return replace(conditions, rate=0.5)
+            return replace(retry, rate=0.5)
         except (RuntimeError, MemoryError) as error:
             if is_compiler_error(error):
                 raise KitError(
@@ -104,9 +107,9 @@ class FoldWork:
                 ) from error
             if not is_out_of_memory(error):
                 raise
-            return self._with_fewer(conditions, trainer.state.micro_batch_size if trainer else 1)
+            return self._with_fewer(retry, trainer.state.micro_batch_size if trainer else 1)
 
-    def _with_fewer(self, conditions: Conditions, micro_batch_size: int) -> Conditions:
+    def _with_fewer(self, retry: RetryState, micro_batch_size: int) -> RetryState:
         """Return conditions with half the images at once, and remember them for the other folds."""
         fewer = micro_batch_size // 2
         if fewer < SMALLEST_BATCH:
@@ -122,7 +125,7 @@ class FoldWork:
             f"out of memory with a micro-batch of {micro_batch_size} images: {fewer} from here on, in every "
             "fold. Gradients accumulate, so the batch size and the schedule stay."
         )
-        return replace(conditions, micro_batch_size=fewer)
+        return replace(retry, micro_batch_size=fewer)
 
     def _remembered(self) -> int | None:
         """Return how many images at once an earlier fold found to fit this very device."""
@@ -136,7 +139,7 @@ class FoldWork:
 
         return device_name(find_device())
 
-    def trainer(self, k: int, conditions: Conditions) -> FoldTrainer:
+    def trainer(self, k: int, retry: RetryState) -> FoldTrainer:
         """Return what trains fold ``k``, put together: nothing of it is trained yet."""
         import torch
 
@@ -153,14 +156,13 @@ class FoldWork:
         amp = Amp(find_device(), precision.name)
         images = self.sides(k, model.preprocessing)
         shown, images, train = self._cut(k, model.to(amp.device), images, amp)
-        if k == 0 and config.train.balance.name != "none":
-            self.progress.note(
-                _balance_note(config.train.balance.name, self._class_counts(k), images.plan.class_weights)
-            )
+        if images.plan.is_balanced:
+            balance = config.train.balance.name
+            self._note(k, _balance_note(balance, self._class_counts(k), images.plan.class_weights))
         return FoldTrainer(
             model=shown,
             images=images,
-            goal=self._goal(images, amp.device),
+            objective=self._objective(images, amp.device),
             recipe=Recipe(
                 train, config.augment, config.model.trains, config.checkpoint.every_minutes * 60, seed
             ),
@@ -171,7 +173,7 @@ class FoldWork:
                 "model": config.model.model_dump(exclude={"trains", "start", "weights"}),
                 "preprocessing": model.preprocessing.as_dict(),
             },
-            conditions=conditions,
+            retry=retry,
             deadline=self.deadline,
         )
 
@@ -187,8 +189,7 @@ class FoldWork:
         if not self.features and (
             reason := feature_cache.why_not(config, model)
         ):  # else a fold was cut before
-            if k == 0:
-                self.progress.note(f"each epoch takes every image through all of the network: {reason}")
+            self._note(k, f"each epoch takes every image through all of the network: {reason}")
             return model, images, train
         views = [
             predicted_view(own),
@@ -219,7 +220,7 @@ class FoldWork:
         )
 
     def model(self, k: int) -> Classifier:
-        """Return the model fold ``k`` begins with; what is said of it is said for the first fold."""
+        """Return the model that fold ``k`` starts with; its notes are shown for the first fold."""
         from kit.engine.models.build import build_model
 
         config = self.config
@@ -229,9 +230,16 @@ class FoldWork:
         model, notes = build_model(chosen, config.image, len(self.data.competition.classes), weights)
         if begun_from is not None:
             notes += _load_other(model, begun_from, f"{config.model.start}, fold {k}")
-        for note in notes if k == 0 else []:
-            self.progress.note(note)
+        for note in notes:
+            self._note(k, note)
         return model
+
+    def _note(self, k: int, text: str) -> None:
+        """Show a note if ``k`` is the first fold that this run trains."""
+        if not self.first_fold:
+            self.first_fold.append(k)
+        if self.first_fold == [k]:
+            self.progress.note(text)
 
     def sides(self, k: int, own: Preprocessing) -> FoldImages:
         """Return both sides of a fold, and what an epoch takes of the training side."""
@@ -247,18 +255,18 @@ class FoldWork:
         plan = plan_epochs(self.config.train.balance, _truth(self.data, train), seed)
         return FoldImages(train, validation, varied, plain, plan)
 
-    def _goal(self, images: FoldImages, device: torch.device) -> Goal:
+    def _objective(self, images: FoldImages, device: torch.device) -> TrainingObjective:
         """Return the loss and the metric of a fold, classes weighted as its plan says."""
         import torch
 
-        from kit.engine.fit.components import Goal
+        from kit.engine.fit.components import TrainingObjective
         from kit.engine.optim.losses import build_loss
 
         competition, weights = self.data.competition, images.plan.class_weights
         on_device = None if weights is None else torch.from_numpy(weights).to(device)
         prevalence = torch.from_numpy(_truth(self.data, images.train).mean(axis=0)).to(device)
         loss = build_loss(self.config.train.loss, competition.task, on_device, prevalence)
-        return Goal(competition.task, len(competition.classes), competition.metric, loss)
+        return TrainingObjective(competition.task, len(competition.classes), competition.metric, loss)
 
     def _class_counts(self, k: int) -> dict[str, list[int]]:
         """Return class -> images of the training side as they are, and as the first epoch shows them.
@@ -267,11 +275,11 @@ class FoldWork:
         """
         from kit.engine.data.sampling import plan_epochs
 
-        if self.config.train.balance.name == "none":
-            return {}
         train = image_set(self.data, self.data.folds.training(self.data.samples, k))
         truth, seed = _truth(self.data, train), fold_seed(self.config, k)
         plan = plan_epochs(self.config.train.balance, truth, seed)
+        if not plan.is_balanced:
+            return {}
         counts = zip(
             truth.sum(axis=0).astype(int).tolist(), plan.class_counts(truth, seed).tolist(), strict=True
         )

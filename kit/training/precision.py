@@ -55,7 +55,7 @@ def is_tried(config: Config, device: torch.device, chosen: Precision) -> bool:
 def _once(config: Config, workspace: Workspace, data: TrainingData, machine: str) -> Precision:
     """Return what came of the first trial of such a network on such a machine, made now if need be."""
     from kit.engine.device.amp import Precision, native_bf16
-    from kit.engine.fit.precision_trial import quicker
+    from kit.engine.fit.precision_trial import faster_precision
     from kit.engine.models.build import preprocessing_of, rebuild_model
     from kit.engine.models.freezing import widest
 
@@ -67,7 +67,7 @@ def _once(config: Config, workspace: Workspace, data: TrainingData, machine: str
     known = read_json(file) if file.exists() else {}
     if key not in known:
         model = rebuild_model(config.model, own, len(data.competition.classes))
-        found = quicker(model, native_bf16(), training)
+        found = faster_precision(model, native_bf16(), training)
         with in_turn(file.with_suffix(".lock")):  # of two processes that have tried, the first is right
             known = read_json(file) if file.exists() else {}
             known.setdefault(key, {"name": found.name, "why": found.why})

@@ -83,9 +83,9 @@ class TimePlan:
 
 def images_shown(views: Iterable[Component]) -> int:
     """Return how many images a model is shown of each one under some views."""
-    from kit.engine.tta.views import NOMINAL, shots_of
+    from kit.engine.tta.views import NOMINAL, view_images_of
 
-    return sum(len(shots_of(view, NOMINAL)) for view in views)
+    return sum(len(view_images_of(view, NOMINAL)) for view in views)
 
 
 def epoch_costs(epochs: int, size_by_epoch: Mapping[int, int]) -> list[float]:

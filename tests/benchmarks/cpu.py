@@ -1,8 +1,8 @@
-"""Training and predicting on the processor, beside fastai and a bare loop: ``python -m tests.benchmarks.cpu``.
+"""Compare CPU speed with fastai and with a bare training loop: ``python -m tests.benchmarks.cpu``.
 
-mobilenetv2_100 at 224 px, 32 images a step. All in one run and in turns: kit's training, a loop of nothing but
-steps on a batch that is there already, fastai at its defaults. fastai is looked for in this Python, or in the one
-that ``$KIT_PEERS`` names.
+mobilenetv2_100 at 224 px, 32 images per step. Each round measures kit, then a bare loop of steps on one batch in
+memory (in the precision that kit chose), then fastai at its defaults. fastai is taken from this Python, or from
+the one that ``$KIT_PEERS`` names.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from torch import nn
 from kit.bench.inference import infer
 from kit.bench.measure import measuring_place
 from kit.bench.pace import Effort, Pace
-from kit.bench.peers import Peer, asked_of, run_peer
 from kit.bench.rig import Rig
 from kit.runtime.progress import SILENT
 from kit.storage.files import write_json
 from tests.benchmarks.claim import Claim, not_measured, show
+from tests.benchmarks.peers.peers import Peer, peer_request, run_peer
 from tests.benchmarks.photos import config_of, photos
 
 MODEL, BATCH = "mobilenetv2_100", 32
@@ -42,9 +42,14 @@ PREDICTING = f"predicting with {MODEL}, decoding included"
 
 
 class BareLoop:
-    """Steps of a network on one batch: bf16, channels last, AdamW, and nothing else."""
+    """Steps of a network on one batch: channels last, AdamW, and nothing else.
 
-    def __init__(self, classes: int) -> None:
+    Args:
+        precision: The precision that kit chose: ``fp32`` or ``bf16``.
+    """
+
+    def __init__(self, classes: int, precision: str) -> None:
+        self.precision = precision
         self.model = timm.create_model(MODEL, num_classes=classes).train()
         self.model.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, weight_decay=0.05)
@@ -53,7 +58,7 @@ class BareLoop:
 
     def step(self) -> None:
         """Take one."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
             logits = self.model(self.images)
         loss = nn.functional.cross_entropy(logits.float(), self.labels)
         self.optimizer.zero_grad()
@@ -91,7 +96,7 @@ def measured(rig: Rig, asked: Path, python: str | None) -> Rates:
     """Return what each manages, in turns."""
     rates = Rates()
     rig.first_look()
-    bare = BareLoop(len(rig.place.data.competition.classes))
+    bare = BareLoop(len(rig.place.data.competition.classes), rig.precision)
     for _ in range(ROUNDS):
         rates.kit.append(rig.pipeline(Effort(WARMUP, STEPS)).rate)
         rates.bare.append(bare.pace().rate)
@@ -109,10 +114,12 @@ def claims() -> list[Claim]:
         with measuring_place(config, workspace, IMAGES) as place:
             rig = Rig(config, place)
             asked = workspace.root / "asked.json"
-            write_json(asked, asked_of(config, place, rig.pictures, OF_PEER))
+            write_json(asked, peer_request(config, place, rig.pictures, OF_PEER))
             rates = measured(rig, asked, python)
             detail = f"on {about}, batches of {BATCH}, {rig.precision}"
-    of_bare = _claim(f"{TRAINING}, of a bare bf16 step's pace", rates.kit, rates.bare, OF_BARE, detail)
+    of_bare = _claim(
+        f"{TRAINING}, of a bare {rig.precision} step's pace", rates.kit, rates.bare, OF_BARE, detail
+    )
     return [*_beside_fastai(rates, detail), of_bare]
 
 

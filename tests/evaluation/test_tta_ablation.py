@@ -114,14 +114,12 @@ def test_a_second_call_asks_no_model(run, monkeypatch):
 
 
 def test_only_views_that_are_new_are_asked_about(run, monkeypatch):
-    from kit.engine.tta.predict import predict
+    from kit.engine.tta.predict import TTAPlan
 
     report(run, "vflip")
     asked = []
-    plain = predict.Looks.of
-    monkeypatch.setattr(
-        predict.Looks, "of", lambda questions, sight: asked.append(questions) or plain(questions, sight)
-    )
+    plain = TTAPlan.of
+    monkeypatch.setattr(TTAPlan, "of", lambda views, own: asked.append(views) or plain(views, own))
     report(run, "vflip", "rot180")
     assert asked == [[(Component(name="rot180"),)]] * 2  # two folds
 

@@ -16,12 +16,12 @@ def trials(monkeypatch):
     """A CPU with bf16, on which each trial comes to the other result."""
     tried = []
 
-    def quicker(model, native, training):
+    def faster_precision(model, native, training):
         tried.append(training)
         return Precision(["bf16", "fp32"][len(tried) % 2 - 1], f"trial {len(tried)}")
 
     monkeypatch.setattr("kit.engine.device.amp.native_bf16", lambda: "AMX")
-    monkeypatch.setattr("kit.engine.fit.precision_trial.quicker", quicker)
+    monkeypatch.setattr("kit.engine.fit.precision_trial.faster_precision", faster_precision)
     return tried
 
 

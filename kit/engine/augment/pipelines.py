@@ -20,7 +20,7 @@ from pydantic import Field
 from kit.config import AugmentConfig, Component
 from kit.engine.models.preprocessing import Preprocessing
 from kit.errors import KitError
-from kit.registry import Registry, bind_options, unknown_name
+from kit.registry import Registry, unknown_name
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the network for its version
 import albumentations as A
@@ -171,8 +171,8 @@ def _training_steps(augment: AugmentConfig, preprocessing: Preprocessing) -> lis
 
 
 def _variation(component: Component) -> Variation:
-    preset = presets.get(component.name, "augment.preset")
-    return preset(**bind_options("augment.preset", preset, component.options))
+    preset, options = presets.bind(component, "augment.preset")
+    return preset(**options)
 
 
 def prediction_transform(preprocessing: Preprocessing) -> Transform:

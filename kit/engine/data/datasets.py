@@ -20,7 +20,7 @@ from kit.competition.decode import UnreadableImageError
 from kit.config import at_epoch
 from kit.engine.augment.pipelines import Transform
 from kit.engine.data.image_store import ImageStore, Picture, pictures_of
-from kit.engine.data.sampling import Plan
+from kit.engine.data.sampling import EpochPlan
 from kit.runtime.seeds import stable_seed
 
 CPU_AT_ONCE = 16
@@ -132,8 +132,8 @@ class EpochBatches(Sampler[list[Key]]):
         plan: Which of them an epoch takes, and how often; None: each once.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int | None, plan: Plan | None = None) -> None:
-        self.plan = plan or Plan.of_all(length)
+    def __init__(self, length: int, batch_size: int, seed: int | None, plan: EpochPlan | None = None) -> None:
+        self.plan = plan or EpochPlan.of_all(length)
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0

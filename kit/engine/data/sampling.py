@@ -1,42 +1,44 @@
-"""Classes of very different size: which images an epoch takes, how often, and what each class weighs."""
+"""Class balancing: which images an epoch takes, how often, and the loss weight of each class."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from kit.config import Component
-from kit.registry import Registry, bind_options
+from kit.registry import Registry
 
 Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What an epoch takes of the training side.
+class EpochPlan:
+    """The training images of an epoch.
 
     Attributes:
-        length: How many images an epoch sees.
-        draw: From a seed of the epoch to positions (length,), in any order.
-        class_weights: What an error in each class weighs in the loss, (C,), 1 on average over the images.
+        length: Number of images per epoch.
+        draw: Random generator of the epoch -> positions (length,), in any order.
+        class_weights: The loss weight of each class, (C,), 1 on average over the images; None: all 1.
+        is_balanced: Whether the plan differs from every image once with weight 1.
     """
 
     length: int
     draw: Callable[[np.random.Generator], np.ndarray]
     class_weights: np.ndarray | None = None
+    is_balanced: bool = True
 
     @classmethod
-    def of_all(cls, length: int) -> Plan:
-        """Every image once."""
-        return cls.of(np.arange(length))
+    def of_all(cls, length: int) -> EpochPlan:
+        """Return the plan that takes every image once."""
+        return replace(cls.of(np.arange(length)), is_balanced=False)
 
     @classmethod
-    def of(cls, positions: np.ndarray) -> Plan:
-        """The same images in every epoch, each as often as it is there."""
+    def of(cls, positions: np.ndarray) -> EpochPlan:
+        """Return the plan that takes the same positions in every epoch."""
         return cls(len(positions), lambda _: positions.copy())
 
     def positions(self, seed: int) -> np.ndarray:
@@ -49,12 +51,12 @@ class Plan:
         return counts
 
 
-Balance = Callable[..., Plan]
+Balance = Callable[..., EpochPlan]
 balances: Registry[Balance] = Registry("balance")
 
 
-def plan_epochs(component: Component, truth: np.ndarray, seed: int) -> Plan:
-    """Return the plan for a training side.
+def plan_epochs(component: Component, truth: np.ndarray, seed: int) -> EpochPlan:
+    """Return the plan for the training images of a fold.
 
     Args:
         truth: (N, C), 1 where an image has a class.
@@ -62,49 +64,48 @@ def plan_epochs(component: Component, truth: np.ndarray, seed: int) -> Plan:
     Raises:
         KitError: The name or an option is unknown.
     """
-    balance = balances.get(component.name, "train.balance.name")
-    options: dict[str, Any] = bind_options("train.balance", balance, component.options)
+    balance, options = balances.bind(component, "train.balance")
     return balance(truth.astype(np.float64), np.random.default_rng(seed), **options)
 
 
 @balances.register("none")
-def none(truth: np.ndarray, rng: np.random.Generator) -> Plan:
-    """Return the plan that takes every image once."""
-    return Plan.of_all(len(truth))
+def none(truth: np.ndarray, rng: np.random.Generator) -> EpochPlan:
+    """Take every image once."""
+    return EpochPlan.of_all(len(truth))
 
 
 @balances.register("weights")
 def weights(
     truth: np.ndarray, rng: np.random.Generator, *, beta: Annotated[float, Field(ge=0, lt=1)] = 0.999
-) -> Plan:
-    """Return every image once, its loss weighted by the effective number of its class.
+) -> EpochPlan:
+    """Take every image once and weight the loss by the effective number of images of its class.
 
     The weight of a class of n images is (1 - beta) / (1 - beta^n): Cui et al., CVPR 2019, equation 2.
     """
     counts = truth.sum(axis=0)
     per_class = (1 - beta) / (1 - beta ** np.maximum(counts, 1))
     per_class *= counts.sum() / (per_class * counts).sum()
-    return Plan(len(truth), lambda _: np.arange(len(truth)), per_class.astype(np.float32))
+    return EpochPlan(len(truth), lambda _: np.arange(len(truth)), per_class.astype(np.float32))
 
 
 @balances.register("sampler")
-def sampler(truth: np.ndarray, rng: np.random.Generator) -> Plan:
-    """Return as many images as there are, drawn with replacement: every class is as likely as any other.
+def sampler(truth: np.ndarray, rng: np.random.Generator) -> EpochPlan:
+    """Draw images with replacement so that all classes are equally likely.
 
-    An image of several classes counts for the rarest of them; those without a class are one class more.
+    An image with several classes counts for its rarest one; images without a class form one more class.
     """
     share = np.append(truth.sum(axis=0), max(1, (truth.sum(axis=1) == 0).sum()))
     having = np.column_stack([truth, truth.sum(axis=1) == 0])
     chance = (having / np.maximum(share, 1)).max(axis=1)
     chance /= chance.sum()
-    return Plan(len(truth), lambda draw: draw.choice(len(truth), size=len(truth), p=chance))
+    return EpochPlan(len(truth), lambda draw: draw.choice(len(truth), size=len(truth), p=chance))
 
 
 @balances.register("cap")
-def cap(truth: np.ndarray, rng: np.random.Generator, *, at: Count | Literal["mean"] = "mean") -> Plan:
-    """Return a fixed choice of images in which no class has more than ``at``, or than the classes' mean.
+def cap(truth: np.ndarray, rng: np.random.Generator, *, at: Count | Literal["mean"] = "mean") -> EpochPlan:
+    """Undersample: keep at most ``at`` images of each class (``mean``: the mean class size).
 
-    Images whose rarest class is rarer are chosen first, so that common classes give way to rare ones.
+    Images with rare classes are kept first.
     """
     counts = truth.sum(axis=0)
     room = np.full(len(counts), _target(at, counts))
@@ -115,14 +116,14 @@ def cap(truth: np.ndarray, rng: np.random.Generator, *, at: Count | Literal["mea
         if (room[classes] >= 1).all():
             room[classes] -= 1
             kept.append(position)
-    return Plan.of(np.sort(np.array(kept, dtype=np.int64)))
+    return EpochPlan.of(np.sort(np.array(kept, dtype=np.int64)))
 
 
 @balances.register("oversample")
 def oversample(
     truth: np.ndarray, rng: np.random.Generator, *, to: Count | Literal["mean", "max"] = "max"
-) -> Plan:
-    """Return every image, those of classes with fewer than ``to`` images several times, the rarest first."""
+) -> EpochPlan:
+    """Oversample: repeat images of classes with fewer than ``to`` images, the rarest class first."""
     counts = truth.sum(axis=0)
     target = _target(to, counts)
     chosen = [np.arange(len(truth))]
@@ -134,7 +135,7 @@ def oversample(
             more = np.concatenate([np.repeat(having, whole), rng.permutation(having)[:rest]])
             chosen.append(more)
             counts = counts + truth[more].sum(axis=0)
-    return Plan.of(np.concatenate(chosen))
+    return EpochPlan.of(np.concatenate(chosen))
 
 
 def _target(wanted: int | str, counts: np.ndarray) -> int:

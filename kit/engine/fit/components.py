@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 from kit.config import AugmentConfig, TrainConfig
 from kit.engine.augment.mixup import build_mixing
 from kit.engine.data.datasets import EpochBatches, ImageSet, Item, make_loader, without_gradients
-from kit.engine.data.sampling import Plan
+from kit.engine.data.sampling import EpochPlan
 from kit.engine.device.amp import Amp
 from kit.engine.fit.fold_state import FoldState
-from kit.engine.fit.train_step import LossOfBatch, Stepper
+from kit.engine.fit.train_step import LossOfBatch, TrainStep
 from kit.engine.models import freezing
 from kit.engine.models.build import Classifier
 from kit.engine.optim.optimizers import build_optimizer, load_optimizer
@@ -42,11 +42,11 @@ class FoldImages:
     validation: ImageSet
     varied: Dataset[Item]
     plain: Dataset[Item]
-    plan: Plan
+    plan: EpochPlan
 
 
 @dataclass(frozen=True)
-class Goal:
+class TrainingObjective:
     """What training is for: the task, its metric, and the loss of logits (B, C) and targets (B, C)."""
 
     task: Task
@@ -67,13 +67,13 @@ class Recipe:
 
     train: TrainConfig
     augment: AugmentConfig
-    trains: freezing.Plan
+    trains: freezing.StagesByEpoch
     save_seconds: float
     seed: int
 
 
 @dataclass
-class Parts:
+class TrainingComponents:
     """What trains a fold.
 
     Attributes:
@@ -86,7 +86,7 @@ class Parts:
     optimizer: Optimizer
     schedule: Schedule
     average: Average | None
-    stepper: Stepper
+    train_step: TrainStep
     batches: EpochBatches
     train_loader: DataLoader[Any]
     validation_loader: DataLoader[Any]
@@ -110,26 +110,26 @@ class Parts:
             self.average.load_state_dict(saved["average"])
 
 
-def build_parts(
+def build_components(
     model: Classifier,
     images: FoldImages,
-    goal: Goal,
+    objective: TrainingObjective,
     recipe: Recipe,
     state: FoldState,
     amp: Amp,
-) -> Parts:
+) -> TrainingComponents:
     """Return what trains a fold, under the conditions that its state says: rates and images at once.
 
     Raises:
         KitError: The recipe does not fit the model, or there is no batch of images.
     """
     train = _at_rate(recipe.train, state.rate)
-    num_classes = goal.num_classes
+    num_classes = objective.num_classes
     batches = epoch_batches(images, train, recipe.seed)
     model.to(amp.device)
     freezing.train_only(model.backbone, freezing.widest(recipe.trains))
     optimizer = build_optimizer(model.backbone, train)
-    higher = goal.metric.higher_is_better
+    higher = objective.metric.higher_is_better
     schedule = build_schedule(train.schedule, optimizer, train.lr, train.epochs, len(batches), higher)
     average = build_average(train.average, model, train.epochs)
     if train.compile:
@@ -137,16 +137,16 @@ def build_parts(
     mixing = build_mixing(recipe.augment, num_classes, train.epochs)
     auxiliary, micro_batch_size = model.auxiliary_weight, state.micro_batch_size
     loaders = _loaders(images, batches, train, micro_batch_size, amp.device)
-    return Parts(
+    return TrainingComponents(
         amp,
         model,
         optimizer,
         schedule,
         average,
-        Stepper(model, optimizer, amp, goal.loss, mixing, auxiliary, train.clip, micro_batch_size),
+        TrainStep(model, optimizer, amp, objective.loss, mixing, auxiliary, train.clip, micro_batch_size),
         batches,
         *loaders,
-        torch.from_numpy(goal.task.one_hot(targets_of(images.train), num_classes)),
+        torch.from_numpy(objective.task.one_hot(targets_of(images.train), num_classes)),
     )
 
 

@@ -17,7 +17,7 @@ TIMES = 2  # after one that does not count, in turns
 MARGIN = 1.1  # so much quicker fp32 has to be: bf16 takes half the memory, and a trial as short as this errs
 
 
-def quicker(model: Classifier, native: str, training: int | Literal["all"] = "all") -> Precision:
+def faster_precision(model: Classifier, native: str, training: int | Literal["all"] = "all") -> Precision:
     """Return bf16, or fp32 where that is quicker: learning from a few images and predicting them as often.
 
     On a CPU that computes in bf16 networks differ: what is won in convolutions may be lost in converting.

@@ -27,7 +27,7 @@ def seed_step(seed: int, epoch: int, step: int, device: torch.device) -> None:
 
 
 @dataclass(frozen=True)
-class Stepper:
+class TrainStep:
     """What a step needs.
 
     Attributes:

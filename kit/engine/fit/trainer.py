@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kit.engine.data.datasets import Batch, ImageSet
 from kit.engine.device.amp import Amp
 from kit.engine.device.prefetch import on_device
-from kit.engine.fit.components import FoldImages, Goal, Recipe, build_parts, targets_of
+from kit.engine.fit.components import FoldImages, Recipe, TrainingObjective, build_components, targets_of
 from kit.engine.fit.fold_state import FoldState
 from kit.engine.fit.monitoring import DivergedError, SaveClock, Watch, all_finite
 from kit.engine.fit.train_step import seed_step
@@ -49,7 +49,7 @@ class FoldResult:
 
 
 @dataclass(frozen=True)
-class Conditions:
+class RetryState:
     """What an earlier attempt at a fold has taught.
 
     Attributes:
@@ -73,25 +73,25 @@ class FoldTrainer:
         self,
         model: Classifier,
         images: FoldImages,
-        goal: Goal,
+        objective: TrainingObjective,
         recipe: Recipe,
         amp: Amp,
         folder: FoldFolder,
         about: dict[str, Any],
-        conditions: Conditions,
+        retry: RetryState,
         deadline: Deadline,
     ) -> None:
-        self.images, self.goal, self.recipe, self.train = images, goal, recipe, recipe.train
+        self.images, self.objective, self.recipe, self.train = images, objective, recipe, recipe.train
         self.folder, self.about, self.deadline = folder, about, deadline
         saved, self.damaged = load_resume(folder)
         if saved is not None and (saved.get("format"), saved["seed"]) != (FORMAT, recipe.seed):
             saved = None
-        self.state = _begun(saved, conditions, recipe.train.batch_size)
-        self.parts = build_parts(model, images, goal, recipe, self.state, amp)
+        self.state = _begun(saved, retry, recipe.train.batch_size)
+        self.components = build_components(model, images, objective, recipe, self.state, amp)
         if saved is not None:
-            self.parts.load_state_dict(saved["parts"])
+            self.components.load_state_dict(saved["components"])
         for row in self.state.history:
-            self.parts.schedule.epoch_done(row["score"])
+            self.components.schedule.epoch_done(row["score"])
         self.watch = Watch(amp.device)
         self.clock = SaveClock(recipe.save_seconds)
         self.is_compiling = recipe.train.compile
@@ -130,10 +130,10 @@ class FoldTrainer:
         """Take the steps of the next epoch that are not taken yet."""
         number = self.state.epoch + 1
         self._enter_epoch(number)
-        left = len(self.parts.batches) - self.state.step
+        left = len(self.components.batches) - self.state.step
         began = time.perf_counter()
-        fetched = self._fetched(progress.track(self.parts.train_loader, left, label))
-        for _, moved in on_device(fetched, self._moved, self.parts.amp.device):
+        fetched = self._fetched(progress.track(self.components.train_loader, left, label))
+        for _, moved in on_device(fetched, self._moved, self.components.amp.device):
             self._take_step(number, moved)
             if self.is_compiling:
                 progress.note(f"{label}: torch.compile and a step took {time.perf_counter() - began:.0f} s")
@@ -144,18 +144,18 @@ class FoldTrainer:
                 self._stop_if_asked()
                 began = time.perf_counter()
         self._count_steps(began)
-        if self.parts.average is not None and self.state.averaged < number:
-            self.parts.average.after_epoch(self.parts.model, number)
+        if self.components.average is not None and self.state.averaged < number:
+            self.components.average.after_epoch(self.components.model, number)
             self.state.averaged = number
 
     def _enter_epoch(self, number: int) -> None:
         """Put the model into the epoch's shape: what trains, which norms move."""
-        self.parts.batches.epoch, self.parts.batches.start = number, self.state.step
-        backbone, count = self.parts.model.backbone, freezing.num_training(self.recipe.trains, number)
+        self.components.batches.epoch, self.components.batches.start = number, self.state.step
+        backbone, count = self.components.model.backbone, freezing.num_training(self.recipe.trains, number)
         if count != self.training:
             freezing.train_only(backbone, count)
             self.training = count
-        self.parts.model.train()
+        self.components.model.train()
         freezing.settle_norms(backbone, self.train.frozen_norm)
 
     def _fetched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -177,21 +177,21 @@ class FoldTrainer:
 
     def _moved(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return a batch's images and targets on the device."""
-        device, targets = self.parts.amp.device, self.parts.targets[batch.indices]
+        device, targets = self.components.amp.device, self.components.targets[batch.indices]
         if device.type == "cuda":
             targets = targets.pin_memory()  # or copying them would make this process wait
         return batch.images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
 
     def _take_step(self, number: int, batch: tuple[Tensor, Tensor]) -> None:
-        (images, targets), parts, step = batch, self.parts, self.state.step
+        (images, targets), components, step = batch, self.components, self.state.step
         seed_step(self.recipe.seed, number, step, images.device)
-        overall = (number - 1) * len(parts.batches) + step
-        parts.schedule.at(overall)
-        loss = parts.stepper(images, targets, number)
+        overall = (number - 1) * len(components.batches) + step
+        components.schedule.at(overall)
+        loss = components.train_step(images, targets, number)
         self.watch.note(loss, len(images), step)
         self.state.step += 1
-        if parts.average is not None:
-            parts.average.after_step(parts.model, overall + 1)
+        if components.average is not None:
+            components.average.after_step(components.model, overall + 1)
 
     def _count_steps(self, since: float) -> None:
         """Add what was watched since then to the state.
@@ -205,7 +205,9 @@ class FoldTrainer:
         self.state.add_steps(loss, images, time.perf_counter() - since)
 
     def _diverged(self, step: int) -> DivergedError:
-        batch = next(keys for number, keys in enumerate(self.parts.batches.whole_epoch()) if number == step)
+        batch = next(
+            keys for number, keys in enumerate(self.components.batches.whole_epoch()) if number == step
+        )
         ids = [self.images.train.ids[key.position] for key in batch]
         return DivergedError(self.folder.path, self.state.epoch + 1, step, ids)
 
@@ -218,26 +220,26 @@ class FoldTrainer:
         score = self._score(model)
         row = {
             "loss": state.loss / max(1, state.images),
-            "lr": max(group["lr"] for group in self.parts.optimizer.param_groups),
+            "lr": max(group["lr"] for group in self.components.optimizer.param_groups),
             "seconds": state.seconds,
             "validation_seconds": time.perf_counter() - began,
             "images_per_second": state.images / max(state.seconds, 1e-9),
             "score": score,
         }
-        if state.end_epoch(row, self.goal.metric) and self.train.keep == "best":
+        if state.end_epoch(row, self.objective.metric) and self.train.keep == "best":
             state.kept = _copied(model)
-        self.parts.schedule.epoch_done(score)
+        self.components.schedule.epoch_done(score)
         write_text(self.folder.history, pd.DataFrame(state.history).to_csv(index=False, lineterminator="\n"))
-        progress.note(_epoch_line(label, self.train.epochs, self.goal.metric.name, state.history[-1]))
+        progress.note(_epoch_line(label, self.train.epochs, self.objective.metric.name, state.history[-1]))
         if self.clock.is_worth_it():
             self._save()
 
     def _score(self, model: nn.Module) -> float:
-        images, amp = self.images.validation, self.parts.amp
+        images, amp = self.images.validation, self.components.amp
         probs, problems = predict_probs(
             model,
-            self.parts.validation_loader,
-            self.goal.task,
+            self.components.validation_loader,
+            self.objective.task,
             amp.device,
             amp.autocast,
             between=self._save_and_stop_if_asked,
@@ -245,18 +247,18 @@ class FoldTrainer:
         if problems:
             raise _unusable(problems, images)
         if not np.isfinite(probs).all():
-            raise self._diverged(len(self.parts.batches) - 1)
-        return self.goal.metric(targets_of(images), probs, self.goal.task)
+            raise self._diverged(len(self.components.batches) - 1)
+        return self.objective.metric(targets_of(images), probs, self.objective.task)
 
     def _model_to_validate(self) -> nn.Module:
         """Return the model, or the average of its weights once there is one."""
-        average, parts = self.parts.average, self.parts
+        average, components = self.components.average, self.components
         if average is None or not average.is_begun():
-            return parts.model
-        if average.renews_norms and (names := moving_norms(parts.model)):
-            parts.batches.start = 0
-            batches = (batch.images.to(parts.amp.device) for batch in parts.train_loader)
-            with parts.amp.autocast():
+            return components.model
+        if average.renews_norms and (names := moving_norms(components.model)):
+            components.batches.start = 0
+            batches = (batch.images.to(components.amp.device) for batch in components.train_loader)
+            with components.amp.autocast():
                 renew_norms(average.model, names, batches)
         return average.model
 
@@ -264,21 +266,21 @@ class FoldTrainer:
 
     def _save(self) -> None:
         """Write a checkpoint, unless the weights are past use."""
-        if not all_finite(self.parts.model.parameters()):
+        if not all_finite(self.components.model.parameters()):
             raise self._diverged(max(0, self.state.step - 1))
         began = time.perf_counter()
         everything = {
             "format": FORMAT,
             "seed": self.recipe.seed,
             "state": self.state.as_dict(),
-            "parts": self.parts.state_dict(),
+            "components": self.components.state_dict(),
         }
         save_resume(self.folder, everything)
         self.clock.saved(time.perf_counter() - began)
 
     def _stop_if_asked(self) -> None:
         if reason := self.deadline.reason_to_stop(self.clock.reserve):
-            step = f"epoch {self.state.epoch + 1}, step {self.state.step} of {len(self.parts.batches)}"
+            step = f"epoch {self.state.epoch + 1}, step {self.state.step} of {len(self.components.batches)}"
             raise Interrupted(
                 f"{self.folder.path.name} stopped in {step}: {reason}. Everything done is kept."
             )
@@ -292,8 +294,8 @@ class FoldTrainer:
         if self.train.keep == "best":
             assert self.state.kept is not None  # the first epoch is always the best so far
             return self.state.kept
-        average = self.parts.average
-        return _copied(average.model if average and average.is_begun() else self.parts.model)
+        average = self.components.average
+        return _copied(average.model if average and average.is_begun() else self.components.model)
 
     def _result(self) -> FoldResult:
         state = self.state
@@ -313,19 +315,19 @@ class FoldTrainer:
             progress.warn(f"{label}: the checkpoint {name} is damaged; what was kept before it is used")
         state = self.state
         if state.epoch or state.step:
-            step = f", step {state.step}/{len(self.parts.batches)} of the next" if state.step else ""
+            step = f", step {state.step}/{len(self.components.batches)} of the next" if state.step else ""
             progress.note(f"{label} goes on after epoch {state.epoch}/{self.train.epochs}{step}")
 
 
-def _begun(saved: dict[str, Any] | None, conditions: Conditions, batch_size: int) -> FoldState:
+def _begun(saved: dict[str, Any] | None, retry: RetryState, batch_size: int) -> FoldState:
     """Return how far a fold is, under the harder of the conditions met before and now."""
-    micro_batch_size = min(conditions.micro_batch_size or batch_size, batch_size)
+    micro_batch_size = min(retry.micro_batch_size or batch_size, batch_size)
     if saved is None:
-        return FoldState(micro_batch_size, conditions.rate)
+        return FoldState(micro_batch_size, retry.rate)
     state = FoldState(**saved["state"])
     state.micro_batch_size, state.rate = (
         min(state.micro_batch_size, micro_batch_size),
-        min(state.rate, conditions.rate),
+        min(state.rate, retry.rate),
     )
     return state
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kit.config import ImageConfig, ModelConfig
 from kit.engine.models import small_cnn, timm_models, torchvision_models
 from kit.engine.models.cpu_convolutions import suit_cpu
-from kit.engine.models.heads import check_head, extend_head, quiet_head
+from kit.engine.models.heads import check_head, extend_head, zero_init_head
 from kit.engine.models.pooling import replace_pool
 from kit.engine.models.preprocessing import Preprocessing, overridden
 from kit.engine.models.pretrained import load_fold
@@ -126,7 +126,7 @@ def build_model(
     backbone, said = source.build(config, preprocessing, num_classes, weights)
     _finish(backbone, config)
     if (config.pretrained or weights) and source is not SMALL:
-        quiet_head(backbone)
+        zero_init_head(backbone)
     return _classifier(backbone, preprocessing), [*notes, *said]
 
 

@@ -13,7 +13,7 @@ from kit.config import at_epoch
 from kit.engine.models.heads import head_parameters
 from kit.errors import KitError
 
-Plan = Mapping[int, int | Literal["all"]]
+StagesByEpoch = Mapping[int, int | Literal["all"]]
 TRUNKS = {"features", "encoder", "layers", "blocks", "trunk_output"}  # how torchvision calls what has stages
 AUXILIARY = "aux"  # how torchvision's auxiliary heads are called
 
@@ -56,12 +56,12 @@ def _children(names: Sequence[str], depth: int = 0) -> list[list[str]]:
     return result
 
 
-def num_training(plan: Plan, epoch: int) -> int | Literal["all"]:
+def num_training(plan: StagesByEpoch, epoch: int) -> int | Literal["all"]:
     """Return how many of the last stages train in an epoch (from 1)."""
     return at_epoch(plan, epoch)
 
 
-def check_trains(plan: Plan, backbone: nn.Module) -> None:
+def check_trains(plan: StagesByEpoch, backbone: nn.Module) -> None:
     """Refuse a plan that asks for more stages than there are."""
     stages = stages_of(backbone)
     most = max((n for n in plan.values() if n != "all"), default=0)
@@ -84,7 +84,7 @@ def train_only(backbone: nn.Module, count: int | Literal["all"]) -> None:
         parameter.requires_grad_(name not in held)
 
 
-def widest(plan: Plan) -> int | Literal["all"]:
+def widest(plan: StagesByEpoch) -> int | Literal["all"]:
     """Return the most stages that any epoch trains."""
     counts = list(plan.values())
     return "all" if "all" in counts else max(n for n in counts if n != "all")

@@ -207,7 +207,7 @@ def head_parameters(backbone: nn.Module) -> set[nn.Parameter]:
     return {p for module in [*head_layers(backbone), *pools] for p in module.parameters()}
 
 
-def quiet_head(backbone: nn.Module) -> None:
+def zero_init_head(backbone: nn.Module) -> None:
     """Start the new classifier of a pretrained network at zero (Kolesnikov et al. 2020, "Big Transfer").
 
     Libraries draw it at scales of their own; with few images per class a large draw is never unlearned, and

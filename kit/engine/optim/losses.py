@@ -62,6 +62,11 @@ class Loss:
     functions: dict[bool, LossFunction] = field(default_factory=dict)
 
     @property
+    def description(self) -> str:
+        """The first line of the first function's docstring."""
+        return (next(iter(self.functions.values())).__doc__ or "").partition("\n")[0]
+
+    @property
     def exclusive(self) -> bool | None:
         """Whether it is for one class per image (True), for several (False), or for both (None)."""
         return None if len(self.functions) == 2 else next(iter(self.functions))

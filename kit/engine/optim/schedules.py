@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from kit.config import Component
 from kit.errors import KitError
-from kit.registry import Registry, bind_options
+from kit.registry import Registry
 
 WHERE = "train.schedule"
 WARMUP_START = 0.01  # of the full rate
@@ -30,7 +30,7 @@ AboveOne = Annotated[float, Field(ge=1)]
 
 
 @dataclass(frozen=True)
-class Span:
+class TrainingLength:
     """What a schedule stretches over.
 
     Attributes:
@@ -70,7 +70,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Course:
+class LRSchedule:
     """A schedule with its options in place.
 
     Attributes:
@@ -84,25 +84,25 @@ class Course:
     epoch_done: Callable[[float], None] = lambda score: None
 
 
-schedules: Registry[Callable[..., Course]] = Registry("schedule")
+schedules: Registry[Callable[..., LRSchedule]] = Registry("schedule")
 
 
 class Schedule:
     """Sets the rates of an optimiser's groups, each at its own ``lr_scale`` times the course's."""
 
-    def __init__(self, optimizer: Optimizer, course: Course) -> None:
+    def __init__(self, optimizer: Optimizer, lr_schedule: LRSchedule) -> None:
         self.optimizer = optimizer
-        self.course = course
+        self.lr_schedule = lr_schedule
 
     def at(self, step: int) -> None:
         """Set the rate of a step (from 0, over the whole training), to be called before it is taken."""
-        rate = self.course.rate(step)
+        rate = self.lr_schedule.rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
 
     def epoch_done(self, score: float) -> None:
         """Take note of an epoch's score; to go on with a training, repeat those of the epochs done."""
-        self.course.epoch_done(score)
+        self.lr_schedule.epoch_done(score)
 
 
 def build_schedule(
@@ -119,7 +119,7 @@ def build_schedule(
         KitError: The name or an option is unknown, or the floor is not below the rate.
     """
     floor = component.options.get("floor", 0.0)
-    course = _course(component, Span(lr, epochs, steps_per_epoch, higher_is_better))
+    lr_schedule = _lr_schedule(component, TrainingLength(lr, epochs, steps_per_epoch, higher_is_better))
     if floor > lr:
         raise KitError(
             f"{WHERE}.floor",
@@ -127,7 +127,7 @@ def build_schedule(
             "The floor is not above it",
             code="floor_above_lr",
         )
-    return Schedule(optimizer, course)
+    return Schedule(optimizer, lr_schedule)
 
 
 def check_schedule(component: Component, epochs: int) -> None:
@@ -136,7 +136,7 @@ def check_schedule(component: Component, epochs: int) -> None:
     Raises:
         KitError: The name or an option is unknown, or the warm-up takes all of the training.
     """
-    _course(component, Span(1.0, epochs, TRIAL_STEPS))
+    _lr_schedule(component, TrainingLength(1.0, epochs, TRIAL_STEPS))
 
 
 def shortfall(component: Component, epochs: int, lr: float | None = None) -> str | None:
@@ -145,20 +145,20 @@ def shortfall(component: Component, epochs: int, lr: float | None = None) -> str
     Args:
         lr: The full rate; without it nothing is said of floors.
     """
-    return _course(component, Span(lr or 0.0, epochs, TRIAL_STEPS)).shortfall or None
+    return _lr_schedule(component, TrainingLength(lr or 0.0, epochs, TRIAL_STEPS)).shortfall or None
 
 
 def rates(component: Component, lr: float, epochs: int, steps_per_epoch: int) -> tuple[float, float, float]:
     """Return the first, the highest and the last rate; those of ``plateau`` without any drop."""
-    span = Span(lr, epochs, steps_per_epoch)
-    course = _course(component, span)
-    all_rates = [course.rate(step) for step in range(span.steps)]
+    length = TrainingLength(lr, epochs, steps_per_epoch)
+    lr_schedule = _lr_schedule(component, length)
+    all_rates = [lr_schedule.rate(step) for step in range(length.steps)]
     return all_rates[0], max(all_rates), all_rates[-1]
 
 
-def _course(component: Component, span: Span) -> Course:
-    entry = schedules.get(component.name, f"{WHERE}.name")
-    return entry(span, **bind_options(WHERE, entry, component.options))
+def _lr_schedule(component: Component, length: TrainingLength) -> LRSchedule:
+    schedule, options = schedules.bind(component, WHERE)
+    return schedule(length, **options)
 
 
 def _along_cosine(begin: float, end: float, share: float) -> float:
@@ -167,69 +167,69 @@ def _along_cosine(begin: float, end: float, share: float) -> float:
 
 
 @schedules.register("cosine")
-def cosine(span: Span, *, warmup_epochs: Warmup = None, floor: NotNegative = 0.0) -> Course:
+def cosine(length: TrainingLength, *, warmup_epochs: Warmup = None, floor: NotNegative = 0.0) -> LRSchedule:
     """Return half a cosine from the full rate to ``floor``, which the last step has.
 
     Loshchilov & Hutter 2017, "SGDR", without restarts.
     """
-    warmup = span.warmup_steps(warmup_epochs)
-    rest = max(1, span.steps - warmup - 1)
+    warmup = length.warmup_steps(warmup_epochs)
+    rest = max(1, length.steps - warmup - 1)
 
     def rate(step: int) -> float:
         if step < warmup:
-            return span.rising(step, warmup)
-        return _along_cosine(span.lr, floor, min(1.0, (step - warmup) / rest))
+            return length.rising(step, warmup)
+        return _along_cosine(length.lr, floor, min(1.0, (step - warmup) / rest))
 
-    return Course(rate)
+    return LRSchedule(rate)
 
 
 @schedules.register("constant")
-def constant(span: Span, *, warmup_epochs: Warmup = None) -> Course:
+def constant(length: TrainingLength, *, warmup_epochs: Warmup = None) -> LRSchedule:
     """Return the full rate all along, but for the warm-up."""
-    warmup = span.warmup_steps(warmup_epochs)
-    return Course(lambda step: span.rising(step, warmup) if step < warmup else span.lr)
+    warmup = length.warmup_steps(warmup_epochs)
+    return LRSchedule(lambda step: length.rising(step, warmup) if step < warmup else length.lr)
 
 
 @schedules.register("step")
 def step(
-    span: Span,
+    length: TrainingLength,
     *,
     every: Annotated[float, Field(gt=0)],
     factor: Factor = 0.1,
     floor: NotNegative = 0.0,
     warmup_epochs: Warmup = None,
-) -> Course:
+) -> LRSchedule:
     """Return a rate that is multiplied by ``factor`` after ``every`` so many epochs, down to ``floor``.
 
     Epochs are counted from the first, those of the warm-up too.
     """
-    warmup = span.warmup_steps(warmup_epochs)
+    warmup = length.warmup_steps(warmup_epochs)
 
     def level(step: int) -> float:
         # A whole number of epochs may be a hair less than itself after a division by, say, 2.4.
-        drops = math.floor(step / span.steps_per_epoch / every + 1e-9)
-        return max(floor, span.lr * factor**drops)
+        drops = math.floor(step / length.steps_per_epoch / every + 1e-9)
+        return max(floor, length.lr * factor**drops)
 
     def rate(step: int) -> float:
-        return min(span.rising(step, warmup), level(step)) if step < warmup else level(step)
+        return min(length.rising(step, warmup), level(step)) if step < warmup else level(step)
 
-    last = level(span.steps - 1)
+    last = level(length.steps - 1)
     missing = ""
-    if every >= span.epochs:
-        missing = f"The rate never drops: every is {every:g}, of {span.epochs} epochs."
+    if every >= length.epochs:
+        missing = f"The rate never drops: every is {every:g}, of {length.epochs} epochs."
     elif floor and last > floor * (1 + 1e-9):  # powers of the factor are off by a rounding
         missing = f"The rate ends at {last:g}, above its floor of {floor:g}."
-    return Course(rate, missing)
+    return LRSchedule(rate, missing)
 
 
 @schedules.register("one_cycle")
 def one_cycle(
-    span: Span,
+    length: TrainingLength,
     *,
     peak_at: Annotated[float, Field(gt=0, lt=1)] = 0.3,
     start_factor: AboveOne = 25.0,
     end_factor: AboveOne = 1e4,
-) -> Course:
+) -> LRSchedule:
     """Return a rise to the full rate and a longer fall, both along half a cosine.
 
     Smith & Topin 2018, "Super-convergence", as torch's OneCycleLR goes; the momentum stays as it is.
@@ -239,40 +239,40 @@ def one_cycle(
         start_factor: The first rate is the full one divided by it.
         end_factor: The last rate is the first one divided by it.
     """
-    first = span.lr / start_factor
+    first = length.lr / start_factor
     # A training of a few steps begins with the peak.
-    peak = max(0.0, peak_at * span.steps - 1)
-    last = max(1, span.steps - 1)
+    peak = max(0.0, peak_at * length.steps - 1)
+    last = max(1, length.steps - 1)
 
     def rate(step: int) -> float:
         if step < peak:
-            return _along_cosine(first, span.lr, step / peak)
-        return _along_cosine(span.lr, first / end_factor, min(1.0, (step - peak) / max(1e-9, last - peak)))
+            return _along_cosine(first, length.lr, step / peak)
+        return _along_cosine(length.lr, first / end_factor, min(1.0, (step - peak) / max(1e-9, last - peak)))
 
-    return Course(rate)
+    return LRSchedule(rate)
 
 
 @schedules.register("plateau")
 def plateau(
-    span: Span,
+    length: TrainingLength,
     *,
     factor: Factor = 0.1,
     patience: Annotated[int, Field(ge=0)] = 3,
     floor: NotNegative = 0.0,
     warmup_epochs: Warmup = None,
-) -> Course:
+) -> LRSchedule:
     """Return a rate that falls by ``factor`` when more than ``patience`` epochs brought nothing better.
 
     As torch's ReduceLROnPlateau counts: better is by more than a ten-thousandth of the best score. Epochs
     whose end lies in the warm-up are not counted.
     """
-    warmup = span.warmup_steps(warmup_epochs)
+    warmup = length.warmup_steps(warmup_epochs)
     # torch's own changes an optimiser; this one holds nothing but the rate.
-    holder = SGD([torch.nn.Parameter(torch.zeros(()))], lr=span.lr)
+    holder = SGD([torch.nn.Parameter(torch.zeros(()))], lr=length.lr)
     watcher = ReduceLROnPlateau(
-        holder, "max" if span.higher_is_better else "min", factor=factor, patience=patience, min_lr=floor
+        holder, "max" if length.higher_is_better else "min", factor=factor, patience=patience, min_lr=floor
     )
-    not_counted = math.ceil(warmup / span.steps_per_epoch)
+    not_counted = math.ceil(warmup / length.steps_per_epoch)
     done = 0
 
     def epoch_done(score: float) -> None:
@@ -283,10 +283,10 @@ def plateau(
 
     def rate(step: int) -> float:
         current: float = holder.param_groups[0]["lr"]
-        return min(current, span.rising(step, warmup)) if step < warmup else current
+        return min(current, length.rising(step, warmup)) if step < warmup else current
 
     # The first counted epoch sets the best score, patience + 1 others miss it, and one must be left.
     missing = ""
-    if span.epochs - not_counted < patience + 3:
-        missing = f"The rate never drops: patience {patience} does not run out in {span.epochs} epochs."
-    return Course(rate, missing, epoch_done)
+    if length.epochs - not_counted < patience + 3:
+        missing = f"The rate never drops: patience {patience} does not run out in {length.epochs} epochs."
+    return LRSchedule(rate, missing, epoch_done)

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
 from kit.config import Component
-from kit.registry import Registry, bind_options
+from kit.registry import Registry
 
 
 class Average(Protocol):
@@ -51,16 +51,15 @@ averages: Registry[Callable[..., Average]] = Registry("average of weights")
 def check_average(component: Component | None) -> None:
     """Refuse an average or an option that does not exist."""
     if component is not None:
-        chosen = averages.get(component.name, "train.average.name")
-        bind_options("train.average", chosen, component.options)
+        averages.bind(component, "train.average")
 
 
 def build_average(component: Component | None, model: nn.Module, epochs: int) -> Average | None:
     """Return the configured average of a model's weights, or None."""
     if component is None:
         return None
-    chosen = averages.get(component.name, "train.average.name")
-    return chosen(model, epochs, **bind_options("train.average", chosen, component.options))
+    average, options = averages.bind(component, "train.average")
+    return average(model, epochs, **options)
 
 
 class _Ema:

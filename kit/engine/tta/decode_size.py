@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kit.config import AugmentConfig, Component, Config
 from kit.engine.augment.pipelines import smallest_crop
 from kit.engine.models.preprocessing import Preprocessing
-from kit.engine.tta.views import Centre, Sight, shots_of
+from kit.engine.tta.views import CenterSource, ModelInput, view_images_of
 
 NARROWEST = 3 / 4  # width to height of the crops that are drawn
 
@@ -27,11 +27,15 @@ def side_needed(config: Config, own: Preprocessing, views: Sequence[Component] =
     if config.image.decode_size != "auto":
         return config.image.decode_size
     training = _in_training(config.augment, own)
-    shown = [shot.source for view in views for shot in shots_of(view, Sight(own.predicting, own.crop))]
-    if training is None or not all(isinstance(source, Centre) for source in shown):
+    shown = [
+        view_image.source
+        for view in views
+        for view_image in view_images_of(view, ModelInput(own.predicting, own.crop))
+    ]
+    if training is None or not all(isinstance(source, CenterSource) for source in shown):
         return None
-    centres = [Centre(own.predicting, own.crop), *(s for s in shown if isinstance(s, Centre))]
-    return max(training, *(math.ceil(centre.size / centre.crop) for centre in centres))
+    centers = [CenterSource(own.predicting, own.crop), *(s for s in shown if isinstance(s, CenterSource))]
+    return max(training, *(math.ceil(center.size / center.crop) for center in centers))
 
 
 def _in_training(augment: AugmentConfig, own: Preprocessing) -> int | None:

@@ -33,6 +33,11 @@ class Merge:
     function: MergeFunction
     needs_all: bool
 
+    @property
+    def description(self) -> str:
+        """The first line of the function's docstring."""
+        return (self.function.__doc__ or "").partition("\n")[0]
+
     def __call__(self, probs: Tensor, counts: Tensor, exclusive: bool) -> Tensor:
         """Return what several views say together.
 

@@ -20,7 +20,7 @@ from kit.engine.device.prefetch import on_device
 from kit.engine.models.preprocessing import Preprocessing
 from kit.engine.optim.losses import activate
 from kit.engine.tta.merge import Merge, merges
-from kit.engine.tta.views import Drawn, Shot, Sight, Source, check_view, shots_of
+from kit.engine.tta.views import ModelInput, RandomSource, Source, ViewImage, check_view, view_images_of
 from kit.runtime.progress import SILENT, Progress
 from kit.runtime.seeds import stable_seed
 from kit.storage.partial_predictions import Answers
@@ -28,29 +28,33 @@ from kit.tasks import Task
 
 
 @dataclass(frozen=True)
-class Looks:
+class TTAPlan:
     """What a model is shown of each image.
 
     Attributes:
         groups: Shots whose answers are merged into one, for each answer that is wanted.
     """
 
-    groups: tuple[tuple[Shot, ...], ...]
+    groups: tuple[tuple[ViewImage, ...], ...]
 
     @classmethod
-    def of(cls, questions: Sequence[Sequence[Component]], sight: Sight) -> Looks:
+    def of(cls, questions: Sequence[Sequence[Component]], model_input: ModelInput) -> TTAPlan:
         """Return what a model is shown for some questions, each to be answered through several views."""
-        return cls(tuple(tuple(s for view in views for s in shots_of(view, sight)) for views in questions))
+        return cls(
+            tuple(
+                tuple(s for view in views for s in view_images_of(view, model_input)) for views in questions
+            )
+        )
 
     @property
-    def shots(self) -> list[Shot]:
+    def view_images(self) -> list[ViewImage]:
         """Every shot once, in order, though several groups may share it."""
-        return list(dict.fromkeys(shot for group in self.groups for shot in group))
+        return list(dict.fromkeys(view_image for group in self.groups for view_image in group))
 
     @property
     def sources(self) -> list[Source]:
         """Every source once, in order."""
-        return list(dict.fromkeys(shot.source for shot in self.shots))
+        return list(dict.fromkeys(view_image.source for view_image in self.view_images))
 
 
 def check_tta(asked: Sequence[Component], merge: str) -> None:
@@ -125,7 +129,9 @@ class SourceDataset(Dataset[Sources]):
         return Sources(seen, key.position, "", [reading, *np.diff(moments).tolist()])
 
     def _seed(self, source: Source, sample_id: str) -> int:
-        return stable_seed(self.seed, "view", sample_id, source.number if isinstance(source, Drawn) else "")
+        return stable_seed(
+            self.seed, "view", sample_id, source.number if isinstance(source, RandomSource) else ""
+        )
 
     def _blank(self, position: int, problem: str) -> Sources:
         blank = [torch.zeros(self.channels, s.size, s.size, dtype=torch.uint8) for s in self.sources]
@@ -154,7 +160,7 @@ def source_loader(
 
 
 @dataclass(frozen=True)
-class Asker:
+class Predictor:
     """A model ready to be asked.
 
     Attributes:
@@ -175,10 +181,10 @@ class Asker:
 
 
 @torch.inference_mode()
-def ask(
-    asker: Asker,
+def predict(
+    predictor: Predictor,
     loader: DataLoader[SourceBatch],
-    looks: Looks,
+    tta_plan: TTAPlan,
     merge: Merge,
     progress: Progress = SILENT,
     label: str = "predicting",
@@ -189,17 +195,17 @@ def ask(
     Shots are merged batch by batch, so that they take no memory, unless the merge needs all rows.
 
     Args:
-        loader: Every position of its set once, in order, by the sources of ``looks``.
+        loader: Every position of its set once, in order, by the sources of ``tta_plan``.
         between: Called after every batch; what it raises ends the work.
     """
-    asker.model.eval()
-    merger = _Merger(merge, asker.task.exclusive, looks)
+    predictor.model.eval()
+    merger = _Merger(merge, predictor.task.exclusive, tta_plan)
     parts: list[Tensor] = []
     problems: dict[int, str] = {}
-    spent = np.zeros(1 + len(looks.sources) + len(looks.shots))
+    spent = np.zeros(1 + len(tta_plan.sources) + len(tta_plan.view_images))
     fetched = iter(progress.track(loader, len(loader), label))
-    for batch, images in on_device(fetched, lambda each: _moved(each, asker.device), asker.device):
-        probs, seconds = _ask_batch(asker, images, looks)
+    for batch, images in on_device(fetched, lambda each: _moved(each, predictor.device), predictor.device):
+        probs, seconds = _predict_batch(predictor, images, tta_plan)
         spent += np.concatenate([batch.seconds.numpy(), seconds])
         parts.append(
             probs if merge.needs_all else merger.merged(probs, rows_of(batch.problems, batch.indices))
@@ -208,7 +214,7 @@ def ask(
         between()
     probs = torch.cat(parts, dim=2)
     merged = merger.merged(probs, sorted(problems)) if merge.needs_all else probs
-    took = _seconds_of(looks, spent[1:])
+    took = _seconds_of(tta_plan, spent[1:])
     pairs = zip(merged.cpu().numpy(), took, strict=True)
     return [
         [Answers(of_head, problems, float(spent[0]), seconds) for of_head in of_group]
@@ -225,19 +231,21 @@ def _moved(batch: SourceBatch, device: torch.device) -> list[Tensor]:
     return [images.to(device, non_blocking=True) for images in batch.images]
 
 
-def _ask_batch(asker: Asker, by_source: list[Tensor], looks: Looks) -> tuple[Tensor, np.ndarray]:
+def _predict_batch(
+    predictor: Predictor, by_source: list[Tensor], tta_plan: TTAPlan
+) -> tuple[Tensor, np.ndarray]:
     """Return the probabilities of every shot and head (S, M, B, K), and the seconds of each shot (S,).
 
     Args:
         by_source: Images on the device, for each source.
     """
-    at = dict(zip(looks.sources, by_source, strict=True))
-    compared = len(looks.groups) > 1  # then what each takes is wanted, not only what all take
+    at = dict(zip(tta_plan.sources, by_source, strict=True))
+    compared = len(tta_plan.groups) > 1  # then what each takes is wanted, not only what all take
     probs, moments = [], [time.perf_counter()]
-    for source, change in looks.shots:
-        probs.append(asker.probs(change(at[source])))
-        if compared and asker.device.type == "cuda":
-            torch.cuda.synchronize(asker.device)
+    for source, change in tta_plan.view_images:
+        probs.append(predictor.probs(change(at[source])))
+        if compared and predictor.device.type == "cuda":
+            torch.cuda.synchronize(predictor.device)
         moments.append(time.perf_counter())
     stacked_probs = torch.stack(probs)
     return stacked_probs.reshape(len(probs), -1, *stacked_probs.shape[-2:]), np.diff(moments)
@@ -246,11 +254,11 @@ def _ask_batch(asker: Asker, by_source: list[Tensor], looks: Looks) -> tuple[Ten
 class _Merger:
     """Shots -> one answer for each group of them."""
 
-    def __init__(self, merge: Merge, exclusive: bool, looks: Looks) -> None:
+    def __init__(self, merge: Merge, exclusive: bool, tta_plan: TTAPlan) -> None:
         self.merge = merge
         self.exclusive = exclusive
-        number = {shot: n for n, shot in enumerate(looks.shots)}
-        self.groups = [[number[shot] for shot in group] for group in looks.groups]
+        number = {view_image: n for n, view_image in enumerate(tta_plan.view_images)}
+        self.groups = [[number[view_image] for view_image in group] for group in tta_plan.groups]
 
     def merged(self, probs: Tensor, bad: list[int]) -> Tensor:
         """Return (G, M, N, K) of what the shots say, (S, M, N, K); ``bad`` images count for none."""
@@ -269,15 +277,15 @@ class _Merger:
         return result
 
 
-def _seconds_of(looks: Looks, spent: np.ndarray) -> list[float]:
+def _seconds_of(tta_plan: TTAPlan, spent: np.ndarray) -> list[float]:
     """Return what each group of shots would take alone, from the seconds of each source and each shot."""
-    num_sources = len(looks.sources)
-    of_source = dict(zip(looks.sources, spent[:num_sources].tolist(), strict=True))
-    of_shot = dict(zip(looks.shots, spent[num_sources:].tolist(), strict=True))
+    num_sources = len(tta_plan.sources)
+    of_source = dict(zip(tta_plan.sources, spent[:num_sources].tolist(), strict=True))
+    of_view_image = dict(zip(tta_plan.view_images, spent[num_sources:].tolist(), strict=True))
     return [
-        sum(of_source[source] for source in {shot.source for shot in group})
-        + sum(of_shot[shot] for shot in set(group))
-        for group in looks.groups
+        sum(of_source[source] for source in {view_image.source for view_image in group})
+        + sum(of_view_image[view_image] for view_image in set(group))
+        for group in tta_plan.groups
     ]
 
 
@@ -304,12 +312,12 @@ def predict_probs(
         Probabilities (N, C) float32 in the set's order, and position -> problem; rows of unreadable images
         are zero.
     """
-    asker = Asker(model.eval(), task, device, autocast)
+    predictor = Predictor(model.eval(), task, device, autocast)
     parts: list[Tensor] = []
     problems: dict[int, str] = {}
     moving = on_device(iter(loader), lambda each: each.images.to(device, non_blocking=True), device)
     for batch, images in moving:
-        probs = asker.probs(images)
+        probs = predictor.probs(images)
         if batch.problems:
             probs[rows_of(batch.problems, batch.indices)] = 0.0
         parts.append(probs)

@@ -22,7 +22,7 @@ from kit.engine.augment.pipelines import Seeded, Transform, build_step, predicti
 from kit.engine.models.build import Classifier
 from kit.engine.models.preprocessing import Preprocessing
 from kit.errors import KitError
-from kit.registry import Registry, bind_options
+from kit.registry import Registry
 
 SHIFT = 16  # a shift moves the image by 1/16 of its side
 STRIDES = (32, 16, 8, 4, 2)  # sides that convolutions halve evenly; the largest that fits is taken
@@ -32,7 +32,7 @@ Change = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Centre:
+class CenterSource:
     """The centre of the image, ``size`` pixels wide and high, once its short side is ``size / crop``."""
 
     size: int
@@ -44,7 +44,7 @@ class Centre:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RandomSource:
     """The image varied at random, then brought to ``size`` as usual, if the pipeline has not done so.
 
     Attributes:
@@ -65,7 +65,7 @@ class Drawn:
         """
         steps = json.loads(self.pipeline)
         vary = Seeded([build_step(step, f"{KEY}.random.pipeline[{i}]") for i, step in enumerate(steps)])
-        finish = Centre(self.size, self.crop).transform(own)
+        finish = CenterSource(self.size, self.crop).transform(own)
 
         def draw(image: np.ndarray, seed: int) -> np.ndarray:
             varied = vary(image, seed)
@@ -74,10 +74,10 @@ class Drawn:
         return draw
 
 
-Source = Centre | Drawn
+Source = CenterSource | RandomSource
 
 
-class Shot(NamedTuple):
+class ViewImage(NamedTuple):
     """One image that the model is asked about: a source, and what is done to its tensor (B, C, H, W)."""
 
     source: Source
@@ -85,7 +85,7 @@ class Shot(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sight:
+class ModelInput:
     """What a model sees of an image, as far as views have to know.
 
     Attributes:
@@ -99,15 +99,15 @@ class Sight:
     patch: int = 0
 
     @classmethod
-    def of(cls, model: Classifier) -> Sight:
+    def of(cls, model: Classifier) -> ModelInput:
         """Return what a model sees when it predicts."""
         own = model.preprocessing
         return cls(own.predicting, own.crop, _patch_side(model.backbone))
 
     @property
-    def centre(self) -> Centre:
+    def center(self) -> CenterSource:
         """The image as it is seen without any view."""
-        return Centre(self.size, self.crop)
+        return CenterSource(self.size, self.crop)
 
     def nearest_size(self, scale: float) -> int:
         """Return the size nearest to ``scale`` times the own one that the network divides evenly.
@@ -125,7 +125,7 @@ def _patch_side(backbone: nn.Module) -> int:
     return int(max(side)) if isinstance(side, tuple) else int(side)
 
 
-View = Callable[..., tuple[Shot, ...]]
+View = Callable[..., tuple[ViewImage, ...]]
 views: Registry[View] = Registry("view")
 
 
@@ -133,9 +133,10 @@ def register_exact(name: str) -> Callable[[Change], Change]:
     """Register a change of images (B, C, H, W) that keeps their shape as a view of one image."""
 
     def add(change: Change) -> Change:
-        def view(sight: Sight) -> tuple[Shot, ...]:
-            return (Shot(sight.centre, change),)
+        def view(model_input: ModelInput) -> tuple[ViewImage, ...]:
+            return (ViewImage(model_input.center, change),)
 
+        view.__doc__ = change.__doc__  # its first line describes the view
         views.register(name)(view)
         return change
 
@@ -231,9 +232,9 @@ SYMMETRIES = (identity, rot90, rot180, rot270, hflip, vflip, transpose, antitran
 
 
 @views.register("d4")
-def d4(sight: Sight) -> tuple[Shot, ...]:
+def d4(model_input: ModelInput) -> tuple[ViewImage, ...]:
     """Return the eight symmetries of a square: for images without an up, such as cells or aerial photos."""
-    return tuple(Shot(sight.centre, change) for change in SYMMETRIES)
+    return tuple(ViewImage(model_input.center, change) for change in SYMMETRIES)
 
 
 @dataclass(frozen=True)
@@ -255,56 +256,59 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 @views.register("five_crop")
-def five_crop(sight: Sight, *, share: Share = 0.875) -> tuple[Shot, ...]:
+def five_crop(model_input: ModelInput, *, share: Share = 0.875) -> tuple[ViewImage, ...]:
     """Return the corners and the centre of a larger square, each ``share`` of its side.
 
     Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks", section 4.1.
     """
-    return _cuts(sight, share, (False,))
+    return _cuts(model_input, share, (False,))
 
 
 @views.register("ten_crop")
-def ten_crop(sight: Sight, *, share: Share = 0.875) -> tuple[Shot, ...]:
+def ten_crop(model_input: ModelInput, *, share: Share = 0.875) -> tuple[ViewImage, ...]:
     """Return what ``five_crop`` does, and each mirrored too (likewise)."""
-    return _cuts(sight, share, (False, True))
+    return _cuts(model_input, share, (False, True))
 
 
-def _cuts(sight: Sight, share: float, mirrored: Iterable[bool]) -> tuple[Shot, ...]:
-    size, larger = sight.size, max(sight.size + 2, round(sight.size / share))
+def _cuts(model_input: ModelInput, share: float, mirrored: Iterable[bool]) -> tuple[ViewImage, ...]:
+    size, larger = model_input.size, max(model_input.size + 2, round(model_input.size / share))
     far, middle = larger - size, (larger - size) // 2
     places = [(0, 0), (0, far), (far, 0), (far, far), (middle, middle)]
-    source = Centre(larger, 1.0)
-    return tuple(Shot(source, Cut(top, left, size, flip)) for flip in mirrored for top, left in places)
+    source = CenterSource(larger, 1.0)
+    return tuple(ViewImage(source, Cut(top, left, size, flip)) for flip in mirrored for top, left in places)
 
 
 @views.register("multi_scale")
 def multi_scale(
-    sight: Sight,
+    model_input: ModelInput,
     *,
     scales: Annotated[list[Annotated[float, Field(ge=0.25, le=4)]], Field(min_length=1)] = [  # noqa: B006
         0.875,
         1.0,
         1.125,
     ],
-) -> tuple[Shot, ...]:
+) -> tuple[ViewImage, ...]:
     """Return the image at several sizes, each the nearest to a scale that the network divides evenly."""
-    sizes = dict.fromkeys(sight.nearest_size(scale) for scale in scales)
-    return tuple(Shot(Centre(size, sight.crop), identity) for size in sizes)
+    sizes = dict.fromkeys(model_input.nearest_size(scale) for scale in scales)
+    return tuple(ViewImage(CenterSource(size, model_input.crop), identity) for size in sizes)
 
 
 @views.register("random")
 def random(
-    sight: Sight,
+    model_input: ModelInput,
     *,
     times: Annotated[int, Field(ge=1, le=256)] = 8,
     pipeline: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None,
-) -> tuple[Shot, ...]:
+) -> tuple[ViewImage, ...]:
     """Return the image varied ``times`` by random albumentations steps.
 
     Without a ``pipeline``: a crop of 0.8 to 1 of the area, turned by up to 10 degrees either way.
     """
-    steps = json.dumps(pipeline if pipeline is not None else _slight_changes(sight.size))
-    return tuple(Shot(Drawn(sight.size, sight.crop, steps, number), identity) for number in range(times))
+    steps = json.dumps(pipeline if pipeline is not None else _slight_changes(model_input.size))
+    return tuple(
+        ViewImage(RandomSource(model_input.size, model_input.crop, steps, number), identity)
+        for number in range(times)
+    )
 
 
 def _slight_changes(size: int) -> list[dict[str, Any]]:
@@ -319,23 +323,23 @@ def _slight_changes(size: int) -> list[dict[str, Any]]:
 # --- by name
 
 TRIAL = Preprocessing(size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
-NOMINAL = Sight(TRIAL.size, TRIAL.crop)  # where it does not matter what a model sees
+NOMINAL = ModelInput(TRIAL.size, TRIAL.crop)  # where it does not matter what a model sees
 
 
-def shots_of(component: Component, sight: Sight) -> tuple[Shot, ...]:
+def view_images_of(component: Component, model_input: ModelInput) -> tuple[ViewImage, ...]:
     """Return the images that a model is asked about for one view.
 
     Raises:
         KitError: The view or an option of it does not exist.
     """
-    view = views.get(component.name, KEY)
-    return view(sight, **bind_options(f"{KEY}.{component.name}", view, component.options))
+    view, options = views.bind(component, f"{KEY}.{component.name}")
+    return view(model_input, **options)
 
 
 def check_view(component: Component) -> None:
     """Refuse a view, an option or a step that does not exist, before there is a model."""
-    for shot in shots_of(component, NOMINAL):
-        shot.source.transform(TRIAL)
+    for view_image in view_images_of(component, NOMINAL):
+        view_image.source.transform(TRIAL)
 
 
 @torch.inference_mode()
@@ -345,13 +349,13 @@ def check_sizes(asked: Iterable[Component], model: Classifier) -> None:
     Raises:
         KitError: The first such view, and what the network says.
     """
-    sight = Sight.of(model)
+    model_input = ModelInput.of(model)
     device = model.mean.device
     for component in asked:
-        for source, change in shots_of(component, sight):
+        for source, change in view_images_of(component, model_input):
             blank = torch.zeros(2, model.preprocessing.channels, source.size, source.size, device=device)
             seen = change(blank)
-            if seen.shape[2] == sight.size:
+            if seen.shape[2] == model_input.size:
                 continue
             try:
                 model.eval()(seen)
@@ -359,7 +363,7 @@ def check_sizes(asked: Iterable[Component], model: Classifier) -> None:
                 raise KitError(
                     f"{KEY}.{component.name}",
                     f"the model does not take {seen.shape[2]} px ({' '.join(str(error).split())[:200]})",
-                    f"It is built for images of {sight.size} px",
+                    f"It is built for images of {model_input.size} px",
                     "Leave this view out; five_crop shows parts of a larger image at the model's own size.",
                     code="image_size_unsuitable",
                 ) from error

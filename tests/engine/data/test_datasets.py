@@ -15,7 +15,7 @@ from kit.engine.data.datasets import (
     make_loader,
 )
 from kit.engine.data.image_store import ImageStore, Picture, Rendering
-from kit.engine.data.sampling import Plan
+from kit.engine.data.sampling import EpochPlan
 from kit.engine.models.preprocessing import Preprocessing
 from tests.conftest import COLOURS, draw
 
@@ -72,7 +72,7 @@ def test_workers_change_nothing(folder, workers):
 
 
 def test_batches_go_on_from_any_step_as_if_they_had_begun_there():
-    batches = EpochBatches(20, 3, seed=3, plan=Plan.of(np.array([*range(15), 0, 0, 1, 2, 3])))
+    batches = EpochBatches(20, 3, seed=3, plan=EpochPlan.of(np.array([*range(15), 0, 0, 1, 2, 3])))
     batches.epoch = 2
     whole = list(batches)
     for start in (0, 1, 5, len(whole)):

@@ -13,7 +13,7 @@ from kit.engine.data.datasets import EpochBatches, Item, make_loader
 from kit.engine.device.amp import Amp
 from kit.engine.device.prefetch import InTurn, _ahead, on_device
 from kit.engine.fit.monitoring import Watch
-from kit.engine.fit.train_step import Stepper
+from kit.engine.fit.train_step import TrainStep
 
 CPU = torch.device("cpu")
 NOWHERE = torch.device("meta")  # its tensors have shapes and no values: whoever asks for one is refused
@@ -29,7 +29,7 @@ def test_a_step_never_asks_for_a_value_for_which_a_gpu_would_have_to_be_waited(
     model = nn.Sequential(*layers).to(NOWHERE)
     mixing = build_mixing(AugmentConfig(**mixed), 4, 5)
     learning = optimizer(model.parameters(), lr=0.1)
-    step = Stepper(
+    step = TrainStep(
         model, learning, Amp(torch.device("cpu"), "fp32"), F.cross_entropy, mixing, 0.3, 1.0, micro_batch_size
     )
     watch = Watch(NOWHERE)

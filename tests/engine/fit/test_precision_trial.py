@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from kit.engine.fit import precision_trial as module
-from kit.engine.fit.precision_trial import quicker
+from kit.engine.fit.precision_trial import faster_precision
 from kit.engine.models.build import Classifier
 from kit.engine.models.preprocessing import Preprocessing
 
@@ -21,7 +21,7 @@ def tried(monkeypatch, bf16, fp32):
     """Return the choice where each format takes so long at its best."""
     seconds = {"bf16": iter([9.0, bf16, 7.0]), "fp32": iter([9.0, 7.0, fp32])}
     monkeypatch.setattr(module, "_seconds", lambda model, images, name: next(seconds[name]))
-    return quicker(classifier(), "AMX")
+    return faster_precision(classifier(), "AMX")
 
 
 def test_the_quicker_is_taken_and_a_tie_goes_to_bf16(monkeypatch):
@@ -38,7 +38,7 @@ def test_what_does_not_learn_is_not_timed(monkeypatch):
         return 1.0
 
     monkeypatch.setattr(module, "_seconds", timed)
-    quicker(classifier(), "AMX", training=0)
+    faster_precision(classifier(), "AMX", training=0)
     assert learning == {2}  # the head's weight and bias, of six
 
 
@@ -48,7 +48,7 @@ def test_the_trial_leaves_the_model_and_the_draws_alone():
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    assert quicker(model, "AMX").name in ("bf16", "fp32")
+    assert faster_precision(model, "AMX").name in ("bf16", "fp32")
     assert torch.equal(torch.rand(3), expected)
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())

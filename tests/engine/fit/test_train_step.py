@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kit.engine.device.amp import Amp
-from kit.engine.fit.train_step import Stepper, seed_step
+from kit.engine.fit.train_step import TrainStep, seed_step
 
 IMAGES = torch.randint(0, 255, (10, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.eye(4)[torch.arange(10) % 4]
@@ -26,20 +26,20 @@ class Two(nn.Module):
         return (self.main(flat), self.aux(flat)) if self.training else self.main(flat)
 
 
-def stepper(micro_batch_size: int, clip=None, weight=0.3):
+def train_step(micro_batch_size: int, clip=None, weight=0.3):
     torch.manual_seed(0)
     model, amp = Two(), Amp(torch.device("cpu"), "fp32")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    return model, Stepper(model, optimizer, amp, F.cross_entropy, None, weight, clip, micro_batch_size)
+    return model, TrainStep(model, optimizer, amp, F.cross_entropy, None, weight, clip, micro_batch_size)
 
 
 @pytest.mark.parametrize(
     ("micro_batch_size", "parts"), [(10, [10]), (5, [5, 5]), (4, [4, 3, 3]), (1, [2] * 5)]
 )
 def test_a_step_in_parts_is_the_step_in_one(micro_batch_size, parts):
-    whole, step = stepper(micro_batch_size=99)
+    whole, step = train_step(micro_batch_size=99)
     expected = step(IMAGES, TARGETS, 1)
-    model, step = stepper(micro_batch_size)
+    model, step = train_step(micro_batch_size)
     loss = step(IMAGES, TARGETS, 1)
     torch.testing.assert_close(loss, expected)
     assert model.seen == parts
@@ -48,7 +48,7 @@ def test_a_step_in_parts_is_the_step_in_one(micro_batch_size, parts):
 
 
 def test_auxiliary_heads_learn_at_their_weight():
-    (without, plain), (model, step) = stepper(10, weight=0.0), stepper(10, weight=0.3)
+    (without, plain), (model, step) = train_step(10, weight=0.0), train_step(10, weight=0.3)
     alone = plain(IMAGES, TARGETS, 1)
     expected = alone + 0.3 * F.cross_entropy(Two.forward(model, IMAGES.float())[1], TARGETS)
     torch.testing.assert_close(step(IMAGES, TARGETS, 1), expected)
@@ -56,7 +56,7 @@ def test_auxiliary_heads_learn_at_their_weight():
 
 
 def test_the_gradient_is_clipped():
-    model, step = stepper(10, clip=1e-3)
+    model, step = train_step(10, clip=1e-3)
     before = [p.detach().clone() for p in model.parameters()]
     step(IMAGES, TARGETS, 1)
     moved = torch.cat([(p - b).flatten() for p, b in zip(model.parameters(), before, strict=True)])

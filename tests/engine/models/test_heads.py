@@ -14,7 +14,7 @@ from kit.engine.models.heads import (
     head_layers,
     head_parameters,
     layers,
-    quiet_head,
+    zero_init_head,
 )
 from kit.engine.models.pooling import GeM, GlobalPool
 from kit.errors import KitError
@@ -100,7 +100,7 @@ def build_meta(name):
 def test_only_the_classifier_starts_at_zero():
     model = build("simple_cnn", head=[12, "relu", 6])
     drawn = [p.clone() for p in head_parameters(model.backbone)]
-    quiet_head(model.backbone)
+    zero_init_head(model.backbone)
     (head,) = find_heads(model.backbone).values()
     assert not head[-1].weight.any()
     assert not head[-1].bias.any()

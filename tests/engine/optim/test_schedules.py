@@ -25,7 +25,7 @@ def optimizer(*scales):
     return SGD([{"params": [p], "lr_scale": scale} for p, scale in scaled], lr=0.1)
 
 
-def course(name, epochs=10, steps=4, lr=0.1, scores=None, higher_is_better=True, **options):
+def lr_schedule(name, epochs=10, steps=4, lr=0.1, scores=None, higher_is_better=True, **options):
     """Return the rate of every step, each epoch done with its score."""
     held = optimizer()
     schedule = build_schedule(component(name, **options), held, lr, epochs, steps, higher_is_better)
@@ -44,14 +44,14 @@ def course(name, epochs=10, steps=4, lr=0.1, scores=None, higher_is_better=True,
 @pytest.mark.parametrize("name", list(schedules))
 @pytest.mark.parametrize(("epochs", "steps"), [(10, 4), (3, 5), (1, 1), (1, 7), (2, 1)])
 def test_rates_lie_between_nothing_and_the_full_rate(name, epochs, steps):
-    found = course(name, epochs, steps)
+    found = lr_schedule(name, epochs, steps)
     assert all(0 <= rate <= 0.1 + 1e-12 for rate in found)
     assert found[0] > 0
 
 
 @pytest.mark.parametrize("name", list(schedules))
 def test_a_rate_depends_on_its_step_alone(name):
-    forwards = course(name, 6, 4)
+    forwards = lr_schedule(name, 6, 4)
     held = optimizer()
     schedule = build_schedule(component(name), held, 0.1, 6, 4)
     for step in reversed(range(24)):
@@ -71,7 +71,7 @@ def test_groups_keep_their_share_of_the_rate(name):
 
 @pytest.mark.parametrize("name", list(schedules))
 def test_the_rates_told_are_the_rates_set(name):
-    found = course(name, 7, 6)
+    found = lr_schedule(name, 7, 6)
     assert rates(component(name), 0.1, 7, 6) == (found[0], max(found), found[-1])
 
 
@@ -88,13 +88,13 @@ def test_an_optimiser_whose_groups_were_loaded_anew_is_still_the_one_that_is_set
 
 @pytest.mark.parametrize("name", ["cosine", "step", "plateau", "constant"])
 def test_the_warm_up_rises_in_a_line_from_a_hundredth(name):
-    found = course(name, 10, 4, warmup_epochs=2)
+    found = lr_schedule(name, 10, 4, warmup_epochs=2)
     assert found[:9] == pytest.approx([0.1 * (0.01 + 0.99 * step / 8) for step in range(9)])
 
 
 @pytest.mark.parametrize(("epochs", "steps_of_warmup"), [(10, 8), (4, 8), (3, 6), (2, 4), (1, 2)])
 def test_unsaid_the_warm_up_is_an_epoch_or_a_quarter_of_few(epochs, steps_of_warmup):
-    found = course("constant", epochs, 8)
+    found = lr_schedule("constant", epochs, 8)
     assert found.index(0.1) == steps_of_warmup
 
 
@@ -113,7 +113,7 @@ def test_a_warm_up_that_never_ends_is_refused():
 
 @pytest.mark.parametrize(("warmup", "floor"), [(2, 0.001), (0, 0.0), (1, 0.01)])
 def test_cosine_is_timms_and_ends_at_its_floor(warmup, floor):
-    found = course("cosine", warmup_epochs=warmup, floor=floor)
+    found = lr_schedule("cosine", warmup_epochs=warmup, floor=floor)
     held = optimizer()
     reference = CosineLRScheduler(
         held,
@@ -131,13 +131,13 @@ def test_cosine_is_timms_and_ends_at_its_floor(warmup, floor):
 
 
 def test_constant_stays():
-    assert set(course("constant", warmup_epochs=0)) == {0.1}
+    assert set(lr_schedule("constant", warmup_epochs=0)) == {0.1}
 
 
 def test_step_is_torchs():
     held = optimizer()
     reference = StepLR(held, step_size=3, gamma=0.5)
-    found = course("step", epochs=10, steps=4, every=3, factor=0.5, warmup_epochs=0)
+    found = lr_schedule("step", epochs=10, steps=4, every=3, factor=0.5, warmup_epochs=0)
     for epoch in range(10):
         assert found[epoch * 4 : epoch * 4 + 4] == pytest.approx([held.param_groups[0]["lr"]] * 4)
         held.step()
@@ -145,10 +145,10 @@ def test_step_is_torchs():
 
 
 def test_step_stops_at_its_floor_and_takes_parts_of_epochs():
-    assert course("step", every=2, floor=0.01, warmup_epochs=0)[-1] == 0.01
-    found = course("step", epochs=6, steps=10, every=2.4, factor=0.5, warmup_epochs=0)
+    assert lr_schedule("step", every=2, floor=0.01, warmup_epochs=0)[-1] == 0.01
+    found = lr_schedule("step", epochs=6, steps=10, every=2.4, factor=0.5, warmup_epochs=0)
     assert [found.index(rate) for rate in (0.1, 0.05, 0.025)] == [0, 24, 48]
-    found = course("step", epochs=1, steps=10, every=0.1, factor=0.5, warmup_epochs=0)
+    found = lr_schedule("step", epochs=1, steps=10, every=0.1, factor=0.5, warmup_epochs=0)
     assert found == pytest.approx([0.1 * 0.5**step for step in range(10)])
 
 
@@ -166,7 +166,7 @@ def test_one_cycle_is_torchs(epochs, steps, peak_at):
         final_div_factor=100.0,
         cycle_momentum=False,
     )
-    found = course("one_cycle", epochs, steps, peak_at=peak_at, start_factor=10.0, end_factor=100.0)
+    found = lr_schedule("one_cycle", epochs, steps, peak_at=peak_at, start_factor=10.0, end_factor=100.0)
     for step in range(epochs * steps):
         assert found[step] == pytest.approx(held.param_groups[0]["lr"], rel=1e-9)
         held.step()
@@ -189,7 +189,7 @@ def test_plateau_is_torchs(higher_is_better):
     mode = "max" if higher_is_better else "min"
     reference = ReduceLROnPlateau(held, mode, factor=0.5, patience=1, min_lr=0.03)
     options = {"factor": 0.5, "patience": 1, "floor": 0.03, "warmup_epochs": 0}
-    found = course("plateau", 12, 4, scores=scores, higher_is_better=higher_is_better, **options)
+    found = lr_schedule("plateau", 12, 4, scores=scores, higher_is_better=higher_is_better, **options)
     for epoch, score in enumerate(scores):
         assert found[epoch * 4 : epoch * 4 + 4] == [held.param_groups[0]["lr"]] * 4
         reference.step(score)
@@ -197,14 +197,14 @@ def test_plateau_is_torchs(higher_is_better):
 
 
 def test_plateau_counts_from_the_end_of_the_warm_up():
-    found = course("plateau", 8, 2, scores=[0.9, *[0.5] * 7], patience=1, factor=0.5, warmup_epochs=2)
+    found = lr_schedule("plateau", 8, 2, scores=[0.9, *[0.5] * 7], patience=1, factor=0.5, warmup_epochs=2)
     assert found[4:10] == [0.1] * 6  # epochs 3, 4, 5: the best so far, and two misses
     assert found[10:14] == [0.05] * 4
 
 
 def test_plateau_is_brought_back_by_its_scores():
     options = {"factor": 0.5, "patience": 1, "warmup_epochs": 1}
-    whole = course("plateau", 12, 4, scores=SCORES, **options)
+    whole = lr_schedule("plateau", 12, 4, scores=SCORES, **options)
     for stopped_after in range(12):
         held = optimizer()
         schedule = build_schedule(Component(name="plateau", **options), held, 0.1, 12, 4)
@@ -231,7 +231,7 @@ def drops(found):
 @pytest.mark.parametrize("every", [1, 2, 4, 6, 9])
 def test_step_says_when_it_never_drops(epochs, every):
     said = shortfall(component("step", every=every, warmup_epochs=0), epochs)
-    assert (said is None) == drops(course("step", epochs, 3, every=every, warmup_epochs=0))
+    assert (said is None) == drops(lr_schedule("step", epochs, 3, every=every, warmup_epochs=0))
     assert said is None or f"never drops: every is {every}, of {epochs} epochs" in said
 
 
@@ -249,7 +249,7 @@ def test_step_says_when_it_ends_above_its_floor():
 def test_plateau_says_when_its_patience_cannot_run_out(epochs, patience, warmup):
     options = {"patience": patience, "warmup_epochs": warmup}
     after = math.ceil(warmup) * 4
-    ever = drops(course("plateau", epochs, 4, scores=[0.5] * epochs, **options)[after:])
+    ever = drops(lr_schedule("plateau", epochs, 4, scores=[0.5] * epochs, **options)[after:])
     said = shortfall(Component(name="plateau", **options), epochs)
     assert (said is None) == ever
     assert said is None or f"patience {patience} does not run out in {epochs} epochs" in said

@@ -11,8 +11,8 @@ from kit.engine.data.datasets import ImageSet
 from kit.engine.data.image_store import ImageStore, Picture, Rendering
 from kit.engine.models.preprocessing import Preprocessing
 from kit.engine.tta.merge import merges
-from kit.engine.tta.predict import Asker, Looks, SourceDataset, ask, check_tta, source_loader
-from kit.engine.tta.views import Sight, views
+from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, check_tta, predict, source_loader
+from kit.engine.tta.views import ModelInput, views
 from kit.errors import KitError
 from kit.tasks import tasks
 from tests.conftest import draw
@@ -108,10 +108,12 @@ def drawn(tmp_path) -> tuple[ImageStore, ImageSet]:
 def answers(model, drawn, *questions, merge="mean", batch_size=4, task=MULTICLASS):
     store, images = drawn
     cpu, own = torch.device("cpu"), Preprocessing(size=16, mean=(0.5,) * 3, std=(0.5,) * 3)
-    looks = Looks.of([[Component.model_validate(v) for v in views] for views in questions], Sight(16, 1.0))
-    dataset = SourceDataset(images, store, looks.sources, own, seed=3)
-    asker = Asker(model, task, cpu, nullcontext)
-    found = ask(asker, source_loader(dataset, batch_size, 0, cpu), looks, merges.get(merge))
+    tta_plan = TTAPlan.of(
+        [[Component.model_validate(v) for v in views] for views in questions], ModelInput(16, 1.0)
+    )
+    dataset = SourceDataset(images, store, tta_plan.sources, own, seed=3)
+    predictor = Predictor(model, task, cpu, nullcontext)
+    found = predict(predictor, source_loader(dataset, batch_size, 0, cpu), tta_plan, merges.get(merge))
     return [of_head for of_group in found for of_head in of_group]
 
 

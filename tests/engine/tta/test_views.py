@@ -11,12 +11,12 @@ from kit.engine.data.datasets import ImageSet
 from kit.engine.data.image_store import ImageStore, Picture, Rendering
 from kit.engine.models.build import build_model
 from kit.engine.models.preprocessing import Preprocessing
-from kit.engine.tta.predict import Looks, SourceDataset, source_loader
-from kit.engine.tta.views import Centre, Sight, check_sizes, check_view, shots_of, views
+from kit.engine.tta.predict import SourceDataset, TTAPlan, source_loader
+from kit.engine.tta.views import CenterSource, ModelInput, check_sizes, check_view, view_images_of, views
 from kit.errors import KitError
 from tests.conftest import draw
 
-SIGHT = Sight(32, 0.875)
+MODEL_INPUT = ModelInput(32, 0.875)
 INVERSES = {
     "identity": "identity",
     "hflip": "hflip",
@@ -30,8 +30,8 @@ INVERSES = {
 
 def change(name: str):
     """Return what a view of one image does to the tensor."""
-    [shot] = shots_of(Component(name=name), SIGHT)
-    return shot.change
+    [view_image] = view_images_of(Component(name=name), MODEL_INPUT)
+    return view_image.change
 
 
 def images(channels: int, size: int = 32) -> torch.Tensor:
@@ -42,16 +42,18 @@ def images(channels: int, size: int = 32) -> torch.Tensor:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", list(views))
 def test_every_view_shows_the_model_square_images_of_its_channels_and_leaves_its_source_alone(name, channels):
-    shots = shots_of(Component(name=name), SIGHT)
-    for source, change in shots:
+    view_images = view_images_of(Component(name=name), MODEL_INPUT)
+    for source, change in view_images:
         before = images(channels, source.size)
         seen = change(given := before.clone())
         assert seen.dtype == torch.uint8
         assert seen.shape[:2] == before.shape[:2]
         assert seen.shape[2] == seen.shape[3]
-        assert name == "multi_scale" or seen.shape[2] == SIGHT.size
+        assert name == "multi_scale" or seen.shape[2] == MODEL_INPUT.size
         assert torch.equal(given, before)
-    assert len(shots) == {"d4": 8, "five_crop": 5, "ten_crop": 10, "multi_scale": 3, "random": 8}.get(name, 1)
+    assert len(view_images) == {"d4": 8, "five_crop": 5, "ten_crop": 10, "multi_scale": 3, "random": 8}.get(
+        name, 1
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -63,7 +65,7 @@ def test_a_view_and_its_inverse_give_the_image_back(name, inverse, channels):
 
 
 def test_every_view_of_one_image_has_an_inverse_or_is_a_shift():
-    single = {name for name in views if len(shots_of(Component(name=name), SIGHT)) == 1}
+    single = {name for name in views if len(view_images_of(Component(name=name), MODEL_INPUT)) == 1}
     assert single == set(INVERSES) | {f"shift_{way}" for way in ("up", "down", "left", "right")}
 
 
@@ -89,37 +91,39 @@ def test_shifts_move_the_image_the_way_they_say(name, seen, where):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_d4_shows_eight_different_images_of_one_source(channels):
-    shots = shots_of(Component(name="d4"), SIGHT)
-    seen = {change(images(channels)).numpy().tobytes() for _, change in shots}
+    view_images = view_images_of(Component(name="d4"), MODEL_INPUT)
+    seen = {change(images(channels)).numpy().tobytes() for _, change in view_images}
     assert len(seen) == 8
-    assert {source for source, _ in shots} == {SIGHT.centre}
+    assert {source for source, _ in view_images} == {MODEL_INPUT.center}
 
 
 def test_five_crops_are_the_corners_and_the_centre_of_a_larger_square_and_ten_are_those_mirrored_too():
-    five = shots_of(Component(name="five_crop"), SIGHT)
-    ten = shots_of(Component(name="ten_crop"), SIGHT)
+    five = view_images_of(Component(name="five_crop"), MODEL_INPUT)
+    ten = view_images_of(Component(name="ten_crop"), MODEL_INPUT)
     (source,) = {source for source, _ in ten}
-    assert source == Centre(37, 1.0)  # 32 / 0.875
+    assert source == CenterSource(37, 1.0)  # 32 / 0.875
     assert ten[:5] == five
     large = images(3, 37)
     corners = [large[:, :, :32, :32], large[:, :, :32, 5:], large[:, :, 5:, :32], large[:, :, 5:, 5:]]
-    for shot, mirrored, expected in zip(five, ten[5:], [*corners, large[:, :, 2:34, 2:34]], strict=True):
-        assert torch.equal(shot.change(large), expected)
+    for view_image, mirrored, expected in zip(
+        five, ten[5:], [*corners, large[:, :, 2:34, 2:34]], strict=True
+    ):
+        assert torch.equal(view_image.change(large), expected)
         assert torch.equal(mirrored.change(large), expected.flip(3))
 
 
 @pytest.mark.parametrize(
-    ("sight", "sizes"),
+    ("model_input", "sizes"),
     [
-        (Sight(224, 0.875), [192, 224, 256]),
-        (Sight(384, 1.0), [320, 384, 448]),  # 336 and 432 lie between two multiples of 32
-        (Sight(518, 1.0, patch=14), [448, 518, 588]),
-        (Sight(16, 1.0), [14, 16, 18]),
+        (ModelInput(224, 0.875), [192, 224, 256]),
+        (ModelInput(384, 1.0), [320, 384, 448]),  # 336 and 432 lie between two multiples of 32
+        (ModelInput(518, 1.0, patch=14), [448, 518, 588]),
+        (ModelInput(16, 1.0), [14, 16, 18]),
     ],
 )
-def test_scales_are_sizes_that_the_network_divides_evenly(sight, sizes):
-    shots = shots_of(Component(name="multi_scale"), sight)
-    assert [source.size for source, _ in shots] == sizes
+def test_scales_are_sizes_that_the_network_divides_evenly(model_input, sizes):
+    view_images = view_images_of(Component(name="multi_scale"), model_input)
+    assert [source.size for source, _ in view_images] == sizes
 
 
 def test_a_network_of_one_size_says_so_and_one_of_any_size_does_not():
@@ -175,8 +179,8 @@ def drawn_images(tmp_path) -> ImageSet:
 def seen_by_id(root, images: ImageSet, batch_size=7, workers=0, mode="rgb", asked=RANDOM, seed=1):
     channels = 3 if mode == "rgb" else 1
     own = Preprocessing(size=16, mean=(0.5,) * channels, std=(0.5,) * channels, crop=0.9)
-    looks = Looks.of([asked], Sight(16, 0.9))
-    dataset = SourceDataset(images, ImageStore(root, Rendering(mode)), looks.sources, own, seed)
+    tta_plan = TTAPlan.of([asked], ModelInput(16, 0.9))
+    dataset = SourceDataset(images, ImageStore(root, Rendering(mode)), tta_plan.sources, own, seed)
     result = {}
     for batch in source_loader(dataset, batch_size, workers, torch.device("cpu")):
         for row, position in enumerate(batch.indices.tolist()):
@@ -208,19 +212,19 @@ def test_the_same_picture_under_another_id_is_drawn_otherwise(tmp_path, drawn_im
 
 def test_a_free_pipeline_is_brought_to_the_size_of_the_model_unless_it_has_it():
     own = Preprocessing(size=16, mean=(0.5,), std=(0.5,), crop=0.5)
-    sight = Sight(16, 0.5)
+    model_input = ModelInput(16, 0.5)
     picture = np.random.default_rng(0).integers(0, 255, (40, 60, 1), dtype=np.uint8)
 
     def seen_through(step):
-        (shot,) = shots_of(Component(name="random", times=1, pipeline=[step]), sight)
-        return shot.source.transform(own)(picture, 0)
+        (view_image,) = view_images_of(Component(name="random", times=1, pipeline=[step]), model_input)
+        return view_image.source.transform(own)(picture, 0)
 
-    usual = sight.centre.transform(own)(picture, 0)
+    usual = model_input.center.transform(own)(picture, 0)
     assert np.array_equal(seen_through({"name": "NoOp"}), usual)
     assert np.array_equal(seen_through({"name": "Crop", "x_max": 16, "y_max": 16}), picture[:16, :16])
 
 
 def test_the_default_of_random_turns_and_crops():
-    steps = json.loads(shots_of(Component(name="random"), Sight(16, 0.9))[0].source.pipeline)
+    steps = json.loads(view_images_of(Component(name="random"), ModelInput(16, 0.9))[0].source.pipeline)
     assert [step["name"] for step in steps] == ["RandomResizedCrop", "Rotate"]
     assert (steps[0]["scale"], steps[1]["limit"]) == ([0.8, 1.0], 10)
