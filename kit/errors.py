@@ -43,6 +43,20 @@ class KitError(Exception):
         }
 
 
+def raise_mistakes(where: object, mistakes: Sequence[KitError], problem: str = "") -> None:
+    """Raise the mistakes as one error: a single one as it is, several as a list. No mistakes, no error.
+
+    Args:
+        where: Where all of them are.
+        problem: What is wrong, in place of ``3 mistakes``.
+    """
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        listed = "".join(f"\n  - {mistake}" for mistake in mistakes)
+        raise KitError(where, f"{problem or f'{len(mistakes)} mistakes'}:{listed}\n", code="several_mistakes")
+
+
 def first_few(items: Sequence[object], limit: int = 5) -> str:
     """Return ``"a, b"``, or ``"first 5: a, b, c, d, e"`` if there are more items, for use in a message."""
     shown = ", ".join(str(item) for item in items[:limit])

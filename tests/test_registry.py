@@ -1,45 +1,52 @@
+from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
 from pydantic import Field
 
-from kit.errors import KitError
+from kit.config import Component
 from kit.registry import Registry, bind_options, nearest
+from tests.conftest import refused
 
 
 @pytest.fixture
-def colours() -> Registry[int]:
-    registry: Registry[int] = Registry("colour")
+def colors() -> Registry[int]:
+    registry: Registry[int] = Registry("color")
     registry.register("red")(1)
     registry.register("green")(2)
     return registry
 
 
-def test_get_returns_what_was_registered(colours):
-    assert colours.get("red") == 1
-    assert list(colours) == ["red", "green"]
+def test_get_returns_what_was_registered(colors):
+    assert colors.get("red") == 1
+    assert list(colors) == ["red", "green"]
+    assert colors.values() == [1, 2]
 
 
-def test_unknown_name_lists_the_known_and_the_nearest(colours):
-    with pytest.raises(
-        KitError, match=r"paint.colour: there is no colour 'gren'.*red, green.*mean green or red\?$"
-    ):
-        colours.get("gren", "paint.colour")
+def test_unknown_name_lists_the_known_and_the_nearest(colors):
+    with refused("unknown_name", where="paint.color") as caught:
+        colors.get("gren", "paint.color")
+    assert "red, green" in caught.value.rule
+    assert "green or red?" in caught.value.next
 
 
-def test_a_name_is_registered_once(colours):
+def test_a_name_is_registered_once(colors):
     with pytest.raises(ValueError, match="'red' is registered twice"):
-        colours.register("red")(3)
+        colors.register("red")(3)
 
 
-def test_nearest_is_empty_when_nothing_is_like_it():
+def test_nearest_is_empty_when_no_name_is_similar():
     assert nearest("zzz", ["red", "green"]) == []
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def _paint(wall: str, *, gloss: Share = 0.1, coats: int) -> None: ...
+def _paint(wall: str, *, gloss: Share = 0.1, coats: int) -> None:
+    """Paint a wall.
+
+    More text.
+    """
 
 
 def test_options_are_bound_against_names_and_annotations():
@@ -47,14 +54,38 @@ def test_options_are_bound_against_names_and_annotations():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "code", "where", "fact"),
     [
-        ({"glos": 0.2, "coats": 2}, r"paint.glos: there is no option 'glos'.*mean gloss\?"),
-        ({"gloss": 0.2}, "paint: coats must be given"),
-        ({"coats": "many"}, "paint.coats: is 'many'. Input should be a valid integer"),
-        ({"coats": 2, "gloss": 3}, "paint.gloss: is 3. Input should be less than or equal to 1"),
+        ({"glos": 0.2, "coats": 2}, "unknown_option", "paint.glos", "gloss?"),
+        ({"gloss": 0.2}, "option_missing", "paint", "coats"),
+        ({"coats": "many"}, "option_invalid", "paint.coats", "valid integer"),
+        ({"coats": 2, "gloss": 3}, "option_invalid", "paint.gloss", "less than or equal to 1"),
     ],
 )
-def test_wrong_options_say_which_and_why(options, message):
-    with pytest.raises(KitError, match=message):
+def test_wrong_options_say_which_and_why(options, code, where, fact):
+    with refused(code, where=where) as caught:
         bind_options("paint", _paint, options)
+    assert fact in str(caught.value)
+
+
+def test_a_component_is_bound_to_its_entry_with_checked_options():
+    tools = Registry("tool")
+    tools.register("paint")(_paint)
+    assert tools.bind(Component(name="paint", coats=2), "tool") == (_paint, {"coats": 2})
+    with refused("unknown_name", where="tool"):
+        tools.bind(Component(name="pant"), "tool")
+    with refused("unknown_option", where="tool.coat"):
+        tools.bind(Component(name="paint", coat=2), "tool")
+
+
+def test_entries_are_described_by_their_docstring_or_their_description():
+    @dataclass(frozen=True)
+    class Tool:
+        work: object
+        description: str = ""
+
+    tools = Registry("tool", function=lambda tool: tool.work)
+    tools.register("brush")(Tool(_paint))
+    tools.register("roller")(Tool(_paint, "Roll paint on."))
+    assert tools.describe() == {"brush": "Paint a wall.", "roller": "Roll paint on."}
+    assert tools.bind(Component(name="brush", coats=1), "tool")[1] == {"coats": 1}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit.config import Config, ModelConfig
-from kit.errors import KitError, first_few
+from kit.errors import KitError, first_few, raise_mistakes
 from kit.inference.fold_models import assemble_oof
 from kit.probe.linear import fitted_probs, suited_strength
 from kit.runtime.progress import SILENT, Progress
@@ -119,15 +119,7 @@ def _candidates(config: Config, workspace: Workspace, models: Sequence[str]) -> 
             found.append(config.model_copy(update={"model": model}))
         except KitError as error:
             mistakes.append(error)
-    if len(mistakes) == 1:
-        raise mistakes[0]
-    if mistakes:
-        listed = "".join(f"\n  - {mistake}" for mistake in mistakes)
-        raise KitError(
-            "--models",
-            f"{len(mistakes)} of {len(models)} cannot be probed:{listed}\n",
-            code="several_mistakes",
-        )
+    raise_mistakes("--models", mistakes, f"{len(mistakes)} of {len(models)} cannot be probed")
     return found
 
 

@@ -21,7 +21,7 @@ from kit.engine.optim.schedules import check_schedule, shortfall
 from kit.engine.optim.weight_averaging import check_average
 from kit.engine.tta.merge import merges
 from kit.engine.tta.views import check_sizes, check_view
-from kit.errors import KitError
+from kit.errors import KitError, raise_mistakes
 from kit.metrics import get_metric
 from kit.postprocess.fit import check_decisions
 from kit.storage.workspace import Workspace
@@ -57,11 +57,7 @@ def check_recipe(config: Config, workspace: Workspace) -> list[str]:
         lambda: merges.get(config.predict.merge, "predict.merge"),
     ]
     mistakes = [mistake for check in checks if (mistake := _mistake(check)) is not None]
-    if len(mistakes) == 1:
-        raise mistakes[0]
-    if mistakes:
-        listed = "".join(f"\n  - {mistake}" for mistake in mistakes)
-        raise KitError(config.name, f"{len(mistakes)} mistakes:{listed}\n", code="several_mistakes")
+    raise_mistakes(config.name, mistakes)
     if config.model.start is None:
         check_weights(config.model)
     _try_out(config)

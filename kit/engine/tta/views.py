@@ -22,7 +22,7 @@ from kit.engine.augment.pipelines import Seeded, Transform, build_step, predicti
 from kit.engine.models.build import Classifier
 from kit.engine.models.preprocessing import Preprocessing
 from kit.errors import KitError
-from kit.registry import Registry
+from kit.registry import Registry, bind_options
 
 SHIFT = 16  # a shift moves the image by 1/16 of its side
 STRIDES = (32, 16, 8, 4, 2)  # sides that convolutions halve evenly; the largest that fits is taken
@@ -332,8 +332,8 @@ def view_images_of(component: Component, model_input: ModelInput) -> tuple[ViewI
     Raises:
         KitError: The view or an option of it does not exist.
     """
-    view, options = views.bind(component, f"{KEY}.{component.name}")
-    return view(model_input, **options)
+    view = views.get(component.name, KEY)
+    return view(model_input, **bind_options(f"{KEY}.{component.name}", view, component.options))
 
 
 def check_view(component: Component) -> None:

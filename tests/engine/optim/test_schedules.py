@@ -259,7 +259,7 @@ def test_plateau_says_when_its_patience_cannot_run_out(epochs, patience, warmup)
 
 
 def test_a_schedule_that_does_not_exist_or_cannot_be_is_refused():
-    with pytest.raises(KitError, match="train.schedule.name: there is no schedule 'cosin'.*cosine"):
+    with pytest.raises(KitError, match="train.schedule: there is no schedule 'cosin'.*cosine"):
         check_schedule(Component(name="cosin"), 5)
     with pytest.raises(KitError, match="train.schedule.warm_up: there is no option 'warm_up'"):
         check_schedule(Component(name="cosine", warm_up=1), 5)

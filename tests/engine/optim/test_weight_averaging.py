@@ -87,7 +87,7 @@ def test_renewed_norms_know_the_images_and_frozen_ones_are_left_alone():
 def test_unknown_averages_and_options_are_refused():
     check_average(None)
     with pytest.raises(
-        KitError, match="train.average.name: there is no average of weights 'emma'. Known: ema, swa"
+        KitError, match="train.average: there is no average of weights 'emma'. Known: ema, swa"
     ):
         check_average(Component(name="emma"))
     with pytest.raises(KitError, match="train.average.decay: is 2"):
