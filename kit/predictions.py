@@ -141,7 +141,7 @@ class Predictions:
             One row per group, in order of its first row.
         """
         groups = pd.DataFrame(self.probs.astype(np.float64)).groupby(list(names), sort=False).agg(how)
-        probs = task.normalised(groups.to_numpy())
+        probs = task.normalized(groups.to_numpy())
         origin = replace(self.origin, task=task.name)
         return Predictions(tuple(map(str, groups.index)), self.classes, probs, origin)
 

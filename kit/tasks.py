@@ -1,4 +1,4 @@
-"""What binary, multi-class, ordinal and multi-label mean, said once: nothing else asks ``if task ==``."""
+"""Tasks: multi-class, binary, ordinal and multi-label classification, each described by its attributes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,43 +9,62 @@ import pandas as pd
 
 from kit.registry import Registry
 
+LABEL = "label"  # the column of class names, for tasks with one class per image
+NO_LABEL = ""  # in that column: the image has no label
+UNKNOWN = -1  # in a 0/1 column: nobody has said whether the image has the class
+
 
 @dataclass(frozen=True)
 class Task:
-    """One way in which images and classes belong together.
+    """A kind of classification.
 
     Attributes:
-        name: As the config writes it.
-        exclusive: Whether an image has exactly one class. Then samples carry a column ``label``;
+        name: As in the config.
+        description: One line, for lists of tasks.
+        exclusive: Whether an image has exactly one class. Samples then have a column ``label``;
             otherwise one 0/1 column per class.
-        activation: What turns logits into probabilities.
-        loss: The loss taken when the config names none.
+        activation: The function from logits to probabilities.
+        loss: The default loss.
+        ordinal: Whether the classes are grades, in order.
+        num_classes: The number of classes, if the task fixes it.
+        usual_metrics: Metrics that competitions of this task usually have, most likely first.
     """
 
     name: str
+    description: str
     exclusive: bool
     activation: Literal["softmax", "sigmoid"]
     loss: str
+    ordinal: bool = False
+    num_classes: int | None = None
+    usual_metrics: tuple[str, ...] = ("accuracy", "balanced_accuracy", "f1_macro")
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether an image has one of exactly two classes."""
+        return self.exclusive and self.num_classes == 2
+
+    @property
+    def is_nominal(self) -> bool:
+        """Whether an image has one of any number of classes without an order."""
+        return self.exclusive and not self.ordinal and self.num_classes is None
 
     def label_columns(self, classes: Sequence[str]) -> list[str]:
-        """Return the columns of a samples or folds table that hold the labels."""
-        return ["label"] if self.exclusive else list(classes)
+        """Return the label columns of a table of samples or folds."""
+        return [LABEL] if self.exclusive else list(classes)
 
-    def labelled(self, samples: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-        """Return which samples have a label, (N,), bool; one without has a blank label, or −1 for classes."""
-        if self.exclusive:
-            return (samples["label"] != "").to_numpy(dtype=bool)
-        block: np.ndarray = samples[list(classes)].to_numpy(dtype=np.int8)
-        return np.asarray((block >= 0).all(axis=1))
+    def labeled(self, samples: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+        """Return which samples have a label, (N,), bool; without one, the label is blank or -1."""
+        return labeled(samples, self.label_columns(classes))
 
     def targets(self, samples: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-        """Return the labels of labelled samples as numbers, rows in table order.
+        """Return the labels of labeled samples as numbers, rows in table order.
 
         Returns:
             Exclusive tasks: class indices (N,), int64. Multi-label: (N, C), float32, 0 or 1.
         """
         if self.exclusive:
-            index = pd.Index(classes).get_indexer(pd.Index(samples["label"]))
+            index = pd.Index(classes).get_indexer(pd.Index(samples[LABEL]))
             if (index < 0).any():
                 raise ValueError("a label is not among the classes")
             return index.astype(np.int64)
@@ -57,11 +76,11 @@ class Task:
         matrix: np.ndarray = np.eye(num_classes, dtype=np.float32)[targets] if self.exclusive else targets
         return matrix
 
-    def normalised(self, probs: np.ndarray) -> np.ndarray:
-        """Return probabilities (N, C) as float32; of exclusive classes they sum to 1.
+    def normalized(self, probs: np.ndarray) -> np.ndarray:
+        """Return probabilities (N, C) as float32; for exclusive classes each row sums to 1.
 
-        Of two exclusive classes the first is exactly one minus the second, so that a form which keeps one
-        number loses nothing.
+        With two exclusive classes, the first is exactly one minus the second: a submission that holds only
+        one of them loses nothing.
         """
         total = probs.sum(axis=1, keepdims=True) if self.exclusive else 1.0
         shares: np.ndarray = (probs / total).astype(np.float32)
@@ -70,21 +89,49 @@ class Task:
         return shares
 
     def decide(self, probs: np.ndarray) -> np.ndarray:
-        """Return the decision for probabilities (N, C): class indices (N,), or 0/1 at 0.5 (N, C)."""
+        """Return the labels for probabilities (N, C): class indices (N,), or 0/1 at 0.5 (N, C)."""
         decided: np.ndarray = probs.argmax(axis=1) if self.exclusive else (probs >= 0.5).astype(np.int64)
         return decided
 
     def prior(self, targets: np.ndarray, num_classes: int) -> np.ndarray:
-        """Return each class's share of the targets, (C,), float32: the guess for an image nobody can read."""
+        """Return each class's share of the targets, (C,), float32: the prediction for an unreadable image."""
         shares: np.ndarray = self.one_hot(targets, num_classes).mean(axis=0, dtype=np.float64)
         return shares.astype(np.float32)
 
 
+def has_label_column(label_columns: Sequence[str]) -> bool:
+    """Return whether the label columns are the one column of class names, not 0/1 columns."""
+    return list(label_columns) == [LABEL]
+
+
+def labeled(samples: pd.DataFrame, label_columns: Sequence[str]) -> np.ndarray:
+    """Return which samples have a label, (N,), bool; without one, the label is blank or -1."""
+    if has_label_column(label_columns):
+        return (samples[LABEL] != NO_LABEL).to_numpy(dtype=bool)
+    block: np.ndarray = samples[list(label_columns)].to_numpy(dtype=np.int8)
+    return np.asarray((block != UNKNOWN).all(axis=1))
+
+
+MULTICLASS = Task("multiclass", "one of several classes per image", True, "softmax", "cross_entropy")
+BINARY = Task("binary", "one of two classes per image", True, "softmax", "cross_entropy", num_classes=2)
+ORDINAL = Task(
+    "ordinal",
+    "one of several grades per image",
+    True,
+    "softmax",
+    "cross_entropy",
+    ordinal=True,
+    usual_metrics=("quadratic_kappa", "accuracy"),
+)
+MULTILABEL = Task(
+    "multilabel",
+    "any number of classes per image",
+    False,
+    "sigmoid",
+    "bce",
+    usual_metrics=("roc_auc", "f1_macro", "log_loss"),
+)
+
 tasks: Registry[Task] = Registry("task")
-for _task in (
-    Task("multiclass", exclusive=True, activation="softmax", loss="cross_entropy"),
-    Task("binary", exclusive=True, activation="softmax", loss="cross_entropy"),
-    Task("ordinal", exclusive=True, activation="softmax", loss="cross_entropy"),
-    Task("multilabel", exclusive=False, activation="sigmoid", loss="bce"),
-):
+for _task in (MULTICLASS, BINARY, ORDINAL, MULTILABEL):
     tasks.register(_task.name)(_task)

@@ -1,7 +1,11 @@
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from kit.config import CompetitionConfig
+from kit.metrics import metrics
 from kit.tasks import tasks
 
 CLASSES = ("2", "10", "red")
@@ -31,3 +35,22 @@ def test_decisions():
     probs = np.array([[0.2, 0.5, 0.3], [0.6, 0.5, 0.1]])
     assert tasks.get("multiclass").decide(probs).tolist() == [1, 0]
     assert tasks.get("multilabel").decide(probs).tolist() == [[0, 1, 0], [1, 1, 0]]
+
+
+def test_each_task_says_what_others_need_to_know():
+    assert [name for name in tasks if tasks.get(name).is_binary] == ["binary"]
+    assert [name for name in tasks if tasks.get(name).is_nominal] == ["multiclass"]
+    assert [name for name in tasks if tasks.get(name).ordinal] == ["ordinal"]
+    assert all(tasks.describe().values())
+
+
+def test_the_config_names_every_task_and_every_usual_metric_suits_its_task():
+    assert set(get_args(CompetitionConfig.model_fields["task"].annotation)) == set(tasks)
+    assert all(metrics.get(name).suits(task) for task in tasks.values() for name in task.usual_metrics)
+
+
+def test_a_sample_without_a_label_is_blank_or_unknown_in_every_class():
+    blank = pd.DataFrame({"label": ["2", ""]})
+    unknown = pd.DataFrame({"2": [1, -1], "10": [0, -1], "red": [0, -1]})
+    assert tasks.get("multiclass").labeled(blank, CLASSES).tolist() == [True, False]
+    assert tasks.get("multilabel").labeled(unknown, CLASSES).tolist() == [True, False]

@@ -77,7 +77,7 @@ def audit(competition: Competition, scan: pd.DataFrame, near: NearConfig) -> Aud
         competition=competition.name,
         images=len(scan),
         train=len(competition.train),
-        unlabelled=len(competition.train) - len(competition.labelled),
+        unlabelled=len(competition.train) - len(competition.labeled),
         held_out={name: len(table) for name, table in competition.held_out.items()},
         test=len(competition.test),
         class_counts={str(k): int(v) for k, v in competition.class_counts().items()},
@@ -104,7 +104,7 @@ def _counted(values: pd.Series) -> dict[str, int]:
 def _co_occurrence(competition: Competition) -> dict[str, dict[str, int]]:
     if competition.task.exclusive:
         return {}
-    matrix = competition.labelled[list(competition.classes)].to_numpy(dtype=np.int64)
+    matrix = competition.labeled[list(competition.classes)].to_numpy(dtype=np.int64)
     both = pd.DataFrame(matrix.T @ matrix, competition.classes, competition.classes)
     return {str(a): {str(b): int(n) for b, n in row.items()} for a, row in both.iterrows()}
 

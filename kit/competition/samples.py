@@ -59,13 +59,13 @@ class Competition:
         return self.task.label_columns(self.classes)
 
     @property
-    def labelled(self) -> pd.DataFrame:
+    def labeled(self) -> pd.DataFrame:
         """The samples of ``train`` that have a label."""
-        return self.train[self.task.labelled(self.train, self.classes)]
+        return self.train[self.task.labeled(self.train, self.classes)]
 
     def class_counts(self) -> pd.Series:
         """Return the number of training images of each class, in class order."""
-        targets = self.task.targets(self.labelled, self.classes)
+        targets = self.task.targets(self.labeled, self.classes)
         counts = self.task.one_hot(targets, len(self.classes)).sum(axis=0)
         return pd.Series(counts.astype(np.int64), index=list(self.classes))
 

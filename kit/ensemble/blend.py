@@ -135,7 +135,7 @@ def _write(
         (run.test, tests, test_parts),
         *((run.held_out(name), align(parts, labels), parts) for name, parts in held_out.items()),
     ):
-        combined = tasks.get(like.origin.task).normalised(fitted.shipped(probs)) if like.ids else like.probs
+        combined = tasks.get(like.origin.task).normalized(fitted.shipped(probs)) if like.ids else like.probs
         blends.append((path, like, combined, parts))
     for path, like, probs, parts in blends:
         origin = _origin(like.origin, parts, run.label, folds, method)

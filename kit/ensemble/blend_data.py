@@ -29,7 +29,7 @@ class BlendData:
 
     def value(self, probs: np.ndarray) -> float:
         """Return the metric of probabilities (N, C), negated if lower is better."""
-        score = self.metric(self.targets, self.task.normalised(probs), self.task)
+        score = self.metric(self.targets, self.task.normalized(probs), self.task)
         return score if self.metric.higher_is_better else -score
 
     def only(self, rows: np.ndarray) -> BlendData:

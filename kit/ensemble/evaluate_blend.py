@@ -188,7 +188,7 @@ def nested_probs(data: BlendData, parts: Sequence[tuple[np.ndarray, Combination]
     """Return each row's probabilities (N, C), float32, by the combination of its part."""
     probs = np.empty(data.members.shape[1:], dtype=np.float32)
     for own, combination in parts:
-        probs[own] = data.task.normalised(combination(data.members[:, own]))
+        probs[own] = data.task.normalized(combination(data.members[:, own]))
     return probs
 
 
@@ -203,7 +203,7 @@ def evaluate_blend(
     """Return the evaluation of a fitted blend."""
     dropped = progress.track(range(len(labels)), len(labels), "leaving one member out")
     without = (_without(j, fitted, method, data, scorer.truth.parts) for j in dropped)
-    fitted_score = scorer.fitted_score(data.task.normalised(fitted.shipped(data.members)))
+    fitted_score = scorer.fitted_score(data.task.normalized(fitted.shipped(data.members)))
     return compare_with_members(
         data, labels, fitted.nested, fitted_score, fitted.shipped.weights, without, scorer
     )

@@ -125,7 +125,7 @@ def read_foreign(path: Path, like: Predictions, task: Task) -> Predictions:
         models=file_digest(path),
         images=like.origin.images,
     )
-    found = Predictions(tuple(ids), like.classes, task.normalised(probs), origin)
+    found = Predictions(tuple(ids), like.classes, task.normalized(probs), origin)
     found.check(path)
     return found
 

@@ -100,6 +100,13 @@ class Evaluation:
         known = any(score is not None for score in self.folds)
         return f"{self.mean:.4f} ± {self.sd:.4f}" if known else "no fold can be scored"
 
+    def held_out_lines(self) -> list[str]:
+        """Return one line per held-out set: its score, or why it has none."""
+        return [
+            f"held out {name}: {self.not_computed[name] if score is None else f'{self.metric} {score:.4f}'}"
+            for name, score in self.held_out.items()
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """Return the evaluation under the keys that ``--json`` promises; ``nested`` only for blends."""
         values = asdict(self) | {"mean": self.mean, "sd": self.sd}
@@ -108,7 +115,12 @@ class Evaluation:
         return values
 
 
-def evaluate(run: RunFolder, workspace: Workspace, asked: Sequence[Component] | None = None) -> Evaluation:
+def evaluate(
+    run: RunFolder,
+    workspace: Workspace,
+    asked: Sequence[Component] | None = None,
+    competition: Competition | None = None,
+) -> Evaluation:
     """Return the scores of a run's OOF predictions; write them, its decision and its tables.
 
     Args:
@@ -121,7 +133,7 @@ def evaluate(run: RunFolder, workspace: Workspace, asked: Sequence[Component] | 
     steps = list(asked) if asked is not None else asked_before(run, config)
     outcome = learn_decision(found, steps)
     confusions = confusion_table(found.targets, outcome.nested.decided, found.oof.classes, found.task)
-    doubtful = _images_to_look_at(found, _competition(config, workspace), workspace)
+    doubtful = _images_to_look_at(found, competition or _competition(config, workspace), workspace)
     result = _evaluation(run, workspace, found, outcome, confusions, doubtful)
     write_json(run.decision, stored(outcome, steps, found.oof.classes))
     write_text(run.confusion, confusions.to_csv(lineterminator="\n"))
@@ -275,7 +287,7 @@ def _try(
 def _twins(competition: Competition, workspace: Workspace) -> dict[str, str]:
     """Return id -> the path of a byte-identical image that carries another label."""
     scan = remembered_images(workspace.image_table(competition.name))
-    samples = competition.labelled
+    samples = competition.labeled
     labels = labels_by_path(samples, competition.label_columns)
     twin_of = {}
     for group in exact_groups(scan):

@@ -13,10 +13,9 @@ from kit.errors import KitError
 from kit.metrics import get_metric
 from kit.predictions import Pooling, Predictions, load_predictions
 from kit.storage.workspace import RunFolder, Workspace
-from kit.tasks import tasks
+from kit.tasks import MULTILABEL
 
 SCORES = ("f1_macro", "roc_auc")
-MULTILABEL = "multilabel"
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def pool(predictions: Predictions, image_of: pd.Series, how: Pooling) -> Predict
     unknown = [i for i in predictions.ids if i not in image_of.index]
     if unknown:
         raise KitError(predictions.origin.experiment, f"{len(unknown)} crops have no image ({unknown[0]})")
-    return predictions.pooled(list(image_of.loc[list(predictions.ids)]), how, tasks.get(MULTILABEL))
+    return predictions.pooled(list(image_of.loc[list(predictions.ids)]), how, MULTILABEL)
 
 
 def pool_run(run: RunFolder, workspace: Workspace, how: Pooling) -> list[PerImage]:
@@ -75,7 +74,7 @@ def pool_run(run: RunFolder, workspace: Workspace, how: Pooling) -> list[PerImag
 
 
 def _scores(pooled: Predictions, table: pd.DataFrame) -> dict[str, float | None]:
-    task = tasks.get(MULTILABEL)
+    task = MULTILABEL
     shown = pd.crosstab(table["group"], table["label"]).clip(upper=1)
     truth = shown.reindex(index=list(pooled.ids), columns=list(pooled.classes), fill_value=0)
     scores: dict[str, float | None] = {}

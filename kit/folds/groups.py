@@ -34,7 +34,7 @@ class Population:
         return self.label_columns == ["label"]
 
     @property
-    def labelled(self) -> np.ndarray:
+    def labeled(self) -> np.ndarray:
         """Which samples have a label, (N,), bool."""
         if self.exclusive:
             return (self.samples["label"] != BLANK_CLASS).to_numpy(dtype=bool)
@@ -60,7 +60,7 @@ class Population:
             Row numbers (P,), class numbers (P,), and names (C,). Samples without a label have none.
         """
         if self.exclusive:
-            codes, names = pd.factorize(self.samples["label"].where(self.labelled, None))
+            codes, names = pd.factorize(self.samples["label"].where(self.labeled, None))
             rows = np.flatnonzero(codes >= 0)
             return rows, codes[rows], [str(name) for name in names]
         rows, columns = np.nonzero(self.matrix == 1)

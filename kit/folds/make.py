@@ -98,7 +98,7 @@ def units_for(config: FoldsConfig, population: Population) -> np.ndarray | None:
 
 def _validated_rows(population: Population, units: np.ndarray | None, config: FoldsConfig) -> np.ndarray:
     """Return the numbers of the rows that are validated in turn."""
-    labelled = population.labelled
+    labelled = population.labeled
     stays = population.extra & labelled
     stays |= _alone_in_class(population, units, config, labelled & ~stays)
     if units is not None:

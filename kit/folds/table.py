@@ -120,7 +120,7 @@ def _positions(folds: Folds, population: Population, where: object) -> np.ndarra
 
 def _prove_whole(units: np.ndarray, folds: np.ndarray, population: Population, where: object) -> None:
     """Refuse a unit on two folds. Samples without a label are in no set, and so in no way."""
-    rows = np.flatnonzero(population.labelled)
+    rows = np.flatnonzero(population.labeled)
     pairs = pd.DataFrame({"unit": units[rows], "fold": folds[rows]}).drop_duplicates()
     split = pairs["unit"][pairs["unit"].duplicated()].unique()
     if len(split):

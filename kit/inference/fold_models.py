@@ -45,8 +45,9 @@ def open_models(
         config: The experiment's, with the views and the merge that are asked for.
     """
     from kit.engine.device.amp import Amp
-    from kit.engine.device.device import find_device
+    from kit.engine.device.device import find_device, prepare_process
 
+    prepare_process()
     amp = Amp(find_device(), settled_precision(config, workspace, data, run).name)
     store = image_store(config, workspace, data, progress, config.predict.tta)
     return FoldModels(run, config, data, store, amp, progress, deadline or Deadline())
@@ -92,7 +93,7 @@ class FoldModels:
             oof = Predictions(
                 tuple(validated["id"]),
                 competition.classes,
-                competition.task.normalised(probs),
+                competition.task.normalized(probs),
                 replace(origin, tta=self._labels(question)),
             )
             asked = sum(len(of_fold.probs) for of_fold in of_folds)
@@ -106,7 +107,9 @@ class FoldModels:
         (answers,) = self._ask([k], images, self.data.train_images, questions)
         if problems := answers[0].problems:
             position, problem = next(iter(problems.items()))
-            raise KitError(images.pictures[position].path, problem, "", "Mend it and run again.")
+            raise KitError(
+                images.pictures[position].path, problem, "", "Mend it and run again.", code="image_unreadable"
+            )
         return answers
 
     def of_others(self, samples: pd.DataFrame, origin: Origin) -> Predictions:
@@ -134,7 +137,7 @@ class FoldModels:
             named = f"they get the class prior ({first_few(unreadable)})"
             kind = origin.kind.replace("_", "-")
             self.progress.warn(f"{len(unreadable)} {kind} images cannot be read; {named}")
-        probs, origin = competition.task.normalised(probs), replace(origin, unreadable=unreadable)
+        probs, origin = competition.task.normalized(probs), replace(origin, unreadable=unreadable)
         return Predictions(tuple(images.ids), competition.classes, probs, origin)
 
     @cached_property
@@ -198,17 +201,17 @@ class FoldModels:
         micro_batch_size: int,
     ) -> list[list[Answers]]:
         from kit.engine.tta.merge import merges
-        from kit.engine.tta.predict import Asker, Looks, SourceDataset, ask, source_loader
-        from kit.engine.tta.views import Sight
+        from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, predict, source_loader
+        from kit.engine.tta.views import ModelInput
 
         amp = self.amp
-        looks = Looks.of(questions, Sight.of(model))
-        label = f"{about}: {len(images)} images x {len(looks.shots)} views"
-        dataset = SourceDataset(images, self.store, looks.sources, model.preprocessing, self.config.seed)
-        return ask(
-            Asker(model, self.data.competition.task, amp.device, amp.autocast),
+        tta_plan = TTAPlan.of(questions, ModelInput.of(model))
+        label = f"{about}: {len(images)} images x {len(tta_plan.view_images)} views"
+        dataset = SourceDataset(images, self.store, tta_plan.sources, model.preprocessing, self.config.seed)
+        return predict(
+            Predictor(model, self.data.competition.task, amp.device, amp.autocast),
             source_loader(dataset, micro_batch_size, self.config.train.workers, amp.device),
-            looks,
+            tta_plan,
             merges.get(self.config.predict.merge, "predict.merge"),
             self.progress,
             label,
@@ -233,7 +236,11 @@ class FoldModels:
         classes = self.data.competition.classes
         if tuple(about["classes"]) != classes:
             raise KitError(
-                path, "was trained on other classes than the data has", "", "Train anew with --fresh."
+                path,
+                "was trained on other classes than the data has",
+                "",
+                "Train anew with --fresh.",
+                code="classes_differ",
             )
         preprocessing = Preprocessing.from_dict(about["preprocessing"])
         model = rebuild_model(ModelConfig(**about["model"]), preprocessing, len(classes))
@@ -261,10 +268,16 @@ def assemble_oof(validated: dict[int, np.ndarray], answers: dict[int, np.ndarray
         probs = answers.get(k)
         if probs is None or len(probs) != rows.sum():
             found = "none" if probs is None else len(probs)
-            raise KitError(f"fold {k}", f"has {rows.sum()} validation rows, and {found} were predicted")
+            raise KitError(
+                f"fold {k}",
+                f"has {rows.sum()} validation rows, and {found} were predicted",
+                code="oof_incomplete",
+            )
         total[rows] += probs
         times[rows] += 1
     if (times == 0).any():
-        raise KitError("folds", f"{(times == 0).sum()} rows were validated by no model")
+        raise KitError(
+            "folds", f"{(times == 0).sum()} rows were validated by no model", code="oof_incomplete"
+        )
     oof_probs: np.ndarray = total / times[:, None]
     return oof_probs

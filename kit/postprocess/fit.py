@@ -147,11 +147,11 @@ def _wants_probabilities(metric: Metric, task: Task) -> bool:
 
 
 def _wants_decisions_of_labels(metric: Metric, task: Task) -> bool:
-    return metric.needs == "labels" and (not task.exclusive or task.name == "binary")
+    return metric.needs == "labels" and (not task.exclusive or task.is_binary)
 
 
 def _wants_rare_classes(metric: Metric, task: Task) -> bool:
-    return metric.needs == "labels" and task.name == "multiclass" and metric.kind != "accuracy"
+    return metric.needs == "labels" and task.is_nominal and metric.kind != "accuracy"
 
 
 @register_decision("temperature", suits=lambda task, num_classes: True, helps=_wants_probabilities)
@@ -315,8 +315,8 @@ def _matthews_of_class(hits: np.ndarray, given: np.ndarray, support: np.ndarray,
 
 @register_decision(
     "cut_points",
-    suits=lambda task, num_classes: task.name == "ordinal",
-    helps=lambda metric, task: metric.needs == "labels" and task.name == "ordinal",
+    suits=lambda task, num_classes: task.ordinal,
+    helps=lambda metric, task: metric.needs == "labels" and task.ordinal,
 )
 def cut_points(rows: Rows) -> CutPoints:
     """Return where to cut the expected grade, so that the grades score best.

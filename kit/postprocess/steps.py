@@ -45,7 +45,7 @@ class Temperature(Step):
         chances = np.clip(probs.astype(np.float64), EPSILON, 1 - EPSILON)
         raised = chances ** (1 / self.value)
         against = 0.0 if task.exclusive else (1 - chances) ** (1 / self.value)
-        return task.normalised(raised if task.exclusive else raised / (raised + against))
+        return task.normalized(raised if task.exclusive else raised / (raised + against))
 
     def told(self, classes: Sequence[str]) -> str:
         """Return the temperature."""
@@ -68,7 +68,7 @@ class Prior(Step):
         """Return the corrected probabilities, which sum to 1 again."""
         shares = np.asarray(self.shares)
         factors = np.where(shares > 0, np.maximum(shares, EPSILON) ** -self.strength, 1.0)
-        return task.normalised(probs * (factors / factors.mean()))
+        return task.normalized(probs * (factors / factors.mean()))
 
     def told(self, classes: Sequence[str]) -> str:
         """Return the strength."""

@@ -228,12 +228,12 @@ def _cross_validated(
         strengths.append(suited_strength(seen, known, task.exclusive))
         probs = fitted_probs(seen, known, features[validation], task.exclusive, strengths[-1])
         answers[k] = probs
-        scores.append(competition.metric(targets[validation], task.normalised(probs), task))
+        scores.append(competition.metric(targets[validation], task.normalized(probs), task))
     validated = data.validated()
     oof = assemble_oof({k: folds.validation(validated, k) for k in answers}, answers)
     rows = competition.task.targets(validated, competition.classes)
     return (
-        competition.metric(rows, task.normalised(oof), task),
+        competition.metric(rows, task.normalized(oof), task),
         tuple(scores),
         sorted(strengths)[len(strengths) // 2],
     )

@@ -110,7 +110,7 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _first_image_of_each_class(competition: Competition) -> dict[str, str]:
-    samples = competition.labelled
+    samples = competition.labeled
     if competition.task.exclusive:
         first = samples.drop_duplicates("label")
         return dict(zip(first["label"], first["path"], strict=True))

@@ -22,7 +22,7 @@ class Leak(NamedTuple):
 
 def find_leaks(competition: Competition, scan: pd.DataFrame) -> list[Leak]:
     """Return the test images that are byte-identical to training images, all of which have the same label."""
-    labelled = competition.labelled
+    labelled = competition.labeled
     labels = labels_by_path(labelled, competition.label_columns)
     train_ids = dict(zip(labelled["path"], labelled["id"], strict=True))
     test_ids = dict(zip(competition.test["path"], competition.test["id"], strict=True))

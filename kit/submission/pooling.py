@@ -14,9 +14,7 @@ from kit.errors import KitError, first_few
 from kit.evaluation.oof_with_labels import Scored
 from kit.metrics import get_metric
 from kit.predictions import Predictions
-from kit.tasks import Task, tasks
-
-SEVERAL = "multilabel"
+from kit.tasks import MULTILABEL, Task
 
 
 def row_names(pool: PoolConfig, ids: Iterable[str], where: str) -> list[str]:
@@ -47,10 +45,10 @@ def task_of_rows(pool: PoolConfig | None, competition: Competition) -> Task:
     """Return the task of the rows: multi-label if the images of a row have different classes."""
     if pool is None or not competition.task.exclusive:
         return competition.task
-    samples = competition.labelled
+    samples = competition.labeled
     rows = row_names(pool, samples["id"], "training")
     one_class = samples["label"].groupby(rows).nunique().le(1).all()
-    return competition.task if one_class else tasks.get(SEVERAL)
+    return competition.task if one_class else MULTILABEL
 
 
 def pool_rows(predictions: Predictions, pool: PoolConfig, task: Task) -> Predictions:

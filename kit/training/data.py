@@ -30,6 +30,19 @@ HOLDOUT = "holdout"  # the held-out set that scheme holdout cuts from the traini
 
 
 @dataclass(frozen=True)
+class OpenedCompetition:
+    """A competition that was loaded and scanned: what every stage of a command shares.
+
+    Attributes:
+        competition: Without the training images that cannot be read.
+        scan: One row per image, from ``scan_images``.
+    """
+
+    competition: Competition
+    scan: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """What the folds of an experiment are trained on.
 
@@ -50,6 +63,11 @@ class TrainingData:
     other_images: dict[str, str]
     scan: pd.DataFrame
 
+    @property
+    def opened(self) -> OpenedCompetition:
+        """The competition and its scan, for stages that need no folds."""
+        return OpenedCompetition(self.competition, self.scan)
+
     def targets(self) -> np.ndarray:
         """Return the targets of ``samples``, in its order."""
         return self.competition.task.targets(self.samples, self.competition.classes)
@@ -59,13 +77,11 @@ class TrainingData:
         return self.samples[self.samples["fold"] > TRAIN_ONLY]
 
 
-def read_images(
-    config: Config, workspace: Workspace, progress: Progress = SILENT
-) -> tuple[Competition, pd.DataFrame]:
-    """Return the competition without the training images that cannot be read, and the scan of all images.
+def open_competition(config: Config, workspace: Workspace, progress: Progress = SILENT) -> OpenedCompetition:
+    """Return the competition of a config, loaded and scanned. Commands do this once and pass it on.
 
     Raises:
-        KitError: Anything in the folder is wrong, or images cannot be read and are not to be skipped.
+        KitError: Something in the folder is wrong, or images cannot be read and must not be skipped.
     """
     competition = load_competition(config.competition, workspace)
     scan = scan_images(competition, workspace.image_table(competition.name), progress)
@@ -73,36 +89,45 @@ def read_images(
     left_out = sorted(_labelled_paths(competition) - _labelled_paths(kept))
     if left_out:
         progress.warn(f"{len(left_out)} unreadable training images are left out ({first_few(left_out)})")
-    return kept, scan
+    return OpenedCompetition(kept, scan)
 
 
 def _labelled_paths(competition: Competition) -> set[str]:
     return {path for table in (competition.train, *competition.held_out.values()) for path in table["path"]}
 
 
-def population_of(
-    competition: Competition, scan: pd.DataFrame, config: Config, progress: Progress = SILENT
-) -> Population:
-    """Return what is to be split into folds: the training samples, and which images are duplicates."""
+def population_of(opened: OpenedCompetition, config: Config, progress: Progress = SILENT) -> Population:
+    """Return what to split into folds: the training samples, and which images are duplicates."""
+    competition, scan = opened.competition, opened.scan
     duplicates: Sequence[Sequence[str]] = ()
     if config.folds.keep_duplicates_together:
         duplicates = exact_groups(scan)
     if config.folds.keep_duplicates_together == "near":
         duplicates = [*duplicates, *near_groups(scan, config.competition.near)]
     population = Population(competition.train, competition.label_columns, duplicates)
-    without = int((~population.labelled).sum())
+    without = int((~population.labeled).sum())
     if without:
         progress.note(f"{without} training images have no label: they are in no fold, and not trained on")
     return population
 
 
 def prepare(
-    config: Config, workspace: Workspace, progress: Progress = SILENT, write_folds: bool = True
+    config: Config,
+    workspace: Workspace,
+    progress: Progress = SILENT,
+    *,
+    write_folds: bool = True,
+    opened: OpenedCompetition | None = None,
 ) -> TrainingData:
-    """Return the competition and its folds; where there are none yet they are made, and (mostly) written."""
-    competition, scan = read_images(config, workspace, progress)
-    population = population_of(competition, scan, config, progress)
-    path = workspace.folds(competition.name)
+    """Return the competition with its folds, making them if no folds CSV exists.
+
+    Args:
+        write_folds: Write the folds CSV if it does not exist.
+        opened: The competition, if the caller has opened it already.
+    """
+    opened = opened or open_competition(config, workspace, progress)
+    population = population_of(opened, config, progress)
+    path = workspace.folds(opened.competition.name)
     if not write_folds and not path.exists():
         folds, state = make_folds(population, config.folds), "there"
     else:
@@ -114,7 +139,7 @@ def prepare(
             f"{workspace.shown(path)} is another partition than folds.seed {config.folds.seed} gives; "
             "it is used as it is. `kit folds CONFIG --force` replaces it."
         )
-    data = _training_data(competition, folds, scan)
+    data = _training_data(opened.competition, folds, opened.scan)
     _warn_of_seen(data, progress)
     return data
 
@@ -140,7 +165,7 @@ def _training_data(competition: Competition, folds: Folds, scan: pd.DataFrame) -
     digests = _digests(scan)
     where = ["id", "path", *(side for side in BOX if side in competition.train)]
     samples = folds.table.merge(competition.train[where], on="id", validate="one_to_one")
-    samples = samples[competition.task.labelled(samples, competition.classes)].reset_index(drop=True)
+    samples = samples[competition.task.labeled(samples, competition.classes)].reset_index(drop=True)
     apart = (samples[folds.columns] == HELD_OUT).all(axis=1)
     held_out = dict(competition.held_out)
     if apart.any():

@@ -69,7 +69,7 @@ def library(number: int, rows: int, classes: int, seed: int = 0) -> BlendData:
 
 def loss_of(data: BlendData, weights: np.ndarray) -> float:
     """Return the log loss of a weighted mean."""
-    probs = data.task.normalised(weighted_mean(weights)(data.members))
+    probs = data.task.normalized(weighted_mean(weights)(data.members))
     return data.metric(data.targets, probs, data.task)
 
 

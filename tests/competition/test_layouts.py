@@ -116,7 +116,7 @@ def test_placeholders_of_minus_one_are_unlabelled_rows(data):
     with pytest.raises(KitError, match="holds '-1' in line 3.*competition.blank: unlabelled"):
         load(data, source, "multilabel")
     found = load(data, source, "multilabel", blank="unlabelled")
-    assert len(found.labelled) == 2
+    assert len(found.labeled) == 2
     assert len(found.train) == 3
 
 
@@ -245,7 +245,7 @@ def test_one_file_of_ids_per_class(data):
     assert rows.loc["4"].tolist() == [0, 1]
     assert rows.loc["11"].tolist() == [0, 0]
     unlabelled = load(data, source, "multilabel", unlisted="unlabelled")
-    assert (len(unlabelled.train), len(unlabelled.labelled)) == (12, 10)
+    assert (len(unlabelled.train), len(unlabelled.labeled)) == (12, 10)
     assert len(load(data, source, "multilabel", unlisted="ignore").train) == 10
 
 

@@ -73,7 +73,7 @@ def test_of_random_members_the_fitted_score_is_optimistic_and_the_nested_one_is_
         fit = method(name, **options)
         result = fit_blend(fit, given, parts(300))
         score = lambda probs, given=given: given.metric(given.targets, probs, MULTI)  # noqa: E731
-        results.append((score(MULTI.normalised(result.shipped(given.members))), score(result.nested)))
+        results.append((score(MULTI.normalized(result.shipped(given.members))), score(result.nested)))
     shown, honest = np.mean(results, axis=0)
     assert shown > 0.55
     assert abs(honest - 0.5) < 0.04
@@ -144,7 +144,7 @@ def test_a_method_that_learns_nothing_has_one_score():
     fit = method("mean")
     result = fit_blend(fit, given, parts(400))
     assert isinstance(result, FittedBlend)
-    np.testing.assert_allclose(result.nested, MULTI.normalised(result.shipped(given.members)), atol=1e-7)
+    np.testing.assert_allclose(result.nested, MULTI.normalized(result.shipped(given.members)), atol=1e-7)
 
 
 def test_what_dropping_costs_is_nearly_the_same_whether_weights_are_fitted_anew_or_kept(monkeypatch):

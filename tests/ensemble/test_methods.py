@@ -42,7 +42,7 @@ def blend_data(
 
 
 def combined(name, given, **options):
-    return given.task.normalised(blend_methods.get(name).function(given, **options)(given.members))
+    return given.task.normalized(blend_methods.get(name).function(given, **options)(given.members))
 
 
 @pytest.mark.parametrize("name", OF_PREDICTIONS)
@@ -98,7 +98,7 @@ def test_likelihoods_of_a_mixture_give_its_log_loss(task):
     likely = likelihoods(given.members, given.targets, task)
     weights = np.array([0.2, 0.5, 0.3])
     mixed = weighted_mean(weights)(given.members)
-    expected = given.metric(given.targets, task.normalised(mixed), task)
+    expected = given.metric(given.targets, task.normalized(mixed), task)
     assert -mean_log((weights @ likely).astype(np.float32)) == pytest.approx(expected, rel=1e-4)
 
 
@@ -199,7 +199,7 @@ def test_a_stack_learns_what_a_mean_cannot(model, task):
     half = np.arange(800) < 400
     learned = blend_methods.get("stack").function(turned.only(half), model=model)
     unseen = turned.only(~half)
-    probs = task.normalised(learned(unseen.members))
+    probs = task.normalized(learned(unseen.members))
     assert -unseen.value(probs) < 0.7 * -unseen.value(unseen.members[0])
 
 

@@ -58,7 +58,7 @@ def made_run(
     run = workspace.run("made", name)
     write_text(run.config, config_yaml(Config.model_validate(values)))
     origin = Origin("oof", task, run.label, made.fingerprint, VIEWS, "m", "i")
-    Predictions(tuple(ids), classes, kind.normalised(probs), origin).save(run.oof)
+    Predictions(tuple(ids), classes, kind.normalized(probs), origin).save(run.oof)
     nothing = Predictions((), classes, np.zeros((0, len(classes)), np.float32), replace(origin, kind="test"))
     nothing.save(run.test)
     return run

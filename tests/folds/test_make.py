@@ -90,7 +90,7 @@ def test_any_table_gives_a_partition_and_row_order_changes_nothing(case, random)
         assert any(part in str(error) for part in ("no image of", "can be validated", "is empty"))
         return
     prove_partition(folds, people, units_for(config, people))
-    assert (folds.table["fold"][~people.labelled] == TRAIN_ONLY).all()
+    assert (folds.table["fold"][~people.labeled] == TRAIN_ONLY).all()
     assert (folds.table["fold"][people.extra] == TRAIN_ONLY).all()
     order = list(range(len(people.samples)))
     random.shuffle(order)

@@ -63,7 +63,7 @@ def made_submission(
     oof = load_predictions(run.oof)
     guess = _guess(rng, truth[rng.integers(0, ROWS, len(test))], kind, skill)
     origin = replace(oof.origin, kind="test")
-    replace(oof, ids=tuple(test), probs=kind.normalised(guess), origin=origin).save(run.test)
+    replace(oof, ids=tuple(test), probs=kind.normalized(guess), origin=origin).save(run.test)
     return run
 
 

@@ -103,7 +103,7 @@ def test_a_score_of_two_classes_loses_nothing_even_for_log_loss():
     for confidence in (0.01, 1.0):
         raw = rng.dirichlet([confidence, confidence], 50)
         given = scored("log_loss", "binary", ("no", "yes"), np.arange(50) % 2)
-        given = replace(given, oof=replace(given.oof, probs=binary.normalised(raw)))
+        given = replace(given, oof=replace(given.oof, probs=binary.normalized(raw)))
         wanted = form("score", ("has",), ("no", "yes"))
         assert trip(given, wanted).score == pytest.approx(given.score(), abs=1e-12)
 

@@ -79,7 +79,7 @@ def predictions(ids, classes, task, seed=0) -> Predictions:
     probs = rng.dirichlet(np.full(len(classes), 0.3), len(ids))
     probs = probs if kind.exclusive else rng.beta(0.5, 1.0, probs.shape)
     origin = Origin("test", task, "c/a", "f", ("identity",), "m", "i")
-    return Predictions(tuple(ids), tuple(classes), kind.normalised(probs), origin)
+    return Predictions(tuple(ids), tuple(classes), kind.normalized(probs), origin)
 
 
 def final_of(given: Predictions) -> FinalPredictions:

@@ -53,7 +53,7 @@ def form_of(kind, names_of_rows, classes, exclusive, dialect, id_at_end=False) -
 
 def final_for(number, classes, task, seed) -> FinalPredictions:
     rng = np.random.default_rng(seed)
-    probs = task.normalised(
+    probs = task.normalized(
         rng.dirichlet(np.ones(classes), number) if task.exclusive else rng.random((number, classes))
     )
     return FinalPredictions(probs, task.decide(probs))

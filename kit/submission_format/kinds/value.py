@@ -71,7 +71,7 @@ class ExpectedGrade(SubmissionKind):
 
     def infer(self, sample: SampleValues, facts: CompetitionFacts) -> Evidence | None:
         """Return evidence if cells of an ordinal task are numbers, and not all are integers."""
-        if not sample.says_numbers(facts) or facts.task.name != self.implied_task:
+        if not sample.says_numbers(facts) or not facts.task.ordinal:
             return None
         if all(value.lstrip("+-").isdecimal() for value in sample.filled):
             return None

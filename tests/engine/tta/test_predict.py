@@ -13,9 +13,8 @@ from kit.engine.models.preprocessing import Preprocessing
 from kit.engine.tta.merge import merges
 from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, check_tta, predict, source_loader
 from kit.engine.tta.views import ModelInput, views
-from kit.errors import KitError
 from kit.tasks import tasks
-from tests.conftest import draw
+from tests.conftest import draw, refused
 
 MULTICLASS, MULTILABEL = tasks.get("multiclass"), tasks.get("multilabel")
 ONCE = torch.ones(2)
@@ -73,14 +72,14 @@ def test_certain_views_can_be_merged():
 
 
 def test_an_unknown_merge_names_the_nearest():
-    with pytest.raises(KitError, match="predict.merge: there is no merge 'gmeam'.*Did you mean gmean"):
+    with refused("unknown_name", "predict.merge"):
         check_tta([Component(name="hflip")], "gmeam")
 
 
 # --- a model asked
 
 
-class Colours(torch.nn.Module):
+class Colors(torch.nn.Module):
     """Says how much of each channel there is: whatever turns or mirrors the image changes nothing."""
 
     def forward(self, images):
@@ -119,7 +118,7 @@ def answers(model, drawn, *questions, merge="mean", batch_size=4, task=MULTICLAS
 
 @pytest.mark.parametrize("view", ["hflip", "vflip", "rot90", "transpose", "d4"])
 def test_a_model_that_no_turn_changes_says_the_same_of_every_turn(drawn, view):
-    plain, turned = answers(Colours(), drawn, ["identity"], [view])
+    plain, turned = answers(Colors(), drawn, ["identity"], [view])
     assert turned.probs == pytest.approx(plain.probs, abs=1e-6)
     assert plain.probs.std(axis=0).max() > 0.01  # and it tells the images apart
 
@@ -166,7 +165,7 @@ def test_a_pipeline_that_fails_on_an_image_names_the_image(drawn):
         "times": 1,
         "pipeline": [{"name": "RandomCrop", "height": 99, "width": 99}],
     }
-    (found,) = answers(Colours(), drawn, [too_large])
+    (found,) = answers(Colors(), drawn, [too_large])
     assert set(found.problems) == set(range(7))
     assert "a view fails on it" in found.problems[0]
     assert (found.probs == 0).all()
@@ -178,14 +177,14 @@ def test_every_image_is_decoded_once_whatever_is_shown_of_it(drawn, monkeypatch)
     decoded = []
     plain = module.decode
     monkeypatch.setattr(module, "decode", lambda path, *how: decoded.append(path.name) or plain(path, *how))
-    answers(Colours(), drawn, list(views), ["identity", "multi_scale"])
+    answers(Colors(), drawn, list(views), ["identity", "multi_scale"])
     assert sorted(decoded) == [f"{i}.png" for i in range(7)]
 
 
 def test_a_shot_that_several_questions_share_is_asked_about_once(drawn):
     seen = []
 
-    class Counting(Colours):
+    class Counting(Colors):
         def forward(self, images):
             seen.append(len(images))
             return super().forward(images)
@@ -195,6 +194,6 @@ def test_a_shot_that_several_questions_share_is_asked_about_once(drawn):
 
 
 def test_what_reading_and_each_view_take_is_measured(drawn):
-    plain, many = answers(Colours(), drawn, ["identity"], [{"name": "random", "times": 16}])
+    plain, many = answers(Colors(), drawn, ["identity"], [{"name": "random", "times": 16}])
     assert plain.reading == many.reading > 0
     assert many.seconds > plain.seconds > 0
