@@ -90,7 +90,7 @@ class BlendEvaluation:
     @property
     def interval(self) -> str:
         """The interval of the gain, for people."""
-        return Interval(self.low, self.high).told(signed=True)
+        return Interval(self.low, self.high).text(signed=True)
 
     def verdict(self, blend: str) -> str:
         """Return what to submit, and why."""

@@ -15,7 +15,7 @@ from kit.evaluation.oof_with_labels import Scored, scored
 from kit.inference.fold_models import ByView
 from kit.inference.predict import predict_by_view
 from kit.metrics import Scorer
-from kit.metrics.bootstrap import draw_scores, enough_draws, interval
+from kit.metrics.bootstrap import bootstrap_scores, num_draws_for, interval
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import RunFolder, Workspace
 
@@ -282,8 +282,8 @@ class _Worths:
         scorers = {views: sets.scorer_of(sets.merged(views)) for views in compared}
         scorers[NESTED] = sets.scorer_of(nested)
         num_rows = len(nested)
-        draws = enough_draws(sets.found.metric, *nested.shape)
-        drawn = draw_scores(list(scorers.values()), num_rows, draws=draws, units=sets.found.units)
+        draws = num_draws_for(sets.found.metric, *nested.shape)
+        drawn = bootstrap_scores(list(scorers.values()), num_rows, draws=draws, units=sets.found.units)
         self.scores = {views: float(scorer(np.ones((1, num_rows)))[0]) for views, scorer in scorers.items()}
         self.drawn = dict(zip(scorers, drawn, strict=True))
 

@@ -1,4 +1,15 @@
-"""(targets, probabilities) -> score; every metric knows which way is better and what it needs."""
+"""Metrics: from targets and probabilities to a score, with its direction and its bootstrap interval.
+
+Reads: targets, probabilities and row weights, as arrays.
+Writes: nothing; ``metrics`` is the registry, ``get_metric`` the entrance.
+
+    metric.py       Metric, Scorer, the registry, and how to add a metric
+    counts.py       metrics of decided labels: accuracy, F-beta, Matthews, kappa
+    likelihoods.py  metrics of probabilities: log loss, Brier, pF1, RMSE and MAE of grades, calibration
+    ranks.py        metrics of rankings: ROC AUC, average precision, top-k, MAP@k
+    bootstrap.py    confidence intervals of scores and of gains
+    averages.py     geometric mean and mean rank, for blends and TTA
+"""
 
 from kit.metrics import counts as _counts  # noqa: F401 - importing them registers their metrics
 from kit.metrics import likelihoods as _likelihoods  # noqa: F401
@@ -7,9 +18,9 @@ from kit.metrics.metric import (
     Metric,
     Needs,
     Scorer,
-    Sums,
+    SumScorer,
     get_metric,
-    mean_of,
+    mean_scorer,
     metrics,
     ratio,
     register_metric,
@@ -22,9 +33,9 @@ __all__ = [
     "Metric",
     "Needs",
     "Scorer",
-    "Sums",
+    "SumScorer",
     "get_metric",
-    "mean_of",
+    "mean_scorer",
     "metrics",
     "per_class",
     "ratio",

@@ -1,4 +1,4 @@
-"""Averages of the probabilities of several models or views, for numpy arrays and torch tensors alike."""
+"""Averages of the probabilities of several models or views, for numpy arrays and torch tensors."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def geometric_mean(parts: Iterable[Any], weights: Iterable[Any], xp: ModuleType 
 
 
 def mean_rank(parts: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the weighted mean of percentile ranks within each class, in 0..1, ties sharing their rank.
+    """Return the weighted mean of percentile ranks within each class, in 0..1; ties share their rank.
 
-    A rank is not a probability: use it for metrics that read only the order of rows. It depends on all rows.
+    Ranks are no probabilities: use them for metrics that read only the order of rows. A row's rank depends on
+    all rows.
 
     Args:
         parts: (M, N, C).

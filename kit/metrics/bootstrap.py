@@ -1,7 +1,6 @@
-"""How far a score would move with other rows: the rows drawn again and again, with replacement.
+"""Bootstrap intervals: how far a score would vary with other rows, drawn from these with replacement.
 
-Efron & Tibshirani 1993, "An introduction to the bootstrap"; the intervals are percentiles, as in
-its chapter 13.
+Efron & Tibshirani 1993, "An introduction to the bootstrap"; percentile intervals, chapter 13.
 """
 
 from __future__ import annotations
@@ -14,112 +13,112 @@ import numpy as np
 from kit.metrics.metric import Metric, Scorer
 
 DRAWS = 1000
-FEWEST_DRAWS = 100
-FEWEST_UNITS = 10  # rows or groups, below which draws say little of how far a score would move
-AFFORDED_CELLS = 5 * 10**8  # rows x draws (x classes, for the order of each): some seconds
-CHUNK_CELLS = 2**17  # draws x rows looked at together: small enough for a processor's cache
+MIN_DRAWS = 100
+MIN_UNITS = 10  # rows or groups; with fewer, the interval would be meaningless
+MAX_CELLS = 5 * 10**8  # rows x draws (x classes, for rankings): takes seconds
+CHUNK_CELLS = 2**17  # draws x rows per chunk, to fit a processor's cache
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the score lies in most draws.
+    """A confidence interval of a score.
 
     Attributes:
-        draws_left_out: How many draws had no score, such as those without any row of a class.
+        skipped_draws: The number of draws without a score, such as draws that miss a class.
     """
 
     low: float
     high: float
-    draws_left_out: int = 0
+    skipped_draws: int = 0
 
-    def told(self, signed: bool = False) -> str:
-        """Return the interval for people."""
+    def text(self, signed: bool = False) -> str:
+        """Return the interval as text."""
         if np.isnan(self.low):
             return "none: too few rows or groups"
         form = "+.4f" if signed else ".4f"
         return f"{self.low:{form}} to {self.high:{form}}"
 
 
-def draw_weights(
+def bootstrap_weights(
     num_rows: int, draws: int, seed: int, units: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield how often each row was drawn, as chunks (d, N), until there were ``draws`` of them.
+    """Yield how often each row was drawn, in chunks (d, N) that sum to ``draws`` draws.
 
     Args:
         num_rows: N.
         seed: The same seed gives the same draws.
-        units: What each row belongs to, (N,): rows of a unit are drawn together. Every draw takes as many
-            units as there are. None: each row alone.
+        units: The group of each row, (N,); rows of a group are drawn together, and each draw takes as many
+            groups as exist. None: every row is its own group.
     """
     rng = np.random.default_rng(seed)
     unit_of_row, num_units = None, num_rows
     if units is not None:
         found, unit_of_row = np.unique(units, return_inverse=True)
         num_units = len(found)
-    at_once = max(1, CHUNK_CELLS // max(1, num_rows))
-    for first in range(0, draws, at_once):
-        chunk = np.empty((min(at_once, draws - first), num_rows))
+    chunk_draws = max(1, CHUNK_CELLS // max(1, num_rows))
+    for first in range(0, draws, chunk_draws):
+        chunk = np.empty((min(chunk_draws, draws - first), num_rows))
         for weights in chunk:
             times = np.bincount(rng.integers(num_units, size=num_units), minlength=num_units)
             weights[:] = times if unit_of_row is None else times[unit_of_row]
         yield chunk
 
 
-def draw_scores(
+def bootstrap_scores(
     scorers: Sequence[Scorer],
     num_rows: int,
     draws: int = DRAWS,
     seed: int = 0,
     units: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return what each scorer says of each draw, (scorers, draws), NaN where it has no score.
+    """Return the score of each scorer in each draw, (scorers, draws); NaN where there is none.
 
-    All scorers see the same draws, so that differences between them are paired. The other arguments are those
-    of ``draw_weights``.
+    All scorers get the same draws, so that differences between them are paired. See ``bootstrap_weights`` for
+    the arguments.
     """
-    chunks = draw_weights(num_rows, draws, seed, units)
+    chunks = bootstrap_weights(num_rows, draws, seed, units)
     return np.concatenate([np.stack([scorer(chunk) for scorer in scorers]) for chunk in chunks], axis=1)
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> Interval:
-    """Return the interval that leaves out the same share of the draws (D,) below and above.
+    """Return the central interval of the draws (D,).
 
-    Draws without a score are left out and counted; with nothing else the interval is NaN.
+    Draws without a score are skipped and counted; without any score the interval is NaN.
     """
-    kept = values[~np.isnan(values)]
-    left_out = len(values) - len(kept)
-    if not len(kept):
-        return Interval(np.nan, np.nan, left_out)
-    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), left_out)
+    scored = values[~np.isnan(values)]
+    skipped = len(values) - len(scored)
+    if not len(scored):
+        return Interval(np.nan, np.nan, skipped)
+    low, high = np.quantile(scored, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), skipped)
 
 
-def enough_draws(metric: Metric, num_rows: int, num_classes: int) -> int:
-    """Return how many draws an interval takes: 1,000, or fewer where those would take minutes.
+def num_draws_for(metric: Metric, num_rows: int, num_classes: int) -> int:
+    """Return the number of draws for an interval: 1,000, or fewer if 1,000 would take minutes.
 
-    With so many rows a score moves little from draw to draw.
+    With so many rows the score varies little between draws.
     """
     cells = num_rows * (num_classes if metric.needs == "ranking" else 1)
-    return min(DRAWS, max(FEWEST_DRAWS, AFFORDED_CELLS // max(1, cells)))
+    return min(DRAWS, max(MIN_DRAWS, MAX_CELLS // max(1, cells)))
 
 
 def score_interval(
     metric: Metric, scorer: Scorer, shape: tuple[int, ...], units: np.ndarray | None = None
 ) -> Interval:
-    """Return the 95 % interval of a metric on rows; NaN where the rows or their groups are too few for one.
+    """Return the 95 % interval of a score; NaN for fewer than ``MIN_UNITS`` rows or groups.
 
     Args:
-        shape: (N, C) of the probabilities that are scored.
-        units: As in ``draw_weights``.
+        shape: (N, C) of the probabilities.
+        units: See ``bootstrap_weights``.
     """
     if not _are_enough(shape[0], units):
         return Interval(np.nan, np.nan)
-    draws = enough_draws(metric, *shape)
-    return interval(draw_scores([scorer], shape[0], draws, units=units)[0])
+    draws = num_draws_for(metric, *shape)
+    return interval(bootstrap_scores([scorer], shape[0], draws, units=units)[0])
 
 
 def _are_enough(num_rows: int, units: np.ndarray | None) -> bool:
-    return (num_rows if units is None else len(np.unique(units))) >= FEWEST_UNITS
+    return (num_rows if units is None else len(np.unique(units))) >= MIN_UNITS
 
 
 def gain_interval(
@@ -129,12 +128,13 @@ def gain_interval(
     shape: tuple[int, ...],
     units: np.ndarray | None = None,
 ) -> Interval:
-    """Return the 95 % interval of how much better one scorer is than another on the same drawn rows.
+    """Return the 95 % interval of the gain from ``before`` to ``scorer``, on the same draws.
 
-    Positive is better, whichever way the metric goes. The arguments are those of ``score_interval``.
+    A positive gain is an improvement, whichever direction the metric has. See ``score_interval`` for the
+    arguments.
     """
     if not _are_enough(shape[0], units):
         return Interval(np.nan, np.nan)
-    draws = enough_draws(metric, *shape)
-    ours, theirs = draw_scores([scorer, before], shape[0], draws, units=units)
-    return interval(ours - theirs if metric.higher_is_better else theirs - ours)
+    draws = num_draws_for(metric, *shape)
+    after, baseline = bootstrap_scores([scorer, before], shape[0], draws, units=units)
+    return interval(after - baseline if metric.higher_is_better else baseline - after)

@@ -1,4 +1,4 @@
-"""What a metric is: it scores rows, knows which way is better, and hears how much each row counts."""
+"""Metrics know their direction and tasks; their scorers score fixed rows under any weights of the rows."""
 
 from __future__ import annotations
 
@@ -12,45 +12,42 @@ import numpy as np
 
 from kit.config import Component
 from kit.errors import KitError
-from kit.registry import Registry, bind_options
+from kit.registry import Registry
 from kit.tasks import Task
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-BINARY = "binary"  # the task of two classes
-ORDINAL = "ordinal"  # the task of grades
-
 Needs = Literal["labels", "probabilities", "ranking"]
 
 
 class Scorer(Protocol):
-    """A metric on given rows, waiting to hear how much each row counts."""
+    """A metric with its targets and predictions; called with weights of the rows, it returns scores."""
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """Return a score for each weighting, (D,): NaN where it cannot be computed.
+        """Return one score per weighting, (D,); NaN where it cannot be computed.
 
         Args:
-            weights: (D, N), at least 0: how often a row was drawn, or 0 and 1 to pick some rows.
+            weights: (D, N), at least 0: how often a row was drawn, or 0 and 1 to select rows.
         """
 
 
 @dataclass(frozen=True)
-class Sums:
-    """A score that follows from sums over the rows.
+class SumScorer:
+    """A scorer that needs only sums over the rows.
 
     Attributes:
-        rows: (N, S), what each row adds to each of S sums.
-        finish: From the sums (D, S) and the weights' totals (D,) to the scores (D,).
+        rows: (N, S), the terms of each row in S sums.
+        finish: The function from sums (D, S) and total weights (D,) to scores (D,).
     """
 
     rows: np.ndarray | csr_matrix
     finish: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """Return a score for each weighting (D, N), NaN where all weights are 0."""
+        """Return one score per weighting (D, N); NaN where all weights are 0."""
         if isinstance(self.rows, np.ndarray):
-            # Not a matrix product: its threads wait for each other longer than such thin sums take.
+            # einsum, because for so few columns the threads of a matrix product cost more than they save.
             sums = np.einsum("dn,ns->ds", weights, self.rows)
         else:
             sums = (self.rows.T @ weights.T).T
@@ -58,13 +55,13 @@ class Sums:
         return np.where(total > 0, self.finish(sums, total), np.nan)
 
 
-def mean_of(values: np.ndarray) -> Sums:
-    """Return the scorer of a mean over the rows of ``values`` (N,)."""
-    return Sums(values.astype(np.float64)[:, None], lambda sums, total: ratio(sums[:, 0], total))
+def mean_scorer(values: np.ndarray) -> SumScorer:
+    """Return the scorer of the weighted mean of ``values`` (N,)."""
+    return SumScorer(values.astype(np.float64)[:, None], lambda sums, total: ratio(sums[:, 0], total))
 
 
 def ratio(part: np.ndarray, whole: np.ndarray, otherwise: float = np.nan) -> np.ndarray:
-    """Return ``part / whole``, and ``otherwise`` where the whole is not above 0."""
+    """Return ``part / whole``, or ``otherwise`` where the whole is not above 0."""
     part, whole = np.broadcast_arrays(part, whole)
     empty = np.full(part.shape, otherwise, dtype=np.float64)
     return np.asarray(np.divide(part, whole, out=empty, where=whole > 0))
@@ -72,19 +69,20 @@ def ratio(part: np.ndarray, whole: np.ndarray, otherwise: float = np.nan) -> np.
 
 @dataclass(frozen=True)
 class Metric:
-    """One way to score.
+    """A metric with its options.
 
     Attributes:
-        kind: The name that it is registered under.
-        function: From targets (see ``Task.targets``), answers (see ``answers``), the task and the options to
-            a scorer.
-        higher_is_better: Its direction.
-        needs: What it looks at: the decision (``labels``), the order of the probabilities (``ranking``), or
-            their values (``probabilities``).
-        exclusive: Whether it is for tasks with one class per image, for the others, or (None) for both.
-        options: The value of each of its options.
-        binary: Whether it is about the second of two classes alone.
-        ordinal: Whether it is about how far grades are apart, so that classes must be grades.
+        kind: Its name in the registry.
+        function: The function of targets (see ``Task.targets``), inputs (see ``inputs``), task and options
+            that returns a scorer.
+        higher_is_better: The direction.
+        needs: What it reads: decided labels (``labels``), the order of probabilities (``ranking``), or their
+            values (``probabilities``).
+        exclusive: Whether it is for tasks with one class per image (True), for multi-label (False), or for
+            both (None).
+        options: The values of all its options.
+        binary: Whether it scores the second of two classes only.
+        ordinal: Whether it measures distances between grades.
     """
 
     kind: str
@@ -98,16 +96,16 @@ class Metric:
 
     @property
     def name(self) -> str:
-        """Its name as shown, with the options that are not the default: ``top_k(k=3)``."""
-        usual = _defaults(self.function)
-        said = [f"{key}={value}" for key, value in self.options.items() if value != usual.get(key)]
-        return f"{self.kind}({', '.join(said)})" if said else self.kind
+        """The name with all options that differ from the default, such as ``top_k(k=3)``."""
+        defaults = _defaults(self.function)
+        changed = [f"{key}={value}" for key, value in self.options.items() if value != defaults.get(key)]
+        return f"{self.kind}({', '.join(changed)})" if changed else self.kind
 
-    def answers(self, probs: np.ndarray, task: Task, decided: np.ndarray | None = None) -> np.ndarray:
-        """Return what it looks at of probabilities (N, C): the decision, if labels are all it needs.
+    def inputs(self, probs: np.ndarray, task: Task, decided: np.ndarray | None = None) -> np.ndarray:
+        """Return what the metric reads: the probabilities (N, C), or the labels decided from them.
 
         Args:
-            decided: Class indices (N,), or 0/1 (N, C), to take instead of ``task.decide(probs)``.
+            decided: Class indices (N,), or 0/1 (N, C), in place of ``task.decide(probs)``.
         """
         if self.needs != "labels":
             return probs
@@ -116,14 +114,14 @@ class Metric:
     def scorer(
         self, targets: np.ndarray, probs: np.ndarray, task: Task, decided: np.ndarray | None = None
     ) -> Scorer:
-        """Return what scores these rows however much each of them counts; arguments as in a call.
+        """Return the scorer of these rows; the arguments are those of a call.
 
         Raises:
-            KitError: The metric cannot be computed on these rows; the message says why.
+            KitError: The metric cannot be computed on these rows.
         """
         if len(targets) == 0:
-            raise KitError(f"metric {self.name}", "there are no rows to score")
-        return self.function(targets, self.answers(probs, task, decided), task, **self.options)
+            raise KitError(f"metric {self.name}", "there are no rows to score", code="no_rows")
+        return self.function(targets, self.inputs(probs, task, decided), task, **self.options)
 
     def __call__(
         self, targets: np.ndarray, probs: np.ndarray, task: Task, decided: np.ndarray | None = None
@@ -131,28 +129,30 @@ class Metric:
         """Return the score of probabilities (N, C) against targets.
 
         Args:
-            decided: Class indices (N,), or 0/1 (N, C), to take instead of ``task.decide(probs)``.
+            decided: Class indices (N,), or 0/1 (N, C), in place of ``task.decide(probs)``.
 
         Raises:
-            KitError: The metric cannot be computed on these rows; the message says why.
+            KitError: The metric cannot be computed on these rows.
         """
         score = float(self.scorer(targets, probs, task, decided)(np.ones((1, len(targets))))[0])
         if np.isnan(score):
-            raise KitError(f"metric {self.name}", f"cannot be computed on these {len(targets)} rows")
+            problem = f"cannot be computed on these {len(targets)} rows"
+            raise KitError(f"metric {self.name}", problem, code="metric_not_computable")
         return score
 
     def better(self, a: float, b: float) -> bool:
-        """Tell whether score ``a`` beats score ``b``."""
+        """Return whether score ``a`` is better than score ``b``."""
         return a > b if self.higher_is_better else a < b
 
     def suits(self, task: Task) -> bool:
-        """Tell whether the metric means something for the task."""
-        if (self.binary and task.name != BINARY) or (self.ordinal and task.name != ORDINAL):
+        """Return whether the metric is defined for the task."""
+        if (self.binary and not task.is_binary) or (self.ordinal and not task.ordinal):
             return False
         return self.exclusive is None or self.exclusive == task.exclusive
 
 
-metrics: Registry[Metric] = Registry("metric")  # each with its default options
+# Metrics with their default options.
+metrics: Registry[Metric] = Registry("metric", function=lambda metric: metric.function)
 
 
 def register_scorer(
@@ -163,14 +163,14 @@ def register_scorer(
     binary: bool = False,
     ordinal: bool = False,
 ) -> Callable[[Callable[..., Scorer]], Callable[..., Scorer]]:
-    """Register a function of targets, answers, task and keyword-only options that returns a ``Scorer``.
+    """Register a function of targets, inputs, task and keyword-only options that returns a ``Scorer``.
 
     The arguments are the attributes of ``Metric``.
     """
 
     def add(function: Callable[..., Scorer]) -> Callable[..., Scorer]:
-        usual = _defaults(function)
-        metric = Metric(name, function, higher_is_better, needs, exclusive, usual, binary, ordinal)
+        defaults = _defaults(function)
+        metric = Metric(name, function, higher_is_better, needs, exclusive, defaults, binary, ordinal)
         metrics.register(name)(metric)
         return function
 
@@ -185,17 +185,17 @@ def register_metric(
     binary: bool = False,
     ordinal: bool = False,
 ) -> Callable[[Callable[..., float]], Callable[..., float]]:
-    """Register a function of targets, answers, task and keyword-only options that returns the score.
+    """Register a function of targets, inputs, task and keyword-only options that returns the score.
 
-    The simplest way to add a metric. Where rows are drawn anew it is computed anew, so it may be slow there.
-    It raises KitError where it cannot be computed.
+    This is the simplest way to add a metric. The bootstrap calls the function once per draw, which may be
+    slow. The function raises KitError where the score cannot be computed.
     """
 
     def add(score: Callable[..., float]) -> Callable[..., float]:
-        @wraps(score)  # so that its options are found
-        def function(targets: np.ndarray, answers: np.ndarray, task: Task, **options: Any) -> Scorer:
-            return _Recomputed(
-                lambda rows: score(targets[rows], answers[rows], task, **options), len(targets)
+        @wraps(score)  # keeps the signature, from which options are read
+        def function(targets: np.ndarray, inputs: np.ndarray, task: Task, **options: Any) -> Scorer:
+            return _RepeatedScorer(
+                lambda rows: score(targets[rows], inputs[rows], task, **options), len(targets)
             )
 
         register_scorer(name, needs, higher_is_better, exclusive, binary, ordinal)(function)
@@ -204,20 +204,20 @@ def register_metric(
     return add
 
 
-class _Recomputed:
-    """The scorer of a plain function: asked again for each draw of rows."""
+class _RepeatedScorer:
+    """The scorer of a plain function, which it calls once per weighting."""
 
     def __init__(self, score_of: Callable[[np.ndarray], float], num_rows: int) -> None:
         self.score_of = score_of
         self.rows = np.arange(num_rows)
-        self.whole = score_of(self.rows)  # what cannot be scored at all is refused here
+        self.full_score = score_of(self.rows)  # raises here if the rows cannot be scored
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         return np.array([self._score(row) for row in weights], dtype=np.float64)
 
     def _score(self, weights: np.ndarray) -> float:
         if (weights == 1).all():
-            return self.whole
+            return self.full_score
         counts = weights.astype(np.int64)
         if (counts != weights).any():
             raise ValueError("a plain metric can repeat rows, not weigh them")
@@ -227,21 +227,23 @@ class _Recomputed:
             return np.nan
 
 
-def get_metric(asked: str | Component, task: Task, where: str = "competition.metric") -> Metric:
-    """Return the metric that is asked for, its options in place.
+def get_metric(chosen: str | Component, task: Task, where: str = "competition.metric") -> Metric:
+    """Return the metric that a config names, with its options.
 
     Raises:
-        KitError: The name or an option is unknown, or the metric means nothing for the task.
+        KitError: The name or an option is unknown, or the metric is not defined for the task.
     """
-    component = Component(name=asked) if isinstance(asked, str) else asked
-    metric = metrics.get(component.name, where)
+    component = Component(name=chosen) if isinstance(chosen, str) else chosen
+    metric, options = metrics.bind(component, where)
     if not metric.suits(task):
-        fitting = ", ".join(n for n in metrics if metrics.get(n).suits(task))
+        suitable = ", ".join(each.kind for each in metrics.values() if each.suits(task))
         raise KitError(
-            where, f"{metric.kind} does not suit the task {task.name}", f"Those that do: {fitting}"
+            where,
+            f"{metric.kind} does not suit the task {task.name}",
+            f"Metrics for this task: {suitable}",
+            code="metric_unsuitable",
         )
-    bound = bind_options(where, metric.function, component.options)
-    return replace(metric, options={**metric.options, **bound})
+    return replace(metric, options={**metric.options, **options})
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Metrics of the probabilities' order: of the images within a class, or of the classes within an image."""
+"""Ranking metrics: of images within a class (ROC AUC, AP), or of classes within an image (top-k, MAP@k)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field
 from kit.errors import KitError
 from kit.metrics.counts import Average
 from kit.metrics.likelihoods import columns_of
-from kit.metrics.metric import Scorer, mean_of, ratio, register_scorer
+from kit.metrics.metric import Scorer, mean_scorer, ratio, register_scorer
 from kit.tasks import Task
 
 Rank = Annotated[int, Field(ge=1)]
@@ -20,12 +20,12 @@ Rank = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True)
 class Ranking:
-    """Entries by falling score, sorted once for all weightings.
+    """Entries in descending order of score, sorted once for all weightings.
 
     Attributes:
-        rows: (M,), the row whose weight an entry has.
-        positive: (M,), whether it is one to find, as 0.0 or 1.0.
-        starts: (G,), where each run of equal scores begins.
+        rows: (M,), the row of each entry.
+        positive: (M,), whether the entry is a positive, as 0.0 or 1.0.
+        starts: (G,), the first entry of each run of equal scores.
     """
 
     rows: np.ndarray
@@ -34,14 +34,14 @@ class Ranking:
 
     @classmethod
     def of(cls, truth: np.ndarray, scores: np.ndarray, rows: np.ndarray) -> Ranking:
-        """Return the ranking of entries by their score; truth, scores and rows are (M,)."""
+        """Return the ranking of entries by score; truth, scores and rows are (M,)."""
         order = np.argsort(-scores, kind="stable")
         ranked = scores[order]
         starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
         return cls(rows[order], truth[order].astype(np.float64), starts)
 
     def weigh(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the weight of positives and of negatives in each run of equal scores, (D, G) both."""
+        """Return the weights of positives and of negatives in each run of equal scores, (D, G) both."""
         ranked = weights[:, self.rows]
         found = ranked * self.positive
         if len(self.starts) < len(self.rows):
@@ -49,13 +49,10 @@ class Ranking:
         return found, ranked - found
 
 
-Area = Callable[[np.ndarray, np.ndarray], np.ndarray]  # from what ``Ranking.weigh`` returns to (D,)
-
-
 def area_under_roc(found: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the weighted share of pairs of a positive and a negative in the right order; a tie is half.
+    """Return the weighted share of (positive, negative) pairs in the right order, (D,); a tie counts half.
 
-    It is the area under the ROC curve (Hanley & McNeil 1982). NaN without a positive or a negative.
+    This is the area under the ROC curve (Hanley & McNeil 1982). NaN without a positive or a negative.
     """
     above = np.cumsum(others, axis=1)
     beaten = above[:, -1:] - above + others / 2
@@ -63,38 +60,54 @@ def area_under_roc(found: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def area_under_precision(found: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the precision at each positive, averaged over them without interpolation; NaN without any."""
+    """Return the mean precision at each positive, without interpolation, (D,); NaN without a positive."""
     hits = np.cumsum(found, axis=1)
     precision = ratio(hits, hits + np.cumsum(others, axis=1), otherwise=0.0)
     return ratio((found * precision).sum(axis=1), hits[:, -1])
 
 
 @dataclass(frozen=True)
+class Area:
+    """A curve's area.
+
+    Attributes:
+        of: The function from what ``Ranking.weigh`` returns to areas (D,).
+        needs_negatives: Whether there is no area without a negative.
+    """
+
+    of: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    needs_negatives: bool
+
+
+AREAS = {
+    "roc_auc": Area(area_under_roc, needs_negatives=True),
+    "average_precision": Area(area_under_precision, needs_negatives=False),
+}
+
+
+@dataclass(frozen=True)
 class AreaScorer:
-    """An area of each ranking, averaged."""
+    """The scorer of an area, averaged over rankings."""
 
     rankings: list[Ranking]
     area: Area
     by_support: bool
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """Return the average of the areas (D,), NaN where one of them is."""
+        """Return the average of the areas, (D,); NaN if one of them is."""
         areas, supports = [], []
         for ranking in self.rankings:
             found, others = ranking.weigh(weights)
-            areas.append(self.area(found, others))
+            areas.append(self.area.of(found, others))
             supports.append(found.sum(axis=1))
         if not self.by_support:
             return np.asarray(np.mean(areas, axis=0))
         return ratio(np.sum(np.multiply(areas, supports), axis=0), np.sum(supports, axis=0))
 
 
-AREAS: dict[str, Area] = {"roc_auc": area_under_roc, "average_precision": area_under_precision}
-
-
 @register_scorer("roc_auc", needs="ranking")
 def roc_auc(targets: np.ndarray, probs: np.ndarray, task: Task, *, average: Average = "macro") -> Scorer:
-    """Return the area under the ROC curve: of the second of two classes, or averaged over one-against-rest.
+    """The area under the ROC curve: of the second of two classes, or averaged one-vs-rest.
 
     ``weighted`` weighs the classes by their images; ``micro`` ranks all images and classes together.
     """
@@ -105,7 +118,7 @@ def roc_auc(targets: np.ndarray, probs: np.ndarray, task: Task, *, average: Aver
 def average_precision(
     targets: np.ndarray, probs: np.ndarray, task: Task, *, average: Average = "macro"
 ) -> Scorer:
-    """Return the average precision: of the second of two classes, or averaged over one-against-rest.
+    """The average precision: of the second of two classes, or averaged one-vs-rest.
 
     The averages are those of ``roc_auc``.
     """
@@ -113,14 +126,14 @@ def average_precision(
 
 
 def per_class(metric_name: str, targets: np.ndarray, probs: np.ndarray, task: Task) -> np.ndarray:
-    """Return ``roc_auc`` or ``average_precision`` of each class against the rest, (C,).
+    """Return ``roc_auc`` or ``average_precision`` per class, one-vs-rest, (C,).
 
     NaN for a class without a positive, or (``roc_auc``) without a negative.
     """
     truth, rows = task.one_hot(targets, probs.shape[1]), np.arange(len(targets))
     weights = np.ones((1, len(targets)))
     rankings = (Ranking.of(truth[:, c], probs[:, c], rows) for c in range(probs.shape[1]))
-    return np.array([AREAS[metric_name](*ranking.weigh(weights))[0] for ranking in rankings])
+    return np.array([AREAS[metric_name].of(*ranking.weigh(weights))[0] for ranking in rankings])
 
 
 def _averaged(name: str, targets: np.ndarray, probs: np.ndarray, task: Task, average: Average) -> Scorer:
@@ -135,54 +148,56 @@ def _averaged(name: str, targets: np.ndarray, probs: np.ndarray, task: Task, ave
 
 @register_scorer("top_k", needs="ranking", exclusive=True)
 def top_k(targets: np.ndarray, probs: np.ndarray, task: Task, *, k: Rank = 5) -> Scorer:
-    """Return the share of images whose class is among the ``k`` most probable; of equals the first wins."""
+    """The share of images whose class is among the ``k`` most probable; ties go to the first class."""
     num_classes = probs.shape[1]
     if k >= num_classes:
         raise KitError(
             f"metric top_k(k={k})",
-            f"there are {num_classes} classes, so that every image would be right",
-            "k is less than the number of classes",
+            f"there are {num_classes} classes, so every image would be right",
+            "k must be less than the number of classes",
             f"Set `competition.metric`: {{name: top_k, k: {max(1, num_classes - 1)}}} or less.",
+            code="k_too_large",
         )
-    return mean_of(_rank_of_truth(targets, probs) < k)
+    return mean_scorer(_rank_of_truth(targets, probs) < k)
 
 
 @register_scorer("map_at_k", needs="ranking")
 def map_at_k(targets: np.ndarray, probs: np.ndarray, task: Task, *, k: Rank = 5) -> Scorer:
-    """Return the mean over the images of the average precision of their ``k`` most probable classes.
+    """The mean average precision of the ``k`` most probable classes of each image.
 
-    That is the sum of the precision at each class that is right, divided by ``k`` or by the number of the
-    image's classes if it has fewer: with one class, the inverse of its rank. Images without a class count
-    as 0.
+    It is the sum of the precisions at each right class, divided by ``k`` or by the number of the image's
+    classes, if smaller: with one class, the inverse of its rank. An image without a class counts as 0.
     """
     if task.exclusive:
         rank = _rank_of_truth(targets, probs)
-        return mean_of(np.where(rank < k, 1 / (rank + 1), 0.0))
+        return mean_scorer(np.where(rank < k, 1 / (rank + 1), 0.0))
     chosen = np.argsort(-probs, axis=1, kind="stable")[:, :k]
     hits = np.take_along_axis(targets, chosen, axis=1)
     precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
-    return mean_of(ratio((hits * precision).sum(axis=1), np.minimum(targets.sum(axis=1), k), otherwise=0.0))
+    most = np.minimum(targets.sum(axis=1), k)
+    return mean_scorer(ratio((hits * precision).sum(axis=1), most, otherwise=0.0))
 
 
 def _rank_of_truth(targets: np.ndarray, probs: np.ndarray) -> np.ndarray:
-    """Return how many classes come before the true one of each image, (N,); of equals the first go first."""
+    """Return the rank of the true class of each image from 0, (N,); ties go to the first class."""
     own = np.take_along_axis(probs, targets[:, None], axis=1)
     before = np.arange(probs.shape[1]) < targets[:, None]
     return np.asarray(((probs > own) | ((probs == own) & before)).sum(axis=1))
 
 
 def _refuse_one_sided(name: str, truth: np.ndarray, num_rows: int, first_class: int) -> None:
-    """Refuse columns (M, K) in which there is nothing to find, or (for the ROC) nothing else."""
+    """Refuse columns (M, K) without a positive, or (if the area needs them) without a negative."""
     support = truth.sum(axis=0)
-    needs_others = name == "roc_auc"
-    lacking = "no positive or no negative" if needs_others else "no positive"
-    lonely = np.flatnonzero((support == 0) | (needs_others & (support == len(truth))))
-    if not len(lonely):
+    needs_negatives = AREAS[name].needs_negatives
+    lacking = "no positive or no negative" if needs_negatives else "no positive"
+    one_sided = np.flatnonzero((support == 0) | (needs_negatives & (support == len(truth))))
+    if not len(one_sided):
         return
     raise KitError(
         f"metric {name}",
-        f"{len(lonely)} classes have {lacking} among these {num_rows} rows "
-        f"(first: class number {lonely[0] + first_class})",
-        "An area needs both" if needs_others else "A precision needs something to find",
+        f"{len(one_sided)} classes have {lacking} among these {num_rows} rows "
+        f"(first: class index {one_sided[0] + first_class})",
+        "The metric needs both" if needs_negatives else "The metric needs a positive",
         "Use fewer folds, or another competition.metric.",
+        code="class_one_sided",
     )

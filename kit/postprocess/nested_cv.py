@@ -52,7 +52,7 @@ class Worth:
     @property
     def interval(self) -> str:
         """The interval of the gain, for people."""
-        return Interval(self.low, self.high).told(signed=True)
+        return Interval(self.low, self.high).text(signed=True)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def _scores(evaluation: Evaluation) -> Table:
     table = plain_table("out-of-fold", "95 % interval", *folds, "mean ± sd", title=title)
     table.add_row(
         f"[bold]{evaluation.cv:.4f}[/bold]",
-        Interval(evaluation.low, evaluation.high).told(),
+        Interval(evaluation.low, evaluation.high).text(),
         *map(score_text, evaluation.folds),
         evaluation.spread,
     )

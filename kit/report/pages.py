@@ -83,7 +83,7 @@ def write_run_page(run: RunFolder, evaluation: Evaluation, images: Path | None) 
         environment=read_json(run.environment) if run.environment.exists() else {},
         config=run.config.read_text(encoding="utf-8") if run.config.exists() else None,
         blend=members,
-        interval=Interval(evaluation.low, evaluation.high).told(),
+        interval=Interval(evaluation.low, evaluation.high).text(),
         blend_interval=_blend_interval(members),
         hardest=_with_pictures(evaluation.hardest[:SHOWN_IMAGES], images),
         suspects=_with_pictures(evaluation.suspects, images),
@@ -96,8 +96,8 @@ def _blend_interval(blend: dict[str, Any] | None) -> str:
     """Return the interval of what a blend gains, which JSON holds as null where there is none."""
     worth = blend and blend["worth"]
     if not worth or worth["low"] is None:
-        return Interval(float("nan"), float("nan")).told()
-    return Interval(worth["low"], worth["high"]).told(signed=True)
+        return Interval(float("nan"), float("nan")).text()
+    return Interval(worth["low"], worth["high"]).text(signed=True)
 
 
 def _with_pictures(found: Sequence[Looked], images: Path | None) -> list[tuple[Looked, str | None]]:

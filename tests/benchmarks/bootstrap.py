@@ -13,7 +13,7 @@ import numpy as np
 import sklearn.metrics as reference
 
 from kit.metrics import get_metric
-from kit.metrics.bootstrap import draw_scores
+from kit.metrics.bootstrap import bootstrap_scores
 from kit.tasks import Task, tasks
 from tests.benchmarks.claim import Claim, show
 
@@ -49,7 +49,7 @@ class Case:
     def drawn(self, draws: int) -> np.ndarray:
         """Return kit's scores of some draws."""
         scorer = get_metric(self.metric, self.task).scorer(self.targets, self.probs, self.task)
-        return draw_scores([scorer], len(self.targets), draws)[0]
+        return bootstrap_scores([scorer], len(self.targets), draws)[0]
 
     def looped(self, draws: int) -> np.ndarray:
         """Return scikit-learn's scores of some draws."""

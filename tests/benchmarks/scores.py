@@ -86,7 +86,7 @@ def _claim(way: str, quick: Scored, slow: Scored, is_bar: bool, detail: str) -> 
         raise RuntimeError("the two did not predict the same images")
     difference = quick.score() - slow.score()
     between = gain(quick.rows, _answers(quick), _answers(slow), quick.units)
-    told = f"{quick.score():.4f} against {slow.score():.4f}, 95 % interval {between.told(signed=True)}"
+    told = f"{quick.score():.4f} against {slow.score():.4f}, 95 % interval {between.text(signed=True)}"
     return Claim(
         f"{quick.metric.name} of bf16 on kept images, less that {way}",
         difference,

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from kit.metrics import metrics
-from kit.metrics.bootstrap import draw_scores, draw_weights, enough_draws, gain_interval, interval
+from kit.metrics.bootstrap import bootstrap_scores, bootstrap_weights, gain_interval, interval, num_draws_for
 from kit.tasks import tasks
 from tests.metrics.rows import MULTI, TWO
 
 
 def weights(num_rows, draws, seed=0, units=None):
-    return np.concatenate(list(draw_weights(num_rows, draws, seed, units)))
+    return np.concatenate(list(bootstrap_weights(num_rows, draws, seed, units)))
 
 
 def test_every_draw_takes_as_many_rows_as_there_are():
@@ -38,7 +38,7 @@ def test_rows_of_a_unit_are_drawn_together():
 
 def test_scores_are_those_of_the_rows_drawn_and_paired():
     scorers = [MULTI.scorer("accuracy"), MULTI.scorer("log_loss"), MULTI.scorer("accuracy")]
-    found = draw_scores(scorers, 300, draws=20, seed=4)
+    found = bootstrap_scores(scorers, 300, draws=20, seed=4)
     drawn = weights(300, 20, seed=4).astype(int)
     for name, scores in zip(("accuracy", "log_loss", "accuracy"), found, strict=True):
         expected = [MULTI.take(np.repeat(np.arange(300), row)).score(name) for row in drawn]
@@ -46,20 +46,20 @@ def test_scores_are_those_of_the_rows_drawn_and_paired():
 
 
 def test_the_interval_of_an_accuracy_is_about_the_binomial_one():
-    found = interval(draw_scores([TWO.scorer("accuracy")], 300, draws=4000)[0])
+    found = interval(bootstrap_scores([TWO.scorer("accuracy")], 300, draws=4000)[0])
     share = TWO.score("accuracy")
     half = 1.96 * np.sqrt(share * (1 - share) / 300)
     assert (found.low, found.high) == pytest.approx((share - half, share + half), abs=0.006)
-    assert found.draws_left_out == 0
+    assert found.skipped_draws == 0
 
 
 def test_draws_without_a_score_are_left_out_and_counted():
     values = np.append(np.arange(101.0), [np.nan, np.nan])
     found = interval(values, level=0.9)
-    assert (found.low, found.high, found.draws_left_out) == (pytest.approx(5), pytest.approx(95), 2)
+    assert (found.low, found.high, found.skipped_draws) == (pytest.approx(5), pytest.approx(95), 2)
     nothing = interval(np.full(3, np.nan))
     assert np.isnan([nothing.low, nothing.high]).all()
-    assert nothing.draws_left_out == 3
+    assert nothing.skipped_draws == 3
 
 
 def test_memory_does_not_grow_with_the_draws():
@@ -67,7 +67,7 @@ def test_memory_does_not_grow_with_the_draws():
 
     def peak(draws):
         tracemalloc.start()
-        draw_scores([scorer], 300, draws)
+        bootstrap_scores([scorer], 300, draws)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return most
@@ -77,9 +77,9 @@ def test_memory_does_not_grow_with_the_draws():
 
 def test_draws_are_fewer_only_where_a_thousand_would_take_minutes():
     accuracy, area = metrics.get("accuracy"), metrics.get("roc_auc")
-    assert enough_draws(accuracy, 100_000, 20) == enough_draws(area, 1_000, 100) == 1000
-    assert enough_draws(area, 100_000, 20) == 250
-    assert enough_draws(area, 1_000_000, 100) == 100
+    assert num_draws_for(accuracy, 100_000, 20) == num_draws_for(area, 1_000, 100) == 1000
+    assert num_draws_for(area, 100_000, 20) == 250
+    assert num_draws_for(area, 1_000_000, 100) == 100
 
 
 @pytest.mark.parametrize("name", ["accuracy", "log_loss"])
