@@ -1,4 +1,4 @@
-"""How quickly a model answers: with its images decoded and seen through the views, and alone."""
+"""Measure prediction speed, with and without decoding."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Inference:
     """Images per second, through all views of the config.
 
     Attributes:
-        pipeline: Each image decoded from its file.
-        step: The model asked about a batch that is on the device.
-        views: How many images the model is asked about for one.
-        size: Of the largest of them, in pixels.
+        pipeline: Including decoding.
+        step: The model alone, on a batch that is on the device.
+        views: Number of model inputs per image.
+        size: Size of the largest, in pixels.
     """
 
     pipeline: float
@@ -32,15 +32,12 @@ class Inference:
 
     @property
     def ratio(self) -> float:
-        """How near answering comes to the model alone."""
+        """Rate with decoding divided by the rate of the model alone."""
         return self.pipeline / self.step
 
 
 def infer(rig: Rig, effort: Effort) -> Inference:
-    """Return how quickly an untrained model of the rig's config answers for images of its competition.
-
-    Fewer images are asked about at once where the memory is short.
-    """
+    """Return the prediction speed of an untrained model; on out-of-memory the batch is halved."""
     from kit.engine.data.datasets import without_gradients
     from kit.engine.device.memory import halve_until_it_fits
 
@@ -78,7 +75,7 @@ def _inferred(rig: Rig, effort: Effort, images: ImageSet, micro_batch_size: int)
 
 
 def _images(rig: Rig) -> ImageSet:
-    """Return images to ask about: of the test set, or else of the training set; whole batches of them."""
+    """Return whole batches of test images, or of training images if there is no test set."""
     from kit.engine.data.datasets import ImageSet
 
     data, batch_size = rig.place.data, rig.config.predict.batch_size

@@ -1,4 +1,4 @@
-"""A config measured on this machine: each ceiling, the whole, the memory, and other settings."""
+"""Measure a config on this machine: data loading, training step, disk, whole pipeline, memory, settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kit.bench.disk import forget_files, reading_rate
 from kit.bench.inference import Inference, infer
 from kit.bench.pace import Effort, Pace, PeakMemory
 from kit.bench.rig import Place, Rig, Scratch
-from kit.bench.settings import WORTH, Own, Setting, Trial, advice, settings_to_try
+from kit.bench.settings import MIN_GAIN, Baseline, Setting, Trial, advice, settings_to_try
 from kit.config import Config
 from kit.errors import KitError
 from kit.runtime.progress import SILENT, Progress
@@ -26,24 +26,24 @@ from kit.training.data import prepare
 if TYPE_CHECKING:
     import torch
 
-ROUNDS = 2  # ceilings and the whole take turns, so that other work on the machine meets all of them
+ROUNDS = 2  # the parts alternate, so that other load on the machine affects all of them
 WARMUP = 2
-OF_TRIAL = 0.5  # of the steps
+TRIAL_SHARE = 0.5  # of the steps, for trials of settings and prediction
 MOST = {"cpu": 512, "cuda": 4096}  # images
-SECONDS = {"cpu": 0.5, "cuda": 2.0}  # at least, of each measurement
-TRYING_SECONDS = 90.0  # then no other setting is begun
+SECONDS = {"cpu": 0.5, "cuda": 2.0}  # minimum duration of each measurement
+TRYING_SECONDS = 90.0  # after that no further setting is tried
 NOT_TRIED = f"not tried: the others took longer than {TRYING_SECONDS:.0f} s"
-ENOUGH_SECONDS = 10.0  # then it ends before all its steps
+ENOUGH_SECONDS = 10.0  # a measurement stops after that
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be measured.
+    """What to measure.
 
     Attributes:
-        steps: Of each measurement.
-        settings: Whether other settings are tried.
-        compiling: Whether ``torch.compile`` is among them; None: on a GPU.
+        steps: Number of steps per measurement.
+        settings: Whether to try other settings.
+        compiling: Whether to try ``torch.compile``; None: on a GPU only.
     """
 
     steps: int = 8
@@ -53,12 +53,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What each part manages alone, in images per second.
+    """The speed of each part alone, in images per second.
 
     Attributes:
-        data: Decoding (of what is not kept) and varying.
-        step: Training on a batch that is on the device.
-        disk: Reading what an epoch reads; None where that cannot be told.
+        data: Decoding (of images that are not cached) and augmentation.
+        step: Training steps on a batch that is on the device.
+        disk: Reading the files of an epoch; None if unknown.
     """
 
     data: float
@@ -67,18 +67,18 @@ class Ceilings:
 
     @property
     def named(self) -> dict[str, float]:
-        """Those that are known."""
+        """The known ceilings, by name."""
         return {name: rate for name, rate in vars(self).items() if rate is not None}
 
     @property
     def lowest(self) -> str:
-        """Which of them holds the pipeline up."""
+        """The name of the bottleneck."""
         return min(self.named, key=self.named.__getitem__)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """The most memory held while training, in MB; None where it is not known or there is no such device."""
+    """Peak memory of training, in MB; None: unknown."""
 
     host: float | None
     device: float | None
@@ -86,13 +86,13 @@ class Memory:
 
 @dataclass(frozen=True)
 class Bench:
-    """What was measured; rates are images per second.
+    """The measurements; rates are images per second.
 
     Attributes:
-        facts: On what, in the order to read it.
-        first_look: Of the data alone, at images that nothing is kept of yet.
-        pipeline: Of the whole training.
-        drift: How many times quicker the config's own pace was at its best than at its worst, at least 1.
+        facts: Device, model and data, in display order.
+        first_look: Data loading without a cache.
+        pipeline: Training as a whole.
+        drift: Fastest rate of the config divided by its slowest, at least 1.
     """
 
     experiment: str
@@ -107,12 +107,12 @@ class Bench:
 
     @property
     def ratio(self) -> float:
-        """How near the pipeline comes to the lowest ceiling."""
+        """Rate of the pipeline divided by the lowest ceiling."""
         return self.pipeline / self.ceilings.named[self.ceilings.lowest]
 
     @property
     def advice(self) -> list[str]:
-        """What would help."""
+        """Settings that make training faster."""
         return advice(self.trials, self.drift) if self.trials else []
 
     def as_dict(self) -> dict[str, Any]:
@@ -143,12 +143,12 @@ class Bench:
 def bench(
     config: Config, workspace: Workspace, wanted: Wanted | None = None, progress: Progress = SILENT
 ) -> Bench:
-    """Return how quick a config is on this machine. Nothing is trained, and no run, fold or image is kept.
+    """Return how fast a config trains and predicts on this machine. No run, fold or cached image remains.
 
-    What is measured is what trains, on some images of fold 0, as in the last epoch.
+    The trainer itself runs on some images of fold 0, as in the last epoch.
 
     Raises:
-        KitError: The config or the data is wrong, or not even two images fit the memory.
+        KitError: The config or the data is wrong, or two images do not fit in memory.
     """
     from kit.engine.device.device import find_device, prepare_process
     from kit.engine.fit.validate_config import check_recipe
@@ -166,7 +166,7 @@ def bench(
 def measuring_place(
     config: Config, workspace: Workspace, most: int, progress: Progress = SILENT
 ) -> Iterator[Place]:
-    """Yield where to measure: beside what is kept of the competition's images, on the same disk."""
+    """Yield a temporary place to measure in, on the disk of the competition's cache."""
     data = prepare(config, workspace, progress, write_folds=False)
     kept = workspace.cache(data.competition.name)
     kept.mkdir(parents=True, exist_ok=True)
@@ -177,17 +177,17 @@ def measuring_place(
 
 
 def _as_whole(config: Config, progress: Progress) -> Config:
-    """Return a config whose steps go through all of the network."""
+    """Return a config whose steps run the whole network, not stored features."""
     if not feature_cache.is_head_only(config) or config.augment.views is None:
         return config
     progress.note(
-        "the head alone trains, on features; measured is training through the network, augment.views=null"
+        "this config trains its head on stored features; the whole network is measured (augment.views=null)"
     )
     return config.model_copy(update={"augment": config.augment.model_copy(update={"views": None})})
 
 
 class _Measuring:
-    """One config under measurement."""
+    """Measures one config."""
 
     def __init__(self, config: Config, place: Place, wanted: Wanted, device: torch.device) -> None:
         self.config, self.place, self.wanted, self.device = config, place, wanted, device
@@ -199,7 +199,7 @@ class _Measuring:
         rig, paces, first_look, memory = self._as_configured()
         ceilings = Ceilings(paces["data"].rate, paces["step"].rate, self._disk(rig))
         self._say("predicting")
-        inference = infer(rig, self._effort(OF_TRIAL))
+        inference = infer(rig, self._effort(TRIAL_SHARE))
         facts, own = self._facts(rig), self._own(rig)
         micro_batch_size = rig.trainer.state.micro_batch_size
         del rig
@@ -209,7 +209,7 @@ class _Measuring:
         return Bench(label, facts, ceilings, first_look.rate, pipeline.rate, memory, inference, trials, drift)
 
     def _as_configured(self) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
-        """Measure the config as it is, with fewer images at once where the memory is short."""
+        """Measure the config as it is, with a smaller micro-batch on out-of-memory."""
         from kit.engine.device.memory import halve_until_it_fits, is_out_of_memory
         from kit.training.fold import SMALLEST_BATCH
 
@@ -226,7 +226,7 @@ class _Measuring:
                 raise
             raise KitError(
                 "train.batch_size",
-                "the model does not fit the memory with two images at once",
+                "out of memory even with a micro-batch of two images",
                 code="out_of_memory",
             ) from error
 
@@ -251,8 +251,8 @@ class _Measuring:
         self._say("the disk")
         return reading_rate(rig.store, rig.pictures)
 
-    def _trials(self, own: Own, pipeline: Pace, micro_batch_size: int) -> tuple[list[Trial], float]:
-        """Return what other settings come to, and how uneven the config's own pace was meanwhile."""
+    def _trials(self, own: Baseline, pipeline: Pace, micro_batch_size: int) -> tuple[list[Trial], float]:
+        """Return the trials of other settings, and the drift of the config's own rate."""
         compiling = self.wanted.compiling
         compiling = self.device.type == "cuda" if compiling is None else compiling
         usual, trials = [pipeline.rate], []
@@ -263,7 +263,7 @@ class _Measuring:
                 trials.append(Trial(setting, None, None, problem=rate))
                 continue
             gain = rate / usual[-1]
-            if gain > WORTH:  # or the machine has become quicker: both once more
+            if gain > MIN_GAIN:  # or the machine became faster: measure both again
                 usual.append(self._own_rate(micro_batch_size, usual[-1]))
                 again = self._tried(setting, micro_batch_size)
                 gain = min(gain, again / usual[-1]) if isinstance(again, float) else 0.0
@@ -272,18 +272,18 @@ class _Measuring:
         return trials, max(usual) / min(usual)
 
     def _own_rate(self, micro_batch_size: int, before: float) -> float:
-        """Return the rate of the config's own settings now, or what it was if that cannot be had."""
+        """Return the current rate of the config's own settings, or the previous one on failure."""
         rate = self._tried(None, micro_batch_size)
         return before if isinstance(rate, str) else rate
 
     def _tried(self, setting: Setting | None, micro_batch_size: int) -> float | str:
-        """Return the rate of the pipeline under a setting (None: the config's own), or why there is none."""
+        """Return the rate of the pipeline with a setting (None: the config's own), or why there is none."""
         from kit.engine.device.device import is_compiler_error
         from kit.engine.device.memory import free_memory, is_out_of_memory
 
         self.progress.note(f"trying {setting.text}" if setting else "the config's own settings once more")
         config = setting.of(self.config) if setting else self.config
-        effort = self._effort(OF_TRIAL * self.config.train.batch_size / config.train.batch_size)
+        effort = self._effort(TRIAL_SHARE * self.config.train.batch_size / config.train.batch_size)
         try:
             return self._rate(config, effort, setting, micro_batch_size)
         except (RuntimeError, MemoryError, KitError) as error:
@@ -298,13 +298,13 @@ class _Measuring:
             free_memory()
 
     def _rate(self, config: Config, effort: Effort, setting: Setting | None, micro_batch_size: int) -> float:
-        """Return the rate of the pipeline; what else is held of it is let go of."""
+        """Return the rate of the pipeline."""
         is_compiling = setting is not None and setting.key == "train.compile"
         place = self.place if is_compiling else replace(self.place, progress=SILENT)
         fits_otherwise = setting is not None and setting.key in ("train.batch_size", "train.precision")
         rig = Rig(config, place, None if fits_otherwise else min(micro_batch_size, config.train.batch_size))
         if setting is not None and setting.key == "image.cache":
-            rig.first_look()  # the epochs that count are those in which images are kept already
+            rig.first_look()  # measure epochs with a filled cache
         return rig.pipeline(effort).rate
 
     def _effort(self, share: float) -> Effort:
@@ -312,12 +312,12 @@ class _Measuring:
             WARMUP, max(2, round(self.wanted.steps * share)), self.seconds * share, ENOUGH_SECONDS * share
         )
 
-    def _own(self, rig: Rig) -> Own:
+    def _own(self, rig: Rig) -> Baseline:
         cores, images = os.cpu_count() or 1, len(rig.trainer.images.train)
-        return Own(self.device.type, cores, rig.workers, rig.precision, images)
+        return Baseline(self.device.type, cores, rig.workers, rig.precision, images)
 
     def _facts(self, rig: Rig) -> dict[str, str]:
-        """Return on what was measured."""
+        """Return the facts about device, model and data."""
         from kit.engine.device.device import device_name
 
         config, own = rig.config, rig.trainer.images.train
@@ -328,7 +328,7 @@ class _Measuring:
             "device": device_name(self.device),
             "cores": f"{os.cpu_count()}, {rig.workers} loader processes",
             "model": f"{config.model.name}, {shown[-1]} px, {rig.precision}",
-            "step": batch if parts >= shown[0] else f"{batch}, {parts} at once",
+            "step": batch if parts >= shown[0] else f"{batch}, micro-batches of {parts}",
             "images": f"{len(rig.rows)} of the {len(own)} that fold 0 trains on",
             "cache": config.image.cache,
         }

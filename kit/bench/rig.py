@@ -1,4 +1,4 @@
-"""A config put together as for training fold 0, and measured on a few of its images, over and over."""
+"""Run the trainer of fold 0 on a small sample of images, part by part, to measure it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Scratch(Workspace):
-    """A workspace whose decoded images lie apart, so that the first look at an image finds none.
+    """A workspace with its own, empty image cache.
 
     Attributes:
-        apart: The folder for them.
+        apart: The folder of the cache.
     """
 
     apart: Path
@@ -47,16 +47,16 @@ class Scratch(Workspace):
 
 @dataclass(frozen=True)
 class SampledWork(FoldWork):
-    """The work on folds whose epochs take a few images, and those many times.
+    """Fold work whose epochs repeat a small sample of images.
 
     Attributes:
-        most: How many images at most.
+        most: Maximum number of distinct images.
     """
 
     most: int = 512
 
     def sides(self, k: int, own: Preprocessing) -> FoldImages:
-        """Return both sides of a fold; of the training side, a sample."""
+        """Return the images of a fold, with an epoch plan over a sample."""
         from kit.engine.data.sampling import EpochPlan
 
         images = super().sides(k, own)
@@ -71,7 +71,7 @@ class SampledWork(FoldWork):
 
 
 def sample(length: int, most: int) -> np.ndarray:
-    """Return at most so many of so many positions, always the same ones."""
+    """Return at most ``most`` of ``length`` positions, always the same."""
     rows: np.ndarray = np.random.default_rng(SEED).permutation(length)[:most]
     return rows
 
@@ -81,8 +81,8 @@ class Place:
     """Where configs are measured.
 
     Attributes:
-        run: Stands for the experiment's folder.
-        most: On how many images at most.
+        run: A temporary experiment folder.
+        most: Maximum number of distinct images.
     """
 
     workspace: Scratch
@@ -93,12 +93,12 @@ class Place:
 
 
 class Rig:
-    """One config, put together by what trains it, and what parts of it and the whole manage.
+    """The trainer of one config, and the speed of its parts.
 
-    Epochs are measured as the last one is: everything trains that ever does, at the last size.
+    Steps are those of the last epoch: all stages that ever train, at the last image size.
 
     Args:
-        micro_batch_size: How many images go through the model at once; None: as configured.
+        micro_batch_size: Images per forward pass; None: as configured.
     """
 
     def __init__(self, config: Config, place: Place, micro_batch_size: int | None = None) -> None:
@@ -116,19 +116,18 @@ class Rig:
 
     @property
     def device(self) -> torch.device:
-        """Where steps are computed."""
+        """The device."""
         device: torch.device = self.trainer.components.amp.device
         return device
 
     @property
     def precision(self) -> str:
-        """The number format: ``fp32``, ``bf16`` or ``fp16``."""
-        name = str(self.trainer.components.amp.precision)
-        return "fp32" if name == "no" else name
+        """``fp32``, ``bf16`` or ``fp16``."""
+        return str(self.trainer.components.amp.precision)
 
     @property
     def workers(self) -> int:
-        """How many processes load images."""
+        """Number of data-loading processes."""
         return int(self.loader.num_workers)
 
     @property
@@ -138,11 +137,11 @@ class Rig:
 
     @property
     def pictures(self) -> list[Picture]:
-        """What is measured on."""
+        """The sampled images."""
         return [self.trainer.images.train.pictures[row] for row in self.rows]
 
     def first_look(self) -> Pace:
-        """Return the pace at which images are decoded, kept and varied that were not looked at before."""
+        """Return the pace of loading images that are not cached yet."""
         from kit.engine.data.datasets import EpochBatches, make_loader
         from kit.engine.data.sampling import EpochPlan
 
@@ -155,13 +154,13 @@ class Rig:
         return _taken(watch, loader)
 
     def data(self, effort: Effort) -> Pace:
-        """Return the pace of decoding and varying alone."""
+        """Return the pace of data loading alone."""
         batches = self.trainer.components.batches
         batches.epoch, batches.start = self.config.train.epochs, 0
         return _taken(self.stopwatch(effort), self.loader)
 
     def step(self, effort: Effort) -> Pace:
-        """Return the pace of training steps on one batch that is on the device already."""
+        """Return the pace of training steps on one batch that is on the device."""
         return self._train(effort, self.resident)
 
     def pipeline(self, effort: Effort) -> Pace:
@@ -179,14 +178,14 @@ class Rig:
         return batch._replace(images=batch.images.to(self.device))
 
     def _train(self, effort: Effort, instead: Batch | None = None) -> Pace:
-        """Return the pace of the trainer's own epoch, from its first step on."""
+        """Return the pace of the trainer's own epoch."""
         watch = self.stopwatch(effort, instead)
         self.trainer.state.step = 0
         self.trainer.train_epoch(watch, self.config.model.name)
         return watch.pace
 
     def stopwatch(self, effort: Effort, instead: Any = None) -> Stopwatch:
-        """Return a stopwatch; processes that load beside the steps need longer to get into their stride."""
+        """Return a stopwatch; data-loading processes need a longer warm-up."""
         warmup = effort.warmup + (0 if instead else PREFETCHED * self.workers)
         patient = replace(effort, warmup=warmup)
         return Stopwatch(self.device, patient, self.is_even, self.place.progress, instead)

@@ -1,4 +1,4 @@
-"""Which settings might make a training quicker, and what is advised of those that were tried."""
+"""Settings that may make training faster, and advice from their trials."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from kit.config import Config
 
-WORTH = 1.05  # what gains less is not worth a change, and may be chance
-UNEVEN = 1.2  # so much apart the same steps are only where something else runs
+MIN_GAIN = 1.05  # smaller gains may be noise
+MAX_DRIFT = 1.2  # a larger drift means that other programs are running
 SMALLEST_BATCH = 2
 
 
@@ -18,8 +18,8 @@ class Setting:
     """One change of a config.
 
     Attributes:
-        key: As ``--set`` takes it.
-        changes: What it changes beside the speed; empty if nothing.
+        key: Config key.
+        changes: Effect on the training beside speed; empty: none.
     """
 
     key: str
@@ -28,12 +28,12 @@ class Setting:
 
     @property
     def text(self) -> str:
-        """The change as ``--set`` takes it."""
+        """The change in ``--set`` form."""
         shown = str(self.value).lower() if isinstance(self.value, bool) else self.value
         return f"{self.key}={shown}"
 
     def of(self, config: Config) -> Config:
-        """Return the config with it."""
+        """Return the config with this change."""
         part, _, name = self.key.partition(".")
         section = getattr(config, part).model_copy(update={name: self.value})
         return config.model_copy(update={part: section})
@@ -41,12 +41,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of a setting.
+    """The trial of a setting.
 
     Attributes:
-        rate: Images per second of the whole pipeline; None where it could not be had.
-        gain: The rate as a multiple of the config's own.
-        problem: Why there is none.
+        rate: Images per second of the whole pipeline; None: not measured.
+        gain: Rate divided by that of the config.
+        problem: Why it was not measured.
     """
 
     setting: Setting
@@ -62,13 +62,13 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Own:
-    """What a config comes to on this machine, and the machine.
+class Baseline:
+    """The config's own values on this machine.
 
     Attributes:
-        device: Its kind, ``cpu`` or ``cuda``.
-        cores: Of the processor.
-        images: How many a fold trains on.
+        device: ``cpu`` or ``cuda``.
+        cores: Number of CPU cores.
+        images: Number of training images of a fold.
     """
 
     device: str
@@ -78,8 +78,8 @@ class Own:
     images: int
 
 
-def settings_to_try(config: Config, own: Own, compiling: bool) -> list[Setting]:
-    """Return what might be quicker, one change each."""
+def settings_to_try(config: Config, own: Baseline, compiling: bool) -> list[Setting]:
+    """Return the settings to try, one change each."""
     is_gpu, train = own.device == "cuda", config.train
     workers = [n for n in ((4, 8, 16) if is_gpu else (0, 1)) if n != own.workers and n <= max(4, own.cores)]
     cache = "none" if config.image.cache != "none" else "auto"
@@ -98,16 +98,18 @@ def settings_to_try(config: Config, own: Own, compiling: bool) -> list[Setting]:
 
 
 def advice(trials: Sequence[Trial], drift: float) -> list[str]:
-    """Return what is worth setting, the best first; each was tried alone.
+    """Return one sentence per faster setting, the best first; each was tried alone.
 
     Args:
-        drift: How many times quicker the config's own pace was at its best than at its worst.
+        drift: Fastest rate of the config divided by its slowest.
     """
-    worth = [trial for trial in trials if trial.gain is not None and trial.gain > WORTH]
+    worth = [trial for trial in trials if trial.gain is not None and trial.gain > MIN_GAIN]
     found = sorted(worth, key=lambda trial: -(trial.gain or 0))
-    said = [_sentence(trial) for trial in found] or ["Nothing tried would help."]
-    if drift > UNEVEN:
-        said.append(f"The machine is busy: the same steps took up to {drift:.1f} times as long. Try again.")
+    said = [_sentence(trial) for trial in found] or ["None of the tried settings is faster."]
+    if drift > MAX_DRIFT:
+        said.append(
+            f"The machine is busy: the same steps took up to {drift:.1f} times as long. Run again later."
+        )
     return said
 
 

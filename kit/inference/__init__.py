@@ -1,1 +1,8 @@
-"""TODO."""
+"""Predict with the trained models of an experiment (``kit predict``).
+
+Reads: checkpoints, images.
+Writes: oof.parquet, test.parquet and held-out predictions.
+
+fold_models.py  run every fold's model over images
+predict.py      out-of-fold, held-out and test predictions of a run
+"""

@@ -1,1 +1,15 @@
-"""TODO."""
+"""Train an experiment: one model per fold (``kit train``).
+
+Reads: samples, folds CSV, config.
+Writes: runs/COMPETITION/NAME/ (checkpoints, history, environment).
+
+data.py                  competition, folds and image store of an experiment
+precision.py             choose the precision once per network and machine
+feature_cache.py         stored features of frozen networks
+run_state.py             what a run was trained on; refuse changes
+fold.py                  train one fold, retrying on out-of-memory and divergence
+time_plan.py             estimate the remaining time
+experiment.py            train all folds
+dry_run.py               show what a training would do (``--dry-run``)
+augmentation_preview.py  show augmented training images (``kit augment``)
+"""

@@ -1,4 +1,4 @@
-"""One fold trained, come what may: begun again where memory or the loss asks for it."""
+"""Train one fold; retry on out-of-memory (smaller micro-batch) and divergence (half the rate)."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from kit.engine.models.build import Classifier
     from kit.engine.models.preprocessing import Preprocessing
 
-SMALLEST_BATCH = 2  # below it batch norm has nothing to average
+SMALLEST_BATCH = 2  # batch norm needs two images
 
 
 @dataclass(frozen=True)
 class FoldWork:
-    """What the folds of an experiment are trained with."""
+    """Trains the folds of one experiment."""
 
     config: Config
     workspace: Workspace
@@ -54,11 +54,11 @@ class FoldWork:
     )  # the one whose notes are shown; the others repeat them
 
     def train(self, k: int, after_epoch: Callable[[FoldState], None]) -> None:
-        """Train fold ``k`` to the end and write what it came to; once begun again if the loss diverges.
+        """Train fold ``k`` and write its result.
 
         Raises:
-            Interrupted: There was no time for all of it.
-            KitError: It cannot be trained; everything done is kept.
+            Interrupted: The deadline or a signal; the next run resumes.
+            KitError: The fold cannot be trained; its checkpoint is kept.
         """
         from kit.engine.device.memory import free_memory
         from kit.engine.fit.trainer import RetryState
@@ -67,7 +67,7 @@ class FoldWork:
         folder = self.run.fold(k)
         outcome: FoldResult | RetryState = RetryState(micro_batch_size=self._remembered())
         while isinstance(outcome, RetryState):
-            free_memory()  # of an attempt before, which nothing holds any more
+            free_memory()  # of the previous attempt
             outcome = self._attempt(k, outcome, after_epoch)
         done = {
             "fold": k,
@@ -82,7 +82,7 @@ class FoldWork:
     def _attempt(
         self, k: int, retry: RetryState, after_epoch: Callable[[FoldState], None]
     ) -> FoldResult | RetryState:
-        """Return what training came to, or under which conditions to go on from the last checkpoint."""
+        """Return the result, or the changes for the next attempt from the last checkpoint."""
         from kit.engine.device.device import is_compiler_error
         from kit.engine.device.memory import is_out_of_memory
         from kit.engine.fit.monitoring import DivergedError
@@ -94,7 +94,9 @@ class FoldWork:
         except DivergedError as error:
             if trainer is None or trainer.state.rate < 1:
                 raise
-            self.progress.warn(f"{error.problem}; once more from the last checkpoint, at half the rate")
+            self.progress.warn(
+                f"{error.problem}; retrying from the last checkpoint at half the learning rate"
+            )
             return replace(retry, rate=0.5)
         except (RuntimeError, MemoryError) as error:
             if is_compiler_error(error):
@@ -110,14 +112,14 @@ class FoldWork:
             return self._with_fewer(retry, trainer.state.micro_batch_size if trainer else 1)
 
     def _with_fewer(self, retry: RetryState, micro_batch_size: int) -> RetryState:
-        """Return conditions with half the images at once, and remember them for the other folds."""
+        """Return half the micro-batch for the next attempt, and store it for the other folds."""
         fewer = micro_batch_size // 2
         if fewer < SMALLEST_BATCH:
             raise KitError(
                 "train.batch_size",
-                f"the model does not fit the memory with even {micro_batch_size} images at once",
+                f"out of memory even with a micro-batch of {micro_batch_size} images",
                 "",
-                "Take a smaller model or image.size; everything done is kept.",
+                "Use a smaller model or image.size.",
                 code="out_of_memory",
             )
         write_json(self.run.memory, {"device": self._device_name(), "micro_batch_size": fewer})
@@ -128,7 +130,7 @@ class FoldWork:
         return replace(retry, micro_batch_size=fewer)
 
     def _remembered(self) -> int | None:
-        """Return how many images at once an earlier fold found to fit this very device."""
+        """Return the micro-batch size that an earlier fold found to fit this device, or None."""
         if not self.run.memory.exists():
             return None
         found = read_json(self.run.memory)
@@ -140,7 +142,7 @@ class FoldWork:
         return device_name(find_device())
 
     def trainer(self, k: int, retry: RetryState) -> FoldTrainer:
-        """Return what trains fold ``k``, put together: nothing of it is trained yet."""
+        """Return the trainer of fold ``k``, ready to start or resume."""
         import torch
 
         from kit.engine.device.amp import Amp
@@ -180,7 +182,7 @@ class FoldWork:
     def _cut(
         self, k: int, model: Classifier, images: FoldImages, amp: Amp
     ) -> tuple[Classifier, FoldImages, TrainConfig]:
-        """Return what is trained on what: the head on features, where that comes to the same."""
+        """Return model, images and settings; for a frozen body, its head and stored features instead."""
         from kit.engine.fit.frozen_features import HeadClassifier
 
         config, train, own = self.config, self.config.train, model.preprocessing
@@ -188,8 +190,8 @@ class FoldWork:
             return model, images, train
         if not self.features and (
             reason := feature_cache.why_not(config, model)
-        ):  # else a fold was cut before
-            self._note(k, f"each epoch takes every image through all of the network: {reason}")
+        ):  # features exist: an earlier fold used them
+            self._note(k, f"no stored features, every epoch runs the whole network: {reason}")
             return model, images, train
         views = [
             predicted_view(own),
@@ -200,10 +202,10 @@ class FoldWork:
         return HeadClassifier(model), features.of(images), quick
 
     def feature_files(self, model: Classifier, amp: Amp, views: Sequence[View]) -> FeatureFiles:
-        """Return where what enters a model's head is kept: of images as predicted, and varied.
+        """Return the stored features of plain and augmented images.
 
         Args:
-            model: On the amp's device.
+            model: On the device of ``amp``.
         """
         from kit.engine.fit.frozen_features import Extractor
 
@@ -242,7 +244,7 @@ class FoldWork:
             self.progress.note(text)
 
     def sides(self, k: int, own: Preprocessing) -> FoldImages:
-        """Return both sides of a fold, and what an epoch takes of the training side."""
+        """Return the training and validation images of a fold, with the plan of its epochs."""
         from kit.engine.data.datasets import ImageDataset
         from kit.engine.data.sampling import plan_epochs
         from kit.engine.fit.components import FoldImages
@@ -256,7 +258,7 @@ class FoldWork:
         return FoldImages(train, validation, varied, plain, plan)
 
     def _objective(self, images: FoldImages, device: torch.device) -> TrainingObjective:
-        """Return the loss and the metric of a fold, classes weighted as its plan says."""
+        """Return task, metric and loss of a fold, with the class weights of its plan."""
         import torch
 
         from kit.engine.fit.components import TrainingObjective
@@ -269,10 +271,7 @@ class FoldWork:
         return TrainingObjective(competition.task, len(competition.classes), competition.metric, loss)
 
     def _class_counts(self, k: int) -> dict[str, list[int]]:
-        """Return class -> images of the training side as they are, and as the first epoch shows them.
-
-        Nothing where classes are not balanced.
-        """
+        """Return class -> [training images, images in the first epoch]; empty without class balancing."""
         from kit.engine.data.sampling import plan_epochs
 
         train = image_set(self.data, self.data.folds.training(self.data.samples, k))
@@ -288,12 +287,12 @@ class FoldWork:
 
 
 def fold_seed(config: Config, k: int) -> int:
-    """Return the seed of fold ``k``: every draw of its training depends on it."""
+    """Return the seed of fold ``k``."""
     return stable_seed(config.seed, "fold", k)
 
 
 def training_views(config: Config, own: Preprocessing) -> dict[int, View]:
-    """Return from which epoch on training images are varied how: one transform per size."""
+    """Return first epoch -> training view: one transform per image size."""
     from kit.engine.augment.pipelines import training_transform
     from kit.engine.data.datasets import View
 
@@ -305,7 +304,7 @@ def training_views(config: Config, own: Preprocessing) -> dict[int, View]:
 
 
 def predicted_view(own: Preprocessing) -> View:
-    """Return how images are seen when predicting."""
+    """Return the prediction view."""
     from kit.engine.augment.pipelines import prediction_transform
     from kit.engine.data.datasets import View
 
@@ -313,12 +312,12 @@ def predicted_view(own: Preprocessing) -> View:
 
 
 def check_scorable(data: TrainingData, folds: Sequence[int]) -> None:
-    """Refuse a fold whose validation images the metric cannot score, whatever is predicted for them.
+    """Refuse a fold whose validation images the metric cannot score with any prediction.
 
     Raises:
-        KitError: The message names the fold, and the classes that none or all of its images have.
+        KitError: It names the fold, and the classes that none or all of its images have.
     """
-    _score_prior(data, np.arange(len(data.samples)))  # a metric that cannot score any rows says so
+    _score_prior(data, np.arange(len(data.samples)))  # raises if the metric suits no rows at all
     classes, metric = data.competition.classes, data.competition.metric
     for k in folds:
         rows = np.flatnonzero(data.folds.validation(data.samples, k))
@@ -332,37 +331,40 @@ def check_scorable(data: TrainingData, folds: Sequence[int]) -> None:
                 f"fold {k}",
                 f"{metric.name} cannot be computed on its {len(rows)} validation images ({first_few(odd)})",
                 error.rule,
-                "Make fewer folds (`folds.count`), or take another `competition.metric`.",
+                "Use fewer folds (`folds.count`) or another `competition.metric`.",
                 code="metric_not_computable",
             ) from error
 
 
 def _score_prior(data: TrainingData, rows: np.ndarray) -> float:
-    """Return the metric of some samples, each guessed to be as the classes are spread."""
+    """Return the score of the class prior as prediction for some samples."""
     competition, targets = data.competition, data.targets()[rows]
     prior = competition.task.prior(targets, len(competition.classes))
     return competition.metric(targets, np.tile(prior, (len(rows), 1)), competition.task)
 
 
 def warm_start(config: Config, workspace: Workspace, data: TrainingData, k: int) -> FoldFolder | None:
-    """Return the fold of another experiment that fold ``k`` begins with, or None.
+    """Return the fold of another experiment that fold ``k`` starts from (``model.start``), or None.
 
     Raises:
-        KitError: The other experiment has other folds, so its model has seen validation rows of this one; or
-            its fold is not trained.
+        KitError: The other experiment has different folds, so that its model has seen validation rows of this
+            fold; or its fold is not trained.
     """
     if config.model.start is None:
         return None
     other = workspace.find_run(config.model.start)
     if not other.training_data.exists():
         raise KitError(
-            "model.start", f"{other.label} is a blend", "Weights are those of an experiment", code="is_blend"
+            "model.start",
+            f"{other.label} is a blend",
+            "model.start needs an experiment with weights",
+            code="is_blend",
         )
     if read_json(other.training_data)["folds"] != data.folds.fingerprint:
         raise KitError(
             "model.start",
             f"{other.label} was trained on other folds",
-            "A fold may only begin with a model that has not seen its validation rows",
+            "A fold may only start from a model that has not seen its validation rows",
             "Train both on the same folds CSV.",
             code="folds_differ",
         )
@@ -382,17 +384,17 @@ def _load_other(model: Classifier, fold: FoldFolder, label: str) -> list[str]:
     from kit.engine.models.checkpoints import load_model
 
     state, _ = load_model(fold.model)
-    return [f"begins with {label}", *load_trained(model, state, fold.model)]
+    return [f"starts from {label}", *load_trained(model, state, fold.model)]
 
 
 def _truth(data: TrainingData, images: ImageSet) -> np.ndarray:
-    assert images.targets is not None  # both sides of a fold are labelled
+    assert images.targets is not None  # training and validation images are labeled
     competition = data.competition
     return competition.task.one_hot(images.targets, len(competition.classes))
 
 
 def _balance_note(name: str, counts: dict[str, list[int]], weights: np.ndarray | None) -> str:
-    """Return what balancing changes, class by class, the largest class first."""
+    """Return the note on class balancing: images per class before and after, largest class first."""
     order = sorted(counts, key=lambda c: -counts[c][0])
     if weights is not None:
         by_class = dict(zip(counts, weights, strict=True))

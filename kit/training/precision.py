@@ -1,4 +1,4 @@
-"""The number format of an experiment on this machine: tried where it has to be, and remembered."""
+"""Choose the precision of an experiment on this machine; measured once where needed, then stored."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def settled_precision(
 ) -> Precision:
     """Return the precision of a network on this device.
 
-    On a CPU that has bf16, ``auto`` tries once what is quicker. What comes of it holds for all experiments of
-    the competition that train as much of the same network at the same size, so that they can be compared, and
+    On a CPU with bf16, ``auto`` measures once which precision is faster. The result holds for all experiments
+    of the competition with the same network, size and number of trained stages: they are comparable and
     share features.
 
     Args:
-        run: An experiment, all of whose folds and predictions share it, whatever is tried later.
+        run: The experiment; all its folds and predictions use one precision.
     """
     from kit.engine.device.amp import Precision, choose_precision, native_bf16
     from kit.engine.device.device import device_name, find_device
@@ -48,12 +48,12 @@ def settled_precision(
 
 
 def is_tried(config: Config, device: torch.device, chosen: Precision) -> bool:
-    """Tell whether it takes a trial to know if what was chosen is the quicker one: bf16 on a CPU."""
+    """Return whether the precision must be measured: ``auto`` chose bf16 on a CPU."""
     return config.train.precision == "auto" and device.type == "cpu" and chosen.name == "bf16"
 
 
 def _once(config: Config, workspace: Workspace, data: TrainingData, machine: str) -> Precision:
-    """Return what came of the first trial of such a network on such a machine, made now if need be."""
+    """Return the stored measurement of this network on this machine; measure if there is none."""
     from kit.engine.device.amp import Precision, native_bf16
     from kit.engine.fit.precision_trial import faster_precision
     from kit.engine.models.build import preprocessing_of, rebuild_model
@@ -68,7 +68,7 @@ def _once(config: Config, workspace: Workspace, data: TrainingData, machine: str
     if key not in known:
         model = rebuild_model(config.model, own, len(data.competition.classes))
         found = faster_precision(model, native_bf16(), training)
-        with in_turn(file.with_suffix(".lock")):  # of two processes that have tried, the first is right
+        with in_turn(file.with_suffix(".lock")):  # of two processes, the first result counts
             known = read_json(file) if file.exists() else {}
             known.setdefault(key, {"name": found.name, "why": found.why})
             write_json(file, known)

@@ -18,7 +18,7 @@ from kit.bench.inference import Inference, infer
 from kit.bench.measure import Bench, Ceilings, Memory, Wanted, bench
 from kit.bench.pace import Effort, Pace, PeakMemory, Stopwatch
 from kit.bench.rig import Place, Rig, Scratch
-from kit.bench.settings import Own, Setting, Trial, advice, settings_to_try
+from kit.bench.settings import Baseline, Setting, Trial, advice, settings_to_try
 from kit.cli.main import app
 from kit.competition import decode
 from kit.config.load import load_config
@@ -306,7 +306,7 @@ def test_where_the_config_itself_does_not_fit_it_is_measured_as_it_would_train(p
     found = bench(config, place, Wanted(steps=2, settings=False), told)
     [warning] = told.warnings
     assert re.findall(r"\d+", warning) == ["8", "4"]
-    assert found.facts["step"] == "8 images, 4 at once"
+    assert found.facts["step"] == "8 images, micro-batches of 4"
     assert found.advice == []
 
 
@@ -348,10 +348,10 @@ def test_a_head_alone_is_measured_through_the_network(place):
 # --- settings and advice
 
 
-CPU_OWN, GPU_OWN = Own("cpu", 2, 0, "fp32", 100), Own("cuda", 16, 8, "bf16", 100)
+CPU_OWN, GPU_OWN = Baseline("cpu", 2, 0, "fp32", 100), Baseline("cuda", 16, 8, "bf16", 100)
 
 
-def tried(config, own: Own, compiling: bool = False) -> list[str]:
+def tried(config, own: Baseline, compiling: bool = False) -> list[str]:
     return [setting.text for setting in settings_to_try(config, own, compiling)]
 
 
@@ -394,13 +394,13 @@ def test_what_gains_more_than_chance_is_advised_the_best_first():
         "--set g.h=1 trains 1.30 times as fast (scores).",
         "--set a.b=1 trains 1.10 times as fast.",
     ]
-    assert advice([trial("a.b", 1.04)], 1) == ["Nothing tried would help."]
+    [sentence] = advice([trial("a.b", 1.04)], 1)
+    assert "a.b" not in sentence
 
 
 def test_on_a_busy_machine_it_is_advised_to_measure_again():
-    assert advice([trial("a.b", 1.2)], 1.5)[-1] == (
-        "The machine is busy: the same steps took up to 1.5 times as long. Try again."
-    )
+    _, warning = advice([trial("a.b", 1.2)], 1.5)
+    assert "1.5 times" in warning
     assert len(advice([trial("a.b", 1.2)], 1.15)) == 1
 
 

@@ -56,7 +56,7 @@ class Variation:
     """What a preset does beside the flips.
 
     Attributes:
-        crop: The smallest share of the image's area that the random crop keeps; 1: the centre is cropped.
+        crop: The smallest share of the image's area that the random crop keeps; 1: the center is cropped.
         steps: What follows the crop and the flips.
     """
 
@@ -84,15 +84,15 @@ def light(*, crop: Crop = 0.7) -> Variation:
 
 @presets.register("medium")
 def medium(*, crop: Crop = 0.5) -> Variation:
-    """Return turns and colours: for photos, when there are many."""
+    """Return turns and colors: for photos, when there are many."""
     turn = A.Affine(rotate=(-12, 12), shear=(-6, 6), border_mode=cv2.BORDER_REFLECT_101, p=0.4)
-    colour = A.ColorJitter((0.7, 1.3), (0.7, 1.3), (0.7, 1.3), (-0.03, 0.03), p=0.7)
-    return Variation(crop, [turn, colour])
+    color = A.ColorJitter((0.7, 1.3), (0.7, 1.3), (0.7, 1.3), (-0.03, 0.03), p=0.7)
+    return Variation(crop, [turn, color])
 
 
 @presets.register("heavy")
 def heavy(*, crop: Crop = 0.3) -> Variation:
-    """Return turns, colours, blur or noise, and holes: for photos, when there are few."""
+    """Return turns, colors, blur or noise, and holes: for photos, when there are few."""
     turn = A.Affine(
         rotate=(-20, 20),
         shear=(-10, 10),
@@ -100,10 +100,10 @@ def heavy(*, crop: Crop = 0.3) -> Variation:
         border_mode=cv2.BORDER_REFLECT_101,
         p=0.5,
     )
-    colour = A.ColorJitter((0.6, 1.4), (0.6, 1.4), (0.6, 1.4), (-0.05, 0.05), p=0.8)
+    color = A.ColorJitter((0.6, 1.4), (0.6, 1.4), (0.6, 1.4), (-0.05, 0.05), p=0.8)
     unsharp = A.OneOf([A.GaussianBlur((3, 5)), A.MotionBlur((3, 5)), A.GaussNoise((0.02, 0.1))], p=0.2)
     holes = A.CoarseDropout((1, 3), (0.1, 0.3), (0.1, 0.3), p=0.3)
-    return Variation(crop, [turn, colour, unsharp, holes])
+    return Variation(crop, [turn, color, unsharp, holes])
 
 
 @presets.register("rand_augment")
@@ -129,7 +129,7 @@ def augmix(
 
 
 def smallest_crop(preset: Component) -> float:
-    """Return the smallest share of an image's area that a preset crops; 1: the centre, as predicted."""
+    """Return the smallest share of an image's area that a preset crops; 1: the center, as predicted."""
     return _variation(preset).crop
 
 
@@ -176,7 +176,7 @@ def _variation(component: Component) -> Variation:
 
 
 def prediction_transform(preprocessing: Preprocessing) -> Transform:
-    """Return what validation and test images go through: resize, then crop the centre."""
+    """Return what validation and test images go through: resize, then crop the center."""
     return Seeded(_centre_steps(preprocessing, preprocessing.predicting))
 
 

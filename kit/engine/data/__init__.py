@@ -1,1 +1,12 @@
-"""TODO."""
+"""Read images and build batches.
+
+Reads: image files, samples.
+Writes: batches of uint8 tensors, the cache of decoded images.
+
+foreground.py   remove the background with GrabCut
+pixel_file.py   one memory-mapped file of decoded images
+image_store.py  decode images and crops, through the cache
+cache.py        where the cache lies, and its size limit
+sampling.py     class balancing: which images an epoch takes
+datasets.py     datasets, batch order, data loaders
+"""

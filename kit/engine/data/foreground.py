@@ -43,7 +43,7 @@ class Foreground:
         Args:
             path: Its file: a mask is made again when size or time of the file changed.
             region: The part of the file that ``pixels`` shows.
-            box: Where the subject is, within ``pixels``; None: around the centre.
+            box: Where the subject is, within ``pixels``; None: around the center.
         """
         mask = self._kept(path, region, box, pixels)
         if self.how == "mask":
@@ -73,7 +73,7 @@ def small_mask(pixels: np.ndarray, box: Rectangle | None) -> np.ndarray:
 
     Args:
         pixels: (H, W, 3) or (H, W, 1), uint8.
-        box: Where the subject is, in pixels; None: around the centre.
+        box: Where the subject is, in pixels; None: around the center.
     """
     height, width = pixels.shape[:2]
     scale = min(1.0, LONG_SIDE / max(height, width))
@@ -85,14 +85,14 @@ def small_mask(pixels: np.ndarray, box: Rectangle | None) -> np.ndarray:
     found = np.zeros_like(marks)
     whole = np.zeros_like(marks)
     whole[top:bottom, left:right] = 255
-    cv2.setRNGSeed(0)  # its colour clusters start at random
+    cv2.setRNGSeed(0)  # its color clusters start at random
     rectangle = (left, top, right - left, bottom - top)
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
     try:
         cv2.grabCut(small, marks, rectangle, background, foreground, ITERATIONS, cv2.GC_INIT_WITH_RECT)
         found[(marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)] = 255
     except cv2.error:
-        return whole  # an image of one colour has no clusters
+        return whole  # an image of one color has no clusters
     return found if found.sum() >= LEAST * whole.sum() else whole
 
 

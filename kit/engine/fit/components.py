@@ -1,4 +1,4 @@
-"""What trains a fold: the model, its optimiser and schedule, the images, put together once."""
+"""Build what trains a fold: optimizer, schedule, weight average, training step, data loaders."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from kit.tasks import Task
 
 @dataclass(frozen=True)
 class FoldImages:
-    """Both sides of a fold: images with targets, as ``Task.targets`` gives them.
+    """Training and validation images of a fold, with targets as from ``Task.targets``.
 
     Attributes:
-        varied: What the model is shown of ``train``, epoch by epoch.
-        plain: What it is shown of ``validation``, as when predicting.
-        plan: Which images of the training side an epoch takes.
+        varied: Augmented training images, by epoch.
+        plain: Validation images, preprocessed as in prediction.
+        plan: Which training images an epoch takes.
     """
 
     train: ImageSet
@@ -47,7 +47,7 @@ class FoldImages:
 
 @dataclass(frozen=True)
 class TrainingObjective:
-    """What training is for: the task, its metric, and the loss of logits (B, C) and targets (B, C)."""
+    """Task, metric, and loss of logits (B, C) and targets (B, C)."""
 
     task: Task
     num_classes: int
@@ -57,12 +57,12 @@ class TrainingObjective:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a fold is trained.
+    """Training settings of a fold.
 
     Attributes:
-        trains: Epoch -> how many of the last stages train from then on.
-        save_seconds: How much work may be lost.
-        seed: Of this fold; every draw depends on it.
+        trains: Epoch -> number of last stages that train from then on (``model.trains``).
+        save_seconds: Seconds between checkpoints.
+        seed: Seed of the fold.
     """
 
     train: TrainConfig
@@ -74,11 +74,11 @@ class Recipe:
 
 @dataclass
 class TrainingComponents:
-    """What trains a fold.
+    """Everything that trains a fold.
 
     Attributes:
-        batches: What an epoch takes, in order.
-        targets: Of all training images, (N, C).
+        batches: The batches of an epoch, in order.
+        targets: Targets of all training images, (N, C).
     """
 
     amp: Amp
@@ -93,7 +93,7 @@ class TrainingComponents:
     targets: Tensor
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that has a state of its own; the schedule and every draw follow from the step."""
+        """Return the state for a checkpoint; the schedule and all random draws follow from the step."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -102,7 +102,7 @@ class TrainingComponents:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Put everything where it was; the rate of the next step is the schedule's, not the checkpoint's."""
+        """Restore a checkpoint; the next learning rate comes from the schedule, not from the checkpoint."""
         self.model.load_state_dict(saved["model"])
         load_optimizer(self.optimizer, saved["optimizer"])
         self.amp.load_state_dict(saved["scaler"])
@@ -118,10 +118,10 @@ def build_components(
     state: FoldState,
     amp: Amp,
 ) -> TrainingComponents:
-    """Return what trains a fold, under the conditions that its state says: rates and images at once.
+    """Return the components of a fold, with the learning-rate factor and micro-batch size of its state.
 
     Raises:
-        KitError: The recipe does not fit the model, or there is no batch of images.
+        KitError: The recipe does not fit the model, or there are too few images for a batch.
     """
     train = _at_rate(recipe.train, state.rate)
     num_classes = objective.num_classes
@@ -133,7 +133,7 @@ def build_components(
     schedule = build_schedule(train.schedule, optimizer, train.lr, train.epochs, len(batches), higher)
     average = build_average(train.average, model, train.epochs)
     if train.compile:
-        model.backbone.compile()  # in place: names, and so checkpoints, stay as they are
+        model.backbone.compile()  # in place, so that parameter names stay the same
     mixing = build_mixing(recipe.augment, num_classes, train.epochs)
     auxiliary, micro_batch_size = model.auxiliary_weight, state.micro_batch_size
     loaders = _loaders(images, batches, train, micro_batch_size, amp.device)
@@ -151,21 +151,23 @@ def build_components(
 
 
 def epoch_batches(images: FoldImages, train: TrainConfig, seed: int) -> EpochBatches:
-    """Return what an epoch takes in which order, a batch per step of the optimiser.
+    """Return the batches of an epoch, one per optimizer step.
 
     Raises:
-        KitError: There is not a single batch.
+        KitError: There are too few images for a batch.
     """
     batches = EpochBatches(len(images.train), train.batch_size * train.accumulate, seed, images.plan)
     if len(batches) == 0:
         raise KitError(
-            "train.batch_size", f"{images.plan.length} training images make no batch", code="too_few_images"
+            "train.batch_size",
+            f"{images.plan.length} training images are too few for a batch",
+            code="too_few_images",
         )
     return batches
 
 
 def _at_rate(train: TrainConfig, scale: float) -> TrainConfig:
-    """Return the recipe at a share of its learning rates."""
+    """Return the config with its learning rates multiplied by ``scale``."""
     head_lr = None if train.head_lr is None else train.head_lr * scale
     return train.model_copy(update={"lr": train.lr * scale, "head_lr": head_lr})
 
@@ -173,8 +175,10 @@ def _at_rate(train: TrainConfig, scale: float) -> TrainConfig:
 def _loaders(
     images: FoldImages, batches: EpochBatches, train: TrainConfig, micro_batch_size: int, device: torch.device
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Return the loaders of the training side and of the validation side."""
-    spare = 2 if micro_batch_size == train.batch_size else 1  # without gradients, unless memory was short
+    """Return the training loader and the validation loader."""
+    spare = (
+        2 if micro_batch_size == train.batch_size else 1
+    )  # twice as many fit without gradients, unless memory ran out
     in_order = EpochBatches(len(images.validation), without_gradients(micro_batch_size * spare, device), None)
     return (
         make_loader(images.varied, batches, train.workers, device),
@@ -183,6 +187,6 @@ def _loaders(
 
 
 def targets_of(images: ImageSet) -> np.ndarray:
-    """Return the targets of images that are labelled, as both sides of a fold are."""
+    """Return the targets of labeled images."""
     assert images.targets is not None
     return images.targets

@@ -1,4 +1,4 @@
-"""How far a fold is, and what going on needs to know of it."""
+"""The progress of a fold, as stored in its checkpoint."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from kit.metrics import Metric
 
 @dataclass
 class FoldState:
-    """How far a fold is.
+    """The progress of a fold.
 
     Attributes:
         micro_batch_size: Images per forward pass; smaller than configured if memory ran out.
-        rate: Which share of the configured learning rates is used: halved once after a loss that was not
-            finite.
-        epoch: Epochs done and validated.
-        step: Optimiser steps done of the next one.
+        rate: Factor of the configured learning rates: 0.5 after a non-finite loss.
+        epoch: Number of epochs trained and validated.
+        step: Number of optimizer steps done in the next epoch.
         loss: Their loss, summed over ``images``.
-        seconds: What they took.
-        best: The best validation score so far, and its epoch (from 1).
-        kept: The weights of that epoch, where the best are to be kept.
-        averaged: The last epoch whose weights are in the average of weights.
+        seconds: Their duration.
+        best: The best validation score so far; ``best_epoch`` is its epoch (from 1).
+        kept: The weights of that epoch, with ``train.keep: best``.
+        averaged: The last epoch in the weight average.
         history: One row per epoch.
     """
 
@@ -42,16 +41,16 @@ class FoldState:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def add_steps(self, loss: float, images: int, seconds: float) -> None:
-        """Count what was trained since the last time; ``loss`` is summed over the images."""
+        """Add steps; ``loss`` is summed over their images."""
         self.loss += loss
         self.images += images
         self.seconds += seconds
 
     def end_epoch(self, row: dict[str, float], metric: Metric) -> bool:
-        """Add a validated epoch; tell whether it is the best so far.
+        """Add a validated epoch and return whether it is the best so far.
 
         Args:
-            row: What is to be remembered of it; ``score`` at least.
+            row: Its row of the history; ``score`` at least.
         """
         self.epoch += 1
         self.history.append({"epoch": self.epoch, **row})

@@ -1,4 +1,4 @@
-"""What enters a network's head, computed once where nothing below the head trains."""
+"""Features in front of a frozen network's head, computed once and used in every epoch."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from kit.engine.models.pretrained import body_of
 from kit.errors import KitError
 from kit.runtime.progress import SILENT, Progress
 
-FORMAT = 1  # of how features are taken from images: a change computes them anew
+FORMAT = 1  # of stored features; raise it when their computation changes
 TRIAL_IMAGES = 2
 
 
 class FeatureModel(nn.Module):
-    """A classifier that tells what enters its head (of several, the first) instead of what leaves it."""
+    """A classifier that returns the input of its (first) head instead of logits."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class FeatureModel(nn.Module):
         self.head = classifier.backbone.get_submodule(last_part(classifier.backbone))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, C, H, W) of 0..255 to features (B, D), or to maps of them (B, D, H', W')."""
+        """Map images (B, C, H, W) of 0..255 to features (B, D) or feature maps (B, D, H', W')."""
         entering: list[Tensor] = []
         handle = self.head.register_forward_pre_hook(lambda _, inputs: entering.append(inputs[0]))
         try:
@@ -58,7 +58,7 @@ class FeatureModel(nn.Module):
 
 
 class HeadClassifier(Classifier):
-    """A classifier that is shown features in place of images, and shares its weights with a whole one."""
+    """The head of a classifier: features in, logits out; weights are shared with the whole model."""
 
     def __init__(self, whole: Classifier) -> None:
         super().__init__(whole.backbone, whole.preprocessing)
@@ -71,10 +71,10 @@ class HeadClassifier(Classifier):
 
 
 class ManyHeads(Classifier):
-    """Classifiers whose networks differ in their heads alone: what enters them is computed once for all.
+    """Several classifiers with one body and different heads; the body is computed once.
 
     Args:
-        classifiers: At least one; of all but the first, the head alone is kept.
+        classifiers: At least one; only the heads of the others are kept.
     """
 
     def __init__(self, classifiers: Iterable[Classifier]) -> None:
@@ -87,7 +87,7 @@ class ManyHeads(Classifier):
 
     @staticmethod
     def can_be(classifiers: Iterable[Classifier]) -> bool:
-        """Tell whether classifiers can be asked so."""
+        """Return whether the classifiers share body and preprocessing, and can be cut before the head."""
         each = iter(classifiers)
         first = next(each)
         wanted = digest_of_body(first), first.preprocessing
@@ -101,7 +101,7 @@ class ManyHeads(Classifier):
 
 
 def last_part(backbone: nn.Module) -> str:
-    """Return the name of the head (of several, the first), with the dropout in front if they are one."""
+    """Return the name of the (first) head, including a dropout directly in front of it."""
     name, head = next(iter(find_heads(backbone).items()))
     above = name.rpartition(".")[0]
     around = backbone.get_submodule(above)
@@ -112,10 +112,9 @@ def last_part(backbone: nn.Module) -> str:
 
 
 def why_not_cut(classifier: Classifier) -> str:
-    """Return why a classifier cannot be cut in front of its head, or nothing.
+    """Return why a classifier cannot be cut in front of its head; empty if it can.
 
-    It can if all that a training of the head alone trains is one module at the very end, and if nothing
-    before that module is random while it trains.
+    It can if one last module holds all trained parameters and nothing before it is random in training.
     """
     backbone = classifier.backbone
     heads = find_heads(backbone)
@@ -123,14 +122,14 @@ def why_not_cut(classifier: Classifier) -> str:
         return "it has several heads"
     head = next(iter(heads.values()))
     if not head_parameters(backbone) <= set(head.parameters()):
-        return "more than its last layers trains"
-    with torch.random.fork_rng(devices=[]):  # what is drawn after stays as it is
-        return _trial(copy.deepcopy(classifier))  # and what norms in the head have seen
+        return "more than its last module trains"
+    with torch.random.fork_rng(devices=[]):  # keep the random state
+        return _trial(copy.deepcopy(classifier))  # a copy: the trial updates batch norms
 
 
 @torch.no_grad()
 def _trial(classifier: Classifier) -> str:
-    """Take two noisy images through the whole and through both halves; what its norms hold changes."""
+    """Compare the whole model with body + head on two noise images; batch norms in the head are updated."""
     own, device = classifier.preprocessing, classifier.mean.device
     images = torch.rand(TRIAL_IMAGES, own.channels, own.size, own.size, device=device) * 255
     body, head = FeatureModel(classifier), HeadClassifier(classifier)
@@ -146,15 +145,15 @@ def _trial(classifier: Classifier) -> str:
     ):
         return "something follows its head"
     if not all(torch.allclose(each, plain, atol=1e-4, rtol=1e-3) for each in varied):
-        return "it drops something out before its head"
+        return "it has dropout before its head"
     return ""
 
 
 def digest_of_body(classifier: Classifier) -> str:
-    """Return a digest of all weights in front of the head."""
+    """Return a digest of all weights before the head."""
     digest, head = hashlib.sha256(), f"{last_part(classifier.backbone)}."
     for name, tensor in body_of(classifier.backbone).items():
-        if name.startswith(head):  # as the moving means of a norm inside it
+        if name.startswith(head):  # such as the running mean of a norm inside it
             continue
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
@@ -163,12 +162,12 @@ def digest_of_body(classifier: Classifier) -> str:
 
 @dataclass(frozen=True)
 class Extractor:
-    """Takes images through a network up to its head.
+    """Computes features of images.
 
     Attributes:
-        classifier: On the amp's device.
-        batch_size: How many images go through it at once.
-        workers: Processes that load images; None: as ``make_loader`` chooses.
+        classifier: On the device of ``amp``.
+        batch_size: Images per forward pass.
+        workers: Data-loading processes; None: as ``make_loader`` chooses.
     """
 
     classifier: Classifier
@@ -187,16 +186,16 @@ class Extractor:
         label: str = "features",
         between: Callable[[], None] = lambda: None,
     ) -> np.ndarray:
-        """Return what enters the head, (N, D) float32, in the order of the set; maps are averaged.
+        """Return the features (N, D), float32, in the order of ``images``; feature maps are averaged.
 
-        Fewer images go through it at once where the memory is short.
+        On out-of-memory the batch is halved.
 
         Args:
-            view: How images are seen. What it draws depends on ``seed``, ``epoch`` and the id.
-            between: Called after every batch; what it raises ends the work.
+            view: The transform; its random draws depend on ``seed``, ``epoch`` and the id.
+            between: Called after every batch; it may raise to stop.
 
         Raises:
-            KitError: An image cannot be read any more.
+            KitError: An image cannot be read.
         """
         dataset = ImageDataset(images, self.store, {0: view}, seed)
 
@@ -223,7 +222,7 @@ class Extractor:
         for batch, shown in on_device(fetched, lambda b: b.images.to(device, non_blocking=True), device):
             for position, problem in batch.problems.items():
                 path = dataset.images.pictures[position].path
-                raise KitError(path, problem, "", "Mend it and run again.", code="image_unreadable")
+                raise KitError(path, problem, "", "Fix the file and run again.", code="image_unreadable")
             with self.amp.autocast():
                 found = model(shown)
             parts.append(found.float().mean(dim=(2, 3)) if found.ndim == 4 else found.float())
@@ -233,15 +232,15 @@ class Extractor:
 
 
 class FeatureDataset(Dataset[Item]):
-    """Stored features in place of images.
+    """A dataset of stored features.
 
     Args:
-        views: Of each variation of the images, their features (M, D); epochs take them in turn.
-        rows: Which of the M images each one of the set is, (N,).
+        views: Features (M, D) of each variation of the images; epochs use them in turn.
+        rows: Row of each sample, (N,), in 0..M-1.
     """
 
     def __init__(self, views: list[np.ndarray], rows: np.ndarray) -> None:
-        self.views = [np.asarray(view) for view in views]  # a mapped file's own class makes every row slow
+        self.views = [np.asarray(view) for view in views]  # np.memmap makes row access slow
         self.rows = rows.tolist()
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Watching a training from beside it: whether the loss is finite, and when a checkpoint is due."""
+"""Monitor a training: is the loss finite, and when is a checkpoint due?"""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from kit.errors import KitError, first_few
 from kit.runtime.deadline import STOPPING_SECONDS
 
 NO_STEP = 2**31 - 1
-SHARE_OF_SAVING = 0.02  # of the time; checkpoints beyond the due ones are not worth more
+SHARE_OF_SAVING = 0.02  # of the training time, for checkpoints that are not due yet
 
 
 class DivergedError(KitError):
-    """The loss of a step, or the weights after it, are not finite."""
+    """The loss of a step, or a weight after it, is not finite."""
 
     def __init__(self, folder: object, epoch: int, step: int, ids: Sequence[str]) -> None:
         super().__init__(
             folder,
             f"the loss is not finite in epoch {epoch}, step {step + 1} (images {first_few(ids, 3)})",
-            "Training cannot go on from there",
-            "Lower train.lr, set train.clip: 1.0 or train.precision: fp32; or look at these images.",
+            "Training diverged",
+            "Lower train.lr, set train.clip: 1.0 or train.precision: fp32, or check these images.",
             code="loss_not_finite",
         )
 
 
 class Watch:
-    """The losses of steps, summed on the device and read seldom: reading makes a GPU wait."""
+    """SumScorer the losses of steps on the device; reading it synchronizes a GPU, so it is rare."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -41,26 +41,26 @@ class Watch:
         self.images = 0
 
     def note(self, loss: Tensor, images: int, step: int) -> None:
-        """Take in the mean loss of a step."""
+        """Add the mean loss of a step."""
         self.total += loss * images
         self.broken = torch.where(loss.isfinite(), self.broken, self.broken.clamp(max=step))
         self.images += images
 
     def read(self) -> tuple[float, int, int | None]:
-        """Return the summed loss, how many images it is of, and the first step that broke; begin anew."""
+        """Return the summed loss, its number of images and the first non-finite step; then reset."""
         total, images, broken = self.total.item(), self.images, int(self.broken.item())
         self._reset()
         return total, images, None if broken == NO_STEP else broken
 
 
 def all_finite(parameters: Iterable[Tensor]) -> bool:
-    """Tell whether all weights are numbers."""
+    """Return whether all weights are finite."""
     checks = [parameter.detach().isfinite().all() for parameter in parameters]
     return bool(torch.stack(checks).all())
 
 
 class SaveClock:
-    """When to write a checkpoint: before more than ``every`` seconds of work could be lost."""
+    """Decides when to write a checkpoint: at least every ``every`` seconds."""
 
     def __init__(self, every: float) -> None:
         self.every = every
@@ -69,17 +69,17 @@ class SaveClock:
 
     @property
     def reserve(self) -> float:
-        """Seconds before a time limit at which to stop: enough to write a checkpoint."""
+        """Seconds before the deadline at which to stop: enough to write a checkpoint."""
         return STOPPING_SECONDS + 2 * self.duration
 
     def is_due(self) -> bool:
-        """Tell whether a checkpoint must be written."""
+        """Return whether a checkpoint must be written now."""
         return time.monotonic() - self.last >= self.every
 
     def is_worth_it(self) -> bool:
-        """Tell whether one more costs little, as at the end of an epoch."""
+        """Return whether an extra checkpoint (at the end of an epoch) costs little."""
         return time.monotonic() - self.last >= self.duration / SHARE_OF_SAVING
 
     def saved(self, duration: float) -> None:
-        """Take in that a checkpoint was written, and how long it took."""
+        """Record that a checkpoint was written, and how long it took."""
         self.duration, self.last = duration, time.monotonic()

@@ -1,4 +1,4 @@
-"""Which number format a network is quicker in, tried on the processor at hand."""
+"""Measure whether a network is faster in bf16 or in fp32 on this CPU."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from kit.engine.models.build import Classifier
 from kit.engine.models.freezing import train_only
 
 TRIAL_IMAGES = 4
-TIMES = 2  # after one that does not count, in turns
-MARGIN = 1.1  # so much quicker fp32 has to be: bf16 takes half the memory, and a trial as short as this errs
+TIMES = 2  # alternating, after one warm-up round
+MARGIN = 1.1  # fp32 must be this much faster: bf16 halves the memory, and a short trial is noisy
 
 
 def faster_precision(model: Classifier, native: str, training: int | Literal["all"] = "all") -> Precision:
-    """Return bf16, or fp32 where that is quicker: learning from a few images and predicting them as often.
+    """Return bf16, or fp32 if a training and a prediction step are faster in it.
 
-    On a CPU that computes in bf16 networks differ: what is won in convolutions may be lost in converting.
-    The model stays as it is, and so does what is drawn after.
+    Some networks lose more in conversions than they gain in bf16 convolutions. The model and the random state
+    do not change.
 
     Args:
         native: The name of the CPU's bf16 instructions.
-        training: How many of the last stages learn, as ``train_only`` takes it.
+        training: Number of last stages that train, as in ``train_only``.
     """
     own = model.preprocessing
     images = torch.zeros(TRIAL_IMAGES, own.channels, max(own.training), max(own.training))
@@ -35,12 +35,12 @@ def faster_precision(model: Classifier, native: str, training: int | Literal["al
         rounds = [[_seconds(trial, images, name) for name in ("bf16", "fp32")] for _ in range(1 + TIMES)]
     bf16, fp32 = (min(seconds) for seconds in zip(*rounds[1:], strict=True))
     if bf16 > fp32 * MARGIN:
-        return Precision("fp32", f"tried: {bf16 / fp32:.1f} times as quick as bf16")
-    return Precision("bf16", f"the CPU has {native}; tried: {fp32 / bf16:.1f} times as quick as fp32")
+        return Precision("fp32", f"measured: {bf16 / fp32:.1f} times as fast as bf16")
+    return Precision("bf16", f"the CPU has {native}; measured: {fp32 / bf16:.1f} times as fast as fp32")
 
 
 def _seconds(model: Classifier, images: torch.Tensor, name: str) -> float:
-    """Return what learning from some images and predicting them takes."""
+    """Return the seconds of one training and one prediction step."""
     began = time.perf_counter()
     with torch.autocast("cpu", torch.bfloat16, enabled=name == "bf16"):
         outputs = model.train()(images)

@@ -1,4 +1,4 @@
-"""One step of the optimiser: mixed, forward and backward in parts that fit the memory, clipped, taken."""
+"""One optimizer step: mix, forward and backward per micro-batch, clip, step."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LossOfBatch = Callable[[Tensor, Tensor], Tensor]
 
 
 def seed_step(seed: int, epoch: int, step: int, device: torch.device) -> None:
-    """Make what a step draws (mixing, dropout) a function of the seed, the epoch and the step alone."""
+    """Seed the random draws of a step (mixing, dropout) by seed, epoch and step."""
     drawn = stable_seed(seed, "step", epoch, step)
-    if device.type == "cpu":  # else torch puts a stack trace down for every kind of GPU that is not there
+    if device.type == "cpu":  # torch.manual_seed would record a stack trace per absent GPU type
         torch.default_generator.manual_seed(drawn)
     else:
         torch.manual_seed(drawn)
@@ -28,11 +28,11 @@ def seed_step(seed: int, epoch: int, step: int, device: torch.device) -> None:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """What a step needs.
+    """One optimizer step.
 
     Attributes:
-        loss: Of logits (B, C) and targets (B, C); its mean over the images.
-        auxiliary_weight: What the loss of each auxiliary head counts.
+        loss: Logits (B, C), targets (B, C) -> mean over the images.
+        auxiliary_weight: Weight of the loss of each auxiliary head.
         micro_batch_size: Images per forward pass; gradients accumulate up to the whole batch.
     """
 
@@ -46,7 +46,7 @@ class TrainStep:
     micro_batch_size: int
 
     def __call__(self, images: Tensor, targets: Tensor, epoch: int) -> Tensor:
-        """Learn from images (B, C, H, W) uint8 and targets (B, K); return their loss, on the device."""
+        """Train on images (B, C, H, W) uint8 and targets (B, K); return the mean loss, on the device."""
         images = images.float()
         if self.mixing is not None:
             images, targets = self.mixing(images, targets, epoch)
@@ -64,7 +64,7 @@ class TrainStep:
         return total
 
     def _parts(self, images: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield parts of nearly the same size, none of a single image, on which batch norm cannot train."""
+        """Yield micro-batches of nearly equal size, none of a single image (batch norm needs two)."""
         count = min(-(-len(images) // self.micro_batch_size), max(1, len(images) // 2))
         yield from zip(images.tensor_split(count), targets.tensor_split(count), strict=True)
 

@@ -1,7 +1,7 @@
-"""Training one fold: epochs of steps, each epoch validated, resumed exactly from any step.
+"""Train one fold: epochs of steps, validation after each epoch, exact resume from any step.
 
-Everything random is seeded by (seed, epoch, step) or (seed, epoch, id), so nothing has to be remembered of
-it: a fold that is killed and goes on from its last checkpoint ends like one that was not.
+Random draws are seeded by (seed, epoch, step) or (seed, epoch, id), so a resumed fold ends with the same
+weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from kit.runtime.progress import Progress
 from kit.storage.files import write_text
 from kit.storage.workspace import FoldFolder
 
-FORMAT = 2  # of checkpoints to go on from; others are not read
+FORMAT = 3  # of resume checkpoints; other formats are ignored
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What training one fold came to; ``score`` is that of the weights that were kept."""
+    """The result of training one fold; ``score`` belongs to the kept weights."""
 
     score: float
     epoch: int
@@ -50,11 +50,11 @@ class FoldResult:
 
 @dataclass(frozen=True)
 class RetryState:
-    """What an earlier attempt at a fold has taught.
+    """Changes for the next attempt at a fold, after out-of-memory or divergence.
 
     Attributes:
-        micro_batch_size: How many images fit the memory at once; None: as configured.
-        rate: Which share of the configured learning rates did not diverge.
+        micro_batch_size: Micro-batch that fits the memory; None: as configured.
+        rate: Factor of the configured learning rates.
     """
 
     micro_batch_size: int | None = None
@@ -62,11 +62,11 @@ class RetryState:
 
 
 class FoldTrainer:
-    """One fold, from untrained (or its last checkpoint) to kept.
+    """Trains one fold, from scratch or from its last checkpoint.
 
     Args:
-        about: What to write beside the weights.
-        conditions: What an earlier attempt has taught, beside what the checkpoint says.
+        about: Metadata of the saved model.
+        retry: Changes after a failed attempt.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class FoldTrainer:
         saved, self.damaged = load_resume(folder)
         if saved is not None and (saved.get("format"), saved["seed"]) != (FORMAT, recipe.seed):
             saved = None
-        self.state = _begun(saved, retry, recipe.train.batch_size)
+        self.state = _start_state(saved, retry, recipe.train.batch_size)
         self.components = build_components(model, images, objective, recipe, self.state, amp)
         if saved is not None:
             self.components.load_state_dict(saved["components"])
@@ -95,22 +95,22 @@ class FoldTrainer:
         self.watch = Watch(amp.device)
         self.clock = SaveClock(recipe.save_seconds)
         self.is_compiling = recipe.train.compile
-        self.training: int | str | None = None  # how many stages train in the epoch under way
+        self.training: int | str | None = None  # number of stages that train in this epoch
 
     def fit(
         self, progress: Progress, label: str, after_epoch: Callable[[FoldState], None] = lambda _: None
     ) -> FoldResult:
-        """Train until the last epoch or until patience ends, from where an earlier run stopped.
+        """Train to the last epoch or early stop, save the model and return the result.
 
         Args:
-            after_epoch: Told how far the fold is, after every epoch.
+            after_epoch: Called with the state after every epoch.
 
         Raises:
-            Interrupted: The time is over, or somebody asked to stop; a checkpoint was written.
-            DivergedError: The loss is not finite any more.
-            KitError: An image or a loader process is gone, or the disk is full.
+            Interrupted: The deadline or a signal; a checkpoint was written.
+            DivergedError: The loss is not finite.
+            KitError: An image cannot be read, a loader process died, or the disk is full.
         """
-        self._say_where_it_begins(progress, label)
+        self._note_resume(progress, label)
         with self.deadline.deferring_signals():
             while not self._is_finished():
                 self.train_epoch(progress, f"{label} epoch {self.state.epoch + 1}/{self.train.epochs}")
@@ -127,7 +127,7 @@ class FoldTrainer:
     # --- training
 
     def train_epoch(self, progress: Progress, label: str) -> None:
-        """Take the steps of the next epoch that are not taken yet."""
+        """Take the remaining steps of the current epoch."""
         number = self.state.epoch + 1
         self._enter_epoch(number)
         left = len(self.components.batches) - self.state.step
@@ -149,7 +149,7 @@ class FoldTrainer:
             self.state.averaged = number
 
     def _enter_epoch(self, number: int) -> None:
-        """Put the model into the epoch's shape: what trains, which norms move."""
+        """Set which stages train and which batch norms update in this epoch."""
         self.components.batches.epoch, self.components.batches.start = number, self.state.step
         backbone, count = self.components.model.backbone, freezing.num_training(self.recipe.trains, number)
         if count != self.training:
@@ -159,7 +159,7 @@ class FoldTrainer:
         freezing.settle_norms(backbone, self.train.frozen_norm)
 
     def _fetched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yield batches; where one cannot be had, keep what was done and say why."""
+        """Yield batches; if one cannot be loaded, save a checkpoint and raise."""
         while True:
             try:
                 batch = next(batches, None)
@@ -179,7 +179,7 @@ class FoldTrainer:
         """Return a batch's images and targets on the device."""
         device, targets = self.components.amp.device, self.components.targets[batch.indices]
         if device.type == "cuda":
-            targets = targets.pin_memory()  # or copying them would make this process wait
+            targets = targets.pin_memory()  # so that the copy is asynchronous
         return batch.images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
 
     def _take_step(self, number: int, batch: tuple[Tensor, Tensor]) -> None:
@@ -194,7 +194,7 @@ class FoldTrainer:
             components.average.after_step(components.model, overall + 1)
 
     def _count_steps(self, since: float) -> None:
-        """Add what was watched since then to the state.
+        """Add the steps since then to the state.
 
         Raises:
             DivergedError: A loss was not finite.
@@ -214,7 +214,7 @@ class FoldTrainer:
     # --- validating
 
     def _validate_epoch(self, progress: Progress, label: str) -> None:
-        """Score the epoch, keep its weights if they are the best, say what it came to."""
+        """Score the epoch, keep its weights if they are the best, write the history."""
         state, began = self.state, time.perf_counter()
         model = self._model_to_validate()
         score = self._score(model)
@@ -251,7 +251,7 @@ class FoldTrainer:
         return self.objective.metric(targets_of(images), probs, self.objective.task)
 
     def _model_to_validate(self) -> nn.Module:
-        """Return the model, or the average of its weights once there is one."""
+        """Return the averaged model if there is one, else the model."""
         average, components = self.components.average, self.components
         if average is None or not average.is_begun():
             return components.model
@@ -262,10 +262,10 @@ class FoldTrainer:
                 renew_norms(average.model, names, batches)
         return average.model
 
-    # --- keeping
+    # --- saving
 
     def _save(self) -> None:
-        """Write a checkpoint, unless the weights are past use."""
+        """Write a checkpoint; non-finite weights are a DivergedError instead."""
         if not all_finite(self.components.model.parameters()):
             raise self._diverged(max(0, self.state.step - 1))
         began = time.perf_counter()
@@ -282,7 +282,7 @@ class FoldTrainer:
         if reason := self.deadline.reason_to_stop(self.clock.reserve):
             step = f"epoch {self.state.epoch + 1}, step {self.state.step} of {len(self.components.batches)}"
             raise Interrupted(
-                f"{self.folder.path.name} stopped in {step}: {reason}. Everything done is kept."
+                f"{self.folder.path.name} stopped in {step}: {reason}. Run the command again to resume."
             )
 
     def _save_and_stop_if_asked(self) -> None:
@@ -292,7 +292,7 @@ class FoldTrainer:
 
     def _weights_to_keep(self) -> dict[str, Tensor]:
         if self.train.keep == "best":
-            assert self.state.kept is not None  # the first epoch is always the best so far
+            assert self.state.kept is not None  # the first epoch is the best so far
             return self.state.kept
         average = self.components.average
         return _copied(average.model if average and average.is_begun() else self.components.model)
@@ -310,17 +310,17 @@ class FoldTrainer:
             validated_per_second=float(len(self.images.validation) / rows["validation_seconds"].median()),
         )
 
-    def _say_where_it_begins(self, progress: Progress, label: str) -> None:
+    def _note_resume(self, progress: Progress, label: str) -> None:
         for name in self.damaged:
-            progress.warn(f"{label}: the checkpoint {name} is damaged; what was kept before it is used")
+            progress.warn(f"{label}: the checkpoint {name} is damaged; the previous one is used")
         state = self.state
         if state.epoch or state.step:
             step = f", step {state.step}/{len(self.components.batches)} of the next" if state.step else ""
-            progress.note(f"{label} goes on after epoch {state.epoch}/{self.train.epochs}{step}")
+            progress.note(f"{label} resumes after epoch {state.epoch}/{self.train.epochs}{step}")
 
 
-def _begun(saved: dict[str, Any] | None, retry: RetryState, batch_size: int) -> FoldState:
-    """Return how far a fold is, under the harder of the conditions met before and now."""
+def _start_state(saved: dict[str, Any] | None, retry: RetryState, batch_size: int) -> FoldState:
+    """Return the state to start from, with the smaller micro-batch and rate of checkpoint and retry."""
     micro_batch_size = min(retry.micro_batch_size or batch_size, batch_size)
     if saved is None:
         return FoldState(micro_batch_size, retry.rate)
@@ -333,16 +333,16 @@ def _begun(saved: dict[str, Any] | None, retry: RetryState, batch_size: int) -> 
 
 
 def _copied(model: nn.Module) -> dict[str, Tensor]:
-    """Return a model's weights as they are now, in the main memory."""
+    """Return a copy of the weights in CPU memory."""
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 def _lost_worker(error: RuntimeError) -> KitError:
     return KitError(
         "train.workers",
-        f"a process that loads images has died ({' '.join(str(error).split())})",
-        "Mostly the memory is short",
-        "Go on with fewer, `--set train.workers=2`, or with none, 0; everything done is kept.",
+        f"a data-loading process died ({' '.join(str(error).split())})",
+        "The usual cause is too little memory",
+        "Run again with fewer (`--set train.workers=2`) or none (0); training resumes.",
         code="worker_died",
     )
 
@@ -353,13 +353,13 @@ def _unusable(problems: dict[int, str], images: ImageSet) -> KitError:
         images.pictures[position].path,
         problem,
         "",
-        "Mend it and go on; everything done is kept.",
+        "Fix the file and run again; training resumes.",
         code="image_unreadable",
     )
 
 
 def _epoch_line(label: str, epochs: int, metric: str, row: dict[str, float]) -> str:
-    """Return what an epoch came to, and how long the fold still takes at its pace."""
+    """Return the line of an epoch: loss, score, speed, and the time left in the fold."""
     number = int(row["epoch"])
     left = duration((epochs - number) * (row["seconds"] + row["validation_seconds"]))
     count = f"{number:>{len(str(epochs))}}/{epochs}"

@@ -1,4 +1,4 @@
-"""Whether a config can work at all, asked before any data is read and anything is written."""
+"""Validate a config before any data is read: names, options, weights, image sizes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from kit.engine.augment.pipelines import check_preset, training_transform
 from kit.engine.data.cache import cache_budget
 from kit.engine.data.sampling import plan_epochs
 from kit.engine.models.build import Classifier, build_model, check_model, check_weights
-from kit.engine.models.freezing import check_trains, train_only, widest
+from kit.engine.models.freezing import check_freezing, train_only, widest
 from kit.engine.models.heads import check_head
-from kit.engine.optim.losses import build_loss, classes_listed
+from kit.engine.optim.losses import build_loss, num_classes_listed
 from kit.engine.optim.optimizers import build_optimizer, check_optimizer
 from kit.engine.optim.schedules import check_schedule, shortfall
 from kit.engine.optim.weight_averaging import check_average
@@ -31,13 +31,10 @@ TRIAL_CLASSES = 3
 
 
 def check_recipe(config: Config, workspace: Workspace) -> list[str]:
-    """Refuse what cannot work: unknown names and options, weights out of reach, sizes that do not fit.
-
-    Returns:
-        What works and is probably not meant, a sentence each.
+    """Return warnings about a config that can work; refuse one that cannot.
 
     Raises:
-        KitError: With every mistake in the names; or, where those are right, with what fails in a trial.
+        KitError: All wrong names and options at once; or else the first failure of a trial on blank images.
     """
     task, train = tasks.get(config.competition.task), config.train
     checks: list[Callable[[], object]] = [
@@ -73,13 +70,13 @@ def _mistake(check: Callable[[], object]) -> KitError | None:
 
 
 def _try_out(config: Config) -> None:
-    """Build everything without weights and take two blank images of each size through it."""
-    num_classes = classes_listed(config.train.loss) or TRIAL_CLASSES
+    """Build the model without weights and run two blank images of each size through it."""
+    num_classes = num_classes_listed(config.train.loss) or TRIAL_CLASSES
     untrained = config.model.model_copy(update={"pretrained": False, "weights": None})
     model, _ = build_model(untrained, config.image, num_classes)
     own = model.preprocessing
     training_transform(config.augment, own)
-    check_trains(config.model.trains, model.backbone)
+    check_freezing(config.model.trains, model.backbone)
     train_only(model.backbone, widest(config.model.trains))
     build_optimizer(model.backbone, config.train)
     loss = build_loss(config.train.loss, tasks.get(config.competition.task))
@@ -92,7 +89,7 @@ def _try_out(config: Config) -> None:
 
 
 def _logits(model: Classifier, key: str, size: int) -> tuple[Tensor, ...]:
-    """Return what a network gives for two blank images of a size: from its head, and auxiliary ones."""
+    """Return the logits of every head for two blank images."""
     try:
         with torch.no_grad():
             outputs = model(torch.zeros(2, model.preprocessing.channels, size, size))
@@ -105,7 +102,7 @@ def _logits(model: Classifier, key: str, size: int) -> tuple[Tensor, ...]:
 
 
 def _doubts(config: Config) -> list[str]:
-    """Return what a schedule or a plan by epoch asks for that the epochs given do not reach."""
+    """Return warnings about settings that the number of epochs never reaches."""
     train = config.train
     doubts = []
     if (short := shortfall(train.schedule, train.epochs, train.lr)) is not None:

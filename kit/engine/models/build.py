@@ -1,4 +1,4 @@
-"""A model by name, from timm, torchvision or kit's own, with the preprocessing that its weights expect."""
+"""Build a model by name (timm, torchvision, kit's own) with the preprocessing that its weights expect."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kit.config import ImageConfig, ModelConfig
 from kit.engine.models import small_cnn, timm_models, torchvision_models
-from kit.engine.models.cpu_convolutions import suit_cpu
+from kit.engine.models.cpu_convolutions import replace_cpu_convolutions
 from kit.engine.models.heads import check_head, extend_head, zero_init_head
 from kit.engine.models.pooling import replace_pool
 from kit.engine.models.preprocessing import Preprocessing, overridden
@@ -23,9 +23,9 @@ from kit.errors import KitError
 
 
 class Classifier(nn.Module):
-    """A backbone behind its own normalisation: images of 0..255 in, logits out.
+    """A backbone behind its own normalization: images of 0..255 in, logits out.
 
-    Normalising on the device keeps batches small on their way there (uint8), and makes the normalisation a
+    normalizing on the device keeps batches small on their way there (uint8), and makes the normalization a
     part of the checkpoint that nothing can forget.
 
     Attributes:
@@ -48,112 +48,109 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Map images (B, C, H, W) of 0..255 to logits (B, num_classes).
 
-        A network with auxiliary classifiers gives their logits too while it trains: a tuple, the last
-        classifier's first.
+        In training, a network with auxiliary classifiers returns a tuple: main logits, then theirs.
         """
-        normalised = (images.float() - self.mean) / self.std
-        out = self.backbone(normalised.contiguous(memory_format=torch.channels_last))
+        normalized = (images.float() - self.mean) / self.std
+        out = self.backbone(normalized.contiguous(memory_format=torch.channels_last))
         logits: Tensor | tuple[Tensor, ...] = tuple(out) if isinstance(out, tuple) else out
         return logits
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where networks come from.
+class ModelLibrary:
+    """A library of networks.
 
     Attributes:
-        knows: Raises a KitError if there is no such model.
-        reach: Raises a KitError if its pretrained weights cannot be had.
-        own: Returns what its weights expect of images.
-        build: From the config, the preprocessing, the number of classes and the weights file (or None) to a
-            network and notes.
+        check_name: Raises a KitError if the model is unknown.
+        check_weights: Raises a KitError if the pretrained weights are unavailable.
+        preprocessing: Returns the preprocessing of the weights.
+        build: (config, preprocessing, number of classes, weights file or None) -> network and notes.
+        is_pretrained: Whether the library has pretrained weights.
     """
 
-    knows: Callable[[ModelConfig], None]
-    reach: Callable[[ModelConfig], None]
-    own: Callable[[ModelConfig], Preprocessing]
+    check_name: Callable[[ModelConfig], None]
+    check_weights: Callable[[ModelConfig], None]
+    preprocessing: Callable[[ModelConfig], Preprocessing]
     build: Callable[[ModelConfig, Preprocessing, int, Path | None], tuple[nn.Module, list[str]]]
+    is_pretrained: bool = True
 
     @classmethod
-    def of(cls, name: str) -> Source:
-        """Return the source of a model by the form of its name."""
+    def of(cls, name: str) -> ModelLibrary:
+        """Return the library of a model, by its name."""
         if name in small_models:
             return SMALL
         return TORCHVISION if name.startswith(torchvision_models.PREFIX) else TIMM
 
 
 def check_model(config: ModelConfig) -> None:
-    """Refuse a model that does not exist, naming the nearest ones."""
-    Source.of(config.name).knows(config)
+    """Check the name of a model; an unknown one is a KitError with the nearest names."""
+    ModelLibrary.of(config.name).check_name(config)
 
 
 def longer_names(name: str) -> list[str]:
-    """Return the names of other timm or torchvision models that begin with a name."""
+    """Return the other timm and torchvision models whose name starts with ``name``."""
     known = [*timm.list_models(f"{name}*"), *torchvision.models.list_models(include=f"{name}*")]
     return [other for other in known if other != name]
 
 
 def check_weights(config: ModelConfig) -> None:
-    """Refuse to begin with pretrained weights that are neither here nor within reach."""
+    """Check that pretrained weights are cached or can be downloaded; else a KitError."""
     if config.pretrained and config.weights is None:
-        Source.of(config.name).reach(config)
+        ModelLibrary.of(config.name).check_weights(config)
 
 
 def preprocessing_of(config: ModelConfig, image: ImageConfig) -> tuple[Preprocessing, list[str]]:
-    """Return what a model is given to see, and a sentence for everything the config overrides in it."""
-    return overridden(Source.of(config.name).own(config), image)
+    """Return a model's preprocessing, and one note per value that the config overrides."""
+    return overridden(ModelLibrary.of(config.name).preprocessing(config), image)
 
 
 def build_model(
     config: ModelConfig, image: ImageConfig, num_classes: int, weights: Path | None = None
 ) -> tuple[Classifier, list[str]]:
-    """Return the model, and a sentence for everything that the user may want to know of it.
-
-    That is: where the config overrides the model's own preprocessing, where weights did not fit plainly, and
-    their licence.
+    """Return the model and notes: overridden preprocessing, partly fitting weights, their license.
 
     Args:
-        weights: The file of pretrained weights, where the config names one.
+        weights: The weights file that the config names.
 
     Raises:
-        KitError: The model is unknown, its weights cannot be had, or they do not fit; or its size, head or
-            pooling cannot be as the config says.
+        KitError: The model is unknown, its weights are unavailable or do not fit, or it does not support the
+            size, head or pooling of the config.
     """
     check_model(config)
     check_head(config)
-    source = Source.of(config.name)
+    library = ModelLibrary.of(config.name)
     preprocessing, notes = preprocessing_of(config, image)
-    backbone, said = source.build(config, preprocessing, num_classes, weights)
+    backbone, more_notes = library.build(config, preprocessing, num_classes, weights)
     _finish(backbone, config)
-    if (config.pretrained or weights) and source is not SMALL:
+    if (config.pretrained or weights) and library.is_pretrained:
         zero_init_head(backbone)
-    return _classifier(backbone, preprocessing), [*notes, *said]
+    return _classifier(backbone, preprocessing), [*notes, *more_notes]
 
 
 def rebuild_model(config: ModelConfig, preprocessing: Preprocessing, num_classes: int) -> Classifier:
-    """Return the untrained model that a checkpoint's weights are then loaded into."""
+    """Return the untrained model for the weights of a checkpoint."""
     plain = config.model_copy(update={"pretrained": False, "weights": None})
-    backbone, _ = Source.of(config.name).build(plain, preprocessing, num_classes, None)
+    backbone, _ = ModelLibrary.of(config.name).build(plain, preprocessing, num_classes, None)
     _finish(backbone, config)
     return _classifier(backbone, preprocessing)
 
 
 def load_trained(model: Classifier, state: dict[str, Tensor], path: object) -> list[str]:
-    """Load the checkpoint of another experiment's fold, and return a sentence where the head stays new.
+    """Load the weights of another experiment's fold; return a note if the head starts new.
 
     Args:
-        state: The state of a ``Classifier``, as the checkpoint holds it.
-        path: The checkpoint, for messages.
+        state: The state dict of a ``Classifier``.
+        path: Its file, for messages.
 
     Raises:
-        KitError: Something other than the head does not fit.
+        KitError: A tensor outside the head does not fit.
     """
     inside = {key.removeprefix("backbone."): tensor for key, tensor in state.items()}
     return load_fold(model.backbone, inside, path)
 
 
 def _finish(backbone: nn.Module, config: ModelConfig) -> None:
-    """Give a network the pooling and the layers of the head that the config asks for."""
+    """Replace the pooling and extend the head as configured."""
     if config.pool is not None:
         replace_pool(backbone, config.pool, config.name)
     if config.head:
@@ -161,12 +158,12 @@ def _finish(backbone: nn.Module, config: ModelConfig) -> None:
 
 
 def _classifier(backbone: nn.Module, preprocessing: Preprocessing) -> Classifier:
-    suit_cpu(backbone)
+    replace_cpu_convolutions(backbone)
     return Classifier(backbone, preprocessing).to(memory_format=torch.channels_last)
 
 
-def _nothing_to_reach(config: ModelConfig) -> None:
-    """Kit's own networks have no pretrained weights."""
+def _no_weights_to_check(config: ModelConfig) -> None:
+    """Do nothing: kit's own networks have no pretrained weights."""
 
 
 def _build_small(
@@ -182,11 +179,15 @@ def _build_small(
     return small_cnn.build(config.name, num_classes, preprocessing.channels, config.options), []
 
 
-SMALL = Source(small_cnn.knows, _nothing_to_reach, lambda _: small_cnn.PREPROCESSING, _build_small)
-TIMM = Source(timm_models.knows, timm_models.reach, timm_models.own_preprocessing, timm_models.build)
-TORCHVISION = Source(
-    torchvision_models.knows,
-    torchvision_models.reach,
+SMALL = ModelLibrary(
+    small_cnn.check_name, _no_weights_to_check, lambda _: small_cnn.PREPROCESSING, _build_small, False
+)
+TIMM = ModelLibrary(
+    timm_models.check_name, timm_models.check_weights, timm_models.own_preprocessing, timm_models.build
+)
+TORCHVISION = ModelLibrary(
+    torchvision_models.check_name,
+    torchvision_models.check_weights,
     torchvision_models.own_preprocessing,
     torchvision_models.build,
 )

@@ -1,4 +1,4 @@
-"""Weights on disk: data, never pickled objects; whole files only."""
+"""Save and load weights and resume states: complete files, no pickled objects."""
 
 import json
 import zipfile
@@ -18,16 +18,16 @@ from kit.storage.workspace import FoldFolder
 
 
 def save_model(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write weights and what is needed to build the model around them, as safetensors."""
+    """Write weights and model metadata as safetensors."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     metadata = {key: json.dumps(value) for key, value in about.items()}
-    with written_whole(path) as draft, _said_plainly(path):
+    with written_whole(path) as draft, _disk_full_as_kit_error(path):
         save_file(tensors, draft, metadata=metadata)
 
 
 @contextmanager
-def _said_plainly(path: Path) -> Iterator[None]:
-    """Turn what the writers raise on a full disk into one message."""
+def _disk_full_as_kit_error(path: Path) -> Iterator[None]:
+    """Turn write errors (such as a full disk) into a KitError."""
     try:
         yield
     except (RuntimeError, SafetensorError) as error:
@@ -36,7 +36,7 @@ def _said_plainly(path: Path) -> Iterator[None]:
             path,
             f"cannot be written ({reason})",
             "",
-            "Make room; the last whole checkpoint is kept.",
+            "Free disk space and run again; the last complete checkpoint is kept.",
             code="disk_full",
         ) from error
 
@@ -53,15 +53,15 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return load_file(path), about
     except (OSError, SafetensorError, ValueError) as error:
         raise KitError(
-            path, f"is not a whole checkpoint ({error})", next="Train the fold again.", code="file_damaged"
+            path, f"is damaged or incomplete ({error})", next="Train the fold again.", code="file_damaged"
         ) from error
 
 
 def save_mean(path: Path, parts: Sequence[Path]) -> None:
-    """Write the mean of the weights of several files that ``save_model`` wrote, about the first one's model.
+    """Write the mean of several models' weights, with the metadata of the first.
 
     Raises:
-        KitError: They are weights of different networks, or of one that takes different images.
+        KitError: The networks or their preprocessing differ.
     """
     first, about = load_model(parts[0])
     total = {name: tensor.to(torch.float64) for name, tensor in first.items() if tensor.is_floating_point()}
@@ -70,8 +70,8 @@ def save_mean(path: Path, parts: Sequence[Path]) -> None:
         if _network(theirs) != _network(about) or _shapes(state) != _shapes(first):
             raise KitError(
                 part,
-                f"is another network than {parts[0]}",
-                "Only weights of one architecture, for images of one size, have a mean",
+                f"is a different network from {parts[0]}",
+                "Weights can be averaged only for one architecture and image size",
                 "Blend their predictions: --method mean.",
                 code="models_differ",
             )
@@ -93,19 +93,18 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def save_resume(folder: FoldFolder, state: dict[str, Any]) -> None:
-    """Write what going on needs (tensors, numbers, strings, lists and dicts of them); keep the one before.
+    """Write a resume state (tensors and plain values); keep the previous one.
 
-    At every moment one whole file is there: the new one takes its name only when it is on the disk, and the
-    old one only steps aside.
+    At least one complete file exists at any moment.
     """
-    with written_whole(folder.resume) as draft, _said_plainly(folder.resume):
+    with written_whole(folder.resume) as draft, _disk_full_as_kit_error(folder.resume):
         torch.save(state, draft)
         if folder.resume.exists():
             folder.resume.replace(folder.resume_before)
 
 
 def load_resume(folder: FoldFolder) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return what ``save_resume`` wrote last and whole, or None; and the names of files that are damaged."""
+    """Return the newest complete resume state or None, and the names of damaged files."""
     damaged: list[str] = []
     for path in (folder.resume, folder.resume_before):
         if not path.exists():
@@ -117,13 +116,13 @@ def load_resume(folder: FoldFolder) -> tuple[dict[str, Any] | None, list[str]]:
 
 
 def forget_resume(folder: FoldFolder) -> None:
-    """Remove what going on needed."""
+    """Delete the resume states."""
     for path in (folder.resume, folder.resume_before):
         path.unlink(missing_ok=True)
 
 
 def _read_whole(path: Path) -> dict[str, Any] | None:
-    """Return a checkpoint, or None if it is cut short, or a byte of it is not what was written."""
+    """Return a resume state, or None if the file is truncated or corrupted."""
     try:
         with zipfile.ZipFile(path) as file:
             if file.testzip() is not None:  # compares every record with its checksum, which torch does not

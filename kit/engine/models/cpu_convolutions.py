@@ -1,4 +1,4 @@
-"""Convolutions that a CPU does slowly or wrongly, done another way: what they compute stays the same."""
+"""Replace convolutions that are slow or faulty on a CPU by equivalent ones."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 FEW_CHANNELS = 16
 
 
-def suit_cpu(network: nn.Module) -> None:
+def replace_cpu_convolutions(network: nn.Module) -> None:
     """Change the convolutions of a network in place; names and weights stay as they are."""
     for module in network.modules():
         if not isinstance(module, nn.Conv2d):
             continue
         if _has_faulty_gradient(module):
-            pick_before(module)
+            subsample_before(module)
         if 1 < module.groups == module.in_channels:
             module.__class__ = _trained_in_fp32(type(module))
 
@@ -32,8 +32,8 @@ def _has_faulty_gradient(layer: nn.Conv2d) -> bool:
     return pointwise and max(layer.stride) > 1 and layer.in_channels < FEW_CHANNELS
 
 
-def pick_before(layer: nn.Conv2d) -> None:
-    """Have a 1 x 1 convolution read picked pixels without a stride, which is the same."""
+def subsample_before(layer: nn.Conv2d) -> None:
+    """Subsample the input of a strided 1 x 1 convolution and remove its stride, which is equivalent."""
     down, right = layer.stride
     layer.stride = (1, 1)
     layer.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, :, ::down, ::right],))

@@ -1,4 +1,4 @@
-"""Which part of a network trains when: its stages, frozen and unfrozen by epoch."""
+"""Freeze and unfreeze the stages of a network by epoch (``model.trains``)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ from kit.engine.models.heads import head_parameters
 from kit.errors import KitError
 
 StagesByEpoch = Mapping[int, int | Literal["all"]]
-TRUNKS = {"features", "encoder", "layers", "blocks", "trunk_output"}  # how torchvision calls what has stages
-AUXILIARY = "aux"  # how torchvision's auxiliary heads are called
+TRUNKS = {
+    "features",
+    "encoder",
+    "layers",
+    "blocks",
+    "trunk_output",
+}  # modules of torchvision that contain the stages
+AUXILIARY = "aux"  # prefix of torchvision's auxiliary heads
 
 
 def stages_of(backbone: nn.Module) -> list[list[str]]:
@@ -61,14 +67,14 @@ def num_training(plan: StagesByEpoch, epoch: int) -> int | Literal["all"]:
     return at_epoch(plan, epoch)
 
 
-def check_trains(plan: StagesByEpoch, backbone: nn.Module) -> None:
-    """Refuse a plan that asks for more stages than there are."""
+def check_freezing(plan: StagesByEpoch, backbone: nn.Module) -> None:
+    """Refuse more trained stages than the network has."""
     stages = stages_of(backbone)
     most = max((n for n in plan.values() if n != "all"), default=0)
     if most > len(stages):
         raise KitError(
             "model.trains",
-            f"asks for the last {most} stages, and the network has {len(stages)}",
+            f"trains the last {most} stages, and the network has {len(stages)}",
             "",
             "`all` trains every stage.",
             code="too_many_stages",
@@ -76,7 +82,7 @@ def check_trains(plan: StagesByEpoch, backbone: nn.Module) -> None:
 
 
 def train_only(backbone: nn.Module, count: int | Literal["all"]) -> None:
-    """Let the head and the last ``count`` stages learn, and nothing else."""
+    """Train the head and the last ``count`` stages; freeze the rest."""
     stages = stages_of(backbone)
     frozen = [] if count == "all" else stages[: len(stages) - count]
     held = {name for stage in frozen for name in stage}

@@ -1,4 +1,4 @@
-"""The last layers of a network and the first: found, replaced, extended, and begun quietly."""
+"""Find, replace, extend and zero-initialize the head of a network; adapt its stem to gray images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kit.registry import Registry, bind_options
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-AUXILIARY = ("aux1", "aux2", "AuxLogits")  # how torchvision calls the auxiliary heads of its two networks
+AUXILIARY = ("aux1", "aux2", "AuxLogits")  # auxiliary heads of torchvision's GoogLeNet and Inception
 LayerBuilder = Callable[..., nn.Module]
 # Name -> function of the width, of whether features are maps (B, C, H, W) instead of vectors (B, C), and of
 # the values that follow the name in the config, in their order.
@@ -50,73 +50,73 @@ class MultiDropout(nn.Module):
 
 @layers.register("linear")
 def linear(width: int, spatial: bool, *, features: Count) -> nn.Module:
-    """Return a linear layer; on maps, a convolution 1 x 1. A bare number in the config means this."""
+    """Linear layer (a bare number in the config); on feature maps, a 1 x 1 convolution."""
     return nn.Conv2d(width, features, kernel_size=1) if spatial else nn.Linear(width, features)
 
 
 @layers.register("relu")
 def relu(width: int, spatial: bool) -> nn.Module:
-    """Return the rectifier."""
+    """ReLU activation."""
     return nn.ReLU()
 
 
 @layers.register("gelu")
 def gelu(width: int, spatial: bool) -> nn.Module:
-    """Return the Gaussian error linear unit."""
+    """GELU activation."""
     return nn.GELU()
 
 
 @layers.register("silu")
 def silu(width: int, spatial: bool) -> nn.Module:
-    """Return the sigmoid linear unit, also called swish."""
+    """SiLU (swish) activation."""
     return nn.SiLU()
 
 
 @layers.register("tanh")
 def tanh(width: int, spatial: bool) -> nn.Module:
-    """Return the hyperbolic tangent."""
+    """Tanh activation."""
     return nn.Tanh()
 
 
 @layers.register("leaky_relu")
 def leaky_relu(width: int, spatial: bool, *, slope: float = 0.01) -> nn.Module:
-    """Return a rectifier that keeps ``slope`` of what is below zero."""
+    """Leaky ReLU activation with a negative ``slope``."""
     return nn.LeakyReLU(slope)
 
 
 @layers.register("elu")
 def elu(width: int, spatial: bool) -> nn.Module:
-    """Return the exponential linear unit."""
+    """ELU activation."""
     return nn.ELU()
 
 
 @layers.register("dropout")
 def dropout(width: int, spatial: bool, *, p: Share) -> nn.Module:
-    """Return dropout; on maps, of whole channels' values at a place, as on vectors."""
+    """Dropout with probability ``p``."""
     return nn.Dropout(p)
 
 
 @layers.register("batch_norm")
 def batch_norm(width: int, spatial: bool) -> nn.Module:
-    """Return batch norm."""
+    """Batch normalization."""
     return nn.BatchNorm2d(width) if spatial else nn.BatchNorm1d(width)
 
 
 @layers.register("layer_norm")
 def layer_norm(width: int, spatial: bool) -> nn.Module:
-    """Return layer norm over the channels."""
+    """Layer normalization over the channels."""
     norm: nn.Module = LayerNorm2d(width) if spatial else nn.LayerNorm(width)
     return norm
 
 
 @layers.register("multi_dropout")
 def multi_dropout(width: int, spatial: bool, *, p: Share, samples: Count = 5) -> nn.Module:
-    """Return the mean over ``samples`` dropout masks."""
+    """Multi-sample dropout: mean over ``samples`` masks."""
     return MultiDropout(p, samples)
 
 
 def check_head(config: ModelConfig) -> None:
-    """Refuse a ``model.head`` that cannot be built, naming the layer that is wrong."""
+    """Check ``model.head``; a mistake is a KitError that names the layer."""
     with torch.device("meta"):
         _hidden(config.head, width=1, spatial=False)
 

@@ -1,4 +1,4 @@
-"""What takes the place of a network's own global pooling: from feature maps to one value per channel."""
+"""Replace the global pooling of a network (average, maximum, both, GeM)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLAIN: dict[str, Callable[[Tensor, Dims], Tensor]] = {
 
 
 class GlobalPool(nn.Module):
-    """The mean, the maximum or half the sum of both, over the image.
+    """Average pooling, max pooling, or the mean of both, over the image.
 
     Args:
         kind: ``avg``, ``max`` or ``avgmax``.
@@ -47,7 +47,7 @@ class GlobalPool(nn.Module):
 
 
 class GeM(GlobalPool):
-    """The generalised mean (Radenović et al. 2018): p = 1 is the mean, and large p the maximum; p is learned.
+    """The generalized mean (Radenović et al. 2018): p = 1 is the mean, and large p the maximum; p is learned.
 
     Computed in float32: the third power of a large activation overflows float16.
     """
@@ -67,18 +67,18 @@ class GeM(GlobalPool):
 
 
 def replace_pool(backbone: nn.Module, kind: str, name: str) -> None:
-    """Let a network pool its last feature maps in another way.
+    """Replace the global pooling of a network.
 
     Raises:
-        KitError: It has no global pooling of its own that could be replaced.
+        KitError: It does not have exactly one global pooling module.
     """
     found = _global_pools(backbone)
     if len(found) != 1:
         raise KitError(
             "model.pool",
-            f"{name} has {len(found) or 'no'} modules of global pooling that could be replaced",
-            "Only a network that pools its last feature maps in one module can pool them in another way",
-            "Leave model.pool out.",
+            f"{name} has {len(found) or 'no'} replaceable global pooling modules",
+            "model.pool needs exactly one",
+            "Remove model.pool.",
             code="pool_not_replaceable",
         )
     ((where, (dims, flatten)),) = found.items()

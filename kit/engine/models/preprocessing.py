@@ -1,4 +1,4 @@
-"""What a model expects of its images: it comes from the model's weights unless the config says otherwise."""
+"""The preprocessing of a model: from its weights, unless the config overrides it."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,7 +16,7 @@ class Preprocessing:
         mean: Per channel, of values in 0..1.
         std: Likewise.
         interpolation: ``nearest``, ``bilinear`` or ``bicubic``.
-        crop: The share of the resized short side that the centre crop keeps when predicting.
+        crop: The share of the resized short side that the center crop keeps when predicting.
         predict_size: Height and width when predicting; None means as when training. Crops that are enlarged
             in training make things look larger than they are, so a larger size may predict better (Touvron
             et al. 2019, "Fixing the train-test resolution discrepancy").
@@ -65,7 +65,7 @@ class Preprocessing:
 
 
 def overridden(own: Preprocessing, image: ImageConfig) -> tuple[Preprocessing, list[str]]:
-    """Return the model's own preprocessing with the config's changes, and a sentence for each change.
+    """Return the preprocessing with the config's overrides, and one note per override.
 
     Raises:
         KitError: ``image.mean`` or ``image.std`` has another number of values than there are channels.

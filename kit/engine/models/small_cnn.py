@@ -20,8 +20,8 @@ PREPROCESSING = Preprocessing(32, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation
 POOLING = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 
-def knows(config: ModelConfig) -> None:
-    """Refuse options that the network does not have."""
+def check_name(config: ModelConfig) -> None:
+    """Check the options of a network; a mistake is a KitError."""
     bind_options("model.options", small_models.get(config.name), config.options)
 
 
@@ -53,7 +53,7 @@ def simple_cnn(
     batch_norm: bool = True,
     dropout: Share = 0.2,
 ) -> nn.Module:
-    """Return stages of ``depth`` convolutions, pooling between them, then the mean over the image."""
+    """Plain CNN: stages of ``depth`` convolutions with pooling between them, then global average pooling."""
     stages: list[nn.Module] = []
     inside = channels
     for number, width in enumerate(widths):
@@ -95,7 +95,7 @@ def residual_cnn(
     batch_norm: bool = True,
     dropout: Share = 0.2,
 ) -> nn.Module:
-    """Return stages of ``depth`` convolutions in blocks of two; each but the first halves the image."""
+    """Small ResNet: stages of ``depth`` convolutions in residual blocks of two."""
     stages: list[nn.Module] = [_active(channels, widths[0], batch_norm)]
     inside = widths[0]
     for number, width in enumerate(widths):
@@ -112,7 +112,7 @@ def _head(width: int, num_classes: int, dropout: float) -> list[nn.Module]:
 
 
 def _he(model: nn.Module) -> nn.Module:
-    """Return the model with convolutions initialised as in He et al. 2015."""
+    """Return the model with convolutions initialized as in He et al. 2015."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""timm's networks, by every name that timm knows."""
+"""timm networks, by timm's names."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ NOTHING_KNOWN = {"input_size": (3, 224, 224)}  # the other defaults are timm's
 SEVERAL_SIZES = ("dynamic_img_size", "strict_img_size")  # which of both a network takes, in this order
 
 
-def knows(config: ModelConfig) -> None:
-    """Refuse a network or a set of weights that timm does not have."""
+def check_name(config: ModelConfig) -> None:
+    """Check the name of a network and its set of weights; an unknown one is a KitError."""
     base, _, tag = config.name.partition(".")
     if timm.is_model(base) and tag and config.name not in (tags := timm.list_pretrained(f"{base}.*")):
         raise unknown_name("model.name", f"set of weights of {base}", config.name, tags)
@@ -42,13 +42,13 @@ def knows(config: ModelConfig) -> None:
         raise KitError("model.name", f"there is no model '{config.name}'", listing, ask, code="unknown_name")
 
 
-def reach(config: ModelConfig) -> None:
-    """Refuse weights that are neither here nor can be downloaded."""
+def check_weights(config: ModelConfig) -> None:
+    """Check that the weights are cached or can be downloaded; else a KitError."""
     _download(config.name)
 
 
 def own_preprocessing(config: ModelConfig) -> Preprocessing:
-    """Return what the weights expect of images."""
+    """Return the preprocessing of the weights."""
     cfg = timm.get_pretrained_cfg(config.name)
     expects = timm.data.resolve_data_config(pretrained_cfg=cfg.to_dict() if cfg else NOTHING_KNOWN)
     interpolation = expects["interpolation"]
@@ -122,14 +122,14 @@ def _for_size(config: ModelConfig, preprocessing: Preprocessing) -> dict[str, An
 
 
 def _download(name: str) -> dict[str, Any] | None:
-    """Return where timm finds downloaded weights; where they cannot be had, say what to do."""
+    """Return the overlay with the cached weights file, None if timm downloads it; unavailable: a KitError."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     cfg = timm.get_pretrained_cfg(name)
     if cfg is None or not (cfg.hf_hub_id or cfg.url):
         raise KitError(
             "model.pretrained",
-            f"there are no pretrained weights of {name}",
+            f"{name} has no pretrained weights",
             next="Set it to false.",
             code="weights_unavailable",
         )

@@ -1,4 +1,4 @@
-"""torchvision's networks: ``torchvision:NAME[@WEIGHTS]``, and which of timm's are the very same."""
+"""torchvision networks (``torchvision:NAME[@WEIGHTS]``) and their counterparts in timm."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from kit.errors import KitError
 from kit.registry import unknown_name
 
 PREFIX = "torchvision:"
-# Published weights of these two expect -1..1, which `transform_input` makes of ImageNet's normalisation. A
+# Published weights of these two expect -1..1, which `transform_input` makes of ImageNet's normalization. A
 # mean and deviation of 0.5 make the same of the images themselves, and of grey ones too.
 HALF = ("googlenet", "inception_v3")
 OWN_OPTIONS: dict[str, dict[str, Any]] = {
@@ -45,13 +45,13 @@ OWN_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def split_name(name: str) -> tuple[str, str | None]:
-    """Return the network and the set of weights that a ``model.name`` asks for."""
+    """Return the network and the set of weights of a ``model.name``."""
     model, _, weights = name.removeprefix(PREFIX).partition("@")
     return model, weights or None
 
 
-def knows(config: ModelConfig) -> None:
-    """Refuse a network or a set of weights that torchvision does not have."""
+def check_name(config: ModelConfig) -> None:
+    """Check the name of a network and its set of weights; an unknown one is a KitError."""
     name, tag = split_name(config.name)
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
@@ -61,8 +61,8 @@ def knows(config: ModelConfig) -> None:
         raise unknown_name("model.name", f"set of weights of {name}", tag, tags)
 
 
-def reach(config: ModelConfig) -> None:
-    """Refuse weights that are neither here nor can be downloaded."""
+def check_weights(config: ModelConfig) -> None:
+    """Check that the weights are cached or can be downloaded; else a KitError."""
     entry = _entry(config.name)
     file = Path(urlsplit(entry.url).path).name
     here = Path(torch.hub.get_dir()) / "checkpoints" / file
@@ -71,7 +71,7 @@ def reach(config: ModelConfig) -> None:
 
 
 def own_preprocessing(config: ModelConfig) -> Preprocessing:
-    """Return what the weights expect of images."""
+    """Return the preprocessing of the weights."""
     expects = _entry(config.name).transforms()
     size = expects.crop_size[0]
     half = split_name(config.name)[0] in HALF
@@ -101,7 +101,7 @@ def build(
             readings = (*twin_readings(config), *in_order(model, weights))
             notes = load_but_head(model, read_pretrained(weights), config.name, weights, readings)
         elif config.pretrained:
-            reach(config)
+            check_weights(config)
             entry = _entry(config.name)
             state = entry.get_state_dict(progress=False, check_hash=True)
             notes = load_but_head(model, state, config.name, entry)

@@ -1,7 +1,6 @@
-"""(logits, targets) -> loss; the registry says which tasks a loss is for.
+"""Loss functions: (logits, targets) -> loss per image; the registry says which tasks a loss is for.
 
-A registered function gives one loss per image. The loss of a batch is their mean, whatever the loss, so that
-a batch can be taken in parts.
+The loss of a batch is always the mean over its images, so gradients can accumulate over micro-batches.
 """
 
 from __future__ import annotations
@@ -32,31 +31,31 @@ PER_CLASS = ("positive_weight", "alpha")  # the options that may be a list with 
 
 @dataclass(frozen=True)
 class Classes:
-    """What is known of the classes while training.
+    """Class statistics that a loss may use.
 
     Attributes:
-        weights: What an error in each class weighs, (C,); None: all the same.
-        prevalence: The share of the images that have each class, (C,); None: unknown.
+        weights: Weight of each class, (C,); None: all 1.
+        prevalence: Share of the training images that have each class, (C,); None: unknown.
     """
 
     weights: Tensor | None = None
     prevalence: Tensor | None = None
 
     def weighted(self, terms: Tensor) -> Tensor:
-        """Return terms (B, C), each of which belongs to a class, times the weight of their class."""
+        """Return per-class terms (B, C) times the class weights."""
         return terms if self.weights is None else terms * self.weights.to(terms)
 
     def of_images(self, targets: Tensor) -> Tensor:
-        """Return what each image weighs, (B,), for losses that are no sum over classes: its classes' mean."""
+        """Return the weight of each image, (B,): the target-weighted sum of its class weights."""
         return self.weighted(targets).sum(dim=1)
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss: its functions of logits (B, C), targets (B, C) and ``Classes``, which give (B,).
+    """A loss: functions of logits (B, C), targets (B, C) and ``Classes`` that return (B,).
 
     Attributes:
-        functions: By whether images have exactly one class (True) or any number (False).
+        functions: Key True: for one class per image; False: for any number of classes per image.
     """
 
     functions: dict[bool, LossFunction] = field(default_factory=dict)
@@ -68,7 +67,7 @@ class Loss:
 
     @property
     def exclusive(self) -> bool | None:
-        """Whether it is for one class per image (True), for several (False), or for both (None)."""
+        """True: for one class per image only; False: for several only; None: for both."""
         return None if len(self.functions) == 2 else next(iter(self.functions))
 
 
@@ -76,9 +75,9 @@ losses: Registry[Loss] = Registry("loss")
 
 
 def register_loss(name: str, exclusive: bool | None = None) -> Callable[[LossFunction], LossFunction]:
-    """Register a loss for one class per image (``exclusive``), for several (False), or for both (None).
+    """Register a loss for one class per image (True), for several (False), or for both (None).
 
-    A loss that is another formula for each registers two functions under its name.
+    A loss with a different formula for each case registers two functions under one name.
     """
 
     def add(function: LossFunction) -> LossFunction:
@@ -98,14 +97,14 @@ def build_loss(
     class_weights: Tensor | None = None,
     prevalence: Tensor | None = None,
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the configured loss, or the task's own: of logits and targets (B, C), the mean over the images.
+    """Return the configured loss or the task's default: logits (B, C), targets (B, C) -> mean over the batch.
 
     Args:
-        class_weights: What an error in each class weighs, (C,).
-        prevalence: The share of the training images that have each class, (C,).
+        class_weights: Weight of each class, (C,).
+        prevalence: Share of the training images that have each class, (C,).
 
     Raises:
-        KitError: The name or an option is unknown, or the loss does not fit the task or the classes.
+        KitError: The name or an option is unknown, or the loss does not suit the task or the classes.
     """
     name = component.name if component else task.loss
     options: dict[str, Any] = component.options if component else {}
@@ -114,8 +113,8 @@ def build_loss(
         fitting = ", ".join(n for n in losses if task.exclusive in losses.get(n).functions)
         raise KitError(
             "train.loss",
-            f"{name} does not fit the task {task.name}",
-            f"Those that do: {fitting}",
+            f"{name} does not suit the task {task.name}",
+            f"Suitable: {fitting}",
             code="loss_unsuitable",
         )
     function = loss.functions[task.exclusive]
@@ -133,8 +132,8 @@ def build_loss(
     return of_batch
 
 
-def classes_listed(component: Component | None) -> int | None:
-    """Return for how many classes a loss has a list of numbers; None where it has no such list."""
+def num_classes_listed(component: Component | None) -> int | None:
+    """Return the length of a per-class option of a loss; None if it has no per-class option."""
     options = component.options if component else {}
     lengths = [len(options[key]) for key in PER_CLASS if isinstance(options.get(key), list)]
     return lengths[0] if lengths else None
@@ -164,7 +163,7 @@ def activate(logits: Tensor, task: Task) -> Tensor:
 def cross_entropy(
     logits: Tensor, targets: Tensor, classes: Classes, *, label_smoothing: Share = 0.0
 ) -> Tensor:
-    """Return the cross-entropy of each image, (B,); targets are shares that sum to 1."""
+    """Return the cross-entropy of each image, (B,); each row of targets sums to 1."""
     return F.cross_entropy(
         logits,
         targets,
@@ -187,10 +186,10 @@ def bce(
     """Return each image's mean binary cross-entropy over the classes, (B,); targets lie in 0..1.
 
     Options:
-        positive_weight: What an error weighs where a class is there, for all classes or for each;
-            ``balanced``: as much more as images without the class are more than those with it.
-        target_threshold: Mixed targets above it count as 1, the others as 0 (Wightman et al. 2021, "ResNet
-            strikes back").
+        positive_weight: Weight of the positive term, one value or one per class; ``balanced``: the number of
+            negative images divided by the number of positive ones.
+        target_threshold: Targets above it (after mixing) become 1, the others 0 (Wightman et al. 2021,
+            "ResNet strikes back").
     """
     if target_threshold is not None:
         targets = (targets > target_threshold).to(targets)
@@ -203,12 +202,12 @@ def bce(
 def _positive_weight(
     wanted: float | list[float] | Literal["balanced"], logits: Tensor, prevalence: Tensor | None
 ) -> Tensor:
-    """Return what a class that is there weighs, (C,); without a known prevalence, balanced is 1."""
+    """Return the weight of the positive terms, (C,); ``balanced`` is 1 if the prevalence is unknown."""
     if not isinstance(wanted, str):
         return _per_class(wanted, logits)
     if prevalence is None:
         return _per_class(1.0, logits)
-    # A class that no image has, or every one, cannot be balanced: its weight is kept finite.
+    # Clamped: the weight of a class that no image or every image has stays finite.
     share = prevalence.to(logits).clamp(1e-4, 1 - 1e-4)
     return (1 - share) / share
 
@@ -220,7 +219,7 @@ def soft_margin(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
     return F.multilabel_soft_margin_loss(logits, targets, weights, reduction="none")
 
 
-# --- for classes of very different size, or hard to tell apart
+# --- imbalanced classes
 
 
 @register_loss("focal", exclusive=True)
@@ -232,7 +231,7 @@ def softmax_focal(
     gamma: NotNegative = 2.0,
     alpha: PerClass = 1.0,
 ) -> Tensor:
-    """Return each image's focal loss -alpha (1 - p)^gamma log p over the shares of its classes, (B,).
+    """Return the focal loss -alpha (1 - p)^gamma log p of each image, (B,).
 
     Lin et al. 2017, "Focal loss for dense object detection", equation 5, with a softmax.
     """
@@ -253,7 +252,7 @@ def sigmoid_focal(
     """Return each image's mean focal loss over the classes, (B,); Lin et al. 2017, equation 5.
 
     Options:
-        alpha: What a class that is there weighs, one that is not weighing 1 - alpha; None: 1 for both.
+        alpha: Weight of positive terms; negative terms weigh 1 - alpha. None: both 1.
     """
     log_there, log_absent = F.logsigmoid(logits), F.logsigmoid(-logits)
     # (1 - p)^gamma by its logarithm, which keeps the gradient finite where p is 1.
@@ -273,14 +272,14 @@ def softmax_asymmetric(
     gamma_negative: NotNegative = 4.0,
     label_smoothing: Share = 0.1,
 ) -> Tensor:
-    """Return each image's asymmetric loss for a single class, (B,), as its authors published it in code.
+    """Return the asymmetric loss of each image, single-label version, (B,), as in the authors' code.
 
-    Ben-Baruch et al. 2021, "Asymmetric loss for multi-label classification". Absent classes have a term of
-    their own only by the label smoothing.
+    Ben-Baruch et al. 2021, "Asymmetric loss for multi-label classification". Absent classes contribute only
+    through label smoothing.
     """
     log_probs = F.log_softmax(logits, dim=1)
     probs = log_probs.exp()
-    # Linear in the targets, and for one-hot ones the same as a focus on the class that is there or not.
+    # Linear in the targets; equal to the paper's focus for one-hot targets.
     focus = targets * power(1 - probs, gamma_positive) + (1 - targets) * power(probs, gamma_negative)
     smooth = targets * (1 - label_smoothing) + label_smoothing / logits.shape[1]
     return classes.weighted(-smooth * focus * log_probs).sum(dim=1)
@@ -299,7 +298,7 @@ def sigmoid_asymmetric(
     """Return each image's mean asymmetric loss over the classes, (B,); Ben-Baruch et al. 2021, equation 7.
 
     Options:
-        clip: Absent classes whose probability is below it cost nothing.
+        clip: Absent classes with a probability below it have zero loss.
     """
     there = -targets * power(torch.sigmoid(-logits), gamma_positive) * F.logsigmoid(logits)
     shifted = (torch.sigmoid(logits) - clip).clamp(min=0)
@@ -309,7 +308,7 @@ def sigmoid_asymmetric(
     return classes.weighted(there + absent).mean(dim=1)
 
 
-# --- distances between probabilities and targets
+# --- distances
 
 
 @register_loss("mse", exclusive=True)
@@ -336,7 +335,7 @@ def sigmoid_l1(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
     return classes.weighted((torch.sigmoid(logits) - targets).abs()).mean(dim=1)
 
 
-# --- a term more than cross-entropy
+# --- polynomial terms
 
 
 @register_loss("poly", exclusive=True)
@@ -354,7 +353,7 @@ def sigmoid_poly(logits: Tensor, targets: Tensor, classes: Classes, *, epsilon: 
     return classes.weighted(terms).mean(dim=1)
 
 
-# --- for wrong labels
+# --- noisy labels
 
 
 @register_loss("symmetric_cross_entropy", exclusive=True)
@@ -367,10 +366,10 @@ def symmetric_cross_entropy(
     beta: NotNegative = 1.0,
     log_of_zero: Annotated[float, Field(lt=0)] = -4.0,
 ) -> Tensor:
-    """Return alpha times each image's cross-entropy plus beta times the reverse of it, (B,).
+    """Return alpha times the cross-entropy plus beta times the reverse cross-entropy, (B,).
 
-    Wang et al. 2019, "Symmetric cross entropy for robust learning with noisy labels", equation 6. The reverse
-    takes the targets' logarithm, which is ``log_of_zero`` where they are 0.
+    Wang et al. 2019, "Symmetric cross entropy for robust learning with noisy labels", equation 6.
+    In the reverse term the logarithm of a target of 0 is ``log_of_zero``.
     """
     log_probs = F.log_softmax(logits, dim=1)
     log_targets = targets.clamp(min=math.exp(log_of_zero)).log()
@@ -389,11 +388,11 @@ def bi_tempered(
     t2: Annotated[float, Field(ge=1, le=4)] = 1.2,
     label_smoothing: Share = 0.0,
 ) -> Tensor:
-    """Return each image's bi-tempered logistic loss, (B,); with t1 = t2 = 1 it is the cross-entropy.
+    """Return the bi-tempered logistic loss of each image, (B,); t1 = t2 = 1 is the cross-entropy.
 
-    Amid et al. 2019, "Robust bi-tempered logistic loss based on Bregman divergences". A ``t1`` below 1 bounds
-    the loss of a far outlier, a ``t2`` above 1 makes that of wrong labels near the boundary grow slowly.
-    Predictions are still made by an ordinary softmax: the order of the classes is the same.
+    Amid et al. 2019, "Robust bi-tempered logistic loss based on Bregman divergences". ``t1`` < 1 bounds
+    the loss of outliers; ``t2`` > 1 limits the loss of wrong labels near the decision boundary. Prediction
+    uses the ordinary softmax, which gives the same order of classes.
     """
     smooth = targets * (1 - label_smoothing) + label_smoothing / logits.shape[1]
     probs = tempered_softmax(logits, t2)

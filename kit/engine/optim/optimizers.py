@@ -1,4 +1,4 @@
-"""Optimisers, from timm: no decay on norms and biases, a rate for each layer, the head at its own."""
+"""Build timm optimizers: no decay on norms and biases, layer-wise rates, a separate rate for the head."""
 
 from __future__ import annotations
 
@@ -22,52 +22,52 @@ from kit.registry import unknown_name
 
 WHERE = "train.optimizer"
 LOOKAHEAD = "lookahead_"
-WAYS_TO_STEP = ("fused", "foreach", "capturable")
-SAID_ELSEWHERE = ("lr", "weight_decay")  # keys of train itself
+STEP_IMPLEMENTATIONS = ("fused", "foreach", "capturable")
+TRAIN_KEYS = ("lr", "weight_decay")  # set as train.lr and train.weight_decay
 
 
 def check_optimizer(component: Component) -> None:
-    """Refuse an optimiser that timm does not know or that cannot work here, and options it does not take.
+    """Check the name and the options of an optimizer.
 
     Raises:
-        KitError: With the nearest name, or with the reason.
+        KitError: The name or an option is unknown, or the optimizer cannot work here.
     """
     name = component.name.removeprefix(LOOKAHEAD)
     known = list_optimizers()
     if name not in known:
-        raise unknown_name(WHERE, "optimiser", name, known)
+        raise unknown_name(WHERE, "optimizer", name, known)
     _check_usable(name)
     _check_options(name, component.options)
     _create([nn.Parameter(torch.zeros(2, 2))], component, lr=1.0e-3)
 
 
 def build_optimizer(backbone: nn.Module, train: TrainConfig) -> Optimizer:
-    """Return the optimiser over the parameters that require a gradient.
+    """Return the optimizer over the parameters that require a gradient.
 
-    Norms, biases and what the network names itself are not decayed. Each group's ``lr_scale`` is its share of
-    the schedule's rate: by the layer where ``layer_decay`` says so, and ``head_lr`` for the head.
+    Norms, biases and parameters in the network's ``no_weight_decay`` have no decay. The ``lr_scale`` of a
+    group multiplies the scheduled rate: by ``layer_decay`` per layer, and ``head_lr`` for the head.
 
     Raises:
-        KitError: The optimiser or an option of it does not exist or cannot work here.
+        KitError: The name or an option is unknown, or the optimizer cannot work here.
     """
     check_optimizer(train.optimizer)
     return _create(_groups(backbone, train), _fused(train.optimizer, backbone), train.lr)
 
 
 def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
-    """Put an optimiser where its ``state_dict`` was saved; the way in which it steps stays its own.
+    """Load a saved ``state_dict``, but keep this optimizer's implementation (fused, foreach).
 
-    A checkpoint of another machine, or of an earlier kit, may have stepped without the fused kernel.
+    The checkpoint may come from a machine without the fused kernel.
     """
     groups = [
-        group | {key: own[key] for key in WAYS_TO_STEP if key in own}
+        group | {key: own[key] for key in STEP_IMPLEMENTATIONS if key in own}
         for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=True)
     ]
     optimizer.load_state_dict(saved | {"param_groups": groups})
 
 
 def _fused(component: Component, backbone: nn.Module) -> Component:
-    """Return the optimiser in one kernel for all parameters, if it has one: a quarter of the time."""
+    """Return the component with ``fused: true`` if the optimizer has a fused kernel (4 times as fast)."""
     name = component.name.removeprefix(LOOKAHEAD)
     own = inspect.signature(get_optimizer_class(name, bind_defaults=False)).parameters
     has_kernel = {parameter.device.type for parameter in backbone.parameters()} <= {"cpu", "cuda"}
@@ -77,7 +77,7 @@ def _fused(component: Component, backbone: nn.Module) -> Component:
 
 
 def _create(parameters: Iterable[Any], component: Component, lr: float) -> Optimizer:
-    """Return timm's optimiser; the decay is the groups' own."""
+    """Return timm's optimizer; the groups carry the weight decay."""
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in component.options.items()}
     try:
         optimizer: Optimizer = create_optimizer_v2(
@@ -86,48 +86,51 @@ def _create(parameters: Iterable[Any], component: Component, lr: float) -> Optim
     except (TypeError, ValueError, IndexError, AssertionError) as error:
         reason = " ".join(str(error).split())
         raise KitError(
-            WHERE, f"{component.name} refuses its options: {reason}", code="option_invalid"
+            WHERE, f"{component.name} does not accept its options: {reason}", code="option_invalid"
         ) from error
     return optimizer
 
 
 def _check_usable(name: str) -> None:
-    """Refuse an optimiser of a library that is not here, or that steps in another way than the loop does."""
+    """Refuse an optimizer whose library is missing, or that needs second derivatives."""
     info = get_optimizer_info(name)
     library = info.opt_class.partition(".")[0] if isinstance(info.opt_class, str) else None
     if library is not None and find_spec(library) is None:
         raise KitError(
             WHERE,
-            f"{name} is of {library}, which is not installed",
-            "The others need nothing more",
-            f"`pip install {library}`, or take another.",
+            f"{name} needs {library}, which is not installed",
+            "",
+            f"`pip install {library}`, or choose another optimizer.",
             code="library_missing",
         )
     if info.second_order:
         raise KitError(
             WHERE,
             f"{name} needs second derivatives",
-            "Training takes first ones alone",
-            "Take adamw, or lion.",
+            "Training computes first derivatives only",
+            "Use adamw or lion.",
             code="optimizer_unsuitable",
         )
 
 
 def _check_options(name: str, options: dict[str, Any]) -> None:
-    """Refuse what the optimiser's own signature lacks: timm drops some such options without a word."""
+    """Refuse options that the optimizer's signature lacks; timm would drop some of them silently."""
     own = inspect.signature(get_optimizer_class(name, bind_defaults=False)).parameters
-    known = [key for key in own if key not in ("params", *SAID_ELSEWHERE)]
+    known = [key for key in own if key not in ("params", *TRAIN_KEYS)]
     for key in options:
-        if key in SAID_ELSEWHERE:
+        if key in TRAIN_KEYS:
             raise KitError(
-                f"{WHERE}.{key}", "stands beside the optimiser", f"It is train.{key}", code="option_elsewhere"
+                f"{WHERE}.{key}",
+                "is not an option of the optimizer",
+                f"Set train.{key}",
+                code="option_elsewhere",
             )
         if key not in known:
-            raise unknown_name(f"{WHERE}.{key}", f"option of {name}", key, known)
+            raise unknown_name(f"{WHERE}.{key}", f"option of {name}", key, known, code="unknown_option")
 
 
 def _groups(backbone: nn.Module, train: TrainConfig) -> list[dict[str, Any]]:
-    """Return parameter groups: what has the same decay and the same share of the rate is together."""
+    """Return parameter groups by (lr_scale, weight decay)."""
     scales = _scales(backbone, train)
     undecayed = _undecayed(backbone)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
@@ -140,7 +143,7 @@ def _groups(backbone: nn.Module, train: TrainConfig) -> list[dict[str, Any]]:
 
 
 def _undecayed(backbone: nn.Module) -> set[str]:
-    """Return the names of norms and biases, and of what the network itself says is not to be decayed."""
+    """Return the names of norms, biases and the network's ``no_weight_decay`` parameters."""
     own = list(getattr(backbone, "no_weight_decay", set)())
     return {
         name
@@ -150,7 +153,7 @@ def _undecayed(backbone: nn.Module) -> set[str]:
 
 
 def _scales(backbone: nn.Module, train: TrainConfig) -> dict[str, float]:
-    """Return each parameter's share of the schedule's rate."""
+    """Return parameter name -> factor of the scheduled rate."""
     layers = _layers(backbone)
     last = max(layers.values())
     decay = 1.0 if train.layer_decay is None else train.layer_decay
@@ -163,10 +166,9 @@ def _scales(backbone: nn.Module, train: TrainConfig) -> dict[str, float]:
 
 
 def _layers(backbone: nn.Module) -> dict[str, int]:
-    """Return the layer of each parameter, from 0; the head is in the last.
+    """Return parameter name -> layer number, from 0; the head is in the last layer.
 
-    Layers are timm's where it wrote the network. Elsewhere they are the stages: timm would take twelve
-    parameters in a row for a layer, wherever they lie, and all of them for the head.
+    timm networks use timm's layers, others the stages (timm would group them by twelve parameters in a row).
     """
     names = [name for name, _ in backbone.named_parameters()]
     if hasattr(backbone, "group_matcher"):

@@ -1,6 +1,6 @@
-"""The learning rate as a function of the step, so that a training that goes on has nothing to restore.
+"""Learning-rate schedules: the rate as a function of the step, so that resuming has nothing to restore.
 
-Only ``plateau`` looks at what was reached; it is brought back by telling it the scores of the epochs done.
+Only ``plateau`` depends on validation scores; to resume it, replay the scores of the finished epochs.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from kit.errors import KitError
 from kit.registry import Registry
 
 WHERE = "train.schedule"
-WARMUP_START = 0.01  # of the full rate
-TRIAL_STEPS = 100  # steps per epoch where no data says how many there are
+WARMUP_START = 0.01  # share of the peak rate
+TRIAL_STEPS = 100  # steps per epoch for checks without data
 
 NotNegative = Annotated[float, Field(ge=0)]
 Warmup = NotNegative | None
@@ -31,11 +31,11 @@ AboveOne = Annotated[float, Field(ge=1)]
 
 @dataclass(frozen=True)
 class TrainingLength:
-    """What a schedule stretches over.
+    """Peak learning rate and number of steps of a training.
 
     Attributes:
-        lr: The full rate.
-        higher_is_better: Of the scores that epochs end with.
+        lr: Peak learning rate.
+        higher_is_better: Direction of the validation score.
     """
 
     lr: float
@@ -45,38 +45,38 @@ class TrainingLength:
 
     @property
     def steps(self) -> int:
-        """How many steps there are."""
+        """Total number of steps."""
         return self.epochs * self.steps_per_epoch
 
     def warmup_steps(self, epochs: float | None) -> int:
-        """Return how many steps the rate rises; None: those of an epoch, or of a quarter of fewer than 4.
+        """Return the number of warm-up steps; None: one epoch, at most a quarter of all epochs.
 
         Raises:
-            KitError: The warm-up does not end before the training does.
+            KitError: The warm-up is as long as the training.
         """
         wanted = min(1.0, self.epochs / 4) if epochs is None else epochs
         if wanted >= self.epochs:
             raise KitError(
                 f"{WHERE}.warmup_epochs",
                 f"is {wanted:g} of {self.epochs} epochs",
-                "The warm-up ends before the training does, or the full rate is never reached",
+                "The warm-up must be shorter than the training, or the peak rate is never reached",
                 code="warmup_too_long",
             )
         return round(wanted * self.steps_per_epoch)
 
     def rising(self, step: int, warmup_steps: int) -> float:
-        """Return the rate of a step within the warm-up: on the line from a hundredth to the full rate."""
+        """Return the rate of a warm-up step: linear from 1% to 100% of the peak rate."""
         return self.lr * (WARMUP_START + (1 - WARMUP_START) * step / warmup_steps)
 
 
 @dataclass(frozen=True)
 class LRSchedule:
-    """A schedule with its options in place.
+    """A schedule with its options bound.
 
     Attributes:
-        rate: From a step of the whole training, from 0, to its rate.
-        shortfall: What it does not come to in its epochs, in a sentence; empty: nothing.
-        epoch_done: To be told the score of each epoch.
+        rate: Step (from 0, over the whole training) -> learning rate.
+        shortfall: One sentence on what the epochs are too few for; empty: nothing.
+        epoch_done: Receives the validation score of each epoch.
     """
 
     rate: Callable[[int], float]
@@ -88,20 +88,20 @@ schedules: Registry[Callable[..., LRSchedule]] = Registry("schedule")
 
 
 class Schedule:
-    """Sets the rates of an optimiser's groups, each at its own ``lr_scale`` times the course's."""
+    """Sets the learning rate of each parameter group: its ``lr_scale`` times the rate of the schedule."""
 
     def __init__(self, optimizer: Optimizer, lr_schedule: LRSchedule) -> None:
         self.optimizer = optimizer
         self.lr_schedule = lr_schedule
 
     def at(self, step: int) -> None:
-        """Set the rate of a step (from 0, over the whole training), to be called before it is taken."""
+        """Set the rates for a step (from 0, over the whole training); call it before the step."""
         rate = self.lr_schedule.rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
 
     def epoch_done(self, score: float) -> None:
-        """Take note of an epoch's score; to go on with a training, repeat those of the epochs done."""
+        """Record the score of an epoch; on resume, replay the scores of the finished epochs."""
         self.lr_schedule.epoch_done(score)
 
 
@@ -113,10 +113,10 @@ def build_schedule(
     steps_per_epoch: int,
     higher_is_better: bool = True,
 ) -> Schedule:
-    """Return the configured schedule of an optimiser.
+    """Return the configured schedule of an optimizer.
 
     Raises:
-        KitError: The name or an option is unknown, or the floor is not below the rate.
+        KitError: The name or an option is unknown, or the floor is above ``lr``.
     """
     floor = component.options.get("floor", 0.0)
     lr_schedule = _lr_schedule(component, TrainingLength(lr, epochs, steps_per_epoch, higher_is_better))
@@ -124,32 +124,32 @@ def build_schedule(
         raise KitError(
             f"{WHERE}.floor",
             f"is {floor:g}, and train.lr is {lr:g}",
-            "The floor is not above it",
+            "The floor must not exceed it",
             code="floor_above_lr",
         )
     return Schedule(optimizer, lr_schedule)
 
 
 def check_schedule(component: Component, epochs: int) -> None:
-    """Refuse a schedule that does not exist, or whose options cannot be.
+    """Check the name and the options of a schedule.
 
     Raises:
-        KitError: The name or an option is unknown, or the warm-up takes all of the training.
+        KitError: The name or an option is unknown, or the warm-up is as long as the training.
     """
     _lr_schedule(component, TrainingLength(1.0, epochs, TRIAL_STEPS))
 
 
 def shortfall(component: Component, epochs: int, lr: float | None = None) -> str | None:
-    """Return what the schedule will not come to in its epochs, in one sentence; None: nothing.
+    """Return one sentence on what the epochs are too few for; None: nothing.
 
     Args:
-        lr: The full rate; without it nothing is said of floors.
+        lr: Peak learning rate; None: floors are not checked.
     """
     return _lr_schedule(component, TrainingLength(lr or 0.0, epochs, TRIAL_STEPS)).shortfall or None
 
 
 def rates(component: Component, lr: float, epochs: int, steps_per_epoch: int) -> tuple[float, float, float]:
-    """Return the first, the highest and the last rate; those of ``plateau`` without any drop."""
+    """Return the first, the highest and the last rate; for ``plateau``, those without a drop."""
     length = TrainingLength(lr, epochs, steps_per_epoch)
     lr_schedule = _lr_schedule(component, length)
     all_rates = [lr_schedule.rate(step) for step in range(length.steps)]
@@ -162,13 +162,13 @@ def _lr_schedule(component: Component, length: TrainingLength) -> LRSchedule:
 
 
 def _along_cosine(begin: float, end: float, share: float) -> float:
-    """Return the value that half a cosine has between ``begin`` and ``end`` after a share of the way."""
+    """Return the half cosine from ``begin`` to ``end`` at ``share`` of the way."""
     return end + (begin - end) * (1 + math.cos(math.pi * share)) / 2
 
 
 @schedules.register("cosine")
 def cosine(length: TrainingLength, *, warmup_epochs: Warmup = None, floor: NotNegative = 0.0) -> LRSchedule:
-    """Return half a cosine from the full rate to ``floor``, which the last step has.
+    """Linear warm-up, then cosine decay to ``floor`` at the last step.
 
     Loshchilov & Hutter 2017, "SGDR", without restarts.
     """
@@ -185,7 +185,7 @@ def cosine(length: TrainingLength, *, warmup_epochs: Warmup = None, floor: NotNe
 
 @schedules.register("constant")
 def constant(length: TrainingLength, *, warmup_epochs: Warmup = None) -> LRSchedule:
-    """Return the full rate all along, but for the warm-up."""
+    """Linear warm-up, then a constant rate."""
     warmup = length.warmup_steps(warmup_epochs)
     return LRSchedule(lambda step: length.rising(step, warmup) if step < warmup else length.lr)
 
@@ -199,14 +199,14 @@ def step(
     floor: NotNegative = 0.0,
     warmup_epochs: Warmup = None,
 ) -> LRSchedule:
-    """Return a rate that is multiplied by ``factor`` after ``every`` so many epochs, down to ``floor``.
+    """Multiply the rate by ``factor`` every ``every`` epochs, down to ``floor``.
 
-    Epochs are counted from the first, those of the warm-up too.
+    Epochs count from the start, warm-up included.
     """
     warmup = length.warmup_steps(warmup_epochs)
 
     def level(step: int) -> float:
-        # A whole number of epochs may be a hair less than itself after a division by, say, 2.4.
+        # 1e-9: a division by, say, 2.4 may round just below a whole number.
         drops = math.floor(step / length.steps_per_epoch / every + 1e-9)
         return max(floor, length.lr * factor**drops)
 
@@ -216,8 +216,8 @@ def step(
     last = level(length.steps - 1)
     missing = ""
     if every >= length.epochs:
-        missing = f"The rate never drops: every is {every:g}, of {length.epochs} epochs."
-    elif floor and last > floor * (1 + 1e-9):  # powers of the factor are off by a rounding
+        missing = f"The rate never drops: every is {every:g}, and there are {length.epochs} epochs."
+    elif floor and last > floor * (1 + 1e-9):  # 1e-9: rounding of the powers
         missing = f"The rate ends at {last:g}, above its floor of {floor:g}."
     return LRSchedule(rate, missing)
 
@@ -230,17 +230,17 @@ def one_cycle(
     start_factor: AboveOne = 25.0,
     end_factor: AboveOne = 1e4,
 ) -> LRSchedule:
-    """Return a rise to the full rate and a longer fall, both along half a cosine.
+    """One cycle: cosine rise to the peak rate, then a longer cosine decay.
 
-    Smith & Topin 2018, "Super-convergence", as torch's OneCycleLR goes; the momentum stays as it is.
+    Smith & Topin 2018, "Super-convergence", like torch's OneCycleLR without momentum cycling.
 
     Options:
-        peak_at: After which share of the steps the full rate is reached.
-        start_factor: The first rate is the full one divided by it.
-        end_factor: The last rate is the first one divided by it.
+        peak_at: Share of the steps after which the peak rate is reached.
+        start_factor: First rate = peak rate / start_factor.
+        end_factor: Last rate = first rate / end_factor.
     """
     first = length.lr / start_factor
-    # A training of a few steps begins with the peak.
+    # A training of a few steps starts at the peak.
     peak = max(0.0, peak_at * length.steps - 1)
     last = max(1, length.steps - 1)
 
@@ -261,13 +261,13 @@ def plateau(
     floor: NotNegative = 0.0,
     warmup_epochs: Warmup = None,
 ) -> LRSchedule:
-    """Return a rate that falls by ``factor`` when more than ``patience`` epochs brought nothing better.
+    """Multiply the rate by ``factor`` after more than ``patience`` epochs without a better score.
 
-    As torch's ReduceLROnPlateau counts: better is by more than a ten-thousandth of the best score. Epochs
-    whose end lies in the warm-up are not counted.
+    As in torch's ReduceLROnPlateau, better means by more than 0.01% of the best score. Epochs that end in the
+    warm-up do not count.
     """
     warmup = length.warmup_steps(warmup_epochs)
-    # torch's own changes an optimiser; this one holds nothing but the rate.
+    # ReduceLROnPlateau needs an optimizer; this one only holds the rate.
     holder = SGD([torch.nn.Parameter(torch.zeros(()))], lr=length.lr)
     watcher = ReduceLROnPlateau(
         holder, "max" if length.higher_is_better else "min", factor=factor, patience=patience, min_lr=floor
@@ -285,7 +285,7 @@ def plateau(
         current: float = holder.param_groups[0]["lr"]
         return min(current, length.rising(step, warmup)) if step < warmup else current
 
-    # The first counted epoch sets the best score, patience + 1 others miss it, and one must be left.
+    # One epoch sets the best score, patience + 1 epochs miss it, and one more must remain.
     missing = ""
     if length.epochs - not_counted < patience + 3:
         missing = f"The rate never drops: patience {patience} does not run out in {length.epochs} epochs."

@@ -1,4 +1,4 @@
-"""Averages of the weights along the way, which are validated and kept instead of the last step's."""
+"""Weight averaging (EMA, SWA): the averaged model is validated and kept instead of the last weights."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ class Average(Protocol):
 
     Attributes:
         model: The averaged model.
-        renews_norms: Whether its batch norms must see the training images once before it is used.
+        renews_norms: Whether batch-norm statistics must be recomputed before the average is used.
     """
 
     model: nn.Module
     renews_norms: bool
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after optimiser step ``step``, counted from 1 over the whole training."""
+        """Update with the weights after optimizer step ``step`` (from 1, over the whole training)."""
 
     def after_epoch(self, model: nn.Module, epoch: int) -> None:
-        """Take in the weights after an epoch, counted from 1."""
+        """Update with the weights after an epoch (from 1)."""
 
     def is_begun(self) -> bool:
-        """Tell whether there is anything to use yet."""
+        """Return whether the average contains any weights yet."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what ``load_state_dict`` needs to go on."""
+        """Return the state for ``load_state_dict``."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
 
 
-averages: Registry[Callable[..., Average]] = Registry("average of weights")
+averages: Registry[Callable[..., Average]] = Registry("weight average")
 
 
 def check_average(component: Component | None) -> None:
-    """Refuse an average or an option that does not exist."""
+    """Check the name and the options of a weight average; a mistake is a KitError."""
     if component is not None:
         averages.bind(component, "train.average")
 
@@ -73,7 +73,7 @@ class _Ema:
         self.ema.update(model, step)
 
     def after_epoch(self, model: nn.Module, epoch: int) -> None:
-        """Everything was taken in step by step."""
+        """Updated after every step."""
 
     def is_begun(self) -> bool:
         return True
@@ -93,10 +93,10 @@ def ema(
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.999,
     warmup: bool = True,
 ) -> Average:
-    """Return the exponential moving average of the weights and buffers.
+    """Exponential moving average of the weights and buffers.
 
-    With ``warmup`` step t counts 1 - (1 + t)^(-2/3) of the past, at most ``decay``: short trainings are not
-    dominated by the weights they began with.
+    With ``warmup`` the decay at step t is min(decay, 1 - (1 + t)^(-2/3)), so that the initial weights do not
+    dominate a short training.
     """
     return _Ema(model, decay, warmup)
 
@@ -110,7 +110,7 @@ class _Swa:
         self.first_epoch = first_epoch
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Only whole epochs count."""
+        """Updated after every epoch."""
 
     def after_epoch(self, model: nn.Module, epoch: int) -> None:
         if epoch >= self.first_epoch:
@@ -128,34 +128,32 @@ class _Swa:
 
 @averages.register("swa")
 def swa(model: nn.Module, epochs: int, *, start: Annotated[float, Field(ge=0, lt=1)] = 0.75) -> Average:
-    """Return the mean of the weights after each epoch beyond the share ``start`` (Izmailov et al. 2018).
+    """Stochastic weight averaging: the mean over the epochs after the share ``start`` (Izmailov et al. 2018).
 
-    The rate should stay up meanwhile: a constant schedule, or a cosine with a high floor.
+    Use it with a rate that stays high: a constant schedule, or a cosine with a high floor.
     """
     return _Swa(model, min(epochs, int(start * epochs) + 1))
 
 
 def moving_norms(model: nn.Module) -> list[str]:
-    """Return the names of the batch norms whose statistics follow the images, those in training mode."""
+    """Return the names of the batch norms in training mode."""
     return [n for n, m in model.named_modules() if isinstance(m, _BatchNorm) and m.training]
 
 
 @torch.no_grad()
 def renew_norms(model: nn.Module, names: Iterable[str], batches: Iterable[Tensor]) -> None:
-    """Give some batch norms of an averaged model the mean and variance of its own activations.
-
-    The average of weights does not have the average of their statistics (Izmailov et al. 2018, section 3.2).
-    All others stay as they are, and so does everything else.
+    """Recompute the statistics of some batch norms of an averaged model (Izmailov et al. 2018, section 3.2).
 
     Args:
-        batches: Images (B, C, H, W) as in training.
+        names: The batch norms; the others are not changed.
+        batches: Training images, (B, C, H, W) each.
     """
     norms = [model.get_submodule(name) for name in names]
     usual = [norm.momentum for norm in norms]
     model.eval()
     for norm in norms:
         norm.reset_running_stats()  # type: ignore[operator]
-        norm.momentum = None  # type: ignore[assignment] # the plain mean over all batches
+        norm.momentum = None  # type: ignore[assignment] # cumulative mean over all batches
         norm.train()
     for images in batches:
         model(images)

@@ -1,4 +1,4 @@
-"""How many pixels of an image are needed: decoding more costs time and room, and shows nothing more."""
+"""Choose the size at which images are decoded: no larger than training and prediction need."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from kit.engine.augment.pipelines import smallest_crop
 from kit.engine.models.preprocessing import Preprocessing
 from kit.engine.tta.views import CenterSource, ModelInput, view_images_of
 
-NARROWEST = 3 / 4  # width to height of the crops that are drawn
+NARROWEST = 3 / 4  # smallest aspect ratio of random crops
 
 
 def side_needed(config: Config, own: Preprocessing, views: Sequence[Component] = ()) -> int | None:
-    """Return how many pixels the shorter side of an image needs; None: all it has.
+    """Return the length of the shorter side to decode to; None: full size.
 
-    ``auto`` is so much that no crop, in training or predicting, has to be enlarged which would not have to be
-    anyway. Nobody knows what a free pipeline or a random view looks at: they are given the whole image.
+    ``auto``: the smallest size at which no crop is upsampled because of decoding. A free pipeline or a random
+    view needs the full size.
 
     Args:
-        views: What is asked beside the image as it is.
+        views: TTA views beside the plain image.
     """
     if config.image.decode_size == "full":
         return None
@@ -39,7 +39,7 @@ def side_needed(config: Config, own: Preprocessing, views: Sequence[Component] =
 
 
 def _in_training(augment: AugmentConfig, own: Preprocessing) -> int | None:
-    """Return the shorter side of an image whose smallest, narrowest crop has the size of training."""
+    """Return the shorter side at which the smallest, narrowest crop has the training size."""
     if augment.pipeline is not None:
         return None
     share = smallest_crop(augment.preset)

@@ -1,4 +1,4 @@
-"""What a model says of several images of one thing -> one answer."""
+"""Merge the predictions of several views into one."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from kit.registry import Registry
 
 
 class MergeFunction(Protocol):
-    """From probabilities (V, N, C) and the share of each view (V, 1, 1), summing to 1, to (N, C)."""
+    """Probabilities (V, N, C) and view weights (V, 1, 1), which sum to 1 -> (N, C)."""
 
     def __call__(self, probs: Tensor, shares: Tensor) -> Tensor:
-        """Return one answer per row."""
+        """Return one prediction per row."""
         ...
 
 
 @dataclass(frozen=True)
 class Merge:
-    """One way to merge.
+    """A merge method.
 
     Attributes:
-        needs_all: Whether a row's answer depends on the other rows of its set.
+        needs_all: Whether a row depends on the other rows, so that batches cannot be merged separately.
     """
 
     function: MergeFunction
@@ -39,12 +39,12 @@ class Merge:
         return (self.function.__doc__ or "").partition("\n")[0]
 
     def __call__(self, probs: Tensor, counts: Tensor, exclusive: bool) -> Tensor:
-        """Return what several views say together.
+        """Return the merged probabilities.
 
         Args:
             probs: (V, N, C), float32.
-            counts: How many images each view stands for, (V,).
-            exclusive: Whether each row has one class, so that its probabilities sum to 1.
+            counts: Weight of each view, (V,).
+            exclusive: One class per row: probabilities sum to 1.
 
         Returns:
             (N, C).
@@ -60,7 +60,7 @@ merges: Registry[Merge] = Registry("merge")
 
 
 def register_merge(name: str, needs_all: bool = False) -> Callable[[MergeFunction], MergeFunction]:
-    """Register a way to merge; the argument is the attribute of ``Merge``."""
+    """Register a merge function; the arguments are attributes of ``Merge``."""
 
     def add(function: MergeFunction) -> MergeFunction:
         merges.register(name)(Merge(function, needs_all))
@@ -71,34 +71,34 @@ def register_merge(name: str, needs_all: bool = False) -> Callable[[MergeFunctio
 
 @register_merge("mean")
 def mean(probs: Tensor, shares: Tensor) -> Tensor:
-    """Return the mean of the probabilities."""
+    """Arithmetic mean of the probabilities."""
     return (probs * shares).sum(dim=0)
 
 
 @register_merge("gmean")
 def gmean(probs: Tensor, shares: Tensor) -> Tensor:
-    """Return the geometric mean: one view that rules a class out weighs more than one that is sure of it."""
+    """Geometric mean of the probabilities: one view that rules a class out dominates."""
     merged: Tensor = geometric_mean(probs, shares, torch)
     return merged
 
 
 @register_merge("logit_mean")
 def logit_mean(probs: Tensor, shares: Tensor) -> Tensor:
-    """Return the probabilities whose log-odds, each class against the rest, are the mean of the views'."""
+    """Mean of the log-odds (each class against the rest), back to probabilities."""
     return (probs.logit(EPSILON) * shares).sum(dim=0).sigmoid()
 
 
 @register_merge("max")
 def largest(probs: Tensor, shares: Tensor) -> Tensor:
-    """Return each class's highest probability, whatever the shares: for what only some views show."""
+    """Highest probability of each class over the views: for objects that only some views show."""
     return probs.amax(dim=0)
 
 
 @register_merge("rank", needs_all=True)
 def rank(probs: Tensor, shares: Tensor) -> Tensor:
-    """Return the mean of the percentile ranks that rows have in each class, ties sharing theirs.
+    """Mean percentile rank of the rows in each class: for ranking metrics such as ROC AUC only.
 
-    A rank says nothing of how probable a class is: for metrics that look at the order of the rows alone.
+    Ties share their rank. The result is not a probability.
     """
     ranks = mean_rank(probs.cpu().numpy(), shares.flatten().cpu().numpy())
     return torch.from_numpy(ranks).to(probs)

@@ -1,4 +1,4 @@
-"""Test-time augmentation: a model asked about several views of each image, whose pixels are read once."""
+"""Predict with test-time augmentation: several views of each image, whose file is read once."""
 
 from __future__ import annotations
 
@@ -29,36 +29,37 @@ from kit.tasks import Task
 
 @dataclass(frozen=True)
 class TTAPlan:
-    """What a model is shown of each image.
+    """The views of a prediction.
 
     Attributes:
-        groups: Shots whose answers are merged into one, for each answer that is wanted.
+        groups: Groups of view images; each group is merged into one prediction.
     """
 
     groups: tuple[tuple[ViewImage, ...], ...]
 
     @classmethod
-    def of(cls, questions: Sequence[Sequence[Component]], model_input: ModelInput) -> TTAPlan:
-        """Return what a model is shown for some questions, each to be answered through several views."""
+    def of(cls, views_by_group: Sequence[Sequence[Component]], model_input: ModelInput) -> TTAPlan:
+        """Return the plan for several groups of views, each merged into one prediction."""
         return cls(
             tuple(
-                tuple(s for view in views for s in view_images_of(view, model_input)) for views in questions
+                tuple(s for view in views for s in view_images_of(view, model_input))
+                for views in views_by_group
             )
         )
 
     @property
     def view_images(self) -> list[ViewImage]:
-        """Every shot once, in order, though several groups may share it."""
+        """Every distinct view image, in order."""
         return list(dict.fromkeys(view_image for group in self.groups for view_image in group))
 
     @property
     def sources(self) -> list[Source]:
-        """Every source once, in order."""
+        """Every distinct source, in order."""
         return list(dict.fromkeys(view_image.source for view_image in self.view_images))
 
 
 def check_tta(asked: Sequence[Component], merge: str) -> None:
-    """Refuse a view, an option of it or a merge that does not exist."""
+    """Check the names and options of views and merge; a mistake is a KitError."""
     for component in asked:
         check_view(component)
     merges.get(merge, "predict.merge")
@@ -68,10 +69,10 @@ def check_tta(asked: Sequence[Component], merge: str) -> None:
 
 
 class Sources(NamedTuple):
-    """One image as each source shows it, (C, size, size) uint8 each; ``problem`` as in ``Item``.
+    """One image under each source, (C, size, size) uint8 each; ``problem`` as in ``Item``.
 
     Attributes:
-        seconds: What reading the image took, then what each source took.
+        seconds: Seconds for reading the image, then for each source.
     """
 
     images: list[Tensor]
@@ -90,7 +91,7 @@ class SourceBatch(NamedTuple):
 
 
 class SourceDataset(Dataset[Sources]):
-    """Images as the sources of some views show them. A draw depends on the seed, the id and its number."""
+    """Images under the sources of a plan; a random draw depends on the seed, the id and its number."""
 
     def __init__(
         self, images: ImageSet, store: ImageStore, sources: Sequence[Source], own: Preprocessing, seed: int
@@ -109,7 +110,7 @@ class SourceDataset(Dataset[Sources]):
         return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: Sequence[Key]) -> list[Sources]:
-        """Return a batch, whose images are read together."""
+        """Return a batch; its images are read together."""
         began = time.perf_counter()
         loaded = self.store.load_all([self.images.pictures[key.position] for key in keys])
         reading = (time.perf_counter() - began) / len(keys)
@@ -124,7 +125,7 @@ class SourceDataset(Dataset[Sources]):
                 varied = transform(pixels, self._seed(source, self.images.ids[key.position]))
                 seen.append(channels_first(varied))
                 moments.append(time.perf_counter())
-        except Exception as error:  # whatever a free pipeline may raise: the image is named, not a traceback
+        except Exception as error:  # a free pipeline may raise anything: name the image
             return self._blank(key.position, f"a view fails on it: {error}")
         return Sources(seen, key.position, "", [reading, *np.diff(moments).tolist()])
 
@@ -156,16 +157,16 @@ def source_loader(
     return make_loader(dataset, batches, workers, device, collate_sources)
 
 
-# --- sources -> answers
+# --- sources -> predictions
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model ready to be asked.
+    """A model with everything it needs to predict.
 
     Attributes:
-        model: From images (B, C, H, W) of 0..255 to logits (B, K), or to those of several heads (M, B, K).
-        autocast: Opens the context in which the model computes.
+        model: Images (B, C, H, W) of 0..255 -> logits (B, K), or (M, B, K) with several heads.
+        autocast: Returns the autocast context of the forward pass.
     """
 
     model: nn.Module
@@ -190,13 +191,13 @@ def predict(
     label: str = "predicting",
     between: Callable[[], None] = lambda: None,
 ) -> list[list[Answers]]:
-    """Return what a model says of images: for each group of shots, the answers of each of its heads.
+    """Return the predictions of every group of view images and every head.
 
-    Shots are merged batch by batch, so that they take no memory, unless the merge needs all rows.
+    View images are merged batch by batch to save memory, unless the merge needs all rows.
 
     Args:
-        loader: Every position of its set once, in order, by the sources of ``tta_plan``.
-        between: Called after every batch; what it raises ends the work.
+        loader: Every position once, in order, with the sources of ``tta_plan``.
+        between: Called after every batch; it may raise to stop.
     """
     predictor.model.eval()
     merger = _Merger(merge, predictor.task.exclusive, tta_plan)
@@ -223,7 +224,7 @@ def predict(
 
 
 def rows_of(problems: dict[int, str], indices: Tensor) -> list[int]:
-    """Return which rows of a batch are images that could not be read."""
+    """Return the rows of a batch whose image could not be read."""
     return [row for row, index in enumerate(indices.tolist()) if index in problems]
 
 
@@ -234,13 +235,13 @@ def _moved(batch: SourceBatch, device: torch.device) -> list[Tensor]:
 def _predict_batch(
     predictor: Predictor, by_source: list[Tensor], tta_plan: TTAPlan
 ) -> tuple[Tensor, np.ndarray]:
-    """Return the probabilities of every shot and head (S, M, B, K), and the seconds of each shot (S,).
+    """Return the probabilities of every view image and head, (S, M, B, K), and the seconds of each, (S,).
 
     Args:
-        by_source: Images on the device, for each source.
+        by_source: Images of each source, on the device.
     """
     at = dict(zip(tta_plan.sources, by_source, strict=True))
-    compared = len(tta_plan.groups) > 1  # then what each takes is wanted, not only what all take
+    compared = len(tta_plan.groups) > 1  # then the time of each view matters
     probs, moments = [], [time.perf_counter()]
     for source, change in tta_plan.view_images:
         probs.append(predictor.probs(change(at[source])))
@@ -252,7 +253,7 @@ def _predict_batch(
 
 
 class _Merger:
-    """Shots -> one answer for each group of them."""
+    """Merges view images into one prediction per group."""
 
     def __init__(self, merge: Merge, exclusive: bool, tta_plan: TTAPlan) -> None:
         self.merge = merge
@@ -261,7 +262,7 @@ class _Merger:
         self.groups = [[number[view_image] for view_image in group] for group in tta_plan.groups]
 
     def merged(self, probs: Tensor, bad: list[int]) -> Tensor:
-        """Return (G, M, N, K) of what the shots say, (S, M, N, K); ``bad`` images count for none."""
+        """Merge (S, M, N, K) into (G, M, N, K); rows of ``bad`` images stay zero."""
         return torch.stack([self._of_head(each, bad) for each in probs.unbind(1)], dim=1)
 
     def _of_head(self, probs: Tensor, bad: list[int]) -> Tensor:
@@ -270,7 +271,7 @@ class _Merger:
         result = probs.new_zeros(len(self.groups), *probs.shape[1:])
         for g, group in enumerate(self.groups):
             once_each = torch.ones(len(group), device=probs.device)
-            if not bad:  # as nearly always: picking rows would make a GPU wait
+            if not bad:  # the usual case: selecting rows would synchronize the GPU
                 result[g] = self.merge(probs[group], once_each, self.exclusive)
             elif good:
                 result[g, good] = self.merge(probs[group][:, good], once_each, self.exclusive)
@@ -278,7 +279,7 @@ class _Merger:
 
 
 def _seconds_of(tta_plan: TTAPlan, spent: np.ndarray) -> list[float]:
-    """Return what each group of shots would take alone, from the seconds of each source and each shot."""
+    """Return the seconds that each group would take alone."""
     num_sources = len(tta_plan.sources)
     of_source = dict(zip(tta_plan.sources, spent[:num_sources].tolist(), strict=True))
     of_view_image = dict(zip(tta_plan.view_images, spent[num_sources:].tolist(), strict=True))
@@ -289,7 +290,7 @@ def _seconds_of(tta_plan: TTAPlan, spent: np.ndarray) -> list[float]:
     ]
 
 
-# --- without views, as in training
+# --- without views, for validation in training
 
 
 @torch.inference_mode()
@@ -301,12 +302,12 @@ def predict_probs(
     autocast: Callable[[], torch.autocast],
     between: Callable[[], None] = lambda: None,
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """Return what a model says of images as a loader gives them, and which could not be read.
+    """Return the probabilities of a loader's images, and which images could not be read.
 
     Args:
-        model: From images (B, C, H, W) of 0..255 to logits (B, K).
-        loader: Every position of its set once, in order.
-        between: Called after every batch; what it raises ends the work.
+        model: Images (B, C, H, W) of 0..255 -> logits (B, K).
+        loader: Every position once, in order.
+        between: Called after every batch; it may raise to stop.
 
     Returns:
         Probabilities (N, C) float32 in the set's order, and position -> problem; rows of unreadable images

@@ -1,7 +1,7 @@
-"""Views for test-time augmentation: by name, the images that a model is asked about instead of one.
+"""Views for test-time augmentation: each name stands for one or several versions of an image.
 
-A view is a function of what the model sees and of its own options; it returns shots. All shots of one source
-share its pixels: a source is made once per image, and exact changes of it are made on the tensor.
+A view is a function of the model input and its options; it returns ``ViewImage``s. A source (a resized crop
+or a random draw) is computed once per image; exact changes such as flips are applied to its tensor.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kit.errors import KitError
 from kit.registry import Registry, bind_options
 
 SHIFT = 16  # a shift moves the image by 1/16 of its side
-STRIDES = (32, 16, 8, 4, 2)  # sides that convolutions halve evenly; the largest that fits is taken
+STRIDES = (32, 16, 8, 4, 2)  # total strides of networks; sizes are multiples of the largest that fits
 KEY = "predict.tta"
 
 Change = Callable[[Tensor], Tensor]
@@ -33,23 +33,23 @@ Change = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class CenterSource:
-    """The centre of the image, ``size`` pixels wide and high, once its short side is ``size / crop``."""
+    """The center crop, ``size`` x ``size``, of the image resized to a short side of ``size / crop``."""
 
     size: int
     crop: float
 
     def transform(self, own: Preprocessing) -> Transform:
-        """Return what brings an image to this source, with a model's interpolation."""
+        """Return the transform, with the model's interpolation."""
         return prediction_transform(replace(own, predict_size=self.size, crop=self.crop))
 
 
 @dataclass(frozen=True)
 class RandomSource:
-    """The image varied at random, then brought to ``size`` as usual, if the pipeline has not done so.
+    """A random version of the image, then resized to ``size`` if the pipeline does not do that.
 
     Attributes:
         pipeline: Albumentations steps, as JSON.
-        number: Which draw it is; with the seed and the id of an image it decides what is drawn.
+        number: Number of the draw; seed, image id and number determine the result.
     """
 
     size: int
@@ -58,10 +58,10 @@ class RandomSource:
     number: int
 
     def transform(self, own: Preprocessing) -> Transform:
-        """Return what draws from an image.
+        """Return the random transform.
 
         Raises:
-            KitError: A step or an option of it does not exist.
+            KitError: A step or an option is unknown.
         """
         steps = json.loads(self.pipeline)
         vary = Seeded([build_step(step, f"{KEY}.random.pipeline[{i}]") for i, step in enumerate(steps)])
@@ -78,7 +78,7 @@ Source = CenterSource | RandomSource
 
 
 class ViewImage(NamedTuple):
-    """One image that the model is asked about: a source, and what is done to its tensor (B, C, H, W)."""
+    """One model input: a source, and an exact change of its tensor (B, C, H, W)."""
 
     source: Source
     change: Change
@@ -86,12 +86,12 @@ class ViewImage(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelInput:
-    """What a model sees of an image, as far as views have to know.
+    """The input of a model, as far as views need it.
 
     Attributes:
         size: Height and width in pixels.
-        crop: The share of the resized short side that the centre crop keeps.
-        patch: The side of the patches that a transformer cuts images into; 0: it cuts none.
+        crop: Share of the resized short side in the center crop.
+        patch: Patch size of a transformer; 0: none.
     """
 
     size: int
@@ -100,17 +100,17 @@ class ModelInput:
 
     @classmethod
     def of(cls, model: Classifier) -> ModelInput:
-        """Return what a model sees when it predicts."""
+        """Return the prediction input of a model."""
         own = model.preprocessing
         return cls(own.predicting, own.crop, _patch_side(model.backbone))
 
     @property
     def center(self) -> CenterSource:
-        """The image as it is seen without any view."""
+        """The plain image, without a view."""
         return CenterSource(self.size, self.crop)
 
     def nearest_size(self, scale: float) -> int:
-        """Return the size nearest to ``scale`` times the own one that the network divides evenly.
+        """Return the valid input size nearest to ``scale`` times the model's size.
 
         >>> Sight(224, 0.875).nearest_size(0.875), Sight(518, 1.0, patch=14).nearest_size(1.125)
         (192, 588)
@@ -130,7 +130,7 @@ views: Registry[View] = Registry("view")
 
 
 def register_exact(name: str) -> Callable[[Change], Change]:
-    """Register a change of images (B, C, H, W) that keeps their shape as a view of one image."""
+    """Register a shape-preserving change of images (B, C, H, W) as a view of one image."""
 
     def add(change: Change) -> Change:
         def view(model_input: ModelInput) -> tuple[ViewImage, ...]:
@@ -148,53 +148,53 @@ def register_exact(name: str) -> Callable[[Change], Change]:
 
 @register_exact("identity")
 def identity(images: Tensor) -> Tensor:
-    """Return the images as they are."""
+    """The image as it is."""
     return images
 
 
 @register_exact("hflip")
 def hflip(images: Tensor) -> Tensor:
-    """Return the images mirrored left to right."""
+    """The image flipped left to right."""
     return images.flip(3)
 
 
 @register_exact("vflip")
 def vflip(images: Tensor) -> Tensor:
-    """Return the images mirrored top to bottom."""
+    """The image flipped top to bottom."""
     return images.flip(2)
 
 
 @register_exact("transpose")
 def transpose(images: Tensor) -> Tensor:
-    """Return the images mirrored at the diagonal: rows become columns."""
+    """The image transposed: rows become columns."""
     return images.transpose(2, 3)
 
 
 @register_exact("rot90")
 def rot90(images: Tensor) -> Tensor:
-    """Return the images turned by a quarter, against the clock."""
+    """The image rotated by 90 degrees counterclockwise."""
     return images.rot90(1, (2, 3))
 
 
 @register_exact("rot180")
 def rot180(images: Tensor) -> Tensor:
-    """Return the images turned by half a turn."""
+    """The image rotated by 180 degrees."""
     return images.flip(2, 3)
 
 
 @register_exact("rot270")
 def rot270(images: Tensor) -> Tensor:
-    """Return the images turned by a quarter, with the clock."""
+    """The image rotated by 270 degrees counterclockwise."""
     return images.rot90(3, (2, 3))
 
 
 def antitranspose(images: Tensor) -> Tensor:
-    """Return the images mirrored at the other diagonal."""
+    """The image mirrored at the other diagonal."""
     return rot180(transpose(images))
 
 
 def _shift(images: Tensor, down: int, right: int) -> Tensor:
-    """Return the images moved by 1/16 of a side, the edge repeated where they moved away from."""
+    """Return the images shifted by 1/16 of a side; the edge is repeated."""
     height, width = images.shape[2:]
     dy, dx = max(1, height // SHIFT), max(1, width // SHIFT)
     padded = F.pad(images.float(), (dx, dx, dy, dy), mode="replicate").to(images.dtype)
@@ -204,25 +204,25 @@ def _shift(images: Tensor, down: int, right: int) -> Tensor:
 
 @register_exact("shift_up")
 def shift_up(images: Tensor) -> Tensor:
-    """Return the images moved up."""
+    """The image shifted up by 1/16 of its side."""
     return _shift(images, -1, 0)
 
 
 @register_exact("shift_down")
 def shift_down(images: Tensor) -> Tensor:
-    """Return the images moved down."""
+    """The image shifted down by 1/16 of its side."""
     return _shift(images, 1, 0)
 
 
 @register_exact("shift_left")
 def shift_left(images: Tensor) -> Tensor:
-    """Return the images moved left."""
+    """The image shifted left by 1/16 of its side."""
     return _shift(images, 0, -1)
 
 
 @register_exact("shift_right")
 def shift_right(images: Tensor) -> Tensor:
-    """Return the images moved right."""
+    """The image shifted right by 1/16 of its side."""
     return _shift(images, 0, 1)
 
 
@@ -233,13 +233,13 @@ SYMMETRIES = (identity, rot90, rot180, rot270, hflip, vflip, transpose, antitran
 
 @views.register("d4")
 def d4(model_input: ModelInput) -> tuple[ViewImage, ...]:
-    """Return the eight symmetries of a square: for images without an up, such as cells or aerial photos."""
+    """The eight symmetries of the square: for images without an up, such as cells or aerial photos."""
     return tuple(ViewImage(model_input.center, change) for change in SYMMETRIES)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A square cut out of images (B, C, H, W), perhaps mirrored left to right."""
+    """A square crop of images (B, C, H, W), optionally flipped left to right."""
 
     top: int
     left: int
@@ -247,7 +247,7 @@ class Cut:
     mirrored: bool = False
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return the squares, (B, C, size, size)."""
+        """Return the crops, (B, C, size, size)."""
         square = images[:, :, self.top : self.top + self.size, self.left : self.left + self.size]
         return hflip(square) if self.mirrored else square
 
@@ -257,7 +257,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 @views.register("five_crop")
 def five_crop(model_input: ModelInput, *, share: Share = 0.875) -> tuple[ViewImage, ...]:
-    """Return the corners and the centre of a larger square, each ``share`` of its side.
+    """Five crops: the corners and the center of a larger square, each ``share`` of its side.
 
     Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks", section 4.1.
     """
@@ -266,7 +266,7 @@ def five_crop(model_input: ModelInput, *, share: Share = 0.875) -> tuple[ViewIma
 
 @views.register("ten_crop")
 def ten_crop(model_input: ModelInput, *, share: Share = 0.875) -> tuple[ViewImage, ...]:
-    """Return what ``five_crop`` does, and each mirrored too (likewise)."""
+    """Ten crops: ``five_crop`` and its horizontal flips."""
     return _cuts(model_input, share, (False, True))
 
 
@@ -288,7 +288,7 @@ def multi_scale(
         1.125,
     ],
 ) -> tuple[ViewImage, ...]:
-    """Return the image at several sizes, each the nearest to a scale that the network divides evenly."""
+    """The image at several scales, each rounded to a size that the network accepts."""
     sizes = dict.fromkeys(model_input.nearest_size(scale) for scale in scales)
     return tuple(ViewImage(CenterSource(size, model_input.crop), identity) for size in sizes)
 
@@ -300,9 +300,9 @@ def random(
     times: Annotated[int, Field(ge=1, le=256)] = 8,
     pipeline: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None,
 ) -> tuple[ViewImage, ...]:
-    """Return the image varied ``times`` by random albumentations steps.
+    """``times`` random versions of the image, by albumentations steps.
 
-    Without a ``pipeline``: a crop of 0.8 to 1 of the area, turned by up to 10 degrees either way.
+    Default ``pipeline``: a crop of 0.8 to 1 of the area, rotated by up to 10 degrees.
     """
     steps = json.dumps(pipeline if pipeline is not None else _slight_changes(model_input.size))
     return tuple(
@@ -323,31 +323,31 @@ def _slight_changes(size: int) -> list[dict[str, Any]]:
 # --- by name
 
 TRIAL = Preprocessing(size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
-NOMINAL = ModelInput(TRIAL.size, TRIAL.crop)  # where it does not matter what a model sees
+NOMINAL = ModelInput(TRIAL.size, TRIAL.crop)  # where the model does not matter
 
 
 def view_images_of(component: Component, model_input: ModelInput) -> tuple[ViewImage, ...]:
-    """Return the images that a model is asked about for one view.
+    """Return the model inputs of one view.
 
     Raises:
-        KitError: The view or an option of it does not exist.
+        KitError: The view or an option is unknown.
     """
     view = views.get(component.name, KEY)
     return view(model_input, **bind_options(f"{KEY}.{component.name}", view, component.options))
 
 
 def check_view(component: Component) -> None:
-    """Refuse a view, an option or a step that does not exist, before there is a model."""
+    """Check the name, the options and the steps of a view; a mistake is a KitError."""
     for view_image in view_images_of(component, NOMINAL):
         view_image.source.transform(TRIAL)
 
 
 @torch.inference_mode()
 def check_sizes(asked: Iterable[Component], model: Classifier) -> None:
-    """Refuse views that show a model images of a size that it does not take.
+    """Refuse views whose image size the model does not accept.
 
     Raises:
-        KitError: The first such view, and what the network says.
+        KitError: The first such view, with the network's message.
     """
     model_input = ModelInput.of(model)
     device = model.mean.device
@@ -363,7 +363,7 @@ def check_sizes(asked: Iterable[Component], model: Classifier) -> None:
                 raise KitError(
                     f"{KEY}.{component.name}",
                     f"the model does not take {seen.shape[2]} px ({' '.join(str(error).split())[:200]})",
-                    f"It is built for images of {model_input.size} px",
-                    "Leave this view out; five_crop shows parts of a larger image at the model's own size.",
+                    f"It accepts {model_input.size} px",
+                    "Leave this view out, or use five_crop, which keeps the size.",
                     code="image_size_unsuitable",
                 ) from error

@@ -14,7 +14,7 @@ from kit.engine.augment.pipelines import (
     training_transform,
 )
 from kit.engine.models.preprocessing import Preprocessing
-from kit.errors import KitError
+from tests.conftest import refused
 
 OWN = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, crop=0.875)
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
@@ -72,17 +72,17 @@ def test_options_of_presets_make_them_stronger():
 
 
 @pytest.mark.parametrize(
-    ("preset", "message"),
+    ("preset", "code", "where"),
     [
-        ({"name": "hevy"}, "augment.preset: there is no augmentation preset 'hevy'.*heavy"),
-        ({"name": "heavy", "magnitude": 3}, "augment.preset.magnitude: there is no option 'magnitude'"),
-        ({"name": "rand_augment", "magnitude": 31}, "augment.preset.magnitude: is 31"),
-        ({"name": "augmix", "severity": 0}, "augment.preset.severity: is 0"),
-        ({"name": "none", "crop": 0.5}, "augment.preset.crop: there is no option 'crop'"),
+        ({"name": "hevy"}, "unknown_name", "augment.preset"),
+        ({"name": "heavy", "magnitude": 3}, "unknown_option", "augment.preset.magnitude"),
+        ({"name": "rand_augment", "magnitude": 31}, "option_invalid", "augment.preset.magnitude"),
+        ({"name": "augmix", "severity": 0}, "option_invalid", "augment.preset.severity"),
+        ({"name": "none", "crop": 0.5}, "unknown_option", "augment.preset.crop"),
     ],
 )
-def test_a_preset_or_an_option_that_is_not_there_is_refused(preset, message):
-    with pytest.raises(KitError, match=message):
+def test_a_preset_or_an_option_that_is_not_there_is_refused(preset, code, where):
+    with refused(code, where):
         check_preset(Component(**preset))
     check_preset(Component(name="rand_augment", num_ops=3, magnitude=30))
 
@@ -194,7 +194,7 @@ def test_flips_are_off_when_they_change_the_meaning():
 
 def test_prediction_resizes_and_crops_the_centre():
     marked = np.zeros((48, 96, 3), dtype=np.uint8)
-    marked[:, 20:76] = 200  # the centre, and what its borders are mixed with
+    marked[:, 20:76] = 200  # the center, and what its borders are mixed with
     assert (prediction_transform(Preprocessing(24, (0.5,) * 3, (0.5,) * 3))(marked, 0) == 200).all()
     larger = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, predict_size=32)
     assert prediction_transform(larger)(marked, 0).shape == (32, 32, 3)
@@ -213,37 +213,38 @@ def test_a_free_pipeline_is_built_from_yaml():
 
 
 @pytest.mark.parametrize(
-    ("step", "message"),
+    ("step", "code", "fact"),
     [
         (
             {"name": "HorizontalFlop"},
-            r"p\[0\]: there is no albumentations transform 'HorizontalFlop'.*HorizontalFlip",
+            "unknown_name",
+            "HorizontalFlip",
         ),
-        ({"p": 0.5}, "has no name"),
-        ({"name": "HorizontalFlip", "prob": 1}, "HorizontalFlip refuses its options: .*prob"),
+        ({"p": 0.5}, "name_missing", "p[0]"),
+        ({"name": "HorizontalFlip", "prob": 1}, "option_invalid", "prob"),
         (
             {"name": "RandomResizedCrop", "size": [24, 24], "scale": [0.5, 3]},
-            "RandomResizedCrop refuses its options",
+            "option_invalid",
+            "RandomResizedCrop",
         ),
-        ({"name": "OneOf", "transforms": [{"name": "Nope"}]}, r"p\[0\].transforms\[0\]: there is no"),
-        ({"name": "RandAugment", "magnitude": 40}, "RandAugment refuses its options: .*magnitude"),
-        ({"name": "AugMix", "mixture_width": 4}, "AugMix refuses its options: .*mixture_width"),
-        ({"name": "RandAugmnt"}, "there is no albumentations transform 'RandAugmnt'.*RandAugment"),
+        ({"name": "OneOf", "transforms": [{"name": "Nope"}]}, "unknown_name", "p[0].transforms[0]"),
+        ({"name": "RandAugment", "magnitude": 40}, "option_invalid", "magnitude"),
+        ({"name": "AugMix", "mixture_width": 4}, "option_invalid", "mixture_width"),
+        ({"name": "RandAugmnt"}, "unknown_name", "RandAugment"),
     ],
 )
-def test_a_wrong_step_says_which_and_why(step, message):
-    with pytest.raises(KitError, match=message):
+def test_a_wrong_step_says_which_and_why(step, code, fact):
+    with refused(code) as caught:
         build_step(step, "p[0]")
+    assert fact in str(caught.value)
 
 
 def test_a_pipeline_of_another_size_is_refused():
-    with pytest.raises(
-        KitError, match=r"makes 48 x 49 images of 48 x 49 ones. The model takes 24 x 24. Begin with"
-    ):
+    with refused("pipeline_size", "augment.pipeline"):
         training_transform(AugmentConfig(pipeline=[{"name": "HorizontalFlip"}]), OWN)
     transform = AugmentConfig(pipeline=[CROP])
     training_transform(transform, OWN)
-    with pytest.raises(KitError, match="The model takes 32 x 32"):  # as when sizes grow by epoch
+    with refused("pipeline_size", "augment.pipeline"):  # as when sizes grow by epoch
         training_transform(transform, replace(OWN, size=32))
-    with pytest.raises(KitError, match="augment.pipeline: fails on an image"):
+    with refused("pipeline_fails", "augment.pipeline"):
         training_transform(AugmentConfig(pipeline=[{"name": "RandomCrop", "height": 99, "width": 99}]), OWN)

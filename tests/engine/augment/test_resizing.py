@@ -40,9 +40,9 @@ def test_images_are_resized_as_pillow_resizes_them(interpolation, shape, channel
 def test_the_nearest_pixel_stays_one_of_the_image():
     image = photo(60, 48)
     result = resized(image, (25, 30), INTERPOLATIONS["nearest"])
-    colours = {tuple(pixel) for pixel in image.reshape(-1, 3)}
+    colors = {tuple(pixel) for pixel in image.reshape(-1, 3)}
     assert result.shape == (25, 30, 3)
-    assert {tuple(pixel) for pixel in result.reshape(-1, 3)} <= colours
+    assert {tuple(pixel) for pixel in result.reshape(-1, 3)} <= colors
 
 
 @pytest.mark.parametrize("shape", [(60, 48), (24, 24)])

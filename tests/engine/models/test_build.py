@@ -11,6 +11,7 @@ from kit.engine.models.build import build_model, check_model, check_weights, reb
 from kit.engine.models.heads import head_parameters
 from kit.engine.models.preprocessing import Preprocessing, overridden
 from kit.errors import KitError
+from tests.conftest import refused
 
 SOURCES = [
     "simple_cnn",
@@ -84,31 +85,32 @@ def test_overrides_are_followed_and_said():
     ]
     grey, _ = overridden(own, ImageConfig(mode="grey"))
     assert grey.channels == 1
-    with pytest.raises(KitError, match="image.mean: has 1 values for 3 channels"):
+    with refused("channels_differ", "image.mean"):
         overridden(own, ImageConfig(mean=[0.5]))
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "nearest"),
     [
-        ("mobilnetv2_100", r"model.name: there is no model 'mobilnetv2_100'.*mobilenetv2_100"),
-        ("torchvision:resnet5", r"there is no torchvision model 'resnet5'.*Did you mean"),
-        ("torchvision:resnet18@V1", "there is no set of weights of resnet18 'V1'. Known: IMAGENET1K_V1"),
-        ("simple_cn", "Did you mean simple_cnn"),
+        ("mobilnetv2_100", "mobilenetv2_100"),
+        ("torchvision:resnet5", "resnet50"),
+        ("torchvision:resnet18@V1", "IMAGENET1K_V1"),
+        ("simple_cn", "simple_cnn"),
     ],
 )
-def test_an_unknown_model_names_the_nearest(name, message):
-    with pytest.raises(KitError, match=message):
+def test_an_unknown_model_names_the_nearest(name, nearest):
+    with refused("unknown_name", "model.name") as caught:
         check_model(ModelConfig(name=name))
+    assert nearest in caught.value.rule + caught.value.next
 
 
 def test_options_of_a_small_model_are_bound():
     check_model(ModelConfig(name="simple_cnn", options={"widths": [4, 8]}))
-    with pytest.raises(KitError, match=r"model.options.width: there is no option 'width'.*mean widths"):
+    with refused("unknown_option", "model.options.width"):
         check_model(ModelConfig(name="simple_cnn", options={"width": 4}))
-    with pytest.raises(KitError, match="model.options: mobilenetv3_small_050 refuses them"):
-        build("mobilenetv3_small_050", options={"colour": 3})
-    with pytest.raises(KitError, match="simple_cnn is trained from scratch"):
+    with refused("option_invalid", "model.options"):
+        build("mobilenetv3_small_050", options={"color": 3})
+    with refused("weights_not_supported", "model.weights"):
         build("simple_cnn", weights="x.safetensors")
 
 
@@ -142,7 +144,7 @@ def test_torchvision_weights_from_a_file(tmp_path):
     model, _ = build("torchvision:squeezenet1_1", weights=file)
     assert torch.equal(model.backbone.features[0].weight, source.features[0].weight)
     for other in ("torchvision:resnet18", "mobilenetv3_small_050"):
-        with pytest.raises(KitError, match=rf"w.pth: does not fit {other}: \d+ of \d+ tensors are not in it"):
+        with refused("weights_do_not_fit", str(file)):
             build(other, weights=file)
 
 
@@ -162,10 +164,10 @@ def test_pickled_code_is_not_run(tmp_path):
 
     file = tmp_path / "w.pth"
     torch.save({"a": Boom()}, file)
-    with pytest.raises(KitError, match="w.pth: is not a file of weights"):
+    with refused("not_weights"):
         build("torchvision:squeezenet1_1", weights=file)
     (tmp_path / "w.safetensors").write_bytes(b"cut")
-    with pytest.raises(KitError, match="is not a file of weights"):
+    with refused("not_weights"):
         build("mobilenetv3_small_050", weights=tmp_path / "w.safetensors")
 
 
@@ -223,16 +225,14 @@ def test_networks_with_auxiliary_heads_are_rebuilt_the_same(name, size, count, o
     [({"size": 128}, "image.size"), ({"size_by_epoch": {1: 128, 2: 299}}, "image.size_by_epoch")],
 )
 def test_images_too_small_for_an_auxiliary_head_are_refused(image, key):
-    with pytest.raises(
-        KitError, match=f"{key}: 128 px is too small for the auxiliary head.*aux_logits: false"
-    ):
+    with refused("image_size_unsuitable", key):
         build("torchvision:inception_v3", image=ImageConfig(**image))
     model, _ = build("torchvision:inception_v3", image=ImageConfig(**image), options={"aux_logits": False})
     assert model(torch.rand(2, 3, 128, 128)).shape == (2, 5)
 
 
 def test_the_scale_of_inceptions_weights_is_a_mean_and_deviation_of_one_half():
-    """What torchvision's `transform_input` makes of ImageNet's normalisation."""
+    """What torchvision's `transform_input` makes of ImageNet's normalization."""
     model, _ = build("torchvision:googlenet", image=ImageConfig(size=64))
     images = torch.randint(0, 255, (2, 3, 64, 64)).float()
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -304,10 +304,10 @@ def test_a_network_of_fixed_size_takes_every_size_that_the_config_names(name, ow
 def test_a_network_that_takes_one_size_names_the_key_of_the_other(image, key):
     with (
         torch.device("meta"),
-        pytest.raises(KitError, match=f"{key}: .* px is not the 224 px that torchvision's"),
+        refused("image_size_unsuitable", key),
     ):
         build("torchvision:vit_b_32", image=ImageConfig(**image))
-    with pytest.raises(KitError, match="image.size: torchvision:vit_b_32 does not take 100 px: .*patch size"):
+    with refused("image_size_unsuitable", "image.size"):
         build("torchvision:vit_b_32", image=ImageConfig(size=100))
 
 
@@ -344,7 +344,5 @@ def test_a_predict_size_that_changes_nothing_is_not_told():
 
 
 def test_an_unknown_tag_of_weights_names_the_nearest():
-    with pytest.raises(
-        KitError, match="no set of weights of mobilenetv2_100 'mobilenetv2_100.ra_in1'.*ra_in1k"
-    ):
+    with refused("unknown_name", "model.name"):
         check_model(ModelConfig(name="mobilenetv2_100.ra_in1"))

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from kit.engine.models.cpu_convolutions import TrainedInFp32, pick_before, suit_cpu
+from kit.engine.models.cpu_convolutions import TrainedInFp32, replace_cpu_convolutions, subsample_before
 
 POINTWISE = """
 import torch
@@ -33,7 +33,7 @@ def test_picking_pixels_before_a_pointwise_convolution_is_its_stride():
     layer = torch.nn.Conv2d(3, 4, 1, stride=(2, 3))
     images = torch.rand(2, 3, 11, 13)
     expected = layer(images)
-    pick_before(layer)
+    subsample_before(layer)
     torch.testing.assert_close(layer(images), expected)
 
 
@@ -44,7 +44,7 @@ def networks(name="mobilenetv3_small_050"):
     torch.manual_seed(0)
     plain = timm.create_model(name, num_classes=3)
     suited = copy.deepcopy(plain)
-    suit_cpu(suited)
+    replace_cpu_convolutions(suited)
     return plain, suited
 
 
@@ -69,7 +69,7 @@ def test_in_fp32_nothing_changes(name):
 def test_in_mixed_precision_they_are_computed_in_fp32_while_they_train():
     layer = nn.Conv2d(4, 4, 3, groups=4, bias=False)
     network = nn.Sequential(layer)
-    suit_cpu(network)
+    replace_cpu_convolutions(network)
     images = torch.rand(2, 4, 9, 9)
     with torch.autocast("cpu", torch.bfloat16):
         training, predicting = network.train()(images), network.eval()(images)

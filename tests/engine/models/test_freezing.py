@@ -4,8 +4,15 @@ import torch
 import torchvision
 from torch import nn
 
-from kit.engine.models.freezing import check_trains, num_training, settle_norms, stages_of, train_only, widest
-from kit.errors import KitError
+from kit.engine.models.freezing import (
+    check_freezing,
+    num_training,
+    settle_norms,
+    stages_of,
+    train_only,
+    widest,
+)
+from tests.conftest import refused
 
 NETWORKS = {
     "resnet18": 5,
@@ -61,8 +68,8 @@ def test_a_plan_by_epoch():
     plan = {1: 0, 4: 2, 8: "all"}
     assert [num_training(plan, epoch) for epoch in (1, 3, 4, 7, 8, 20)] == [0, 0, 2, 2, "all", "all"]
     assert (widest(plan), widest({1: 0, 2: 3})) == ("all", 3)
-    with pytest.raises(KitError, match="model.trains: asks for the last 6 stages, and the network has 5"):
-        check_trains({1: 0, 3: 6}, network("resnet18"))
+    with refused("too_many_stages", "model.trains"):
+        check_freezing({1: 0, 3: 6}, network("resnet18"))
 
 
 def test_the_norms_of_frozen_stages_keep_their_statistics():

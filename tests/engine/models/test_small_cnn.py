@@ -7,7 +7,7 @@ from torch import nn
 from kit.config import ModelConfig
 from kit.engine.models.build import check_model
 from kit.engine.models.small_cnn import residual_cnn, simple_cnn, small_models
-from kit.errors import KitError
+from tests.conftest import refused
 
 
 def modules(model, *kinds):
@@ -73,24 +73,25 @@ def test_the_defaults_are_these_networks():
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "message"),
+    ("name", "options", "code", "where"),
     [
-        ("simple_cnn", {"widths": 32}, "model.options.widths: is 32"),
-        ("simple_cnn", {"widths": []}, "model.options.widths: is "),
-        ("simple_cnn", {"widths": [0]}, "model.options.widths: is "),
-        ("simple_cnn", {"widths": "wide"}, "model.options.widths: is 'wide'"),
-        ("simple_cnn", {"depth": 0}, "model.options.depth: is 0"),
-        ("simple_cnn", {"pooling": "median"}, "model.options.pooling: is 'median'.*'max' or 'average'"),
-        ("simple_cnn", {"dropout": 1.0}, "model.options.dropout: is 1.0"),
-        ("simple_cnn", {"width": 4}, "model.options.width: there is no option 'width'.*mean widths"),
-        ("residual_cnn", {"depth": 3}, "model.options.depth: is 3.*multiple of 2"),
+        ("simple_cnn", {"widths": 32}, "option_invalid", "model.options.widths"),
+        ("simple_cnn", {"widths": []}, "option_invalid", "model.options.widths"),
+        ("simple_cnn", {"widths": [0]}, "option_invalid", "model.options.widths"),
+        ("simple_cnn", {"widths": "wide"}, "option_invalid", "model.options.widths"),
+        ("simple_cnn", {"depth": 0}, "option_invalid", "model.options.depth"),
+        ("simple_cnn", {"pooling": "median"}, "option_invalid", "model.options.pooling"),
+        ("simple_cnn", {"dropout": 1.0}, "option_invalid", "model.options.dropout"),
+        ("simple_cnn", {"width": 4}, "unknown_option", "model.options.width"),
+        ("residual_cnn", {"depth": 3}, "option_invalid", "model.options.depth"),
         (
             "residual_cnn",
             {"pooling": "max"},
-            "there is no option 'pooling'. Known: widths, depth, batch_norm",
+            "unknown_option",
+            "model.options.pooling",
         ),
     ],
 )
-def test_options_are_checked_by_name_and_value(name, options, message):
-    with pytest.raises(KitError, match=message):
+def test_options_are_checked_by_name_and_value(name, options, code, where):
+    with refused(code, where):
         check_model(ModelConfig(name=name, options=options))

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
 from kit.config import Component
-from kit.engine.optim.losses import Classes, build_loss, classes_listed, losses, register_loss
+from kit.engine.optim.losses import Classes, build_loss, losses, num_classes_listed, register_loss
 from kit.engine.optim.tempered_softmax import tempered_softmax
-from kit.errors import KitError
 from kit.tasks import tasks
+from tests.conftest import refused
 
 MULTI, LABELS = tasks.get("multiclass"), tasks.get("multilabel")
 ENTRIES = [
@@ -245,8 +245,8 @@ def tempered(logits, t):
         return (1 + (1 - t) * x) ** (1 / (1 - t))
 
     top = max(logits)
-    normaliser = brentq(lambda n: sum(exp_t(z - n) for z in logits) - 1, top, top + 1e6, xtol=1e-14)
-    return [exp_t(z - normaliser) for z in logits]
+    normalizer = brentq(lambda n: sum(exp_t(z - n) for z in logits) - 1, top, top + 1e6, xtol=1e-14)
+    return [exp_t(z - normalizer) for z in logits]
 
 
 @pytest.mark.parametrize("t", [1.05, 1.2, 2.0, 4.0])
@@ -299,37 +299,35 @@ def test_losses_for_wrong_labels_do_not_grow_without_bound():
 
 
 def test_a_loss_that_does_not_fit_or_exist_is_refused():
-    with pytest.raises(KitError, match="cross_entropy does not fit the task multilabel. Those that do: bce"):
+    with refused("loss_unsuitable", "train.loss"):
         configured("cross_entropy", LABELS)
-    with pytest.raises(
-        KitError, match="soft_margin does not fit the task multiclass. Those that do: cross_entropy"
-    ):
+    with refused("loss_unsuitable", "train.loss"):
         configured("soft_margin", MULTI)
-    with pytest.raises(KitError, match="train.loss.name: there is no loss 'crossentropy'"):
+    with refused("unknown_name", "train.loss.name"):
         configured("crossentropy", MULTI)
-    with pytest.raises(KitError, match="train.loss.smoothing: there is no option 'smoothing'"):
+    with refused("unknown_option", "train.loss.smoothing"):
         configured("bce", LABELS, smoothing=0.1)
 
 
 def test_options_belong_to_the_form_of_the_loss_that_the_task_takes():
     configured("asymmetric", LABELS, clip=0.1)
-    with pytest.raises(KitError, match="train.loss.clip: there is no option 'clip'"):
+    with refused("unknown_option", "train.loss.clip"):
         configured("asymmetric", MULTI, clip=0.1)
-    with pytest.raises(KitError, match="train.loss.t2: is 0.5"):
+    with refused("option_invalid", "train.loss.t2"):
         configured("bi_tempered", MULTI, t2=0.5)
-    with pytest.raises(KitError, match="train.loss.positive_weight: is 'balance'"):
+    with refused("option_invalid", "train.loss.positive_weight"):
         configured("bce", LABELS, positive_weight="balance")
 
 
 def test_a_list_has_a_number_for_each_class():
     loss = configured("bce", LABELS, positive_weight=[1.0, 2.0])
-    with pytest.raises(KitError, match="train.loss.positive_weight: has 2 values for 3 classes"):
+    with refused("classes_differ", "train.loss.positive_weight"):
         loss(torch.zeros(2, 3), torch.zeros(2, 3))
-    with pytest.raises(KitError, match="train.loss.positive_weight: has 2 values for 3 classes"):
+    with refused("classes_differ", "train.loss.positive_weight"):
         configured("bce", LABELS, None, torch.rand(3), positive_weight=[1.0, 2.0])
-    assert classes_listed(Component(name="bce", positive_weight=[1.0, 2.0])) == 2
-    assert classes_listed(Component(name="bce", positive_weight=2.0)) is None
-    assert classes_listed(None) is None
+    assert num_classes_listed(Component(name="bce", positive_weight=[1.0, 2.0])) == 2
+    assert num_classes_listed(Component(name="bce", positive_weight=2.0)) is None
+    assert num_classes_listed(None) is None
 
 
 def test_the_entries_say_for_which_tasks_they_are():

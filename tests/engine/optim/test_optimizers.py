@@ -1,4 +1,4 @@
-"""Optimisers: a contract for every one that timm lists, and which parameter learns how fast."""
+"""Optimizers: a contract for every one that timm lists, and which parameter learns how fast."""
 
 import io
 from itertools import pairwise
@@ -17,6 +17,7 @@ from kit.engine.models.freezing import stages_of
 from kit.engine.models.heads import head_parameters
 from kit.engine.optim.optimizers import build_optimizer, check_optimizer, load_optimizer
 from kit.errors import KitError
+from tests.conftest import refused
 
 REFUSED = [n for n in list_optimizers() if n.startswith(("bnb", "fused"))] + ["adahessian"]
 USABLE = [n for n in list_optimizers() if n not in REFUSED] + ["lookahead_adamw", "lookahead_sgd"]
@@ -129,7 +130,7 @@ def test_no_optimiser_weighs_down_norms_and_biases(name):
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_work_here_is_refused_with_the_reason(name):
     with pytest.raises(
-        KitError, match=rf"train.optimizer: {name} (is of \w+, which is not installed|needs second)"
+        KitError, match=rf"train.optimizer: {name} needs (\w+, which is not installed|second derivatives)"
     ):
         check_optimizer(Component(name=name))
 
@@ -140,9 +141,9 @@ def test_what_cannot_work_here_is_refused_with_the_reason(name):
 def test_an_unknown_optimiser_names_the_nearest():
     check_optimizer(Component(name="adamw"))
     check_optimizer(Component(name="lookahead_radam"))
-    with pytest.raises(KitError, match="there is no optimiser 'adamww'.*adamw"):
+    with refused("unknown_name", "train.optimizer"):
         check_optimizer(Component(name="adamww"))
-    with pytest.raises(KitError, match="there is no optimiser 'radm'.*radam"):
+    with refused("unknown_name", "train.optimizer"):
         check_optimizer(Component(name="lookahead_radm"))
 
 
@@ -167,18 +168,18 @@ def test_one_kernel_takes_the_step_unless_another_way_is_asked_for(name):
 
 
 @pytest.mark.parametrize(
-    ("component", "message"),
+    ("component", "code", "where"),
     [
-        ({"name": "adamw", "beta": 0.9}, r"train.optimizer.beta: there is no option of adamw 'beta'.*betas"),
-        ({"name": "lion", "eps": 1e-8}, r"train.optimizer.eps: there is no option of lion 'eps'"),
-        ({"name": "adamw", "lr": 0.1}, r"train.optimizer.lr: stands beside the optimiser. It is train.lr"),
-        ({"name": "adamw", "betas": [0.9, 3.0]}, r"train.optimizer: adamw refuses its options: .*3.0"),
-        ({"name": "adamw", "betas": [0.9]}, r"train.optimizer: adamw refuses its options"),
-        ({"name": "sgd", "momentum": "much"}, r"train.optimizer: sgd refuses its options"),
+        ({"name": "adamw", "beta": 0.9}, "unknown_option", "train.optimizer.beta"),
+        ({"name": "lion", "eps": 1e-8}, "unknown_option", "train.optimizer.eps"),
+        ({"name": "adamw", "lr": 0.1}, "option_elsewhere", "train.optimizer.lr"),
+        ({"name": "adamw", "betas": [0.9, 3.0]}, "option_invalid", "train.optimizer"),
+        ({"name": "adamw", "betas": [0.9]}, "option_invalid", "train.optimizer"),
+        ({"name": "sgd", "momentum": "much"}, "option_invalid", "train.optimizer"),
     ],
 )
-def test_wrong_options_are_refused_before_anything_is_built(component, message):
-    with pytest.raises(KitError, match=message):
+def test_wrong_options_are_refused_before_anything_is_built(component, code, where):
+    with refused(code, where):
         check_optimizer(Component(**component))
 
 

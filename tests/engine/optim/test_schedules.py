@@ -1,6 +1,7 @@
 """Schedules: a contract for every entry, and each against timm's or torch's, or by hand."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 
 from kit.config import Component
 from kit.engine.optim.schedules import build_schedule, check_schedule, rates, schedules, shortfall
-from kit.errors import KitError
+from tests.conftest import refused
 
 NEEDED = {"step": {"every": 3}}
 
@@ -100,10 +101,7 @@ def test_unsaid_the_warm_up_is_an_epoch_or_a_quarter_of_few(epochs, steps_of_war
 
 def test_a_warm_up_that_never_ends_is_refused():
     for name in ("cosine", "step", "plateau", "constant"):
-        with pytest.raises(
-            KitError,
-            match=r"train.schedule.warmup_epochs: is 5 of 5 epochs.*or the full rate is never reached",
-        ):
+        with refused("warmup_too_long", "train.schedule.warmup_epochs"):
             check_schedule(component(name, warmup_epochs=5), 5)
         check_schedule(component(name, warmup_epochs=4.9), 5)
 
@@ -232,12 +230,12 @@ def drops(found):
 def test_step_says_when_it_never_drops(epochs, every):
     said = shortfall(component("step", every=every, warmup_epochs=0), epochs)
     assert (said is None) == drops(lr_schedule("step", epochs, 3, every=every, warmup_epochs=0))
-    assert said is None or f"never drops: every is {every}, of {epochs} epochs" in said
+    assert said is None or re.findall(r"\d+", said) == [str(every), str(epochs)]
 
 
 def test_step_says_when_it_ends_above_its_floor():
     short = component("step", every=4, factor=0.1, floor=1e-4)
-    assert shortfall(short, 10, 0.1) == "The rate ends at 0.001, above its floor of 0.0001."
+    assert shortfall(short, 10, 0.1).count("0.001") == 1
     assert shortfall(short, 13, 0.1) is None
     assert shortfall(short, 10) is None  # the rate is not known
     assert shortfall(component("step", every=4), 10, 0.1) is None  # no floor is wanted
@@ -259,16 +257,16 @@ def test_plateau_says_when_its_patience_cannot_run_out(epochs, patience, warmup)
 
 
 def test_a_schedule_that_does_not_exist_or_cannot_be_is_refused():
-    with pytest.raises(KitError, match="train.schedule: there is no schedule 'cosin'.*cosine"):
+    with refused("unknown_name"):
         check_schedule(Component(name="cosin"), 5)
-    with pytest.raises(KitError, match="train.schedule.warm_up: there is no option 'warm_up'"):
+    with refused("unknown_option", "train.schedule.warm_up"):
         check_schedule(Component(name="cosine", warm_up=1), 5)
-    with pytest.raises(KitError, match="train.schedule: every must be given"):
+    with refused("option_missing", "train.schedule"):
         check_schedule(Component(name="step"), 5)
-    with pytest.raises(KitError, match="train.schedule.factor: is 1.5"):
+    with refused("option_invalid", "train.schedule.factor"):
         check_schedule(component("step", factor=1.5), 5)
 
 
 def test_a_floor_above_the_rate_is_refused():
-    with pytest.raises(KitError, match=r"train.schedule.floor: is 0.2, and train.lr is 0.1"):
+    with refused("floor_above_lr", "train.schedule.floor"):
         build_schedule(Component(name="cosine", floor=0.2), optimizer(), 0.1, 5, 4)
