@@ -4,17 +4,17 @@ import pytest
 from rich.console import Console
 
 from kit.config.load import load_config
-from kit.report.tables import rehearsal_tables
-from kit.training.dry_run import rehearse
+from kit.report.tables import dry_run_tables
+from kit.training.dry_run import dry_run
 from tests.conftest import write_config
 
 
-def rehearsed(tiny, *overrides):
-    return rehearse(load_config(write_config(tiny), list(overrides)), tiny)
+def planned(tiny, *overrides):
+    return dry_run(load_config(write_config(tiny), list(overrides)), tiny)
 
 
 def test_frozen_stages_are_shown_apart_and_every_number_is_counted_once(tiny):
-    groups = rehearsed(tiny, "model.trains={last: 1}").groups
+    groups = planned(tiny, "model.trains={last: 1}").groups
     frozen = [g for g in groups if g.part.startswith("frozen: ")]
     assert [g.part for g in frozen] == ["frozen: stages 1–3"]
     assert frozen[0].lr == 0
@@ -24,7 +24,7 @@ def test_frozen_stages_are_shown_apart_and_every_number_is_counted_once(tiny):
 
 
 def test_layer_decay_is_shown_stage_by_stage(tiny):
-    groups = rehearsed(tiny, "train.layer_decay=0.5", "train.head_lr=0.2").groups
+    groups = planned(tiny, "train.layer_decay=0.5", "train.head_lr=0.2").groups
     rates = {g.part: g.lr for g in groups}
     assert rates["head"] == 0.2
     body = [rates[f"stage {number}"] for number in (1, 2, 3, 4)]
@@ -32,7 +32,7 @@ def test_layer_decay_is_shown_stage_by_stage(tiny):
 
 
 def test_rates_and_plans_by_epoch_are_told(tiny):
-    told = rehearsed(
+    told = planned(
         tiny,
         "train={epochs: 8, schedule: {name: cosine, warmup_epochs: 2, floor: 0.001}}",
         "image.size_by_epoch={1: 8, 4: 16}",
@@ -49,10 +49,10 @@ def test_rates_and_plans_by_epoch_are_told(tiny):
 
 
 def test_the_tables_show_all_of_it(tiny):
-    told = rehearsed(tiny, "augment.cutmix=1.0")
+    told = planned(tiny, "augment.cutmix=1.0")
     console = Console(width=150)
     with console.capture() as captured:
-        for table in rehearsal_tables(told):
+        for table in dry_run_tables(told):
             console.print(table)
     text = captured.get()
     for shown in (

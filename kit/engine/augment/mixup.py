@@ -1,4 +1,4 @@
-"""Batches whose images are mixed, and their targets with them."""
+"""Mix the images of a batch and their targets (mixup, cutmix)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""How training images are varied, and how every image is brought to the model's size.
+"""Augment training images and resize every image to the model's input size, with albumentations.
 
-The only module that knows albumentations, beside ``resizing`` and ``torchvision_steps``, which add to it. A
-transform maps an image (H, W, C) uint8 and a seed to an image (size, size, C) uint8; the same seed gives the
-same image.
+A transform maps an image (H, W, C) uint8 and a seed to an image (size, size, C) uint8; equal seeds give equal
+images.
 """
 
 import contextlib
@@ -71,20 +70,20 @@ Crop = Annotated[float, Field(gt=0, lt=1)]
 
 @presets.register("none")
 def none() -> Variation:
-    """Return the image as it is predicted, flips apart."""
+    """No augmentation except flips: resize and center crop as in prediction."""
     return Variation(1.0, [])
 
 
 @presets.register("light")
 def light(*, crop: Crop = 0.7) -> Variation:
-    """Return small turns: for little images, drawings, signs."""
+    """Small rotations and shifts: for small images, drawings, signs."""
     turn = A.Affine(rotate=(-8, 8), translate_percent=(-0.05, 0.05), border_mode=cv2.BORDER_REPLICATE, p=0.5)
     return Variation(crop, [turn])
 
 
 @presets.register("medium")
 def medium(*, crop: Crop = 0.5) -> Variation:
-    """Return turns and colors: for photos, when there are many."""
+    """Rotation, shear and color jitter: for photos, many training images."""
     turn = A.Affine(rotate=(-12, 12), shear=(-6, 6), border_mode=cv2.BORDER_REFLECT_101, p=0.4)
     color = A.ColorJitter((0.7, 1.3), (0.7, 1.3), (0.7, 1.3), (-0.03, 0.03), p=0.7)
     return Variation(crop, [turn, color])
@@ -92,7 +91,7 @@ def medium(*, crop: Crop = 0.5) -> Variation:
 
 @presets.register("heavy")
 def heavy(*, crop: Crop = 0.3) -> Variation:
-    """Return turns, colors, blur or noise, and holes: for photos, when there are few."""
+    """Strong rotation, shear, color, blur or noise, and holes: for photos, few training images."""
     turn = A.Affine(
         rotate=(-20, 20),
         shear=(-10, 10),
@@ -113,7 +112,7 @@ def rand_augment(
     magnitude: Annotated[int, Field(ge=0, le=MAGNITUDES)] = 9,
     crop: Crop = 0.3,
 ) -> Variation:
-    """Return so many changes of one strength (Cubuk et al. 2020): one knob for photos of any number."""
+    """RandAugment: ``num_ops`` random changes of one ``magnitude`` (Cubuk et al. 2020)."""
     return Variation(crop, [RandAugment(num_ops, magnitude)])
 
 
@@ -124,7 +123,7 @@ def augmix(
     width: Annotated[int, Field(ge=1)] = 3,
     crop: Crop = 0.3,
 ) -> Variation:
-    """Return the image mixed with chains of its changes (Hendrycks et al. 2020): for unlike test images."""
+    """AugMix: mix chains of changes (Hendrycks et al. 2020), for test images from another distribution."""
     return Variation(crop, [AugMix(severity, width)])
 
 
@@ -221,7 +220,7 @@ def build_step(step: dict[str, Any], where: str) -> Any:
             return kind(**options)
     except (ValueError, TypeError, Warning) as error:
         raise KitError(
-            where, f"{name} refuses its options: {_one_line(error)}", code="option_invalid"
+            where, f"{name} does not accept its options: {_one_line(error)}", code="option_invalid"
         ) from error
 
 
@@ -241,7 +240,7 @@ def _checked_size(transform: Seeded, preprocessing: Preprocessing) -> Seeded:
     trial = np.zeros((2 * size + 1, 2 * size, channels), dtype=np.uint8)
     try:
         shape = transform(trial, 0).shape
-    except Exception as error:  # whatever a free pipeline may raise, it is the user's to mend
+    except Exception as error:  # a free pipeline may raise anything
         raise KitError(
             "augment.pipeline", f"fails on an image: {_one_line(error)}", code="pipeline_fails"
         ) from error

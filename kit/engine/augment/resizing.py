@@ -1,4 +1,4 @@
-"""Images brought to size as Pillow does it, with which timm's weights were trained and are evaluated.
+"""Resize with antialiasing like Pillow, with which timm's weights were trained and evaluated.
 
 OpenCV cannot: where an image shrinks, its bicubic skips pixels; its mean over areas is another filter, and
 takes three times as long.

@@ -1,4 +1,4 @@
-"""Memory for the steps of a training on a CPU: kept by the process, and in large pages."""
+"""Configure the memory allocator for CPU training: keep freed memory, use huge pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches on their way to the device: the next one is under way while the model works on this one."""
+"""Copy the next batch to the device while the model works on the current one."""
 
 from __future__ import annotations
 
