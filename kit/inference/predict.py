@@ -27,6 +27,7 @@ def predict(
     progress: Progress = SILENT,
     deadline: Deadline | None = None,
     merge: str | None = None,
+    data: TrainingData | None = None,
 ) -> bool:
     """Write the OOF and test predictions of an experiment; return False if they were there already.
 
@@ -43,7 +44,7 @@ def predict(
         Interrupted: The time is over.
         KitError: A fold is not trained yet, a view does not exist, or another process is predicting.
     """
-    config, data, origin = _prepared(run, workspace, tta, merge, progress)
+    config, data, origin = _prepared(run, workspace, tta, merge, progress, data)
     if _already_predicted(run, origin, data):
         return False
     with only_one(run.lock("predict"), "predicting"):
@@ -80,12 +81,13 @@ def _prepared(
     tta: Sequence[Component] | None,
     merge: str | None,
     progress: Progress,
+    data: TrainingData | None = None,
 ) -> tuple[Config, TrainingData, Origin]:
     """Return an experiment as asked for, what it works on, and the origin of its OOF predictions."""
     if not run.config.exists():
-        raise KitError(run.label, "is a blend", "Its predictions are made by kit blend")
+        raise KitError(run.label, "is a blend", "Its predictions are made by kit blend", code="is_blend")
     config = _asked_for(load_config(run.config), tta, merge)
-    data = prepare(config, workspace, progress)
+    data = data or prepare(config, workspace, progress)
     refuse_other_data(run, data)
     origin = Origin(
         kind="oof",
@@ -121,6 +123,7 @@ def _digest_of_models(run: RunFolder, data: TrainingData, workspace: Workspace) 
             f"{len(missing)} of {len(trained)} folds are not trained ({first_few(missing)})",
             "Out-of-fold predictions need every fold",
             f"Go on with `kit train CONFIG` (its config is {workspace.shown(run.config)}).",
+            code="folds_untrained",
         )
     digests = "".join(done["model"] for done in trained.values() if done)
     return hashlib.sha256(digests.encode()).hexdigest()[:16]

@@ -37,7 +37,7 @@ class ParameterGroup:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRun:
     """What a training would do.
 
     Attributes:
@@ -58,7 +58,7 @@ class Rehearsal:
         return asdict(self)
 
 
-def rehearse(config: Config, workspace: Workspace, progress: Progress = SILENT) -> Rehearsal:
+def dry_run(config: Config, workspace: Workspace, progress: Progress = SILENT) -> DryRun:
     """Return what training fold 0 would do. Nothing is trained, and no fold is written.
 
     Raises:
@@ -87,7 +87,7 @@ def rehearse(config: Config, workspace: Workspace, progress: Progress = SILENT) 
     said = "bf16 or fp32, whichever is found quicker" if is_tried(config, device, precision) else precision
     steps = len(epoch_batches(images, config.train, config.seed))
     first, peak, last = rates(config.train.schedule, config.train.lr, config.train.epochs, steps)
-    return Rehearsal(
+    return DryRun(
         experiment=run.label,
         facts=_facts(config, data, model, images, steps) | {"device": f"{device}, precision {said}"},
         groups=parameter_groups(model.backbone, config),
@@ -142,7 +142,7 @@ def parameter_groups(backbone: nn.Module, config: Config) -> list[ParameterGroup
     from kit.engine.models import freezing
     from kit.engine.optim.optimizers import build_optimizer
 
-    freezing.check_trains(config.model.trains, backbone)
+    freezing.check_freezing(config.model.trains, backbone)
     freezing.train_only(backbone, freezing.widest(config.model.trains))
     part_of = {name: number for number, stage in enumerate(freezing.stages_of(backbone)) for name in stage}
     place = {p: part_of.get(name) for name, p in backbone.named_parameters()}

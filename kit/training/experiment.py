@@ -27,6 +27,7 @@ def train(
     fresh: bool = False,
     progress: Progress = SILENT,
     deadline: Deadline | None = None,
+    data: TrainingData | None = None,
 ) -> RunFolder:
     """Train every fold that is not done, going on where one was interrupted; return the experiment's folder.
 
@@ -42,13 +43,15 @@ def train(
     """
     run = workspace.run(config.competition.name, config.name)
     if run.blend.exists():
-        raise KitError(run.path, "is a blend", "Names are shared", "Give the experiment another name.")
+        raise KitError(
+            run.path, "is a blend", "Names are shared", "Give the experiment another name.", code="name_taken"
+        )
     if fresh or not is_complete(run, config):
         from kit.engine.fit.validate_config import check_recipe
 
         for warning in check_recipe(config, workspace):
             progress.warn(warning)
-    data = prepare(config, workspace, progress)
+    data = data or prepare(config, workspace, progress)
     wanted = _wanted(only, data.folds.models)
     with ExitStack() as locks:
         for k in wanted:
@@ -67,7 +70,9 @@ def train(
 def _wanted(only: Sequence[int], models: int) -> list[int]:
     odd = [k for k in only if not 0 <= k < models]
     if odd:
-        raise KitError(f"--fold {odd[0]}", "there is no such fold", f"0..{models - 1} are")
+        raise KitError(
+            f"--fold {odd[0]}", "there is no such fold", f"0..{models - 1} are", code="unknown_fold"
+        )
     return sorted(set(only)) or list(range(models))
 
 
@@ -80,8 +85,9 @@ def _train_folds(
     progress: Progress,
     deadline: Deadline,
 ) -> None:
-    from kit.engine.device.device import find_device
+    from kit.engine.device.device import find_device, prepare_process
 
+    prepare_process()
     check_scorable(data, todo)
     for k in todo:
         warm_start(config, workspace, data, k)  # refused before anything is trained

@@ -99,7 +99,7 @@ def test_noise_is_regularised_more_than_what_tells_classes_apart(blobs):
 def test_each_backbone_is_told_with_its_score_its_pace_and_its_size(tiny):
     found = probe(load_config(write_config(tiny)), tiny, ["simple_cnn", "residual_cnn"])
     assert {each.model for each in found.models} == {"simple_cnn", "residual_cnn"}
-    assert min(each.oof for each in found.models) > 0.5  # three colours; a guess scores 0.33
+    assert min(each.oof for each in found.models) > 0.5  # three colors; a guess scores 0.33
     assert (found.metric, found.higher_is_better, found.images) == ("accuracy", True, 30)
     for each in found.models:
         assert len(each.folds) == 2

@@ -27,7 +27,7 @@ def copy(trained, tmp_path) -> Workspace:
 
 
 def test_it_learns_the_colours(trained):
-    assert pipeline.score(trained.run("tiny", "a"), trained).cv > 0.8
+    assert pipeline.evaluate(trained.run("tiny", "a"), workspace=trained).cv > 0.8
 
 
 def test_the_run_folder_holds_what_the_design_promises(trained):
@@ -57,17 +57,17 @@ def test_oof_and_test_cover_every_id_once(trained):
 def test_the_same_seed_gives_the_same_oof_to_the_bit(trained, tmp_path):
     workspace = Workspace.open(tmp_path)
     draw_class_folders(tmp_path / "data" / "tiny")
-    pipeline.run(load_config(write_config(workspace, name="a")), workspace)
+    pipeline.run(load_config(write_config(workspace, name="a")), workspace=workspace)
     assert workspace.folds("tiny").read_bytes() == trained.folds("tiny").read_bytes()
     assert oof_bytes(workspace) == oof_bytes(trained)
-    pipeline.run(load_config(write_config(workspace, name="other", seed=43)), workspace)
+    pipeline.run(load_config(write_config(workspace, name="other", seed=43)), workspace=workspace)
     assert oof_bytes(workspace, "other") != oof_bytes(trained)
 
 
 def test_run_again_skips_everything(copy):
     heard = Heard()
     before = {p: p.stat().st_mtime_ns for p in copy.run("tiny", "a").path.rglob("*.safetensors")}
-    pipeline.run(load_config(copy.config("a")), copy, progress=heard)
+    pipeline.run(load_config(copy.config("a")), workspace=copy, progress=heard)
     assert "fold 0 is already trained" in heard
     assert "already predicted by these models" in heard
     assert before == {p: p.stat().st_mtime_ns for p in before}
@@ -135,8 +135,8 @@ def test_killed_and_gone_on_equals_uninterrupted_to_the_bit(trained, tmp_path, m
     assert run.fold(0).done.exists()
     assert not run.fold(1).done.exists()
     heard = Heard()
-    pipeline.run(config, workspace, progress=heard)
-    assert "fold 1 goes on after epoch" in heard
+    pipeline.run(config, workspace=workspace, progress=heard)
+    assert "fold 1 resumes after epoch" in heard
     assert oof_bytes(workspace) == oof_bytes(trained)
     left = {path.name for path in run.fold(1).path.iterdir()}
     assert left == {"best.safetensors", "done.json", "history.csv"}
@@ -148,7 +148,7 @@ def test_a_resume_file_cut_short_starts_the_fold_anew(trained, tmp_path):
     fold = workspace.run("tiny", "a").fold(0)
     fold.path.mkdir(parents=True)
     fold.resume.write_bytes(b"PK cut")
-    pipeline.run(load_config(write_config(workspace, name="a")), workspace)
+    pipeline.run(load_config(write_config(workspace, name="a")), workspace=workspace)
     assert oof_bytes(workspace) == oof_bytes(trained)
 
 
@@ -166,13 +166,13 @@ def test_another_config_under_the_same_name_is_refused_and_says_what_changed(cop
 
 def test_what_only_predicting_reads_may_change(copy):
     config = load_config(copy.config("a"), ["predict.tta=[identity, hflip]"])
-    finished = pipeline.run(config, copy)
+    finished = pipeline.run(config, workspace=copy)
     assert finished.evaluation.tta == ["identity", "hflip"]
 
 
 def test_other_folds_than_trained_on_are_refused(copy):
     config = load_config(copy.config("a"), ["folds.seed=1"])
-    pipeline.folds(config, copy, force=True)
+    pipeline.folds(config, workspace=copy, force=True)
     for again in (
         lambda: experiment.train(load_config(copy.config("a")), copy),
         lambda: predict(copy.run("tiny", "a"), copy),
@@ -182,11 +182,11 @@ def test_other_folds_than_trained_on_are_refused(copy):
         ):
             again()
     with pytest.raises(KitError, match="has changed since tiny/a was trained"):
-        pipeline.score(copy.run("tiny", "a"), copy)
+        pipeline.evaluate(copy.run("tiny", "a"), workspace=copy)
 
 
 def test_a_seed_that_the_folds_file_does_not_follow_is_said(tiny):
-    pipeline.folds(load_config(write_config(tiny)), tiny)
+    pipeline.folds(load_config(write_config(tiny)), workspace=tiny)
     heard = Heard()
     experiment.train(
         load_config(write_config(tiny), ["folds.seed=9", "train.epochs=2"]), tiny, [0], progress=heard
@@ -209,18 +209,18 @@ def test_bad_images_train_refused_or_left_out_and_test_gets_the_prior(tiny):
     (tiny.root / "data/tiny/test/5.png").write_bytes(b"no image")
     config = load_config(write_config(tiny), ["train.epochs=2"])
     with pytest.raises(KitError, match="1 of 30 labelled images cannot be read"):
-        pipeline.run(config, tiny)
+        pipeline.run(config, workspace=tiny)
     assert not tiny.folds("tiny").exists()
     assert not tiny.run("tiny", "tiny-cnn").path.exists()
     heard = Heard()
     made, _, _ = pipeline.folds(
-        load_config(write_config(tiny), ["competition.on_bad_image=skip"]), tiny, progress=heard
+        load_config(write_config(tiny), ["competition.on_bad_image=skip"]), workspace=tiny, progress=heard
     )
     assert len(made.table) == 29
     assert "1 unreadable training images are left out (train/2/0.png)" in heard
     heard = Heard()
     skipping = load_config(write_config(tiny), ["train.epochs=2", "competition.on_bad_image=skip"])
-    finished = pipeline.run(skipping, tiny, progress=heard)
+    finished = pipeline.run(skipping, workspace=tiny, progress=heard)
     assert "1 unreadable training images are left out (train/2/0.png)" in heard
     assert "1 test images cannot be read; they get the class prior (5.png)" in heard
     test = load_predictions(finished.run.test)
@@ -260,19 +260,19 @@ def test_a_diverging_loss_stops_with_fold_epoch_and_step(tiny):
     message = r"fold-0: the loss is not finite in epoch 1, step \d \(images first 3: .*png, .*png, .*png\)"
     with pytest.raises(KitError, match=message):
         experiment.train(load_config(write_config(tiny), overrides), tiny, only=[0], progress=heard)
-    assert sum("once more from the last checkpoint, at half the rate" in line for line in heard.lines) == 1
+    assert sum("at half the learning rate" in line for line in heard.lines) == 1
 
 
 def test_other_training_images_than_trained_on_are_refused(copy):
     draw(copy.root / "data/tiny/train/2/0.png", COLOURS["red"], seed=999)
     with pytest.raises(KitError, match="was trained on other training images than there are now"):
-        pipeline.run(load_config(copy.config("a")), copy)
+        pipeline.run(load_config(copy.config("a")), workspace=copy)
 
 
 def test_a_changed_test_image_is_predicted_again(copy):
     before = load_predictions(copy.run("tiny", "a").test)
     draw(copy.root / "data/tiny/test/0.png", COLOURS["green"], seed=999)
-    pipeline.run(load_config(copy.config("a")), copy)
+    pipeline.run(load_config(copy.config("a")), workspace=copy)
     after = load_predictions(copy.run("tiny", "a").test)
     assert (before.probs[0] != after.probs[0]).any()
     np.testing.assert_array_equal(before.probs[1:], after.probs[1:])
@@ -280,7 +280,7 @@ def test_a_changed_test_image_is_predicted_again(copy):
 
 def test_damaged_predictions_are_made_again(copy, trained):
     copy.run("tiny", "a").oof.write_bytes(b"PAR1 cut short")
-    pipeline.run(load_config(copy.config("a")), copy)
+    pipeline.run(load_config(copy.config("a")), workspace=copy)
     assert oof_bytes(copy) == oof_bytes(trained)
 
 
@@ -288,7 +288,7 @@ def test_a_damaged_model_is_trained_again_and_only_that_one(copy, trained):
     run = copy.run("tiny", "a")
     run.fold(1).model.write_bytes(b"cut")
     untouched = run.fold(0).model.stat().st_mtime_ns
-    pipeline.run(load_config(copy.config("a")), copy)
+    pipeline.run(load_config(copy.config("a")), workspace=copy)
     assert oof_bytes(copy) == oof_bytes(trained)
     assert run.fold(0).model.stat().st_mtime_ns == untouched
 
@@ -311,7 +311,7 @@ def test_fresh_loses_nothing_when_the_weights_cannot_be_had(copy):
 def test_the_submission_form_is_checked_before_training(tiny):
     config = load_config(write_config(tiny), ["submission.sample=simple.csv"])
     with pytest.raises(KitError, match="simple.csv: there is no such file"):
-        pipeline.run(config, tiny)
+        pipeline.run(config, workspace=tiny)
     assert not tiny.run("tiny", "tiny-cnn").path.exists()
 
 
@@ -358,10 +358,12 @@ def test_a_metric_that_suits_no_fold_is_refused_in_its_own_words(tiny):
 
 
 def test_the_metric_may_change_only_where_it_chose_nothing(copy):
-    finished = pipeline.run(load_config(copy.config("a"), ["competition.metric=log_loss"]), copy)
+    finished = pipeline.run(load_config(copy.config("a"), ["competition.metric=log_loss"]), workspace=copy)
     assert finished.evaluation.metric == "log_loss"
     with pytest.raises(KitError, match="train.keep: last -> best"):
-        pipeline.run(load_config(copy.config("a"), ["train.keep=best", "competition.metric=accuracy"]), copy)
+        pipeline.run(
+            load_config(copy.config("a"), ["train.keep=best", "competition.metric=accuracy"]), workspace=copy
+        )
 
 
 def test_predictions_of_other_models_are_not_submitted(copy):
@@ -392,7 +394,9 @@ def test_the_oof_of_repeats_is_the_mean_over_them():
 
 
 def test_a_blend_is_not_trained_nor_predicted(copy):
-    run = pipeline.blend([copy.run("tiny", n) for n in "ab"], Component(name="mean"), "both", copy).run
+    run = pipeline.blend(
+        [copy.run("tiny", n) for n in "ab"], method=Component(name="mean"), name="both", workspace=copy
+    ).blended.run
     with pytest.raises(KitError, match="is a blend"):
         predict(run, copy)
     with pytest.raises(KitError, match="is a blend"):
@@ -424,7 +428,7 @@ def test_the_other_tasks_go_all_the_way(workspace, task):
         },
         "submission": {"id": "id"} | kind,
     }
-    finished = pipeline.run(load_config(write_config(workspace, values)), workspace)
+    finished = pipeline.run(load_config(write_config(workspace, values)), workspace=workspace)
     assert finished.submitted.proof.mirror == pytest.approx(finished.evaluation.cv, abs=1e-6)
     header = Path(finished.submitted.file.path).read_text().splitlines()[0]
     assert header == ("id,p" if task == "binary" else "id,dark,red")
@@ -435,7 +439,7 @@ def test_the_other_tasks_go_all_the_way(workspace, task):
 def test_a_compiled_network_learns_the_same_and_its_warm_up_is_told(trained, copy):
     config = load_config(copy.config("a"), ["train.compile=true", "name=compiled"])
     heard = Heard()
-    run = pipeline.run(config, copy, progress=heard).run
+    run = pipeline.run(config, workspace=copy, progress=heard).run
     assert "torch.compile and a step took" in heard
     ours, theirs = load_predictions(run.oof), load_predictions(trained.run("tiny", "a").oof)
     np.testing.assert_allclose(ours.probs, theirs.probs, atol=0.05)  # rounded otherwise in every step
@@ -445,12 +449,12 @@ def test_a_network_that_cannot_be_compiled_is_one_message(tiny_config, tiny, mon
     from torch._dynamo.exc import BackendCompilerFailed
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    from kit.engine.fit.train_step import Stepper
+    from kit.engine.fit.train_step import TrainStep
 
     def fails(*_):
         raise BackendCompilerFailed(make_fx, RuntimeError("no compiler"), None)
 
-    monkeypatch.setattr(Stepper, "__call__", fails)
+    monkeypatch.setattr(TrainStep, "__call__", fails)
     train = tiny_config.train.model_copy(update={"compile": True})
     with pytest.raises(KitError, match=r"train.compile: torch cannot compile simple_cnn.*Leave it out"):
         experiment.train(tiny_config.model_copy(update={"train": train}), tiny)

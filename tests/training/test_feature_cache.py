@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from kit import pipeline
 from kit.config.load import load_config
 from kit.engine.fit.frozen_features import FeatureModel, HeadClassifier, ManyHeads, why_not_cut
-from kit.engine.fit.trainer import Conditions
+from kit.engine.fit.trainer import RetryState
 from kit.engine.models.build import build_model
 from kit.inference import fold_models
 from kit.inference.fold_models import open_models
@@ -98,10 +98,10 @@ def test_features_that_an_earlier_kit_took_another_way_are_made_anew(place, weig
 
 def test_training_on_features_is_training_on_images_that_do_not_vary(place, weights):
     plain = ["augment={preset: none, hflip: false}", "train.epochs=6"]
-    on_features = pipeline.run(config(place, weights, *plain), place).run
+    on_features = pipeline.run(config(place, weights, *plain), workspace=place).run
     heard = Heard()
     wanted = config(place, weights, *plain, "augment.views=null", name="b")
-    on_images = pipeline.run(wanted, place, progress=heard).run
+    on_images = pipeline.run(wanted, workspace=place, progress=heard).run
     assert "all of the network: augment.views is null" in heard
     ours, theirs = load_predictions(on_features.oof), load_predictions(on_images.oof)
     np.testing.assert_allclose(ours.probs, theirs.probs, atol=1e-4)
@@ -154,7 +154,7 @@ def test_features_of_fewer_images_than_there_are_are_made_anew(place, weights, t
 
 
 def test_of_many_images_what_is_done_is_kept_part_by_part(place, weights, through, monkeypatch):
-    expected = pipeline.run(config(place, weights, "augment.views=1"), place).run
+    expected = pipeline.run(config(place, weights, "augment.views=1"), workspace=place).run
     (place.root / "runs").rename(place.root / "before")
     monkeypatch.setattr("kit.training.feature_cache.AT_A_TIME", 8)
     wanted, plain = config(place, weights, "augment.views=1"), FeatureModel.forward
@@ -176,7 +176,7 @@ def test_of_many_images_what_is_done_is_kept_part_by_part(place, weights, throug
     experiment.train(wanted, place)
     assert through["features"] - before == SAMPLES - 16
     assert not list(place.cache("tiny").glob("*-part-*"))
-    ours = load_predictions(pipeline.run(wanted, place).run.oof)
+    ours = load_predictions(pipeline.run(wanted, workspace=place).run.oof)
     theirs = load_predictions(place.root / "before" / expected.oof.relative_to(place.root / "runs"))
     np.testing.assert_allclose(ours.probs, theirs.probs, atol=1e-6)
 
@@ -187,7 +187,7 @@ def test_what_is_kept_of_features_takes_no_memory(place, weights):
     work = FoldWork(wanted, place, data, run, image_store(wanted, place, data), Heard())
     for _ in range(2):  # computed, then found
         work.features.clear()
-        work.trainer(0, Conditions())
+        work.trainer(0, RetryState())
         assert len(work.features) == 4
         assert all(isinstance(features, np.memmap) for features in work.features.values())
 
@@ -253,7 +253,7 @@ def test_norms_in_a_head_neither_keep_folds_from_sharing_features_nor_see_the_tr
 def test_where_features_cannot_stand_for_images_it_says_why_and_trains(place, weights, overrides, why):
     heard = Heard()
     experiment.train(config(place, weights, *overrides), place, only=[0], progress=heard)
-    assert f"each epoch takes every image through all of the network: {why}" in heard
+    assert f"no stored features, every epoch runs the whole network: {why}" in heard
 
 
 def cut(name, head=(), **options):

@@ -51,13 +51,13 @@ def test_a_loss_that_breaks_once_goes_on_at_half_the_rate(tiny, monkeypatch):
         if number == 3 and not broken:
             broken.append(self.state.step)
             with torch.no_grad():
-                next(self.parts.model.parameters()).fill_(float("nan"))
+                next(self.components.model.parameters()).fill_(float("nan"))
 
     monkeypatch.setattr(trainer.FoldTrainer, "_take_step", breaks_in_epoch_3)
     heard = Heard()
     experiment.train(config, tiny, only=[0], progress=heard)
     assert "the loss is not finite in epoch 3" in heard
-    assert any("fold 0 goes on after epoch" in line for line in heard.lines)
+    assert any("fold 0 resumes after epoch" in line for line in heard.lines)
     assert rates(tiny) == pytest.approx([0.01, 0.01, 0.005, 0.005])
 
 
@@ -102,7 +102,7 @@ def test_out_of_memory_halves_the_batch_once_for_all_folds_and_keeps_the_step(ti
     overrides = ["model.name=hungry", "train.epochs=2", "predict.batch_size=8"]
     config = load_config(write_config(tiny), overrides)
     heard = Heard()
-    pipeline.run(config, tiny, progress=heard)
+    pipeline.run(config, workspace=tiny, progress=heard)
     told = [line for line in heard.lines if "do not fit the memory" in line]
     assert [line.split(":")[0] for line in told[:2]] == [
         "8 images at once do not fit the memory",
@@ -148,7 +148,7 @@ def test_a_time_limit_tells_its_plan_stops_cleanly_and_goes_on(tiny):
     heard = Heard()
     with pytest.raises(Interrupted):
         experiment.train(config, tiny, only=[0], progress=heard, deadline=Deadline(6.0))
-    assert f"fold 0 goes on after epoch {done}/400" in heard
+    assert f"fold 0 resumes after epoch {done}/400" in heard
     assert len(pd.read_csv(fold.history)) > done
 
 
@@ -198,11 +198,11 @@ def test_predictions_stopped_by_the_limit_do_not_ask_again_what_was_answered(cop
                 raise Interrupted(f"Stopped before {what}")
 
     with pytest.raises(Interrupted):
-        pipeline.predict(run, copy, deadline=Once())
+        pipeline.predict(run, workspace=copy, time_limit=Once())
     answers = list((run.path / ".answers").iterdir())
     assert len(answers) == 1
     assert not run.oof.exists()
-    pipeline.predict(run, copy)
+    pipeline.predict(run, workspace=copy)
     assert oof_bytes(copy) == oof_bytes(trained)
     assert not (run.path / ".answers").exists()
 
@@ -247,7 +247,9 @@ def test_two_processes_on_one_fold_are_one_too_many_and_other_folds_are_free(tin
 def test_loader_processes_change_nothing(trained, tmp_path, workers):
     workspace = Workspace.open(tmp_path)
     draw_class_folders(tmp_path / "data" / "tiny")
-    pipeline.run(load_config(write_config(workspace, name="a"), [f"train.workers={workers}"]), workspace)
+    pipeline.run(
+        load_config(write_config(workspace, name="a"), [f"train.workers={workers}"]), workspace=workspace
+    )
     assert oof_bytes(workspace) == oof_bytes(trained)
 
 
@@ -271,7 +273,7 @@ def test_a_loader_process_that_dies_is_one_message_and_nothing_is_lost(tiny, mon
     heard = Heard()
     without = load_config(write_config(tiny), ["train.workers=0", "train.epochs=5"])
     experiment.train(without, tiny, only=[0], progress=heard)
-    assert "fold 0 goes on after epoch 2/5" in heard
+    assert "fold 0 resumes after epoch 2/5" in heard
 
 
 def test_an_image_that_vanishes_in_mid_run_is_named_and_nothing_is_lost(tiny, monkeypatch):
@@ -295,7 +297,7 @@ def test_an_image_that_vanishes_in_mid_run_is_named_and_nothing_is_lost(tiny, mo
     gone.write_bytes(kept)
     heard = Heard()
     experiment.train(config, tiny, only=[0], progress=heard)
-    assert "fold 0 goes on after epoch 2/5" in heard
+    assert "fold 0 resumes after epoch 2/5" in heard
 
 
 def in_namespace(script: str, *arguments: str) -> subprocess.CompletedProcess:
@@ -351,7 +353,7 @@ def test_each_fold_may_begin_with_the_same_fold_of_another_experiment(copy):
     config = load_config(copy.config("a"), ["name=second", "model.start=tiny/a", "train.epochs=1"])
     heard = Heard()
     run = experiment.train(config, copy, progress=heard)
-    assert "begins with tiny/a, fold 0" in heard
+    assert "starts from tiny/a, fold 0" in heard
     first = pd.read_csv(run.fold(0).history)["loss"][0]
     scratch = pd.read_csv(copy.run("tiny", "a").fold(0).history)["loss"][0]
     assert first < scratch
@@ -359,7 +361,7 @@ def test_each_fold_may_begin_with_the_same_fold_of_another_experiment(copy):
 
 
 def test_beginning_with_a_model_that_saw_the_validation_rows_is_refused(copy):
-    pipeline.folds(load_config(copy.config("a"), ["folds.seed=1"]), copy, force=True)
+    pipeline.folds(load_config(copy.config("a"), ["folds.seed=1"]), workspace=copy, force=True)
     config = load_config(copy.config("a"), ["name=second", "model.start=tiny/a", "folds.seed=1"])
     with pytest.raises(KitError, match="model.start: tiny/a was trained on other folds"):
         experiment.train(config, copy)
