@@ -1,3 +1,55 @@
-"""Image-classification competitions, from a folder of images to a checked submission."""
+"""Image-classification competitions, from a folder of images to a checked submission.
+
+Every verb of the command line is a function: ``import kit; kit.run("configs/leaves.yaml")``.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
 
 __version__ = "0.1.0"
+__all__ = [
+    "augment",
+    "bench",
+    "blend",
+    "check",
+    "clean",
+    "components",
+    "dry_run",
+    "evaluate",
+    "folds",
+    "init",
+    "inspect",
+    "leaderboard",
+    "pool_crops",
+    "predict",
+    "probe",
+    "quickstart",
+    "record",
+    "resubmit",
+    "run",
+    "submit",
+    "train",
+    "tta_ablation",
+]
+
+
+class _Kit(ModuleType):
+    """The module ``kit``: verbs load on first use, and ``kit.folds`` is the verb, not the package ``kit/folds``."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module 'kit' has no attribute '{name}'")
+        home = "kit.quickstart" if name == "quickstart" else "kit.pipeline"
+        return getattr(importlib.import_module(home), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (isinstance(value, ModuleType) and name in __all__):  # as importing a submodule does
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Kit

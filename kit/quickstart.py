@@ -1,4 +1,4 @@
-"""The whole way on the bundled digits: folder, folds, two models, a blend, a scored submission."""
+"""Run the whole pipeline on bundled digits: folder, config, folds, two models, a blend, a scored submission."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from pathlib import Path
 
 from kit import pipeline
 from kit.competition.digits import write_digits
-from kit.competition.samples import Competition, load_competition
-from kit.config import Component, Config
+from kit.config import Config
 from kit.config.load import load_config
 from kit.evaluation.evaluate import Evaluation
+from kit.pipeline.inputs import WorkspaceLike, open_workspace
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
 from kit.storage.workspace import RunFolder, Workspace
 from kit.submission.format import format_for
 from kit.submission.heldout import held_out_score
-from kit.submission.submit import submit
-from kit.submission_format.spec import SubmissionFormat
-from kit.training import experiment
+from kit.training.data import TrainingData, prepare
 
 NAME = "digits"
 BLEND = "blend"
@@ -46,8 +44,8 @@ predict: {tta: [identity, shift_up, shift_down, shift_left, shift_right]}
 
 
 @dataclass(frozen=True)
-class Scores:
-    """One run of the quickstart: its cross-validation and its score on the held-back labels."""
+class ScoredRun:
+    """A run of the quickstart: its cross-validation, and its file's score on the held-out labels."""
 
     name: str
     evaluation: Evaluation
@@ -55,13 +53,13 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Quickstarted:
-    """What the quickstart came to."""
+class QuickstartResult:
+    """What the quickstart made: two experiments, their blend, and the blend's submission file."""
 
     seconds: float
     metric: str
-    experiments: list[Scores]
-    blend: Scores
+    experiments: list[ScoredRun]
+    blend: ScoredRun
     submission: Path
 
     def as_dict(self) -> dict[str, object]:
@@ -81,87 +79,91 @@ class Quickstarted:
         }
 
 
-@dataclass(frozen=True)
-class Judge:
-    """Scores a run's CSV against the solution that was held back."""
-
-    workspace: Workspace
-    competition: Competition
-    form: SubmissionFormat
-
-    def judge(self, run: RunFolder, evaluation: Evaluation, progress: Progress) -> Scores:
-        """Write the run's submission and score the file as a leaderboard would."""
-        submitted = submit(run, self.workspace, progress)
-        verb = "written and checked" if submitted.written else "is there already, checked again"
-        progress.note(f"{self.workspace.shown(submitted.file.path)} {verb}")
-        solution = self.competition.root / "solution.csv"
-        held_out = held_out_score(submitted.file.path, solution, self.form, self.competition)
-        return Scores(run.name, evaluation, held_out)
-
-
-def quickstart(workspace: Workspace, progress: Progress = SILENT) -> Quickstarted:
-    """Write the digits competition and take it all the way; what is done already is only said."""
-    began = time.perf_counter()
-    _start(workspace, progress)
-    configs = _configs(workspace)
+def quickstart(*, workspace: WorkspaceLike = None, progress: Progress = SILENT) -> QuickstartResult:
+    """Write the digits competition and run every stage on it; a second run skips what is done."""
+    start, place = time.perf_counter(), open_workspace(workspace)
+    configs = _write_configs(place, progress)
     first = next(iter(configs.values()))
-    _look(first, workspace, progress)
-    runs = [_train(config, workspace, progress) for config in configs.values()]
+    _inspect_and_fold(first, place, progress)
+    data = prepare(first, place, progress)  # shared: the configs differ in model and training only
+    runs = [_train(config, data, place, progress) for config in configs.values()]
 
     progress.stage("blend", f"mean of {' and '.join(configs)}")
-    blended = pipeline.blend([run for run, _ in runs], Component(name="mean"), BLEND, workspace).run
-    blend_evaluation = pipeline.score(blended, workspace)
-    progress.note(f"out-of-fold {blend_evaluation.metric} {blend_evaluation.cv:.4f}")
+    blend = pipeline.blend([run for run, _ in runs], name=BLEND, workspace=place)
+    assert blend.evaluation is not None  # its members share the folds
+    progress.note(f"out-of-fold {blend.evaluation.metric} {blend.evaluation.cv:.4f}")
 
     progress.stage("submit")
-    competition = load_competition(first.competition, workspace)
-    judge = Judge(workspace, competition, format_for(first.submission, competition))
-    experiments = [judge.judge(run, evaluation, progress) for run, evaluation in runs]
-    final = judge.judge(blended, blend_evaluation, progress)
-    file = workspace.submission(NAME, BLEND).path
-    return Quickstarted(time.perf_counter() - began, competition.metric.name, experiments, final, file)
+    all_runs = [*runs, (blend.blended.run, blend.evaluation)]
+    *experiments, final = [_submit(run, result, first, data, place, progress) for run, result in all_runs]
+    return QuickstartResult(
+        seconds=time.perf_counter() - start,
+        metric=data.competition.metric.name,
+        experiments=experiments,
+        blend=final,
+        submission=place.submission(NAME, BLEND).path,
+    )
 
 
-def _start(workspace: Workspace, progress: Progress) -> None:
+def _write_configs(workspace: Workspace, progress: Progress) -> dict[str, Config]:
+    """Write the competition folder and its configs; return experiment name -> config."""
     progress.stage("init", "the handwritten digits that scikit-learn ships")
     folder = workspace.root / "data" / NAME
-    written = write_digits(folder)
-    progress.note(f"{workspace.shown(folder)} {'written' if written else 'is there already'}")
+    progress.note(f"{workspace.shown(folder)} {'written' if write_digits(folder) else 'exists already'}")
     path = workspace.config(NAME)
     if path.exists():
-        progress.note(f"{workspace.shown(path)} is there already")
+        progress.note(f"{workspace.shown(path)} exists already")
     else:
-        pipeline.init(str(folder), workspace)
+        pipeline.init(folder, workspace=workspace)
         progress.note(f"{workspace.shown(path)} written")
+    configs = {}
     for name, text in EXPERIMENTS.items():
-        if not (config := _config_path(workspace, name)).exists():
+        if not (config := workspace.config(f"{NAME}-{name}")).exists():
             write_text(config, text)
             progress.note(f"{workspace.shown(config)} written")
+        configs[name] = load_config(config)
+    return configs
 
 
-def _config_path(workspace: Workspace, experiment_name: str) -> Path:
-    return workspace.config(f"{NAME}-{experiment_name}")
-
-
-def _configs(workspace: Workspace) -> dict[str, Config]:
-    return {name: load_config(_config_path(workspace, name)) for name in EXPERIMENTS}
-
-
-def _look(config: Config, workspace: Workspace, progress: Progress) -> None:
+def _inspect_and_fold(config: Config, workspace: Workspace, progress: Progress) -> None:
     progress.stage("inspect")
-    found, page = pipeline.inspect(config, workspace, progress)
-    progress.note(f"{found.images} images, {len(found.unreadable)} unreadable; {workspace.shown(page)}")
+    found = pipeline.inspect(config, workspace=workspace, progress=progress)
+    images, unreadable = found.audit.images, len(found.audit.unreadable)
+    progress.note(f"{images} images, {unreadable} unreadable; {workspace.shown(found.page)}")
     progress.stage("folds")
-    made, path, state = pipeline.folds(config, workspace, progress=progress)
-    said = "written" if state == "made" else "is there already"
-    progress.note(f"{workspace.shown(path)} {said}: {made.count} folds of {len(made.table)} images")
+    made = pipeline.folds(config, workspace=workspace, progress=progress)
+    state = "written" if made.state == "made" else "exists already"
+    progress.note(
+        f"{workspace.shown(made.path)} {state}: {made.folds.count} folds of {len(made.folds.table)} images"
+    )
 
 
-def _train(config: Config, workspace: Workspace, progress: Progress) -> tuple[RunFolder, Evaluation]:
+def _train(
+    config: Config, data: TrainingData, workspace: Workspace, progress: Progress
+) -> tuple[RunFolder, Evaluation]:
+    """Train and predict one experiment."""
     progress.stage("train", config.name)
-    run = experiment.train(config, workspace, progress=progress)
+    run = pipeline.train(config, data=data, workspace=workspace, progress=progress).run
     progress.stage("predict", f"{config.name}, {len(config.predict.tta)} views")
-    evaluation, predicted = pipeline.predict(run, workspace, progress=progress)
-    said = "" if predicted else " (predicted already)"
-    progress.note(f"out-of-fold {evaluation.metric} {evaluation.cv:.4f}{said}")
-    return run, evaluation
+    done = pipeline.predict(run, data=data, workspace=workspace, progress=progress)
+    already = "" if done.predicted else " (predicted already)"
+    progress.note(f"out-of-fold {done.evaluation.metric} {done.evaluation.cv:.4f}{already}")
+    return run, done.evaluation
+
+
+def _submit(
+    run: RunFolder,
+    evaluation: Evaluation,
+    config: Config,
+    data: TrainingData,
+    workspace: Workspace,
+    progress: Progress,
+) -> ScoredRun:
+    """Write a run's submission, and score the file on the held-out labels as a leaderboard would."""
+    submitted = pipeline.submit(run, opened=data.opened, workspace=workspace, progress=progress)
+    state = "written and checked" if submitted.written else "exists already, checked again"
+    progress.note(f"{workspace.shown(submitted.file.path)} {state}")
+    form = format_for(config.submission, data.competition)
+    solution = data.competition.root / "solution.csv"
+    score = held_out_score(submitted.file.path, solution, form, data.competition)
+    return ScoredRun(run.name, evaluation, score)

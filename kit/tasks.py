@@ -1,13 +1,17 @@
 """Tasks: multi-class, binary, ordinal and multi-label classification, each described by its attributes."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from kit.registry import Registry
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LABEL = "label"  # the column of class names, for tasks with one class per image
 NO_LABEL = ""  # in that column: the image has no label
@@ -64,6 +68,8 @@ class Task:
             Exclusive tasks: class indices (N,), int64. Multi-label: (N, C), float32, 0 or 1.
         """
         if self.exclusive:
+            import pandas as pd  # the config schema imports this module, and needs no tables
+
             index = pd.Index(classes).get_indexer(pd.Index(samples[LABEL]))
             if (index < 0).any():
                 raise ValueError("a label is not among the classes")

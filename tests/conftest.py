@@ -235,5 +235,5 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace.open(root)
     draw_class_folders(root / "data" / "tiny")
     for name, model in (("a", "simple_cnn"), ("b", "residual_cnn")):
-        pipeline.run(load_config(write_config(workspace, name=name, model__name=model)), workspace)
+        pipeline.run(load_config(write_config(workspace, name=name, model__name=model)), workspace=workspace)
     return workspace

@@ -100,7 +100,7 @@ def test_only_the_engine_imports_torch_at_the_top():
 
 
 def test_init_files_hold_names_only():
-    for path in KIT.rglob("__init__.py"):
+    for path in KIT.glob("*/**/__init__.py"):  # kit/__init__.py itself loads verbs on first use
         kinds = {type(node) for node in ast.parse(path.read_text()).body}
         assert kinds <= {ast.Expr, ast.Assign, ast.ImportFrom}, path
 

@@ -43,7 +43,7 @@ def cells(tmp_path_factory):
     workspace = Workspace.open(root)
     draw_voc(root / "data" / "cells", images=24)
     heard = Heard()
-    done = pipeline.run(load_config(write_config(workspace, CROPS)), workspace, progress=heard)
+    done = pipeline.run(load_config(write_config(workspace, CROPS)), workspace=workspace, progress=heard)
     return workspace, done, heard
 
 
@@ -141,9 +141,13 @@ def test_nothing_is_submitted_where_nothing_is_asked(cells):
 
 def test_blends_score_held_out_sets_too(cells):
     workspace, done, _ = cells
-    second = pipeline.run(load_config(write_config(workspace, CROPS, name="cells-2", seed=7)), workspace)
-    run = pipeline.blend([done.run, second.run], Component(name="mean"), "both", workspace).run
-    evaluation = pipeline.score(run, workspace)
+    second = pipeline.run(
+        load_config(write_config(workspace, CROPS, name="cells-2", seed=7)), workspace=workspace
+    )
+    run = pipeline.blend(
+        [done.run, second.run], method=Component(name="mean"), name="both", workspace=workspace
+    ).blended.run
+    evaluation = pipeline.evaluate(run, workspace=workspace)
     assert set(evaluation.held_out) == {"test"}
     members = [load_predictions(r.held_out("test")).probs for r in (done.run, second.run)]
     np.testing.assert_allclose(
@@ -158,7 +162,7 @@ def test_whole_images_are_not_pooled(trained):
 
 def test_a_holdout_split_trains_one_model_and_scores_what_it_held_out(tiny):
     folds = {"scheme": "holdout", "fractions": [0.6, 0.2, 0.2]}
-    done = pipeline.run(load_config(write_config(tiny, folds=folds, **{"train__epochs": 2})), tiny)
+    done = pipeline.run(load_config(write_config(tiny, folds=folds, **{"train__epochs": 2})), workspace=tiny)
     assert [k for k in range(3) if done.run.fold(k).done.exists()] == [0]
     assert len(load_predictions(done.run.oof).ids) == 6
     assert set(done.evaluation.held_out) == {"holdout"}
@@ -169,7 +173,7 @@ def test_a_holdout_split_trains_one_model_and_scores_what_it_held_out(tiny):
 
 def test_repeats_train_a_model_for_each_and_average_the_oof(tiny):
     folds = {"scheme": "repeated", "count": 2, "repeats": 2}
-    done = pipeline.run(load_config(write_config(tiny, folds=folds, **{"train__epochs": 2})), tiny)
+    done = pipeline.run(load_config(write_config(tiny, folds=folds, **{"train__epochs": 2})), workspace=tiny)
     assert all(done.run.fold(k).done.exists() for k in range(4))
     assert len(load_predictions(done.run.oof).ids) == 30
     assert len(done.evaluation.folds) == 4
@@ -180,7 +184,7 @@ def test_images_without_a_label_are_said_and_not_trained_on(tiny):
     draw(tiny.root / "data/tiny/train/loose.png", COLOURS["red"], 1)
     heard = Heard()
     path = write_config(tiny, competition__unlisted="unlabelled", train__epochs=2)
-    done = pipeline.run(load_config(path), tiny, progress=heard)
+    done = pipeline.run(load_config(path), workspace=tiny, progress=heard)
     assert "1 training images have no label: they are in no fold, and not trained on" in heard.lines
     assert len(load_predictions(done.run.oof).ids) == 30
     folds = pd.read_csv(tiny.folds("tiny"), dtype=str, keep_default_na=False).set_index("id")
@@ -191,7 +195,9 @@ def test_extra_images_are_trained_on_and_never_validated(tiny):
     for i in range(4):
         draw(tiny.root / "data/tiny/more/red" / f"{i}.png", COLOURS["red"], 900 + i)
     extra = [{"layout": "class_folders", "folder": "more"}]
-    done = pipeline.run(load_config(write_config(tiny, competition__extra=extra, train__epochs=2)), tiny)
+    done = pipeline.run(
+        load_config(write_config(tiny, competition__extra=extra, train__epochs=2)), workspace=tiny
+    )
     oof = load_predictions(done.run.oof)
     assert not any(i.startswith("more/") for i in oof.ids)
     assert len(oof.ids) == 30
@@ -213,7 +219,7 @@ def test_a_test_image_that_is_a_training_image_is_told_and_its_label_used_if_ask
     config = load_config(
         write_config(workspace, competition__leaks=leaks, train__epochs=1, train__schedule__warmup_epochs=0)
     )
-    submitted = pipeline.run(config, workspace, progress=heard).submitted
+    submitted = pipeline.run(config, workspace=workspace, progress=heard).submitted
     assert [(leak.test_id, leak.train_id) for leak in submitted.leaks] == [("1.png", "10/7.png")]
     written = pd.read_csv(submitted.file.path, dtype=str).set_index("ID")["Label"]
     test = load_predictions(workspace.run("tiny", "tiny-cnn").test)
@@ -226,7 +232,7 @@ def test_a_test_image_that_is_a_training_image_is_told_and_its_label_used_if_ask
 
 def test_duplicates_never_lie_on_both_sides(workspace):
     with_leaks(workspace.root)
-    pipeline.folds(load_config(write_config(workspace)), workspace)
+    pipeline.folds(load_config(write_config(workspace)), workspace=workspace)
     fold = pd.read_csv(workspace.folds("tiny")).set_index("id")["fold"]
     assert fold["2/3.png"] == fold["red/3.png"]
 
@@ -235,5 +241,5 @@ def test_duplicates_never_lie_on_both_sides(workspace):
 def test_training_without_the_background(cells, how):
     workspace = cells[0]
     config = load_config(write_config(workspace, CROPS, name=how, image__foreground=how, train__epochs=4))
-    assert pipeline.run(config, workspace).evaluation.cv > 0.9
+    assert pipeline.run(config, workspace=workspace).evaluation.cv > 0.9
     assert len(list(workspace.foreground("cells").iterdir())) >= 36

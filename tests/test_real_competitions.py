@@ -17,7 +17,7 @@ def needs(name: str) -> pytest.MarkDecorator:
 
 
 def start(root, name):
-    started = pipeline.init(name, Workspace.open(root, DATA))
+    started = pipeline.init(name, workspace=Workspace.open(root, DATA))
     return load_config(started.config), {f.key: f for f in started.findings}
 
 
@@ -36,7 +36,7 @@ def test_class_folders_with_a_sample_of_crlf(tmp_path):
 @needs("cse144")
 def test_the_known_identical_files_are_found(tmp_path):
     config, _ = start(tmp_path, "cse144")
-    found, _ = pipeline.inspect(config, Workspace.open(tmp_path, DATA))
+    found = pipeline.inspect(config, workspace=Workspace.open(tmp_path, DATA)).audit
     counts = {name: len(groups) for name, groups in vars(found.exact_duplicates).items()}
     assert counts == {"within_class": 0, "across_classes": 3, "train_test": 8, "test_test": 6}
     assert ["train/37/6.jpg", "test/824.jpg"] in found.exact_duplicates.train_test
@@ -54,7 +54,7 @@ def test_labels_csv_without_a_sample(tmp_path):
 @needs("dance8")
 def test_near_copies_are_found(tmp_path):
     config, _ = start(tmp_path, "dance8")
-    found, _ = pipeline.inspect(config, Workspace.open(tmp_path, DATA))
+    found = pipeline.inspect(config, workspace=Workspace.open(tmp_path, DATA)).audit
     assert len(found.near_duplicates.within_class) > 45
     assert len(found.near_duplicates.train_test) > 35
     assert found.near_duplicates.across_classes == []
@@ -65,7 +65,7 @@ def test_boxes_with_sets_become_crops_and_a_held_out_set(tmp_path):
     config, findings = start(tmp_path, "bccd")
     assert config.competition.voc.as_ == "crops"
     assert "BloodImage_00338.xml object 12" in findings["competition.voc.bad_boxes"].because
-    folds, _, _ = pipeline.folds(config, Workspace.open(tmp_path, DATA))
+    folds = pipeline.folds(config, workspace=Workspace.open(tmp_path, DATA)).folds
     assert (folds.table.groupby("group")["fold"].nunique() == 1).all()
     assert len(folds.table) == 3941
 
@@ -76,6 +76,6 @@ def test_a_labelled_test_set_beside_an_unlabelled_one(tmp_path):
     assert config.competition.held_out["test"].folder == "testset"
     assert (config.competition.test.folder, config.competition.test.file) == ("test", None)
     assert "test.csv cannot be read" in findings["competition.test.ids"].because
-    found, _ = pipeline.inspect(config, Workspace.open(tmp_path, DATA))
+    found = pipeline.inspect(config, workspace=Workspace.open(tmp_path, DATA)).audit
     assert found.co_occurrence["BD"]["HG"] == 33
     assert len(found.exact_duplicates.train_test) == 4

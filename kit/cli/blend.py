@@ -1,4 +1,4 @@
-"""``kit blend``."""
+"""``kit blend``: combine the predictions of several runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,16 +10,16 @@ from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
 
 def blend(
     experiments: Annotated[
-        list[str], typer.Argument(metavar="EXPERIMENT...", help="Runs: experiments or blends.")
+        list[str], typer.Argument(metavar="EXPERIMENT...", help="Experiments or blends to combine.")
     ],
     method: Annotated[
-        str, typer.Option(help="mean, gmean, rank, power, weights, hill_climb, stack or soup.")
+        str, typer.Option(help="How to combine them; `kit components blends` lists the methods.")
     ] = "mean",
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", metavar="KEY=VALUE", help="Of the method: negative=true. Repeatable."),
+        typer.Option("--option", metavar="KEY=VALUE", help="An option of the method. Repeatable."),
     ] = None,
-    name: Annotated[str, typer.Option(help="What to call the blend.")] = "blend",
+    name: Annotated[str, typer.Option(help="The name of the blend.")] = "blend",
     oof: Annotated[
         list[Path] | None,
         typer.Option(
@@ -38,7 +38,7 @@ def blend(
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Combine runs by id and class name into one, scored on rows that its weights were not fitted on.
+    """Combine the predictions of several runs, scored on rows that the weights were not fitted on.
 
     kit blend leaves/first leaves/second --method hill_climb --name both
     kit blend leaves/first --oof theirs.csv --test theirs-test.csv
@@ -46,22 +46,20 @@ def blend(
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
     from kit.ensemble.members import pairs_of_files
-    from kit.ensemble.methods import method_of
-    from kit.report.blends import blend_tables
+    from kit.ensemble.methods import parse_method
+    from kit.report.blends import blend_tables, next_submission
     from kit.storage.workspace import Workspace
 
-    place = Workspace.open(workspace, data_root)
-    runs = [place.find_run(spec) for spec in experiments]
-    foreign = pairs_of_files(oof or [], test or [])
     done = pipeline.blend(
-        runs, method_of(method, option or []), name, place, foreign, allow_fold_mismatch, Terminal()
+        experiments,
+        method=parse_method(method, option or []),
+        name=name,
+        foreign=pairs_of_files(oof or [], test or []),
+        allow_fold_mismatch=allow_fold_mismatch,
+        workspace=Workspace.open(workspace, data_root),
+        progress=Terminal(),
     )
-    evaluation = None if done.worth is None else pipeline.score(done.run, place)
     if json:
-        values = {"experiment": done.run.label} if evaluation is None else evaluation.as_dict()
-        show_json(values | {"worth": done.worth and done.worth.as_dict()})
+        show_json(done.as_dict())
         return
-    show(*blend_tables(done, evaluation))
-    to_submit = done.run.label if done.worth is None else done.worth.to_submit(done.run.label)
-    known = to_submit == done.run.label or to_submit in [run.label for run in runs]
-    show(f"\nNext: {'kit submit ' if known else 'hand in what belongs to '}{to_submit}")
+    show(*blend_tables(done.blended, done.evaluation), next_submission(done.blended, done.runs))

@@ -1,4 +1,4 @@
-"""``kit clean``."""
+"""``kit clean``: remove caches of images."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from kit.cli.options import JsonOption, WorkspaceOption
 
 def clean(
     competition: Annotated[
-        str | None, typer.Argument(metavar="[COMPETITION]", help="Only of this one.")
+        str | None, typer.Argument(metavar="[COMPETITION]", help="Only the caches of this one.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what is there; remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the caches; remove nothing.")] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Remove what can be made again of images: decoded pixels, foreground masks, features of frozen networks.
+    """Remove caches of images: decoded pixels, foreground masks, features of frozen backbones.
 
-    No model, prediction or submission is touched.
+    Models, predictions and submissions stay.
 
     kit clean --dry-run
 
     kit clean leaves
     """
+    from kit import pipeline
     from kit.cli.console import show, show_json
-    from kit.storage.clean import clean as remove
     from kit.storage.files import sized
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace)
-    kept = remove(place, competition, dry_run)
+    caches = pipeline.clean(competition, dry_run=dry_run, workspace=place)
     if json:
-        rows = [{"competition": k.competition, "files": k.files, "bytes": k.bytes} for k in kept]
+        rows = [{"competition": c.competition, "files": c.files, "bytes": c.bytes} for c in caches]
         show_json({"removed": not dry_run, "kept": rows})
         return
-    for each in kept:
-        show(f"{place.shown(each.folder)}  {each.files} files, {sized(each.bytes)}")
-    show("nothing is kept of images" if not kept else "would be removed" if dry_run else "removed")
+    for cache in caches:
+        show(f"{place.shown(cache.folder)}  {cache.files} files, {sized(cache.bytes)}")
+    show("no caches found" if not caches else "would be removed" if dry_run else "removed")

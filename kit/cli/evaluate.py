@@ -1,4 +1,4 @@
-"""``kit evaluate``."""
+"""``kit evaluate``: score out-of-fold predictions."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -20,21 +20,21 @@ def evaluate(
     decide: Annotated[
         list[str] | None,
         typer.Option(
-            help="A decision to learn on OOF instead of the config's: auto, none, thresholds, cut_points, "
-            "prior, temperature, or with options '{name: thresholds, at_least_one: true}'. Repeatable."
+            help="A postprocessing step to fit instead of the config's; `kit components steps` lists them. "
+            "With options: '{name: thresholds, at_least_one: true}'. Repeatable."
         ),
     ] = None,
     tta_report: Annotated[
-        bool, typer.Option("--tta-report", help="Measure what each view adds and costs, on OOF.")
+        bool, typer.Option("--tta-report", help="Measure what each TTA view adds to the score and costs.")
     ] = False,
     per_image: Annotated[
-        Pooling | None, typer.Option(help="Pool the predictions of crops into ones of their images.")
+        Pooling | None, typer.Option(help="Pool the predictions of crops into predictions of their images.")
     ] = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Score out-of-fold predictions: folds, intervals, classes, decisions, likely wrong labels.
+    """Score out-of-fold predictions: per fold and class, with intervals; list likely label errors.
 
     kit evaluate leaves/leaves
     kit evaluate leaves/leaves --decide '{name: thresholds, at_least_one: true}'
@@ -44,21 +44,19 @@ def evaluate(
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
     from kit.config.load import read_components
-    from kit.evaluation.per_image import pool_run
     from kit.storage.workspace import Workspace
 
-    asked = read_components(decide, "--decide") if decide else None
+    steps = read_components(decide, "--decide") if decide else None
     place = Workspace.open(workspace, data_root)
     run = place.find_run(experiment)
     if tta_report:
-        from kit.evaluation.tta_ablation import tta_report as measure
         from kit.report.views import tta_tables
 
-        report = measure(run, place, progress=Terminal())
+        report = pipeline.tta_ablation(run, workspace=place, progress=Terminal())
         show_json(report.as_dict()) if json else show(*tta_tables(report))
         return
-    evaluation = pipeline.score(run, place, asked)
-    pooled = pool_run(run, place, per_image.value) if per_image else []
+    evaluation = pipeline.evaluate(run, decide=steps, workspace=place)
+    pooled = pipeline.pool_crops(run, how=per_image.value, workspace=place) if per_image else []
     if json:
         images = {each.name: each.scores for each in pooled}
         show_json(evaluation.as_dict() | ({"per_image": images} if per_image else {}))
@@ -67,4 +65,4 @@ def evaluate(
     from kit.report.tables import per_image_table
 
     show(*evaluation_tables(evaluation), *([per_image_table(pooled)] if pooled else []))
-    show(f"\nAll of it: {place.shown(run.report)}, confusion.csv and suspects.csv beside it")
+    show(f"\nReport: {place.shown(run.report)}; tables beside it: confusion.csv, suspects.csv")

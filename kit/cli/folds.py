@@ -1,4 +1,4 @@
-"""``kit folds``."""
+"""``kit folds``: split the training images into folds."""
 
 from typing import Annotated
 
@@ -11,41 +11,35 @@ def folds(
     config: ConfigArgument,
     overrides: SetOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a folds CSV that holds another partition.")
+        bool, typer.Option("--force", help="Replace a folds CSV that holds a different partition.")
     ] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Split the training images into folds, prove the partition, and write folds/COMPETITION.csv.
+    """Split the training images into stratified folds and write folds/COMPETITION.csv.
 
-    Classes are spread evenly, groups and duplicate images stay on one side.
+    Groups and duplicate images stay in one fold.
 
     kit folds configs/leaves.yaml --set folds.count=10
     kit folds configs/leaves.yaml --set folds.keep_duplicates_together=near
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
-    from kit.config.load import load_config
-    from kit.folds.balance_report import balance_of
+    from kit.report.tables import balance_table
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
-    loaded = load_config(config, overrides or [])
-    made, path, state = pipeline.folds(loaded, place, force, Terminal())
-    balances = [balance_of(made, loaded.folds, repeat) for repeat in range(len(made.columns))]
-    deviation = max(balance.largest_deviation for balance in balances)
+    done = pipeline.folds(
+        config, overrides=overrides or [], force=force, workspace=place, progress=Terminal()
+    )
     if json:
-        shown = {"file": place.shown(path), "count": made.count, "rows": len(made.table)}
-        shown |= {"scheme": loaded.folds.scheme, "repeats": len(made.columns)}
-        measures = {"chi_square": balances[0].chi_square, "p_value": balances[0].p_value}
-        show_json(shown | {"largest_deviation": deviation} | measures)
+        show_json({"file": place.shown(done.path)} | done.as_dict())
         return
-    from kit.report.tables import balance_table
-
-    verb = "written" if state == "made" else "is there already, the same"
-    show(*(balance_table(balance) for balance in balances))
-    evenness = f"chi-square {balances[0].chi_square:.2f}, p {balances[0].p_value:.2g}"
+    show(*(balance_table(balance) for balance in done.balances))
+    state = "written" if done.state == "made" else "exists already, unchanged"
+    first = done.balances[0]
     show(
-        f"\n{place.shown(path)} {verb}. Classes are within {deviation:.2g} images of their share; {evenness}."
+        f"\n{place.shown(done.path)} {state}. Classes deviate by at most {done.largest_deviation:.2g} images; "
+        f"chi-square {first.chi_square:.2f}, p {first.p_value:.2g}."
     )

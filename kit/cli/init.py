@@ -1,4 +1,4 @@
-"""``kit init``."""
+"""``kit init``: write a config for a competition folder."""
 
 from typing import Annotated
 
@@ -9,41 +9,54 @@ from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
 
 def init(
     data: Annotated[str, typer.Argument(metavar="DATA", help="A competition folder, zip or tar.")],
-    name: Annotated[str | None, typer.Option(help="What to call it. Default: the folder's name.")] = None,
-    label: Annotated[
-        str | None, typer.Option(help="The label column, where the tables leave it open.")
+    name: Annotated[
+        str | None, typer.Option(help="The competition's name. Default: the folder's name.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The model to begin with.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Its weights file, found under $KIT_WEIGHTS.")] = None,
+    label: Annotated[str | None, typer.Option(help="The label column, if several could be it.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model to start with.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Its weights file, looked up in $KIT_WEIGHTS and weights/.")
+    ] = None,
     layout: Annotated[
-        str | None, typer.Option(help="Take this layout: class_folders, csv, id_lists or voc.")
+        str | None,
+        typer.Option(help="Use this layout; `kit components layouts` lists them. Default: detected."),
     ] = None,
-    max_gb: Annotated[float, typer.Option(help="What an archive may unpack to.", min=0)] = 50.0,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite another config of that name.")] = False,
+    max_gb: Annotated[float, typer.Option(help="The largest size an archive may unpack to.", min=0)] = 50.0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a different config of the same name.")
+    ] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Look at a competition folder and write configs/NAME.yaml, saying what was inferred from what.
+    """Detect the layout of a competition folder, write configs/NAME.yaml, and explain every choice.
 
-    A zip or tar is unpacked under data/ first, safely.
+    A zip or tar is unpacked under data/ first.
 
     kit init ../downloads/leaves
     kit init leaves --data-root ../downloads --model convnext_tiny
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.report.tables import findings_table
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
-    started = pipeline.init(data, place, name, label, model, weights, layout, max_gb, force, Terminal())
+    done = pipeline.init(
+        data,
+        name=name,
+        label=label,
+        model=model,
+        weights=weights,
+        layout=layout,
+        max_gb=max_gb,
+        force=force,
+        workspace=place,
+        progress=Terminal(),
+    )
+    config = place.shown(done.config)
     if json:
-        show_json(
-            {"config": place.shown(started.config), "findings": [f._asdict() for f in started.findings]}
-        )
+        show_json({"config": config, "findings": [finding._asdict() for finding in done.findings]})
         return
-    from kit.report.tables import findings_table
-
-    verb = "written" if started.written else "is there already, unchanged"
-    show(findings_table(started.findings))
-    show(f"\n{place.shown(started.config)} {verb}. Read it, then: kit run {place.shown(started.config)}")
+    state = "written" if done.written else "exists already, unchanged"
+    show(findings_table(done.findings), f"\n{config} {state}. Read it, then: kit run {config}")

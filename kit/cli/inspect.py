@@ -1,4 +1,4 @@
-"""``kit inspect``."""
+"""``kit inspect``: scan every image and report problems."""
 
 from kit.cli.options import ConfigArgument, DataRootOption, JsonOption, SetOption, WorkspaceOption
 
@@ -10,7 +10,7 @@ def inspect(
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Look at every image once: counts, unreadable files, duplicates exact and near; a page with pictures.
+    """Scan every image: counts, unreadable files, exact and near duplicates; write an HTML page.
 
     kit inspect configs/leaves.yaml
     kit inspect configs/leaves.yaml --set competition.near.mirrors=true
@@ -18,19 +18,14 @@ def inspect(
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
     from kit.config.load import load_config
+    from kit.report.tables import audit_tables, near_duplicates_hint
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
     loaded = load_config(config, overrides or [])
-    found, page = pipeline.inspect(loaded, place, Terminal())
+    done = pipeline.inspect(loaded, workspace=place, progress=Terminal())
     if json:
-        show_json(found.as_dict() | {"page": place.shown(page)})
+        show_json(done.audit.as_dict() | {"page": place.shown(done.page)})
         return
-    from kit.report.tables import audit_tables
-
-    show(*audit_tables(found, loaded.folds.models or 0))
-    near = found.near_duplicates
-    if loaded.folds.keep_duplicates_together != "near" and (near.within_class or near.across_classes):
-        show("\nNear duplicates may lie on both sides of a split, and flatter the score.")
-        show("To keep them together: --set folds.keep_duplicates_together=near, or the same in the config.")
-    show(f"\nWith pictures: {place.shown(page)}")
+    show(*audit_tables(done.audit, loaded.folds.models or 0), *near_duplicates_hint(done.audit, loaded.folds))
+    show(f"\nPage with pictures: {place.shown(done.page)}")

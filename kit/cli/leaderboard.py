@@ -1,4 +1,4 @@
-"""``kit leaderboard``."""
+"""``kit leaderboard``: list every scored run and submission; record leaderboard scores."""
 
 from __future__ import annotations
 
@@ -15,26 +15,24 @@ app = typer.Typer()
 def leaderboard(
     context: typer.Context,
     competition: Annotated[
-        str | None, typer.Option("--competition", metavar="NAME", help="Only this one.")
+        str | None, typer.Option("--competition", metavar="NAME", help="Only this competition.")
     ] = None,
     kind: Annotated[
         str | None, typer.Option("--kind", metavar="KIND", help="Only experiment, blend or submission.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="PATTERN", help="Only names that fit: --name 'b*'.")
+        str | None, typer.Option("--name", metavar="PATTERN", help="Only matching names: --name 'b*'.")
     ] = None,
     sort: Annotated[
         str, typer.Option("--sort", metavar="BY", help="By cv, public, private, date, minutes or name.")
     ] = "cv",
-    csv: Annotated[
-        bool, typer.Option("--csv", help="Print the rows as CSV on stdout, nothing else.")
-    ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """List every experiment, blend and submission: its CV, what the leaderboard said, and what was changed.
+    """List every experiment, blend and submission: CV, leaderboard scores, and what changed.
 
-    Says, too, whether CV and leaderboard rank alike, and which two submissions to select for the final.
+    Also reports whether CV and leaderboard rank alike, and which two submissions to select for the final.
 
     kit leaderboard --competition leaves --sort date
 
@@ -43,49 +41,36 @@ def leaderboard(
     if context.invoked_subcommand is not None:
         _refuse_options_before(context)
         return
+    from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
     from kit.errors import KitError
-    from kit.leaderboard.correlation import correlations
-    from kit.leaderboard.entries import read_ledger
-    from kit.leaderboard.order import in_order, of_competition, picked
-    from kit.leaderboard.selection import selections
+    from kit.report.leaderboard import entries_csv, leaderboard_tables
     from kit.storage.workspace import Workspace
 
     if csv and json:
-        raise KitError("kit leaderboard", "prints CSV or JSON", "", "Leave out --csv or --json.")
-    place = Workspace.open(workspace)
-    ledger = read_ledger(place)
-    all_of_it = of_competition(ledger.entries, competition)
-    entries = in_order(picked(all_of_it, kind, name), sort)
-    problems = list(ledger.problems)
-    if not csv:
-        related, chosen = correlations(all_of_it), selections(all_of_it, place, problems)
-    if json:
-        show_json(
-            {
-                "entries": [entry.as_dict() for entry in entries],
-                "correlation": [each.as_dict() for each in related],
-                "select": [each.as_dict() for each in chosen],
-                "problems": [problem.as_dict() for problem in problems],
-            }
+        raise KitError(
+            "kit leaderboard", "prints CSV or JSON", next="Omit --csv or --json.", code="csv_and_json"
         )
+    found = pipeline.leaderboard(
+        competition=competition, kind=kind, name=name, sort=sort, workspace=Workspace.open(workspace)
+    )
+    if json:
+        show_json(found.as_dict())
         return
-    from kit.report.leaderboard import entries_csv, leaderboard_tables
-
-    for problem in problems:
+    for problem in found.problems:
         Terminal().warn(str(problem))
     if csv:
-        typer.echo(entries_csv(entries), nl=False)
-    elif not ledger.entries:
-        show("Nothing is scored yet. Try: kit quickstart")
-    elif not entries:
-        show("No row is of that kind and name.")
+        typer.echo(entries_csv(found.entries), nl=False)
+    elif found.is_empty:
+        show("No run has a score yet. Try: kit quickstart")
+    elif not found.entries:
+        show("No row matches --kind and --name.")
     else:
-        show(*leaderboard_tables(entries, related, chosen))
+        show(*leaderboard_tables(found.entries, found.correlations, found.selections))
 
 
 def _refuse_options_before(context: typer.Context) -> None:
-    """Refuse options that stand before ``record``: they are the list's, and would do nothing there."""
+    """Refuse options before ``record``: they belong to the list and would be ignored."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
     if given:
@@ -97,33 +82,32 @@ def _refuse_options_before(context: typer.Context) -> None:
 @app.command("record")
 def record(
     file: Annotated[
-        str,
-        typer.Argument(metavar="FILE", help="The submission: its path, COMPETITION/NAME, or its bare name."),
+        str, typer.Argument(metavar="FILE", help="A submission: its path, COMPETITION/NAME, or its name.")
     ],
     public: Annotated[
-        float | None, typer.Option("--public", metavar="SCORE", help="On the public leaderboard.")
+        float | None, typer.Option("--public", metavar="SCORE", help="Score on the public leaderboard.")
     ] = None,
     private: Annotated[
-        float | None, typer.Option("--private", metavar="SCORE", help="On the private one, after the end.")
+        float | None, typer.Option("--private", metavar="SCORE", help="Score on the private leaderboard.")
     ] = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Write down what the leaderboard said of a submission, beside it; what is not given stays as it was.
+    """Record the leaderboard scores of a submission; a score that is not given stays as it was.
 
     kit leaderboard record submissions/leaves/first.csv --public 0.81 --private 0.80
     """
+    from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
-    from kit.leaderboard.record import record as write_down
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace)
-    done = write_down(file, place, public, private)
+    done = pipeline.record(file, public=public, private=private, workspace=place)
     shown = place.shown(done.file.path)
     if json:
         known = {"file": shown, "competition": done.file.competition, "name": done.file.name}
         show_json(known | done.as_dict())
         return
     if done.replaced:
-        Terminal().note(f"what was recorded before was of another {done.file.path.name}: it is gone")
-    show(f"{shown}: {', '.join(done.told)} recorded.")
+        Terminal().note(f"replaced the scores of an earlier {done.file.path.name} with other bytes")
+    show(f"{shown}: {', '.join(done.summary)} recorded.")

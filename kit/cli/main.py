@@ -1,4 +1,4 @@
-"""The command ``kit``: its verbs, and what becomes of errors."""
+"""The command ``kit``: its verbs, exit codes and error messages."""
 
 from __future__ import annotations
 
@@ -7,78 +7,49 @@ import os
 import shlex
 import sys
 import threading
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from kit import __version__
-from kit.cli import (
-    augment,
-    bench,
-    blend,
-    check,
-    clean,
-    evaluate,
-    folds,
-    init,
-    inspect,
-    leaderboard,
-    predict,
-    probe,
-    quickstart,
-    run,
-    submit,
-    train,
-)
 from kit.cli.options import JSON_KEY
 from kit.errors import Interrupted, KitError
+from kit.runtime.process import claim_process
 
 INTERRUPTED = 130
-VERBS = (
-    quickstart,
-    init,
-    inspect,
-    folds,
-    probe,
-    augment,
-    train,
-    bench,
-    predict,
-    evaluate,
-    blend,
-    submit,
-    check,
-    leaderboard,
-    run,
-    clean,
-)
+PANELS = {
+    "Pipeline": ("quickstart", "init", "inspect", "folds", "train", "predict", "blend", "submit", "run"),
+    "Analysis": ("evaluate", "check", "leaderboard"),
+    "Tools": ("probe", "augment", "bench", "components", "clean"),
+}
 
 
 class KitGroup(TyperGroup):
-    """Turns what the user can fix into one message and exit 1, and Ctrl-C into exit 130."""
+    """Turn mistakes that the user can fix into one message and exit 1, Ctrl-C into exit 130."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
         try:
             return super().invoke(ctx)
         except KitError as error:
-            _give_up(ctx, error)
+            _fail(ctx, error)
         except BrokenPipeError:
-            raise  # whoever read the output has left, as head does: click ends without a word
+            raise  # the reader, such as head, has left: click ends silently
         except OSError as error:
             if ctx.params.get("debug"):
                 raise
-            _give_up(ctx, _operating_system_error(error))
+            _fail(ctx, _operating_system_error(error))
         except Interrupted as stop:
-            _say(f"{stop} Go on:  kit {shlex.join(sys.argv[1:])}")
+            _print_error(f"{stop} Resume with:  kit {shlex.join(sys.argv[1:])}")
             raise typer.Exit(INTERRUPTED) from None
         except KeyboardInterrupt:
-            _say(f"Interrupted. What a checkpoint holds is kept. Go on:  kit {shlex.join(sys.argv[1:])}")
+            _print_error(f"interrupted; checkpoints are saved. Resume with:  kit {shlex.join(sys.argv[1:])}")
             raise typer.Exit(INTERRUPTED) from None
 
 
-def _give_up(ctx: Any, error: KitError) -> None:
+def _fail(ctx: Any, error: KitError) -> None:
     if ctx.params.get("debug"):
         raise error
     if (ctx.obj or {}).get(JSON_KEY):
@@ -86,11 +57,11 @@ def _give_up(ctx: Any, error: KitError) -> None:
 
         show_json({"error": error.as_dict()})
     else:
-        _say(str(error))
+        _print_error(str(error))
     raise typer.Exit(1) from error
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     from kit.cli.console import err
 
     err.print("[bold red]kit:[/bold red]", end=" ")
@@ -98,11 +69,15 @@ def _say(text: str) -> None:
 
 
 def _operating_system_error(error: OSError) -> KitError:
-    """Return what the system refused: a full disk, a read-only folder, a vanished file."""
-    where = error.filename or "the system"
-    what = (error.strerror or str(error) or type(error).__name__).lower()
+    """Return an error of the operating system (full disk, read-only folder, missing file) as a KitError."""
+    where = error.filename or "the operating system"
+    problem = (error.strerror or str(error) or type(error).__name__).lower()
     return KitError(
-        where, f"cannot go on: {what}", "", "Nothing is half-written; mend it and run the same again."
+        where,
+        problem,
+        "Files are written whole or not at all, so nothing is damaged",
+        "Fix it and run the same command again.",
+        code="operating_system",
     )
 
 
@@ -123,43 +98,49 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def kit(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Image-classification competitions: from a folder of images to a checked submission.
 
-    Begin with `kit quickstart`, or `kit init DATA` and then `kit run configs/NAME.yaml`.
+    Start with `kit quickstart`, or `kit init DATA` and then `kit run configs/NAME.yaml`.
     """
 
 
-for verb in VERBS:
-    name = verb.__name__.rpartition(".")[2]
-    if hasattr(verb, "app"):  # a verb with verbs of its own
-        app.add_typer(verb.app, name=name)
-    else:
-        app.command(name)(getattr(verb, name))
+def _add_verbs() -> None:
+    """Register every verb: ``kit/cli/VERB.py`` holds a function VERB, or (with subcommands) an ``app``."""
+    for panel, names in PANELS.items():
+        for name in names:
+            verb = import_module(f"kit.cli.{name}")
+            if hasattr(verb, "app"):
+                app.add_typer(verb.app, name=name, rich_help_panel=panel)
+            else:
+                app.command(name, rich_help_panel=panel)(getattr(verb, name))
+
+
+_add_verbs()
 
 
 def main() -> None:
     """Run the command."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    claim_process()
     try:
         app()
     except SystemExit as end:
         if isinstance(end.code, int) and "torch" in sys.modules and threading.active_count() == 1:
-            _leave(end.code)
+            _exit_at_once(end.code)
         raise
 
 
-def _leave(code: int) -> None:
-    """End the process once all is said and put away: Python would take torch apart first, for a second.
-
-    A profiler, which says what it has to say after the end, is given ``app`` to run.
-    """
+def _exit_at_once(code: int) -> None:
+    """End the process without taking torch's modules apart, which would take Python a second."""
     atexit._run_exitfuncs()
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except OSError:
-        return  # to Python, which has words for it
+        return  # Python reports it at its regular exit
     os._exit(code)

@@ -1,4 +1,4 @@
-"""The arguments and options that verbs share, each said once."""
+"""Arguments and options that several verbs share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ JSON_KEY = "json"
 
 
 def _remember_json(context: typer.Context, wanted: bool) -> bool:
-    """Let errors know, too, that this run answers a machine."""
+    """Note --json on the context, so that errors are printed as JSON, too."""
     if wanted:
         context.find_root().ensure_object(dict)[JSON_KEY] = True
     return wanted
@@ -18,7 +18,7 @@ def _remember_json(context: typer.Context, wanted: bool) -> bool:
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML of an experiment.")]
 RunArgument = Annotated[
     str,
-    typer.Argument(metavar="EXPERIMENT", help="COMPETITION/NAME, the bare name, or a path to its folder."),
+    typer.Argument(metavar="EXPERIMENT", help="COMPETITION/NAME, the name, or a path to its folder."),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -26,26 +26,28 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[
     bool,
-    typer.Option("--json", help="Print one JSON object on stdout, nothing else.", callback=_remember_json),
+    typer.Option("--json", help="Print one JSON object on stdout.", callback=_remember_json),
 ]
 WorkspaceOption = Annotated[
     Path | None,
     typer.Option(
-        "--workspace", metavar="DIR", help="Where configs, folds, runs and submissions lie. Default: here."
+        "--workspace", metavar="DIR", help="Folder of configs, folds, runs and submissions. Default: here."
     ),
 ]
 DataRootOption = Annotated[
     Path | None,
     typer.Option(
-        "--data-root", metavar="DIR", help="Where competition folders lie. Default: $KIT_DATA, then data/."
+        "--data-root", metavar="DIR", help="Folder of competition folders. Default: $KIT_DATA, then data/."
     ),
 ]
-FreshOption = Annotated[bool, typer.Option("--fresh", help="Throw away what an earlier run of it left.")]
+FreshOption = Annotated[
+    bool, typer.Option("--fresh", help="Discard what an earlier run of the experiment left.")
+]
 TimeLimitOption = Annotated[
     str | None,
     typer.Option(
         "--time-limit",
         metavar="8h30m",
-        help="Stop cleanly before so much time is over; the same command goes on.",
+        help="Stop cleanly before this time is over; the same command resumes.",
     ),
 ]

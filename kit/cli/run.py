@@ -1,4 +1,4 @@
-"""``kit run``."""
+"""``kit run``: the whole pipeline for one config."""
 
 from kit.cli.options import (
     ConfigArgument,
@@ -20,26 +20,31 @@ def run(
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Do all of it: folds, training, predictions, scores and the checked submission; skip what is done.
+    """Make folds, train, predict, score, and write the checked submission; skip what is done.
 
     kit run configs/leaves.yaml
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
-    from kit.config.load import load_config
-    from kit.runtime.deadline import Deadline
     from kit.storage.workspace import Workspace
 
-    deadline = Deadline.of(time_limit)
     place = Workspace.open(workspace, data_root)
-    done = pipeline.run(load_config(config, overrides or []), place, fresh, Terminal(), deadline)
-    file = place.shown(done.submitted.file.path) if done.submitted else None
+    done = pipeline.run(
+        config,
+        overrides=overrides or [],
+        fresh=fresh,
+        time_limit=time_limit,
+        workspace=place,
+        progress=Terminal(),
+    )
+    evaluation, submitted = done.evaluation, done.submitted
+    file = place.shown(submitted.file.path) if submitted else None
     if json:
-        mirror = done.submitted.proof.mirror if done.submitted else None
-        show_json(done.evaluation.as_dict() | {"submission": file, "mirror": mirror})
+        round_trip = submitted.proof.mirror if submitted else None
+        show_json(evaluation.as_dict() | {"submission": file, "mirror": round_trip})
         return
-    show(f"{done.run.label}: out-of-fold {done.evaluation.metric} {done.evaluation.cv:.4f}")
-    for name, score in done.evaluation.held_out.items():
-        show(f"held out {name}: {done.evaluation.metric} {score:.4f}")
+    show(f"{done.run.label}: out-of-fold {evaluation.metric} {evaluation.cv:.4f}")
+    for line in evaluation.held_out_lines():
+        show(line)
     if file:
-        show(f"{file}  checked, ready to hand in")
+        show(f"{file}  checked, ready to submit")

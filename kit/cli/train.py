@@ -1,8 +1,8 @@
-"""``kit train``."""
+"""``kit train``: train one model per fold."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,10 +15,6 @@ from kit.cli.options import (
     TimeLimitOption,
     WorkspaceOption,
 )
-
-if TYPE_CHECKING:
-    from kit.config import Config
-    from kit.storage.workspace import Workspace
 
 
 def train(
@@ -34,44 +30,35 @@ def train(
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Train one model per fold. What is done is skipped; a fold that was interrupted goes on.
+    """Train one model per fold; skip trained folds, resume interrupted ones.
 
     kit train configs/leaves.yaml --fold 0 --set train.lr=3e-4 --set name=lower-rate
 
     kit train configs/leaves.yaml --dry-run
     """
+    from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
-    from kit.config.load import load_config
-    from kit.runtime.deadline import Deadline
+    from kit.report.tables import dry_run_tables
     from kit.storage.workspace import Workspace
-    from kit.training import experiment
-    from kit.training.run_state import fold_scores
 
-    deadline = Deadline.of(time_limit)
     place = Workspace.open(workspace, data_root)
-    loaded = load_config(config, overrides or [])
     if dry_run:
-        _show_rehearsal(loaded, place, json)
+        plan = pipeline.dry_run(config, overrides=overrides or [], workspace=place, progress=Terminal())
+        show_json(plan.as_dict()) if json else show(*dry_run_tables(plan))
         return
-    run = experiment.train(loaded, place, fold or [], fresh, Terminal(), deadline)
-    scores, models = fold_scores(run)
+    done = pipeline.train(
+        config,
+        folds=fold or [],
+        fresh=fresh,
+        time_limit=time_limit,
+        overrides=overrides or [],
+        workspace=place,
+        progress=Terminal(),
+    )
     if json:
-        values = {"experiment": run.label, "metric": loaded.competition.metric.label, "cv": None}
-        show_json(values | {"folds": list(scores.values())})
+        show_json(done.as_dict())
         return
-    done = ", ".join(f"{k}: {score:.4f}" for k, score in scores.items())
-    show(f"{run.label}: {len(scores)} of {models} folds trained ({done})")
-    if len(scores) == models:
-        show(f"Next: kit predict {run.label}")
-
-
-def _show_rehearsal(config: Config, place: Workspace, json: bool) -> None:
-    from kit.cli.console import Terminal, show, show_json
-    from kit.report.tables import rehearsal_tables
-    from kit.training.dry_run import rehearse
-
-    rehearsal = rehearse(config, place, Terminal())
-    if json:
-        show_json(rehearsal.as_dict())
-    else:
-        show(*rehearsal_tables(rehearsal))
+    scores = ", ".join(f"{k}: {score:.4f}" for k, score in done.scores.items())
+    show(f"{done.run.label}: {len(done.scores)} of {done.num_folds} folds trained ({scores})")
+    if len(done.scores) == done.num_folds:
+        show(f"Next: kit predict {done.run.label}")

@@ -1,4 +1,4 @@
-"""A zip or tar as competition data: unpacked whole or not at all, and nothing outside its folder."""
+"""Unpack a zip or tar of competition data: completely or not at all, and never outside its folder."""
 
 from __future__ import annotations
 
@@ -11,86 +11,83 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from kit.competition.files import is_hidden
 from kit.errors import KitError, first_few
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_json
 
-ENDINGS = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tbz2", ".txz", ".tar", ".zip")
+SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tbz2", ".txz", ".tar", ".zip")
 RECEIPT = ".unpacked.json"
 CHUNK = 2**20
-SHOWN = 80  # characters of a name in a message
+MAX_SHOWN = 80  # characters of a name in a message
+MAX_NAME, MAX_PATH = 255, 1024  # bytes that file systems allow, with room for the folder before the path
 DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,  # a way of compression that Python does not know
+    NotImplementedError,  # an unknown compression method
     UnicodeDecodeError,  # in a name
 )
-LONGEST_NAME, LONGEST_PATH = 255, 1024  # bytes; what file systems take, with room for the folder before it
 
 Archive = zipfile.ZipFile | tarfile.TarFile
-Entry = zipfile.ZipInfo | tarfile.TarInfo
 
 
 class Member(NamedTuple):
-    """One file in an archive: where it goes, its declared size, and what reads it."""
+    """An entry of an archive, with the facts that decide whether it is unpacked."""
 
+    entry: zipfile.ZipInfo | tarfile.TarInfo
     name: str
     size: int
-    entry: Entry
+    is_folder: bool
+    is_regular: bool
+    is_encrypted: bool = False
 
 
 def is_archive(path: Path) -> bool:
-    """Tell whether a file is an archive by its ending, whatever its case."""
-    return path.name.lower().endswith(ENDINGS) and path.is_file()
+    """Return whether a file is an archive, by its suffix."""
+    return path.name.lower().endswith(SUFFIXES) and path.is_file()
 
 
 def archive_stem(path: Path) -> str:
-    """Return an archive's name without its ending."""
-    ending = next(e for e in ENDINGS if path.name.lower().endswith(e))
-    return path.name[: -len(ending)]
+    """Return an archive's name without its suffix."""
+    suffix = next(each for each in SUFFIXES if path.name.lower().endswith(each))
+    return path.name[: -len(suffix)]
 
 
 def unpack(archive: Path, target: Path, max_bytes: int, progress: Progress = SILENT) -> bool:
-    """Unpack an archive to the folder ``target``; return False if that very archive was before.
+    """Unpack an archive to the folder ``target``; return False if this archive was unpacked there before.
 
-    Hidden files and those of archive tools are left out; permissions and owners are not taken over.
+    Hidden files and files of archive tools are skipped. Permissions, owners and times are not restored.
 
     Args:
-        max_bytes: What the files may come to.
+        max_bytes: The largest total size of the files.
 
     Raises:
-        KitError: The archive is damaged or encrypted, too large, or has links, devices or paths that lead out
-            of the folder; or ``target`` is something else. Nothing is left behind.
+        KitError: The archive is damaged, encrypted or too large, or has links, devices or paths outside its
+            folder; or ``target`` has other content. Nothing is left behind.
     """
-    receipt = _receipt(archive)
+    state = archive.stat()
+    receipt = {"archive": archive.name, "bytes": state.st_size, "mtime_ns": state.st_mtime_ns}
     if target.exists():
-        _refuse_another(target, archive, receipt)
+        _check_receipt(target, archive, receipt)
         return False
     with _opened(archive) as source:
         members = _checked_members(archive, source, max_bytes, target)
         with _draft(target) as folder:
-            written = 0
             for member in progress.track(members, len(members), f"unpacking {archive.name}"):
-                written += _write(source, member, folder / member.name, max_bytes - written, archive)
+                _extract(source, member, folder)
             write_json(folder / RECEIPT, receipt)
     return True
 
 
-def _receipt(archive: Path) -> dict[str, object]:
-    state = archive.stat()
-    return {"archive": archive.name, "bytes": state.st_size, "mtime_ns": state.st_mtime_ns}
-
-
-def _refuse_another(target: Path, archive: Path, receipt: dict[str, object]) -> None:
+def _check_receipt(target: Path, archive: Path, receipt: dict[str, object]) -> None:
     try:
         there = json.loads((target / RECEIPT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -98,148 +95,117 @@ def _refuse_another(target: Path, archive: Path, receipt: dict[str, object]) -> 
     if there != receipt:
         raise KitError(
             target,
-            f"is there already, and is not what {archive.name} holds",
+            f"exists already, and is not the content of {archive.name}",
             "An archive is unpacked to a folder of its own name",
-            f"Remove or rename the folder, or name it instead of the archive: kit init {target}",
+            f"Remove or rename the folder, or give it instead of the archive: kit init {target}",
+            code="folder_exists",
         )
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Archive]:
-    """Open an archive; what is damaged in it, now or later, becomes one message."""
+    """Open an archive; errors about damage, now or while reading, become one KitError."""
     try:
-        if path.name.lower().endswith(".zip"):
-            with zipfile.ZipFile(path) as zipped:
-                yield zipped
-        else:
-            with tarfile.open(path) as tarred:
-                yield tarred
+        with zipfile.ZipFile(path) if path.name.lower().endswith(".zip") else tarfile.open(path) as source:
+            yield source
     except (*DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # the disk's trouble; an archive's own has no number, or is a seek to before its beginning
+            raise  # about the disk; about an archive there is no number, or a seek before its start
         what = str(error).partition("\n")[0].rstrip(":")
         raise KitError(
-            path, f"is damaged or no archive: {what}", "It must unpack whole", "Download it again."
+            path,
+            f"is damaged or no archive: {what}",
+            "An archive must unpack completely",
+            "Download it again.",
+            code="archive_damaged",
         ) from error
 
 
+def _members(source: Archive) -> Iterator[Member]:
+    if isinstance(source, zipfile.ZipFile):
+        for info in source.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            regular = kind in (0, stat.S_IFREG, stat.S_IFDIR)
+            encrypted = bool(info.flag_bits & 1)
+            yield Member(info, info.filename, info.file_size, info.is_dir(), regular, encrypted)
+        return
+    for entry in source:
+        yield Member(entry, entry.name, entry.size, entry.isdir(), entry.isreg() or entry.isdir())
+    # `tarfile` takes a damaged header for the end, and does not read a checksum behind the end.
+    if (stream := source.fileobj) is not None:
+        stream.seek(source.offset)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"it breaks off after {len(source.getmembers())} entries")
+        while stream.read(CHUNK):
+            pass
+
+
 def _checked_members(path: Path, source: Archive, max_bytes: int, target: Path) -> list[Member]:
-    """Return the files to unpack, or refuse the archive with everything of one kind that is wrong."""
+    """Return the files to unpack, or refuse the archive with all entries that have the same problem."""
     members: list[Member] = []
     wrong: dict[str, list[str]] = {}
     total = 0
-    for entry in source.infolist() if isinstance(source, zipfile.ZipFile) else _tar_entries(source):
-        name, size = _name_and_size(entry)
-        if problem := _problem(entry, name):
-            wrong.setdefault(problem, []).append(name.encode(errors="backslashreplace").decode()[:SHOWN])
-        elif not _is_folder(entry) and not any(map(is_hidden, PurePosixPath(name).parts)):
-            members.append(Member(str(PurePosixPath(name)), size, entry))
-            total += size
+    for member in _members(source):
+        if problem := _problem(member):
+            shown = member.name.encode(errors="backslashreplace").decode()[:MAX_SHOWN]
+            wrong.setdefault(problem, []).append(shown)
+        elif not member.is_folder and not any(map(is_hidden, PurePosixPath(member.name).parts)):
+            members.append(member)
+            total += member.size
         if total > max_bytes:
-            break  # to read on would be to decompress it all
-    names = Counter(member.name for member in members)
-    folders = _folders(names)
+            break  # listing the rest of a tar would decompress all of it
+    names = Counter(str(PurePosixPath(member.name)) for member in members)
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
     wrong["files are there twice"] = [name for name, count in names.items() if count > 1]
     wrong["files have the name of a folder"] = [name for name in names if name in folders]
     for what, named in wrong.items():
         if named:
-            raise KitError(path, f"{len(named)} {what} ({first_few(named)})", "An archive holds plain files")
+            problem = f"{len(named)} {what} ({first_few(named)})"
+            raise KitError(path, problem, "An archive holds plain files", code="archive_unsafe")
     if not members:
-        raise KitError(path, "holds no file")
-    _refuse_size(path, total, max_bytes, target)
+        raise KitError(path, "holds no file", code="archive_empty")
+    _check_size(path, total, max_bytes, target)
     return members
 
 
-def _name_and_size(entry: Entry) -> tuple[str, int]:
-    if isinstance(entry, zipfile.ZipInfo):
-        return entry.filename, entry.file_size
-    return entry.name, entry.size
-
-
-def _problem(entry: Entry, name: str) -> str | None:
+def _problem(member: Member) -> str | None:
     """Return what is wrong with an entry, if anything is."""
-    if _leads_out(name):
-        return "files lie outside its folder"
-    if _is_odd(entry):
-        return "entries are links or devices"
-    if isinstance(entry, zipfile.ZipInfo) and entry.flag_bits & 1:
-        return "files are encrypted"
-    if not _is_writable(name):
-        return "names are too long or not UTF-8"
-    return None
-
-
-def _folders(names: Iterable[str]) -> set[str]:
-    """Return every folder that the names lie in."""
-    found: set[str] = set()
-    for name in names:
-        folder = name.rpartition("/")[0]
-        while folder and folder not in found:
-            found.add(folder)
-            folder = folder.rpartition("/")[0]
-    return found
-
-
-def _tar_entries(source: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yield the entries of a tar, and prove at the end that it was the end.
-
-    `tarfile` takes a damaged header, or nothing at all, for the end, and leaves a checksum behind it unread.
-    """
-    yield from source
-    stream = source.fileobj
-    if stream is None:
-        return
-    stream.seek(source.offset)
-    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError(f"it breaks off after {len(source.getmembers())} entries")
-    while stream.read(CHUNK):
-        pass
-
-
-def _leads_out(name: str) -> bool:
+    name = member.name
     has_drive = name[1:2] == ":" and name[0].isalpha()
-    return name.startswith("/") or "\\" in name or has_drive or ".." in name.split("/") or "\0" in name
-
-
-def _is_writable(name: str) -> bool:
+    if name.startswith("/") or "\\" in name or has_drive or ".." in name.split("/") or "\0" in name:
+        return "files lie outside its folder"
+    if not member.is_regular:
+        return "entries are links or devices"
+    if member.is_encrypted:
+        return "files are encrypted"
     try:
         parts = [len(part.encode()) for part in name.split("/")]
-    except UnicodeEncodeError:  # bytes that are no UTF-8
-        return False
-    return max(parts) <= LONGEST_NAME and sum(parts) <= LONGEST_PATH
+    except UnicodeEncodeError:  # bytes that are not UTF-8
+        parts = [MAX_PATH + 1]
+    return "names are too long or not UTF-8" if max(parts) > MAX_NAME or sum(parts) > MAX_PATH else None
 
 
-def _is_odd(entry: Entry) -> bool:
-    """Tell whether an entry is neither a file nor a folder."""
-    if isinstance(entry, tarfile.TarInfo):
-        return not (entry.isreg() or entry.isdir())
-    kind = stat.S_IFMT(entry.external_attr >> 16)
-    return kind not in (0, stat.S_IFREG, stat.S_IFDIR)
-
-
-def _is_folder(entry: Entry) -> bool:
-    return entry.is_dir() if isinstance(entry, zipfile.ZipInfo) else entry.isdir()
-
-
-def _refuse_size(path: Path, size: int, max_bytes: int, target: Path) -> None:
+def _check_size(path: Path, size: int, max_bytes: int, target: Path) -> None:
     if size > max_bytes:
         raise KitError(
             path,
-            f"unpacks to {size / 1e9:.1f} GB, more than the {max_bytes / 1e9:.1f} GB allowed",
-            "A small archive can hold a disk full",
-            "If that is right, allow it: --max-gb.",
+            f"unpacks to {size / 1e9:.1f} GB, more than the limit of {max_bytes / 1e9:.1f} GB",
+            "A small archive can fill a disk",
+            "If the size is right, raise the limit: --max-gb.",
+            code="archive_too_large",
         )
     home = next(parent for parent in target.absolute().parents if parent.exists())
     free = shutil.disk_usage(home).free
     if size > free:
-        raise KitError(path, f"unpacks to {size / 1e9:.1f} GB, and {home} has {free / 1e9:.1f} GB free")
+        problem = f"unpacks to {size / 1e9:.1f} GB, and {home} has {free / 1e9:.1f} GB free"
+        raise KitError(path, problem, code="disk_full")
 
 
 @contextmanager
 def _draft(target: Path) -> Iterator[Path]:
-    """Yield a folder that becomes ``target`` when the block ends well, and goes when it does not.
+    """Yield a folder that becomes ``target`` if the block succeeds, and is removed otherwise.
 
-    What an earlier process left there when it was killed goes first.
+    A draft that a killed process left is removed first.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.unpacking")
@@ -252,26 +218,11 @@ def _draft(target: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _write(source: Archive, member: Member, path: Path, room: int, archive: Path) -> int:
-    """Write one file and return its size, counted as it comes: what an archive declares may be a lie."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    reader: IO[bytes] | None
+def _extract(source: Archive, member: Member, folder: Path) -> None:
+    """Unpack one file. Both libraries write at most the declared size, the sum of which was checked."""
     if isinstance(source, zipfile.ZipFile):
-        reader = source.open(member.entry)  # type: ignore[arg-type]
+        source.extract(member.entry, folder)  # type: ignore[arg-type]
     else:
-        reader = source.extractfile(member.entry)  # type: ignore[arg-type]
-    written = 0
-    with path.open("xb") as file:
-        while reader is not None and (chunk := reader.read(CHUNK)):
-            written += len(chunk)
-            if written > room:
-                raise KitError(
-                    archive,
-                    f"unpacks to more than is allowed, and more than it declares ({member.name})",
-                    "",
-                    "Do not trust it. If it is right, allow more: --max-gb.",
-                )
-            file.write(chunk)
-    if written != member.size:
-        raise KitError(archive, f"is damaged: {member.name} ends early", "", "Download it again.")
-    return written
+        source.extract(member.entry, folder, set_attrs=False, filter="data")  # type: ignore[arg-type]
+    if (folder / member.name).stat().st_size != member.size:
+        raise zipfile.BadZipFile(f"{member.name} ends early")

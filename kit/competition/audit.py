@@ -1,4 +1,4 @@
-"""What a competition's images are like, and what is wrong with them."""
+"""Summarize a competition's images: sizes, formats, class counts, unreadable files, duplicates."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from kit.competition.duplicates import Duplicates, exact_groups, near_groups, sorted_out
+from kit.competition.duplicates import Duplicates, exact_groups, near_groups, split_groups
 from kit.competition.samples import Competition
 from kit.competition.scan import MOMENTS, unreadable
 from kit.config import NearConfig
 
-ASPECTS = {  # width / height up to which an image is called so
+ASPECTS = {  # the largest width / height of each shape
     1 / 2: "very tall",
     1 / 1.05: "tall",
     1.05: "square",
@@ -23,21 +23,21 @@ ASPECTS = {  # width / height up to which an image is called so
 
 @dataclass(frozen=True)
 class Audit:
-    """What ``kit inspect`` has found.
+    """The result of ``kit inspect``.
 
     Attributes:
-        images: How many files were read, of train, test and held-out sets together.
-        unlabelled: Training images without a label.
-        held_out: Name of a held-out set -> its samples.
+        images: The number of files, of train, test and held-out sets together.
+        unlabelled: The number of training images without a label.
+        held_out: Name of a held-out set -> number of samples.
         class_counts: Training samples per class, in class order.
-        co_occurrence: Class -> class -> training images that have both; empty for exclusive classes.
-        unreadable: path -> why.
-        sizes: ``width x height`` -> how many, the most frequent first.
-        aspects: Shape -> how many.
-        modes: Colour mode -> how many.
-        formats: File ending -> how many.
-        mean: Of the channels R, G, B over all readable training images, 0..1, each image counting the same.
-        std: Likewise.
+        co_occurrence: Class -> class -> number of training images with both; empty for exclusive classes.
+        unreadable: path -> reason.
+        sizes: ``width x height`` -> count, most frequent first.
+        aspects: Shape -> count.
+        modes: Color mode -> count.
+        formats: File suffix -> count.
+        mean: The mean of each channel (R, G, B) of the readable training images, 0..1; images weigh the same.
+        std: The standard deviation of each channel, likewise.
     """
 
     competition: str
@@ -60,16 +60,16 @@ class Audit:
 
     @property
     def truncated(self) -> int:
-        """How many of the unreadable files begin well and end too soon."""
+        """The number of unreadable files that are truncated."""
         return sum("truncated" in why for why in self.unreadable.values())
 
     def as_dict(self) -> dict[str, object]:
-        """Return the audit under the keys that ``--json`` promises."""
+        """Return the audit as ``--json`` prints it."""
         return asdict(self) | {"unreadable": list(self.unreadable)}
 
 
 def audit(competition: Competition, scan: pd.DataFrame, near: NearConfig) -> Audit:
-    """Return what the scan says about the competition."""
+    """Return the audit of a competition from its scan."""
     readable = scan[scan["error"] == ""]
     sizes = readable["width"].astype(str) + " x " + readable["height"].astype(str)
     mean, std = _mean_and_std(readable[readable["path"].isin(competition.train["path"])])
@@ -83,20 +83,20 @@ def audit(competition: Competition, scan: pd.DataFrame, near: NearConfig) -> Aud
         class_counts={str(k): int(v) for k, v in competition.class_counts().items()},
         co_occurrence=_co_occurrence(competition),
         unreadable=unreadable(scan),
-        sizes=_counted(sizes),
-        aspects=_counted(
+        sizes=_counts(sizes),
+        aspects=_counts(
             pd.cut(readable["width"] / readable["height"], [0, *ASPECTS], labels=list(ASPECTS.values()))
         ),
-        modes=_counted(readable["mode"]),
-        formats=_counted(readable["format"]),
+        modes=_counts(readable["mode"]),
+        formats=_counts(readable["format"]),
         mean=mean,
         std=std,
-        exact_duplicates=sorted_out(competition, exact_groups(scan)),
-        near_duplicates=sorted_out(competition, near_groups(scan, near)),
+        exact_duplicates=split_groups(competition, exact_groups(scan)),
+        near_duplicates=split_groups(competition, near_groups(scan, near)),
     )
 
 
-def _counted(values: pd.Series) -> dict[str, int]:
+def _counts(values: pd.Series) -> dict[str, int]:
     counts = values.astype(str).value_counts()
     return {str(name): int(count) for name, count in counts.items()}
 

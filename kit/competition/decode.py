@@ -1,39 +1,83 @@
-"""Files -> pixels: the one decoder, so that what the scan calls readable is readable in training."""
+"""Decode image files to pixels. All of kit decodes here: an image the scan can read, training can read too.
+
+To read another format, register a reader for its suffixes:
+
+    @register_reader(".dcm")
+    def read_dicom(path, side=None): ...
+"""
+
+from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps
 
-ColourMode = Literal["rgb", "grey"]
+from kit.registry import Registry
+
+ColorMode = Literal["rgb", "grey"]
+JPEG_SCALES = (8, 4, 2)  # the factors by which a JPEG decoder can shrink an image, which is much faster
+
+# From a path, and the pixels that the shorter side needs, to an image that may decode its pixels on `load`.
+ImageReader = Callable[[Path, int | None], Image.Image]
+image_readers: Registry[ImageReader] = Registry("image reader")  # by suffix, in lower case
 
 
 class UnreadableImageError(Exception):
-    """An image that cannot be decoded; the message says why."""
+    """An image that cannot be decoded; the message is the reason."""
 
 
-JPEG_SCALES = (8, 4, 2)  # by which a JPEG can be decoded smaller, which is far quicker
+def register_reader(*suffixes: str) -> Callable[[ImageReader], ImageReader]:
+    """Return a decorator that registers an image reader for some suffixes."""
+
+    def add(reader: ImageReader) -> ImageReader:
+        for suffix in suffixes:
+            image_readers.register(suffix)(reader)
+        return reader
+
+    return add
+
+
+@register_reader(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+def read_with_pillow(path: Path, side: int | None = None) -> Image.Image:
+    """Read an image with Pillow; a JPEG with far more than ``side`` pixels is decoded at a smaller scale."""
+    image = Image.open(path)
+    if side is not None:
+        shrink = next((scale for scale in JPEG_SCALES if min(image.size) >= side * scale), 1)
+        if shrink > 1:
+            image.draft(None, (image.width // shrink, image.height // shrink))
+    return image
+
+
+def is_image(name: str) -> bool:
+    """Return whether a reader exists for the suffix of a file name, in upper or lower case."""
+    return name[name.rfind(".") :].lower() in image_readers
+
+
+def _open(path: Path, side: int | None) -> Image.Image:
+    suffix = path.suffix.lower()
+    reader = image_readers.get(suffix) if suffix in image_readers else read_with_pillow
+    return reader(path, side)
 
 
 def open_whole(path: Path, side: int | None = None) -> Image.Image:
-    """Return an image, decoded to its last byte, upright as its EXIF orientation says.
+    """Return an image, decoded completely and turned upright as its EXIF orientation says.
 
-    A damaged EXIF block is passed over: the pixels are whole.
+    A damaged EXIF block is ignored: the pixels are complete.
 
     Args:
-        side: How many pixels the shorter side needs; a JPEG that has far more is decoded smaller.
+        side: How many pixels the shorter side needs; a much larger JPEG is decoded at a smaller scale.
 
     Raises:
-        UnreadableImageError: The file is missing, empty, cut short, not an image, or far too large.
+        UnreadableImageError: The file is missing, empty, truncated, not an image, or far too large.
     """
     try:
-        with Image.open(path) as image:
-            if side is not None:
-                _draft(image, side)
+        with _open(path, side) as image:
             image.load()
-    except Exception as error:  # Pillow's plugins raise many kinds for damaged files
+    except Exception as error:  # readers raise many types of errors for damaged files
         raise UnreadableImageError(_reason(path, error)) from error
     try:
         return ImageOps.exif_transpose(image)
@@ -41,34 +85,27 @@ def open_whole(path: Path, side: int | None = None) -> Image.Image:
         return image
 
 
-def _draft(image: Image.Image, side: int) -> None:
-    """Have a JPEG decoded smaller, as long as its shorter side keeps ``side`` pixels."""
-    shrink = next((scale for scale in JPEG_SCALES if min(image.size) >= side * scale), 1)
-    if shrink > 1:
-        image.draft(None, (image.width // shrink, image.height // shrink))
-
-
 def header_size(path: Path) -> tuple[int, int]:
-    """Return width and height in pixels as the header says them, before any turn that EXIF asks for.
+    """Return width and height in pixels from the header, before an EXIF rotation.
 
     Raises:
         UnreadableImageError: The file is missing, empty or not an image.
     """
     try:
-        with Image.open(path) as image:
+        with _open(path, None) as image:
             return image.size
     except Exception as error:  # likewise
         raise UnreadableImageError(_reason(path, error)) from error
 
 
-def decode(path: Path, mode: ColourMode, side: int | None = None) -> np.ndarray:
-    """Return an image (H, W, C) uint8, C = 3 or 1. Sixteen-bit greys are scaled to eight bits.
+def decode(path: Path, mode: ColorMode, side: int | None = None) -> np.ndarray:
+    """Return an image (H, W, C), uint8, C = 3 or 1. Sixteen-bit grays are scaled to eight bits.
 
     Args:
-        side: How many pixels the shorter side needs; a JPEG that has far more is decoded smaller.
+        side: How many pixels the shorter side needs; a much larger JPEG is decoded at a smaller scale.
 
     Raises:
-        UnreadableImageError: The file is missing, empty, cut short or not an image.
+        UnreadableImageError: The file is missing, empty, truncated or not an image.
     """
     image = open_whole(path, side)
     if image.mode.startswith("I;16"):
@@ -84,7 +121,7 @@ def _reason(path: Path, error: Exception) -> str:
         return "empty file"
     if type(error).__name__ == "UnidentifiedImageError":
         return "not an image"
-    if isinstance(error, Image.DecompressionBombError):  # raised for the header, before anything is decoded
+    if isinstance(error, Image.DecompressionBombError):  # raised for the header, before decoding
         pixels, limit, *_ = re.findall(r"\d+", str(error))
-        return f"{int(pixels) / 1e6:,.0f} million pixels, and at most {int(limit) / 1e6:,.0f} are decoded"
+        return f"{int(pixels) / 1e6:,.0f} million pixels, more than the limit of {int(limit) / 1e6:,.0f}"
     return str(error) or type(error).__name__

@@ -1,7 +1,7 @@
-"""The bundled competition: the handwritten digits that scikit-learn ships, as a competition folder.
+"""Write the bundled competition: scikit-learn's handwritten digits as a competition folder.
 
 Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
-Repository, 1998 (CC BY 4.0); scikit-learn carries its test part, 1,797 images of 8 x 8 pixels.
+Repository, 1998 (CC BY 4.0); scikit-learn has its test part, 1,797 images of 8 x 8 pixels.
 """
 
 from pathlib import Path
@@ -18,9 +18,9 @@ SEED = 0
 def write_digits(folder: Path) -> bool:
     """Write the digits competition to ``folder``; return False if it is already there.
 
-    ``train/ test/`` hold PNG files, ``train.csv`` the labels, ``sample_submission.csv`` the format, and
-    ``solution.csv`` the held-back labels of the test images. The sample file is written last: a folder that
-    has it is complete.
+    ``train/`` and ``test/`` hold PNG files, ``train.csv`` the labels, ``sample_submission.csv`` the format,
+    and ``solution.csv`` the labels of the test images. The sample file is written last: a folder with it is
+    complete.
     """
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -30,9 +30,8 @@ def write_digits(folder: Path) -> bool:
     if complete.exists():
         return False
     if folder.exists() and not folder.is_dir():
-        raise KitError(
-            folder, "is a file", "The digits are written to a folder of that name", "Move it away."
-        )
+        rule = "The digits are written to a folder of this name"
+        raise KitError(folder, "is a file", rule, "Move it.", code="folder_exists")
     digits = load_digits()
     ids = [f"{number:04d}" for number in range(len(digits.target))]
     table = pd.DataFrame({"id": ids, "label": digits.target.astype(str)})

@@ -1,4 +1,4 @@
-"""Images that are there more than once: byte for byte, or to the eye."""
+"""Find duplicates: byte-identical images, and near duplicates by perceptual hash."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from kit.config import NearConfig
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Groups of paths whose images are the same: of training images with one label or several, and of others.
+    """Groups of paths with the same image.
 
-    The other images are those to predict and those held out.
+    Attributes:
+        within_class: Training images with the same labels.
+        across_classes: Training images with different labels.
+        train_test: Training images, with images to predict or held out.
+        test_test: Images to predict or held out.
     """
 
     within_class: list[list[str]]
@@ -26,7 +30,7 @@ class Duplicates:
     test_test: list[list[str]]
 
     def titled(self) -> dict[str, list[list[str]]]:
-        """Return the groups under headings for people."""
+        """Return the groups by title, for tables."""
         return {
             "within one class": self.within_class,
             "across classes (label conflict)": self.across_classes,
@@ -38,14 +42,14 @@ class Duplicates:
 def exact_groups(scan: pd.DataFrame) -> list[list[str]]:
     """Return the groups of paths of byte-identical readable images."""
     readable = scan[scan["error"] == ""]
-    twins = readable[readable.duplicated("digest", keep=False)]
-    return [list(paths) for _, paths in twins.groupby("digest", sort=False)["path"]]
+    repeated = readable[readable.duplicated("digest", keep=False)]
+    return [list(paths) for _, paths in repeated.groupby("digest", sort=False)["path"]]
 
 
 def near_groups(scan: pd.DataFrame, near: NearConfig) -> list[list[str]]:
-    """Return the groups of paths of images that look the same and differ in their bytes.
+    """Return the groups of paths of near duplicates.
 
-    Byte-identical images count as one; where one of them belongs to a group, all do.
+    Byte-identical images count as one image: if one of them is in a group, all are.
     """
     readable = scan[scan["error"] == ""]
     distinct = readable.drop_duplicates("digest")
@@ -66,8 +70,8 @@ def near_groups(scan: pd.DataFrame, near: NearConfig) -> list[list[str]]:
     return [[path for i in group for path in paths_of[digests[i]]] for group in groups]
 
 
-def sorted_out(competition: Competition, groups: Iterable[Sequence[str]]) -> Duplicates:
-    """Return groups of paths by what they mean for the competition; one group may mean several things."""
+def split_groups(competition: Competition, groups: Iterable[Sequence[str]]) -> Duplicates:
+    """Return groups of paths by where their images belong; a group may be in several lists."""
     labels = labels_by_path(competition.train, competition.label_columns)
     found = Duplicates([], [], [], [])
     for group in groups:
@@ -85,7 +89,7 @@ def sorted_out(competition: Competition, groups: Iterable[Sequence[str]]) -> Dup
 
 
 def labels_by_path(samples: pd.DataFrame, label_columns: list[str]) -> dict[str, set[tuple[object, ...]]]:
-    """Return path -> the labels that its samples have, as tuples of the label columns."""
+    """Return path -> the labels of its samples, as tuples of the label columns."""
     found: dict[str, set[tuple[object, ...]]] = {}
     rows = zip(*(samples[name].tolist() for name in label_columns), strict=True)
     for path, row in zip(samples["path"].tolist(), rows, strict=True):

@@ -1,13 +1,13 @@
-"""Images that look the same: a perceptual hash finds candidates, a small picture of each decides.
+"""Find near duplicates: a perceptual hash finds candidates, the thumbnails decide.
 
 The hash holds the signs of the 63 lowest frequencies of the image's discrete cosine transform (Zauner 2010,
-"Implementation and benchmarking of perceptual image hash functions"). Mirroring and turning an image change
-the signs of its frequencies or exchange them, so the hashes of all 8 symmetries come from one transform.
+"Implementation and benchmarking of perceptual image hash functions"). Mirroring and rotating an image change
+the signs of its frequencies or exchange them, so one transform gives the hashes of all 8 symmetries.
 
-Measured on 3,400 photographs and altered copies of 480 of them: compressed, resized, blurred, brighter,
-darker, grey, turned or mirrored copies are found in at least 99 of 100 cases, those cut by 2 % on all sides
-in 98, by 5 % in 65 to 89, by 10 % hardly ever, those with a white bar over a corner in 50 to 61. No two
-different photographs were taken for one another.
+Measured on 3,400 photographs and altered copies of 480 of them: at least 99 % of the compressed, resized,
+blurred, brighter, darker, gray, rotated or mirrored copies are found; of copies cropped by 2 % on all sides
+98 %, by 5 % 65 to 89 %, by 10 % almost none; of copies with a white bar over a corner 50 to 61 %. No two
+different photographs were taken for duplicates.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ import numpy as np
 from PIL import Image
 
 SYMMETRIES = 8
-THUMBNAIL = 16  # px of the small picture's side
-SIDE = 32  # px that the transform is taken of
-TONE = 0.93  # least correlation of the small pictures' grey levels; two aeroplanes alike reached 0.90
-EVIDENCE = 8.0  # least Fisher z of their edges, see `_agree`; with that tone, different photographs had 4.4
-LEAST_CONTRAST = 2.0  # grey levels of standard deviation; below it an image shows nothing
-EVEN_CONTRAST = 40.0  # grey levels of standard deviation that every small picture is brought to
-BLOCK_BYTES = 1_000_000  # of hashes compared at a time: as much as stays in a processor's cache
-EXHAUSTIVE = 15_000  # images; above, candidates are looked up instead of looking at every pair
+THUMBNAIL = 16  # px, the side of the thumbnail
+SIDE = 32  # px, the side of the transformed image
+MIN_CORRELATION = 0.93  # of the thumbnails' gray levels; two different airplanes reached 0.90
+MIN_FISHER_Z = 8.0  # of the thumbnails' edges, see `_agree`; different photographs reached 4.4
+MIN_CONTRAST = 2.0  # standard deviation in gray levels; an image with less is flat
+THUMBNAIL_CONTRAST = 40.0  # standard deviation in gray levels of every thumbnail
+BLOCK_BYTES = 1_000_000  # of hashes compared at a time, to fit a processor's cache
+MAX_EXHAUSTIVE = 15_000  # images; with more, candidates are looked up instead of comparing every pair
 
 SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
-PAIRS = 10_000  # of small pictures compared at a time
+PAIRS = 10_000  # of thumbnails compared at a time
 
 
 def _cosines(size: int, count: int) -> np.ndarray:
@@ -60,10 +60,13 @@ MIRRORED = (1, 2, 4, 7)  # along both axes and both diagonals
 ROTATED = (3, 5, 6)
 
 
-class Likeness(NamedTuple):
-    """What an image looks like: the hash of each symmetry (8,), uint64, and a grey picture (16, 16), uint8.
+class ImageHash(NamedTuple):
+    """The perceptual hash of an image.
 
-    The picture has even contrast. ``flat`` says that the image shows nothing: such are never alike.
+    Attributes:
+        hashes: (8,), uint64: one hash per symmetry.
+        thumbnail: (16, 16), uint8: gray, with normalized contrast.
+        flat: Whether the image has almost no contrast; a flat image has no near duplicates.
     """
 
     hashes: np.ndarray
@@ -71,21 +74,21 @@ class Likeness(NamedTuple):
     flat: bool
 
 
-def fingerprint(image: Image.Image) -> Likeness:
-    """Return what an image looks like."""
+def image_hash(image: Image.Image) -> ImageHash:
+    """Return the perceptual hash of an image."""
     plain = image if image.mode in ("L", "RGB") else _eight_bits(image).convert("L")
-    # Blocks of equal pixels would count as details, so a small image is made larger smoothly.
+    # A small image is enlarged smoothly, because blocks of equal pixels would count as details.
     filter_ = Image.Resampling.BOX if min(image.size) >= SIDE else Image.Resampling.BILINEAR
-    grey = np.asarray(plain.resize((SIDE, SIDE), filter_, reducing_gap=3.0).convert("L"), np.float32)
-    small = grey.reshape(THUMBNAIL, 2, THUMBNAIL, 2).mean(axis=(1, 3))
-    contrast = float(grey.std())
-    even = 128 + EVEN_CONTRAST * (small - small.mean()) / max(contrast, LEAST_CONTRAST)
+    gray = np.asarray(plain.resize((SIDE, SIDE), filter_, reducing_gap=3.0).convert("L"), np.float32)
+    small = gray.reshape(THUMBNAIL, 2, THUMBNAIL, 2).mean(axis=(1, 3))
+    contrast = float(gray.std())
+    even = 128 + THUMBNAIL_CONTRAST * (small - small.mean()) / max(contrast, MIN_CONTRAST)
     thumbnail = even.round().clip(0, 255).astype(np.uint8)
-    return Likeness(_hashes(_FREQUENCIES @ grey @ _FREQUENCIES.T), thumbnail, contrast < LEAST_CONTRAST)
+    return ImageHash(_hashes(_FREQUENCIES @ gray @ _FREQUENCIES.T), thumbnail, contrast < MIN_CONTRAST)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return an image of 8 bits: deep greys are scaled by their largest value, not cut off at 255."""
+    """Return an 8-bit image; deeper grays are scaled by their largest value, not clipped at 255."""
     if image.mode[0] not in "IF":
         return image
     deep = np.asarray(image, dtype=np.float32)
@@ -93,7 +96,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _hashes(frequencies: np.ndarray) -> np.ndarray:
-    """Return the hash of each symmetry, (8,), of the frequencies (8, 8) of an image."""
+    """Return the hash of each symmetry, (8,), from the frequencies (8, 8) of an image."""
     across, down = frequencies * _ODD, frequencies * _ODD[:, None]
     turned = [frequencies, across, down, across * _ODD[:, None]]
     bits = np.stack([*turned, *(each.T for each in turned)]).reshape(SYMMETRIES, 64) > 0
@@ -109,17 +112,17 @@ def near_index_groups(
     rotations: bool = False,
     mirrors: bool = False,
 ) -> list[list[int]]:
-    """Return groups of positions of images that look the same, each sorted, in order of their first.
+    """Return groups of positions of near duplicates; each group is sorted, and groups are in order of their first.
 
-    Two images are alike if their hashes differ in at most ``distance`` bits and their small pictures agree;
-    what is alike to one image of a group belongs to it.
+    Two images match if their hashes differ in at most ``distance`` bits and their thumbnails agree. An image
+    that matches one image of a group belongs to the group.
 
     Args:
         hashes: (N, 8), uint64.
         thumbnails: (N, 16, 16), uint8.
-        flat: (N,), bool: images that are alike to none.
-        rotations: Whether an image turned by 90, 180 or 270 degrees is the same.
-        mirrors: Whether its mirror image is the same.
+        flat: (N,), bool: images that match no other.
+        rotations: Whether an image rotated by 90, 180 or 270 degrees matches.
+        mirrors: Whether the mirror image matches.
     """
     allowed = [0, *(ROTATED if rotations else ()), *(MIRRORED if mirrors else ())]
     shown = np.flatnonzero(~flat)
@@ -129,8 +132,8 @@ def near_index_groups(
         for first, second in _candidates(hashes[:, 0], hashes[:, symmetry], distance):
             apart = group[first] != group[second]
             first, second = first[apart], second[apart]
-            alike = _agree(thumbnails[first], TURNS[symmetry](thumbnails[second]))
-            group = _joined(group, first[alike], second[alike])
+            matches = _agree(thumbnails[first], TURNS[symmetry](thumbnails[second]))
+            group = _joined(group, first[matches], second[matches])
     members: dict[int, list[int]] = {}
     for position, number in zip(shown.tolist(), group.tolist(), strict=True):
         members.setdefault(number, []).append(position)
@@ -140,12 +143,12 @@ def near_index_groups(
 def _candidates(
     left: np.ndarray, right: np.ndarray, distance: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield positions (i, j), i != j, at which the hashes ``left[i]`` and ``right[j]`` are near.
+    """Yield positions (i, j), i != j, where the hashes ``left[i]`` and ``right[j]`` are near.
 
-    Each pair is looked at from one side, since the inverse of an allowed symmetry is allowed too. Blocks
-    begin small, so that thousands of equal images are joined before all their pairs are looked at.
+    Each pair is compared in one direction, because the inverse of an allowed symmetry is also allowed. Blocks
+    start small, so that thousands of equal images are joined before all their pairs are compared.
     """
-    if len(left) > EXHAUSTIVE:
+    if len(left) > MAX_EXHAUSTIVE:
         yield from _banded(left, right, distance)
         return
     start, rows = 0, 16
@@ -161,8 +164,8 @@ def _candidates(
 def _banded(left: np.ndarray, right: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield all near pairs by the pigeonhole principle.
 
-    Of ``distance // 2 + 1`` bands, one differs in a single bit at most. So each hash looks up its own value
-    of every band, and the values one bit away.
+    Of ``distance // 2 + 1`` bands, one differs in at most one bit. So each hash looks up its own value of
+    every band, and the values one bit away.
     """
     edges = np.linspace(0, 64, distance // 2 + 2).round().astype(int)
     for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
@@ -198,7 +201,7 @@ def _agree(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         edges = np.clip(_correlation(_edges(a), _edges(b)), -0.9999, 0.9999)
         evidence = np.arctanh(edges) * np.sqrt(np.minimum(_details(a), _details(b)))
         tone = _correlation(a.reshape(len(a), -1), b.reshape(len(b), -1))
-        agree[part] = (tone >= TONE) & (evidence >= EVIDENCE)
+        agree[part] = (tone >= MIN_CORRELATION) & (evidence >= MIN_FISHER_Z)
     return agree
 
 

@@ -1,4 +1,4 @@
-"""A competition as tables: which images there are, what is known of them, what is asked."""
+"""Load a competition: tables of training, held-out and test images, with task, metric and classes."""
 
 from __future__ import annotations
 
@@ -11,37 +11,30 @@ import numpy as np
 import pandas as pd
 
 from kit.competition.files import ImageFolder
-from kit.competition.layouts import (
-    BLANK_CLASS,
-    PLAIN_COLUMNS,
-    UNKNOWN,
-    Reading,
-    classes_in,
-    images_table,
-    layouts,
-)
+from kit.competition.layouts import Reading, layouts
+from kit.competition.layouts.base import PLAIN_COLUMNS, classes_in, images_table, without_listed
 from kit.competition.tables import column, read_table, unique_ids
-from kit.config import CompetitionConfig, LabelledSource, TestSource
+from kit.config import CompetitionConfig, LabeledSource, TestSource
 from kit.errors import KitError, first_few
 from kit.metrics import Metric, get_metric
 from kit.natural import natural_key
 from kit.storage.workspace import Workspace
-from kit.tasks import Task, tasks
+from kit.tasks import LABEL, NO_LABEL, UNKNOWN, Task, tasks
 
-EXTRA = "extra"  # in column `source`: from competition.extra, always trained on, never validated
+EXTRA = "extra"  # in column `source`: from competition.extra, always trained on and never validated
 
 
 @dataclass(frozen=True)
 class Competition:
-    """What a competition folder says, read and checked.
+    """A competition's data, read and checked.
 
     Attributes:
         root: The competition's folder; every ``path`` is relative to it.
-        classes: The class names, in the one order that every artifact uses.
-        train: ``id path`` and the labels (``label``, or one 0/1 column per class), those without a label
-            included; perhaps ``group``, ``given_fold``, ``source`` and for crops ``xmin ymin xmax ymax``.
-        held_out: Name -> samples with labels that are scored and never trained on.
-        test: ``id path``, in the order of the file that lists them; empty where nothing is to be predicted.
+        classes: The class names, in the order that every artifact uses.
+        train: ``id path`` and the labels (``label``, or one 0/1 column per class), including samples without
+            a label; optionally ``group``, ``given_fold``, ``source`` and for crops ``xmin ymin xmax ymax``.
+        held_out: Name -> labeled samples that are scored and never trained on.
+        test: ``id path``, in the order of the file that lists them; empty without a test set.
     """
 
     name: str
@@ -71,10 +64,10 @@ class Competition:
 
 
 def load_competition(config: CompetitionConfig, workspace: Workspace) -> Competition:
-    """Return the competition that a config describes.
+    """Return the competition of a config.
 
     Raises:
-        KitError: Anything in the folder contradicts the config or itself.
+        KitError: The folder contradicts the config or itself.
     """
     task = tasks.get(config.task, "competition.task")
     metric = get_metric(config.metric, task)
@@ -89,44 +82,46 @@ def load_competition(config: CompetitionConfig, workspace: Workspace) -> Competi
     sets = {name: _aligned(reading, classes, f"held_out.{name}") for name, reading in held_out.items()}
     for name, table in (("train", samples), *sets.items(), ("test", test)):
         if config.case == "refuse":
-            _refuse_same_but_case(table["id"], f"{root}, {name} ids")
-    _refuse_overlap(samples, sets)
+            _check_case(table["id"], f"{root}, {name} ids")
+    _check_overlap(samples, sets)
     return Competition(config.name, root, task, metric, classes, samples, sets, test)
 
 
-def _read(root: Path, source: LabelledSource, config: CompetitionConfig, task: Task) -> Reading:
-    """Return what a source says, its labels in the form that the task takes."""
-    reading = layouts.get(source.layout)(root, source, config)
-    if task.exclusive == ("label" in reading.samples):
+def _read(root: Path, source: LabeledSource, config: CompetitionConfig, task: Task) -> Reading:
+    """Return the samples of a source, with labels in the form that the task needs."""
+    reading = layouts.get(source.layout).read(root, source, config)
+    if task.exclusive == (LABEL in reading.samples):
         return reading
     if not task.exclusive:
         raise KitError(
             "competition.train",
-            f"has one label per image, which does not fit the task {task.name}",
-            "It takes one 0/1 column per class (label: a list), or cells with several (separator)",
+            f"has one label per image, which does not suit the task {task.name}",
+            "It needs one 0/1 column per class (label: a list), or cells with several classes (separator)",
+            code="labels_do_not_suit_task",
         )
     return replace(reading, samples=_one_class_each(reading.samples, f"{root}, layout {source.layout}"))
 
 
 def _one_class_each(samples: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Return samples whose 0/1 columns have become one label: of exclusive classes, one is set."""
+    """Return samples with one label in place of 0/1 columns, exactly one of which must be 1."""
     names = classes_in(samples)
     block = samples[names].to_numpy()
-    silent = (block == UNKNOWN).all(axis=1)
-    odd = ~silent & (block.sum(axis=1) != 1)
-    if odd.any():
+    without_label = (block == UNKNOWN).all(axis=1)
+    invalid = ~without_label & (block.sum(axis=1) != 1)
+    if invalid.any():
         raise KitError(
             where,
-            f"{odd.sum()} images have no class or several ({first_few(list(samples['id'][odd]))})",
-            "Each has one under this task",
+            f"{invalid.sum()} images have no class or several ({first_few(list(samples['id'][invalid]))})",
+            "Under this task each image has one class",
             "Set `competition.task: multilabel`.",
+            code="labels_do_not_suit_task",
         )
-    labels = np.where(silent, BLANK_CLASS, np.array(names, dtype=object)[block.argmax(axis=1)])
-    return samples.drop(columns=names).assign(label=labels.astype(str))
+    labels = np.where(without_label, NO_LABEL, np.array(names, dtype=object)[block.argmax(axis=1)])
+    return samples.drop(columns=names).assign(**{LABEL: labels.astype(str)})
 
 
 def _with_paths_as_ids(reading: Reading) -> Reading:
-    """Return extra samples under ids of their own: their paths, since their names may be taken."""
+    """Return extra samples with their paths as ids, because their names may be taken."""
     samples = reading.samples
     if not samples["path"].duplicated().any():
         samples = samples.assign(id=samples["path"])
@@ -134,7 +129,7 @@ def _with_paths_as_ids(reading: Reading) -> Reading:
 
 
 def _read_test(root: Path, source: TestSource | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return ``id path`` of the images to predict, and of those that their list leaves out."""
+    """Return ``id path`` of the images to predict, and of images that their list does not mention."""
     nothing = images_table({})
     if source is None:
         return nothing, nothing
@@ -144,11 +139,10 @@ def _read_test(root: Path, source: TestSource | None) -> tuple[pd.DataFrame, pd.
     path = root / source.file
     table = read_table(path)
     if table.empty:
-        raise KitError(path, "lists no test id", "One row per test image")
+        raise KitError(path, "lists no test id", "Each test image has a row", code="table_empty")
     ids = unique_ids(column(table, source.id or "", path, "competition.test.id"), path)
     found = pd.DataFrame({"id": ids, "path": images.find(ids, path)}, dtype=str)
-    listed = set(found["path"])
-    return found, images_table({i: p for i, p in images.paths.items() if p not in listed})
+    return found, without_listed(images.paths, found["path"])
 
 
 def _with_unlisted(
@@ -160,34 +154,35 @@ def _with_unlisted(
     classes: tuple[str, ...],
     root: Path,
 ) -> pd.DataFrame:
-    """Return all training samples; images that no table mentions are treated as ``unlisted`` says."""
-    labelled = [_aligned(readings[0], classes, "train")]
-    labelled += [_aligned(reading, classes, "extra") for reading in readings[1:]]
-    tables = [*labelled, *(reading.samples for reading in held_out.values()), test]
+    """Return all training samples; the config's ``unlisted`` decides about images that no table mentions."""
+    labeled = [_aligned(readings[0], classes, "train")]
+    labeled += [_aligned(reading, classes, "extra") for reading in readings[1:]]
+    tables = [*labeled, *(reading.samples for reading in held_out.values()), test]
     listed = {path for table in tables for path in table["path"]}
     unlisted = pd.concat([each.unlisted for each in (*readings, *held_out.values())])
     unlisted = unlisted[~unlisted["path"].isin(listed)]
     lost = pd.concat([unlisted, unlisted_test[~unlisted_test["path"].isin(listed)]])
     if config.unlisted == "refuse" and len(lost):
-        also = ", negative (they have no class)" if config.task == "multilabel" else ""
+        also = "" if tasks.get(config.task).exclusive else ", negative (they have no class)"
         raise KitError(
             root,
             f"{len(lost)} images are in no list and no class folder ({first_few(list(lost['path']))})",
-            "Every image is labelled or to be predicted",
+            "Every image has a label or is a test image",
             f"Add their rows, remove them, or set `competition.unlisted`: ignore, unlabelled{also}.",
+            code="images_unlisted",
         )
     if config.unlisted in ("unlabelled", "negative") and len(unlisted):
-        labelled.append(_all_alike(unlisted, classes, config))
-    samples = pd.concat(labelled, ignore_index=True)
+        labeled.append(_with_same_label(unlisted, classes, config))
+    samples = pd.concat(labeled, ignore_index=True)
     unique_ids(samples["id"], root)
     texts = [name for name in ("group", "given_fold", "source") if name in samples]
     return samples.fillna(dict.fromkeys(texts, ""))
 
 
-def _all_alike(images: pd.DataFrame, classes: Sequence[str], config: CompetitionConfig) -> pd.DataFrame:
-    """Return images as samples without any class, or (exclusive tasks, or unlabelled) without a label."""
+def _with_same_label(images: pd.DataFrame, classes: Sequence[str], config: CompetitionConfig) -> pd.DataFrame:
+    """Return images as samples without a label, or (``unlisted: negative``) with no class."""
     if tasks.get(config.task).exclusive:
-        return images.assign(label=BLANK_CLASS)
+        return images.assign(**{LABEL: NO_LABEL})
     value = 0 if config.unlisted == "negative" else UNKNOWN
     block = pd.DataFrame(value, index=images.index, columns=list(classes), dtype="int8")
     return pd.concat([images, block], axis=1)
@@ -197,35 +192,37 @@ def _with_groups(samples: pd.DataFrame, pattern: str | None) -> pd.DataFrame:
     if pattern is None:
         return samples
     groups = samples["id"].map(lambda i: match[1] if (match := re.search(pattern, i)) else None)
-    odd = groups.isna()
-    if odd.any():
+    without = groups.isna()
+    if without.any():
         raise KitError(
             "competition.group_pattern",
-            f"{pattern} is not found in {odd.sum()} ids ({first_few(list(samples['id'][odd]))})",
-            "Every id tells its group",
+            f"{pattern} is not found in {without.sum()} ids ({first_few(list(samples['id'][without]))})",
+            "The pattern must find a group in every id",
+            code="pattern_mismatch",
         )
     return samples.assign(group=groups.astype(str))
 
 
 def _aligned(reading: Reading, classes: Sequence[str], where: str) -> pd.DataFrame:
-    """Return samples with exactly these classes; one that does not occur among them is a column of 0."""
-    foreign = [name for name in reading.classes if name not in set(classes)]
-    if foreign:
+    """Return samples with exactly these classes; a class that does not occur is a column of 0."""
+    unknown = [name for name in reading.classes if name not in set(classes)]
+    if unknown:
         raise KitError(
             f"competition.{where}",
-            f"has {len(foreign)} classes that competition.train has not ({first_few(foreign)})",
+            f"has {len(unknown)} classes that competition.train does not have ({first_few(unknown)})",
             "Every set has the classes of the training images",
+            code="classes_differ",
         )
     samples = reading.samples
-    if "label" in samples:
+    if LABEL in samples:
         return samples
     plain = [name for name in samples.columns if name in PLAIN_COLUMNS]
     block = samples.reindex(columns=list(classes), fill_value=0).astype("int8")
     return pd.concat([samples[plain], block], axis=1)
 
 
-def _refuse_same_but_case(names: pd.Series, where: str) -> None:
-    """Refuse names that differ only in upper and lower case: one of them is a slip, or another image's."""
+def _check_case(names: pd.Series, where: str) -> None:
+    """Refuse names that differ only in case: usually one of them is a typo."""
     lower = names.str.lower()
     alike = names[lower.duplicated(keep=False)]
     if len(alike):
@@ -233,12 +230,13 @@ def _refuse_same_but_case(names: pd.Series, where: str) -> None:
         raise KitError(
             where,
             f"{len(alike)} names differ only in case ({first_few(pairs)})",
-            "Such names are usually one, written in two ways",
-            "Mend them, or set `competition.case: distinct` if they are meant.",
+            "Such names are usually two spellings of one",
+            "Fix them, or set `competition.case: distinct` if they are different.",
+            code="case_differs",
         )
 
 
-def _refuse_overlap(train: pd.DataFrame, held_out: dict[str, pd.DataFrame]) -> None:
+def _check_overlap(train: pd.DataFrame, held_out: dict[str, pd.DataFrame]) -> None:
     paths = set(train["path"])
     for name, table in held_out.items():
         both = table["path"][table["path"].isin(paths)]
@@ -246,36 +244,37 @@ def _refuse_overlap(train: pd.DataFrame, held_out: dict[str, pd.DataFrame]) -> N
             raise KitError(
                 f"competition.held_out.{name}",
                 f"{len(both)} of its images are training images too ({first_few(list(both))})",
-                "What is held out is never trained on",
+                "Held-out images are never trained on",
+                code="held_out_overlap",
             )
 
 
 def _class_order(config: CompetitionConfig, task: Task, train: Reading) -> tuple[str, ...]:
     """Return the class names in the config's order, or in natural order."""
     found = train.classes
-    if "id" in found:  # the others of kit's columns are no danger where classes are values
-        raise KitError(
-            "competition.train", "a class is called 'id', like the column of ids", "", "Rename the class."
-        )
+    if "id" in found:  # the only reserved name for classes that are values, not columns
+        problem = "a class has the name of the id column, 'id'"
+        raise KitError("competition.train", problem, "", "Rename the class.", code="class_name_reserved")
     if config.case == "refuse":
-        _refuse_same_but_case(pd.Series(found, dtype=str), "competition.train, classes")
-    if task.name == "binary" and len(found) != 2:
+        _check_case(pd.Series(found, dtype=str), "competition.train, classes")
+    if task.num_classes not in (None, len(found)):
         raise KitError(
             "competition.task",
-            f"is binary, and there are {len(found)} classes ({first_few(found)})",
+            f"is {task.name}, and there are {len(found)} classes ({first_few(found)})",
             next="Set `competition.task: multiclass`.",
+            code="num_classes_wrong",
         )
     if len(found) < 2 and task.exclusive:
-        raise KitError(
-            "competition.train", f"has only the class {first_few(found)}", "A task has two or more"
-        )
+        problem = f"has only the class {first_few(found)}"
+        raise KitError("competition.train", problem, "A task needs two or more", code="num_classes_wrong")
     if config.classes is None:
         return tuple(found)
     if set(config.classes) != set(found) or len(set(config.classes)) != len(config.classes):
-        odd = sorted(set(config.classes) ^ set(found), key=natural_key)
+        differ = sorted(set(config.classes) ^ set(found), key=natural_key)
         raise KitError(
             "competition.classes",
-            f"are not the classes of the data (differing: {first_few(odd)})",
-            "Each class once",
+            f"are not the classes of the data (different: {first_few(differ)})",
+            "Each class of the data is listed once",
+            code="classes_differ",
         )
     return tuple(config.classes)

@@ -1,4 +1,4 @@
-"""Every image read once: what can be decoded, its size, its bytes' digest, what it looks like."""
+"""Scan all images once: whether they decode, size, digest, perceptual hash. The result is cached."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from kit.storage.files import written_whole
 STAMP = ["path", "bytes", "mtime_ns"]
 MOMENTS = ["mean_r", "mean_g", "mean_b", "square_r", "square_g", "square_b"]
 FACTS = ["width", "height", "mode", "format", "digest", "error", "flat", "hashes", "thumbnail", *MOMENTS]
-SEEN_PIXELS = 2**16  # of an image, evenly spread: enough for its mean, and quick on a large one
-AT_ONCE = 1000  # images that are handed to the threads: each waits with more memory than its row takes
+SAMPLED_PIXELS = 2**16  # of an image, evenly spread: enough for its mean
+CHUNK = 1000  # images that are submitted to the threads at a time, to bound memory
 THREADS = 4  # decoding releases the GIL; reading waits for the disk
 
 
 def scan_images(competition: Competition, table: Path, progress: Progress = SILENT) -> pd.DataFrame:
-    """Return one row per image, read and decoded once; unchanged files come from ``table``.
+    """Return one row per image, read and decoded once; the rows of unchanged files come from ``table``.
 
-    Columns: ``path bytes mtime_ns width height mode format digest error``, then what the image looks like
-    (``hashes thumbnail flat``: see ``kit.competition.perceptual_hash``) and the means of its channels and
-    of their squares, 0..1. ``error`` is empty where the image could be decoded whole; what is then unknown
-    is 0 or empty. Interrupted, it keeps what it has read.
+    Columns: ``path bytes mtime_ns width height mode format digest error``, the perceptual hash
+    (``hashes thumbnail flat``: see ``kit.competition.perceptual_hash``), and the means of the channels and
+    of their squares, 0..1. ``error`` is empty if the image decodes completely; otherwise the other columns
+    are 0 or empty. An interrupted scan keeps the rows of the images that it has read.
     """
     tables = (competition.train, *competition.held_out.values(), competition.test)
     paths = pd.Series([path for each in tables for path in each["path"]], dtype=str).drop_duplicates()
     root = str(competition.root)
     stamps = pd.DataFrame([(path, *_stamp(f"{root}/{path}")) for path in paths], columns=STAMP)
-    known = remembered_images(table)
+    known = load_scan(table)
     scan = stamps.merge(known, on=STAMP, how="left", validate="one_to_one") if len(known) else stamps
     pending = np.flatnonzero(scan["digest"].isna()) if "digest" in scan else np.arange(len(scan))
     if len(pending) == 0:
@@ -63,47 +63,50 @@ def scan_images(competition: Competition, table: Path, progress: Progress = SILE
 
 
 def unreadable(scan: pd.DataFrame) -> dict[str, str]:
-    """Return path -> why for every image that cannot be decoded."""
+    """Return path -> reason for every image that cannot be decoded."""
     broken = scan[scan["error"] != ""]
     return dict(zip(broken["path"], broken["error"], strict=True))
 
 
 def readable(competition: Competition, scan: pd.DataFrame, on_bad_image: str) -> Competition:
-    """Return the competition with only those training and held-out samples whose image can be read.
+    """Return the competition without the training and held-out samples whose image cannot be decoded.
 
     Raises:
-        KitError: Some cannot, and ``on_bad_image`` is ``refuse``; all of them are named.
+        KitError: There are such images and ``on_bad_image`` is ``refuse`` (the message names all of them), or
+            a class loses all its images.
     """
     broken = unreadable(scan)
     tables = {"": competition.train} | competition.held_out
-    labelled = list(dict.fromkeys(path for table in tables.values() for path in table["path"]))
-    bad = [path for path in labelled if path in broken]
+    labeled = list(dict.fromkeys(path for table in tables.values() for path in table["path"]))
+    bad = [path for path in labeled if path in broken]
     if bad and on_bad_image == "refuse":
         named = "".join(f"\n  - {path}: {broken[path]}" for path in bad)
         raise KitError(
             competition.root,
-            f"{len(bad)} of {len(labelled)} labelled images cannot be read:{named}\n",
-            "Every labelled image must decode whole",
-            "Mend or remove them, or set `competition.on_bad_image: skip` to go on without them.",
+            f"{len(bad)} of {len(labeled)} labeled images cannot be read:{named}\n",
+            "Every labeled image must decode completely",
+            "Fix or remove them, or set `competition.on_bad_image: skip` to continue without them.",
+            code="image_unreadable",
         )
     kept = {name: table[~table["path"].isin(broken)].reset_index(drop=True) for name, table in tables.items()}
     left = replace(competition, train=kept.pop(""), held_out=kept)
     before, after = competition.class_counts(), left.class_counts()
     lost = list(before.index[(before > 0) & (after == 0)])
     if lost:
-        raise KitError(competition.root, f"no image of {len(lost)} classes can be read ({first_few(lost)})")
+        problem = f"no image of {len(lost)} classes can be read ({first_few(lost)})"
+        raise KitError(competition.root, problem, code="class_unreadable")
     return left
 
 
-def remembered_images(table: Path) -> pd.DataFrame:
-    """Return what ``scan_images`` has read so far; no rows where it has not, or by another version of kit."""
+def load_scan(table: Path) -> pd.DataFrame:
+    """Return the cached scan; no rows if there is none, or it is damaged or of another version of kit."""
     nothing = pd.DataFrame(columns=[*STAMP, *FACTS])
     if not table.exists():
         return nothing
     try:
         known = pd.read_parquet(table)
     except (OSError, ValueError, KeyError):
-        return nothing  # a damaged cache is only a cache: read the images again
+        return nothing  # the images are read again
     return known if list(known.columns) == [*STAMP, *FACTS] else nothing
 
 
@@ -113,14 +116,14 @@ def _save(scan: pd.DataFrame, table: Path) -> None:
 
 
 def _examine_all(root: Path, paths: list[str]) -> Iterator[dict[str, object]]:
-    """Yield one row per path, in order; what waits to be examined is listed a part at a time."""
+    """Yield one row per path, in order."""
     with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(paths), AT_ONCE):
-            yield from pool.map(lambda path: _examine(root, path), paths[start : start + AT_ONCE])
+        for start in range(0, len(paths), CHUNK):
+            yield from pool.map(lambda path: _examine(root, path), paths[start : start + CHUNK])
 
 
 def _examine(root: Path, path: str) -> dict[str, object]:
-    """Read and decode one file; what is wrong with it becomes its ``error``."""
+    """Return the row of one file; a problem becomes its ``error``."""
     size, mtime = _stamp(root / path)
     row: dict[str, object] = {"path": path, "bytes": size, "mtime_ns": mtime}
     row |= {"width": 0, "height": 0, "mode": "", "format": "", "digest": "", "error": "", "flat": True}
@@ -129,7 +132,7 @@ def _examine(root: Path, path: str) -> dict[str, object]:
         image = open_whole(root / path)
         row |= {"width": image.width, "height": image.height, "mode": image.mode}
         row["format"] = Path(path).suffix.lower().removeprefix(".")
-        row |= _looks(image)
+        row |= _appearance(image)
     except UnreadableImageError as error:
         row["error"] = str(error)
     if size >= 0:
@@ -138,10 +141,10 @@ def _examine(root: Path, path: str) -> dict[str, object]:
     return row
 
 
-def _looks(image: Image.Image) -> dict[str, object]:
+def _appearance(image: Image.Image) -> dict[str, object]:
     seen = fingerprint(image)
     pixels = np.asarray(image.convert("RGB"))
-    step = max(1, math.isqrt(image.width * image.height // SEEN_PIXELS))
+    step = max(1, math.isqrt(image.width * image.height // SAMPLED_PIXELS))
     spread = pixels[::step, ::step].reshape(-1, 3).astype(np.float32) / 255
     moments = np.concatenate([spread.mean(axis=0), (spread**2).mean(axis=0)]).astype(float)
     return {
@@ -153,9 +156,9 @@ def _looks(image: Image.Image) -> dict[str, object]:
 
 
 def _stamp(path: Path | str) -> tuple[int, int]:
-    """Return a file's size and time; -1 for both where a link points nowhere."""
+    """Return a file's size and modification time; -1 for both if there is no such file."""
     try:
-        stat = os.stat(path)  # noqa: PTH116 - a path object for each of a million files takes seconds
+        stat = os.stat(path)  # noqa: PTH116 - path objects of a million files take seconds
     except OSError:
         return -1, -1
     return stat.st_size, stat.st_mtime_ns

@@ -1,4 +1,4 @@
-"""The first config of a competition: what was inferred and why, and a recipe to begin with."""
+"""Write the first config of a competition: inferred values with evidence, and a recipe to start from."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from kit.competition.detect_layout import Finding
+from kit.competition.layouts.base import Finding
 from kit.tasks import tasks
 
-SMALL_IMAGE = 64  # px; below it, networks made for 224 px see nothing but blur
+SMALL_IMAGE = 64  # px; smaller images are too blurred for networks made for 224 px
 DEFAULT_MODEL = "mobilenetv2_100"
 COMMENT_COLUMN = 44
 
@@ -24,14 +24,14 @@ def starter_config(
     """Return the YAML of a first experiment.
 
     Args:
-        findings: What was inferred of the competition.
+        findings: What was inferred about the competition.
         sides: The shorter sides of some images, in pixels.
-        model: The model to take instead of the default.
-        weights: Its weights file, for machines without a network.
+        model: The model, in place of the default.
+        weights: Its weights file, for machines without internet access.
     """
-    said = {f.key: f.value for f in findings}
-    recipe = _recipe(sides, model, weights, said["competition.task"])
-    lines = [f"# kit run configs/{said['name']}.yaml", *_lines(_nested([*findings, *recipe]))]
+    values = {f.key: f.value for f in findings}
+    recipe = _recipe(sides, model, weights, values["competition.task"])
+    lines = [f"# kit run configs/{values['name']}.yaml", *_lines(_nested([*findings, *recipe]))]
     return "\n".join(lines) + "\n"
 
 
@@ -39,8 +39,8 @@ def _recipe(sides: Sequence[int], model: str | None, weights: str | None, task: 
     side = sorted(sides)[len(sides) // 2] if sides else 0
     small = 0 < side < SMALL_IMAGE and model is None and weights is None
     folds = [
-        Finding("folds.count", 5, "five models, each validated on a fifth"),
-        Finding("folds.seed", 42, "the same seed gives the same folds, byte for byte"),
+        Finding("folds.count", 5, "five models, each validated on one fifth"),
+        Finding("folds.seed", 42, "the same seed gives the same folds"),
     ]
     return [*folds, *(_small_recipe(side) if small else _photo_recipe(side, model, weights, task))]
 
@@ -49,10 +49,10 @@ def _small_recipe(side: int) -> list[Finding]:
     return [
         Finding("image.size", 32 if side > 16 else 24, f"images are about {side} px: trained from scratch"),
         Finding("model.name", "simple_cnn", "a small network for small images"),
-        Finding("model.pretrained", False, "there are no weights for it"),
-        Finding("augment.preset", "light", "small turns and shifts"),
+        Finding("model.pretrained", False, "it has no pretrained weights"),
+        Finding("augment.preset", "light", "small rotations and shifts"),
         Finding(
-            "augment.hflip", False, "small images are often signs: true if a mirror image means the same"
+            "augment.hflip", False, "small images are often characters: true if a mirror image is the same"
         ),
         Finding("train.epochs", 20, ""),
         Finding("train.batch_size", 64, ""),
@@ -64,26 +64,24 @@ def _small_recipe(side: int) -> list[Finding]:
 
 def _photo_recipe(side: int, model: str | None, weights: str | None, task: str) -> list[Finding]:
     given = [Finding("model.weights", weights, "given by --weights")] if weights else []
-    chosen = "given by --model" if model else "a small pretrained network, quick on any machine"
+    chosen = "given by --model" if model else "a small pretrained network, fast on any machine"
     size = f"images are about {side} px; the size, mean and std come from the model's weights"
     return [
         Finding("model.name", model or DEFAULT_MODEL, chosen),
         Finding("model.pretrained", True, size),
         *given,
         Finding("augment.preset", "medium", "light, medium or heavy"),
-        Finding("augment.hflip", True, "set false where left and right mean something"),
-        Finding("augment.mixup", 0.2, "0 for none"),
+        Finding("augment.hflip", True, "set false if left and right have a meaning"),
+        Finding("augment.mixup", 0.2, "0: off"),
         Finding("train.epochs", 15, ""),
-        Finding(
-            "train.batch_size", 16, "small: more steps where images are few; 32 or 64 where they are many"
-        ),
+        Finding("train.batch_size", 16, "small, for more steps with few images; 32 or 64 with many"),
         Finding("train.lr", 3.0e-4, "for AdamW on pretrained weights"),
         Finding(
             "train.layer_decay",
             0.85,
-            "each layer learns that much slower than the next: early ones change little",
+            "each layer has this fraction of the next layer's rate: early layers change little",
         ),
-        Finding("train.head_lr", 1.0e-3, "the new head learns from nothing"),
+        Finding("train.head_lr", 1.0e-3, "the new head starts from random weights"),
         Finding("train.loss.name", tasks.get(task).loss, ""),
         Finding("train.loss.label_smoothing", 0.1 if tasks.get(task).exclusive else 0.0, ""),
         Finding("predict.tta", ["identity", "hflip"], "views to average when predicting"),

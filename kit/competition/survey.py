@@ -1,4 +1,4 @@
-"""What lies in a competition folder: images, class folders, tables that name images, XML, lists of ids."""
+"""List a competition folder: images, class folders, tables that name images, XML, lists of ids."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from kit.competition.decode import UnreadableImageError, header_size, is_image
 from kit.competition.files import (
+    ID_STYLES,
     IdStyle,
     image_id,
     is_hidden,
-    is_image,
     list_folders,
     list_images,
     loose_ids,
@@ -22,19 +23,24 @@ from kit.competition.files import (
 from kit.competition.tables import TABLE_SUFFIXES, read_table
 from kit.errors import KitError
 
-ID_STYLES: tuple[IdStyle, ...] = ("name", "stem")
 TEST_TABLES = ("test", "sample", "submission", "solution")
-MATCHED = (
-    0.9  # a column whose values are image ids this often is meant as ids; the reader then tells the gaps
-)
-PROBED = 200  # rows that are looked up first: a column of other things is seen through at once
-FEW_FOLDERS = 10  # a folder with more folders inside has one per class, not one per part
-DEPTH = 3  # of folders in which tables, XML and lists are looked for
+MIN_MATCHED = 0.9  # a column is of ids if this share of its values are image ids; the reader reports the rest
+PROBED_ROWS = 200  # checked first, to reject other columns quickly
+MAX_PARTS = 10  # a folder with more folders inside has one per class, not one per part
+MAX_DEPTH = 3  # of folders in which tables, XML and lists are searched
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the competition folder, and the image folder that one of its columns names."""
+    """A table of the competition folder, one column of which names the images of a folder.
+
+    Attributes:
+        name: Relative to the competition's root.
+        id: The column of ids.
+        ids: Whether ids have the suffix of the file.
+        folder: The folder of the images.
+        matched: How many of its ids are images there.
+    """
 
     name: str
     cells: pd.DataFrame
@@ -45,26 +51,26 @@ class Table:
 
     @property
     def others(self) -> list[str]:
-        """The columns beside the id."""
+        """The columns other than the id."""
         return [str(c) for c in self.cells.columns if c != self.id]
 
     @property
     def repeats(self) -> bool:
-        """Whether an image has several rows, so that they are not its labels."""
+        """Whether an id has several rows: then the rows are not its labels."""
         return bool(self.cells[self.id].duplicated().any())
 
 
 @dataclass
 class Survey:
-    """What lies in a competition folder; every path is relative to ``root``.
+    """The content of a competition folder; every path is relative to ``root``.
 
     Attributes:
-        prefix: The archive's own folder, with a closing ``/``, or nothing.
+        prefix: The archive's own folder, with a trailing ``/``, or "".
         images: Folder -> its images, paths below it.
-        class_folders: Folder whose images all lie in folders of their own -> those.
-        xml: Folder -> names of its XML files, without ending.
-        lists: Folder -> names of its text files, without ending.
-        ignored: Table -> why nothing was made of it.
+        class_folders: Folder whose images all lie one folder deeper -> the names of those folders.
+        xml: Folder -> names of its XML files, without suffix.
+        lists: Folder -> names of its text files, without suffix.
+        ignored: Table -> why it is not used.
     """
 
     root: Path
@@ -78,9 +84,10 @@ class Survey:
 
 
 def survey_folder(root: Path) -> Survey:
-    """List the folder, going down while it holds nothing but one folder (an archive's own)."""
+    """Return the content of a folder; descends while it holds only one folder (an archive's own)."""
     if not root.is_dir():
-        raise KitError(root, "there is no such folder", "DATA is the folder of a competition")
+        rule = "DATA is the folder of a competition"
+        raise KitError(root, "there is no such folder", rule, code="folder_missing")
     prefix = ""
     while (only := _only_folder(root / prefix)) is not None:
         prefix = f"{prefix}{only}/"
@@ -88,8 +95,9 @@ def survey_folder(root: Path) -> Survey:
     if not images:
         raise KitError(
             root / prefix if prefix else root,
-            "holds no image",
-            "A competition folder has train images in folders per class or with a CSV, and test images",
+            "has no image",
+            "A competition folder has train images, in class folders or with a CSV, and test images",
+            code="no_images",
         )
     survey = Survey(root, prefix, images, _class_folders(images))
     known = {(f, s): _known_ids(names, s) for f, names in images.items() for s in ID_STYLES}
@@ -109,7 +117,7 @@ def _only_folder(folder: Path) -> str | None:
     files = [e for e in entries if e.is_file()]
     folders = [e for e in entries if e.is_dir()]
     has_data = any(is_image(e.name) or e.suffix.lower() in TABLE_SUFFIXES for e in files)
-    if has_data or len(folders) != 1 or is_called(folders[0].name, "train", "test"):
+    if has_data or len(folders) != 1 or has_word(folders[0].name, "train", "test"):
         return None
     if not list_folders(folders[0]):
         return None
@@ -117,9 +125,9 @@ def _only_folder(folder: Path) -> str | None:
 
 
 def _image_folders(root: Path, prefix: str) -> dict[str, list[str]]:
-    """Return the folders whose images a table or layout may mean: the top one, its folders, and theirs.
+    """Return the folders that a table or layout may refer to: the top one, its folders, and theirs.
 
-    A folder that holds others as a class folder does is not divided further.
+    A folder with more than ``MAX_PARTS`` folders holds class folders, and is not divided further.
     """
     top = prefix.rstrip("/") or "."
     everything = list_images(root, top)
@@ -135,13 +143,13 @@ def _image_folders(root: Path, prefix: str) -> dict[str, list[str]]:
             parent = str(PurePosixPath(part).parent)
             inside[parent] = inside.get(parent, 0) + 1
         for part, names in parts.items():
-            if depth == 1 or inside[str(PurePosixPath(part).parent)] <= FEW_FOLDERS:
+            if depth == 1 or inside[str(PurePosixPath(part).parent)] <= MAX_PARTS:
                 folders[prefix + part] = names
     return folders
 
 
 def _class_folders(images: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Return the folders in which every image lies in a folder of its own class: those inside, in order."""
+    """Return folder -> the class folders in it, for folders whose images all lie one folder deeper."""
     found = {}
     for folder, names in images.items():
         depths = {name.count("/") for name in names}
@@ -151,13 +159,13 @@ def _class_folders(images: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _files_near(root: Path, prefix: str) -> Iterator[str]:
-    """Yield the tables, XML and text files below the top folder, in order of their names."""
+    """Yield the tables, XML and text files below the top folder, by depth and name."""
     wanted = {*TABLE_SUFFIXES, ".xml", ".txt"}
     found = []
     for parent, folders, files in os.walk(root / prefix):
         below = Path(parent).relative_to(root)
         depth = len(below.parts) - len(PurePosixPath(prefix).parts)
-        folders[:] = sorted(name for name in folders if not is_hidden(name)) if depth < DEPTH else []
+        folders[:] = sorted(name for name in folders if not is_hidden(name)) if depth < MAX_DEPTH else []
         found += [
             (depth, (below / name).as_posix())
             for name in files
@@ -191,42 +199,40 @@ def _known_ids(images: Sequence[str], style: IdStyle) -> set[str]:
 
 
 def _matches(values: list[str], known: set[str]) -> int:
-    """Return how many values are image ids, or 0 if they are too few to be meant as such."""
+    """Return how many values are image ids, or 0 if too few are for a column of ids."""
 
     def hits(some: list[str]) -> int:
         return sum(value in known or loose_ids(value)[0] in known for value in some)
 
-    if not values or hits(values[:PROBED]) < MATCHED * len(values[:PROBED]):
+    if not values or hits(values[:PROBED_ROWS]) < MIN_MATCHED * len(values[:PROBED_ROWS]):
         return 0
     found = hits(values)
-    return found if found >= MATCHED * len(values) else 0
+    return found if found >= MIN_MATCHED * len(values) else 0
 
 
 def _fit(table: Table, survey: Survey) -> tuple[int, bool, float]:
-    """Return how well a table fits its folder: ids found, names that agree, share of the folder it covers.
+    """Return how well a table fits its folder: matched ids, matching names, share of the folder covered.
 
-    Where ids begin at 0 in both folders, a table matches either, and only the latter two can tell.
+    If ids start at 0 in both train and test, a table matches both, and only the latter two decide.
     """
-    of_test = is_called(table.name, *TEST_TABLES)
-    agrees = is_called(table.folder, "test") == of_test
+    of_test = has_word(table.name, *TEST_TABLES)
+    agrees = has_word(table.folder, "test") == of_test
     return table.matched, agrees, table.matched / len(survey.images[table.folder])
 
 
-def is_called(name: str, *words: str) -> bool:
-    """Tell whether a word of the name begins with one of ``words``: so does ``testset``, not ``contest``."""
+def has_word(name: str, *words: str) -> bool:
+    """Return whether a word in a name starts with one of ``words``: ``testset`` with test, not ``contest``."""
     parts = re.findall(r"[a-z]+", PurePosixPath(name).name.lower())
     return any(part.startswith(words) for part in parts)
 
 
 def image_sizes(root: Path, limit: int = 100) -> list[int]:
-    """Return the shorter side in pixels of up to ``limit`` images spread over the folder; headers only."""
-    from kit.competition.decode import UnreadableImageError, header_size
-
+    """Return the shorter side in pixels of up to ``limit`` images spread over the folder, from headers."""
     names = list_images(root)
     sides = []
     for name in names[:: max(1, len(names) // limit)][:limit]:
         try:
             sides.append(min(header_size(root / name)))
         except UnreadableImageError:
-            continue  # kit inspect names it; here it only does not count
+            continue  # kit inspect reports it
     return sides

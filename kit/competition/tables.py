@@ -1,4 +1,4 @@
-"""Tables the way competitions write them: cells stay text, so that ``007`` is never 7."""
+"""Read tables as text, so that ``007`` never becomes 7."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Return a CSV or TSV as text: nothing is parsed, no cell is missing, a byte-order mark goes.
+    """Return a CSV or TSV as text: nothing is parsed, no cell is missing, a byte-order mark is removed.
 
-    Cells are separated by what the first line shows: commas (tabs in a ``.tsv``), or else tabs or semicolons.
-    Where blanks follow the delimiters of the first line, they belong to no cell.
+    The delimiter is inferred from the first line: commas (tabs in a ``.tsv``), or else tabs or semicolons.
+    Spaces after delimiters are removed if the first line has them.
 
     Raises:
-        KitError: The file is missing, empty, not UTF-8, names a column twice, or its rows differ in length.
+        KitError: The file is missing, empty or not UTF-8, has a column twice, or its rows differ in length.
     """
     header, delimiter, spaced = _first_line(path)
     twice = sorted(name for name, count in Counter(header).items() if count > 1)
     if twice:
-        raise KitError(
-            path, f"has {len(twice)} columns twice ({first_few(twice)})", "Every column has a name"
-        )
+        problem = f"has {len(twice)} columns twice ({first_few(twice)})"
+        raise KitError(path, problem, "Column names are unique", code="duplicate_columns")
     try:
         table = pd.read_csv(
             path,
@@ -41,22 +40,22 @@ def read_table(path: Path) -> pd.DataFrame:
             skipinitialspace=spaced,
         )
     except pd.errors.EmptyDataError as error:
-        raise KitError(path, "is empty", "Its first line names the columns") from error
+        raise KitError(path, "is empty", "The first line names the columns", code="file_empty") from error
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from error
     except pd.errors.ParserError as error:
-        raise KitError(
-            path, f"is not a table: {error}", "Every row has as many cells as the header"
-        ) from error
+        rule = "Every row has as many cells as the header"
+        raise KitError(path, f"is not a table: {error}", rule, code="ragged_rows") from error
     if not isinstance(table.index, pd.RangeIndex):
-        raise KitError(path, "its rows have more cells than its header", "Every column needs a name")
+        problem = "its rows have more cells than its header"
+        raise KitError(path, problem, "Every column needs a name", code="ragged_rows")
     return table
 
 
 def _first_line(path: Path) -> tuple[list[str], str, bool]:
-    """Return the names of the columns, the delimiter, and whether blanks follow it."""
+    """Return the column names, the delimiter, and whether spaces follow it."""
     if not path.is_file():
-        raise KitError(path, "there is no such file")
+        raise KitError(path, "there is no such file", code="file_missing")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             line = file.readline()
@@ -71,12 +70,13 @@ def _first_line(path: Path) -> tuple[list[str], str, bool]:
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> KitError:
     with path.open("rb") as file:
         wide = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
-    looks = "; it begins like UTF-16" if wide else ""
+    looks = "; it looks like UTF-16" if wide else ""
     return KitError(
         path,
-        f"was read as UTF-8 and is not (byte {error.start}{looks})",
+        f"is not UTF-8 (byte {error.start}{looks})",
         "Tables are UTF-8 text",
         "Save it as UTF-8.",
+        code="not_utf8",
     )
 
 
@@ -84,15 +84,21 @@ def column(table: pd.DataFrame, name: str, path: Path, key: str, blank: str = ""
     """Return one column of a table.
 
     Args:
-        key: Which config key named it.
-        blank: What to do about blank cells, where there is something; ``"allowed"`` lets them pass.
+        key: The config key that names it, for messages.
+        blank: ``"allowed"``, or else the next step for the error about blank cells.
 
     Raises:
-        KitError: There is no such column, or cells are blank and may not be.
+        KitError: There is no such column, or cells are blank and that is not allowed.
     """
     if name not in table:
         known = ", ".join(map(str, table.columns))
-        raise KitError(path, f"has no column '{name}' ({key})", f"Its columns: {known}", f"Set {key}.")
+        raise KitError(
+            path,
+            f"has no column '{name}' ({key})",
+            f"Its columns: {known}",
+            f"Set {key}.",
+            code="column_missing",
+        )
     cells = table[name]
     empty = (cells.str.strip() == "").to_numpy(dtype=bool)
     if empty.any() and blank != "allowed":
@@ -100,22 +106,22 @@ def column(table: pd.DataFrame, name: str, path: Path, key: str, blank: str = ""
         raise KitError(
             path,
             f"column '{name}' is blank in {empty.sum()} rows (lines {lines})",
-            "Every row has one",
+            "Every row needs a value",
             blank,
+            code="cells_blank",
         )
     return cells
 
 
 def line_numbers(rows: np.ndarray) -> list[int]:
-    """Return the lines of a file, from 1, on which some rows of its table stand; the header is line 1."""
+    """Return the line numbers of rows (N,), bool, in the file of their table; the header is line 1."""
     return [int(number) + 2 for number in np.flatnonzero(rows)]
 
 
 def unique_ids(ids: pd.Series, path: Path) -> pd.Series:
-    """Return the ids unchanged, refusing one that occurs twice."""
+    """Return the ids unchanged; refuse an id that occurs twice."""
     if ids.duplicated().any():
         twice = ids[ids.duplicated()].unique()
-        raise KitError(
-            path, f"{len(twice)} ids occur more than once ({first_few(list(twice))})", "One row per id"
-        )
+        problem = f"{len(twice)} ids occur more than once ({first_few(list(twice))})"
+        raise KitError(path, problem, "Each id has one row", code="ids_duplicate")
     return ids

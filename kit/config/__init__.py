@@ -1,18 +1,24 @@
-"""The schema of the YAML."""
+"""The config: the schema of the YAML, and loading.
+
+Reads: ``configs/*.yaml``.
+Writes: nothing; ``config_yaml`` returns text.
+
+    base.py         Section, Component, names
+    competition.py  the sections `competition` and `submission`
+    experiment.py   all other sections, and Config
+    load.py         YAML -> Config: bases, overrides, all mistakes at once
+    reference.py    the tables of configs/README.md, generated from the schema
+"""
 
 from kit.config.base import Component, Name, Section, at_epoch, check_name
 from kit.config.competition import (
-    ClassFolders,
     CompetitionConfig,
-    IdLists,
-    LabelledSource,
-    LabelTable,
+    LabeledSource,
     NearConfig,
     PoolConfig,
     SubmissionConfig,
     SubmissionKindName,
     TestSource,
-    Voc,
     VocConfig,
 )
 from kit.config.experiment import (
@@ -29,15 +35,12 @@ from kit.config.experiment import (
 __all__ = [
     "AugmentConfig",
     "CheckpointConfig",
-    "ClassFolders",
     "CompetitionConfig",
     "Component",
     "Config",
     "FoldsConfig",
-    "IdLists",
     "ImageConfig",
-    "LabelTable",
-    "LabelledSource",
+    "LabeledSource",
     "ModelConfig",
     "Name",
     "NearConfig",
@@ -48,7 +51,6 @@ __all__ = [
     "SubmissionKindName",
     "TestSource",
     "TrainConfig",
-    "Voc",
     "VocConfig",
     "at_epoch",
     "check_name",

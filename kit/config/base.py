@@ -1,4 +1,4 @@
-"""What every section of the YAML shares: strictness, names, and components with options of their own."""
+"""The base of every section of the YAML, names, and components with their own options."""
 
 from __future__ import annotations
 
@@ -18,17 +18,25 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
 
 
 class Section(BaseModel):
-    """A mapping in the YAML: unknown keys and wrong types are errors, and nothing changes after loading."""
+    """A mapping in the YAML. Unknown keys and wrong types are errors; values cannot change after loading.
+
+    The docstring below a field is its description in ``configs/README.md``.
+    """
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, serialize_by_alias=True, validate_by_name=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        serialize_by_alias=True,
+        validate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
 
 class Component(BaseModel):
-    """A registered thing and its options: ``{name: cross_entropy, label_smoothing: 0.1}``, or its bare name.
+    """A registered name with its options, ``{name: cross_entropy, label_smoothing: 0.1}``, or the name alone.
 
-    The options are checked against the signature of what the name stands for, where that is known.
+    The options are checked against the signature of the registered function (see ``Registry.bind``).
     """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
@@ -42,7 +50,7 @@ class Component(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Everything but the name."""
+        """All keys except the name."""
         return dict(self.model_extra or {})
 
     @property
@@ -57,7 +65,7 @@ class Component(BaseModel):
 
 
 def options_of(name: str) -> BeforeValidator:
-    """Return what lets a component be given by options alone: they are then those of ``name``."""
+    """Return a validator that lets a component be given by options only; its name is then ``name``."""
 
     def with_name(value: Any) -> Any:
         return {"name": name, **value} if isinstance(value, dict) else value
@@ -66,7 +74,7 @@ def options_of(name: str) -> BeforeValidator:
 
 
 def at_epoch(plan: Mapping[int, T], epoch: int) -> T:
-    """Return what a plan says for an epoch: the entry that begins with it, or the last one before it.
+    """Return the value of a plan in an epoch: that of the last entry at or before it.
 
     >>> at_epoch({1: 128, 8: 224}, 7)
     128
@@ -75,8 +83,11 @@ def at_epoch(plan: Mapping[int, T], epoch: int) -> T:
 
 
 def check_name(name: str, where: str) -> None:
-    """Refuse what cannot be the name of an experiment, blend or competition, since it becomes a file's."""
+    """Refuse a name of an experiment, blend or competition that cannot be a file name."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise KitError(
-            f"{where} {name}", "is no name for a file", "Letters, digits, dots, dashes, underscores"
+            f"{where} {name}",
+            "is not a valid name",
+            "Names consist of letters, digits, dots, dashes and underscores",
+            code="name_invalid",
         )

@@ -1,149 +1,151 @@
-"""The part of the YAML that describes a competition: its data, what is asked, what is handed in."""
+"""The sections ``competition`` and ``submission``: data, task, metric, and the file to submit."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails
 
 from kit.config.base import Component, Name, Section
+from kit.registry import Registry
+from kit.tasks import tasks
+
+# Importing it registers the layouts. It is imported by name, because it is built on this schema.
+LAYOUTS_MODULE = "kit.competition.layouts"
 
 
 def _with_one_group(pattern: str, what: str) -> str:
-    """Return a regular expression that has one group."""
+    """Return a regular expression that has exactly one group."""
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
-        raise ValueError(f"no regular expression: {error}") from error
+        raise ValueError(f"not a regular expression: {error}") from error
     if groups != 1:
         raise ValueError(f"needs one group in parentheses: {what}")
     return pattern
 
 
-class ClassFolders(Section):
-    """Labelled images in ``<folder>/<class>/*``."""
+class LabeledSource(Section):
+    """Labeled images. ``layout`` says how they are laid out; the other keys depend on the layout."""
 
-    layout: Literal["class_folders"]
-    folder: str = "train"
-
-
-class LabelTable(Section):
-    """Labelled images of a folder, listed in a CSV or TSV.
-
-    ``label`` is one column, or one 0/1 column per class; with a ``separator`` a cell holds several classes.
-    ``group`` and ``fold`` name the columns of groups that stay together and of the organisers' own folds.
-    """
-
-    layout: Literal["csv"]
-    folder: str = "train"
-    file: str
-    id: str
-    ids: Literal["name", "stem"] = "name"
-    label: str | Annotated[list[str], Field(min_length=1)]
-    separator: Annotated[str, Field(min_length=1)] | None = None
-    group: str | None = None
-    fold: str | None = None
-
-    @model_validator(mode="after")
-    def _one_column_is_separated(self) -> LabelTable:
-        if self.separator is not None and not isinstance(self.label, str):
-            raise ValueError("separator splits the cells of one label column, and label is a list")
-        return self
+    layout: str
+    """The layout; `kit components layouts` lists them."""
+    folder: str
+    """The folder of the images."""
 
 
-class IdLists(Section):
-    """Images that have several classes: one file of ids per class, ``<lists>/<class>.txt``."""
-
-    layout: Literal["id_lists"]
-    folder: str = "images"
-    lists: str = "annotations"
-    pattern: str = "{id}.jpg"
-
-    @field_validator("pattern")
-    @classmethod
-    def _has_one_place(cls, pattern: str) -> str:
-        if pattern.count("{id}") != 1:
-            raise ValueError("the file name of an image, with {id} once: im{id}.jpg")
-        return pattern
+layout_sections: Registry[type[LabeledSource]] = Registry("layout")  # filled by the layouts
 
 
-class Voc(Section):
-    """Images with boxes in Pascal VOC's XML; ``set`` is a file that lists the images to take, one a line."""
-
-    layout: Literal["voc"]
-    folder: str = "JPEGImages"
-    annotations: str = "Annotations"
-    set: str | None = None
+def section_of_layout(name: object) -> type[LabeledSource] | None:
+    """Return the section of a layout, or None if there is no such layout."""
+    import_module(LAYOUTS_MODULE)
+    return layout_sections.get(name) if isinstance(name, str) and name in layout_sections else None
 
 
-LabelledSource = Annotated[ClassFolders | LabelTable | IdLists | Voc, Field(discriminator="layout")]
+def _by_layout(value: Any) -> Any:
+    """Return the section that ``layout`` names, validated."""
+    if not isinstance(value, Mapping):
+        return value
+    section = section_of_layout(value.get("layout"))
+    if section is not None:
+        return section.model_validate(dict(value))
+    wrong: InitErrorDetails = {"type": "missing", "loc": ("layout",), "input": value}
+    if "layout" in value:
+        allowed = {"expected": ", ".join(f"'{name}'" for name in layout_sections)}
+        wrong = {"type": "literal_error", "loc": ("layout",), "input": value["layout"], "ctx": allowed}
+    raise ValidationError.from_exception_data("LabeledSource", [wrong])
+
+
+AnySource = Annotated[SerializeAsAny[LabeledSource], BeforeValidator(_by_layout)]
 
 
 class TestSource(Section):
-    """Where the images to predict are, and which file lists their ids (none: every image of the folder)."""
+    """The images to predict."""
 
     folder: str = "test"
+    """The folder of the images."""
     file: str | None = None
+    """The table that lists the ids to predict; null: every image of the folder."""
     id: str | None = None
+    """The column of ids in that table."""
     ids: Literal["name", "stem"] = "name"
+    """Whether ids are file names with suffix (`name`) or without (`stem`)."""
 
     @model_validator(mode="after")
     def _file_needs_its_column(self) -> TestSource:
         if (self.file is None) != (self.id is None):
-            raise ValueError("file and id go together: the CSV and its column of ids")
+            raise ValueError("file and id go together: the table and its column of ids")
         return self
 
 
 class VocConfig(Section):
-    """What the boxes of a VOC layout become: labels of their image, or one crop each.
-
-    ``margin`` is added on every side, as a share of the box's own side. Boxes with a side below ``min_side``
-    pixels are left out; so are those marked difficult, if they are skipped, and impossible ones (outside the
-    image or without area), unless those are refused.
-    """
+    """How the boxes of the layout ``voc`` are used."""
 
     as_: Annotated[Literal["images", "crops"], Field(alias="as")] = "images"
+    """Whether boxes are labels of their image (`images`), or each box is a sample (`crops`)."""
     margin: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """The margin added on every side of a crop, as a fraction of the box's side."""
     difficult: Literal["keep", "skip"] = "keep"
+    """Whether boxes marked as difficult are used."""
     min_side: Annotated[int, Field(ge=1)] = 1
+    """The smallest side of a box in pixels; smaller boxes are skipped."""
     bad_boxes: Literal["refuse", "skip"] = "refuse"
+    """What to do with boxes outside their image or without area."""
 
 
 class NearConfig(Section):
-    """Which images are near duplicates: at most ``distance`` of a perceptual hash's 64 bits differ."""
+    """Which images count as near duplicates."""
 
     distance: Annotated[int, Field(ge=0, le=16)] = 9
+    """How many of the 64 bits of the perceptual hash may differ."""
     rotations: bool = False
+    """Whether an image rotated by 90, 180 or 270 degrees is a duplicate."""
     mirrors: bool = False
+    """Whether the mirror image is a duplicate."""
 
 
 class CompetitionConfig(Section):
-    """What is asked: data, task, metric.
-
-    Attributes:
-        extra: Further labelled images, always trained on and never validated (external, or pseudo-labelled).
-        held_out: Labelled sets by name that are scored and never trained on.
-        group_pattern: A regular expression whose first group, found in an id, is what stays together.
-    """
+    """The competition: data, task and metric."""
 
     name: Name
+    """The competition's name; experiments with the same name share folds, runs and submissions."""
     data: str
+    """The competition's folder: a name below a data root, or an absolute path."""
     task: Literal["multiclass", "binary", "multilabel", "ordinal"]
+    """The task."""
     metric: Component
+    """The metric, such as `accuracy` or `{name: top_k, k: 3}`; `kit components metrics` lists them."""
     classes: list[str] | None = None
-    train: LabelledSource
-    extra: list[LabelledSource] = []
-    held_out: dict[Name, LabelledSource] = {}
+    """The class names in order; null: natural order (2 before 10)."""
+    train: AnySource
+    """The training images."""
+    extra: list[AnySource] = []
+    """Further labeled images that are always trained on and never validated."""
+    held_out: dict[Name, AnySource] = {}
+    """Labeled sets by name that are scored and never trained on."""
     test: TestSource | None = TestSource()
+    """The images to predict; null: none."""
     group_pattern: str | None = None
+    """A regular expression whose group, found in an id, names the group that must stay together."""
     voc: VocConfig = VocConfig()
+    """How the boxes of the layout `voc` are used."""
     near: NearConfig = NearConfig()
+    """Which images count as near duplicates."""
     on_bad_image: Literal["refuse", "skip"] = "refuse"
+    """What to do if a labeled image cannot be decoded."""
     unlisted: Literal["refuse", "ignore", "unlabelled", "negative"] = "refuse"
+    """What to do with images that no table or class folder mentions; `negative`: they have no class."""
     case: Literal["refuse", "distinct"] = "refuse"
+    """What to do if ids or classes differ only in case; `distinct`: they are different."""
     blank: Literal["refuse", "unlabelled"] = "refuse"
+    """What to do with rows whose label is blank."""
     leaks: Literal["report", "use"] = "report"
+    """What to do if a test image is identical to a training image; `use`: submit the known label."""
 
     @field_validator("group_pattern")
     @classmethod
@@ -152,8 +154,10 @@ class CompetitionConfig(Section):
 
     @model_validator(mode="after")
     def _negative_needs_several_labels(self) -> CompetitionConfig:
-        if self.unlisted == "negative" and self.task != "multilabel":
-            raise ValueError(f"unlisted: negative is for multilabel: under {self.task} an image has a class")
+        if self.unlisted == "negative" and tasks.get(self.task).exclusive:
+            raise ValueError(
+                f"unlisted: negative needs a multi-label task; under {self.task} an image has a class"
+            )
         return self
 
 
@@ -161,50 +165,49 @@ SubmissionKindName = Literal["label", "flags", "probabilities", "score", "labels
 
 
 class PoolConfig(Section):
-    """Several test images, such as crops, that share a row: ``image`` finds in an id what the row is called.
-
-    ``image`` is a regular expression with one group; ``how`` says what becomes of the images' probabilities.
-    """
+    """Test images, such as crops, that share a row of the submission."""
 
     image: str
+    """A regular expression whose group, found in an id, is the name of the row."""
     how: Literal["mean", "max"] = "mean"
+    """How the probabilities of the images of a row are combined."""
 
     @field_validator("image")
     @classmethod
     def _pattern_has_a_group(cls, pattern: str) -> str:
-        return _with_one_group(pattern, "what the row is called, such as ^(.+)_[0-9]+$")
+        return _with_one_group(pattern, "the name of the row, such as ^(.+)_[0-9]+$")
 
 
 class SubmissionConfig(Section):
-    """The file to hand in: read from the sample file, or described by ``id`` and ``label``.
-
-    Attributes:
-        kind: What a row says; ``auto``: as the sample shows.
-        label: The one column beside the id.
-        separator: What stands between the classes of a cell; None: as in the sample, or a blank.
-        most: How many classes a cell may hold: the length of a ranked list.
-        fallback: What is written for an image without a class.
-        blank: Whether an image without a class may have a blank cell.
-        decimals: How many decimals numbers have; None: as many as it takes to lose nothing.
-        delimiter: What stands between cells where no sample shows it; tabs make the file a ``.tsv``.
-    """
+    """The file to submit: read from the sample file, or described by ``id`` and ``label``."""
 
     sample: str | None = None
+    """The sample submission; null: the file is described by `id` and `label`."""
     kind: Literal["auto", SubmissionKindName] = "auto"
+    """What a row contains; `auto`: inferred from the sample. `kit components kinds` lists them."""
     id: str | None = None
+    """The name of the id column, without a sample."""
     label: str | None = None
+    """The name of the label column, without a sample."""
     separator: Annotated[str, Field(min_length=1)] | None = None
+    """What separates the classes in a cell; null: as in the sample, or a space."""
     most: Annotated[int, Field(ge=1)] | None = None
+    """The largest number of classes in a cell: the length of a ranked list."""
     fallback: str | None = None
+    """What is written for an image without a class."""
     blank: bool | None = None
+    """Whether an image without a class may have a blank cell; null: as in the sample."""
     decimals: Annotated[int, Field(ge=0, le=15)] | None = None
+    """The number of decimals; null: as many as needed to lose no precision."""
     delimiter: Literal[",", "\t", ";"] = ","
+    """The delimiter without a sample; a tab makes the file a `.tsv`."""
     pool: PoolConfig | None = None
+    """How test images that share a row are combined."""
 
     @model_validator(mode="after")
     def _sample_or_columns(self) -> SubmissionConfig:
         if self.sample is not None and (self.id is not None or self.label is not None):
-            raise ValueError("with a sample file the column names are read from it: leave out id and label")
+            raise ValueError("with a sample file, column names are read from it: remove id and label")
         if self.sample is None and self.id is None:
-            raise ValueError("give a sample file, or the name of the id column")
+            raise ValueError("must name a sample file, or the id column")
         return self

@@ -1,7 +1,4 @@
-"""The schema of an experiment's YAML: every key, its type, its range, its default.
-
-Nothing is lenient: unknown keys and wrong types are errors, and nothing changes after loading.
-"""
+"""The schema of an experiment's YAML: every key, its type, range, default and meaning."""
 
 from __future__ import annotations
 
@@ -18,17 +15,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class FoldsConfig(Section):
-    """How the training images are split.
-
-    Attributes:
-        scheme: ``auto`` takes the one that the task and the groups call for. ``holdout`` makes a single
-            split of the given ``fractions`` (training, validation, and perhaps a held-out rest); ``repeated``
-            makes ``repeats`` partitions of ``count`` folds; ``column`` takes the organisers' own folds.
-        order: Of ``multilabel`` schemes: 2 spreads pairs of classes too.
-        rare: What becomes of the only image of a class: refused, or trained on and never validated.
-        keep_duplicates_together: Whether byte-identical images (with ``near``: near duplicates too) stay on
-            one side of every split.
-    """
+    """How the training images are split for cross-validation."""
 
     scheme: Literal[
         "auto",
@@ -41,17 +28,25 @@ class FoldsConfig(Section):
         "column",
         "repeated",
     ] = "auto"
+    """How images are split; `auto`: by task and groups, `column`: the organizers' own folds."""
     count: Annotated[int, Field(ge=2, le=1000)] = 5
+    """The number of folds."""
     repeats: Annotated[int, Field(ge=2, le=100)] | None = None
+    """The number of partitions, for scheme `repeated`."""
     fractions: Annotated[list[float], Field(min_length=2, max_length=3)] | None = None
+    """The shares of training, validation and (optional) held-out images, for scheme `holdout`."""
     order: Literal[1, 2] = 1
+    """For multi-label schemes: 2 also balances pairs of classes."""
     seed: Annotated[int, Field(ge=0)] = 42
+    """The seed; the same seed gives the same folds."""
     rare: Literal["refuse", "train"] = "refuse"
+    """What to do with the only image of a class; `train`: train on it, never validate it."""
     keep_duplicates_together: Literal[True, False, "near"] = True
+    """Whether byte-identical images (`near`: also near duplicates) stay on one side of every split."""
 
     @property
     def models(self) -> int | None:
-        """How many models the folds make; None where the data's own folds say it."""
+        """The number of models to train; None if the data's own folds decide it."""
         known = self.count * (self.repeats or 1)
         return {"holdout": 1, "column": None}.get(self.scheme, known)
 
@@ -62,49 +57,50 @@ class FoldsConfig(Section):
         if (self.repeats is None) != (self.scheme != "repeated"):
             raise ValueError("repeats and scheme repeated go together: repeats: 3")
         if self.fractions and (min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-9):
-            raise ValueError(f"fractions {self.fractions} are not shares above 0 that sum to 1")
+            raise ValueError(f"fractions {self.fractions} must be above 0 and sum to 1")
         return self
 
 
 def _by_epoch(value: Any) -> Any:
-    """Return a plan with epochs as numbers, where they came as text: from JSON, or from ``--set a.4=b``."""
+    """Return a plan with integer epochs; in JSON and ``--set a.4=b`` they are text."""
     if not isinstance(value, dict):
         return value
     return {int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in value.items()}
 
 
 class ImageConfig(Section):
-    """What the model sees; what is left out comes from the model's own weights.
-
-    Attributes:
-        size_by_epoch: Progressive resizing: from which epoch on training images have which size, such as
-            ``{1: 128, 8: 224}``. Predictions are made at ``predict_size``, or at ``size``.
-        decode_size: To how many pixels the shorter side of larger images is reduced when they are decoded;
-            ``auto``: to so many that no crop has to be enlarged for it; ``full``: they stay.
-        cache: How much of the disk decoded images may take: ``auto`` (a quarter of what is free), ``none``,
-            or a size such as ``2GB``.
-    """
+    """The images that the model sees; null values come from the model's pretrained weights."""
 
     size: Pixels | None = None
+    """The side in pixels."""
     predict_size: Pixels | None = None
+    """The side in pixels for validation and prediction; null: `size`."""
     size_by_epoch: Annotated[dict[Epoch, Pixels] | None, BeforeValidator(_by_epoch)] = None
+    """Progressive resizing: the training size from an epoch on, such as `{1: 128, 8: 224}`."""
     mode: Literal["rgb", "grey"] = "rgb"
+    """Three channels or one."""
     mean: list[float] | None = None
+    """The mean of each channel, for normalization, 0..1."""
     std: list[Annotated[float, Field(gt=0)]] | None = None
+    """The standard deviation of each channel, for normalization, 0..1."""
     crop: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The fraction of the image that the center crop keeps for prediction."""
     foreground: Literal["none", "mask", "crop"] = "none"
+    """Whether the background is masked (`mask`) or cropped away (`crop`)."""
     decode_size: Literal["auto", "full"] | Pixels = "auto"
+    """The shorter side at which large images are decoded; `auto`: the smallest without upsampling."""
     cache: str = "auto"
+    """Disk space for decoded images: `auto` (a quarter of the free space), `none`, or such as `2GB`."""
 
     @model_validator(mode="after")
     def _sizes_begin_with_the_first_epoch(self) -> ImageConfig:
         if self.size_by_epoch is not None and 1 not in self.size_by_epoch:
-            raise ValueError(f"size_by_epoch {self.size_by_epoch} does not say the size of epoch 1")
+            raise ValueError(f"size_by_epoch {self.size_by_epoch} needs a size for epoch 1")
         return self
 
 
-def _trains(value: Any) -> Any:
-    """Return what trains as epoch -> how many of the last stages do, whichever form the YAML has."""
+def _stages_by_epoch(value: Any) -> Any:
+    """Return epoch -> number of trained stages, from any form that the YAML allows."""
     forms = _by_epoch(value) if isinstance(value, dict) and "last" not in value else {1: value}
     plan = {epoch: _num_stages(form) for epoch, form in forms.items()}
     if 1 not in plan or None in plan.values() or not all(type(e) is int and e >= 1 for e in plan):
@@ -123,163 +119,171 @@ def _num_stages(form: Any) -> int | Literal["all"] | None:
 
 
 class ModelConfig(Section):
-    """Which network: a timm name, ``torchvision:NAME[@WEIGHTS]``, or one of kit's own small ones.
-
-    Attributes:
-        weights: A file of pretrained weights.
-        start: Another experiment: each fold begins with the weights of the same fold there.
-        options: What the architecture itself takes, such as ``drop_path_rate``.
-        pool: What takes the place of the network's own global pooling.
-        head: Layers in front of the classifier, such as ``[500, relu, dropout 0.5]``.
-        trains: Epoch -> how many of the last stages train from then on, beside the head (0: the head alone),
-            or ``all``. The YAML may also say ``all``, ``head`` or ``{last: 2}``.
-    """
+    """The network."""
 
     name: str
+    """A timm model, `torchvision:NAME[@WEIGHTS]`, or a small model of kit (`kit components models`)."""
     pretrained: bool = True
+    """Whether to start from pretrained weights."""
     weights: str | None = None
+    """A file of pretrained weights: a name below a weights root, or an absolute path."""
     start: str | None = None
+    """Another experiment; each fold starts from the weights of the same fold there."""
     options: dict[str, Any] = {}
+    """Options of the architecture, such as `{drop_path_rate: 0.1}`."""
     pool: Literal["avg", "max", "avgmax", "gem"] | None = None
+    """The global pooling; null: the network's own."""
     head: list[int | str] = []
-    trains: Annotated[dict[int, int | Literal["all"]], BeforeValidator(_trains)] = {1: "all"}
+    """Layers before the classifier, such as `[500, relu, dropout 0.5]`; `kit components heads` lists them."""
+    trains: Annotated[dict[int, int | Literal["all"]], BeforeValidator(_stages_by_epoch)] = {1: "all"}
+    """What is trained: `all`, `head`, `{last: 2}` (stages), or by epoch `{1: head, 4: 2, 8: all}`."""
 
     @model_validator(mode="after")
     def _weights_are_used(self) -> ModelConfig:
         if self.weights is not None and not self.pretrained:
-            raise ValueError("weights is a file, and pretrained is false: leave one of them out")
+            raise ValueError("weights is a file, and pretrained is false: remove one of them")
         if self.weights is not None and self.start is not None:
-            raise ValueError("weights and start both say what to begin with: leave one of them out")
+            raise ValueError("weights and start are two initializations: remove one of them")
         return self
 
 
 class AugmentConfig(Section):
-    """How training images are varied. Flips are apart: they depend on what a class means, not on strength.
-
-    Attributes:
-        preset: Of kit's own, with its options: ``{name: rand_augment, magnitude: 9}``.
-        pipeline: Albumentations steps instead of a preset.
-        erasing: How often a rectangle of the image is erased.
-        mixup: The alpha of its beta distribution; 0: none. Likewise ``cutmix``; of both, a batch gets one.
-        mix_probability: How often a batch is mixed.
-        mix_off_epochs: In how many of the last epochs none is.
-        views: Where the head alone trains, how many variations of each image it is shown in turn, which go
-            through the network once; 0: each as predicted; null: images are varied anew in every epoch.
-    """
+    """Augmentation of training images."""
 
     preset: Annotated[Component, options_of("medium")] = Component(name="medium")
+    """A preset, such as `light` or `{name: rand_augment, magnitude: 9}`; `kit components presets` lists them."""
     hflip: bool = True
+    """Whether images are flipped left to right."""
     vflip: bool = False
+    """Whether images are flipped upside down."""
     pipeline: list[dict[str, Any]] | None = None
+    """Albumentations transforms, in place of preset, flips and erasing."""
     erasing: Probability = 0.0
+    """The probability that a rectangle is erased."""
     mixup: Annotated[float, Field(ge=0)] = 0.0
+    """The alpha of mixup; 0: off. With `cutmix` too, each batch gets one of them."""
     cutmix: Annotated[float, Field(ge=0)] = 0.0
+    """The alpha of CutMix; 0: off."""
     mix_probability: Probability = 1.0
+    """The probability that a batch is mixed."""
     mix_off_epochs: Annotated[int, Field(ge=0)] = 0
+    """The number of last epochs without mixing."""
     views: Annotated[int, Field(ge=0, le=100)] | None = 4
+    """If only the head trains: augmented copies per image that are encoded once; 0: none; null: every epoch anew."""
 
     @model_validator(mode="after")
     def _pipeline_or_preset(self) -> AugmentConfig:
-        said = (self.preset, self.hflip, self.vflip, self.erasing)
-        if self.pipeline is not None and said != (Component(name="medium"), True, False, 0.0):
-            raise ValueError("pipeline says all of it: leave out preset, hflip, vflip and erasing")
+        given = (self.preset, self.hflip, self.vflip, self.erasing)
+        if self.pipeline is not None and given != (Component(name="medium"), True, False, 0.0):
+            raise ValueError("pipeline replaces preset, hflip, vflip and erasing: remove them")
         return self
 
 
 class TrainConfig(Section):
-    """The recipe.
-
-    Attributes:
-        batch_size: Images that go through the model at once.
-        accumulate: Batches per step of the optimiser, which so sees ``batch_size`` times this many images.
-        lr: The peak rate of the pretrained part; ``head_lr`` that of the head (None: the same).
-        layer_decay: Each layer's rate is this share of that of the layer after it.
-        clip: The largest norm of the gradient.
-        frozen_norm: Batch norm keeps the pretrained mean and variance.
-        average: ``ema`` or ``swa``: the averaged weights are validated and kept instead.
-        compile: Whether torch compiles the network first: minutes at the start, for quicker steps on a GPU.
-        patience: Stop after so many epochs without a better score.
-        keep: The best epoch's weights, or the last's.
-    """
+    """Training of each fold."""
 
     epochs: Annotated[int, Field(ge=1)] = 20
+    """The number of epochs."""
     batch_size: Annotated[int, Field(ge=2)] = 32
+    """Images per batch."""
     accumulate: Annotated[int, Field(ge=1)] = 1
+    """Batches per optimizer step (gradient accumulation)."""
     optimizer: Annotated[Component, options_of("adamw")] = Component(name="adamw")
+    """The optimizer, any of timm's, with its options."""
     lr: Annotated[float, Field(gt=0)] = 1.0e-3
+    """The peak learning rate."""
     head_lr: Annotated[float, Field(gt=0)] | None = None
+    """The peak learning rate of the head; null: `lr`."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    """The weight decay."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The factor from the learning rate of each layer to that of the layer before it; null: none."""
     clip: Annotated[float, Field(gt=0)] | None = None
+    """The largest gradient norm; null: no clipping."""
     frozen_norm: bool = False
+    """Whether batch norm keeps the pretrained mean and variance."""
     schedule: Annotated[Component, options_of("cosine")] = Component(name="cosine")
+    """The learning-rate schedule; `kit components schedules` lists them."""
     loss: Component | None = None
+    """The loss; null: that of the task. `kit components losses` lists them."""
     balance: Component = Component(name="none")
+    """How an epoch samples images to balance classes; `kit components balances` lists them."""
     average: Component | None = None
+    """The average of weights that is validated and kept: `ema` or `swa`; null: none."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """The precision; `auto`: the fastest in a trial on this device."""
     compile: bool = False
+    """Whether the network is compiled by torch: minutes at the start, faster steps on a GPU."""
     patience: Annotated[int, Field(ge=1)] | None = None
+    """Early stopping: the number of epochs without a better score; null: off."""
     keep: Literal["best", "last"] = "best"
+    """Which epoch's weights are kept."""
     workers: Annotated[int, Field(ge=0)] | None = None
+    """The number of processes that load images; null: chosen for this machine."""
 
 
 class CheckpointConfig(Section):
-    """How much of a training may be lost: what was done since the last checkpoint."""
+    """Checkpoints, from which an interrupted training resumes."""
 
     every_minutes: Annotated[float, Field(gt=0)] = 10.0
+    """The time between checkpoints."""
 
 
 class PredictConfig(Section):
-    """How the trained models are asked.
-
-    Attributes:
-        tta: Views: bare names, or with options, such as ``{name: random, times: 4}``.
-        merge: How what they give becomes one: ``mean``, ``gmean``, ``logit_mean``, ``max`` or ``rank``.
-    """
+    """How trained models predict."""
 
     tta: Annotated[list[Component], Field(min_length=1)] = [Component(name="identity")]
+    """Test-time augmentation: views, such as `hflip` or `{name: random, times: 4}` (`kit components views`)."""
     merge: str = "mean"
+    """How the predictions of the views are averaged; `kit components merges` lists the ways."""
     batch_size: Annotated[int, Field(ge=1)] = 64
+    """Images per batch."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What tells ways to ask apart: a label for each view, and the merge if it is not the mean."""
+        """A label for each view, and one for the merge unless it is the mean: these identify the TTA."""
         merged = () if self.merge == "mean" else (f"merged by {self.merge}",)
         return (*(view.label for view in self.tta), *merged)
 
 
-def _several(value: Any) -> Any:
-    """Return a list of components, where one was given alone."""
+def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
 class Config(Section):
-    """One experiment, complete.
-
-    Attributes:
-        decide: How probabilities become what is handed in, learned on OOF: ``auto`` (what helps the metric
-            beyond noise), ``none``, or steps such as ``{name: thresholds, per: class, at_least_one: true}``.
-    """
+    """One experiment."""
 
     name: Name
+    """The experiment's name."""
     competition: CompetitionConfig
+    """The competition: data, task and metric."""
     submission: SubmissionConfig | None = None
+    """The file to submit; null only if `competition.test` is null."""
     folds: FoldsConfig = FoldsConfig()
+    """How the training images are split for cross-validation."""
     image: ImageConfig = ImageConfig()
+    """The images that the model sees."""
     model: ModelConfig
+    """The network."""
     augment: AugmentConfig = AugmentConfig()
+    """Augmentation of training images."""
     train: TrainConfig = TrainConfig()
+    """Training of each fold."""
     checkpoint: CheckpointConfig = CheckpointConfig()
+    """Checkpoints."""
     predict: PredictConfig = PredictConfig()
-    decide: Annotated[list[Component], BeforeValidator(_several), Field(min_length=1)] = [
+    """How trained models predict."""
+    decide: Annotated[list[Component], BeforeValidator(_as_list), Field(min_length=1)] = [
         Component(name="auto")
     ]
+    """Postprocessing fitted on OOF predictions: `auto`, `none`, or steps (`kit components steps`)."""
     seed: Annotated[int, Field(ge=0)] = 42
+    """The seed of training; the same seed gives the same model."""
 
     @model_validator(mode="after")
     def _test_and_submission_go_together(self) -> Config:
         if self.submission is None and self.competition.test is not None:
-            raise ValueError("submission must be given, or competition.test: null where nothing is handed in")
+            raise ValueError("submission must be given, or competition.test: null if there is no test set")
         if self.submission is not None and self.competition.test is None:
-            raise ValueError("submission is given, and competition.test is null: there is nothing to hand in")
+            raise ValueError("submission is given, and competition.test is null: there is nothing to submit")
         return self

@@ -1,40 +1,41 @@
-"""The YAML of an experiment read and written: inheritance, overrides, and every mistake at once.
+"""Load and write the YAML of an experiment: inheritance, overrides, and all mistakes at once.
 
-`base:` inherits from another file, `--set a.b=c` overrides; what comes out is a complete `Config`.
+``base:`` inherits from another file, ``--set a.b=c`` overrides; the result is a complete ``Config``.
 """
 
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from kit.config import Component, Config
-from kit.errors import KitError
+from kit.config import Component, Config, LabeledSource
+from kit.config.competition import section_of_layout
+from kit.errors import KitError, raise_mistakes
 from kit.registry import nearest
 
-# Mappings whose other keys belong to what they name, and the key that names it.
+# Mappings whose keys depend on what one key names -> that key. Another name inherits none of the other keys.
 NAMED = dict.fromkeys(
     ("model", "preset", "optimizer", "schedule", "loss", "balance", "average", "metric"), "name"
 )
 NAMED["train"] = "layout"
-# A free pipeline says all that these say.
-SAID_BY_PIPELINE = {"preset", "hflip", "vflip", "erasing"}
-BY_EPOCH = {"trains", "size_by_epoch"}  # plans that are inherited whole or not at all
+# The keys that a pipeline replaces.
+REPLACED_BY_PIPELINE = {"preset", "hflip", "vflip", "erasing"}
+BY_EPOCH = {"trains", "size_by_epoch"}  # plans that are inherited as a whole
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Return the experiment that ``path`` describes, its bases and the overrides applied.
+    """Return the experiment of a YAML file, with its bases and the overrides applied.
 
     Args:
         path: A YAML file; its key ``base`` names another one, relative to it.
         overrides: ``key.path=value`` each, the value in YAML; applied last, in order.
 
     Raises:
-        KitError: The file, a base, an override or any value is wrong; every mistake is in the message.
+        KitError: The file, a base, an override or a value is wrong; the message has all mistakes.
     """
     merged: dict[str, Any] = {}
     for layer in [*_read_chain(path), *map(_read_override, overrides)]:
@@ -45,8 +46,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 def _inherit(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
     """Return ``base`` overridden key by key by ``child``.
 
-    Where the child names another model, loss, schedule or the like, it takes nothing of what the base said of
-    its own.
+    If the child names another model, loss, schedule or the like, it inherits no options of the base's.
     """
     result = {key: value for key, value in base.items() if not _replaces(child, key)}
     for key, value in child.items():
@@ -61,10 +61,10 @@ def _inherit(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
 
 
 def _replaces(child: dict[str, Any], key: str) -> bool:
-    """Tell whether what a child says leaves nothing of what its base said under another key."""
+    """Return whether another key of the child replaces this key of the base."""
     if child.get("pipeline") is not None:
-        return key in SAID_BY_PIPELINE
-    return key == "pipeline" and bool(SAID_BY_PIPELINE & set(child))
+        return key in REPLACED_BY_PIPELINE
+    return key == "pipeline" and bool(REPLACED_BY_PIPELINE & set(child))
 
 
 def _resolved(values: dict[str, Any], path: Path) -> Any:
@@ -74,18 +74,19 @@ def _resolved(values: dict[str, Any], path: Path) -> Any:
     try:
         return OmegaConf.to_container(OmegaConf.create(values), resolve=True)
     except (OmegaConfBaseException, ValueError) as error:
-        raise KitError(path, f"does not resolve: {_first_line(error)}", "Values are plain YAML") from error
+        problem = f"does not resolve: {_first_line(error)}"
+        raise KitError(path, problem, "Values are plain YAML", code="yaml_invalid") from error
 
 
 def config_yaml(config: Config) -> str:
-    """Return the experiment as YAML, every default written out; ``load_config`` reads it back equal."""
+    """Return the experiment as YAML with all defaults; ``load_config`` reads it back equal."""
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.create(config.model_dump()))
 
 
 def differences(old: Config, new: Config) -> list[str]:
-    """Return one line ``key: old -> new`` for every value in which two experiments differ."""
+    """Return one line ``key: old -> new`` for each value that differs between two experiments."""
     before, after = dict(_leaves(old.model_dump())), dict(_leaves(new.model_dump()))
     missing = object()
     return [
@@ -108,19 +109,21 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _read_chain(path: Path) -> list[dict[str, Any]]:
-    """Return the file's mapping and its bases', the deepest base first."""
+    """Return the mappings of a file and its bases, the deepest base first."""
     chain: list[dict[str, Any]] = []
     seen: list[Path] = []
     current: Path | None = path
     while current is not None:
         resolved = current.resolve()
         if resolved in seen:
-            raise KitError(path, f"inherits from itself through {current}", "A chain of bases must end")
+            problem = f"inherits from itself through {current}"
+            raise KitError(path, problem, "A chain of bases must end", code="base_cycle")
         seen.append(resolved)
         values = _read_yaml(current)
         base = values.pop("base", None)
         if base is not None and not isinstance(base, str):
-            raise KitError(current, f"base is {base!r}", "base: the name of one YAML file")
+            rule = "base is the name of one YAML file"
+            raise KitError(current, f"base is {base!r}", rule, code="base_invalid")
         chain.insert(0, values)
         current = current.parent / base if base else None
     return chain
@@ -135,25 +138,25 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         beside = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         close = nearest(path.name, beside)
         hint = f"Did you mean {path.parent / close[0]}?" if close else "`kit init DATA` writes one."
-        raise KitError(path, "there is no such config file", next=hint)
+        raise KitError(path, "there is no such config file", next=hint, code="config_missing")
     try:
         values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except UnicodeDecodeError as error:
-        raise KitError(path, "is not UTF-8 text", "A config is a YAML file") from error
+        rule = "A config is a YAML file"
+        raise KitError(path, "is not UTF-8 text", rule, code="yaml_invalid") from error
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
         where = getattr(error, "problem_mark", None)
         place = f" in line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or _first_line(error)
-        raise KitError(path, f"is not valid YAML{place}: {problem}") from error
+        raise KitError(path, f"is not valid YAML{place}: {problem}", code="yaml_invalid") from error
     if not isinstance(values, dict):
-        raise KitError(
-            path, "holds no mapping", "A config is a YAML mapping with name, competition, model, …"
-        )
+        rule = "A config is a YAML mapping with name, competition, model, …"
+        raise KitError(path, "holds no mapping", rule, code="yaml_invalid")
     return typing.cast(dict[str, Any], values)
 
 
 def _read_override(override: str) -> dict[str, Any]:
-    """Return ``key.path=value`` as a nested mapping, the value read as YAML."""
+    """Return ``key.path=value`` as a nested mapping; the value is YAML."""
     import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -161,19 +164,20 @@ def _read_override(override: str) -> dict[str, Any]:
     key, equals, _ = override.partition("=")
     form = "The form is --set train.lr=3e-4"
     if not equals or not key.strip():
-        raise KitError(f"--set {override}", "has no key or no '='", form)
+        raise KitError(f"--set {override}", "has no key or no '='", form, code="override_invalid")
     try:
         values = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
-        raise KitError(f"--set {override}", f"is not valid YAML: {_first_line(error)}", form) from error
+        problem = f"is not valid YAML: {_first_line(error)}"
+        raise KitError(f"--set {override}", problem, form, code="override_invalid") from error
     return typing.cast(dict[str, Any], values)
 
 
 def read_components(texts: Sequence[str], where: str) -> list[Component]:
-    """Return components given on the command line: ``name``, or ``{name: x, option: 1}``.
+    """Return components from the command line: ``name``, or ``{name: x, option: 1}``.
 
     Raises:
-        KitError: One is neither.
+        KitError: A text has neither form.
     """
     import yaml
 
@@ -183,7 +187,8 @@ def read_components(texts: Sequence[str], where: str) -> list[Component]:
             found.append(Component.model_validate(yaml.safe_load(text)))
         except (yaml.YAMLError, ValidationError) as error:
             form = f"The form is {where} NAME, or {where} '{{name: NAME, option: 1}}'"
-            raise KitError(f"{where} {text}", "is neither a name nor a mapping with one", form) from error
+            problem = "is neither a name nor a mapping with a name"
+            raise KitError(f"{where} {text}", problem, form, code="component_invalid") from error
     return found
 
 
@@ -195,77 +200,72 @@ def _validate(values: Any, where: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        problems = [_explain(problem) for problem in error.errors()]
-    if len(problems) == 1:
-        raise KitError(where, problems[0])
-    listed = "".join(f"\n  - {problem}" for problem in problems)
-    raise KitError(where, f"{len(problems)} mistakes:{listed}\n")
+        mistakes = [_explain(mistake, values) for mistake in error.errors()]
+    if len(mistakes) == 1:
+        only = mistakes[0]
+        raise KitError(f"{where}: {only.where}", only.problem, only.rule, only.next, code=only.code)
+    raise_mistakes(where, mistakes)
+    raise AssertionError("pydantic reports at least one error")
 
 
-def _explain(problem: Any) -> str:
-    """Return one pydantic problem as ``key: what is wrong, what is allowed, the nearest spelling``."""
-    key, sections = _locate(problem["loc"])
-    kind, value = problem["type"], problem["input"]
+def _explain(mistake: Any, values: Any) -> KitError:
+    """Return a mistake that pydantic found: the key, what is wrong, what is allowed, the nearest spelling."""
+    location = mistake["loc"]
+    key, _ = _locate(location, values)
+    kind, value = mistake["type"], mistake["input"]
     if kind == "extra_forbidden":
-        parents = _locate(problem["loc"][:-1])[1]
-        known = [field.alias or name for s in parents for name, field in s.model_fields.items()]
-        close = nearest(str(problem["loc"][-1]), known)
-        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
-        return f"{key} is not a key; {hint}"
+        sections = _locate(location[:-1], values)[1]
+        known = [field.alias or name for s in sections for name, field in s.model_fields.items()]
+        rule, hint = _allowed(location[-1], known, "Keys here")
+        return KitError(key, "is not a key", rule, hint, code="unknown_key")
     if kind == "missing":
-        return f"{key} must be given"
-    if kind == "union_tag_not_found":
-        return f"{key}.layout must be given"
-    if kind == "union_tag_invalid":
-        layouts = [str(_tag(section)) for section in sections]
-        return f"{key}.layout is {problem['ctx']['tag']!r}; allowed: {_or_nearest(value['layout'], layouts)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    if kind == "value_error":
-        return (
-            f"{key}: {message}" if isinstance(value, dict | BaseModel) else f"{key} is {value!r}: {message}"
-        )
+        return KitError(key, "must be given", code="key_missing")
     if kind == "literal_error":
-        allowed = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{key} is {value!r}; allowed: {_or_nearest(value, allowed)}"
-    return f"{key} is {value!r}: {message[0].lower()}{message[1:]}"
+        allowed = mistake["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        rule, hint = _allowed(value, allowed, "Allowed")
+        return KitError(key, f"is {value!r}", rule, hint, code="value_not_allowed")
+    message = mistake["msg"].removeprefix("Value error, ")
+    if kind == "value_error" and isinstance(value, dict | BaseModel):
+        return KitError(key, message, code="values_contradict")
+    return KitError(key, f"is {value!r}", message, code="value_invalid")
 
 
-def _or_nearest(value: object, allowed: list[str]) -> str:
+def _allowed(value: object, allowed: list[str], title: str) -> tuple[str, str]:
     close = nearest(str(value), allowed)
-    quoted = ", ".join(f"'{name}'" for name in allowed)
-    return f"{quoted}; nearest: {close[0]}" if close else quoted
+    return f"{title}: {', '.join(allowed)}", f"Did you mean {close[0]}?" if close else ""
 
 
-def _locate(location: Sequence[object]) -> tuple[str, list[type[BaseModel]]]:
-    """Return a place in the YAML as a dotted key, and the sections that may stand there.
+def _locate(location: Sequence[object], values: Any) -> tuple[str, list[type[BaseModel]]]:
+    """Return a place in the YAML as a dotted key, and the sections that may be there.
 
-    Pydantic's location also names the branches of unions, which are no keys: types, and the tags of layouts.
+    Pydantic's location also has the names of types in unions, which are not keys.
     """
     shown: list[str] = []
     sections: list[type[BaseModel]] = [Config]
     for part in location:
         fields = [f for s in sections for name, f in s.model_fields.items() if part in (name, f.alias)]
-        tagged = [section for section in sections if _tag(section) == part]
+        if not fields and _is_type_name(part):
+            continue
+        shown.append(str(part))
+        values = _inside(values, part)
         if fields:
             sections = _sections_in(fields[0].annotation)
-        elif tagged:
-            sections = tagged
-        if fields or not (tagged or _is_type_name(part)):
-            shown.append(str(part))
+        layout = section_of_layout(_inside(values, "layout"))
+        sections = [layout if layout and s is LabeledSource else s for s in sections]
     return ".".join(shown) or "(top level)", sections
 
 
+def _inside(values: Any, key: object) -> Any:
+    if isinstance(values, list) and isinstance(key, int) and key < len(values):
+        return values[key]
+    return values.get(key) if isinstance(values, Mapping) else None
+
+
 def _is_type_name(part: object) -> bool:
-    """Tell whether a part of pydantic's location is the name of a type in a union, not a key."""
+    """Return whether a part of pydantic's location is the name of a type in a union, not a key."""
     return isinstance(part, str) and (
         part in {"str", "int", "float", "bool"} or part.startswith(("list[", "literal["))
     )
-
-
-def _tag(section: type[BaseModel]) -> str | None:
-    """Return the layout that a section is for, if it is one of several."""
-    layout = section.model_fields.get("layout")
-    return str(typing.get_args(layout.annotation)[0]) if layout else None
 
 
 def _sections_in(annotation: Any) -> list[type[BaseModel]]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from kit.competition.duplicates import exact_groups, labels_by_path
 from kit.competition.samples import Competition, load_competition
-from kit.competition.scan import remembered_images
+from kit.competition.scan import load_scan
 from kit.config import Component, Config
 from kit.errors import KitError
 from kit.evaluation.classes import ClassScore, Confusion, class_scores, confusion_table, most_confused
@@ -286,7 +286,7 @@ def _try(
 
 def _twins(competition: Competition, workspace: Workspace) -> dict[str, str]:
     """Return id -> the path of a byte-identical image that carries another label."""
-    scan = remembered_images(workspace.image_table(competition.name))
+    scan = load_scan(workspace.image_table(competition.name))
     samples = competition.labeled
     labels = labels_by_path(samples, competition.label_columns)
     twin_of = {}

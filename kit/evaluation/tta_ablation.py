@@ -15,7 +15,7 @@ from kit.evaluation.oof_with_labels import Scored, scored
 from kit.inference.fold_models import ByView
 from kit.inference.predict import predict_by_view
 from kit.metrics import Scorer
-from kit.metrics.bootstrap import bootstrap_scores, num_draws_for, interval
+from kit.metrics.bootstrap import bootstrap_scores, interval, num_draws_for
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import RunFolder, Workspace
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from kit.competition.layouts import BLANK_CLASS, UNKNOWN
 from kit.competition.samples import EXTRA
+from kit.tasks import LABEL, has_label_column, labeled
 
 Tie = tuple[np.ndarray, np.ndarray]  # rows, and a number for each: equal numbers stay together
 
@@ -31,14 +31,12 @@ class Population:
     @property
     def exclusive(self) -> bool:
         """Whether every sample has one class."""
-        return self.label_columns == ["label"]
+        return has_label_column(self.label_columns)
 
     @property
     def labeled(self) -> np.ndarray:
         """Which samples have a label, (N,), bool."""
-        if self.exclusive:
-            return (self.samples["label"] != BLANK_CLASS).to_numpy(dtype=bool)
-        return np.asarray((self.matrix != UNKNOWN).all(axis=1))
+        return labeled(self.samples, self.label_columns)
 
     @property
     def extra(self) -> np.ndarray:
@@ -60,7 +58,7 @@ class Population:
             Row numbers (P,), class numbers (P,), and names (C,). Samples without a label have none.
         """
         if self.exclusive:
-            codes, names = pd.factorize(self.samples["label"].where(self.labeled, None))
+            codes, names = pd.factorize(self.samples[LABEL].where(self.labeled, None))
             rows = np.flatnonzero(codes >= 0)
             return rows, codes[rows], [str(name) for name in names]
         rows, columns = np.nonzero(self.matrix == 1)

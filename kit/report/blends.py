@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.markup import escape
 from rich.table import Table
 
-from kit.ensemble.blend import Blended
-from kit.ensemble.evaluate_blend import BlendWorth
+from kit.ensemble.blended import Blended
+from kit.ensemble.evaluate_blend import BlendEvaluation
 from kit.evaluation.evaluate import Evaluation
 from kit.report.tables import plain_table
 
@@ -15,7 +17,7 @@ MAX_PAIRS = 20
 
 def blend_tables(blended: Blended, evaluation: Evaluation | None) -> list[Table | str]:
     """Return what a blend is worth, its members and how alike they are."""
-    label, worth = blended.run.label, blended.worth
+    label, worth = blended.run.label, blended.evaluation
     if worth is None or evaluation is None:
         return [f"{label}: the mean of members from different folds. No score of it would be honest."]
     return [
@@ -26,7 +28,20 @@ def blend_tables(blended: Blended, evaluation: Evaluation | None) -> list[Table 
     ]
 
 
-def _scores(label: str, worth: BlendWorth, evaluation: Evaluation) -> Table:
+def next_submission(blended: Blended, runs: Sequence[str]) -> str:
+    """Return the line that names what to submit: the blend, or a member that scores as well alone.
+
+    Args:
+        runs: The labels of the members that kit can submit; other members are files of other tools.
+    """
+    best = (
+        blended.run.label if blended.evaluation is None else blended.evaluation.to_submit(blended.run.label)
+    )
+    known = best in (blended.run.label, *runs)
+    return f"\nNext: {'kit submit' if known else 'submit the file of'} {best}"
+
+
+def _scores(label: str, worth: BlendEvaluation, evaluation: Evaluation) -> Table:
     better = "higher" if evaluation.higher_is_better else "lower"
     table = plain_table(
         "nested",
@@ -46,7 +61,7 @@ def _scores(label: str, worth: BlendWorth, evaluation: Evaluation) -> Table:
     return table
 
 
-def _members(worth: BlendWorth) -> Table:
+def _members(worth: BlendEvaluation) -> Table:
     columns = ("alone", "weight", "dropping it costs")
     table = plain_table("member", *columns, right=columns)
     for member in worth.members:
@@ -55,7 +70,7 @@ def _members(worth: BlendWorth) -> Table:
     return table
 
 
-def _pairs(worth: BlendWorth) -> Table:
+def _pairs(worth: BlendEvaluation) -> Table:
     """Return the pairs of members, those that are least alike first."""
     columns = ("correlation", "decide otherwise")
     table = plain_table("member", "and", *columns, right=columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from rich.markup import escape
 from rich.table import Table
@@ -28,6 +29,11 @@ def codes_table() -> Table:
     for name, code in CODES.items():
         table.add_row(_marked(code.severity), name, escape(code.meaning), escape(code.remedy))
     return table
+
+
+def codes_as_dicts() -> list[dict[str, object]]:
+    """Return every check under the keys that ``--json`` promises."""
+    return [{"code": name} | asdict(code) for name, code in CODES.items()]
 
 
 def _marked(severity: str) -> str:

@@ -9,10 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from kit.competition.audit import Audit
-from kit.competition.detect_layout import Finding
+from kit.competition.layouts.base import Finding
+from kit.config import FoldsConfig
 from kit.evaluation.per_image import PerImage
 from kit.folds.balance_report import Balance, side_name
-from kit.training.dry_run import Rehearsal
+from kit.training.dry_run import DryRun
 
 MAX_ROWS = 20
 MAX_PAIRS = 10
@@ -150,23 +151,42 @@ def scores_table(rows: Sequence[tuple[str, float, float]], metric: str) -> Table
     return table
 
 
-def rehearsal_tables(rehearsal: Rehearsal) -> list[Table | str]:
-    """Return what a training would do: what is chosen, the parameter groups, the rates, the augmentation."""
-    facts = plain_table("", "", title=f"{rehearsal.experiment}: a rehearsal, nothing is trained")
+def dry_run_tables(plan: DryRun) -> list[Table | str]:
+    """Return what a training would do, as tables: facts, parameter groups, learning rates, augmentation."""
+    facts = plain_table("", "", title=f"{plan.experiment}: dry run, nothing is trained")
     facts.show_header = False
-    for name, text in rehearsal.facts.items():
+    for name, text in plan.facts.items():
         facts.add_row(name, escape(text))
     columns = ("parameters of", "tensors", "numbers", "peak rate", "weight decay")
     groups = plain_table(*columns, right=columns[1:])
-    for group in rehearsal.groups:
+    for group in plan.groups:
         rate = f"{group.lr:.3g}" if group.lr else "-"
         groups.add_row(
             group.part, str(group.tensors), f"{group.parameters:,}", rate, f"{group.weight_decay:g}"
         )
     rates = plain_table("learning rate", "", right=("",))
-    for name, value in rehearsal.rates.items():
+    for name, value in plan.rates.items():
         rates.add_row(name, f"{value:.3g}")
     steps = plain_table("a training image goes through")
-    for step in rehearsal.augmentation:
+    for step in plan.augmentation:
         steps.add_row(escape(step))
     return [facts, groups, rates, steps]
+
+
+def near_duplicates_hint(audit: Audit, folds: FoldsConfig) -> list[str]:
+    """Return how to keep near duplicates in one fold, if there are any and the config does not do so yet."""
+    near = audit.near_duplicates
+    if folds.keep_duplicates_together == "near" or not (near.within_class or near.across_classes):
+        return []
+    return [
+        "\nNear duplicates in different folds inflate the validation score. To keep them in one fold: "
+        "--set folds.keep_duplicates_together=near, or the same key in the config."
+    ]
+
+
+def components_table(kind: str, entries: dict[str, str]) -> Table:
+    """Return the entries of one kind that a config can name."""
+    table = plain_table(kind, "")
+    for name, description in entries.items():
+        table.add_row(name, escape(description))
+    return table

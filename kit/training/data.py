@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from kit.competition.duplicates import exact_groups, near_groups
+from kit.competition.layouts.base import BOX
 from kit.competition.samples import Competition, load_competition
 from kit.competition.scan import readable, scan_images
-from kit.competition.voc import BOX
 from kit.config import Component, Config
 from kit.errors import first_few
 from kit.folds.groups import Population

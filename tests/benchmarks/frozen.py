@@ -65,7 +65,7 @@ def lay_out(root: Path) -> Place:
         link_competition(root / "pool", root / "data" / name, IMAGES)
     (root / "weights").mkdir()
     save_file(timm.create_model(MODEL).state_dict(), root / "weights" / "weights.safetensors")
-    pipeline.init(name, Workspace.open(root))
+    pipeline.init(name, workspace=Workspace.open(root))
     return Place(root, name)
 
 

@@ -44,7 +44,7 @@ def seconds(count: int = IMAGES) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         draw_photos(root / "data" / "photos", count)
-        config = pipeline.init("photos", Workspace.open(root)).config
+        config = pipeline.init("photos", workspace=Workspace.open(root)).config
         return inspect_seconds(root, config), inspect_seconds(root, config)
 
 

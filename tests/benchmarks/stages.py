@@ -26,8 +26,8 @@ from kit.engine.data.datasets import EpochBatches, ImageDataset, ImageSet, View,
 from kit.engine.device.amp import Amp
 from kit.engine.models.build import build_model
 from kit.engine.tta.merge import merges
-from kit.engine.tta.predict import Asker, Looks, SourceDataset, ask, source_loader
-from kit.engine.tta.views import Sight
+from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, predict, source_loader
+from kit.engine.tta.views import ModelInput
 from kit.evaluation.evaluate import evaluate
 from kit.folds.make import make_folds
 from kit.predictions import Kind, Origin, Predictions
@@ -67,7 +67,7 @@ class Place:
 
 def init(place: Place) -> Work:
     """Recognise the folder, and write a config."""
-    return lambda: pipeline.init(NAME, place.workspace, force=True)
+    return lambda: pipeline.init(NAME, workspace=place.workspace, force=True)
 
 
 def inspect(place: Place) -> Work:
@@ -129,12 +129,12 @@ def predict(place: Place) -> Work:
     model, _ = build_model(config.model, config.image, CLASSES)
     images = ImageSet.of(competition.test)
     store = image_store(config, place.workspace, data)
-    looks = Looks.of([(Component(name="identity"),)], Sight.of(model))
-    asker = Asker(model, competition.task, CPU, Amp(torch.device("cpu"), "fp32").autocast)
+    tta_plan = TTAPlan.of([(Component(name="identity"),)], ModelInput.of(model))
+    predictor = Predictor(model, competition.task, CPU, Amp(torch.device("cpu"), "fp32").autocast)
 
     def answers() -> None:
-        dataset = SourceDataset(images, store, looks.sources, model.preprocessing, seed=0)
-        ask(asker, source_loader(dataset, 64, 0, CPU), looks, merges.get("mean"))
+        dataset = SourceDataset(images, store, tta_plan.sources, model.preprocessing, seed=0)
+        predict(predictor, source_loader(dataset, 64, 0, CPU), tta_plan, merges.get("mean"))
 
     return answers
 

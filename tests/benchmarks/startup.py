@@ -121,7 +121,7 @@ def draw_competition(root: Path) -> None:
         coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path, quality=85)
         rows += [f"{path.name},{label}"] if of_test else []
     (data / "sample_submission.csv").write_text("\n".join([*rows, ""]), encoding="utf-8")
-    pipeline.init("drawn", Workspace.open(root))
+    pipeline.init("drawn", workspace=Workspace.open(root))
 
 
 def verb_claims(root: Path) -> list[Claim]:
@@ -168,7 +168,7 @@ def first_step(root: Path) -> dict[str, float]:
     config = load_config(workspace.config("drawn"), TRAINING)
     done("kit and the config")
     from kit.engine.fit import validate_config
-    from kit.engine.fit.train_step import Stepper
+    from kit.engine.fit.train_step import TrainStep
     from kit.training.fold import FoldWork
 
     done("timm, albumentations and the rest of the engine")
@@ -177,15 +177,15 @@ def first_step(root: Path) -> dict[str, float]:
     _note_after(experiment, "settled_precision", "trying bf16 and fp32", done)
     _note_after(FoldWork, "model", "building the model", done)
     _note_after(FoldWork, "trainer", "the optimiser, the loss and the loaders", done)
-    step = Stepper.__call__
+    step = TrainStep.__call__
 
-    def one_step(stepper: Stepper, *batch: Any) -> None:
+    def one_step(train_step: TrainStep, *batch: Any) -> None:
         done("the first batch")
-        step(stepper, *batch)
+        step(train_step, *batch)
         done("the first step")
         raise _SteppedError
 
-    Stepper.__call__ = one_step  # type: ignore[method-assign, assignment]
+    TrainStep.__call__ = one_step  # type: ignore[method-assign, assignment]
     try:
         experiment.train(config, workspace, only=[0])
     except _SteppedError:

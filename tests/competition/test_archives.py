@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from kit.competition.archives import RECEIPT, Member, _write, archive_stem, is_archive, unpack
-from kit.errors import KitError
+from kit.competition.archives import RECEIPT, archive_stem, is_archive, unpack
+from tests.conftest import refused
 
 GB = 10**9
 FILES = {"train/a/1.png": b"one", "train/b/2.png": b"two" * 1000, "labels.csv": b"id,label\n"}
@@ -75,29 +75,30 @@ def test_another_archive_or_folder_is_never_overwritten(tmp_path):
     unpack(zipped(tmp_path / "x.zip"), target, GB)
     (tmp_path / "x.zip").unlink()
     zipped(tmp_path / "x.zip", {"other.csv": b"1"})
-    with pytest.raises(KitError, match="out: is there already, and is not what x.zip holds.*kit init"):
+    with refused("folder_exists", where=str(target)) as caught:
         unpack(tmp_path / "x.zip", target, GB)
+    assert f"kit init {target}" in caught.value.next
     assert files_below(target) == FILES
 
 
-def assert_refused(path, tmp_path, message, max_bytes=GB):
-    with pytest.raises(KitError, match=message):
+def assert_refused(path, tmp_path, code, fact="", max_bytes=GB):
+    with refused(code, where=str(path)) as caught:
         unpack(path, tmp_path / "out", max_bytes)
+    assert fact in str(caught.value)
     assert {p.name for p in tmp_path.iterdir()} == {path.name}
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/evil", "C:/evil", "a\\..\\evil"])
 def test_paths_that_lead_out_are_refused(tmp_path, name):
-    message = r"1 files lie outside its folder \("
-    assert_refused(tarred(tmp_path / "x.tar.gz", {name: b"x"}), tmp_path, message)
+    assert_refused(tarred(tmp_path / "x.tar.gz", {name: b"x"}), tmp_path, "archive_unsafe", f"({name})")
     (tmp_path / "x.tar.gz").unlink()
-    assert_refused(zipped(tmp_path / "x.zip", {name: b"x"}), tmp_path, message)
+    assert_refused(zipped(tmp_path / "x.zip", {name: b"x"}), tmp_path, "archive_unsafe", f"({name})")
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
 def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind):
     path = tarred(tmp_path / "x.tar.gz", {"link/evil": b"x"}, links=[("link", kind, "/tmp")])
-    assert_refused(path, tmp_path, r"1 entries are links or devices \(link\)")
+    assert_refused(path, tmp_path, "archive_unsafe", "(link)")
 
 
 def test_links_in_a_zip_are_refused(tmp_path):
@@ -105,7 +106,7 @@ def test_links_in_a_zip_are_refused(tmp_path):
         entry = zipfile.ZipInfo("link")
         entry.external_attr = 0o120777 << 16
         archive.writestr(entry, "/etc/passwd")
-    assert_refused(tmp_path / "x.zip", tmp_path, r"1 entries are links or devices \(link\)")
+    assert_refused(tmp_path / "x.zip", tmp_path, "archive_unsafe", "(link)")
 
 
 def test_a_file_that_is_there_twice_is_refused(tmp_path):
@@ -115,13 +116,11 @@ def test_a_file_that_is_there_twice_is_refused(tmp_path):
     ):
         archive.writestr("a", "1")
         archive.writestr("a", "2")
-    assert_refused(tmp_path / "x.zip", tmp_path, r"1 files are there twice \(a\)")
+    assert_refused(tmp_path / "x.zip", tmp_path, "archive_unsafe", "(a)")
 
 
 def test_what_is_too_large_is_refused_before_anything_is_written(tmp_path):
-    assert_refused(
-        zipped(tmp_path / "x.zip"), tmp_path, r"unpacks to 0.0 GB, more than the .*--max-gb", max_bytes=100
-    )
+    assert_refused(zipped(tmp_path / "x.zip"), tmp_path, "archive_too_large", "--max-gb", max_bytes=100)
 
 
 def declaring(path, size):
@@ -136,7 +135,7 @@ def declaring(path, size):
 
 def test_a_zip_that_lies_about_its_size_is_stopped(tmp_path):
     path = declaring(zipped(tmp_path / "x.zip", {"bomb": b"\0" * 5_000_000}), 10)
-    assert_refused(path, tmp_path, "is damaged|unpacks to more", max_bytes=1000)
+    assert_refused(path, tmp_path, "archive_damaged", "bomb", max_bytes=1000)
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9])
@@ -146,7 +145,7 @@ def test_a_cut_archive_is_refused(tmp_path, keep):
         whole = path.read_bytes()
         path.write_bytes(whole[: int(len(whole) * keep)])
     for name in ("x.zip", "x.tar.gz"):
-        with pytest.raises(KitError, match="is damaged or no archive.*Download it again"):
+        with refused("archive_damaged"):
             unpack(tmp_path / name, tmp_path / "out", GB)
     assert {p.name for p in tmp_path.iterdir()} == {"x.zip", "x.tar.gz"}
 
@@ -156,7 +155,7 @@ def test_damage_inside_is_noticed(tmp_path):
     content = bytearray(path.read_bytes())
     content[20_000] ^= 255
     path.write_bytes(content)
-    assert_refused(path, tmp_path, "is damaged")
+    assert_refused(path, tmp_path, "archive_damaged")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -164,7 +163,7 @@ def test_damage_inside_is_noticed_however_a_zip_is_compressed(tmp_path, method):
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("a.bin", os.urandom(50_000))
-    assert_refused(flipped(path, 20_000), tmp_path, "is damaged or no archive")
+    assert_refused(flipped(path, 20_000), tmp_path, "archive_damaged")
 
 
 def flipped(path, *places):
@@ -179,9 +178,7 @@ def flipped(path, *places):
 @pytest.mark.parametrize("place", [100_000, -6])
 def test_damage_in_a_tar_is_noticed_also_in_its_checksum(tmp_path, name, mode, place):
     files = {f"{i}.bin": os.urandom(20_000) for i in range(10)}
-    assert_refused(
-        flipped(tarred(tmp_path / name, files, mode=mode), place), tmp_path, "is damaged or no archive"
-    )
+    assert_refused(flipped(tarred(tmp_path / name, files, mode=mode), place), tmp_path, "archive_damaged")
 
 
 def test_a_tar_whose_header_is_damaged_or_that_ends_between_two_files_is_no_whole_tar(tmp_path):
@@ -189,29 +186,27 @@ def test_a_tar_whose_header_is_damaged_or_that_ends_between_two_files_is_no_whol
     path = tarred(tmp_path / "x.tar", files, mode="w:")
     whole = path.read_bytes()
     path.write_bytes(whole[: 4 * 1536])
-    assert_refused(path, tmp_path, r"it breaks off after 4 entries")
+    assert_refused(path, tmp_path, "archive_damaged", "4 entries")
     path.write_bytes(whole)
-    assert_refused(flipped(path, 4 * 1536 + 150), tmp_path, r"it breaks off after 4 entries")
+    assert_refused(flipped(path, 4 * 1536 + 150), tmp_path, "archive_damaged", "4 entries")
 
 
 @pytest.mark.parametrize("cut_by", [1, 8])
 def test_a_tar_cut_behind_its_last_file_is_refused(tmp_path, cut_by):
     path = tarred(tmp_path / "x.tar.gz")
     path.write_bytes(path.read_bytes()[:-cut_by])
-    assert_refused(path, tmp_path, "is damaged or no archive: Compressed file ended")
+    assert_refused(path, tmp_path, "archive_damaged", "Compressed file ended")
 
 
 @pytest.mark.parametrize("name", ["a" * 252 + ".png", "/".join(["d" * 200] * 6) + "/a.png"])
 def test_names_too_long_for_a_disk_are_refused(tmp_path, name):
-    assert_refused(
-        zipped(tmp_path / "x.zip", {name: b"x"}), tmp_path, r"1 names are too long or not UTF-8 \("
-    )
+    assert_refused(zipped(tmp_path / "x.zip", {name: b"x"}), tmp_path, "archive_unsafe", name[:80])
 
 
 def test_names_that_are_no_utf8_are_refused_in_a_message_that_can_be_printed(tmp_path):
     with tarfile.open(tmp_path / "x.tar", "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as archive:
         archive.addfile(tarfile.TarInfo("caf\u00e9.png"))
-    assert_refused(tmp_path / "x.tar", tmp_path, r"1 names are too long or not UTF-8 \(caf\\udce9.png\)")
+    assert_refused(tmp_path / "x.tar", tmp_path, "archive_unsafe", r"(caf\udce9.png)")
 
 
 @pytest.mark.parametrize("signature, offset, value", [(b"PK\x01\x02", 46, 0xFF), (b"PK\x05\x06", 19, 0x7F)])
@@ -220,27 +215,24 @@ def test_a_damaged_directory_of_a_zip_is_refused(tmp_path, signature, offset, va
     content = bytearray(path.read_bytes())
     content[content.index(signature) + offset] = value  # a name that is no UTF-8; a place before the file
     path.write_bytes(content)
-    assert_refused(path, tmp_path, "is damaged or no archive")
+    assert_refused(path, tmp_path, "archive_damaged")
 
 
 def test_a_full_disk_is_not_taken_for_damage_and_leaves_nothing(tmp_path, monkeypatch):
     path = zipped(tmp_path / "x.zip")
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("kit.competition.archives._write", full)
+    monkeypatch.setattr("zipfile.ZipFile.extract", full)
     with pytest.raises(OSError, match="No space left"):
         unpack(path, tmp_path / "out", GB)
     assert [p.name for p in tmp_path.iterdir()] == ["x.zip"]
 
 
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path):
-    assert_refused(
-        tarred(tmp_path / "x.tar", {"a/b": b"x", "a": b"y"}),
-        tmp_path,
-        r"1 files have the name of a folder \(a\)",
-    )
+    path = tarred(tmp_path / "x.tar", {"a/b": b"x", "a": b"y"})
+    assert_refused(path, tmp_path, "archive_unsafe", "(a)")
 
 
 def test_names_that_only_look_odd_are_taken(tmp_path):
@@ -257,29 +249,23 @@ def test_names_that_only_look_odd_are_taken(tmp_path):
 
 def test_an_archive_within_its_limit_by_each_file_and_not_by_all_is_refused(tmp_path):
     path = zipped(tmp_path / "x.zip", {"a": b"x" * 80, "b": b"y" * 80})
-    assert_refused(path, tmp_path, "unpacks to 0.0 GB, more than the .*--max-gb", max_bytes=100)
+    assert_refused(path, tmp_path, "archive_too_large", max_bytes=100)
 
 
 def test_a_tar_is_not_read_on_once_it_is_too_large(tmp_path):
     path = tarred(tmp_path / "x.tar", {"a": b"x" * 200, "b": b"y" * 5000}, mode="w:")
     path.write_bytes(path.read_bytes()[:2000])  # reading on would meet the cut
-    assert_refused(path, tmp_path, "unpacks to 0.0 GB, more than the .*--max-gb", max_bytes=100)
+    assert_refused(path, tmp_path, "archive_too_large", max_bytes=100)
 
 
 def test_more_than_the_disk_has_free_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100))
-    assert_refused(zipped(tmp_path / "x.zip"), tmp_path, r"unpacks to 0.0 GB, and .* has 0.0 GB free")
-
-
-def test_bytes_are_counted_whatever_the_archive_declares(tmp_path):
-    path = zipped(tmp_path / "x.zip", {"a": b"x" * 80})
-    with zipfile.ZipFile(path) as archive, pytest.raises(KitError, match="more than it declares"):
-        _write(archive, Member("a", 80, archive.getinfo("a")), tmp_path / "a", room=79, archive=path)
+    assert_refused(zipped(tmp_path / "x.zip"), tmp_path, "disk_full")
 
 
 def test_a_zip_that_declares_more_than_it_holds_is_refused(tmp_path):
     path = declaring(zipped(tmp_path / "x.zip", {"a": b"x" * 80}), 500)
-    assert_refused(path, tmp_path, "is damaged: a ends early")
+    assert_refused(path, tmp_path, "archive_damaged", "a ends early")
 
 
 def test_an_encrypted_zip_is_refused(tmp_path):
@@ -288,13 +274,13 @@ def test_an_encrypted_zip_is_refused(tmp_path):
     for signature, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
         content[content.index(signature) + offset] |= 1
     path.write_bytes(content)
-    assert_refused(path, tmp_path, r"1 files are encrypted \(a\)")
+    assert_refused(path, tmp_path, "archive_unsafe", "(a)")
 
 
 def test_what_is_no_archive_or_empty_is_refused(tmp_path):
     (tmp_path / "x.zip").write_bytes(b"no zip")
-    assert_refused(tmp_path / "x.zip", tmp_path, "is damaged or no archive")
-    assert_refused(zipped(tmp_path / "x.zip", {}), tmp_path, "holds no file")
+    assert_refused(tmp_path / "x.zip", tmp_path, "archive_damaged")
+    assert_refused(zipped(tmp_path / "x.zip", {}), tmp_path, "archive_empty")
 
 
 def test_what_a_killed_process_left_is_no_obstacle(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from kit import pipeline
-from kit.competition.infer_config import infer
+from kit.competition.infer_config import infer_config
 from kit.competition.samples import load_competition
 from kit.config.load import load_config
 from kit.errors import KitError
@@ -15,7 +15,7 @@ from tests.conftest import COLOURS, annotation, draw, draw_class_folders, draw_c
 
 
 def found_in(root, **options):
-    return {f.key: f for f in infer(root, "c", "c", **options)}
+    return {f.key: f for f in infer_config(root, "c", "c", **options)}
 
 
 def values_in(root, **options):
@@ -25,7 +25,7 @@ def values_in(root, **options):
 def loaded(root):
     """The competition that the config written by init describes."""
     workspace = Workspace.open(root.parent)
-    started = pipeline.init(str(root), workspace, name="c")
+    started = pipeline.init(str(root), workspace=workspace, name="c")
     return load_competition(load_config(started.config).competition, workspace)
 
 
@@ -42,9 +42,9 @@ def test_every_layout_is_recognised_by_itself_and_loads(tmp_path):
 def test_another_layout_can_be_asked_for_but_not_made_up(tmp_path):
     root = draw_csv(tmp_path)
     with pytest.raises(KitError, match="is not laid out as voc"):
-        infer(root, "c", "c", layout="voc")
+        infer_config(root, "c", "c", layout="voc")
     with pytest.raises(KitError, match="there is no layout 'vok'.*Did you mean voc"):
-        infer(root, "c", "c", layout="vok")
+        infer_config(root, "c", "c", layout="vok")
     for name in ("red", "green"):
         draw(root / "sorted" / name / "0.png", COLOURS["red"], 1)
     assert values_in(root)["competition.train.layout"] == "csv"
@@ -190,7 +190,7 @@ def test_a_table_with_several_rows_per_image_is_no_labels_table(tmp_path):
     pd.DataFrame(rows, columns=["filename", "cell"]).to_csv(root / "boxes.csv", index=False)
     assert values_in(root)["competition.train.layout"] == "voc"
     with pytest.raises(KitError, match="is not laid out as csv"):
-        infer(root, "c", "c", layout="csv")
+        infer_config(root, "c", "c", layout="csv")
 
 
 def test_a_damaged_list_of_test_images_is_not_relied_on(tmp_path):
@@ -212,18 +212,18 @@ def test_an_archive_is_unpacked_and_read(tmp_path):
     files = {f"leaves-2024/{p.relative_to(drawn)}": p.read_bytes() for p in drawn.rglob("*") if p.is_file()}
     (tmp_path / "ws").mkdir()
     workspace = Workspace.open(tmp_path / "ws")
-    started = pipeline.init(str(zipped(tmp_path / "leaves.zip", files)), workspace)
+    started = pipeline.init(str(zipped(tmp_path / "leaves.zip", files)), workspace=workspace)
     assert started.config == workspace.config("leaves")
     config = load_config(started.config)
     assert (config.competition.data, config.competition.train.folder) == ("leaves", "leaves-2024/train")
     assert len(load_competition(config.competition, workspace).train) == 30
-    again = pipeline.init(str(tmp_path / "leaves.zip"), workspace)
+    again = pipeline.init(str(tmp_path / "leaves.zip"), workspace=workspace)
     assert not again.written
 
 
 def test_each_inferred_line_has_its_reason_as_a_comment(tmp_path):
     root = draw_voc(tmp_path / "cells")
-    text = pipeline.init(str(root), Workspace.open(tmp_path), name="c").config.read_text()
+    text = pipeline.init(str(root), workspace=Workspace.open(tmp_path), name="c").config.read_text()
     assert yaml.safe_load(text)["competition"]["held_out"]["test"]["set"] == "ImageSets/Main/test.txt"
     inferred = [
         line

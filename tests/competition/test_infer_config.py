@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from kit import pipeline
-from kit.competition.infer_config import infer
+from kit.competition.infer_config import infer_config
 from kit.competition.samples import load_competition
 from kit.config.load import load_config
 from kit.errors import KitError
@@ -10,7 +10,7 @@ from tests.conftest import COLOURS, draw, draw_class_folders, draw_csv
 
 
 def facts(root, **options) -> dict:
-    return {f.key: f.value for f in infer(root, "c", "c", **options)}
+    return {f.key: f.value for f in infer_config(root, "c", "c", **options)}
 
 
 def test_class_folders_with_a_sample(tmp_path):
@@ -23,7 +23,7 @@ def test_class_folders_with_a_sample(tmp_path):
 
 
 def test_every_finding_says_why(tmp_path):
-    because = {f.key: f.because for f in infer(draw_class_folders(tmp_path), "c", "c")}
+    because = {f.key: f.because for f in infer_config(draw_class_folders(tmp_path), "c", "c")}
     assert all(because.values())
     assert "in natural order" in because["competition.train.layout"]
     assert "holds class names" in because["submission.kind"]
@@ -148,7 +148,7 @@ def test_sample_columns_that_are_no_classes_are_refused(tmp_path):
 
 
 def test_init_writes_a_config_that_loads_and_gives_a_reason_for_each_line(tiny):
-    started = pipeline.init("tiny", tiny)
+    started = pipeline.init("tiny", workspace=tiny)
     text = started.config.read_text()
     config = load_config(started.config)
     assert config.competition.data == "tiny"
@@ -159,20 +159,20 @@ def test_init_writes_a_config_that_loads_and_gives_a_reason_for_each_line(tiny):
 
 
 def test_init_does_not_overwrite_an_edited_config(tiny):
-    path = pipeline.init("tiny", tiny).config
-    assert not pipeline.init("tiny", tiny).written
+    path = pipeline.init("tiny", workspace=tiny).config
+    assert not pipeline.init("tiny", workspace=tiny).written
     path.write_text(path.read_text() + "\n# mine\n")
     with pytest.raises(KitError, match="is there already, and says something else"):
-        pipeline.init("tiny", tiny)
-    assert pipeline.init("tiny", tiny, force=True).written
+        pipeline.init("tiny", workspace=tiny)
+    assert pipeline.init("tiny", workspace=tiny, force=True).written
 
 
 def test_init_outside_a_data_root_keeps_the_whole_path(workspace, tmp_path_factory):
     root = draw_class_folders(tmp_path_factory.mktemp("elsewhere") / "leaves")
-    config = load_config(pipeline.init(str(root), workspace).config)
+    config = load_config(pipeline.init(str(root), workspace=workspace).config)
     assert config.competition.data == str(root)
     with pytest.raises(KitError, match="is no name for a file"):
-        pipeline.init(str(root), workspace, name="a/b")
+        pipeline.init(str(root), workspace=workspace, name="a/b")
 
 
 def test_a_name_that_means_another_folder_in_an_earlier_root_is_not_used(
@@ -184,7 +184,7 @@ def test_a_name_that_means_another_folder_in_an_earlier_root_is_not_used(
     monkeypatch.setenv("KIT_DATA", str(elsewhere))
     from kit.storage.workspace import Workspace
 
-    config = load_config(pipeline.init(str(own), Workspace.open(workspace.root)).config)
+    config = load_config(pipeline.init(str(own), workspace=Workspace.open(workspace.root)).config)
     assert config.competition.data == str(own)
 
 

@@ -108,7 +108,7 @@ def test_a_fold_that_cannot_be_scored_says_so(workspace):
     assert all(score is not None for k, score in enumerate(found.folds) if k != 2)
     assert "no positive" in found.not_computed["fold 2"]
     assert found.mean == pytest.approx(np.mean([s for s in found.folds if s is not None]))
-    pipeline.score(run, workspace)
+    pipeline.evaluate(run, workspace=workspace)
     assert "fold 2" in run.report.read_text()
 
 
@@ -175,7 +175,7 @@ def test_everything_is_shown(workspace, labels):
     from rich.console import Console
 
     console = Console(width=200, record=True, file=StringIO())
-    for table in evaluation_tables(pipeline.score(labels, workspace)):
+    for table in evaluation_tables(pipeline.evaluate(labels, workspace=workspace)):
         console.print(table)
     text = console.export_text()
     for word in ("95 % interval", "applied", "thresholds", "exact_match", "highest loss", "ROC AUC"):
@@ -216,7 +216,7 @@ def test_a_holdout_is_split_by_groups_whatever_the_order_of_rows(workspace):
     alone = table[table["group"] == ""]
     assert alone["unit"].is_unique  # a blank group ties nothing
     assert set(table["part"]) == set(range(5))
-    found = pipeline.score(run, workspace)
+    found = pipeline.evaluate(run, workspace=workspace)
     assert len(found.folds) == 1
 
 
@@ -233,7 +233,7 @@ def test_one_group_is_scored_without_an_interval_or_a_decision(workspace):
         np.zeros(60, int),
         groups=["g"] * 60,
     )
-    found = pipeline.score(run, workspace)
+    found = pipeline.evaluate(run, workspace=workspace)
     assert found.decisions == []
     assert read_json(run.metrics)["low"] is None
     assert "too few rows or groups" in run.report.read_text()

@@ -12,7 +12,9 @@ from kit.submission_format.spec import CellType
 from kit.tasks import tasks
 from tests.conftest import refused
 
-each = pytest.mark.parametrize("kind", [submission_kinds.get(n) for n in submission_kinds], ids=lambda k: k.name)
+each = pytest.mark.parametrize(
+    "kind", [submission_kinds.get(n) for n in submission_kinds], ids=lambda k: k.name
+)
 
 
 def test_the_config_accepts_exactly_the_registered_kinds():

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import get_worker_info
 
-from kit.competition.decode import ColourMode, UnreadableImageError, decode
-from kit.competition.voc import BOX
+from kit.competition.decode import ColorMode, UnreadableImageError, decode
+from kit.competition.layouts.base import BOX
 from kit.engine.data.foreground import Foreground
 from kit.engine.data.pixel_file import PixelFile
 
@@ -53,7 +53,7 @@ class Rendering:
         side: To how many pixels the shorter side of larger pictures is reduced; None: they stay.
     """
 
-    mode: ColourMode
+    mode: ColorMode
     margin: float = 0.0
     foreground: Foreground | None = None
     side: int | None = None

@@ -8,6 +8,7 @@ import os
 import torch
 
 from kit.engine.device.allocator import prepare_allocator
+from kit.runtime.process import belongs_to_command
 
 
 def find_device() -> torch.device:
@@ -18,15 +19,14 @@ def find_device() -> torch.device:
 
 @functools.cache
 def prepare_process() -> None:
-    """Set what holds for a whole process; commands call it once, a library user need not.
+    """Set what holds for a whole process, if a kit command owns it; used as a library, change nothing.
 
     - Garbage collector: imported modules are frozen. Looking through them takes 0.2 s per collection.
     - CUDA: matrix multiplications and convolutions may round to TF32.
     - CPU: the allocator keeps freed memory and uses large pages.
     """
-    import kit.engine.augment.pipelines
-    import kit.engine.models.build  # noqa: F401 - imported before the freeze, as every training needs them
-
+    if not belongs_to_command():
+        return
     gc.freeze()
     atexit.register(gc.unfreeze)  # or libraries report leaks
     device = find_device()

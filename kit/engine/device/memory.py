@@ -44,7 +44,6 @@ def halve_until_it_fits(
             if not is_out_of_memory(error) or micro_batch_size // 2 < least:
                 raise
         free_memory()  # outside the handler, which holds on to the failed attempt
-        micro_batch_size //= 2
-        warn(
-            f"out of memory with a micro-batch of {micro_batch_size * 2} images: {micro_batch_size} from here on"
-        )
+        fewer = micro_batch_size // 2
+        warn(f"out of memory with a micro-batch of {micro_batch_size} images: {fewer} from here on")
+        micro_batch_size = fewer

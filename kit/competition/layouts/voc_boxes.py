@@ -1,4 +1,4 @@
-"""Pascal VOC: boxes in XML -> a table of boxes, checked against their images before anything uses them."""
+"""Read Pascal VOC's XML to a table of boxes, checked against their images."""
 
 from __future__ import annotations
 
@@ -11,26 +11,37 @@ import pandas as pd
 
 from kit.competition.decode import UnreadableImageError, header_size
 from kit.competition.files import ImageFolder
-from kit.config import Voc, VocConfig
+from kit.competition.layouts.base import BOX
+from kit.config import LabeledSource, VocConfig
 from kit.errors import KitError, first_few
 
-BOX = ["xmin", "ymin", "xmax", "ymax"]
-UNKNOWN_SIZE = (2**31, 2**31)  # no box is outside an image whose size nobody knows
+UNKNOWN_SIZE = (2**31, 2**31)  # for an unreadable image: contains every box
 BOX_COLUMNS = ["image", "path", "number", "label", "difficult", *BOX, "width", "height"]
 
 Boxes = tuple[pd.DataFrame, dict[str, str], list[str]]  # see `read_boxes`
 
 
+class Voc(LabeledSource):
+    """Images with boxes in Pascal VOC's XML."""
+
+    folder: str = "JPEGImages"
+    """The folder of the images."""
+    annotations: str = "Annotations"
+    """The folder of the XML files."""
+    set: str | None = None
+    """A file that lists the images to read, one name per line; null: all annotated images."""
+
+
 class BadAnnotationError(Exception):
-    """An XML file that is no annotation; the message says why."""
+    """An XML file that is damaged or no annotation; the message is the reason."""
 
 
 class NoAnnotationError(BadAnnotationError):
-    """An XML file that is about something else."""
+    """An XML file with other content."""
 
 
 class Annotation(NamedTuple):
-    """What one XML file says: the image's file name and size (0 where unsaid), and its boxes."""
+    """The content of an XML file: the image's file name and size (0 if not given), and its boxes."""
 
     file_name: str
     size: tuple[int, int]
@@ -38,16 +49,16 @@ class Annotation(NamedTuple):
 
 
 def read_boxes(root: Path, source: Voc, rules: VocConfig) -> Boxes:
-    """Return the boxes that the rules leave, all annotated images, and the images without annotation.
+    """Return the boxes that the rules keep, all annotated images, and the images without annotation.
 
-    The box ``number`` counts the objects of its XML file from 0, so that it means the same under any rules.
-    Coordinates are pixels.
+    The box ``number`` counts the objects of its XML file from 0, whatever the rules keep. Coordinates are
+    pixels.
 
     Returns:
         A table with the columns ``BOX_COLUMNS``; image name -> path; paths.
 
     Raises:
-        KitError: XML cannot be read, has no image, or has impossible boxes while the rules refuse them.
+        KitError: An XML file cannot be read, has no image, or has invalid boxes and the rules refuse them.
     """
     images = ImageFolder.open(root, source.folder, "stem")
     names = _listed(root, source)
@@ -60,7 +71,7 @@ def read_boxes(root: Path, source: Voc, rules: VocConfig) -> Boxes:
         for number, (label, difficult, box) in enumerate(annotation.boxes)
     ]
     boxes = pd.DataFrame(rows, columns=BOX_COLUMNS).astype({"image": str, "path": str, "label": str})
-    boxes = _possible(boxes, root / source.annotations, rules)
+    boxes = _valid(boxes, root / source.annotations, rules)
     sides = boxes[["xmax", "ymax"]].to_numpy() - boxes[["xmin", "ymin"]].to_numpy()
     keep = (sides >= rules.min_side).all(axis=1)
     if rules.difficult == "skip":
@@ -71,13 +82,14 @@ def read_boxes(root: Path, source: Voc, rules: VocConfig) -> Boxes:
 
 
 def _listed(root: Path, source: Voc) -> list[str]:
-    """Return the names of the annotations to read: those that the set lists, or all there are."""
+    """Return the names of the annotations to read: the names in the set, or all."""
     folder = root / source.annotations
     if not folder.is_dir():
-        raise KitError(folder, "there is no such folder", "It should hold one XML file per image")
+        rule = "It should hold one XML file per image"
+        raise KitError(folder, "there is no such folder", rule, code="folder_missing")
     there = sorted(path.stem for path in folder.iterdir() if path.suffix.lower() == ".xml")
     if not there:
-        raise KitError(folder, "holds no XML file", "One per image, as Pascal VOC writes them")
+        raise KitError(folder, "has no XML file", "Each image has one in Pascal VOC's form", code="no_xml")
     if source.set is None:
         return there
     names = read_set(root / source.set)
@@ -88,24 +100,26 @@ def _listed(root: Path, source: Voc) -> list[str]:
             root / source.set,
             f"{len(missing)} of {len(names)} images have no XML file in {source.annotations}/ "
             f"({first_few(missing)})",
-            "Every listed image is annotated",
+            "Every listed image needs an annotation",
+            code="annotation_missing",
         )
     return names
 
 
 def read_set(path: Path) -> list[str]:
-    """Return the image names that a set file lists, one a line.
+    """Return the image names in a set file, one per line.
 
     Raises:
-        KitError: It is missing, empty, or names an image twice.
+        KitError: The file is missing or empty, or lists an image twice.
     """
+    rule = "A set lists image names, one per line"
     if not path.is_file():
-        raise KitError(path, "there is no such file", "A set lists image names, one a line")
+        raise KitError(path, "there is no such file", rule, code="file_missing")
     names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if not names or twice:
         what = f"{len(twice)} images are listed twice ({first_few(twice)})" if twice else "is empty"
-        raise KitError(path, what, "A set lists image names, one a line")
+        raise KitError(path, what, rule, code="set_invalid")
     return names
 
 
@@ -117,15 +131,22 @@ def _read_all(folder: Path, names: Sequence[str]) -> dict[str, Annotation]:
             found[name] = read_annotation(folder / f"{name}.xml")
         except BadAnnotationError as error:
             problems.append(f"{name}.xml: {error}")
-    _refuse(folder, problems, "XML files cannot be read", "Each is a Pascal VOC annotation", "Mend them.")
+    if problems:
+        raise KitError(
+            folder,
+            f"{len(problems)} XML files cannot be read ({first_few(problems)})",
+            "Each is a Pascal VOC annotation",
+            "Fix them.",
+            code="annotation_invalid",
+        )
     return found
 
 
 def read_annotation(path: Path) -> Annotation:
-    """Return what an XML file says. Entities are never resolved: a file that declares any is refused.
+    """Return the content of an XML file. Entities are never resolved: a file that declares any is refused.
 
     Raises:
-        BadAnnotationError: It does not parse, declares a document type, or a box is not four numbers.
+        BadAnnotationError: The file does not parse, declares a document type, or has an invalid box.
     """
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import parse
@@ -137,7 +158,7 @@ def read_annotation(path: Path) -> Annotation:
     except (ParseError, ValueError, LookupError, OSError) as error:
         raise BadAnnotationError(f"does not parse: {error}") from error
     if tree is None or tree.tag != "annotation":
-        raise NoAnnotationError("is no <annotation>")
+        raise NoAnnotationError("has no <annotation>")
     size = (_number(tree, "size/width", 0), _number(tree, "size/height", 0))
     boxes = [_read_object(each) for each in tree.findall("object")]
     return Annotation((tree.findtext("filename") or "").strip(), size, boxes)
@@ -158,13 +179,13 @@ def _number(element: Element, place: str, default: int | None = None) -> int:
     try:
         return round(float(text or ""))
     except (ValueError, OverflowError) as error:
-        raise BadAnnotationError(f"<{place}> is {text!r}, no number") from error
+        raise BadAnnotationError(f"<{place}> is {text!r}, not a number") from error
 
 
 def _find_images(folder: Path, annotations: dict[str, Annotation], images: ImageFolder) -> dict[str, str]:
-    """Return name -> path: the image called like the XML file, or else the one that it names.
+    """Return name -> path: the image with the XML file's name, or else the image that the XML names.
 
-    Tools that rename files often leave the old name inside the XML, so the file's own name counts first.
+    The file's own name has priority, because tools that rename files often leave the old name in the XML.
     """
     found: dict[str, str] = {}
     problems: list[str] = []
@@ -175,40 +196,40 @@ def _find_images(folder: Path, annotations: dict[str, Annotation], images: Image
             problems.append(f"{name}.xml names '{annotation.file_name}'")
         else:
             found[name] = path
-    what = f"XML files have no image in {images.folder}/"
-    _refuse(
-        folder, problems, what, "Each belongs to an image", "Add the images, or leave them out of the set."
-    )
+    if problems:
+        raise KitError(
+            folder,
+            f"{len(problems)} XML files have no image in {images.folder}/ ({first_few(problems)})",
+            "Each annotation needs an image",
+            "Add the images, or remove the annotations from the set.",
+            code="image_missing",
+        )
     return found
 
 
 def _size(annotation: Annotation, path: Path) -> tuple[int, int]:
-    """Return the image's size as the XML says, or where it is silent, as the image's header does."""
+    """Return the image's size from the XML, or else from the image's header."""
     if min(annotation.size) > 0:
         return annotation.size
     try:
         return header_size(path)
     except UnreadableImageError:
-        return UNKNOWN_SIZE  # the scan names it, with all the others
+        return UNKNOWN_SIZE  # the scan reports the image
 
 
-def _possible(boxes: pd.DataFrame, folder: Path, rules: VocConfig) -> pd.DataFrame:
-    """Return the boxes that lie in their image and have an area, as the rules treat the others."""
+def _valid(boxes: pd.DataFrame, folder: Path, rules: VocConfig) -> pd.DataFrame:
+    """Return the boxes inside their image that have an area; the rules refuse or skip the others."""
     outside = (boxes["xmin"] < 0) | (boxes["ymin"] < 0)
     outside |= (boxes["xmax"] > boxes["width"]) | (boxes["ymax"] > boxes["height"])
     flat = (boxes["xmax"] <= boxes["xmin"]) | (boxes["ymax"] <= boxes["ymin"])
     bad = boxes[outside | flat]
-    if rules.bad_boxes == "refuse":
-        _refuse(
+    if rules.bad_boxes == "refuse" and len(bad):
+        named = [f"{row.image}.xml object {row.number}" for row in bad.itertuples()]
+        raise KitError(
             folder,
-            [f"{row.image}.xml object {row.number}" for row in bad.itertuples()],
-            "boxes lie outside their image or have no area",
+            f"{len(bad)} boxes lie outside their image or have no area ({first_few(named)})",
             "A box is inside its image",
-            "Mend them, or set `competition.voc.bad_boxes: skip` to leave them out.",
+            "Fix them, or set `competition.voc.bad_boxes: skip`.",
+            code="box_invalid",
         )
     return boxes[~(outside | flat)]
-
-
-def _refuse(where: Path, problems: list[str], what: str, rule: str, next_step: str) -> None:
-    if problems:
-        raise KitError(where, f"{len(problems)} {what} ({first_few(problems)})", rule, next_step)

@@ -1,4 +1,4 @@
-"""Which columns of a table say what: the label, the groups, the organisers' folds."""
+"""Infer which columns of a table hold the labels, the groups and the organizers' folds."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ SEPARATORS = (" ", "|", ",", ";")
 
 @dataclass(frozen=True)
 class LabelColumns:
-    """Which columns of a table say what.
+    """The inferred columns of a table.
 
     Attributes:
         chosen: The label column, or the 0/1 columns.
-        separator: What stands between the classes of a cell.
-        ordinal: Why the labels are grades, if they are.
+        because: The evidence.
+        separator: What separates the classes in a cell.
+        ordinal: The evidence that labels are grades, or "".
     """
 
     chosen: str | list[str]
@@ -40,10 +41,13 @@ class LabelColumns:
 
     @classmethod
     def of(cls, table: Table, label: str | None) -> LabelColumns:
-        """Return the columns of a labels table.
+        """Return the columns of a table of labels.
+
+        Args:
+            label: The label column, if the user gave one.
 
         Raises:
-            KitError: Several could be the label, or there is none called ``label``.
+            KitError: Several columns could be the label, or the given one does not exist.
         """
         named = [c for c in table.others if _is_word(c, GROUP_NAMES) and c != label]
         group = next((c for c in named if not _is_flag(table.cells[c])), None)
@@ -56,12 +60,12 @@ class LabelColumns:
         separator = _separator(values)
         if separator is not None:
             shown = {" ": "blanks"}.get(separator, f"'{separator}'")
-            because = f"cells such as '{max(values, key=len)}' hold several classes, between {shown}"
+            because = f"cells such as '{max(values, key=len)}' hold several classes, separated by {shown}"
         return cls(chosen, because, separator, group, fold, _grades(chosen, values))
 
 
 def _grades(name: str, values: pd.Series) -> str:
-    """Return why a column holds grades, or nothing: it is called so, and holds a range of whole numbers."""
+    """Return the evidence that a column holds grades, or "": its name, and a range of whole numbers."""
     found = {v for v in values if v.isdecimal()}
     if not _is_word(name, ORDINAL_NAMES) or set(values) != found or not 2 < len(found) <= MOST_GRADES:
         return ""
@@ -76,42 +80,45 @@ def _is_word(name: str, words: Sequence[str]) -> bool:
 def _choose_label(table: Table, others: list[str], label: str | None) -> tuple[str | list[str], str]:
     if label is not None:
         if label not in table.others:
+            others_are = f"Other columns: {', '.join(table.others)}"
             raise KitError(
-                f"--label {label}", f"{table.name} has no such column", f"Others: {', '.join(table.others)}"
+                f"--label {label}", f"{table.name} has no such column", others_are, code="column_missing"
             )
         return label, "given by --label"
     if len(others) == 1:
         return others[0], f"the only column beside the id; {_examples(table.cells[others[0]])}"
     named = [c for c in others if c.lower() in LABEL_NAMES]
     if len(named) == 1:
-        return named[0], f"the one column called like a label; {_examples(table.cells[named[0]])}"
+        return named[0], f"the one column with the name of a label; {_examples(table.cells[named[0]])}"
     block = [c for c in others if _is_flag(table.cells[c])]
-    if len(block) >= 2 and (len(block) == len(others) or one_each(table.cells[block])):
+    if len(block) >= 2 and (len(block) == len(others) or is_one_hot(table.cells[block])):
         rest = f", among {len(others)}" if len(block) < len(others) else ""
         return block, f"{len(block)} columns of 0 and 1{rest}: one per class"
     raise KitError(
         table.name,
         f"any of its columns {', '.join(others)} could be the label",
         "kit does not guess",
-        "Say which: `kit init DATA --label COLUMN`.",
+        "Choose one: `kit init DATA --label COLUMN`.",
+        code="label_ambiguous",
     )
 
 
 def _is_flag(cells: pd.Series) -> bool:
-    """Tell whether a column says yes or no, or nothing: so do classes, and no groups."""
+    """Return whether a column holds only 0, 1, -1 and blanks: so it may be a class, and is no group."""
     return bool(cells.str.strip().isin(["0", "1", "0.0", "1.0", "-1", ""]).all())
 
 
-def one_each(block: pd.DataFrame) -> bool:
-    """Tell whether every row has exactly one 1: a one-hot block, whatever stands beside it."""
+def is_one_hot(block: pd.DataFrame) -> bool:
+    """Return whether the columns sum to 1 in every row."""
     return bool((block.apply(pd.to_numeric, errors="coerce").sum(axis=1) == 1).all())
 
 
 def _separator(values: pd.Series) -> str | None:
-    """Return what separates the classes of cells, if they hold several.
+    """Return what separates the classes in cells, if they hold several.
 
-    Names of several words are no sets of classes: in sets each word is seen alone, or in more than two
-    combinations on average. Commas and bars are no part of names: there a word seen twice is enough.
+    Sets of classes must be told from class names of several words. In sets, each word also occurs alone, or
+    in more than two combinations on average. Commas and bars are not part of names: one repeated word is
+    enough.
     """
     cells = sorted(set(values) - {""})
     for separator in SEPARATORS:

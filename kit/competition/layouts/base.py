@@ -1,0 +1,201 @@
+"""What a layout is, and the registry of layouts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import pandas as pd
+
+from kit.competition.survey import Survey, Table
+from kit.config import CompetitionConfig, LabeledSource
+from kit.config.competition import layout_sections
+from kit.errors import KitError, first_few
+from kit.natural import natural_key
+from kit.registry import Registry
+from kit.tasks import LABEL, NO_LABEL
+
+S = TypeVar("S", bound=LabeledSource)
+
+BOX = ["xmin", "ymin", "xmax", "ymax"]
+PLAIN_COLUMNS = ("id", "path", LABEL, "group", "given_fold", "source", *BOX)
+HELD_OUT_WORDS = ("val", "valid", "validation", "dev", "test", "holdout", "eval")
+
+
+# --- what a layout reads
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Labeled images, and images that the labels do not mention.
+
+    Attributes:
+        samples: ``id path``, and ``label`` or one 0/1 column per class; optionally ``group``, ``given_fold``,
+            and for crops ``xmin ymin xmax ymax``.
+        unlisted: ``id path`` of the other images of the folder.
+    """
+
+    samples: pd.DataFrame
+    unlisted: pd.DataFrame = field(default_factory=lambda: images_table({}))
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes that occur, in natural order."""
+        return classes_in(self.samples)
+
+
+def classes_in(samples: pd.DataFrame) -> list[str]:
+    """Return the classes of samples, in natural order."""
+    if LABEL in samples:
+        return sorted(set(samples[LABEL]) - {NO_LABEL}, key=natural_key)
+    return sorted((str(c) for c in samples.columns if c not in PLAIN_COLUMNS), key=natural_key)
+
+
+def images_table(paths: dict[str, str]) -> pd.DataFrame:
+    """Return id -> path as a table ``id path``."""
+    return pd.DataFrame({"id": list(paths), "path": list(paths.values())}, dtype=str)
+
+
+def without_listed(paths: dict[str, str], listed: Iterable[str]) -> pd.DataFrame:
+    """Return the images whose path is not listed, as a table ``id path``."""
+    known = set(listed)
+    return images_table({i: path for i, path in paths.items() if path not in known})
+
+
+def with_classes(samples: pd.DataFrame, block: pd.DataFrame, where: object) -> pd.DataFrame:
+    """Return samples with 0/1 columns added; a class may not have the name of another column."""
+    taken = [name for name in block.columns if name in (*PLAIN_COLUMNS, "fold")]
+    if taken:
+        raise KitError(
+            where,
+            f"{len(taken)} classes have the name of a column of kit's own tables ({first_few(taken)})",
+            f"Reserved names: {', '.join(PLAIN_COLUMNS)}, fold",
+            "Rename the classes.",
+            code="class_name_reserved",
+        )
+    return pd.concat([samples, block], axis=1)
+
+
+# --- what a layout detects
+
+
+class Finding(NamedTuple):
+    """One line of a config: its key, its value, and the evidence for it."""
+
+    key: str
+    value: Any
+    because: str
+
+
+@dataclass(frozen=True)
+class LabeledPart:
+    """A set of labeled images that was detected.
+
+    Attributes:
+        source: Findings whose keys are those of the layout's config section.
+        labels: ``label``, or one 0/1 column per class; one row per sample.
+        table: The table that holds the labels, if there is one.
+    """
+
+    source: list[Finding]
+    folder: str
+    labels: pd.DataFrame
+    table: Table | None = None
+
+    def under(self, key: str) -> list[Finding]:
+        """Return the findings under ``competition.train`` or another key."""
+        return [Finding(f"{key}.{f.key}", f.value, f.because) for f in self.source]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A detected layout.
+
+    Attributes:
+        held_out: Name -> further labeled images.
+        remarks: Findings beside the sources, such as what boxes become.
+        grouped: The evidence that samples form groups, or "".
+        ordinal: The evidence that classes are grades, or "".
+    """
+
+    train: LabeledPart
+    held_out: dict[str, LabeledPart] = field(default_factory=dict)
+    remarks: list[Finding] = field(default_factory=list)
+    grouped: str = ""
+    ordinal: str = ""
+
+
+# --- layouts
+
+
+class Layout(ABC, Generic[S]):
+    """A way to lay out labeled images.
+
+    Attributes:
+        name: As in the config, ``competition.train.layout``.
+        description: One line.
+        section: The config section, with the keys that the reader needs.
+    """
+
+    name: str
+    description: ClassVar[str]
+    section: type[S]
+
+    @abstractmethod
+    def read(self, root: Path, source: S, config: CompetitionConfig) -> Reading:
+        """Return the labeled images of a source.
+
+        Raises:
+            KitError: The folder contradicts the config or itself.
+        """
+
+    @abstractmethod
+    def detect(self, survey: Survey, label: str | None) -> Detection | None:
+        """Return what a folder contains if it has this layout, or None.
+
+        Args:
+            label: The label column, if the user gave one.
+        """
+
+
+layouts: Registry[Layout[Any]] = Registry("layout")  # in the order in which detection tries them
+
+
+def register_layout(name: str) -> Callable[[type[Layout[S]]], type[Layout[S]]]:
+    """Return a decorator that registers a layout, and its section of the config, under ``name``."""
+
+    def add(cls: type[Layout[S]]) -> type[Layout[S]]:
+        layout = cls()
+        layout.name = name
+        layouts.register(name)(layout)
+        layout_sections.register(name)(cls.section)
+        return cls
+
+    return add
+
+
+def detect_layout(survey: Survey, label: str | None, layout: str | None) -> Detection:
+    """Return the first layout that is detected, or the given one.
+
+    Args:
+        label: The label column, if the tables leave it open.
+        layout: Try only this layout.
+
+    Raises:
+        KitError: No layout is detected.
+    """
+    for candidate in [layouts.get(layout, "--layout")] if layout else layouts.values():
+        found: Detection | None = candidate.detect(survey, label)
+        if found is not None:
+            return found
+    ignored = [f"{name}: {why}" for name, why in survey.ignored.items()]
+    raise KitError(
+        survey.root / survey.prefix,
+        (f"does not have the layout {layout}" if layout else "has no known layout")
+        + (f" (ignored tables: {first_few(ignored)})" if ignored else ""),
+        f"Known layouts: {'; '.join(each.description for each in layouts.values())}",
+        code="layout_unknown",
+    )

@@ -1,0 +1,218 @@
+"""The layout ``csv``: a table of images and their labels."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, model_validator
+
+from kit.competition.files import IdStyle, ImageFolder
+from kit.competition.layouts.base import (
+    HELD_OUT_WORDS,
+    Detection,
+    Finding,
+    LabeledPart,
+    Layout,
+    Reading,
+    register_layout,
+    with_classes,
+    without_listed,
+)
+from kit.competition.layouts.label_columns import LabelColumns, is_one_hot
+from kit.competition.survey import Survey, Table, has_word
+from kit.competition.tables import column, line_numbers, read_table, unique_ids
+from kit.config import CompetitionConfig, LabeledSource
+from kit.errors import KitError, first_few
+from kit.tasks import LABEL, NO_LABEL, UNKNOWN
+
+ZERO_ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "True": 1, "False": 0, "true": 1, "false": 0}
+
+
+class LabelTable(LabeledSource):
+    """Labeled images of a folder, listed in a CSV or TSV."""
+
+    folder: str = "train"
+    """The folder of the images."""
+    file: str
+    """The table."""
+    id: str
+    """The column of ids."""
+    ids: IdStyle = "name"
+    """Whether ids are file names with suffix (``name``) or without (``stem``)."""
+    label: str | Annotated[list[str], Field(min_length=1)]
+    """The label column, or the 0/1 columns, one per class."""
+    separator: Annotated[str, Field(min_length=1)] | None = None
+    """What separates the classes in a cell of the label column."""
+    group: str | None = None
+    """The column of groups, such as patients: a group stays on one side of every split."""
+    fold: str | None = None
+    """The column of the organizers' own folds, for ``folds.scheme: column``."""
+
+    @model_validator(mode="after")
+    def _separator_needs_one_column(self) -> LabelTable:
+        if self.separator is not None and not isinstance(self.label, str):
+            raise ValueError("separator splits the cells of one label column, and label is a list")
+        return self
+
+
+@register_layout("csv")
+class LabelTableLayout(Layout[LabelTable]):
+    """Read and detect tables that list images with their labels, and optionally groups and folds."""
+
+    description = "a CSV or TSV with a column of image names and columns of labels"
+    section = LabelTable
+
+    def read(self, root: Path, source: LabelTable, config: CompetitionConfig) -> Reading:
+        """Return ``id path``, the labels, and groups and folds if the config names their columns."""
+        path = root / source.file
+        table = read_table(path)
+        if table.empty:
+            raise KitError(
+                path, "has a header and no rows", "Each labeled image has a row", code="table_empty"
+            )
+        ids = unique_ids(column(table, source.id, path, "id"), path)
+        images = ImageFolder.open(root, source.folder, source.ids)
+        samples = pd.DataFrame({"id": ids, "path": images.find(ids, path)}, dtype=str)
+        labels = _labels(table, source, path, config)
+        for name, chosen in (("group", source.group), ("given_fold", source.fold)):
+            if chosen is not None:
+                samples[name] = column(table, chosen, path, name)
+        if isinstance(labels, pd.DataFrame):
+            samples = with_classes(samples, labels, path)
+        else:
+            samples[LABEL] = labels
+            _check_class_folders(samples, source, path)
+        return Reading(samples, without_listed(images.paths, samples["path"]))
+
+    def detect(self, survey: Survey, label: str | None) -> Detection | None:
+        """Detect a table of images and labels; further tables with the same columns are held out."""
+        tables = [
+            t
+            for t in survey.tables
+            if t.others and not t.repeats and not has_word(t.name, "sample", "submission", "solution")
+        ]
+        candidates = [t for t in tables if not has_word(t.name, *HELD_OUT_WORDS)]
+        if not candidates:
+            return None
+        table = next((t for t in candidates if has_word(t.name, "train")), candidates[0])
+        columns = LabelColumns.of(table, label)
+        train = self._part(table, columns)
+        held_out = {}
+        for other in tables:
+            names = [columns.chosen] if isinstance(columns.chosen, str) else columns.chosen
+            if other is not table and other.folder != table.folder and set(names) <= set(other.others):
+                part = self._part(other, columns)
+                if (part.labels.to_numpy() != UNKNOWN).all() and _classes(part) <= _classes(train):
+                    name = next((w for w in HELD_OUT_WORDS if has_word(other.name, w)), "more")
+                    held_out[name] = part
+        grouped = f"column '{columns.group}' holds groups" if columns.group else ""
+        return Detection(train, held_out, [], grouped, columns.ordinal)
+
+    def _part(self, table: Table, columns: LabelColumns) -> LabeledPart:
+        matched = f"{table.matched} of {len(table.cells)}"
+        style = "with" if table.ids == "name" else "without"
+        source = [
+            Finding("layout", self.name, f"{table.name} lists images and their labels"),
+            Finding("folder", table.folder, f"the folder of the images in {table.name}"),
+            Finding("file", table.name, f"{len(table.cells)} rows"),
+            Finding("id", table.id, f"{matched} values are images in {table.folder}/"),
+            Finding("ids", table.ids, f"ids are file names {style} suffix"),
+            Finding("label", columns.chosen, columns.because),
+        ]
+        if columns.separator is not None:
+            source.append(Finding("separator", columns.separator, "separates the classes in a cell"))
+        for key, name, why in (
+            ("group", columns.group, "a group stays on one side of every split"),
+            ("fold", columns.fold, "the organizers' own folds, for folds.scheme column"),
+        ):
+            if name is not None:
+                source.append(Finding(key, name, why))
+        return LabeledPart(source, table.folder, _detected_labels(table, columns), table)
+
+
+def _labels(
+    table: pd.DataFrame, source: LabelTable, path: Path, config: CompetitionConfig
+) -> pd.Series | pd.DataFrame:
+    """Return the labels of a table: class names (N,), or 0/1 columns (N, C)."""
+    if isinstance(source.label, list):
+        return _zero_one_block(table, source.label, path, config)
+    may_be_blank = config.blank == "unlabelled" or source.separator is not None
+    remedy = "Fill them, or set `competition.blank: unlabelled` to leave such rows out of training."
+    cells = column(table, source.label, path, "label", "allowed" if may_be_blank else remedy)
+    if source.separator is None:
+        return cells.mask(cells.str.strip() == "", NO_LABEL)
+    return split_labels(cells, source.separator)
+
+
+def split_labels(cells: pd.Series, separator: str) -> pd.DataFrame:
+    """Return one 0/1 column per class of cells such as ``scab rust``; a blank cell has no class."""
+    split = cells.str.strip().str.split(separator if separator.strip() else None, regex=False)
+    named = split.explode().str.strip()
+    named = named[named != ""].dropna()
+    counts = pd.crosstab(named.index, named).reindex(cells.index, fill_value=0)
+    zero_one: pd.DataFrame = counts.clip(upper=1).astype("int8").rename_axis(columns=None, index=None)
+    return zero_one
+
+
+def _zero_one_block(
+    table: pd.DataFrame, names: list[str], path: Path, config: CompetitionConfig
+) -> pd.DataFrame:
+    """Return 0/1 columns. Rows that are all blank or -1 have no label, if the config allows it."""
+    block = pd.DataFrame({name: column(table, name, path, "label", "allowed") for name in names})
+    numbers = block.apply(lambda cells: cells.str.strip().map(ZERO_ONE))
+    without_label = block.isin(["", "-1"]).all(axis=1)
+    if config.blank == "unlabelled":
+        numbers[without_label] = UNKNOWN
+    invalid = numbers.isna().to_numpy()
+    if invalid.any():
+        row, col = (int(where[0]) for where in invalid.nonzero())
+        rows = invalid.any(axis=1)
+        raise KitError(
+            path,
+            f"column '{names[col]}' holds '{block.iloc[row, col]!s}' in line {row + 2}; "
+            f"{rows.sum()} rows hold invalid values (lines {first_few(line_numbers(rows))})",
+            "Each of several label columns is 0 or 1",
+            "Set `competition.blank: unlabelled` if rows that are all blank or -1 have no label."
+            if without_label.any()
+            else "",
+            code="label_invalid",
+        )
+    zero_one: pd.DataFrame = numbers.astype("int8")
+    return zero_one
+
+
+def _check_class_folders(samples: pd.DataFrame, source: LabelTable, path: Path) -> None:
+    """Refuse a table whose labels differ from the names of the class folders that hold the images."""
+    depth = len(PurePosixPath(source.folder).parts)
+    folders = samples["path"].map(lambda p: (PurePosixPath(p).parts[depth:-1] or ("",))[0])
+    if not set(samples[LABEL]) <= set(folders) | {NO_LABEL} or folders.nunique() < 2:
+        return  # the folders are not the classes
+    differ = samples[(samples[LABEL] != folders) & (samples[LABEL] != NO_LABEL)]
+    if len(differ):
+        named = [f"{row.path} is '{row.label}'" for row in differ.itertuples()]
+        raise KitError(
+            path,
+            f"{len(differ)} labels contradict the class folders of {source.folder}/ ({first_few(named)})",
+            "Two sources of labels must agree",
+            "Fix one of them: layout class_folders reads the folders, layout csv the table.",
+            code="labels_contradict",
+        )
+
+
+def _classes(part: LabeledPart) -> set[str]:
+    return set(part.labels[LABEL]) if LABEL in part.labels else set(map(str, part.labels.columns))
+
+
+def _detected_labels(table: Table, columns: LabelColumns) -> pd.DataFrame:
+    if isinstance(columns.chosen, list):
+        numbers = table.cells[columns.chosen].apply(pd.to_numeric, errors="coerce")
+        block: pd.DataFrame = numbers.fillna(UNKNOWN).astype("int8")
+        if is_one_hot(block):
+            names = np.array(columns.chosen, dtype=object)[block.to_numpy().argmax(axis=1)]
+            return pd.DataFrame({LABEL: names}, dtype=str)
+        return block
+    cells = column(table.cells, columns.chosen, Path(table.name), "label", "allowed")
+    return split_labels(cells, columns.separator) if columns.separator else cells.to_frame(LABEL)

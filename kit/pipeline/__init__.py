@@ -1,0 +1,40 @@
+"""Every verb of kit as one function: the one way in for the command line, notebooks, apps and clusters.
+
+Files, in pipeline order:
+    inputs.py   paths, names and time limits -> kit's own objects
+    prepare.py  init, inspect, folds, augment, probe, bench, dry_run
+    models.py   train, predict, evaluate, tta_ablation, pool_crops
+    components.py  what a config can name
+    results.py  blend, submit, resubmit, check, leaderboard, record, clean
+    run.py      run: all of it
+"""
+
+from kit.pipeline.components import components
+from kit.pipeline.models import evaluate, pool_crops, predict, train, tta_ablation
+from kit.pipeline.prepare import augment, bench, dry_run, folds, init, inspect, probe
+from kit.pipeline.results import blend, check, clean, leaderboard, record, resubmit, submit
+from kit.pipeline.run import run
+
+__all__ = [
+    "augment",
+    "bench",
+    "blend",
+    "check",
+    "clean",
+    "components",
+    "dry_run",
+    "evaluate",
+    "folds",
+    "init",
+    "inspect",
+    "leaderboard",
+    "pool_crops",
+    "predict",
+    "probe",
+    "record",
+    "resubmit",
+    "run",
+    "submit",
+    "train",
+    "tta_ablation",
+]

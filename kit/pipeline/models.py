@@ -1,0 +1,169 @@
+"""Verbs that train and predict: train, predict, evaluate, tta_ablation, pool_crops; each skips what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kit.config import Component, Config
+from kit.errors import KitError
+from kit.pipeline.inputs import (
+    ConfigLike,
+    RunLike,
+    TimeLimit,
+    WorkspaceLike,
+    open_config,
+    open_deadline,
+    open_run,
+    open_workspace,
+)
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.workspace import RunFolder, Workspace
+
+if TYPE_CHECKING:
+    from kit.evaluation.evaluate import Evaluation
+    from kit.evaluation.per_image import PerImage
+    from kit.evaluation.tta_ablation import TtaReport
+    from kit.predictions import Pooling
+    from kit.training.data import OpenedCompetition, TrainingData
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The experiment that was trained; ``scores`` maps each trained fold to its validation score."""
+
+    run: RunFolder
+    metric: str
+    scores: dict[int, float]
+    num_folds: int
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it under the keys that ``--json`` promises; ``cv`` is known after ``predict`` only."""
+        folds = list(self.scores.values())
+        return {"experiment": self.run.label, "metric": self.metric, "cv": None, "folds": folds}
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """The scored predictions of an experiment; ``predicted`` is False if they existed already."""
+
+    run: RunFolder
+    evaluation: Evaluation
+    predicted: bool
+
+
+def train(
+    config: ConfigLike,
+    *,
+    folds: Sequence[int] = (),
+    fresh: bool = False,
+    time_limit: TimeLimit = None,
+    overrides: Sequence[str] = (),
+    data: TrainingData | None = None,
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> TrainResult:
+    """Train one model per fold; skip trained folds, resume interrupted ones.
+
+    Args:
+        folds: The folds to train; none means all.
+        fresh: Discard what an earlier run of the experiment left.
+        time_limit: Stop cleanly before this much time has passed.
+        data: The training data, if the caller has prepared it already.
+
+    Raises:
+        Interrupted: The time limit is reached; the same call resumes.
+    """
+    from kit.training import experiment
+    from kit.training.run_state import fold_scores
+
+    loaded, place = open_config(config, overrides), open_workspace(workspace)
+    run = experiment.train(loaded, place, folds, fresh, progress, open_deadline(time_limit), data)
+    scores, num_folds = fold_scores(run)
+    return TrainResult(run, loaded.competition.metric.label, scores, num_folds)
+
+
+def predict(
+    experiment: RunLike,
+    *,
+    tta: Sequence[Component] | None = None,
+    merge: str | None = None,
+    time_limit: TimeLimit = None,
+    data: TrainingData | None = None,
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> PredictResult:
+    """Predict with every fold's model: out-of-fold predictions (scored) and test predictions (averaged).
+
+    Args:
+        tta: Test-time-augmentation views instead of the config's.
+        merge: How views are merged, instead of the config's way.
+        data: The training data, if the caller has prepared it already.
+    """
+    from kit.evaluation.oof_with_labels import config_of
+    from kit.inference.predict import predict as predict_folds
+
+    place = open_workspace(workspace)
+    run = open_run(experiment, place)
+    predicted = predict_folds(run, place, tta, progress, open_deadline(time_limit), merge, data)
+    opened = None if data is None else data.opened
+    evaluation = _evaluated(run, place, config_of(run).decide, opened)
+    return PredictResult(run, evaluation, predicted)
+
+
+def evaluate(
+    experiment: RunLike,
+    *,
+    decide: Sequence[Component] | None = None,
+    workspace: WorkspaceLike = None,
+) -> Evaluation:
+    """Score out-of-fold predictions; write the scores, postprocessing steps, label errors and report page.
+
+    Args:
+        decide: Postprocessing steps to fit; None: those fitted last, or else the config's.
+    """
+    place = open_workspace(workspace)
+    return _evaluated(open_run(experiment, place), place, decide)
+
+
+def _evaluated(
+    run: RunFolder,
+    workspace: Workspace,
+    decide: Sequence[Component] | None,
+    opened: OpenedCompetition | None = None,
+) -> Evaluation:
+    from kit.evaluation.evaluate import evaluate as score
+    from kit.evaluation.oof_with_labels import config_of
+    from kit.report.pages import write_run_page
+
+    evaluation = score(run, workspace, decide, opened.competition if opened else None)
+    write_run_page(run, evaluation, _image_root(config_of(run), workspace))
+    return evaluation
+
+
+def _image_root(config: Config, workspace: Workspace) -> Path | None:
+    """Return the competition's folder; None if it is missing, as when a run was copied elsewhere."""
+    try:
+        return workspace.data(config.competition.data)
+    except KitError:
+        return None
+
+
+def tta_ablation(
+    experiment: RunLike, *, workspace: WorkspaceLike = None, progress: Progress = SILENT
+) -> TtaReport:
+    """Measure on out-of-fold rows what each TTA view adds to the score and what it costs."""
+    from kit.evaluation.tta_ablation import tta_report
+
+    place = open_workspace(workspace)
+    return tta_report(open_run(experiment, place), place, progress=progress)
+
+
+def pool_crops(experiment: RunLike, *, how: Pooling, workspace: WorkspaceLike = None) -> list[PerImage]:
+    """Pool the predictions of crops into predictions of whole images, by ``mean`` or ``max``; score them."""
+    from kit.evaluation.per_image import pool_run
+
+    place = open_workspace(workspace)
+    return pool_run(open_run(experiment, place), place, how)

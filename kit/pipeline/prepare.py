@@ -1,0 +1,271 @@
+"""Verbs before training: init, inspect, folds, augment, probe, bench, dry_run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from kit.config import check_name
+from kit.errors import KitError
+from kit.pipeline.inputs import ConfigLike, WorkspaceLike, open_config, open_workspace
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.files import write_text
+from kit.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from kit.bench.measure import Bench
+    from kit.competition.audit import Audit
+    from kit.competition.layouts.base import Finding
+    from kit.folds.balance_report import Balance
+    from kit.folds.table import Folds
+    from kit.probe.probe import Probes
+    from kit.training.dry_run import DryRun
+
+
+@dataclass(frozen=True)
+class InitResult:
+    """The config that ``init`` wrote; ``written`` is False if the same file existed already."""
+
+    config: Path
+    findings: list[Finding]
+    written: bool
+
+
+@dataclass(frozen=True)
+class InspectResult:
+    """The audit of a competition's images, and the HTML page that shows it."""
+
+    audit: Audit
+    page: Path
+
+
+@dataclass(frozen=True)
+class FoldsResult:
+    """The folds of a competition, their CSV, and how evenly each repeat spreads the classes.
+
+    Attributes:
+        state: ``made`` now, ``there`` already, or ``different`` from what the config describes.
+    """
+
+    folds: Folds
+    path: Path
+    state: Literal["made", "there", "different"]
+    scheme: str
+    balances: list[Balance]
+
+    @property
+    def largest_deviation(self) -> float:
+        """The most images by which a class in a fold deviates from its share."""
+        return max(balance.largest_deviation for balance in self.balances)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it under the keys that ``--json`` promises."""
+        return {
+            "count": self.folds.count,
+            "rows": len(self.folds.table),
+            "scheme": self.scheme,
+            "repeats": len(self.folds.columns),
+            "largest_deviation": self.largest_deviation,
+            "chi_square": self.balances[0].chi_square,
+            "p_value": self.balances[0].p_value,
+        }
+
+
+def init(
+    data: str | Path,
+    *,
+    name: str | None = None,
+    label: str | None = None,
+    model: str | None = None,
+    weights: str | None = None,
+    layout: str | None = None,
+    max_gb: float = 50.0,
+    force: bool = False,
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> InitResult:
+    """Detect the layout of a competition folder and write ``configs/NAME.yaml``.
+
+    Args:
+        data: A folder or archive: a path, or a name under a data root. An archive is unpacked under ``data/``.
+        name: The competition's name; by default that of the folder.
+        label: The label column, if the tables leave it open.
+        layout: The layout to use instead of the detected one.
+        max_gb: The largest size an archive may unpack to.
+        force: Overwrite a different config of that name.
+
+    Raises:
+        KitError: No layout fits the folder, or a different config of that name exists.
+    """
+    from kit.competition.archives import is_archive
+    from kit.competition.infer_config import infer_config
+    from kit.competition.starter_config import starter_config
+    from kit.competition.survey import image_sizes
+
+    place = open_workspace(workspace)
+    given = Path(data).expanduser()
+    root = (given if given.exists() else place.data(str(data))).absolute()
+    if is_archive(root):
+        root = _unpacked(root, place, max_gb, progress)
+    chosen = name or root.resolve().name
+    check_name(chosen, "--name")
+    findings = infer_config(root, chosen, _name_for_config(root, place), label, layout)
+    text = starter_config(findings, image_sizes(root), model, weights)
+    path = place.config(chosen)
+    existing = path.read_text(encoding="utf-8") if path.exists() else None
+    if existing not in (None, text) and not force:
+        raise KitError(
+            place.shown(path),
+            "exists already with different content",
+            "kit init does not overwrite a config that you may have edited",
+            "Choose another --name, or --force to overwrite it.",
+            code="config_exists",
+        )
+    if existing != text:
+        write_text(path, text)
+    return InitResult(path, findings, written=existing != text)
+
+
+def _unpacked(archive: Path, workspace: Workspace, max_gb: float, progress: Progress) -> Path:
+    """Return the folder under ``data/`` that holds the archive's files, unpacked now or earlier."""
+    from kit.competition.archives import archive_stem, unpack
+
+    folder = workspace.unpacked(archive_stem(archive))
+    done = unpack(archive, folder, int(max_gb * 1e9), progress)
+    progress.note(f"{workspace.shown(folder)} {'unpacked' if done else 'exists already'}")
+    return folder
+
+
+def _name_for_config(root: Path, workspace: Workspace) -> str:
+    """Return the folder relative to a data root if possible, so that the config works on other machines."""
+    for data_root in workspace.data_roots:
+        resolved, inside = root.resolve(), data_root.resolve()
+        if resolved != inside and resolved.is_relative_to(inside):
+            name = resolved.relative_to(inside).as_posix()
+            if workspace.data(name).resolve() == resolved:  # an earlier data root may have the same name
+                return name
+    return str(root)
+
+
+def inspect(
+    config: ConfigLike,
+    *,
+    overrides: Sequence[str] = (),
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> InspectResult:
+    """Scan every image: counts, unreadable files, exact and near duplicates; write the audit page."""
+    from kit.competition.audit import audit
+    from kit.competition.samples import load_competition
+    from kit.competition.scan import scan_images
+    from kit.report.pages import write_audit_page
+
+    loaded, place = open_config(config, overrides), open_workspace(workspace)
+    competition = load_competition(loaded.competition, place)
+    scan = scan_images(competition, place.image_table(competition.name), progress)
+    found = audit(competition, scan, loaded.competition.near)
+    page = place.audit_page(competition.name)
+    write_audit_page(found, competition, page)
+    return InspectResult(found, page)
+
+
+def folds(
+    config: ConfigLike,
+    *,
+    overrides: Sequence[str] = (),
+    force: bool = False,
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> FoldsResult:
+    """Split the training images into folds and write ``folds/COMPETITION.csv``.
+
+    Args:
+        force: Replace a folds CSV that holds a different partition.
+    """
+    from kit.folds.balance_report import balance_of
+    from kit.folds.make import ensure_folds
+    from kit.training.data import open_competition, population_of
+
+    loaded, place = open_config(config, overrides), open_workspace(workspace)
+    opened = open_competition(loaded, place, progress)
+    population = population_of(opened, loaded, progress)
+    path = place.folds(opened.competition.name)
+    made, state = ensure_folds(path, population, loaded.folds, "replace" if force else "refuse")
+    balances = [balance_of(made, loaded.folds, repeat) for repeat in range(len(made.columns))]
+    return FoldsResult(made, path, state, loaded.folds.scheme, balances)
+
+
+def augment(
+    config: ConfigLike,
+    *,
+    images: int = 6,
+    epochs: int = 7,
+    overrides: Sequence[str] = (),
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> Path:
+    """Draw some training images as the model will see them, epoch by epoch; return the PNG's path."""
+    from kit.report.sheet import write_sheet
+    from kit.training.augmentation_preview import training_examples
+
+    loaded, place = open_config(config, overrides), open_workspace(workspace)
+    path = place.sheet(loaded.competition.name, loaded.name)
+    write_sheet(training_examples(loaded, place, images, epochs, progress), path)
+    return path
+
+
+def probe(
+    config: ConfigLike,
+    *,
+    models: Sequence[str],
+    overrides: Sequence[str] = (),
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> Probes:
+    """Compare backbones: cross-validate a linear classifier on each one's features.
+
+    Args:
+        models: Names, each optionally with a weights file: ``resnet50=mine.safetensors``.
+    """
+    from kit.probe.probe import probe as probe_models
+
+    return probe_models(open_config(config, overrides), open_workspace(workspace), list(models), progress)
+
+
+def bench(
+    config: ConfigLike,
+    *,
+    steps: int = 8,
+    settings: bool = True,
+    compiling: bool | None = None,
+    overrides: Sequence[str] = (),
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> Bench:
+    """Measure training and prediction speed, find the bottleneck, and try settings that may help.
+
+    Args:
+        steps: Steps per measurement.
+        settings: Try other settings.
+        compiling: Try ``torch.compile`` too; None: on a GPU only.
+    """
+    from kit.bench.measure import Wanted
+    from kit.bench.measure import bench as measure
+
+    wanted = Wanted(steps, settings, compiling)
+    return measure(open_config(config, overrides), open_workspace(workspace), wanted, progress)
+
+
+def dry_run(
+    config: ConfigLike,
+    *,
+    overrides: Sequence[str] = (),
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> DryRun:
+    """Return what ``train`` would train and how; nothing is trained."""
+    from kit.training.dry_run import dry_run as describe
+
+    return describe(open_config(config, overrides), open_workspace(workspace), progress)

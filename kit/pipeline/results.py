@@ -1,0 +1,236 @@
+"""Verbs after prediction: blend, submit, resubmit, check, leaderboard, record, clean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kit.config import Component, check_name
+from kit.errors import KitError
+from kit.pipeline.inputs import ConfigLike, RunLike, WorkspaceLike, open_config, open_run, open_workspace
+from kit.runtime.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from kit.ensemble.blended import Blended
+    from kit.evaluation.evaluate import Evaluation
+    from kit.leaderboard.correlation import Correlation
+    from kit.leaderboard.entries import Entry
+    from kit.leaderboard.record import Recorded
+    from kit.leaderboard.selection import Selection
+    from kit.storage.clean import Kept
+    from kit.storage.workspace import SubmissionFile
+    from kit.submission.submit import Submitted
+    from kit.submission_check.problem_codes import Problem
+    from kit.training.data import OpenedCompetition
+
+
+@dataclass(frozen=True)
+class BlendResult:
+    """A blend of runs (by label), and its evaluation; None if members of different folds have no common score."""
+
+    blended: Blended
+    runs: list[str]
+    evaluation: Evaluation | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it under the keys that ``--json`` promises."""
+        blended, evaluation = self.blended, self.evaluation
+        values = {"experiment": blended.run.label} if evaluation is None else evaluation.as_dict()
+        return values | {"worth": blended.evaluation and blended.evaluation.as_dict()}
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What is wrong with a submission file that should have ``num_rows`` rows."""
+
+    num_rows: int
+    problems: list[Problem]
+
+
+@dataclass(frozen=True)
+class LeaderboardResult:
+    """Experiments, blends and submissions in order, and what follows from their scores.
+
+    Attributes:
+        is_empty: Nothing has been scored yet, whatever the filters.
+        correlations: Whether CV and leaderboard rank alike.
+        selections: Which two submissions to select for the final.
+        problems: Artifacts that could not be read.
+    """
+
+    entries: list[Entry]
+    is_empty: bool
+    correlations: list[Correlation]
+    selections: list[Selection]
+    problems: list[KitError]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it under the keys that ``--json`` promises."""
+        return {
+            "entries": [entry.as_dict() for entry in self.entries],
+            "correlation": [each.as_dict() for each in self.correlations],
+            "select": [each.as_dict() for each in self.selections],
+            "problems": [problem.as_dict() for problem in self.problems],
+        }
+
+
+def blend(
+    experiments: Sequence[RunLike],
+    *,
+    method: Component | str = "mean",
+    name: str = "blend",
+    foreign: Sequence[tuple[Path, Path | None]] = (),
+    allow_fold_mismatch: bool = False,
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> BlendResult:
+    """Combine the predictions of several runs by id and class name, and score the blend.
+
+    Args:
+        experiments: Experiments and blends; the first determines the competition.
+        foreign: CSVs with OOF and test predictions of other tools.
+        allow_fold_mismatch: Blend members of different folds, without a score.
+    """
+    from kit.ensemble.blend_runs import blend_runs
+    from kit.pipeline.models import evaluate
+
+    place = open_workspace(workspace)
+    check_name(name, "--name")
+    chosen = Component(name=method) if isinstance(method, str) else method
+    runs = [open_run(each, place) for each in experiments]
+    blended = blend_runs(runs, chosen, name, place, foreign, allow_fold_mismatch, progress)
+    evaluation = None if blended.evaluation is None else evaluate(blended.run, workspace=place)
+    return BlendResult(blended, [run.label for run in runs], evaluation)
+
+
+def submit(
+    experiment: RunLike,
+    *,
+    opened: OpenedCompetition | None = None,
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> Submitted:
+    """Write ``submissions/COMPETITION/NAME.csv`` in the sample's format, verified by a round trip.
+
+    Args:
+        opened: The competition, if the caller has opened it already.
+    """
+    from kit.submission.submit import submit as write_submission
+
+    place = open_workspace(workspace)
+    competition = opened.competition if opened else None
+    return write_submission(open_run(experiment, place), place, progress, competition=competition)
+
+
+def resubmit(trace: Path | str, *, workspace: WorkspaceLike = None) -> tuple[SubmissionFile, bool]:
+    """Write a submission again from the JSON beside it; False if the file exists already, unchanged."""
+    from kit.submission.submit import submit_again
+
+    return submit_again(Path(trace), open_workspace(workspace))
+
+
+def check(
+    file: Path | str,
+    config: ConfigLike | None = None,
+    *,
+    sample: Path | str | None = None,
+    max_mb: float = 1000.0,
+    overrides: Sequence[str] = (),
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> CheckResult:
+    """Return every problem of a submission file, judged by a config or a sample submission.
+
+    With a config the file is also compared with the competition's predictions and earlier submissions.
+
+    Raises:
+        KitError: Neither or both of ``config`` and ``sample`` are given.
+    """
+    from kit.submission.format import format_for, format_of_sample
+    from kit.submission_check.check import check_file
+    from kit.submission_check.context import CheckContext
+
+    if (config is None) == (sample is None):
+        raise KitError(
+            "kit check",
+            "needs a CONFIG or --sample, one of the two",
+            next="kit check FILE CONFIG",
+            code="check_needs_config_or_sample",
+        )
+    file, max_bytes = Path(file), int(max_mb * 1e6)
+    if config is None:
+        form, context = format_of_sample(Path(str(sample))), CheckContext(max_bytes=max_bytes)
+    else:
+        from kit.competition.samples import load_competition
+        from kit.submission.check_context import check_context
+
+        loaded, place = open_config(config, overrides), open_workspace(workspace)
+        competition = load_competition(loaded.competition, place)
+        form = format_for(loaded.submission, competition, stale="allow")
+        context = check_context(
+            loaded, competition, form, place, file, max_bytes=max_bytes, progress=progress
+        )
+    return CheckResult(len(form), check_file(file, form, context))
+
+
+def leaderboard(
+    *,
+    competition: str | None = None,
+    kind: str | None = None,
+    name: str | None = None,
+    sort: str = "cv",
+    workspace: WorkspaceLike = None,
+) -> LeaderboardResult:
+    """List every experiment, blend and submission with CV and leaderboard scores.
+
+    Args:
+        competition: Only this one.
+        kind: Only ``experiment``, ``blend`` or ``submission``.
+        name: Only names that match this pattern, such as ``b*``.
+        sort: ``cv``, ``public``, ``private``, ``date``, ``minutes`` or ``name``.
+    """
+    from kit.leaderboard.correlation import correlations
+    from kit.leaderboard.entries import read_leaderboard
+    from kit.leaderboard.order import entries_of, filter_entries, sort_entries
+    from kit.leaderboard.selection import select_submissions
+
+    place = open_workspace(workspace)
+    found = read_leaderboard(place)
+    scored = entries_of(found.entries, competition)
+    problems = list(found.problems)
+    return LeaderboardResult(
+        entries=sort_entries(filter_entries(scored, kind, name), sort),
+        is_empty=not found.entries,
+        correlations=correlations(scored),
+        selections=select_submissions(scored, place, problems),
+        problems=problems,
+    )
+
+
+def record(
+    file: Path | str,
+    *,
+    public: float | None = None,
+    private: float | None = None,
+    workspace: WorkspaceLike = None,
+) -> Recorded:
+    """Record the leaderboard scores of a submission beside it; a score that is not given stays."""
+    from kit.leaderboard.record import record as write_scores
+
+    return write_scores(str(file), open_workspace(workspace), public, private)
+
+
+def clean(
+    competition: str | None = None, *, dry_run: bool = False, workspace: WorkspaceLike = None
+) -> list[Kept]:
+    """Remove caches of images: decoded pixels, foreground masks, features; no model or prediction.
+
+    Args:
+        competition: Only this one.
+        dry_run: Return what would be removed; remove nothing.
+    """
+    from kit.storage.clean import clean as remove
+
+    return remove(open_workspace(workspace), competition, dry_run)

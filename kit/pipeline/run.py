@@ -1,0 +1,85 @@
+"""The verb ``run``: from the competition folder to the checked submission."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kit.pipeline.inputs import (
+    ConfigLike,
+    TimeLimit,
+    WorkspaceLike,
+    open_config,
+    open_deadline,
+    open_workspace,
+)
+from kit.pipeline.models import PredictResult, predict, train
+from kit.pipeline.results import submit
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.workspace import RunFolder
+
+if TYPE_CHECKING:
+    from kit.evaluation.evaluate import Evaluation
+    from kit.submission.submit import Submitted
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What ``run`` made; ``submitted`` is None if the competition has no test images."""
+
+    run: RunFolder
+    evaluation: Evaluation
+    submitted: Submitted | None
+
+
+def run(
+    config: ConfigLike,
+    *,
+    fresh: bool = False,
+    time_limit: TimeLimit = None,
+    overrides: Sequence[str] = (),
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> RunResult:
+    """Go from the competition folder to the checked submission, skipping what is done.
+
+    The competition is opened once. The submission format is checked before anything is trained. Without
+    test images no submission is written.
+    """
+    from kit.submission.format import format_for
+    from kit.training.data import open_competition, prepare
+
+    loaded, place, deadline = (
+        open_config(config, overrides),
+        open_workspace(workspace),
+        open_deadline(time_limit),
+    )
+    opened = open_competition(loaded, place, progress)
+    if loaded.submission is not None:
+        format_for(loaded.submission, opened.competition)
+    progress.stage("train", loaded.name)
+    data = prepare(loaded, place, progress, opened=opened)
+    trained = train(loaded, fresh=fresh, time_limit=deadline, data=data, workspace=place, progress=progress)
+    progress.stage("predict", f"views {', '.join(loaded.predict.labels)}")
+    predicted = predict(trained.run, time_limit=deadline, data=data, workspace=place, progress=progress)
+    _note_scores(predicted, progress)
+    if loaded.submission is None:
+        progress.note("no test images: no submission to write")
+        return RunResult(trained.run, predicted.evaluation, None)
+    progress.stage("submit")
+    submitted = submit(trained.run, opened=opened, workspace=place, progress=progress)
+    state = "written" if submitted.written else "exists already, unchanged"
+    progress.note(f"{place.shown(submitted.file.path)} {state}")
+    return RunResult(trained.run, predicted.evaluation, submitted)
+
+
+def _note_scores(result: PredictResult, progress: Progress) -> None:
+    evaluation = result.evaluation
+    if not result.predicted:
+        progress.note("predicted already by the same models")
+    progress.note(f"out-of-fold {evaluation.metric} {evaluation.cv:.4f}")
+    for step in evaluation.decisions:
+        progress.note(f"{step.name}: {step.gain:+.4f}, 95 % interval {step.interval}; {step.verdict}")
+    for line in evaluation.held_out_lines():
+        progress.note(line)

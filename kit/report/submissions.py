@@ -1,0 +1,44 @@
+"""Lines about a written submission for the terminal, and its ``--json`` form."""
+
+from __future__ import annotations
+
+from kit.submission.submit import Submitted
+
+
+def submission_as_dict(done: Submitted, file: str) -> dict[str, object]:
+    """Return a written submission under the keys that ``--json`` promises."""
+    proof = done.proof
+    return {
+        "file": file,
+        "rows": done.rows,
+        "kind": done.kind,
+        "cv": proof.cv,
+        "mirror": proof.mirror,
+        "held_out": proof.held_out,
+        "problems": [problem.as_dict() for problem in done.problems],
+        "unreadable": list(done.unreadable),
+        "leaks": [leak.test_id for leak in done.leaks],
+        "leaks_used": done.leaks_used,
+        "written": done.written,
+    }
+
+
+def submission_lines(done: Submitted, file: str) -> list[str]:
+    """Return what to print about a written submission: the file, its CV, and what the round trip showed."""
+    state = "written" if done.written else "exists already, unchanged"
+    lines = [f"{file} {state}: {done.rows} rows, checked.", _scores_line(done)]
+    for name, score in done.proof.held_out.items():
+        value = "no score" if score is None else f"{score:.4f}"
+        lines.append(f"Held out {name}, written in this format and read back: {value}.")
+    return lines
+
+
+def _scores_line(done: Submitted) -> str:
+    proof = done.proof
+    if proof.cv is None:
+        return "No CV score: its members come from different folds. The format is verified all the same."
+    if proof.mirror is None:
+        verified = f"this format holds too little to compute {proof.metric}, so only its rows are verified"
+    else:
+        verified = f"the same predictions, written in this format and read back, score {proof.mirror:.4f}"
+    return f"CV {proof.metric} {proof.cv:.4f}; {verified}."
