@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A process per core; a module's tests stay in one, which shares what they prepare.
 PYTEST := $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart test test-all lint bench clean
+.PHONY: quickstart test test-all lint bench reference clean
 
 quickstart: .venv/.kit
 	$(BIN)/kit quickstart
@@ -20,9 +20,13 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Every claim about speed, memory and growth measured again, and written into the README. Takes a while.
+# Every claim about speed, memory and growth measured again, and written into tests/benchmarks/README.md. Takes 40 minutes.
 bench: .venv/.dev
-	$(BIN)/python -m tests.benchmarks --readme README.md
+	$(BIN)/python -m tests.benchmarks --readme tests/benchmarks/README.md
+
+# The tables of configs/README.md, from the schema.
+reference: .venv/.kit
+	$(BIN)/python -c "from pathlib import Path; from kit.config.reference import write_reference; write_reference(Path('configs/README.md'))"
 
 # A stamp per set of requirements, so that make installs again only when pyproject.toml changed.
 .venv/.kit: pyproject.toml | .venv/bin/python

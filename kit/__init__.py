@@ -36,7 +36,7 @@ __all__ = [
 
 
 class _Kit(ModuleType):
-    """The module ``kit``: verbs load on first use, and ``kit.folds`` is the verb, not the package ``kit/folds``."""
+    """The module ``kit``: verbs load on first use; ``kit.folds`` is the verb, not the package."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in __all__:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from kit import __version__
 from kit.errors import KitError, first_few
-from kit.storage.files import written_whole
+from kit.storage.files import atomic_write
 from kit.tasks import Task
 
 METADATA_KEY = b"kit"
@@ -85,7 +85,7 @@ class Predictions:
             **asdict(self.origin),
         }
         table = pa.table(columns).replace_schema_metadata({METADATA_KEY: json.dumps(note).encode()})
-        with written_whole(path) as draft:
+        with atomic_write(path) as draft:
             pq.write_table(table, draft)
 
     def check(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Registries: tables of named entries, one per extension point, filled by the modules that define the entries."""
+"""Registries: tables of named entries, one per extension point, filled by the entries' own modules."""
 
 from __future__ import annotations
 

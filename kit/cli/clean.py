@@ -27,7 +27,7 @@ def clean(
     """
     from kit import pipeline
     from kit.cli.console import show, show_json
-    from kit.storage.files import sized
+    from kit.storage.files import format_bytes
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace)
@@ -37,5 +37,5 @@ def clean(
         show_json({"removed": not dry_run, "kept": rows})
         return
     for cache in caches:
-        show(f"{place.shown(cache.folder)}  {cache.files} files, {sized(cache.bytes)}")
+        show(f"{place.shown(cache.folder)}  {cache.files} files, {format_bytes(cache.bytes)}")
     show("no caches found" if not caches else "would be removed" if dry_run else "removed")

@@ -40,6 +40,7 @@ def folds(
     state = "written" if done.state == "made" else "exists already, unchanged"
     first = done.balances[0]
     show(
-        f"\n{place.shown(done.path)} {state}. Classes deviate by at most {done.largest_deviation:.2g} images; "
+        f"\n{place.shown(done.path)} {state}. "
+        f"Classes deviate by at most {done.largest_deviation:.2g} images; "
         f"chi-square {first.chi_square:.2f}, p {first.p_value:.2g}."
     )

@@ -24,6 +24,7 @@ PANELS = {
     "Analysis": ("evaluate", "check", "leaderboard"),
     "Tools": ("probe", "augment", "bench", "components", "clean"),
 }
+VERBS = tuple(name for names in PANELS.values() for name in names)
 
 
 class KitGroup(TyperGroup):

@@ -112,7 +112,7 @@ def near_index_groups(
     rotations: bool = False,
     mirrors: bool = False,
 ) -> list[list[int]]:
-    """Return groups of positions of near duplicates; each group is sorted, and groups are in order of their first.
+    """Return groups of positions of near duplicates, each sorted, in order of their first position.
 
     Two images match if their hashes differ in at most ``distance`` bits and their thumbnails agree. An image
     that matches one image of a group belongs to the group.
@@ -187,21 +187,21 @@ def _banded(left: np.ndarray, right: np.ndarray, distance: int) -> Iterator[tupl
 
 
 def _agree(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return which small pictures (P, 16, 16) show the same as their partners, (P,), bool.
+    """Return which thumbnails (P, 16, 16) show the same image as their partners, (P,), bool.
 
-    Their grey levels must correlate, and their edges more than chance explains. Chance depends on how much
-    there is to see: two strokes correlate easily, two crowded streets do not. So the edges' correlation r
-    becomes Fisher's z, atanh(r), in units of its standard error 1 / sqrt(n), where n is the number of
-    independent details of the poorer picture.
+    Their gray levels must correlate, and their edges more than by chance. Images with little detail, such as
+    two strokes, correlate easily by chance; two crowded streets do not. So the correlation r of the edges is
+    turned into Fisher's z, atanh(r), in units of its standard error 1 / sqrt(n), where n is the number of
+    independent details of the thumbnail with fewer.
     """
     agree = np.zeros(len(first), dtype=bool)
     for start in range(0, len(first), PAIRS):
         part = slice(start, start + PAIRS)
         a, b = first[part].astype(np.float32), second[part].astype(np.float32)
         edges = np.clip(_correlation(_edges(a), _edges(b)), -0.9999, 0.9999)
-        evidence = np.arctanh(edges) * np.sqrt(np.minimum(_details(a), _details(b)))
-        tone = _correlation(a.reshape(len(a), -1), b.reshape(len(b), -1))
-        agree[part] = (tone >= MIN_CORRELATION) & (evidence >= MIN_FISHER_Z)
+        fisher_z = np.arctanh(edges) * np.sqrt(np.minimum(_details(a), _details(b)))
+        correlation = _correlation(a.reshape(len(a), -1), b.reshape(len(b), -1))
+        agree[part] = (correlation >= MIN_CORRELATION) & (fisher_z >= MIN_FISHER_Z)
     return agree
 
 
@@ -220,7 +220,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _details(pictures: np.ndarray) -> np.ndarray:
-    """Return over how many frequencies the edges' energy is spread, (P,): (sum e)^2 / sum e^2."""
+    """Return the effective number of frequencies in the edges, (P,): (sum e)^2 / sum e^2 of energy e."""
     frequencies = _ALL_FREQUENCIES @ pictures @ _ALL_FREQUENCIES.T
     energy = frequencies**2 * (_STEEPNESS[:, None] + _STEEPNESS)
     spread: np.ndarray = energy.sum(axis=(1, 2)) ** 2 / np.maximum((energy**2).sum(axis=(1, 2)), 1e-6)
@@ -228,7 +228,7 @@ def _details(pictures: np.ndarray) -> np.ndarray:
 
 
 def _joined(group: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the groups (N,) after those of ``first`` and ``second`` became one, pair by pair."""
+    """Return the groups (N,) after the groups of ``first`` and ``second`` were joined, pair by pair."""
     if len(first) == 0:
         return group
     from scipy.sparse import coo_matrix

@@ -15,11 +15,11 @@ import pandas as pd
 from PIL import Image
 
 from kit.competition.decode import UnreadableImageError, open_whole
-from kit.competition.perceptual_hash import fingerprint
+from kit.competition.perceptual_hash import image_hash
 from kit.competition.samples import Competition
 from kit.errors import KitError, first_few
 from kit.runtime.progress import SILENT, Progress
-from kit.storage.files import written_whole
+from kit.storage.files import atomic_write
 
 STAMP = ["path", "bytes", "mtime_ns"]
 MOMENTS = ["mean_r", "mean_g", "mean_b", "square_r", "square_g", "square_b"]
@@ -111,7 +111,7 @@ def load_scan(table: Path) -> pd.DataFrame:
 
 
 def _save(scan: pd.DataFrame, table: Path) -> None:
-    with written_whole(table) as draft:
+    with atomic_write(table) as draft:
         scan.to_parquet(draft, index=False)
 
 
@@ -142,7 +142,7 @@ def _examine(root: Path, path: str) -> dict[str, object]:
 
 
 def _appearance(image: Image.Image) -> dict[str, object]:
-    seen = fingerprint(image)
+    seen = image_hash(image)
     pixels = np.asarray(image.convert("RGB"))
     step = max(1, math.isqrt(image.width * image.height // SAMPLED_PIXELS))
     spread = pixels[::step, ::step].reshape(-1, 3).astype(np.float32) / 255

@@ -151,7 +151,7 @@ class AugmentConfig(Section):
     """Augmentation of training images."""
 
     preset: Annotated[Component, options_of("medium")] = Component(name="medium")
-    """A preset, such as `light` or `{name: rand_augment, magnitude: 9}`; `kit components presets` lists them."""
+    """A preset, such as `light` or `{name: rand_augment, magnitude: 9}` (`kit components presets`)."""
     hflip: bool = True
     """Whether images are flipped left to right."""
     vflip: bool = False
@@ -169,7 +169,7 @@ class AugmentConfig(Section):
     mix_off_epochs: Annotated[int, Field(ge=0)] = 0
     """The number of last epochs without mixing."""
     views: Annotated[int, Field(ge=0, le=100)] | None = 4
-    """If only the head trains: augmented copies per image that are encoded once; 0: none; null: every epoch anew."""
+    """If only the head trains: augmented copies per image, encoded once; 0: no augmentation; null: new ones."""
 
     @model_validator(mode="after")
     def _pipeline_or_preset(self) -> AugmentConfig:
@@ -233,7 +233,7 @@ class PredictConfig(Section):
     """How trained models predict."""
 
     tta: Annotated[list[Component], Field(min_length=1)] = [Component(name="identity")]
-    """Test-time augmentation: views, such as `hflip` or `{name: random, times: 4}` (`kit components views`)."""
+    """Test-time augmentation: views, as `hflip` or `{name: random, times: 4}` (`kit components views`)."""
     merge: str = "mean"
     """How the predictions of the views are averaged; `kit components merges` lists the ways."""
     batch_size: Annotated[int, Field(ge=1)] = 64

@@ -129,7 +129,7 @@ def _write(
     sets = sorted(set.intersection(*(set(member.held_out) for member in members)))
     held_out = {name: [member.held_out[name] for member in members] for name in sets}
     oof_parts, test_parts = [m.oof for m in members], [m.test for m in members]
-    run.forget_scores()
+    run.remove_scores()
     blends = [(run.oof, first, fitted.nested, oof_parts)]
     for path, (like, probs), parts in (
         (run.test, tests, test_parts),

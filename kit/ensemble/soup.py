@@ -25,7 +25,7 @@ from kit.predictions import load_predictions
 from kit.runtime.environment import commit_of, now
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import file_digest, read_json, write_json, write_text
-from kit.storage.locks import only_one
+from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, prepare
 from kit.training.run_state import refuse_other_data
@@ -61,7 +61,7 @@ def write_soup(
             "The members of a fold's soup are chosen on the rows of the other folds",
             code="one_part",
         )
-    with only_one(run.lock(NAME), "making a soup"):
+    with exclusive_lock(run.lock(NAME), "making a soup"):
         search = SoupSearch.open(members, run, config, data, truth, workspace, progress)
         try:
             chosen, evaluation = _choose(search, labels, NestedScorer(truth, config.decide), progress)
@@ -194,7 +194,7 @@ def _write(
     for k, members in enumerate(chosen):
         search.write_soup(run, k, members)
     named = config.model_copy(update={"name": run.name})
-    run.forget_scores()
+    run.remove_scores()
     write_text(run.config, config_yaml(named))
     write_json(run.training_data, read_json(search.members[0].training_data))
     values = {"method": {"name": NAME}, **about, "config": named.model_dump(), "worth": evaluation.as_dict()}

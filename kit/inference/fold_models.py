@@ -17,7 +17,7 @@ from kit.predictions import Origin, Predictions
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.progress import Progress
 from kit.storage.files import read_json
-from kit.storage.partial_predictions import Answers, read_answers, write_answers
+from kit.storage.partial_predictions import PartialPredictions, read_partial_predictions, write_partial_predictions
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_set, image_store
 from kit.training.feature_cache import is_head_only
@@ -101,7 +101,7 @@ class FoldModels:
             found.append(ByView(oof, reading, sum(of_fold.seconds for of_fold in of_folds) / asked))
         return found
 
-    def _of_fold(self, k: int, questions: Sequence[Question]) -> list[Answers]:
+    def _of_fold(self, k: int, questions: Sequence[Question]) -> list[PartialPredictions]:
         """Return what model k says of its validation rows, in table order: (N_k, C) for each question."""
         images = image_set(self.data, self.data.folds.validation(self.data.samples, k))
         (answers,) = self._ask([k], images, self.data.train_images, questions)
@@ -150,7 +150,7 @@ class FoldModels:
 
     def _ask(
         self, ks: Sequence[int], images: ImageSet, digest: str, questions: Sequence[Question]
-    ) -> list[list[Answers]]:
+    ) -> list[list[PartialPredictions]]:
         """Return the answers of some folds' models to each question on some images, given now or before.
 
         Args:
@@ -158,27 +158,27 @@ class FoldModels:
             digest: Of the bytes of the images.
         """
         files = [[self._file_of(k, images, digest, question) for question in questions] for k in ks]
-        found = [[read_answers(file) for file in of_model] for of_model in files]
+        found = [[read_partial_predictions(file) for file in of_model] for of_model in files]
         open_questions = [q for q, of_question in enumerate(zip(*found, strict=True)) if None in of_question]
         if open_questions:
             given = self._ask_now(ks, images, [questions[q] for q in open_questions])
             for q, of_question in zip(open_questions, given, strict=True):
                 for number, answers in enumerate(of_question):
-                    write_answers(files[number][q], answers)
+                    write_partial_predictions(files[number][q], answers)
                     found[number][q] = answers
         return [[answers for answers in of_model if answers is not None] for of_model in found]
 
     def _file_of(self, k: int, images: ImageSet, digest: str, question: Question) -> Path:
         """Return where fold k's answers are kept."""
         model = read_json(self.run.fold(k).done)["model"]
-        return self.run.answers(k, f"{model} {digest} {len(images)} {' '.join(self._labels(question))}")
+        return self.run.partial_predictions(k, f"{model} {digest} {len(images)} {' '.join(self._labels(question))}")
 
     def _labels(self, question: Question) -> tuple[str, ...]:
         return self.config.predict.model_copy(update={"tta": list(question)}).labels
 
     def _ask_now(
         self, ks: Sequence[int], images: ImageSet, questions: Sequence[Question]
-    ) -> list[list[Answers]]:
+    ) -> list[list[PartialPredictions]]:
         """Return the answers to each question, of each model; fewer images at once where memory is short."""
         from kit.engine.data.datasets import without_gradients
         from kit.engine.device.memory import halve_until_it_fits
@@ -199,7 +199,7 @@ class FoldModels:
         images: ImageSet,
         questions: Sequence[Question],
         micro_batch_size: int,
-    ) -> list[list[Answers]]:
+    ) -> list[list[PartialPredictions]]:
         from kit.engine.tta.merge import merges
         from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, predict, source_loader
         from kit.engine.tta.views import ModelInput

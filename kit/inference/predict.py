@@ -14,7 +14,7 @@ from kit.predictions import Kind, Origin, load_predictions
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
-from kit.storage.locks import only_one
+from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, prepare
 from kit.training.run_state import refuse_other_data, trained_fold
@@ -47,10 +47,10 @@ def predict(
     config, data, origin = _prepared(run, workspace, tta, merge, progress, data)
     if _already_predicted(run, origin, data):
         return False
-    with only_one(run.lock("predict"), "predicting"):
+    with exclusive_lock(run.lock("predict"), "predicting"):
         models = open_models(config, run, workspace, data, progress, deadline)
         _write_predictions(models, workspace, origin)
-        run.forget_answers()
+        run.remove_partial_predictions()
     return True
 
 
@@ -70,7 +70,7 @@ def predict_by_view(
         KitError: A fold is not trained yet, a view does not exist, or another process is predicting.
     """
     config, data, origin = _prepared(run, workspace, tta, None, progress)
-    with only_one(run.lock("predict"), "predicting"):
+    with exclusive_lock(run.lock("predict"), "predicting"):
         models = open_models(config, run, workspace, data, progress, deadline)
         return models.of_validation_rows([(view,) for view in config.predict.tta], origin)
 

@@ -14,7 +14,7 @@ from kit.leaderboard.submitted import file_changed
 from kit.registry import nearest
 from kit.runtime.environment import now
 from kit.storage.files import checksum
-from kit.storage.locks import in_turn
+from kit.storage.locks import waiting_lock
 from kit.storage.workspace import SUBMISSION_SUFFIXES, SubmissionFile, Workspace
 from kit.submission.trace import read_trace
 
@@ -72,7 +72,7 @@ def record(
         if not math.isfinite(score):
             raise KitError(f"--{board}", f"is {score}", "A score is a finite number", code="score_not_finite")
     file = find_submission(spec, workspace)
-    with in_turn(file.lock):
+    with waiting_lock(file.lock):
         digest = _digest(file, workspace)
         before = read_scores(file)
         replaced = before is not None and before.sha256 != digest

@@ -1,4 +1,4 @@
-"""Verbs that train and predict: train, predict, evaluate, tta_ablation, pool_crops; each skips what is done."""
+"""Verbs that train, predict and score: train, predict, evaluate, tta_ablation, pool_crops."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def init(
     """Detect the layout of a competition folder and write ``configs/NAME.yaml``.
 
     Args:
-        data: A folder or archive: a path, or a name under a data root. An archive is unpacked under ``data/``.
+        data: A folder, or an archive to unpack under ``data/``: a path, or a name under a data root.
         name: The competition's name; by default that of the folder.
         label: The label column, if the tables leave it open.
         layout: The layout to use instead of the detected one.

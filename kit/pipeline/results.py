@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kit.leaderboard.entries import Entry
     from kit.leaderboard.record import Recorded
     from kit.leaderboard.selection import Selection
-    from kit.storage.clean import Kept
+    from kit.storage.clean import CacheUsage
     from kit.storage.workspace import SubmissionFile
     from kit.submission.submit import Submitted
     from kit.submission_check.problem_codes import Problem
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BlendResult:
-    """A blend of runs (by label), and its evaluation; None if members of different folds have no common score."""
+    """A blend of runs (by label), and its evaluation; None if its members come from different folds."""
 
     blended: Blended
     runs: list[str]
@@ -224,7 +224,7 @@ def record(
 
 def clean(
     competition: str | None = None, *, dry_run: bool = False, workspace: WorkspaceLike = None
-) -> list[Kept]:
+) -> list[CacheUsage]:
     """Remove caches of images: decoded pixels, foreground masks, features; no model or prediction.
 
     Args:

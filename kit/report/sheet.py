@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from kit.storage.files import written_whole
+from kit.storage.files import atomic_write
 from kit.training.augmentation_preview import Examples
 
 SMALLEST_TILE = 96  # pixels; smaller images are enlarged, a pixel to a square
@@ -29,7 +29,7 @@ def write_sheet(examples: Examples, path: Path) -> None:
         draw.text((GAP, top + 2), caption, INK, font)
         for c, tile in enumerate(tiles):
             sheet.paste(_enlarged(tile, side), (GAP + c * (side + GAP), top + LINE))
-    with written_whole(path) as draft:
+    with atomic_write(path) as draft:
         sheet.save(draft, format="PNG")
 
 

@@ -142,9 +142,9 @@ def per_image_table(pooled: Sequence[PerImage]) -> Table:
 
 
 def scores_table(rows: Sequence[tuple[str, float, float]], metric: str) -> Table:
-    """Return name, CV and held-back score, one row per run."""
+    """Return name, CV and held-out score, one row per run."""
     table = plain_table(
-        "", f"CV {metric}", f"held-back {metric}", right=(f"CV {metric}", f"held-back {metric}")
+        "", f"CV {metric}", f"held-out {metric}", right=(f"CV {metric}", f"held-out {metric}")
     )
     for name, cv, held_out in rows:
         table.add_row(escape(name), f"{cv:.4f}", f"{held_out:.4f}")

@@ -1,1 +1,10 @@
-"""TODO."""
+"""Files and folders: where artifacts are, how they are written, locks, caches.
+
+Reads and writes: everything below the workspace; other packages get their paths from here.
+
+    workspace.py            the paths of configs, folds, runs, submissions, data and weights
+    files.py                atomic writes, JSON, checksums
+    locks.py                locks between processes
+    partial_predictions.py  predictions of one model, kept until all are combined
+    clean.py                remove caches of images (kit clean)
+"""

@@ -1,4 +1,4 @@
-"""What can be made again of images, and is removed: decoded pixels, foreground masks, features."""
+"""Remove caches of images, which can be recomputed: decoded pixels, foreground masks, features."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError, first_few
-from kit.storage.files import room_taken
+from kit.storage.files import disk_usage
 from kit.storage.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What is kept of a competition's images.
+class CacheUsage:
+    """The cache of a competition's images.
 
     Attributes:
-        bytes: Of the disk, which is less than the files' lengths while they have holes.
+        bytes: Disk usage, which is less than the files' lengths if they are sparse.
     """
 
     competition: str
@@ -27,42 +27,39 @@ class Kept:
     bytes: int
 
 
-def clean(workspace: Workspace, competition: str | None = None, dry_run: bool = False) -> list[Kept]:
-    """Remove what is kept of images, and return what it was. A training that uses it goes on doing so.
+def clean(workspace: Workspace, competition: str | None = None, dry_run: bool = False) -> list[CacheUsage]:
+    """Remove the caches of images, and return what they used. A running training is not disturbed.
 
     Args:
-        competition: Only of this one.
+        competition: Only this one.
         dry_run: Remove nothing.
 
     Raises:
-        KitError: Nothing is known of such a competition.
+        KitError: There is no cache of this competition.
     """
     folders = workspace.caches()
     if competition is not None:
         if competition not in folders:
-            raise KitError(competition, "nothing is kept of its images", *_there_are(list(folders)))
+            known = f"Caches: {first_few(list(folders))}." if folders else "There is nothing to remove."
+            raise KitError(competition, "has no cache", "", known, code="cache_missing")
         folders = {competition: folders[competition]}
-    kept = [_kept(name, folder) for name, folder in folders.items()]
-    for each in [] if dry_run else kept:
-        _remove(each.folder)
-    return kept
+    caches = [_usage(name, folder) for name, folder in folders.items()]
+    for cache in [] if dry_run else caches:
+        _remove(cache.folder)
+    return caches
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder; what a training puts there meanwhile stays, and what it takes away is no error."""
+    """Remove a folder; files that a training adds or removes at the same time are no error."""
 
-    def passed_over(function: object, path: str, info: Any) -> None:
+    def ignore_races(function: object, path: str, info: Any) -> None:
         error = info[1]
         if not isinstance(error, FileNotFoundError) and error.errno != errno.ENOTEMPTY:
             raise error
 
-    shutil.rmtree(folder, onerror=passed_over)
+    shutil.rmtree(folder, onerror=ignore_races)
 
 
-def _there_are(names: list[str]) -> tuple[str, str]:
-    return "", f"There are: {first_few(names)}." if names else "There is nothing to remove."
-
-
-def _kept(competition: str, folder: Path) -> Kept:
-    sizes = [room_taken(path) for path in folder.rglob("*") if path.is_file()]
-    return Kept(competition, folder, len(sizes), sum(sizes))
+def _usage(competition: str, folder: Path) -> CacheUsage:
+    sizes = [disk_usage(path) for path in folder.rglob("*") if path.is_file()]
+    return CacheUsage(competition, folder, len(sizes), sum(sizes))

@@ -1,4 +1,4 @@
-"""Write files whole or not at all; read and write JSON; checksum files."""
+"""Write files atomically (completely or not at all); read and write JSON; checksum files."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ DRAFT = ".tmp"
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a path to write to: it becomes ``path`` when the block ends well, and goes when it does not."""
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a draft to write to: it becomes ``path`` if the block succeeds, and is removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
     try:
         yield draft
-        _reach_the_disk(draft)
+        _sync(draft)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _reach_the_disk(path: Path) -> None:
-    """Wait until a file's bytes are on the disk: a name must not get there before them."""
+def _sync(path: Path) -> None:
+    """Wait until a file's content is on the disk, which must happen before it is renamed."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
-def sized(count: int) -> str:
-    """Return a number of bytes for people.
+def format_bytes(count: int) -> str:
+    """Return a number of bytes as text.
 
-    >>> sized(1_234_567_890), sized(42)
+    >>> format_bytes(1_234_567_890), format_bytes(42)
     ('1.2 GB', '42 bytes')
     """
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
@@ -47,10 +47,10 @@ def sized(count: int) -> str:
     return f"{count} bytes"
 
 
-def room_taken(path: Path) -> int:
-    """Return how many bytes of the disk a file takes, which is less than its length while it has holes.
+def disk_usage(path: Path) -> int:
+    """Return how many bytes a file uses on the disk, which is less than its length if it is sparse.
 
-    One that another process has just removed takes none.
+    A file that another process has just removed uses none.
     """
     try:
         return path.stat().st_blocks * 512
@@ -59,53 +59,53 @@ def room_taken(path: Path) -> int:
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove what a process that was killed while writing left half-written in a folder."""
+    """Remove the drafts that a process left in a folder when it was killed."""
     for draft in folder.glob(f".*{DRAFT}"):
         draft.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, line ends as they are, whole or not at all."""
-    with written_whole(path) as draft:
+    """Write UTF-8 text atomically; line ends are unchanged."""
+    with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8", newline="")
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON atomically."""
     write_text(path, json_text(values))
 
 
 def json_text(values: Any) -> str:
-    """Return JSON that any reader takes: what is not a number, as an interval without draws, becomes null."""
-    return json.dumps(_known(values), indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n"
+    """Return standard JSON: NaN and infinity become null."""
+    return json.dumps(_finite(values), indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n"
 
 
-def _known(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _known(each) for key, each in value.items()}
+        return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_known(each) for each in value]
+        return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file, as others reckon it."""
+    """Return the SHA-256 of a file, as ``sha256sum`` prints it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """Return a short digest of a file's bytes."""
+    """Return the first 16 digits of a file's SHA-256."""
     return checksum(path)[:16]
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file of kit's own holds.
+    """Return the content of a JSON file of kit's own.
 
     Raises:
-        KitError: It is missing or not JSON.
+        KitError: The file is missing or damaged.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise KitError(path, f"cannot be read: {error}", "kit wrote it and needs it whole") from error
+        raise KitError(path, f"cannot be read: {error}", code="file_damaged") from error

@@ -1,4 +1,4 @@
-"""One process at a time: a lock that the system gives back when its holder dies."""
+"""Locks between processes; the system releases them when their holder ends."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from filelock import FileLock, Timeout
 from kit.errors import KitError
 from kit.storage.files import write_text
 
-PATIENCE = 20.0  # seconds; what is done in turn takes a thousandth of one
+MAX_WAIT = 20.0  # seconds; the protected work takes milliseconds
 
 
 @contextmanager
-def only_one(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock at ``path`` while the block runs.
+def exclusive_lock(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock at ``path`` while the block runs; do not wait for it.
 
     Args:
-        what: What two processes must not do at once, for the message.
+        what: The protected work, for the message.
 
     Raises:
-        KitError: Another process holds it; the message says which.
+        KitError: Another process holds the lock; the message names it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     holder = path.with_suffix(".holder")
@@ -35,9 +35,10 @@ def only_one(path: Path, what: str) -> Iterator[None]:
         who = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
         raise KitError(
             path.parent,
-            f"{what} is under way in another process ({who})",
-            "Two would overwrite each other",
-            "Wait for it or stop it; the lock goes when it ends, however it ends.",
+            f"{what} is running in another process ({who})",
+            "Two processes would overwrite each other's files",
+            "Wait for it or stop it; the lock is released when it ends.",
+            code="locked",
         ) from error
     try:
         write_text(holder, f"process {os.getpid()} on {socket.gethostname()}\n")
@@ -48,20 +49,21 @@ def only_one(path: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def in_turn(path: Path) -> Iterator[None]:
-    """Hold the lock at ``path`` while the block runs: of two processes the second waits for the first.
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold the lock at ``path`` while the block runs; wait while another process holds it.
 
     Raises:
-        KitError: Another process has held it for too long.
+        KitError: Another process holds the lock for too long.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path, timeout=PATIENCE):
+        with FileLock(path, timeout=MAX_WAIT):
             yield
     except Timeout as error:
         raise KitError(
             path,
-            f"another process has held it for {PATIENCE:.0f} s",
-            "One at a time writes what was scored",
-            "See what it is; the lock goes when it ends, however it ends.",
+            f"another process has held this lock for {MAX_WAIT:.0f} s",
+            "Only one process at a time may write here",
+            "Find the process and stop it; the lock is released when it ends.",
+            code="locked",
         ) from error

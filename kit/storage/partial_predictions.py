@@ -1,4 +1,4 @@
-"""What one model said of one set of images, kept on disk until the predictions of all are written."""
+"""Keep the predictions of one model for one set of images, until those of all models are written."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from kit.storage.files import written_whole
+from kit.storage.files import atomic_write
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model says of a set of images, through one view or several merged.
+class PartialPredictions:
+    """Predictions of one model for a set of images, with one view or several merged.
 
     Attributes:
-        probs: (N, C), float32, rows in the set's order; those of unreadable images are zero.
-        problems: Position -> what is wrong with the image.
-        reading: Seconds that reading the images took.
-        seconds: Beside that, the seconds that it took to make the views and to ask the model.
+        probs: (N, C), float32, rows in the set's order; zeros for unreadable images.
+        problems: Row -> why the image is unreadable.
+        reading: Seconds spent on reading images.
+        seconds: Seconds spent on views and the model.
     """
 
     probs: np.ndarray
@@ -29,21 +29,20 @@ class Answers:
     seconds: float
 
 
-def write_answers(path: Path, answers: Answers) -> None:
-    """Write answers, whole or not at all."""
-    problems = np.array(json.dumps(answers.problems))
-    took = np.array([answers.reading, answers.seconds])
-    with written_whole(path) as draft, draft.open("wb") as file:
-        np.savez(file, probs=answers.probs, problems=problems, took=took)
+def write_partial_predictions(path: Path, found: PartialPredictions) -> None:
+    """Write predictions atomically."""
+    problems = np.array(json.dumps(found.problems))
+    took = np.array([found.reading, found.seconds])
+    with atomic_write(path) as draft, draft.open("wb") as file:
+        np.savez(file, probs=found.probs, problems=problems, took=took)
 
 
-def read_answers(path: Path) -> Answers | None:
-    """Return what ``write_answers`` wrote, or None if there is nothing whole."""
+def read_partial_predictions(path: Path) -> PartialPredictions | None:
+    """Return what ``write_partial_predictions`` wrote, or None if the file is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            problems = json.loads(str(arrays["problems"]))
-            by_position = {int(position): text for position, text in problems.items()}
+            problems = {int(row): text for row, text in json.loads(str(arrays["problems"])).items()}
             reading, seconds = arrays["took"].tolist()
-            return Answers(arrays["probs"], by_position, reading, seconds)
+            return PartialPredictions(arrays["probs"], problems, reading, seconds)
     except (OSError, KeyError, ValueError, BadZipFile):
         return None

@@ -1,4 +1,4 @@
-"""Where files lie, and how they are written: whole or not at all. No other module builds these paths."""
+"""The paths of all files in a workspace. No other module builds these paths."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SUBMISSION_SUFFIXES = (".csv", ".tsv")
 
 
 @dataclass(frozen=True)
-class OfCompetition:
-    """Something that lies in the folder of its competition."""
+class CompetitionItem:
+    """A file or folder below the folder of its competition."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """Its own name."""
+        """The name of the file or folder."""
         return self.path.name
 
     @property
@@ -33,12 +33,12 @@ class OfCompetition:
 
     @property
     def label(self) -> str:
-        """What commands call it: ``<competition>/<name>``."""
+        """Its name in commands: ``<competition>/<name>``."""
         return f"{self.competition}/{self.name}"
 
 
 @dataclass(frozen=True)
-class RunFolder(OfCompetition):
+class RunFolder(CompetitionItem):
     """The folder of an experiment or a blend: ``runs/<competition>/<name>/``."""
 
     @property
@@ -48,12 +48,12 @@ class RunFolder(OfCompetition):
 
     @property
     def blend(self) -> Path:
-        """What a blend is made of."""
+        """The members and weights of a blend."""
         return self.path / "blend.json"
 
     @property
     def training_data(self) -> Path:
-        """Which folds and images an experiment was begun with."""
+        """The folds and images that an experiment was started with."""
         return self.path / "training_data.json"
 
     @property
@@ -72,15 +72,15 @@ class RunFolder(OfCompetition):
         return self.path / "test.parquet"
 
     def held_out(self, name: str) -> Path:
-        """Return where the predictions for a held-out set lie."""
+        """Return the path of the predictions for a held-out set."""
         return self.path / f"held-out-{name}.parquet"
 
     def per_image(self, name: str) -> Path:
-        """Return where the pooled predictions of crops lie, of ``oof`` or of a held-out set."""
+        """Return the path of the predictions of crops, pooled per image: of ``oof`` or of a held-out set."""
         return self.path / f"per-image-{name}.parquet"
 
     def held_out_sets(self) -> list[str]:
-        """Return the names of the held-out sets that were predicted, sorted."""
+        """Return the names of the held-out sets with predictions, sorted."""
         found = self.path.glob("held-out-*.parquet")
         return sorted(path.stem.removeprefix("held-out-") for path in found)
 
@@ -91,50 +91,50 @@ class RunFolder(OfCompetition):
 
     @property
     def decision(self) -> Path:
-        """What was learned about turning probabilities into what is handed in."""
+        """The fitted postprocessing steps."""
         return self.path / "decision.json"
 
     @property
     def confusion(self) -> Path:
-        """Which classes are taken for which, as a table."""
+        """The confusion matrix."""
         return self.path / "confusion.csv"
 
     @property
     def suspects(self) -> Path:
-        """The labels that are likely wrong, as a table."""
+        """The table of labels that are likely wrong."""
         return self.path / "suspects.csv"
 
     @property
     def report(self) -> Path:
-        """The page for people."""
+        """The report."""
         return self.path / "report.html"
 
-    def forget_scores(self) -> None:
-        """Remove what was made of the predictions: it is about others once they are made anew."""
+    def remove_scores(self) -> None:
+        """Remove scores and reports, which are outdated once predictions are recomputed."""
         for path in (self.metrics, self.decision, self.confusion, self.suspects, self.report):
             path.unlink(missing_ok=True)
 
     @property
     def memory(self) -> Path:
-        """How many images this machine's memory was found to take at once."""
+        """The micro-batch size that fits this machine's memory."""
         return self.path / "memory.json"
 
     @property
     def precision(self) -> Path:
-        """Which number format was found quicker on this machine."""
+        """The precision that was chosen on this machine."""
         return self.path / "precision.json"
 
-    def answers(self, fold: int, key: str) -> Path:
-        """Return where a fold's answer for some images is kept until the predictions are written."""
+    def partial_predictions(self, fold: int, key: str) -> Path:
+        """Return the path of a fold's predictions for some images, kept until all are written."""
         digest = hashlib.sha256(key.encode()).hexdigest()[:16]
         return self.path / ".answers" / f"fold-{fold}-{digest}.npz"
 
-    def forget_answers(self) -> None:
-        """Remove the answers that are in the predictions now."""
+    def remove_partial_predictions(self) -> None:
+        """Remove partial predictions, after the predictions were written."""
         shutil.rmtree(self.path / ".answers", ignore_errors=True)
 
     def lock(self, work: str) -> Path:
-        """Return the lock of some work on the experiment that only one process may do."""
+        """Return the path of the lock for work on the experiment that only one process may do."""
         return self.path / ".locks" / f"{work}.lock"
 
     def fold(self, number: int) -> FoldFolder:
@@ -150,17 +150,17 @@ class FoldFolder:
 
     @property
     def model(self) -> Path:
-        """The weights that are used, with what is needed to build the model around them."""
+        """The kept weights, and the settings to build the model."""
         return self.path / "best.safetensors"
 
     @property
     def resume(self) -> Path:
-        """All that going on needs; gone once the fold is done."""
+        """The checkpoint to resume from; removed when the fold is done."""
         return self.path / "last.pt"
 
     @property
     def resume_before(self) -> Path:
-        """The one before it, should the last turn out damaged."""
+        """The checkpoint before it, in case the last is damaged."""
         return self.path / "last-but-one.pt"
 
     @property
@@ -175,8 +175,8 @@ class FoldFolder:
 
 
 @dataclass(frozen=True)
-class SubmissionFile(OfCompetition):
-    """A file to hand in, ``submissions/<competition>/<name>.csv`` or ``.tsv``, and what lies beside it."""
+class SubmissionFile(CompetitionItem):
+    """A submission, ``submissions/<competition>/<name>.csv`` or ``.tsv``, and the files beside it."""
 
     @property
     def name(self) -> str:
@@ -201,12 +201,12 @@ class SubmissionFile(OfCompetition):
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder in which ``configs folds runs submissions data`` lie.
+    """The folder with ``configs/ folds/ runs/ submissions/ data/``.
 
     Attributes:
-        root: That folder.
-        data_roots: Where ``competition.data`` is looked up, in order.
-        weights_roots: Where ``model.weights`` is looked up, in order.
+        root: The folder.
+        data_roots: The folders in which ``competition.data`` is searched, in order.
+        weights_roots: The folders in which ``model.weights`` is searched, in order.
     """
 
     root: Path
@@ -217,16 +217,16 @@ class Workspace:
     def open(cls, root: Path | None = None, data_root: Path | None = None) -> Workspace:
         """Return the workspace at ``root`` (default: the current folder).
 
-        Data is looked up under ``data_root``, then ``$KIT_DATA``, then ``data/`` of the workspace;
-        weights under ``$KIT_WEIGHTS``, then ``weights/``.
+        Data is searched in ``data_root``, then ``$KIT_DATA``, then ``data/`` of the workspace; weights in
+        ``$KIT_WEIGHTS``, then ``weights/``.
 
         Raises:
-            KitError: ``root`` or ``data_root`` is no folder.
+            KitError: One of these folders does not exist.
         """
         root = (root or Path()).absolute()
         for option, path in (("--workspace", root), ("--data-root", data_root)):
             if path is not None and not path.is_dir():
-                raise KitError(f"{option} {path}", "there is no such folder")
+                raise KitError(f"{option} {path}", "there is no such folder", code="folder_missing")
         given = [data_root, _folder_from("KIT_DATA")]
         return cls(
             root,
@@ -235,83 +235,83 @@ class Workspace:
         )
 
     def data(self, name: str) -> Path:
-        """Return the competition folder called ``name``, or at that absolute path."""
+        """Return the competition folder with this name or absolute path."""
         hint = "Give --data-root, set KIT_DATA, or put the folder under data/."
-        return _look_up(name, self.data_roots, "competition.data", hint)
+        return _search(name, self.data_roots, "competition.data", hint, "data_not_found")
 
     def unpacked(self, name: str) -> Path:
-        """Return the folder that an archive of that name is unpacked to."""
+        """Return the folder that an archive with this name is unpacked to."""
         return self.root / "data" / name
 
     def weights(self, name: str) -> Path:
-        """Return the weights file called ``name``, or at that absolute path."""
+        """Return the weights file with this name or absolute path."""
         hint = "Set KIT_WEIGHTS to its folder, or put it under weights/."
-        return _look_up(name, self.weights_roots, "model.weights", hint)
+        return _search(name, self.weights_roots, "model.weights", hint, "weights_not_found")
 
     def config(self, name: str) -> Path:
-        """Return where the YAML of that name lies."""
+        """Return the path of a config."""
         return self.root / "configs" / f"{name}.yaml"
 
     def folds(self, competition: str) -> Path:
-        """Return where the folds of a competition lie."""
+        """Return the path of a competition's folds."""
         return self.root / "folds" / f"{competition}.csv"
 
     def submission(self, competition: str, name: str, suffix: str = ".csv") -> SubmissionFile:
-        """Return where a submission lies, which need not exist."""
+        """Return a submission, which need not exist."""
         return SubmissionFile(self.root / "submissions" / competition / f"{name}{suffix}")
 
     def submissions(self) -> list[SubmissionFile]:
-        """Return every submission there is, in order of competition and name."""
+        """Return all submissions, by competition and name."""
         found = (self.root / "submissions").glob("*/*")
         return [SubmissionFile(path) for path in sorted(found) if path.suffix in SUBMISSION_SUFFIXES]
 
     def image_table(self, competition: str) -> Path:
-        """Return where the scan of a competition's images is kept."""
+        """Return the path of the scan of a competition's images."""
         return self.root / "runs" / competition / "images.parquet"
 
     def truth(self, competition: str, held_out: str) -> Path:
-        """Return where the labels of a competition's held-out set lie."""
+        """Return the path of the labels of a held-out set."""
         return self.root / "runs" / competition / f"held-out-{held_out}.csv"
 
     def foreground(self, competition: str) -> Path:
-        """Return the folder in which the masks of a competition's images are kept."""
+        """Return the folder of the foreground masks of a competition's images."""
         return self.cache(competition) / "foreground"
 
-    def trials(self, competition: str) -> Path:
-        """Return where is kept which number format networks were found quicker in on this machine."""
+    def precision_trials(self, competition: str) -> Path:
+        """Return the path of the fastest precision per network, as measured on this machine."""
         return self.cache(competition) / "precision.json"
 
     def cache(self, competition: str) -> Path:
-        """Return the folder of what can be made again of a competition's images."""
+        """Return the folder of a competition's caches."""
         return self._cache_root() / competition / ".cache"
 
     def caches(self) -> dict[str, Path]:
-        """Return competition -> the folder of what can be made again of its images, where there is one."""
+        """Return competition -> folder of its caches, for competitions that have one."""
         return {path.parent.name: path for path in sorted(self._cache_root().glob("*/.cache"))}
 
     def _cache_root(self) -> Path:
         return _folder_from("KIT_CACHE") or self.root / "runs"
 
     def audit_page(self, competition: str) -> Path:
-        """Return where the audit's page lies."""
+        """Return the path of the audit's page."""
         return self.root / "runs" / competition / "audit.html"
 
     def sheet(self, competition: str, name: str) -> Path:
-        """Return where the picture of an experiment's augmented images lies."""
+        """Return the path of the preview of augmented images."""
         return self.root / "runs" / competition / f"augment-{name}.png"
 
     def run(self, competition: str, name: str) -> RunFolder:
-        """Return the folder of an experiment or blend, which need not exist."""
+        """Return an experiment or blend, which need not exist."""
         return RunFolder(self.root / "runs" / competition / name)
 
     def runs(self) -> list[RunFolder]:
-        """Return every experiment and blend there is, in order of competition and name."""
+        """Return all experiments and blends, by competition and name."""
         folders = (self.root / "runs").glob("*/*/")
         runs = [RunFolder(path) for path in sorted(folders)]
         return [run for run in runs if run.config.exists() or run.blend.exists()]
 
     def find_run(self, spec: str) -> RunFolder:
-        """Return the run meant by ``competition/name``, a path to its folder, or its bare name.
+        """Return the run with this label (``competition/name``), name, or path.
 
         Raises:
             KitError: There is none, or more than one.
@@ -322,20 +322,20 @@ class Workspace:
         if len(matches) == 1:
             return matches[0]
         if matches:
-            raise KitError(
-                spec, f"{len(matches)} competitions have it", next=f"Say which: {_labels(matches)}."
-            )
+            problem = f"{len(matches)} competitions have a run with this name"
+            raise KitError(spec, problem, next=f"Choose one: {_labels(matches)}.", code="run_ambiguous")
         close = nearest(spec, [name for r in runs for name in (r.label, r.name)])
-        hint = f"Did you mean {close[0]}?" if close else f"There are: {_labels(runs)}." if runs else ""
+        hint = f"Did you mean {close[0]}?" if close else f"Known: {_labels(runs)}." if runs else ""
         raise KitError(
             spec,
             "there is no such experiment or blend",
-            f"It is looked up in {self.root / 'runs'}",
+            f"Runs are searched in {self.root / 'runs'}",
             hint or "Train one: `kit train CONFIG`.",
+            code="run_not_found",
         )
 
     def shown(self, path: Path) -> str:
-        """Return a path as the user would type it: relative to the workspace where it lies inside."""
+        """Return a path as text, relative to the workspace if it is inside."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
 
@@ -348,15 +348,15 @@ def _folder_from(variable: str) -> Path | None:
     if not value:
         return None
     if not Path(value).is_dir():
-        raise KitError(f"${variable}", f"'{value}' is no folder", "It names the folder to look in")
+        raise KitError(f"${variable}", f"'{value}' is not a folder", code="folder_missing")
     return Path(value)
 
 
-def _look_up(name: str, roots: Sequence[Path], where: str, hint: str) -> Path:
+def _search(name: str, roots: Sequence[Path], where: str, hint: str, code: str) -> Path:
     path = Path(name).expanduser()
     candidates = [path] if path.is_absolute() else [root / path for root in roots]
     for candidate in candidates:
         if candidate.exists():
             return candidate
-    looked = " or ".join(str(candidate) for candidate in candidates)
-    raise KitError(f"{where} {name}", f"there is no {looked}", next=hint)
+    searched = " or ".join(str(candidate) for candidate in candidates)
+    raise KitError(f"{where} {name}", f"there is no {searched}", next=hint, code=code)

@@ -12,7 +12,7 @@ from kit.postprocess.steps import Decision
 from kit.predictions import Predictions
 from kit.runtime.environment import commit_of, now
 from kit.storage.files import checksum, read_json, write_json
-from kit.storage.locks import in_turn
+from kit.storage.locks import waiting_lock
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.leaks import Leak
 from kit.submission.trace import read_trace
@@ -84,7 +84,7 @@ def keep_scored(file: SubmissionFile) -> SubmissionFile | None:
     if not (file.path.exists() and file.scores.exists()):
         return None
     kept = SubmissionFile(file.path.with_name(f"{file.name}@{checksum(file.path)[:8]}{file.path.suffix}"))
-    with in_turn(file.lock):
+    with waiting_lock(file.lock):
         if file.trace.exists():
             write_json(kept.trace, read_json(file.trace) | {"file": kept.path.name})
             file.trace.unlink()

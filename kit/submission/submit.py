@@ -14,7 +14,7 @@ from kit.errors import KitError
 from kit.evaluation.oof_with_labels import config_of
 from kit.predictions import FinalPredictions
 from kit.runtime.progress import SILENT, Progress
-from kit.storage.files import checksum, written_whole
+from kit.storage.files import checksum, atomic_write
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.check_context import check_context
 from kit.submission.inputs import SubmissionInputs
@@ -140,7 +140,7 @@ def submit_again(path: Path, workspace: Workspace) -> tuple[SubmissionFile, bool
     if inputs.test.digest() != trace["predictions"]:
         raise _other_predictions(path, inputs, trace["models"], trace["tta"])
     predictions = inputs.final_predictions(decision_of(trace), leaks_of(trace))
-    with written_whole(file.path) as draft:
+    with atomic_write(file.path) as draft:
         write(draft, predictions, inputs.form)
         if checksum(draft) != trace["sha256"]:
             raise KitError(
@@ -198,7 +198,7 @@ def _write_checked(
         KitError: The check finds an error; nothing was written.
     """
     kept = None
-    with written_whole(file.path) as draft:
+    with atomic_write(file.path) as draft:
         write(draft, predictions, form)
         problems = check_file(draft, form, context)
         _refuse_errors(problems, workspace.shown(file.path))

@@ -11,7 +11,7 @@ from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.environment import environment
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import read_json, remove_drafts, write_json
-from kit.storage.locks import only_one
+from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_store, prepare
 from kit.training.fold import FoldWork, check_scorable, warm_start
@@ -55,7 +55,7 @@ def train(
     wanted = _wanted(only, data.folds.models)
     with ExitStack() as locks:
         for k in wanted:
-            locks.enter_context(only_one(run.lock(f"fold-{k}"), f"training fold {k}"))
+            locks.enter_context(exclusive_lock(run.lock(f"fold-{k}"), f"training fold {k}"))
         if fresh:
             forget(run, wanted)
         claim(run, config, data)

@@ -14,7 +14,7 @@ import numpy as np
 from kit.config import Config
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.progress import Progress
-from kit.storage.files import written_whole
+from kit.storage.files import atomic_write
 from kit.training.data import TrainingData, image_set
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class FeatureFiles:
             return found
         try:
             make_room(file, found.nbytes, budget)
-            with written_whole(file) as draft, draft.open("wb") as stream:
+            with atomic_write(file) as draft, draft.open("wb") as stream:
                 np.save(stream, found)
         except OSError as error:
             self.progress.warn(f"features cannot be kept in {self.folder} ({error.strerror})")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kit.config import Config
 from kit.runtime.environment import processor
 from kit.storage.files import read_json, write_json
-from kit.storage.locks import in_turn
+from kit.storage.locks import waiting_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData
 
@@ -63,12 +63,12 @@ def _once(config: Config, workspace: Workspace, data: TrainingData, machine: str
     training = widest(config.model.trains)
     network = config.model.model_dump(include={"name", "options", "pool"})
     key = f"{machine}; {network}; {own.training}; {own.channels}; {training}"
-    file = workspace.trials(data.competition.name)
+    file = workspace.precision_trials(data.competition.name)
     known = read_json(file) if file.exists() else {}
     if key not in known:
         model = rebuild_model(config.model, own, len(data.competition.classes))
         found = faster_precision(model, native_bf16(), training)
-        with in_turn(file.with_suffix(".lock")):  # of two processes, the first result counts
+        with waiting_lock(file.with_suffix(".lock")):  # of two processes, the first result counts
             known = read_json(file) if file.exists() else {}
             known.setdefault(key, {"name": found.name, "why": found.why})
             write_json(file, known)

@@ -53,8 +53,8 @@ def forget(run: RunFolder, folds: list[int]) -> None:
         path.unlink(missing_ok=True)
     if not any(run.path.glob("fold-*/*")):  # those that stay have a precision, which is that of all
         run.precision.unlink(missing_ok=True)
-    run.forget_scores()
-    run.forget_answers()
+    run.remove_scores()
+    run.remove_partial_predictions()
 
 
 def claim(run: RunFolder, config: Config, data: TrainingData) -> None:

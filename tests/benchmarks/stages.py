@@ -26,14 +26,15 @@ from kit.engine.data.datasets import EpochBatches, ImageDataset, ImageSet, View,
 from kit.engine.device.amp import Amp
 from kit.engine.models.build import build_model
 from kit.engine.tta.merge import merges
-from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, predict, source_loader
+from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, source_loader
+from kit.engine.tta.predict import predict as predict_views
 from kit.engine.tta.views import ModelInput
 from kit.evaluation.evaluate import evaluate
 from kit.folds.make import make_folds
 from kit.predictions import Kind, Origin, Predictions
 from kit.storage.workspace import RunFolder, Workspace
 from kit.submission.submit import submit
-from kit.training.data import TrainingData, image_set, image_store, population_of, prepare, read_images
+from kit.training.data import TrainingData, image_set, image_store, open_competition, population_of, prepare
 from kit.training.run_state import claim as claim_run
 from tests.benchmarks.growth import CLASSES, NAME
 from tests.benchmarks.memory import PeakOwn
@@ -85,14 +86,14 @@ def inspect(place: Place) -> Work:
 def audit_again(place: Place) -> Work:
     """Audit what was read before: duplicates exact and near, sizes, classes."""
     config = place.config()
-    competition, scan = read_images(config, place.workspace)
-    return lambda: audit(competition, scan, config.competition.near)
+    opened = open_competition(config, place.workspace)
+    return lambda: audit(opened.competition, opened.scan, config.competition.near)
 
 
 def folds(place: Place) -> Work:
     """Split a prepared population."""
     config = place.config()
-    population = population_of(*read_images(config, place.workspace), config)
+    population = population_of(open_competition(config, place.workspace), config)
     return lambda: make_folds(population, config.folds)
 
 
@@ -134,7 +135,7 @@ def predict(place: Place) -> Work:
 
     def answers() -> None:
         dataset = SourceDataset(images, store, tta_plan.sources, model.preprocessing, seed=0)
-        predict(predictor, source_loader(dataset, 64, 0, CPU), tta_plan, merges.get("mean"))
+        predict_views(predictor, source_loader(dataset, 64, 0, CPU), tta_plan, merges.get("mean"))
 
     return answers
 

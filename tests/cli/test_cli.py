@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from kit.cli.main import VERBS, app
+from kit.cli.main import PANELS, VERBS, app
 from kit.storage.workspace import Workspace
 
 
@@ -35,7 +35,9 @@ def kit_json(*arguments, code=0) -> dict:
 def test_help_lists_every_verb():
     text = kit("--help").stdout
     for verb in VERBS:
-        assert verb.__name__.rpartition(".")[2] in text
+        assert verb in text
+    for panel in PANELS:
+        assert panel in text
 
 
 def test_version():

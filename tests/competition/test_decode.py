@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kit.competition.decode import UnreadableImageError, decode
+from kit.competition.decode import (
+    UnreadableImageError,
+    decode,
+    header_size,
+    image_readers,
+    register_reader,
+)
+from kit.competition.files import list_images
 from tests.conftest import COLOURS, draw
 
 
@@ -32,8 +39,24 @@ def test_exif_orientation_is_applied(tmp_path):
     assert decode(tmp_path / "a.jpg", "rgb").shape == (8, 4, 3)
 
 
+def test_a_registered_reader_makes_a_new_format_readable(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_readers, "_entries", dict(image_readers._entries))
+
+    @register_reader(".raw8")
+    def read_raw(path, side=None):
+        return Image.frombytes("L", (4, 2), path.read_bytes())
+
+    (tmp_path / "a.RAW8").write_bytes(bytes(range(8)))
+    assert list_images(tmp_path) == ["a.RAW8"]
+    assert decode(tmp_path / "a.RAW8", "grey")[:, :, 0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert header_size(tmp_path / "a.RAW8") == (4, 2)
+    (tmp_path / "a.RAW8").write_bytes(b"short")
+    with pytest.raises(UnreadableImageError):
+        decode(tmp_path / "a.RAW8", "grey")
+
+
 @pytest.mark.parametrize("content", [b"", b"text", None])
-def test_what_cannot_be_decoded_is_an_error_never_another_image(tmp_path, content):
+def test_a_file_that_cannot_be_decoded_is_an_error(tmp_path, content):
     if content is not None:
         (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(UnreadableImageError):

@@ -1,4 +1,4 @@
-"""kit init finds each layout by itself, and what it writes works."""
+"""kit init detects each layout, and the config that it writes loads."""
 
 import pandas as pd
 import pytest
@@ -6,12 +6,21 @@ import yaml
 
 from kit import pipeline
 from kit.competition.infer_config import infer_config
+from kit.competition.layouts import layouts
 from kit.competition.samples import load_competition
 from kit.config.load import load_config
-from kit.errors import KitError
 from kit.storage.workspace import Workspace
 from tests.competition.test_archives import zipped
-from tests.conftest import COLOURS, annotation, draw, draw_class_folders, draw_csv, draw_id_lists, draw_voc
+from tests.conftest import (
+    COLOURS,
+    annotation,
+    draw,
+    draw_class_folders,
+    draw_csv,
+    draw_id_lists,
+    draw_voc,
+    refused,
+)
 
 
 def found_in(root, **options):
@@ -29,8 +38,9 @@ def loaded(root):
     return load_competition(load_config(started.config).competition, workspace)
 
 
-def test_every_layout_is_recognised_by_itself_and_loads(tmp_path):
+def test_every_layout_is_detected_and_loads(tmp_path):
     draws = {"class_folders": draw_class_folders, "csv": draw_csv, "voc": draw_voc, "id_lists": draw_id_lists}
+    assert set(draws) == set(layouts)
     for layout, draw_it in draws.items():
         root = draw_it(tmp_path / layout / "data")
         assert values_in(root)["competition.train.layout"] == layout
@@ -39,12 +49,13 @@ def test_every_layout_is_recognised_by_itself_and_loads(tmp_path):
             assert len(loaded(root).train) > 5
 
 
-def test_another_layout_can_be_asked_for_but_not_made_up(tmp_path):
+def test_a_layout_can_be_given_but_must_exist(tmp_path):
     root = draw_csv(tmp_path)
-    with pytest.raises(KitError, match="is not laid out as voc"):
+    with refused("layout_unknown"):
         infer_config(root, "c", "c", layout="voc")
-    with pytest.raises(KitError, match="there is no layout 'vok'.*Did you mean voc"):
+    with refused("unknown_name", where="--layout") as caught:
         infer_config(root, "c", "c", layout="vok")
+    assert "voc" in caught.value.next
     for name in ("red", "green"):
         draw(root / "sorted" / name / "0.png", COLOURS["red"], 1)
     assert values_in(root)["competition.train.layout"] == "csv"
@@ -56,7 +67,7 @@ def test_files_of_ids_ask_what_unlisted_images_are(tmp_path):
     assert found["competition.train.pattern"].value == "im{id}.jpg"
     assert found["competition.task"].value == "multilabel"
     assert found["competition.unlisted"].value == "refuse"
-    assert "2 of 12 images are in no list: say negative" in found["competition.unlisted"].because
+    assert "2 of 12 images" in found["competition.unlisted"].because
 
 
 def test_sets_of_voc_are_held_out_and_boxes_of_ubiquitous_classes_become_crops(tmp_path):
@@ -84,7 +95,7 @@ def test_impossible_boxes_are_told_and_left_out(tmp_path):
     (root / "Annotations/im_001.xml").write_text(annotation("im_001", [("red", 4, 4, 65, 28)]))
     found = found_in(root)["competition.voc.bad_boxes"]
     assert found.value == "skip"
-    assert "1 boxes lie outside their image or have no area (im_001.xml object 0)" in found.because
+    assert "(im_001.xml object 0)" in found.because
 
 
 def test_xml_beside_the_images_of_each_part(tmp_path):
@@ -168,7 +179,7 @@ def test_grades_are_ordinal_and_digits_are_not(tmp_path):
         "ordinal",
         "quadratic_kappa",
     )
-    assert "'diagnosis' holds the grades 0 to 4" in found["competition.task"].because
+    assert "0 to 4" in found["competition.task"].because
     table = pd.read_csv(root / "train.csv").rename(columns={"diagnosis": "digit"})
     table.to_csv(root / "train.csv", index=False)
     assert values_in(root)["competition.task"] == "multiclass"
@@ -181,7 +192,7 @@ def test_a_column_of_patients_makes_groups(tmp_path):
     assert found["competition.train.group"].value == "patient_id"
     assert found["competition.train.fold"].value == "fold"
     assert found["folds.scheme"].value == "stratified_group"
-    assert "column 'patient_id' names groups" in found["folds.scheme"].because
+    assert "'patient_id'" in found["folds.scheme"].because
 
 
 def test_a_table_with_several_rows_per_image_is_no_labels_table(tmp_path):
@@ -189,7 +200,7 @@ def test_a_table_with_several_rows_per_image_is_no_labels_table(tmp_path):
     rows = [(f"im_{i:03d}.jpg", "red") for i in range(12) for _ in range(2)]
     pd.DataFrame(rows, columns=["filename", "cell"]).to_csv(root / "boxes.csv", index=False)
     assert values_in(root)["competition.train.layout"] == "voc"
-    with pytest.raises(KitError, match="is not laid out as csv"):
+    with refused("layout_unknown"):
         infer_config(root, "c", "c", layout="csv")
 
 
@@ -201,10 +212,7 @@ def test_a_damaged_list_of_test_images_is_not_relied_on(tmp_path):
     pd.DataFrame({"Image": names}).to_csv(root / "test.csv", index=False)
     found = found_in(root)
     assert "competition.test.file" not in found
-    assert (
-        "test.csv names 1 images that are not there: every image of the folder"
-        in found["competition.test.ids"].because
-    )
+    assert "test.csv lists 1 images" in found["competition.test.ids"].because
 
 
 def test_an_archive_is_unpacked_and_read(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from kit.competition import perceptual_hash
-from kit.competition.perceptual_hash import TURNS, fingerprint, near_index_groups
+from kit.competition.perceptual_hash import TURNS, image_hash, near_index_groups
 
 
 def scene(seed: int, size=(120, 90)) -> Image.Image:
@@ -30,7 +30,7 @@ def saved(image, quality):
 
 
 def groups(images, distance=9, **options):
-    seen = [fingerprint(image) for image in images]
+    seen = [image_hash(image) for image in images]
     stacked = [
         np.stack([s.hashes for s in seen]),
         np.stack([s.thumbnail for s in seen]),
@@ -46,7 +46,7 @@ ALTERED = {
     "another shape": lambda i: i.resize((100, 100)),
     "brighter": lambda i: ImageEnhance.Brightness(i).enhance(1.2),
     "less contrast": lambda i: ImageEnhance.Contrast(i).enhance(0.8),
-    "grey": lambda i: i.convert("L"),
+    "gray": lambda i: i.convert("L"),
     "palette": lambda i: i.convert("P"),
     "with alpha": lambda i: i.convert("RGBA"),
     "cut": lambda i: i.crop((2, 2, 117, 88)),
@@ -60,7 +60,7 @@ def test_an_altered_copy_is_found(name):
 
 
 @pytest.mark.parametrize("turn", range(8))
-def test_each_symmetry_is_found_if_it_is_asked_for(turn):
+def test_each_symmetry_is_found_if_allowed(turn):
     image = scene(0, (90, 90))
     turned = Image.fromarray(np.ascontiguousarray(TURNS[turn](np.asarray(image.convert("L")))))
     images = [image, turned]
@@ -71,16 +71,16 @@ def test_each_symmetry_is_found_if_it_is_asked_for(turn):
     assert groups(images, rotations=True, mirrors=True) == [[0, 1]]
 
 
-def test_different_images_are_not_alike():
+def test_different_images_do_not_match():
     assert groups([scene(i) for i in range(200)], rotations=True, mirrors=True) == []
 
 
-def test_flat_images_are_alike_to_none():
+def test_flat_images_match_no_other():
     white, noisy = Image.new("RGB", (50, 50), "white"), scene(1)
     assert groups([white, white.copy(), Image.new("L", (50, 50), 7), noisy]) == []
 
 
-def test_what_is_alike_to_one_of_a_group_belongs_to_it_whatever_the_order():
+def test_an_image_that_matches_one_of_a_group_belongs_to_it_in_any_order():
     copies = [saved(scene(3), quality) for quality in (95, 70, 40)]
     images = [scene(0), *copies, scene(1)]
     assert groups(images) == [[1, 2, 3]]
@@ -88,22 +88,22 @@ def test_what_is_alike_to_one_of_a_group_belongs_to_it_whatever_the_order():
 
 
 def test_thousands_of_equal_images_are_one_group_in_bounded_time():
-    seen = fingerprint(scene(0))
+    seen = image_hash(scene(0))
     hashes, thumbnails = np.tile(seen.hashes, (4000, 1)), np.tile(seen.thumbnail, (4000, 1, 1))
     assert near_index_groups(hashes, thumbnails, np.zeros(4000, bool), 8) == [list(range(4000))]
 
 
-def test_bands_find_what_looking_at_every_pair_finds(monkeypatch):
+def test_lookup_by_bands_finds_all_pairs(monkeypatch):
     images = [scene(i) for i in range(60)]
     images += [saved(image, 60) for image in images[:20]]
     exhaustive = groups(images)
-    monkeypatch.setattr(perceptual_hash, "EXHAUSTIVE", 10)
+    monkeypatch.setattr(perceptual_hash, "MAX_EXHAUSTIVE", 10)
     assert groups(images) == exhaustive
     assert len(exhaustive) == 20
 
 
 def test_an_equal_hash_alone_does_not_make_two_images_one():
-    seen = [fingerprint(scene(i)) for i in range(2)]
+    seen = [image_hash(scene(i)) for i in range(2)]
     hashes, thumbnails = np.stack([seen[0].hashes] * 2), np.stack([s.thumbnail for s in seen])
     assert near_index_groups(hashes, thumbnails, np.zeros(2, bool), 9) == []
     assert near_index_groups(hashes, thumbnails[[0, 0]], np.zeros(2, bool), 9) == [[0, 1]]

@@ -1,4 +1,4 @@
-"""Images are read a part at a time, and their rows come in order all the same."""
+"""Images are read in chunks; their rows are in order."""
 
 from kit.competition import scan
 from kit.competition.samples import load_competition
@@ -14,7 +14,7 @@ def test_parts_leave_nothing_out_and_keep_the_order(tiny_config, tiny, monkeypat
             waiting.append(len(parts[0]))
             return super().map(function, *parts)
 
-    monkeypatch.setattr(scan, "AT_ONCE", 7)
+    monkeypatch.setattr(scan, "CHUNK", 7)
     monkeypatch.setattr(scan, "ThreadPoolExecutor", Watched)
     in_parts = scan.scan_images(competition, tmp_path / "parts.parquet")
     assert list(in_parts["path"]) == [*competition.train["path"], *competition.test["path"]]

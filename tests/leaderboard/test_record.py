@@ -10,7 +10,7 @@ from kit.errors import KitError
 from kit.leaderboard.record import find_submission, record
 from kit.leaderboard.scores import read_scores
 from kit.storage.files import read_json, write_text
-from kit.storage.locks import in_turn
+from kit.storage.locks import waiting_lock
 from tests.conftest import refused
 from tests.leaderboard.made import experiment, submitted
 
@@ -171,5 +171,5 @@ def test_several_writers_lose_nothing(workspace, file):
 
 def test_a_lock_that_is_never_released_is_reported(workspace, file, monkeypatch):
     monkeypatch.setattr("kit.storage.locks.PATIENCE", 0.01)
-    with in_turn(file.lock):
+    with waiting_lock(file.lock):
         assert "scores.lock" in error_of("a", workspace).where

@@ -5,13 +5,13 @@ import sys
 import pytest
 
 from kit.errors import KitError
-from kit.storage.locks import only_one
+from kit.storage.locks import exclusive_lock
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from kit.storage.locks import only_one
-with only_one(Path(sys.argv[1]), "training fold 0"):
+from kit.storage.locks import exclusive_lock
+with exclusive_lock(Path(sys.argv[1]), "training fold 0"):
     print(os.getpid(), flush=True)
     sys.stdin.read()
 """
@@ -33,7 +33,7 @@ def holder(tmp_path):
 
 
 def test_a_held_lock_says_who_holds_it_and_what_to_do(tmp_path, holder):
-    with pytest.raises(KitError) as caught, only_one(tmp_path / "fold-0.lock", "training fold 0"):
+    with pytest.raises(KitError) as caught, exclusive_lock(tmp_path / "fold-0.lock", "training fold 0"):
         pass
     text = str(caught.value)
     assert f"training fold 0 is under way in another process (process {holder.pid} on " in text
@@ -43,12 +43,12 @@ def test_a_held_lock_says_who_holds_it_and_what_to_do(tmp_path, holder):
 def test_a_lock_is_free_when_its_holder_is_killed(tmp_path, holder):
     holder.kill()
     holder.wait()
-    with only_one(tmp_path / "fold-0.lock", "training fold 0"):
+    with exclusive_lock(tmp_path / "fold-0.lock", "training fold 0"):
         assert f"process {os.getpid()} on" in (tmp_path / "fold-0.holder").read_text()
 
 
 def test_locks_of_other_work_and_one_after_the_other_are_no_matter(tmp_path, holder):
     for _ in range(2):
-        with only_one(tmp_path / "fold-1.lock", "training fold 1"):
+        with exclusive_lock(tmp_path / "fold-1.lock", "training fold 1"):
             assert (tmp_path / "fold-1.holder").exists()
         assert not (tmp_path / "fold-1.holder").exists()

@@ -1,7 +1,7 @@
 import pytest
 
 from kit.errors import KitError
-from kit.storage.files import read_json, write_json, written_whole
+from kit.storage.files import read_json, write_json, atomic_write
 from kit.storage.workspace import Workspace
 
 
@@ -67,9 +67,9 @@ def test_a_run_that_is_not_there_names_the_nearest(tmp_path):
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "deep" / "a.txt"
-    with written_whole(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text("old")
-    with pytest.raises(RuntimeError), written_whole(path) as draft:
+    with pytest.raises(RuntimeError), atomic_write(path) as draft:
         draft.write_text("ne")
         raise RuntimeError
     assert path.read_text() == "old"

@@ -53,28 +53,28 @@ def test_another_machine_tries_anew(tiny, trials, monkeypatch):
 def test_an_experiment_keeps_its_format_when_the_trials_are_forgotten(tiny, trials):
     run = tiny.run("tiny", "a")
     first = settled(tiny, run=run)
-    tiny.trials("tiny").unlink()
+    tiny.precision_trials("tiny").unlink()
     assert settled(tiny, run=run) == first
     assert settled(tiny, run=tiny.run("tiny", "b")).why == "trial 2"
 
 
 def test_of_two_processes_that_try_at_once_both_take_what_the_first_wrote(tiny, trials, monkeypatch):
-    plain = precision.in_turn
+    plain = precision.waiting_lock
 
     def after_another(path):
-        monkeypatch.setattr(precision, "in_turn", plain)
+        monkeypatch.setattr(precision, "waiting_lock", plain)
         other = settled(tiny, "name=b")  # the other process is quicker
         assert other.why == "trial 2"
         return plain(path)
 
-    monkeypatch.setattr(precision, "in_turn", after_another)
+    monkeypatch.setattr(precision, "waiting_lock", after_another)
     assert settled(tiny).why == "trial 2"
 
 
 def test_folds_made_anew_keep_the_format_of_those_that_stay(tiny, trials):
     config = load_config(write_config(tiny), ["train.precision=auto", "train.epochs=1"])
     run = experiment.train(config, tiny)
-    tiny.trials("tiny").unlink()
+    tiny.precision_trials("tiny").unlink()
     experiment.train(config, tiny, only=[1], fresh=True)
     assert read_json(run.precision)["why"] == "trial 1"
     assert len(trials) == 1

@@ -15,7 +15,7 @@ from kit.engine.data.image_store import Picture, Rendering
 from kit.engine.data.pixel_file import PixelFile
 from kit.errors import KitError
 from kit.runtime.progress import Progress
-from kit.storage.files import room_taken, sized
+from kit.storage.files import disk_usage, format_bytes
 
 AUTO_SHARE_OF_DISK = 0.25  # of what is free, or already taken by what is kept
 UNITS = {"MB": 10**6, "GB": 10**9}
@@ -67,7 +67,7 @@ def open_cache(
     if kept.fitting < len(pictures):
         progress.note(
             f"image.cache {cache} has room for {kept.fitting} of {len(pictures)} decoded images "
-            f"({sized(sum(capacities))} in all); each look at the others decodes them anew"
+            f"({format_bytes(sum(capacities))} in all); each look at the others decodes them anew"
         )
     return kept
 
@@ -84,11 +84,11 @@ def make_room(file: Path, needed: int, budget: int) -> None:
     """Remove the oldest other files until what is needed fits; who reads one of them can go on doing so."""
     others = sorted((f for f in kept_files(file.parent) if f != file), key=_last_used)
     room = budget - min(needed, budget)
-    taken = sum(map(room_taken, others))
+    taken = sum(map(disk_usage, others))
     for other in others:
         if taken <= room:
             return
-        taken -= room_taken(other)
+        taken -= disk_usage(other)
         other.unlink(missing_ok=True)
 
 
@@ -114,7 +114,7 @@ def cache_budget(cache: str, folder: Path) -> int:
         return 0
     if cache == "auto":
         there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
-        taken = sum(map(room_taken, kept_files(folder)))
+        taken = sum(map(disk_usage, kept_files(folder)))
         return int((shutil.disk_usage(there).free + taken) * AUTO_SHARE_OF_DISK)
     size = re.fullmatch(r"(\d+(?:\.\d+)?) ?(MB|GB)", cache)
     if size is None:

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import cv2
 import numpy as np
 
-from kit.storage.files import written_whole
+from kit.storage.files import atomic_write
 
 LONG_SIDE = 192  # px GrabCut works on: its time grows faster than the pixels, its outline hardly changes
 ITERATIONS = 4
@@ -59,7 +59,7 @@ class Foreground:
         small = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.exists() else None
         if small is None:
             small = small_mask(pixels, box)
-            with written_whole(file) as draft:
+            with atomic_write(file) as draft:
                 draft.write_bytes(cv2.imencode(".png", small)[1].tobytes())
         height, width = pixels.shape[:2]
         mask: np.ndarray = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST) > 0

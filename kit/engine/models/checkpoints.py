@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kit.errors import KitError
-from kit.storage.files import written_whole
+from kit.storage.files import atomic_write
 from kit.storage.workspace import FoldFolder
 
 
@@ -21,7 +21,7 @@ def save_model(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]
     """Write weights and model metadata as safetensors."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     metadata = {key: json.dumps(value) for key, value in about.items()}
-    with written_whole(path) as draft, _disk_full_as_kit_error(path):
+    with atomic_write(path) as draft, _disk_full_as_kit_error(path):
         save_file(tensors, draft, metadata=metadata)
 
 
@@ -97,7 +97,7 @@ def save_resume(folder: FoldFolder, state: dict[str, Any]) -> None:
 
     At least one complete file exists at any moment.
     """
-    with written_whole(folder.resume) as draft, _disk_full_as_kit_error(folder.resume):
+    with atomic_write(folder.resume) as draft, _disk_full_as_kit_error(folder.resume):
         torch.save(state, draft)
         if folder.resume.exists():
             folder.resume.replace(folder.resume_before)

@@ -23,7 +23,7 @@ from kit.engine.tta.merge import Merge, merges
 from kit.engine.tta.views import ModelInput, RandomSource, Source, ViewImage, check_view, view_images_of
 from kit.runtime.progress import SILENT, Progress
 from kit.runtime.seeds import stable_seed
-from kit.storage.partial_predictions import Answers
+from kit.storage.partial_predictions import PartialPredictions
 from kit.tasks import Task
 
 
@@ -190,7 +190,7 @@ def predict(
     progress: Progress = SILENT,
     label: str = "predicting",
     between: Callable[[], None] = lambda: None,
-) -> list[list[Answers]]:
+) -> list[list[PartialPredictions]]:
     """Return the predictions of every group of view images and every head.
 
     View images are merged batch by batch to save memory, unless the merge needs all rows.
@@ -218,7 +218,7 @@ def predict(
     took = _seconds_of(tta_plan, spent[1:])
     pairs = zip(merged.cpu().numpy(), took, strict=True)
     return [
-        [Answers(of_head, problems, float(spent[0]), seconds) for of_head in of_group]
+        [PartialPredictions(of_head, problems, float(spent[0]), seconds) for of_head in of_group]
         for of_group, seconds in pairs
     ]
 

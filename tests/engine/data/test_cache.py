@@ -13,7 +13,7 @@ from kit.engine.data.cache import cache_budget, kept_files, open_cache
 from kit.engine.data.datasets import channels_first
 from kit.engine.data.image_store import ImageStore, Picture, Rendering
 from kit.engine.data.pixel_file import ENTRY, PixelFile
-from kit.storage.files import room_taken
+from kit.storage.files import disk_usage
 from tests.conftest import COLOURS, Heard, draw, refused
 
 SIZE = (36, 32)
@@ -92,7 +92,7 @@ def test_pictures_beyond_the_room_are_decoded_each_time_and_it_says_so(folder, m
         for pixels, expected in zip(found.load_all(PICTURES), plain, strict=True):
             np.testing.assert_array_equal(pixels, expected)
     (file,) = kept_files(folder / "kept")
-    assert room_taken(file) <= 2 * 4096 + 3 * BYTES
+    assert disk_usage(file) <= 2 * 4096 + 3 * BYTES
     assert "image.cache 2GB has room for 3 of 6 decoded images" in heard
 
 
@@ -106,7 +106,7 @@ def test_the_file_that_was_used_last_makes_way_last(folder, monkeypatch):
     monkeypatch.setattr("kit.engine.data.cache.cache_budget", lambda *_: 40_000)
     store(folder, side=16).load_all(PICTURES)
     assert len(oldest_first) == 3
-    assert sum(map(room_taken, kept_files(folder / "kept"))) <= 40_000 + 4096
+    assert sum(map(disk_usage, kept_files(folder / "kept"))) <= 40_000 + 4096
     assert (folder / "kept" / store(folder, side=10).kept.path.name).exists()
 
 

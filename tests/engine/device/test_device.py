@@ -16,9 +16,15 @@ def test_finding_the_device_leaves_the_process_as_it_is():
     assert outcome(program)[0] == ["0"]
 
 
+def test_a_library_user_keeps_the_settings_of_the_process():
+    program = "import gc, kit.engine.device.device as device; device.prepare_process(); print(gc.get_freeze_count())"
+    assert outcome(program)[0] == ["0"]
+
+
 def test_a_command_freezes_what_it_imported_and_libraries_report_no_leak():
     program = (
-        "import gc, kit.engine.device.device as device; device.prepare_process();"
+        "import gc, kit.engine.models.build, kit.engine.device.device as device, kit.runtime.process as process;"
+        "process.claim_process(); device.prepare_process();"
         "print(gc.get_freeze_count(), len(gc.get_objects()))"
     )
     (frozen, tracked), stderr = outcome(program)
