@@ -221,7 +221,7 @@ def _fit(table: Table, survey: Survey) -> tuple[int, bool, float]:
 
 
 def has_word(name: str, *words: str) -> bool:
-    """Return whether a word of a name starts with one of ``words``: ``testset`` with test, ``contest`` not."""
+    """Return whether a word of a name starts with one of ``words``: ``testset`` does, ``contest`` not."""
     parts = re.findall(r"[a-z]+", PurePosixPath(name).name.lower())
     return any(part.startswith(words) for part in parts)
 

@@ -169,7 +169,7 @@ class AugmentConfig(Section):
     mix_off_epochs: Annotated[int, Field(ge=0)] = 0
     """The number of last epochs without mixing."""
     views: Annotated[int, Field(ge=0, le=100)] | None = 4
-    """If only the head trains: augmented copies per image, encoded once; 0: no augmentation; null: new ones."""
+    """If only the head trains: augmented copies per image, encoded once; 0: unaugmented; null: always new."""
 
     @model_validator(mode="after")
     def _pipeline_or_preset(self) -> AugmentConfig:

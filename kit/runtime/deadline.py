@@ -1,4 +1,4 @@
-"""How long a command may take, and whether it was asked to stop."""
+"""The deadline of a command: a time limit, or a signal to stop."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from types import FrameType
 
 from kit.errors import Interrupted, KitError
 
-STOPPING_SECONDS = 5.0  # what it takes to stop in time: no work begins with less left
+STOPPING_SECONDS = 5.0  # reserved for stopping: no work starts with less time left
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 class Deadline:
-    """The time there is, counted from now, and what else may end the work early.
+    """A time limit, counted from now, that Ctrl-C and SIGTERM can end early.
 
     Args:
-        seconds: None: as long as it takes.
+        seconds: None: no limit.
     """
 
     def __init__(self, seconds: float | None = None) -> None:
         self.is_limited = seconds is not None
         self._ends = math.inf if seconds is None else time.monotonic() + seconds
-        self._asked = ""
+        self._signal = ""
 
     @classmethod
     def of(cls, time_limit: str | None) -> Deadline:
-        """Return the deadline that a command's ``--time-limit`` gives, if it was given."""
+        """Return the deadline of a command's ``--time-limit``, or one without limit."""
         return cls(None if time_limit is None else parse_time_limit(time_limit))
 
     @property
@@ -41,27 +41,27 @@ class Deadline:
         return self._ends - time.monotonic()
 
     def reason_to_stop(self, needed: float) -> str:
-        """Return why the next ``needed`` seconds of work should not begin, or nothing."""
-        if self._asked:
-            return self._asked
+        """Return why the next ``needed`` seconds of work should not start, or "" if they may."""
+        if self._signal:
+            return self._signal
         if self.left < needed:
             return f"the time limit ({duration(max(0.0, self.left))} left)"
         return ""
 
     def begin(self, what: str, needed: float) -> None:
-        """Let the next ``needed`` seconds begin, if they may.
+        """Check that the next ``needed`` seconds of work may start.
 
         Raises:
-            Interrupted: There is no time for it.
+            Interrupted: There is no time left for it.
         """
         if reason := self.reason_to_stop(needed):
-            raise Interrupted(f"Stopped before {what}: {reason}. Everything done is kept.")
+            raise Interrupted(f"Stopped before {what}: {reason}. All finished work is saved.")
 
     @contextmanager
     def deferring_signals(self) -> Iterator[None]:
-        """Turn Ctrl-C and SIGTERM into a reason to stop; a second one stops at once."""
+        """Turn Ctrl-C and SIGTERM into a reason to stop; a second signal stops immediately."""
         if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread may say what signals do
+            yield  # only the main thread may set signal handlers
             return
         before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         try:
@@ -71,23 +71,24 @@ class Deadline:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self._asked:
+        if self._signal:
             raise KeyboardInterrupt
-        self._asked = SIGNALS[signal.Signals(number)]
+        self._signal = SIGNALS[signal.Signals(number)]
 
 
 def parse_time_limit(text: str) -> float:
     """Return seconds for ``8h30m``, ``90m``, ``45s`` or ``1d``.
 
     Raises:
-        KitError: It is something else, or no time at all.
+        KitError: The text has another form, or the duration is zero.
     """
+    rule = "A time limit looks like 8h30m, 90m or 45s"
     parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
-        raise KitError(f"--time-limit {text}", "is no length of time", "It is such as 8h30m, 90m or 45s")
+        raise KitError(f"--time-limit {text}", "is not a duration", rule, code="time_limit_invalid")
     seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
     if seconds <= 0:
-        raise KitError(f"--time-limit {text}", "is no time at all", "It is such as 8h30m, 90m or 45s")
+        raise KitError(f"--time-limit {text}", "is zero", rule, code="time_limit_invalid")
     return seconds
 
 

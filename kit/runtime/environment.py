@@ -1,4 +1,4 @@
-"""What something is made with: versions, the commit, the device, and when."""
+"""Describe the environment: versions, commit, device, time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIBRARIES = (
 
 
 def environment(root: Path, seed: int, device: str, precision: str) -> dict[str, Any]:
-    """Return what an experiment is trained with: versions, commit, device, precision, seed, and when."""
+    """Return the environment of an experiment: versions, commit, device, precision, seed, time."""
     return {
         "kit": __version__,
         "python": platform.python_version(),
@@ -37,9 +37,9 @@ def environment(root: Path, seed: int, device: str, precision: str) -> dict[str,
 
 
 def processor() -> str:
-    """Return the name of this machine's processor, as far as the system tells it."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    """Return the name of the processor, or its architecture if the system does not give the name."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 
@@ -50,9 +50,9 @@ def commit_of(root: Path) -> str | None:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return None  # no git, or no repository: nothing to record
+        return None  # git is not installed, or there is no repository
 
 
 def now() -> str:
-    """Return the time, UTC, to the second."""
+    """Return the current time, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

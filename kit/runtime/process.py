@@ -1,4 +1,4 @@
-"""Whether this process belongs to a kit command, which may then change settings of the whole process."""
+"""Record whether a kit command owns this process, and may change its process-wide settings."""
 
 _belongs_to_command = False
 
@@ -10,5 +10,5 @@ def claim_process() -> None:
 
 
 def belongs_to_command() -> bool:
-    """Return whether a kit command owns the process; False where kit is used as a library."""
+    """Return whether a kit command owns the process; False if kit is used as a library."""
     return _belongs_to_command

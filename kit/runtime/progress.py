@@ -1,4 +1,4 @@
-"""How long-running work tells what it does; the library never prints by itself."""
+"""The interface through which long-running work reports; the library itself never prints."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -7,33 +7,33 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """What a stage may say while it runs."""
+    """Reports of a stage while it runs."""
 
     def stage(self, name: str, detail: str = "") -> None:
-        """Say that a stage begins (or is already done)."""
+        """Report that a stage starts, or is already done."""
 
     def note(self, text: str) -> None:
-        """Say one thing worth a line: a choice made, a file written."""
+        """Report a choice that was made, or a file that was written."""
 
     def warn(self, text: str) -> None:
-        """Say what the user should look at."""
+        """Report a problem that the user should check."""
 
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
-        """Yield ``items`` while a bar with the time left shows how far it is."""
+        """Yield ``items`` while a progress bar shows the time left."""
         ...
 
 
 class Silent:
-    """Says nothing: the default of every library function."""
+    """Reports nothing: the default of every library function."""
 
     def stage(self, name: str, detail: str = "") -> None:
-        """Say nothing."""
+        """Report nothing."""
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Report nothing."""
 
     def warn(self, text: str) -> None:
-        """Say nothing."""
+        """Report nothing."""
 
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
         """Yield ``items``."""

@@ -1,4 +1,4 @@
-"""Seeds as a function of what they are for, so that order, workers and resuming change nothing."""
+"""Derive seeds from their purpose, so that order, workers and resuming change nothing."""
 
 import zlib
 

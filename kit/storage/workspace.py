@@ -180,22 +180,22 @@ class SubmissionFile(CompetitionItem):
 
     @property
     def name(self) -> str:
-        """The name of the experiment or blend that it is of."""
+        """The name of its experiment or blend."""
         return self.path.stem
 
     @property
     def trace(self) -> Path:
-        """What it was made of, written with it."""
+        """The record of its inputs, written with it."""
         return self.path.with_suffix(".json")
 
     @property
     def scores(self) -> Path:
-        """What the leaderboard said of it, as recorded."""
+        """Its recorded leaderboard scores."""
         return self.path.with_suffix(".scores.json")
 
     @property
     def lock(self) -> Path:
-        """The one lock on what was recorded of a competition's submissions."""
+        """The path of the lock for the recorded scores of a competition."""
         return self.path.parent / ".locks" / "scores.lock"
 
 

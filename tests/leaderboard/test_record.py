@@ -170,6 +170,6 @@ def test_several_writers_lose_nothing(workspace, file):
 
 
 def test_a_lock_that_is_never_released_is_reported(workspace, file, monkeypatch):
-    monkeypatch.setattr("kit.storage.locks.PATIENCE", 0.01)
+    monkeypatch.setattr("kit.storage.locks.MAX_WAIT", 0.01)
     with waiting_lock(file.lock):
         assert "scores.lock" in error_of("a", workspace).where

@@ -5,26 +5,27 @@ import sys
 
 import pytest
 
-from kit.errors import Interrupted, KitError
+from kit.errors import Interrupted
 from kit.runtime.deadline import Deadline, duration, parse_time_limit
+from tests.conftest import refused
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("8h30m", 30600), ("90m", 5400), ("45s", 45), ("1d", 86400), ("1.5h", 5400), ("1h 5m", 3900)],
 )
-def test_lengths_of_time(text, seconds):
+def test_durations_are_parsed(text, seconds):
     assert parse_time_limit(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["8", "8h30", "h", "", "-5m", "8 hours", "5m!"])
-def test_what_is_no_length_of_time_says_how_one_looks(text):
-    with pytest.raises(KitError, match="is no length of time. It is such as 8h30m"):
+def test_other_texts_are_refused(text):
+    with refused("time_limit_invalid", where=f"--time-limit {text}"):
         parse_time_limit(text)
 
 
 def test_no_time_is_refused():
-    with pytest.raises(KitError, match="--time-limit 0s: is no time at all"):
+    with refused("time_limit_invalid", where="--time-limit 0s"):
         parse_time_limit("0s")
 
 
@@ -32,11 +33,11 @@ def test_work_begins_only_where_there_is_time_for_it():
     unlimited, short = Deadline(), Deadline(60)
     unlimited.begin("a year", 3e7)
     short.begin("half a minute", 30)
-    with pytest.raises(Interrupted, match=r"Stopped before two minutes: the time limit \([01]:\d\d left\)"):
+    with pytest.raises(Interrupted, match=r"two minutes.*\([01]:\d\d left\)"):
         short.begin("two minutes", 120)
 
 
-def test_durations():
+def test_durations_are_shown():
     assert [duration(s) for s in (0.4, 59.6, 3725, 360000)] == ["0:00", "1:00", "1:02:05", "100:00:00"]
 
 
@@ -52,7 +53,7 @@ def test_a_signal_becomes_a_reason_to_stop_and_the_second_stops_at_once(number, 
     assert signal.getsignal(number) is before
 
 
-def test_beside_the_main_thread_signals_are_left_alone():
+def test_in_other_threads_signals_keep_their_handlers():
     code = (
         "import threading, kit.runtime.deadline as a, signal\n"
         "before = signal.getsignal(signal.SIGTERM)\n"

@@ -1,4 +1,4 @@
-"""``kit clean`` removes what can be made again of images, and nothing else."""
+"""``kit clean`` removes caches of images, and nothing else."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from kit.cli.main import app
-from kit.errors import KitError
 from kit.storage.clean import clean
+from tests.conftest import refused
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_everything_of_one_competition_or_of_all(place):
     assert clean(place) == []
 
 
-def test_what_another_process_takes_away_or_adds_meanwhile_is_no_error(place, monkeypatch):
+def test_files_that_another_process_adds_or_removes_are_no_error(place, monkeypatch):
     import os
 
     folder, plain = place.cache("one"), os.rmdir
@@ -47,13 +47,13 @@ def test_what_another_process_takes_away_or_adds_meanwhile_is_no_error(place, mo
     assert [path.name for path in folder.iterdir()] == ["late.pixels"]
 
 
-def test_what_cannot_be_removed_is_told(place, monkeypatch):
+def test_a_file_that_cannot_be_removed_is_an_error(place, monkeypatch):
     import os
 
-    def refused(path, **_):
+    def denied(path, **_):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(os, "unlink", refused)
+    monkeypatch.setattr(os, "unlink", denied)
     done = CliRunner().invoke(app, ["clean", "one", "--workspace", str(place.root)])
     assert done.exit_code == 1
     assert "permission denied" in done.stderr
@@ -69,8 +69,9 @@ def test_a_dry_run_removes_nothing(place):
 
 
 def test_a_competition_that_has_nothing_is_named(place):
-    with pytest.raises(KitError, match="nothing is kept of its images. There are: one, two."):
+    with refused("cache_missing", where="three") as caught:
         clean(place, "three")
+    assert "one, two" in caught.value.next
 
 
 def test_the_cache_may_lie_elsewhere(place, monkeypatch, tmp_path):

@@ -230,7 +230,7 @@ def test_two_processes_on_one_fold_are_one_too_many_and_other_folds_are_free(tin
         second = kit(tiny, "train", str(config), "--fold", "0")
         _, said = second.communicate(timeout=60)
         assert second.returncode == 1
-        assert f"training fold 0 is under way in another process (process {first.pid} on" in " ".join(
+        assert f"training fold 0 is running in another process (process {first.pid} on" in " ".join(
             said.split()
         )
         with pytest.raises(Interrupted):
