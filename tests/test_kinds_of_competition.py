@@ -50,7 +50,7 @@ def cells(tmp_path_factory):
 def test_crops_are_predicted_under_their_box_and_held_out_ones_scored(cells):
     workspace, done, heard = cells
     assert done.submitted is None
-    assert "no test images: nothing to hand in" in heard.lines
+    assert "no test images: no submission to write" in heard.lines
     oof, held_out = load_predictions(done.run.oof), load_predictions(done.run.held_out("test"))
     assert "im_001#1" in oof.ids
     assert (len(oof.ids), len(held_out.ids)) == (24, 12)
@@ -101,7 +101,7 @@ def test_the_commands_show_held_out_sets_and_pooled_crops(cells, monkeypatch):
     assert set(found["per_image"]) == {"oof", "test"}
     assert "held out test" in kit("run", "configs/cells.yaml").stdout
     assert kit_json("run", "configs/cells.yaml")["submission"] is None
-    assert "nothing is handed in" in kit("submit", "cells/cells", code=1).stderr
+    assert "there is nothing to submit" in kit("submit", "cells/cells", code=1).stderr
 
 
 def test_the_folds_command_shows_groups_and_evenness(cells, monkeypatch):

@@ -75,12 +75,12 @@ def test_again_it_says_what_is_done_and_gives_the_same(started):
     assert {k: v for k, v in again.items() if k != "seconds"} == {
         k: v for k, v in values.items() if k != "seconds"
     }
-    for words in ("is there already", "is already trained", "predicted already"):
+    for words in ("exists already", "is already trained", "predicted already"):
         assert words in result.stderr
 
 
 def test_the_table_shows_both_scores(started):
     _, workspace, _ = started
     result = CliRunner().invoke(app, ["quickstart", "--workspace", str(workspace.root)])
-    assert "held-back accuracy" in result.stdout
-    assert "submissions/digits/blend.csv  checked, ready to hand in" in result.stdout
+    assert "held-out accuracy" in result.stdout
+    assert "submissions/digits/blend.csv  checked, ready to submit" in result.stdout

@@ -17,7 +17,11 @@ from kit.predictions import Origin, Predictions
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.progress import Progress
 from kit.storage.files import read_json
-from kit.storage.partial_predictions import PartialPredictions, read_partial_predictions, write_partial_predictions
+from kit.storage.partial_predictions import (
+    PartialPredictions,
+    read_partial_predictions,
+    write_partial_predictions,
+)
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_set, image_store
 from kit.training.feature_cache import is_head_only
@@ -171,7 +175,9 @@ class FoldModels:
     def _file_of(self, k: int, images: ImageSet, digest: str, question: Question) -> Path:
         """Return where fold k's answers are kept."""
         model = read_json(self.run.fold(k).done)["model"]
-        return self.run.partial_predictions(k, f"{model} {digest} {len(images)} {' '.join(self._labels(question))}")
+        return self.run.partial_predictions(
+            k, f"{model} {digest} {len(images)} {' '.join(self._labels(question))}"
+        )
 
     def _labels(self, question: Question) -> tuple[str, ...]:
         return self.config.predict.model_copy(update={"tta": list(question)}).labels

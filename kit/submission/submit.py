@@ -14,7 +14,7 @@ from kit.errors import KitError
 from kit.evaluation.oof_with_labels import config_of
 from kit.predictions import FinalPredictions
 from kit.runtime.progress import SILENT, Progress
-from kit.storage.files import checksum, atomic_write
+from kit.storage.files import atomic_write, checksum
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.check_context import check_context
 from kit.submission.inputs import SubmissionInputs

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from kit.cli.main import app
 from kit.config.load import load_config
 from kit.errors import KitError
+from kit.probe import probe as probe_module
 from kit.probe.linear import STRENGTHS, fitted_probs, suited_strength
 from kit.probe.probe import _weights_of, probe
 from kit.training.data import prepare
@@ -120,7 +121,7 @@ def test_the_better_one_is_first_whichever_way_is_better(tiny, monkeypatch, metr
             return np.tile([0.4, 0.3, 0.3], (len(others), 1))
         return fitted_probs(features, truth, others, exclusive, strength)
 
-    monkeypatch.setattr("kit.probe.probe.fitted_probs", first_knows_nothing)
+    monkeypatch.setattr(probe_module, "fitted_probs", first_knows_nothing)
     config = load_config(write_config(tiny, competition__metric=metric))
     found = probe(config, tiny, ["simple_cnn", "residual_cnn"])
     assert found.higher_is_better == higher
@@ -136,7 +137,7 @@ def test_the_score_is_the_metric_of_out_of_fold_rows(tiny, monkeypatch):
         known = [row.tobytes() in seen[-1] for row in others]
         return np.stack([known, np.ones(len(others)), np.zeros(len(others))], axis=1).astype(float)
 
-    monkeypatch.setattr("kit.probe.probe.fitted_probs", remembered)
+    monkeypatch.setattr(probe_module, "fitted_probs", remembered)
     config = load_config(write_config(tiny, folds__count=3))
     (found,) = probe(config, tiny, ["simple_cnn"]).models
     folds = prepare(config, tiny)
@@ -158,8 +159,8 @@ def test_every_fold_is_fitted_at_the_strength_that_suits_its_own_training_rows(t
         assert truth.sum(axis=0).tolist() == given[-1]
         return fitted_probs(features, truth, others, exclusive, strength)
 
-    monkeypatch.setattr("kit.probe.probe.suited_strength", chosen)
-    monkeypatch.setattr("kit.probe.probe.fitted_probs", fitted)
+    monkeypatch.setattr(probe_module, "suited_strength", chosen)
+    monkeypatch.setattr(probe_module, "fitted_probs", fitted)
     config = load_config(write_config(tiny, folds__count=3))
     (found,) = probe(config, tiny, ["simple_cnn"]).models
     data = prepare(config, tiny)

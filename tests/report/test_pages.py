@@ -24,7 +24,7 @@ def test_the_audit_page_shows_duplicates_side_by_side(tiny, tiny_config):
     (folder / "train/2/3.png").write_bytes((folder / "train/2/2.png").read_bytes())
     draw(folder / "train/2/<b>.png", COLOURS["2"], 5)
     (folder / "train/10/4.png").write_bytes(b"")
-    _, page = inspect(tiny_config, tiny)
+    page = inspect(tiny_config, workspace=tiny).page
     html = page.read_text()
     assert external(html) == []
     pair = re.search(r'<div class="card pair">(.*?)</div>\s*</div>', html, re.DOTALL)[1]

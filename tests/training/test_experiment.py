@@ -17,7 +17,7 @@ from kit.predictions import load_predictions
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
 from kit.training import experiment, run_state
-from tests.conftest import COLOURS, Heard, draw, draw_class_folders, oof_bytes, write_config
+from tests.conftest import COLOURS, Heard, draw, draw_class_folders, oof_bytes, refused, write_config
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_run_again_skips_everything(copy):
     before = {p: p.stat().st_mtime_ns for p in copy.run("tiny", "a").path.rglob("*.safetensors")}
     pipeline.run(load_config(copy.config("a")), workspace=copy, progress=heard)
     assert "fold 0 is already trained" in heard
-    assert "already predicted by these models" in heard
+    assert "predicted already by the same models" in heard
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
 
@@ -78,7 +78,7 @@ import os, random, sys
 from pathlib import Path
 from kit import pipeline
 from kit.config.load import load_config
-from kit.engine.models.build import checkpoints
+from kit.engine.models import checkpoints
 from kit.engine.fit import trainer
 from kit.storage.workspace import Workspace
 
@@ -208,14 +208,14 @@ def test_bad_images_train_refused_or_left_out_and_test_gets_the_prior(tiny):
     (tiny.root / "data/tiny/train/2/0.png").write_bytes(b"")
     (tiny.root / "data/tiny/test/5.png").write_bytes(b"no image")
     config = load_config(write_config(tiny), ["train.epochs=2"])
-    with pytest.raises(KitError, match="1 of 30 labelled images cannot be read"):
+    with refused("image_unreadable"):
         pipeline.run(config, workspace=tiny)
     assert not tiny.folds("tiny").exists()
     assert not tiny.run("tiny", "tiny-cnn").path.exists()
     heard = Heard()
-    made, _, _ = pipeline.folds(
+    made = pipeline.folds(
         load_config(write_config(tiny), ["competition.on_bad_image=skip"]), workspace=tiny, progress=heard
-    )
+    ).folds
     assert len(made.table) == 29
     assert "1 unreadable training images are left out (train/2/0.png)" in heard
     heard = Heard()
@@ -345,8 +345,8 @@ def test_a_fold_that_the_metric_cannot_score_is_refused_before_training(workspac
     with pytest.raises(KitError) as refused:
         experiment.train(config, workspace)
     assert str(refused.value) == (
-        "fold 0: roc_auc cannot be computed on its 10 validation images (none has red). An area needs both. "
-        "Make fewer folds (`folds.count`), or take another `competition.metric`."
+        "fold 0: roc_auc cannot be computed on its 10 validation images (none has red). The metric needs both. "
+        "Use fewer folds (`folds.count`) or another `competition.metric`."
     )
     assert not list(workspace.run("tiny", "tiny-cnn").path.glob("fold-*/history.csv"))
 
@@ -370,7 +370,7 @@ def test_predictions_of_other_models_are_not_submitted(copy):
     run = copy.run("tiny", "a")
     shutil.copy(copy.run("tiny", "b").test, run.test)
     with pytest.raises(KitError, match="its test predictions come from other models"):
-        pipeline.submit(run, copy)
+        pipeline.submit(run, workspace=copy)
 
 
 def test_assemble_oof_puts_rows_where_they_belong():
