@@ -136,7 +136,7 @@ def test_inspect_says_how_to_keep_near_duplicates_together(workspace):
 def test_nothing_is_submitted_where_nothing_is_asked(cells):
     workspace, done, _ = cells
     with pytest.raises(KitError, match="has no test images: nothing is handed in"):
-        pipeline.submit(done.run, workspace)
+        pipeline.submit(done.run, workspace=workspace)
 
 
 def test_blends_score_held_out_sets_too(cells):

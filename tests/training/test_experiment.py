@@ -111,7 +111,7 @@ elif moment == "mid-write":
             draft.write_bytes(draft.read_bytes()[:999])
             die()
     checkpoints.torch.save = save_half
-pipeline.run(load_config(workspace.config("a")), workspace)
+pipeline.run(load_config(workspace.config("a")), workspace=workspace)
 """.replace("moment, workspace", "PREDICT = trainer.predict_probs\nmoment, workspace", 1)
 
 
@@ -369,7 +369,7 @@ def test_the_metric_may_change_only_where_it_chose_nothing(copy):
 def test_predictions_of_other_models_are_not_submitted(copy):
     run = copy.run("tiny", "a")
     shutil.copy(copy.run("tiny", "b").test, run.test)
-    with pytest.raises(KitError, match="its test predictions come from other models"):
+    with pytest.raises(KitError, match="test predictions of other models"):
         pipeline.submit(run, workspace=copy)
 
 
