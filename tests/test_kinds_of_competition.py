@@ -135,7 +135,7 @@ def test_inspect_says_how_to_keep_near_duplicates_together(workspace):
 
 def test_nothing_is_submitted_where_nothing_is_asked(cells):
     workspace, done, _ = cells
-    with pytest.raises(KitError, match="has no test images: nothing is handed in"):
+    with pytest.raises(KitError, match="has no test images: there is nothing to submit"):
         pipeline.submit(done.run, workspace=workspace)
 
 
