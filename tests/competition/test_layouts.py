@@ -3,9 +3,14 @@
 import pandas as pd
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
+from kit.competition.files import ImageFolder
+from kit.competition.layouts import Layout, Reading, layouts, register_layout
+from kit.competition.layouts.base import images_table
 from kit.competition.samples import load_competition
-from kit.config import CompetitionConfig
+from kit.config import CompetitionConfig, LabeledSource
+from kit.config.competition import layout_sections
 from kit.storage.workspace import Workspace
 from tests.conftest import (
     COLOURS,
@@ -408,3 +413,34 @@ def test_several_formats_and_modes(data):
         "webp",
         "TIFF",
     ]
+
+
+# --- adding a layout
+
+
+def test_a_layout_is_one_class_that_config_reader_and_detection_use(data, monkeypatch):
+    for registry in (layouts, layout_sections):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+
+    class Prefixes(LabeledSource):
+        folder: str = "train"
+        separator: str = "_"
+
+    @register_layout("prefixes")
+    class PrefixLayout(Layout[Prefixes]):
+        description = "the class is the first part of the file name"
+        section = Prefixes
+
+        def read(self, root, source, config):
+            paths = ImageFolder.open(root, source.folder, "name").paths
+            labels = [name.split(source.separator)[0] for name in paths]
+            return Reading(images_table(paths).assign(label=labels))
+
+        def detect(self, survey, label):
+            return None
+
+    pictures(data, "cat-1.png", "dog-1.png", "dog-2.png")
+    found = load(data, {"layout": "prefixes", "separator": "-"})
+    assert found.class_counts().to_dict() == {"cat": 1, "dog": 2}
+    with pytest.raises(ValidationError, match="separatorr"):
+        load(data, {"layout": "prefixes", "separatorr": "-"})

@@ -1,4 +1,4 @@
-"""What `kit init` makes of sample files: what is handed in, the metric it suggests, and a config that works."""
+"""`kit init` infers the submission and the metric from sample files, and writes a config that loads."""
 
 import pandas as pd
 import pytest
@@ -14,83 +14,83 @@ TEST = ("t0", "t1", "t2", "t3")
 
 
 @pytest.fixture
-def begun(tmp_path):
-    """Return what is found of a folder with these labels and this sample, and the form its config gives."""
+def started(tmp_path):
+    """Return a function of labels and a sample that returns the findings and the submission format."""
     root = tmp_path / "data" / "c"
     for number in range(12):
         draw(root / "train" / f"{number}.jpg", COLOURS["red"], number)
     for number, name in enumerate(TEST):
         draw(root / "test" / f"{name}.jpg", COLOURS["red"], 100 + number)
 
-    def begin(labels: dict, sample: str):
+    def start(labels: dict, sample: str):
         table = pd.DataFrame({"image": [f"{number}.jpg" for number in range(12)]} | labels)
         table.to_csv(root / "train.csv", index=False)
         (root / "sample_submission.csv").write_text(sample)
         place = Workspace.open(tmp_path)
-        started = pipeline.init("c", workspace=place, force=True)
-        config = load_config(started.config)
+        made = pipeline.init("c", workspace=place, force=True)
+        config = load_config(made.config)
         competition = load_competition(config.competition, place)
-        return {f.key: f.value for f in started.findings}, format_for(config.submission, competition)
+        return {f.key: f.value for f in made.findings}, format_for(config.submission, competition)
 
-    return begin
+    return start
 
 
 def rows(cell: str, ids=TEST) -> str:
     return "".join(f"{i}.jpg,{cell}\n" for i in ids)
 
 
-def test_sets_of_labels(begun):
+def test_sets_of_labels(started):
     labels = {"labels": ["rust scab", "rust", "scab", "healthy"] * 3}
-    found, form = begun(labels, "image,labels\n" + rows("healthy"))
+    found, form = started(labels, "image,labels\n" + rows("healthy"))
     assert (found["competition.task"], found["submission.kind"]) == ("multilabel", "labels")
     assert found["competition.metric"] == "f1_samples"
     assert (form.kind.name, form.classes) == ("labels", ("healthy", "rust", "scab"))
 
 
-def test_ranked_classes(begun):
+def test_ranked_classes(started):
     labels = {"hotel_id": ["12", "7", "101", "33"] * 3}
-    found, form = begun(labels, "image,hotel_id\n" + rows("7 12 101"))
+    found, form = started(labels, "image,hotel_id\n" + rows("7 12 101"))
     assert (found["submission.kind"], found["submission.most"]) == ("top_k", 3)
     assert (found["competition.metric.name"], found["competition.metric.k"]) == ("map_at_k", 3)
     assert (form.kind.name, form.most, form.separator) == ("top_k", 3, " ")
 
 
-def test_a_row_per_image_and_class(begun):
+def test_a_row_per_image_and_class(started):
     labels = {"C1": [0, 1, 0] * 4, "C2": [1, 0, 0] * 4, "patient_overall": [1, 1, 0] * 4}
     sample = "row_id,fractured\n" + "".join(f"{i}_{c},0.5\n" for i in TEST for c in labels)
-    found, form = begun(labels, sample)
+    found, form = started(labels, sample)
     assert (found["submission.kind"], found["submission.sample"]) == ("long", "sample_submission.csv")
     assert found["competition.test.ids"] == "stem"
     assert (form.images, len(form)) == (TEST, 12)
 
 
-def test_a_number_per_image(begun):
+def test_a_number_per_image(started):
     labels = {"grade": [str(1 + number % 6) for number in range(12)]}
-    found, form = begun(labels, "image,grade\n" + rows("3.5"))
+    found, form = started(labels, "image,grade\n" + rows("3.5"))
     assert (found["competition.task"], found["submission.kind"]) == ("ordinal", "value")
     assert found["competition.metric"] == "rmse"
     assert (form.low, form.high) == (1.0, 6.0)
 
 
-def test_many_whole_numbers_are_grades_if_numbers_between_them_are_asked_for(begun):
-    """As of Pawpularity, from 1 to 100."""
+def test_many_whole_numbers_are_grades_if_the_sample_has_numbers_between_them(started):
+    """Such as Pawpularity, from 1 to 100."""
     labels = {"Pawpularity": [str(1 + number) for number in range(12)]}
-    found, form = begun(labels, "image,Pawpularity\n" + rows("5.25"))
+    found, form = started(labels, "image,Pawpularity\n" + rows("5.25"))
     assert (found["competition.task"], found["submission.kind"]) == ("ordinal", "value")
     assert (found["competition.metric"], form.high) == ("rmse", 12.0)
-    found, _ = begun(labels, "image,Pawpularity\n" + rows("5"))
+    found, _ = started(labels, "image,Pawpularity\n" + rows("5"))
     assert (found["competition.task"], found["submission.kind"]) == ("multiclass", "label")
 
 
-def test_yes_and_no_per_class(begun):
+def test_yes_and_no_per_class(started):
     labels = {"a": [0, 1, 1] * 4, "b": [1, 1, 0] * 4}
-    found, form = begun(labels, "image,b,a\n" + rows("False,False"))
+    found, form = started(labels, "image,b,a\n" + rows("False,False"))
     assert (found["submission.kind"], found["competition.metric"]) == ("flags", "f1_macro")
     assert form.words == ("False", "True")
     assert found["competition.classes"] == ["b", "a"]
 
 
-def test_grades_are_labels(begun):
-    found, _ = begun({"diagnosis": ["0", "1", "2", "3"] * 3}, "image,diagnosis\n" + rows("0"))
+def test_grades_are_labels(started):
+    found, _ = started({"diagnosis": ["0", "1", "2", "3"] * 3}, "image,diagnosis\n" + rows("0"))
     assert (found["competition.task"], found["submission.kind"]) == ("ordinal", "label")
     assert found["competition.metric"] == "quadratic_kappa"
