@@ -1,4 +1,4 @@
-"""Probabilities keyed by id: saved, loaded, aligned and checked, never joined by position."""
+"""Predictions: probabilities by id and class; saved, aligned and checked, never joined by position."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ from kit.storage.files import atomic_write
 from kit.tasks import Task
 
 METADATA_KEY = b"kit"
-Pooling = Literal["mean", "max"]  # of the probabilities of several rows, such as crops of one image
+Pooling = Literal[
+    "mean", "max"
+]  # how probabilities of several rows, such as crops of one image, are combined
 Kind = Literal["oof", "test", "held_out"]
-MIXED_FOLDS = "mixed"  # the fingerprint of a blend whose members come from different folds
+MIXED_FOLDS = "mixed"  # the fingerprint of a blend whose members have different folds
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where predictions come from: the metadata of the file.
+    """The origin of predictions: the metadata of the file.
 
     Attributes:
-        kind: ``oof``, ``test``, or ``held_out`` for a labelled set that no model was trained on.
+        kind: ``oof``, ``test``, or ``held_out`` for a labeled set that no model was trained on.
         experiment: ``<competition>/<name>``.
-        folds: Fingerprint of the partition the models were trained on.
+        folds: Fingerprint of the folds of the models.
         tta: The views whose probabilities were averaged.
-        models: Digest of the weights that predicted.
-        images: Digest of the images they saw; the same models, views and images give the same predictions.
-        unreadable: Ids of images that could not be read; their row is the class prior.
+        models: Digest of the weights.
+        images: Digest of the images. The same models, views and images give the same predictions.
+        unreadable: Ids of images that could not be read; their rows are the class prior.
     """
 
     kind: Kind
@@ -52,7 +54,7 @@ class Predictions:
     """One probability per id and class.
 
     Attributes:
-        ids: (N,) strings, each once.
+        ids: (N,) unique strings.
         classes: The C class names, in the order of the columns.
         probs: (N, C), float32.
     """
@@ -67,10 +69,10 @@ class Predictions:
             raise ValueError(f"{self.probs.shape} for {len(self.ids)} ids and {len(self.classes)} classes")
 
     def save(self, path: Path) -> None:
-        """Write the Parquet file, whole or not at all.
+        """Write the Parquet file atomically.
 
         Raises:
-            KitError: A probability is not finite, an id is there twice, or a class is called ``id``.
+            KitError: See ``check``.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -78,54 +80,56 @@ class Predictions:
         self.check(path)
         columns = {"id": pa.array(self.ids, pa.string())}
         columns |= {name: pa.array(self.probs[:, c], pa.float32()) for c, name in enumerate(self.classes)}
-        note = {
+        metadata = {
             "version": __version__,
             "digest": self.digest(),
             "classes": self.classes,
             **asdict(self.origin),
         }
-        table = pa.table(columns).replace_schema_metadata({METADATA_KEY: json.dumps(note).encode()})
+        table = pa.table(columns).replace_schema_metadata({METADATA_KEY: json.dumps(metadata).encode()})
         with atomic_write(path) as draft:
             pq.write_table(table, draft)
 
     def check(self, path: Path) -> None:
-        """Refuse what cannot be told apart or used.
+        """Check ids, classes and probabilities.
 
         Raises:
-            KitError: A probability is not finite, an id is there twice, or a class is called ``id``.
+            KitError: A probability is not finite, an id is repeated, or a class is named ``id``.
         """
         if "id" in self.classes:
-            raise KitError(path, "a class is called 'id'", "That column holds the ids", "Rename the class.")
+            problem = "a class has the name of the id column, 'id'"
+            raise KitError(path, problem, "", "Rename the class.", code="class_name_reserved")
         index = pd.Index(self.ids)
         if index.has_duplicates:
             twice = first_few(list(index[index.duplicated()].unique()))
-            raise KitError(path, f"ids occur more than once ({twice})", "One row per id")
-        broken = ~np.isfinite(self.probs).all(axis=1)
-        if broken.any():
-            first = self.ids[int(broken.argmax())]
-            raise KitError(path, f"{broken.sum()} rows are not finite (first: {first})", "Probabilities are")
+            problem = f"ids occur more than once ({twice})"
+            raise KitError(path, problem, "Each id has one row", code="ids_duplicate")
+        invalid = ~np.isfinite(self.probs).all(axis=1)
+        if invalid.any():
+            problem = f"{invalid.sum()} rows are not finite (first: {self.ids[int(invalid.argmax())]})"
+            raise KitError(path, problem, "Probabilities are finite", code="not_finite")
 
     def aligned_to(self, ids: Sequence[str], classes: Sequence[str], where: object) -> Predictions:
-        """Return the same predictions with rows in the order of ``ids`` and columns in that of ``classes``.
+        """Return the predictions with rows in the order of ``ids`` and columns in the order of ``classes``.
 
         Raises:
-            KitError: The ids or the classes are not the same set; the message has the first example.
+            KitError: The ids or the classes differ; the message has the first examples.
         """
-        _same_set(where, "ids", set(self.ids), set(ids))
-        _same_set(where, "classes", set(self.classes), set(classes))
+        _check_same(where, "ids", set(self.ids), set(ids))
+        _check_same(where, "classes", set(self.classes), set(classes))
         columns = pd.Index(self.classes).get_indexer(pd.Index(classes))
         aligned = self.of_ids(ids)
         return replace(aligned, classes=tuple(classes), probs=np.ascontiguousarray(aligned.probs[:, columns]))
 
     def digest(self) -> str:
-        """Return a digest of ids, classes and probabilities: the same for the same predictions."""
+        """Return a digest of ids, classes and probabilities."""
         names = json.dumps([self.ids, self.classes]).encode()
-        told = hashlib.sha256(names)
-        told.update(np.ascontiguousarray(self.probs).tobytes())
-        return told.hexdigest()[:16]
+        digest = hashlib.sha256(names)
+        digest.update(np.ascontiguousarray(self.probs).tobytes())
+        return digest.hexdigest()[:16]
 
     def of_ids(self, ids: Sequence[str]) -> Predictions:
-        """Return the predictions for some of the ids, in their order."""
+        """Return the predictions for some ids, in their order."""
         rows = pd.Index(self.ids).get_indexer(pd.Index(ids))
         return replace(self, ids=tuple(ids), probs=self.probs[rows])
 
@@ -134,8 +138,8 @@ class Predictions:
 
         Args:
             names: (N,), the group of each row.
-            how: Per class the mean or the largest probability of the group.
-            task: The task of the groups; for exclusive classes the probabilities sum to 1 again.
+            how: The mean or the largest probability of the group, per class.
+            task: The task of the groups; for exclusive classes the probabilities are normalized.
 
         Returns:
             One row per group, in order of its first row.
@@ -146,18 +150,18 @@ class Predictions:
         return Predictions(tuple(map(str, groups.index)), self.classes, probs, origin)
 
     def check_same_names(self, other: Predictions, where: object) -> None:
-        """Refuse other ids or classes than ``other`` has, whatever their order.
+        """Check that ids and classes are those of ``other``, in any order.
 
         Raises:
-            KitError: The message has the first example.
+            KitError: They differ; the message has the first examples.
         """
-        _same_set(where, "classes", set(self.classes), set(other.classes))
-        _same_set(where, "ids", set(self.ids), set(other.ids))
+        _check_same(where, "classes", set(self.classes), set(other.classes))
+        _check_same(where, "ids", set(self.ids), set(other.ids))
 
 
 @dataclass(frozen=True)
 class FinalPredictions:
-    """What is submitted for some rows, after postprocessing.
+    """The predictions that are submitted, after postprocessing.
 
     Attributes:
         probs: (N, C), float32.
@@ -169,36 +173,38 @@ class FinalPredictions:
 
 
 def load_predictions(path: Path) -> Predictions:
-    """Return the predictions in a file written by ``Predictions.save``.
+    """Return predictions from a file of ``Predictions.save``.
 
     Raises:
-        KitError: The file is missing, damaged or not kit's.
+        KitError: The file is missing or damaged, or was not written by kit.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not path.is_file():
-        raise KitError(path, "there are no predictions", next=f"Run `kit predict {path.parent.name}`.")
+        remedy = f"Run `kit predict {path.parent.name}`."
+        raise KitError(path, "there are no predictions", next=remedy, code="predictions_missing")
     try:
         table = pq.read_table(path)
-        note = json.loads(table.schema.metadata[METADATA_KEY])
-        note.pop("version")
-        note.pop("digest", None)
-        classes = tuple(note.pop("classes"))
+        metadata = json.loads(table.schema.metadata[METADATA_KEY])
+        metadata.pop("version")
+        metadata.pop("digest", None)
+        classes = tuple(metadata.pop("classes"))
         probs = np.stack([table[name].to_numpy() for name in classes], axis=1)
-        tuples = {key: tuple(note[key]) for key in ("tta", "unreadable")}
-        return Predictions(tuple(table["id"].to_pylist()), classes, probs, Origin(**(note | tuples)))
+        tuples = {key: tuple(metadata[key]) for key in ("tta", "unreadable")}
+        return Predictions(tuple(table["id"].to_pylist()), classes, probs, Origin(**(metadata | tuples)))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise KitError(
             path,
             f"is not a predictions file ({error})",
-            "kit predict and kit blend write them",
-            "Run it again.",
+            "kit predict and kit blend write such files",
+            "Run the command again.",
+            code="predictions_damaged",
         ) from error
 
 
-def _same_set(where: object, what: str, theirs: set[str], ours: set[str]) -> None:
-    for names, verdict in ((ours - theirs, "lacks"), (theirs - ours, "has")):
+def _check_same(where: object, what: str, theirs: set[str], ours: set[str]) -> None:
+    for names, template in ((ours - theirs, "lacks {} {}"), (theirs - ours, "has {} unknown {}")):
         if names:
-            extra = "" if verdict == "lacks" else " that are not asked for"
-            raise KitError(where, f"{verdict} {len(names)} {what}{extra} ({first_few(sorted(names))})")
+            problem = f"{template.format(len(names), what)} ({first_few(sorted(names))})"
+            raise KitError(where, problem, code=f"{what}_differ")

@@ -1,4 +1,4 @@
-"""How evenly folds share out the classes: counts, the ideal, and how far from it they are."""
+"""Report how evenly classes are distributed over folds: counts, the ideal, the deviation."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import pandas as pd
 from kit.config import FoldsConfig
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds
 from kit.natural import natural_key
+from kit.tasks import LABEL, has_label_column, labeled
 
 
 @dataclass(frozen=True)
-class Balance:
-    """The images of each class on each side of a partition.
+class FoldBalance:
+    """The number of images per class on each side of a partition.
 
     Attributes:
-        counts: Classes (rows) by sides (columns): -1 trained on only, -2 held out, 0..K-1 validated in turn.
-        ideal: The same sides, those left out that nothing is spread over; a class's images in proportion.
-        images: Side -> how many images lie there.
-        groups: Side -> how many groups lie there; None without groups.
+        counts: Classes (rows) by sides (columns): -1 train only, -2 held out, 0..K-1 the folds.
+        ideal: The counts with exact shares, for the sides that classes are distributed over.
+        images: Side -> number of images.
+        groups: Side -> number of groups; None without groups.
     """
 
     counts: pd.DataFrame
@@ -30,18 +31,18 @@ class Balance:
 
     @property
     def largest_deviation(self) -> float:
-        """By how many images the side and class farthest from the ideal misses it."""
+        """The largest absolute deviation from the ideal, in images."""
         return float(self._deviation().abs().to_numpy().max(initial=0.0))
 
     @property
     def chi_square(self) -> float:
-        """Pearson's statistic of counts against the ideal: 0 where every side has its exact share."""
+        """Pearson's chi-square statistic of counts against the ideal."""
         ideal = self.ideal.to_numpy()
         return float((self._deviation().to_numpy() ** 2 / np.where(ideal > 0, ideal, np.inf)).sum())
 
     @property
     def p_value(self) -> float:
-        """How often a random partition would be as uneven: near 1 for well spread classes."""
+        """The probability that a random partition is as uneven; near 1 for an even one."""
         from scipy.stats import chi2
 
         freedom = (len(self.ideal) - 1 or 1) * (self.ideal.shape[1] - 1)
@@ -51,8 +52,8 @@ class Balance:
         return self.counts[self.ideal.columns] - self.ideal
 
 
-def balance_of(folds: Folds, config: FoldsConfig, repeat: int = 0) -> Balance:
-    """Return the balance of one repeat of a partition."""
+def fold_balance(folds: Folds, config: FoldsConfig, repeat: int = 0) -> FoldBalance:
+    """Return the balance of one repeat."""
     sides = folds.table[folds.columns[repeat]].to_numpy()
     counts = _counts(folds, sides)
     spread = dict.fromkeys(range(folds.count), 1 / folds.count)
@@ -64,23 +65,23 @@ def balance_of(folds: Folds, config: FoldsConfig, repeat: int = 0) -> Balance:
     groups = None
     if "group" in folds.table:
         groups = folds.table["group"].groupby(sides).nunique()
-    return Balance(counts, ideal, pd.Series(sides).value_counts(), groups)
+    return FoldBalance(counts, ideal, pd.Series(sides).value_counts(), groups)
 
 
 def _counts(folds: Folds, sides: np.ndarray) -> pd.DataFrame:
-    if folds.label_columns == ["label"]:
-        labelled = (folds.table["label"] != "").to_numpy()
-        counts = pd.crosstab(folds.table["label"][labelled], sides[labelled])
+    if has_label_column(folds.label_columns):
+        rows = labeled(folds.table, folds.label_columns)
+        counts = pd.crosstab(folds.table[LABEL][rows], sides[rows])
     else:
         counts = (folds.table[folds.label_columns] == 1).groupby(sides).sum().T
     return counts.loc[sorted(counts.index, key=natural_key)]
 
 
 def _side_order(side: int) -> tuple[bool, int]:
-    """Sort folds first, then what is trained on only, then what is held out."""
+    """Return a key that sorts folds first, then train only, then held out."""
     return side < 0, abs(side)
 
 
 def side_name(side: int) -> str:
-    """Return what people call a side."""
+    """Return the name of a side."""
     return {TRAIN_ONLY: "train only", HELD_OUT: "held out"}.get(side, f"fold {side}")

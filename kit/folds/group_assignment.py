@@ -1,6 +1,7 @@
-"""Units that count for several columns, placed in folds one after the other, then moved and swapped.
+"""Assign units to folds: greedily one after the other, then improved by moves and swaps.
 
-All is counted in whole numbers, so every machine gives the same folds.
+Units have counts for several columns (all rows, and each stratum). All arithmetic is in integers, so every
+machine gives the same folds.
 """
 
 from __future__ import annotations
@@ -9,33 +10,33 @@ from itertools import combinations
 
 import numpy as np
 
-STEPS = 256  # parts of a row in which shares of rows are counted
-WEIGHT = 2**24  # shared out among the rows of a column, so that every column counts the same
-ROUNDS = 40  # of improvement, at most
-MOVED = 2000  # units that a round tries to move
-TRIED = 48  # units per fold that a round tries to swap
+STEPS = 256  # the resolution of fractions of a row
+WEIGHT = 2**24  # total weight of a column, divided among its rows, so that all columns weigh the same
+MAX_ROUNDS = 40  # of improvement
+MAX_MOVES = 2000  # units that a round tries to move
+MAX_SWAPS = 48  # units per fold that a round tries to swap
 
 
 class Placement:
-    """Units, what they count for, the fold of each, and by how much every fold exceeds its shares.
+    """Units with their counts and folds, and the excess of every fold.
 
-    Kept small is the sum over columns and folds of (held - target)² / total. As that is quadratic, all that
-    tells the folds apart for one unit is the sum of count * excess / total over the unit's few columns.
+    The objective is the sum over columns and folds of (held - target)² / total. It is quadratic, so the cost
+    of a fold for one unit is the sum of count * excess / total over the unit's few columns.
 
     Attributes:
-        folds: (U,), -1 while a unit has none.
-        columns: (M,), the columns of all units, unit after unit, in increasing order within a unit.
-        counts: (M,), how often the unit counts for that column.
-        excess: (L, K), held less target of each column and fold, in ``1 / STEPS`` rows.
+        folds: (U,), the fold of each unit, or -1.
+        columns: (M,), the columns of all units, unit after unit, ascending within a unit.
+        counts: (M,), the unit's count in that column.
+        excess: (L, K), held minus target per column and fold, in ``1 / STEPS`` rows.
     """
 
     def __init__(self, owners: np.ndarray, columns: np.ndarray, targets: np.ndarray) -> None:
-        """Count what every unit has; none has a fold yet.
+        """Start without folds.
 
         Args:
-            owners: A unit (M',), 0..U-1, each there at least once …
-            columns: … and a column it counts for (M',); a pair that is there n times counts n.
-            targets: (L, K), what every fold should hold of each column.
+            owners: (M',), units 0..U-1, each at least once.
+            columns: (M',), a column of that unit; a pair that occurs n times has count n.
+            targets: (L, K), the target of each column and fold.
         """
         cells = owners * np.int64(len(targets))
         cells += columns
@@ -52,14 +53,14 @@ class Placement:
         self.alone = np.add.reduceat(self._force * self.counts, self._bounds[:-1]) * STEPS
 
     def entries(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the entries of some units stand, (E,), and which of these units has them, (E,)."""
+        """Return the positions of the entries of some units, (E,), and the unit of each entry, (E,)."""
         lengths = self._bounds[units + 1] - self._bounds[units]
         whose = np.repeat(np.arange(len(units)), lengths)
         skipped = self._bounds[units] - np.cumsum(lengths) + lengths
         return np.arange(len(whose)) + skipped[whose], whose
 
     def place(self, sequence: np.ndarray) -> None:
-        """Give units their folds, one after the other, each where it costs least; of equals the lowest."""
+        """Assign units in sequence, each to the fold with the lowest cost; ties go to the lowest fold."""
         excess, bounds = self.excess, self._bounds.tolist()
         rows = self.counts * np.int64(STEPS)
         for unit in sequence.tolist():
@@ -70,14 +71,14 @@ class Placement:
             self.folds[unit] = fold
 
     def improve(self) -> None:
-        """Move units, and swap pairs of them where no move helps, while folds come closer to their shares."""
-        for _ in range(ROUNDS):
+        """Move units, and swap pairs if no move helps, as long as the objective decreases."""
+        for _ in range(MAX_ROUNDS):
             costs = self._costs()
             if not self._move_some(costs) and not self._swap_some(costs):
                 return
 
     def _costs(self) -> np.ndarray:
-        """Return what each unit would cost in each fold, (U, K), up to what is the same in all."""
+        """Return the cost of each unit in each fold, (U, K), up to a constant per unit."""
         costs = np.empty((len(self.folds), self.excess.shape[1]), dtype=np.int64)
         for fold in range(costs.shape[1]):
             excess = self.excess[:, fold][self.columns]
@@ -85,12 +86,12 @@ class Placement:
         return costs
 
     def _move_some(self, costs: np.ndarray) -> bool:
-        """Move the units that gain most, each if it still gains; return whether any did."""
+        """Move the units that gain most, each if it still gains; return whether any was moved."""
         own = np.take_along_axis(costs, self.folds[:, None], axis=1)[:, 0]
         change = costs.min(axis=1) - own + self.alone
         moved = False
         gaining = np.flatnonzero(change < 0)
-        for unit in gaining[np.argsort(change[gaining], kind="stable")][:MOVED].tolist():
+        for unit in gaining[np.argsort(change[gaining], kind="stable")][:MAX_MOVES].tolist():
             span = slice(self._bounds[unit], self._bounds[unit + 1])
             cost = self._force[span] @ self.excess[self.columns[span]]
             best = int(cost.argmin())
@@ -106,13 +107,13 @@ class Placement:
         self.folds[unit] = fold
 
     def _swap_some(self, costs: np.ndarray) -> bool:
-        """Swap the best pair of units between every two folds, if that gains; return whether any did."""
+        """Swap the best pair of units between every two folds, if that gains; return whether any was."""
         swapped = False
         for one, other in combinations(range(costs.shape[1]), 2):
             toward = costs[:, other] - costs[:, one]
             left, right = np.flatnonzero(self.folds == one), np.flatnonzero(self.folds == other)
-            left = left[np.argsort((self.alone + toward)[left], kind="stable")][:TRIED]
-            right = right[np.argsort((self.alone - toward)[right], kind="stable")][:TRIED]
+            left = left[np.argsort((self.alone + toward)[left], kind="stable")][:MAX_SWAPS]
+            right = right[np.argsort((self.alone - toward)[right], kind="stable")][:MAX_SWAPS]
             if len(left) and len(right):
                 swapped |= self._swap_best(left, right)
         return swapped
@@ -136,5 +137,5 @@ class Placement:
 
 
 def _run_starts(numbers: np.ndarray) -> np.ndarray:
-    """Return where, in sorted numbers (M,), each distinct one begins."""
+    """Return the position of the first of each distinct number in sorted numbers (M,)."""
     return np.flatnonzero(np.append(True, numbers[1:] != numbers[:-1]))

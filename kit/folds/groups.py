@@ -1,4 +1,4 @@
-"""What must stay together: rows of one group, and rows whose images are duplicates, are one unit."""
+"""The samples to split, and the units that must stay together: rows of one group, and duplicates."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pandas as pd
 from kit.competition.samples import EXTRA
 from kit.tasks import LABEL, has_label_column, labeled
 
-Tie = tuple[np.ndarray, np.ndarray]  # rows, and a number for each: equal numbers stay together
+Tie = tuple[np.ndarray, np.ndarray]  # rows (R,) and codes (R,): rows with equal codes stay together
 
 
 @dataclass(frozen=True)
 class Population:
-    """The training samples that are to be split.
+    """The training samples to split.
 
     Attributes:
-        samples: ``id``, the label columns, and perhaps ``path group given_fold source``.
-        label_columns: ``["label"]``, or one 0/1 column per class.
-        duplicates: Groups of paths whose images are (nearly) the same.
+        samples: ``id``, the label columns, and optionally ``path group given_fold source``.
+        label_columns: ``label``, or one 0/1 column per class.
+        duplicates: Groups of paths with the same or nearly the same image.
     """
 
     samples: pd.DataFrame
@@ -52,10 +52,10 @@ class Population:
         return block
 
     def classes(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Return which sample has which class, one entry per pair, and the classes' names.
+        """Return all pairs of a sample and one of its classes, and the class names.
 
         Returns:
-            Row numbers (P,), class numbers (P,), and names (C,). Samples without a label have none.
+            Rows (P,), class indices (P,), and names (C,). Samples without a label have no pair.
         """
         if self.exclusive:
             codes, names = pd.factorize(self.samples[LABEL].where(self.labeled, None))
@@ -65,10 +65,10 @@ class Population:
         return rows, columns, self.label_columns
 
     def units(self, by_group: bool) -> np.ndarray | None:
-        """Return the unit of each sample, (N,), codes 0..U-1; None where every sample is its own.
+        """Return the unit of each sample, (N,), 0..U-1; None if every sample is its own unit.
 
-        Samples are tied by an equal ``group`` (if ``by_group``; a blank one ties nothing), by one path, and
-        by paths that are duplicates.
+        Samples with the same ``group`` (if ``by_group``; blank groups do not count), the same path, or
+        duplicate paths are in one unit.
         """
         ties: list[Tie] = []
         if by_group:
@@ -81,7 +81,7 @@ class Population:
         return _connected(ties, len(self.samples))
 
     def _tie_of_duplicates(self) -> Tie:
-        """Return which row is in which set of duplicates; a path may be in several sets."""
+        """Return rows and their sets of duplicates; a path may be in several sets."""
         sets = pd.DataFrame(
             [(path, number) for number, paths in enumerate(self.duplicates) for path in paths],
             columns=["path", "set"],
@@ -92,14 +92,14 @@ class Population:
 
 
 def _tie(values: pd.Series) -> Tie:
-    """Return the rows that have a value, and a number per distinct value."""
+    """Return the rows that have a value, and a code per distinct value."""
     codes: np.ndarray = pd.factorize(values)[0]
     rows = np.flatnonzero(codes >= 0)
     return rows, codes[rows]
 
 
 def _connected(ties: Sequence[Tie], length: int) -> np.ndarray:
-    """Return the connected component of each row, where rows that share a code of any tie are connected."""
+    """Return the connected component of each row; rows with a common code in a tie are connected."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 

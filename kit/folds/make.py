@@ -1,8 +1,8 @@
-"""Samples -> folds: the same for any order of rows, every unit whole, and proved before it is used."""
+"""Make folds: independent of the order of rows, with every unit on one side, and checked before use."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,37 +12,66 @@ import pandas as pd
 from kit.config import FoldsConfig
 from kit.errors import KitError, first_few
 from kit.folds.groups import Population
-from kit.folds.stratified import canonical_rank, spread
-from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds, prove_partition, read_folds, save_folds
+from kit.folds.stratified import canonical_rank, stratified_assignment
+from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds, check_partition, read_folds, save_folds
 from kit.natural import natural_key
 from kit.runtime.seeds import stable_seed
+from kit.tasks import LABEL
 
-SIDES_OF_HOLDOUT = np.array([TRAIN_ONLY, 0, HELD_OUT])  # in the order of folds.fractions
+HOLDOUT_SIDES = np.array([TRAIN_ONLY, 0, HELD_OUT])  # in the order of folds.fractions
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A way to split samples.
+
+    Attributes:
+        exclusive: Whether it needs one class per image (True), several (False), or either (None).
+        grouped: Whether groups stay together: yes, no, or (None) if the samples have groups.
+        stratified: Whether every fold gets the same share of each class.
+        given: Whether it uses the organizers' own folds.
+    """
+
+    exclusive: bool | None = None
+    grouped: bool | None = None
+    stratified: bool = True
+    given: bool = False
+
+
+SCHEMES = {
+    "auto": Scheme(),
+    "stratified": Scheme(exclusive=True, grouped=False),
+    "group": Scheme(grouped=True, stratified=False),
+    "stratified_group": Scheme(exclusive=True, grouped=True),
+    "multilabel": Scheme(exclusive=False, grouped=False),
+    "multilabel_group": Scheme(exclusive=False, grouped=True),
+    "holdout": Scheme(),
+    "column": Scheme(grouped=False, given=True),
+    "repeated": Scheme(),
+}
 
 
 def make_folds(population: Population, config: FoldsConfig) -> Folds:
     """Return the folds of a population under the configured scheme, rows in the order of the samples.
 
-    An id's fold is a function of all ids, labels, groups, duplicates and the config, not of any order. Rows
-    without a label and extra rows get -1; so does whatever is tied to an extra row, since a model that is
-    trained on it has seen its twin.
+    An id's fold depends on all ids, labels, groups, duplicates and the config, but on no order. Rows without
+    a label and extra rows get -1. So does every row tied to an extra row: the models are trained on its
+    duplicate.
 
     Raises:
-        KitError: The scheme does not suit the labels or groups, or there is no such partition; the message
-            says which class or group stands in the way.
+        KitError: The scheme does not suit the labels or groups, or no such partition exists.
     """
-    balanced_by = scheme_for(config, population)
+    scheme = scheme_for(config, population)
     units = units_for(config, population)
-    in_turn = _validated_rows(population, units, config)
-    repeats = config.repeats or 1
+    validated = _validated_rows(population, units, config, scheme)
     columns = {}
-    for repeat in range(repeats):
+    for repeat in range(config.repeats or 1):
         seed = config.seed if repeat == 0 else stable_seed(config.seed, "repeat", repeat)
         fold = np.full(len(population.samples), TRAIN_ONLY)
-        if config.scheme == "column":
-            fold[in_turn] = _given(population, in_turn)
+        if scheme.given:
+            fold[validated] = _given_folds(population, validated)
         else:
-            fold[in_turn] = _assigned(population, in_turn, units, balanced_by, config, seed)
+            fold[validated] = _assigned_folds(population, validated, units, scheme, config, seed)
         columns["fold" if repeat == 0 else f"fold_{repeat + 1}"] = fold
     shown = ["group"] if "group" in population.samples else []
     samples = population.samples[["id", *shown, *population.label_columns]]
@@ -50,106 +79,107 @@ def make_folds(population: Population, config: FoldsConfig) -> Folds:
         [samples[["id"]], pd.DataFrame(columns, index=samples.index), samples.iloc[:, 1:]], axis=1
     )
     folds = Folds(table, population.label_columns, int(table["fold"].max()) + 1)
-    prove_partition(folds, population, units)
+    check_partition(folds, population, units)
     return folds
 
 
-def scheme_for(config: FoldsConfig, population: Population) -> str:
-    """Return how folds are balanced: ``stratified multilabel group``, the latter two perhaps combined.
+def scheme_for(config: FoldsConfig, population: Population) -> Scheme:
+    """Return the configured scheme.
 
     Raises:
-        KitError: The scheme does not suit the labels, or wants groups or folds that the samples lack.
+        KitError: The scheme does not suit the labels, or needs groups or folds that the samples lack.
     """
-    grouped = "group" in population.samples
-    if config.scheme in ("auto", "holdout", "repeated", "column"):
-        if config.scheme == "column" and "given_fold" not in population.samples:
-            raise KitError(
-                "folds.scheme",
-                "is column, and the labels table names no column of folds",
-                "",
-                "Set `competition.train.fold`.",
-            )
-        return ("stratified" if population.exclusive else "multilabel") + ("_group" if grouped else "")
-    if config.scheme.endswith("group") and not grouped:
+    scheme, where = SCHEMES[config.scheme], "folds.scheme"
+    if scheme.given and "given_fold" not in population.samples:
+        problem = f"is {config.scheme}, and the config names no column of folds"
+        raise KitError(where, problem, "", "Set `competition.train.fold`.", code="given_folds_missing")
+    if scheme.grouped and "group" not in population.samples:
         raise KitError(
-            "folds.scheme",
+            where,
             f"is {config.scheme}, and no sample has a group",
             "Groups come from a column of the labels table, or from the ids",
             "Set `competition.train.group` or `competition.group_pattern`.",
+            code="groups_missing",
         )
-    wanted = "stratified" if population.exclusive else "multilabel"
-    if config.scheme != "group" and not config.scheme.startswith(wanted):
-        several = "one class" if population.exclusive else "several classes"
+    if scheme.exclusive not in (None, population.exclusive):
+        suitable = replace(scheme, exclusive=population.exclusive)
+        name = next(name for name, each in SCHEMES.items() if each == suitable)
+        labels = "one class" if population.exclusive else "several classes"
         raise KitError(
-            "folds.scheme",
-            f"is {config.scheme}, and an image can have {several}",
+            where,
+            f"is {config.scheme}, and an image can have {labels}",
             "",
-            f"Set `folds.scheme: {config.scheme.replace(config.scheme.split('_')[0], wanted)}`.",
+            f"Set `folds.scheme: {name}`.",
+            code="scheme_unsuitable",
         )
-    return config.scheme
+    return scheme
 
 
 def units_for(config: FoldsConfig, population: Population) -> np.ndarray | None:
-    """Return what must stay together under a config, (N,), or None: see ``Population.units``."""
-    by_group = scheme_for(config, population).endswith("group") and config.scheme != "column"
-    kept = population if config.keep_duplicates_together else replace(population, duplicates=())
-    return kept.units(by_group)
+    """Return the units that must stay together under a config, (N,), or None: see ``Population.units``."""
+    grouped = scheme_for(config, population).grouped
+    by_group = "group" in population.samples if grouped is None else grouped
+    tied = population if config.keep_duplicates_together else replace(population, duplicates=())
+    return tied.units(by_group)
 
 
-def _validated_rows(population: Population, units: np.ndarray | None, config: FoldsConfig) -> np.ndarray:
-    """Return the numbers of the rows that are validated in turn."""
-    labelled = population.labeled
-    stays = population.extra & labelled
-    stays |= _alone_in_class(population, units, config, labelled & ~stays)
+def _validated_rows(
+    population: Population, units: np.ndarray | None, config: FoldsConfig, scheme: Scheme
+) -> np.ndarray:
+    """Return the positions of the rows that are validated."""
+    labeled = population.labeled
+    train_only = population.extra & labeled
+    train_only |= _single_in_class(population, units, config, labeled & ~train_only)
     if units is not None:
-        pulled = np.bincount(units, weights=stays) > 0
-        stays = pulled[units]
-    rows = np.flatnonzero(labelled & ~stays)
-    needed = 1 if config.scheme == "column" else len(_fractions(config))
+        tied = np.bincount(units, weights=train_only) > 0
+        train_only = tied[units]
+    rows = np.flatnonzero(labeled & ~train_only)
+    needed = 1 if scheme.given else len(_fractions(config))
     if len(rows) < needed:
         raise KitError(
             "folds.count",
-            f"asks for {needed} parts, and only {len(rows)} images can be validated",
-            "Every part needs an image",
+            f"asks for {needed} folds, and only {len(rows)} images can be validated",
+            "Every fold needs an image",
             "Lower folds.count.",
+            code="too_few_images",
         )
     return rows
 
 
-def _alone_in_class(
+def _single_in_class(
     population: Population, units: np.ndarray | None, config: FoldsConfig, candidates: np.ndarray
 ) -> np.ndarray:
-    """Return which candidates are all there is of a class: its only image, or its only unit, (N,), bool."""
+    """Return which candidates are the only image or the only unit of a class, (N,), bool."""
     rows, codes, names = population.classes()
     if units is not None:
-        codes_of_units = np.unique(codes.astype(np.int64) * (units.max() + 1) + units[rows]) // (
-            units.max() + 1
-        )
+        num_units = units.max() + 1
+        codes_of_units = np.unique(codes.astype(np.int64) * num_units + units[rows]) // num_units
     single = np.bincount(codes if units is None else codes_of_units, minlength=len(names)) == 1
-    alone = np.zeros(len(candidates), dtype=bool)
-    alone[rows[single[codes]]] = True
-    alone &= candidates
-    if alone.any() and config.rare == "refuse":
-        lonely = sorted({names[c] for c in codes[alone[rows]] if single[c]}, key=natural_key)
+    found = np.zeros(len(candidates), dtype=bool)
+    found[rows[single[codes]]] = True
+    found &= candidates
+    if found.any() and config.rare == "refuse":
+        classes = sorted({names[c] for c in codes[found[rows]] if single[c]}, key=natural_key)
         what = "image" if units is None else "image, group or set of duplicates"
         raise KitError(
             "folds",
-            f"{len(lonely)} classes have a single {what} ({first_few(lonely)})",
+            f"{len(classes)} classes have a single {what} ({first_few(classes)})",
             "A class needs two: one to train on while the other is validated",
-            "Add images, or set `folds.rare: train` to keep such images in training and out of validation.",
+            "Add images, or set `folds.rare: train` to use such images only for training.",
+            code="class_too_small",
         )
-    return alone
+    return found
 
 
 def _fractions(config: FoldsConfig) -> np.ndarray:
     return np.array(config.fractions or [1 / config.count] * config.count)
 
 
-def _assigned(
+def _assigned_folds(
     population: Population,
     rows: np.ndarray,
     units: np.ndarray | None,
-    balanced_by: str,
+    scheme: Scheme,
     config: FoldsConfig,
     seed: int,
 ) -> np.ndarray:
@@ -157,20 +187,20 @@ def _assigned(
     rank = canonical_rank(population.samples["id"].iloc[rows], seed)
     tied = None if units is None else pd.factorize(units[rows])[0]
     fractions = _fractions(config)
-    if balanced_by.startswith("multilabel"):
-        from kit.folds.multilabel_stratified import iterative  # with scipy, which other folds start without
+    if scheme.stratified and not population.exclusive:
+        from kit.folds.multilabel_stratified import iterative_stratification  # imports scipy, which is slow
 
-        parts = iterative(population.matrix[rows], rank, fractions, tied, config.order)
-    elif balanced_by == "group":
-        parts = spread(np.zeros(len(rows), dtype=np.int64), rank, fractions, tied)
+        parts = iterative_stratification(population.matrix[rows], rank, fractions, tied, config.order)
     else:
-        strata = pd.factorize(population.samples["label"].iloc[rows])[0]
-        parts = spread(strata, rank, fractions, tied)
-    return SIDES_OF_HOLDOUT[parts] if config.fractions else parts
+        strata = np.zeros(len(rows), dtype=np.int64)
+        if scheme.stratified:
+            strata = pd.factorize(population.samples[LABEL].iloc[rows])[0]
+        parts = stratified_assignment(strata, rank, fractions, tied)
+    return HOLDOUT_SIDES[parts] if config.fractions else parts
 
 
-def _given(population: Population, rows: np.ndarray) -> np.ndarray:
-    """Return the organisers' folds of some rows: their names in natural order are 0..K-1, and -1 stays."""
+def _given_folds(population: Population, rows: np.ndarray) -> np.ndarray:
+    """Return the organizers' folds of some rows: 0..K-1 in natural order of their names; -1 stays -1."""
     given = population.samples["given_fold"].iloc[rows]
     names = sorted(set(given) - {str(TRAIN_ONLY), ""}, key=natural_key)
     numbers = {name: number for number, name in enumerate(names)}
@@ -179,13 +209,13 @@ def _given(population: Population, rows: np.ndarray) -> np.ndarray:
 
 
 def load_folds(path: Path, population: Population, config: FoldsConfig) -> Folds:
-    """Return the folds of a CSV, proved to be a partition of ``population``.
+    """Return the folds of a CSV, after checking that they are a partition of ``population``.
 
     Raises:
         KitError: The file is missing or damaged, or is not a partition of these samples.
     """
     folds = read_folds(path, population.label_columns)
-    prove_partition(folds, population, units_for(config, population), path)
+    check_partition(folds, population, units_for(config, population), path)
     return folds
 
 
@@ -195,17 +225,17 @@ def ensure_folds(
     config: FoldsConfig,
     on_difference: Literal["use", "refuse", "replace"] = "use",
 ) -> tuple[Folds, Literal["made", "there", "different"]]:
-    """Return the folds of a competition, making the CSV if there is none; rows in natural order when made.
+    """Return the folds of a competition; make the CSV if it does not exist, with rows in natural order.
 
     Args:
-        on_difference: What to do with a CSV that holds another partition than ``config`` gives.
+        on_difference: What to do if the CSV differs from the partition that ``config`` gives.
 
     Returns:
-        The folds, and whether they were made now, were there already, or were there and differ from what
-        ``config`` gives (and are used as they are).
+        The folds, and whether they were made now, were there already, or were there and differ from the
+        partition that ``config`` gives (they are used unchanged).
 
     Raises:
-        KitError: The CSV is no partition of these samples, or differs and ``on_difference`` is ``refuse``.
+        KitError: The CSV is not a partition of these samples, or differs and ``on_difference`` is ``refuse``.
     """
     if not path.exists() or on_difference == "replace":
         folds = _in_natural_order(make_folds(population, config))
@@ -214,15 +244,16 @@ def ensure_folds(
     folds, wanted = load_folds(path, population, config), make_folds(population, config)
     if wanted.fingerprint == folds.fingerprint:
         return folds, "there"
-    fits = wanted.models == folds.models
-    if on_difference == "use" and fits:
+    same_size = wanted.models == folds.models
+    if on_difference == "use" and same_size:
         return folds, "different"
-    what = f"another partition than folds.seed {config.seed} gives"
+    differs = f"differs from the partition of folds.seed {config.seed}"
     raise KitError(
         path,
-        f"is {what}" if fits else f"has {folds.models} folds, and the config makes {wanted.models}",
-        "Experiments of one competition share one partition, or their scores cannot be compared",
-        "Keep it (set folds as it was made), or replace it: `kit folds CONFIG --force`.",
+        differs if same_size else f"has {folds.models} folds, and the config makes {wanted.models}",
+        "Experiments of one competition share one partition, so that scores are comparable",
+        "Keep it (set the section folds as it was), or replace it: `kit folds CONFIG --force`.",
+        code="folds_differ",
     )
 
 

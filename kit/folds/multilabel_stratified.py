@@ -1,8 +1,8 @@
-"""Several labels per image -> folds: iterative stratification, of rows or of whole units.
+"""Assign multi-label samples to folds by iterative stratification, of rows or of units.
 
 K. Sechidis, G. Tsoumakas, I. Vlahavas: On the stratification of multi-label data, ECML PKDD 2011 (order 1).
 P. Szymański, T. Kajdanowicz: A network perspective on stratification of multi-label data, 2017 (order 2:
-pairs of labels are spread like labels). A unit counts with all its rows, so groups follow the same rule.
+pairs of labels are balanced like labels). A unit counts with all its rows.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from scipy.sparse import csr_matrix, hstack
 
 from kit.folds.stratified import fill_empty
 
-FIRST = 1e3  # one row of the label in hand outweighs all that a unit's other labels may say
+CURRENT_WEIGHT = 1e3  # one row of the current label outweighs all other labels of a unit
 
 
-def iterative(
+def iterative_stratification(
     labels: np.ndarray,
     rank: np.ndarray,
     fractions: np.ndarray,
     units: np.ndarray | None = None,
     order: Literal[1, 2] = 1,
 ) -> np.ndarray:
-    """Return a fold for each row, (N,), 0..K-1: every label in proportion to ``fractions``, the rarest first.
+    """Return the fold of each row, (N,), 0..K-1: every label in proportion to ``fractions``, rarest first.
 
-    The result depends on the rows, their rank and their units only, not on any order or numbering.
+    The result depends only on the rows, their rank and their units, not on any order or numbering.
 
     Args:
         labels: (N, C), 0 or 1.
         rank: (N,), a permutation: see ``kit.folds.stratified.canonical_rank``.
-        fractions: (K,), shares that sum to 1.
-        units: (N,), numbers from 0 of what stays together; None: every row is its own.
-        order: 2 spreads every pair of labels that occurs too.
+        fractions: (K,), summing to 1.
+        units: (N,), codes from 0 of the units that stay together; None: every row is its own.
+        order: 2 also balances every pair of labels that occurs.
     """
     in_order = np.argsort(rank, kind="stable")
     unit_of = np.arange(len(rank)) if units is None else pd.factorize(units[in_order])[0]
@@ -54,14 +54,14 @@ def iterative(
 
 
 def _sparse(labels: np.ndarray) -> csr_matrix:
-    """Return a 0/1 matrix with only its ones; scipy's own way takes several times the memory."""
+    """Return a 0/1 matrix as sparse; scipy's own conversion needs several times the memory."""
     ones = (np.flatnonzero(labels) % max(1, labels.shape[1])).astype(np.int32)
     ends = np.append(0, labels.sum(axis=1, dtype=np.int32).cumsum()).astype(np.int32)
     return csr_matrix((np.ones(len(ones), np.int8), ones, ends), shape=labels.shape)
 
 
 def _with_pairs(rows: csr_matrix) -> csr_matrix:
-    """Return the labels of each row and, as further columns, the pairs of them."""
+    """Return the labels of each row, and as further columns the pairs of labels."""
     num_rows, num_labels = rows.shape
     lengths = np.diff(rows.indptr)
     ends = np.repeat(rows.indptr[1:], lengths)
@@ -80,7 +80,7 @@ def _with_pairs(rows: csr_matrix) -> csr_matrix:
 
 
 def _summed(rows: csr_matrix, unit_of: np.ndarray, count: int) -> csr_matrix:
-    """Return what the rows of each unit have together."""
+    """Return the sums of rows per unit."""
     member = csr_matrix(
         (np.ones(len(unit_of), np.int32), (unit_of, np.arange(len(unit_of)))), (count, rows.shape[0])
     )
@@ -88,7 +88,7 @@ def _summed(rows: csr_matrix, unit_of: np.ndarray, count: int) -> csr_matrix:
 
 
 def _canonical(evidence: csr_matrix) -> csr_matrix:
-    """Return the columns in an order of their own: by sum, then by what holds them."""
+    """Return the columns in canonical order: by sum, then by a hash of their rows."""
     weights = np.random.default_rng(0).random(evidence.shape[0])
     mark = np.round(np.asarray(evidence.T @ weights), 9)
     order = np.lexsort((mark, np.asarray(evidence.sum(axis=0)).ravel()))
@@ -98,10 +98,10 @@ def _canonical(evidence: csr_matrix) -> csr_matrix:
 
 
 def _place(evidence: csr_matrix, sizes: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-    """Return a fold for each unit, (U,). Evidence (U, L) counts labels; ``sizes`` (U,) counts rows.
+    """Return the fold of each unit, (U,). Evidence (U, L) counts labels; ``sizes`` (U,) counts rows.
 
-    The label with fewest rows left to place comes first. Each unit that has it goes where most of it lacks;
-    among equals, where most of all the unit's labels lacks, each as a share of its total.
+    The label with the fewest unassigned rows is next. Each unit with it goes to the fold that lacks most of
+    it; ties go to the fold that lacks most of all the unit's labels, as shares of their totals.
     """
     totals = np.asarray(evidence.sum(axis=0), dtype=np.float64).ravel()
     lacking = np.outer(np.sign(totals), fractions)  # (L, K), as shares of the label's total
@@ -116,7 +116,7 @@ def _place(evidence: csr_matrix, sizes: np.ndarray, fractions: np.ndarray) -> np
         free = folds[by_label.indices[span]] < 0
         holders = by_label.indices[span][free]
         holders = holders[np.argsort(-by_label.data[span][free], kind="stable")]
-        first = totals[label] * FIRST
+        first = totals[label] * CURRENT_WEIGHT
         for unit, start, stop in zip(
             holders.tolist(), indptr[holders].tolist(), indptr[holders + 1].tolist(), strict=True
         ):
@@ -127,12 +127,12 @@ def _place(evidence: csr_matrix, sizes: np.ndarray, fractions: np.ndarray) -> np
         room -= np.bincount(folds[holders], weights=sizes[holders], minlength=len(room))
         placed = evidence[holders]
         remaining -= np.bincount(placed.indices, weights=placed.data, minlength=len(remaining))
-    _place_unlabelled(folds, sizes, room)
+    _place_unlabeled(folds, sizes, room)
     return folds
 
 
-def _place_unlabelled(folds: np.ndarray, sizes: np.ndarray, room: np.ndarray) -> None:
-    """Give the units without any label to the folds with most room, the largest first, in place."""
+def _place_unlabeled(folds: np.ndarray, sizes: np.ndarray, room: np.ndarray) -> None:
+    """Assign the units without labels to the folds with most room, largest first, in place."""
     rest = np.flatnonzero(folds < 0)
     for unit in rest[np.argsort(-sizes[rest], kind="stable")].tolist():
         fold = int(np.round(room, 6).argmax())

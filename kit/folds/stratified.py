@@ -1,7 +1,7 @@
-"""Exclusive labels -> folds: every stratum in proportion, units whole, the same for any order of rows.
+"""Assign samples to folds: every stratum in proportion, units together, independent of the order of rows.
 
-Rows are taken in the order of a rank that their id and the seed give, never in the order of the table; strata
-are numbered anew by their size. What is compared is whole or rounded, so every machine gives the same folds.
+Rows are processed by a rank that depends on their id and the seed; strata are renumbered by size. Comparisons
+are between integers or rounded numbers, so every machine gives the same folds.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import pandas as pd
 
 from kit.folds.group_assignment import Placement
 
-CHUNK = 100_000  # ids hashed at a time: as objects, texts are large
-NEARBY = 1e-6  # what float products may miss whole numbers by
+CHUNK = 100_000  # ids hashed at a time, to bound memory
+TOLERANCE = 1e-6  # for float products that should be integers
 
 
 def canonical_rank(ids: pd.Series, seed: int) -> np.ndarray:
-    """Return the rank of each row, (N,), in a pseudo-random order that depends on ids and seed alone.
+    """Return the rank of each row, (N,), in a pseudo-random order that depends only on ids and seed.
 
     Args:
-        ids: Texts (N,), all different.
+        ids: (N,), unique.
     """
     key = hashlib.sha256(str(seed).encode()).hexdigest()[:16]
     parts = [ids.iloc[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
     hashes = np.concatenate([_hashed(part, key) for part in parts]) if parts else np.zeros(0, np.uint64)
     order: np.ndarray = np.argsort(hashes, kind="stable")
-    if (np.diff(hashes[order]) == 0).any():  # two of 2^64: then the texts decide
+    if (np.diff(hashes[order]) == 0).any():  # equal hashes: the ids decide
         order = np.lexsort((ids.to_numpy(dtype=str), hashes))
     return inverse(order)
 
@@ -36,19 +36,19 @@ def _hashed(ids: pd.Series, key: str) -> np.ndarray:
     return pd.util.hash_array(ids.to_numpy(dtype=object), hash_key=key, categorize=False)
 
 
-def spread(
+def stratified_assignment(
     strata: np.ndarray, rank: np.ndarray, fractions: np.ndarray, units: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return a fold for each row, (N,), int64, 0..K-1: every stratum, and all rows, as ``fractions`` say.
+    """Return the fold of each row, (N,), int64, 0..K-1: every stratum, and all rows, in proportion.
 
-    Without units, a stratum's rows in a fold miss their share by less than one. With them, units of several
-    rows are placed first, where they disturb the shares least; single rows then fill up what folds lack.
+    Without units, the count of a stratum in a fold deviates from its share by less than one. With units,
+    units of several rows are assigned first; single rows then fill the folds.
 
     Args:
-        strata: (N,), numbers from 0.
+        strata: (N,), codes from 0.
         rank: (N,), a permutation: see ``canonical_rank``.
-        fractions: (K,), shares that sum to 1.
-        units: (N,), numbers from 0 of what stays together; None: every row is its own.
+        fractions: (K,), summing to 1.
+        units: (N,), codes from 0 of the units that stay together; None: every row is its own.
     """
     order = inverse(rank)
     codes = _by_count(strata[order])
@@ -72,22 +72,22 @@ def spread(
 
 
 def inverse(permutation: np.ndarray) -> np.ndarray:
-    """Return at which position each number stands, (N,)."""
+    """Return the inverse of a permutation, (N,)."""
     positions = np.empty(len(permutation), dtype=np.int64)
     positions[permutation] = np.arange(len(permutation))
     return positions
 
 
 def first_seen(codes: np.ndarray) -> np.ndarray:
-    """Return codes anew, (N,), numbered 0, 1, … in the order in which they first occur."""
+    """Return codes renumbered 0, 1, … in order of first occurrence, (N,)."""
     numbers: np.ndarray = pd.factorize(codes)[0]
     return numbers
 
 
 def _by_count(codes: np.ndarray) -> np.ndarray:
-    """Return codes anew, (N,), the rarest first, equally rare ones as they first occur.
+    """Return codes renumbered by frequency, rarest first, ties by first occurrence, (N,).
 
-    The type is narrow where it can be, since narrow numbers are sorted in linear time.
+    The type is narrow if possible, because narrow integers are sorted in linear time.
     """
     seen = first_seen(codes)
     numbers = inverse(np.argsort(np.bincount(seen), kind="stable"))
@@ -95,17 +95,16 @@ def _by_count(codes: np.ndarray) -> np.ndarray:
 
 
 def _counts(codes: np.ndarray, folds: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the rows of each stratum and fold, (S, K); rows without a fold are not counted."""
+    """Return the number of rows per stratum and fold, (S, K), without rows that have no fold."""
     placed = np.flatnonzero(folds >= 0)
     cells = codes[placed].astype(np.int64) * shape[1] + folds[placed]
     return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def _shares_left(targets: np.ndarray, held: np.ndarray, available: np.ndarray) -> np.ndarray:
-    """Return how many of the available rows of each stratum every fold should get, (S, K), in fractions.
+    """Return how many available rows of each stratum every fold should get, (S, K), as fractions.
 
-    A fold that holds more than its target gets none, and the others bear that in proportion to their targets:
-    of the folds still open, all end at the same multiple of the target.
+    A fold above its target gets none; the other folds all end at the same multiple of their targets.
     """
     open_ = targets > 0
     if not held.any():
@@ -113,8 +112,8 @@ def _shares_left(targets: np.ndarray, held: np.ndarray, available: np.ndarray) -
     for _ in range(targets.shape[1]):
         total = available + np.where(open_, held, 0).sum(axis=1)
         ideal = np.where(open_, targets, 0)
-        level = ideal * (total / np.maximum(ideal.sum(axis=1), NEARBY))[:, None]
-        over = open_ & (held > level + NEARBY)
+        level = ideal * (total / np.maximum(ideal.sum(axis=1), TOLERANCE))[:, None]
+        over = open_ & (held > level + TOLERANCE)
         if not over.any():
             break
         open_ &= ~over
@@ -122,20 +121,20 @@ def _shares_left(targets: np.ndarray, held: np.ndarray, available: np.ndarray) -
 
 
 def _whole_numbers(wanted: np.ndarray, lacking: np.ndarray) -> np.ndarray:
-    """Return ``wanted`` (S, K) in whole numbers with the same sums of rows: each its floor or its ceiling.
+    """Return ``wanted`` (S, K) rounded to integers with the same row sums, each to its floor or ceiling.
 
-    Stratum by stratum, what the floors leave goes to the folds that are farthest behind in all rows so far.
+    Stratum by stratum, the remainders go to the folds that lack most rows so far.
 
     Args:
-        lacking: (S, K), rows that each stratum and fold is below its target.
+        lacking: (S, K), target minus held rows.
     """
-    quotas = np.floor(wanted + NEARBY).astype(np.int64)
+    quotas = np.floor(wanted + TOLERANCE).astype(np.int64)
     parts = wanted - quotas
     left = np.rint(parts.sum(axis=1)).astype(np.int64)
     behind = (lacking - wanted).sum(axis=0)
     for stratum in np.flatnonzero(left):
         behind += parts[stratum]
-        may = parts[stratum] > NEARBY
+        may = parts[stratum] > TOLERANCE
         urgency = np.where(may, np.round(behind, 6), -np.inf)
         chosen = np.argsort(-urgency, kind="stable")[: left[stratum]]
         quotas[stratum, chosen] += 1
@@ -144,10 +143,10 @@ def _whole_numbers(wanted: np.ndarray, lacking: np.ndarray) -> np.ndarray:
 
 
 def _whole_units(units: np.ndarray, codes: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return the folds of rows in units of several, (R,): the weightiest units first, each where it fits.
+    """Return the folds of rows in units of several rows, (R,): units with most weight first.
 
     Args:
-        units: (R,), numbers from 0 in canonical order.
+        units: (R,), codes from 0 in canonical order.
         codes: (R,), strata.
         targets: (S, K), rows per stratum and fold, single rows included.
     """
@@ -160,12 +159,12 @@ def _whole_units(units: np.ndarray, codes: np.ndarray, targets: np.ndarray) -> n
 
 
 def fill_empty(folds: np.ndarray, units: np.ndarray | None, fractions: np.ndarray) -> None:
-    """Give every empty fold a unit, in place, the smallest there is, while other folds have one to spare.
+    """Move the smallest unit to every empty fold, in place, as long as other folds keep one.
 
     Args:
         folds: (N,), in canonical order.
-        units: (N,), numbered 0, 1, … as they first occur; None: every row is its own.
-        fractions: (K,); a fold whose share is 0 may stay empty.
+        units: (N,), codes 0, 1, … in order of first occurrence; None: every row is its own.
+        fractions: (K,); a fold with share 0 may stay empty.
     """
     empty = np.flatnonzero((np.bincount(folds, minlength=len(fractions)) == 0) & (fractions > 0))
     if len(empty) == 0:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kit.bench.measure import Bench
     from kit.competition.audit import Audit
     from kit.competition.layouts.base import Finding
-    from kit.folds.balance_report import Balance
+    from kit.folds.balance_report import FoldBalance
     from kit.folds.table import Folds
     from kit.probe.probe import Probes
     from kit.training.dry_run import DryRun
@@ -53,7 +53,7 @@ class FoldsResult:
     path: Path
     state: Literal["made", "there", "different"]
     scheme: str
-    balances: list[Balance]
+    balances: list[FoldBalance]
 
     @property
     def largest_deviation(self) -> float:
@@ -184,7 +184,7 @@ def folds(
     Args:
         force: Replace a folds CSV that holds a different partition.
     """
-    from kit.folds.balance_report import balance_of
+    from kit.folds.balance_report import fold_balance
     from kit.folds.make import ensure_folds
     from kit.training.data import open_competition, population_of
 
@@ -193,7 +193,7 @@ def folds(
     population = population_of(opened, loaded, progress)
     path = place.folds(opened.competition.name)
     made, state = ensure_folds(path, population, loaded.folds, "replace" if force else "refuse")
-    balances = [balance_of(made, loaded.folds, repeat) for repeat in range(len(made.columns))]
+    balances = [fold_balance(made, loaded.folds, repeat) for repeat in range(len(made.columns))]
     return FoldsResult(made, path, state, loaded.folds.scheme, balances)
 
 

@@ -12,7 +12,7 @@ from kit.competition.audit import Audit
 from kit.competition.layouts.base import Finding
 from kit.config import FoldsConfig
 from kit.evaluation.per_image import PerImage
-from kit.folds.balance_report import Balance, side_name
+from kit.folds.balance_report import FoldBalance, side_name
 from kit.training.dry_run import DryRun
 
 MAX_ROWS = 20
@@ -112,7 +112,7 @@ def _shares(values: dict[str, int], limit: int = 4) -> str:
     return shown + (f" and {len(values) - limit} more" if len(values) > limit else "")
 
 
-def balance_table(balance: Balance) -> Table:
+def balance_table(balance: FoldBalance) -> Table:
     """Return images per class and side; with many classes the range over the classes."""
     counts = balance.counts
     names = [side_name(int(side)) for side in counts.columns]

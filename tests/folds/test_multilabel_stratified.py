@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit.folds.multilabel_stratified import iterative
+from kit.folds.multilabel_stratified import iterative_stratification
 from tests.folds.test_stratified import rank_of
 
 
@@ -26,7 +26,7 @@ def pairs(labels):
 
 def test_rows_and_labels_are_spread():
     labels = draw_labels()
-    folds = iterative(labels, rank_of(600), np.full(5, 0.2))
+    folds = iterative_stratification(labels, rank_of(600), np.full(5, 0.2))
     assert sorted(np.bincount(folds)) == [120] * 5
     assert unevenness(labels, folds) < 0.6
     enough = labels[:, labels.sum(axis=0) >= 5]
@@ -41,21 +41,21 @@ def test_as_even_as_the_reference(seed):
     splitter = reference.MultilabelStratifiedKFold(5, shuffle=True, random_state=seed)
     for k, (_, rows) in enumerate(splitter.split(labels, labels)):
         theirs[rows] = k
-    ours = iterative(labels, rank_of(600, seed), np.full(5, 0.2))
+    ours = iterative_stratification(labels, rank_of(600, seed), np.full(5, 0.2))
     assert unevenness(labels, ours) <= unevenness(labels, theirs) + 1e-9
 
 
 def test_the_second_order_spreads_pairs_better():
     labels = draw_labels(2000)
-    first = iterative(labels, rank_of(2000), np.full(5, 0.2), order=1)
-    second = iterative(labels, rank_of(2000), np.full(5, 0.2), order=2)
+    first = iterative_stratification(labels, rank_of(2000), np.full(5, 0.2), order=1)
+    second = iterative_stratification(labels, rank_of(2000), np.full(5, 0.2), order=2)
     assert unevenness(pairs(labels), second) < 0.8 * unevenness(pairs(labels), first)
     assert unevenness(labels, second) < 1
 
 
 def test_unequal_fractions_hold():
     labels = draw_labels(1000)
-    folds = iterative(labels, rank_of(1000), np.array([0.64, 0.16, 0.2]))
+    folds = iterative_stratification(labels, rank_of(1000), np.array([0.64, 0.16, 0.2]))
     np.testing.assert_allclose(np.bincount(folds) / 1000, [0.64, 0.16, 0.2], atol=0.01)
     shares = labels[folds == 1].sum(axis=0) / labels.sum(axis=0)
     assert np.abs(shares - 0.16).max() < 0.08
@@ -67,19 +67,21 @@ def test_units_are_whole_and_order_and_numbering_change_nothing(rows, labels, se
     rng = np.random.default_rng(seed)
     matrix = (rng.random((rows, labels)) < 0.4).astype(np.int8)
     rank, units = rank_of(rows, seed), rng.integers(0, rows // 2, rows) if grouped else np.arange(rows)
-    folds = iterative(matrix, rank, np.full(3, 1 / 3), units, order)
+    folds = iterative_stratification(matrix, rank, np.full(3, 1 / 3), units, order)
     assert all(len(set(folds[units == unit])) == 1 for unit in set(units))
     if len(set(units)) >= 3:
         assert set(folds) == {0, 1, 2}
     moved, renamed, columns = rng.permutation(rows), rng.permutation(100), rng.permutation(labels)
-    again = iterative(matrix[moved][:, columns], rank[moved], np.full(3, 1 / 3), renamed[units][moved], order)
+    again = iterative_stratification(
+        matrix[moved][:, columns], rank[moved], np.full(3, 1 / 3), renamed[units][moved], order
+    )
     np.testing.assert_array_equal(again, folds[moved])
 
 
 def test_groups_are_spread_too():
     labels = draw_labels(900)
     groups = np.repeat(np.arange(300), 3)
-    folds = iterative(labels, rank_of(900), np.full(5, 0.2), groups)
+    folds = iterative_stratification(labels, rank_of(900), np.full(5, 0.2), groups)
     assert all(len(set(folds[groups == g])) == 1 for g in range(300))
     assert unevenness(labels, folds) < 1.5
     at_random = np.random.default_rng(0).integers(0, 5, 300)[groups]
@@ -88,4 +90,4 @@ def test_groups_are_spread_too():
 
 def test_rows_without_any_label_are_dealt_out():
     labels = np.zeros((20, 3), dtype=np.int8)
-    assert sorted(np.bincount(iterative(labels, rank_of(20), np.full(5, 0.2)))) == [4] * 5
+    assert sorted(np.bincount(iterative_stratification(labels, rank_of(20), np.full(5, 0.2)))) == [4] * 5

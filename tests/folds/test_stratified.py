@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from kit.folds.stratified import canonical_rank, spread
+from kit.folds.stratified import canonical_rank, stratified_assignment
 
 FRACTIONS = st.sampled_from([(0.5, 0.5), (0.2,) * 5, (1 / 3,) * 3, (0.64, 0.16, 0.2), (0.8, 0.2)])
 
@@ -24,7 +24,7 @@ def rank_of(length, seed=0):
 @given(st.lists(st.integers(0, 5), min_size=5, max_size=80), FRACTIONS)
 def test_every_stratum_misses_its_share_by_less_than_one_row(strata, fractions):
     strata = np.unique(strata, return_inverse=True)[1]
-    folds = spread(strata, rank_of(len(strata)), np.array(fractions))
+    folds = stratified_assignment(strata, rank_of(len(strata)), np.array(fractions))
     assert set(folds) == set(range(len(fractions)))
     assert np.abs(deviation(strata, folds, fractions)).max() < 1
     assert np.abs(np.bincount(folds) - len(folds) * np.array(fractions)).max() < 1.5
@@ -43,7 +43,7 @@ def with_units(draw):
 @given(with_units(), FRACTIONS)
 def test_units_stay_whole_and_no_fold_is_empty_that_need_not_be(rows, fractions):
     strata, units = rows
-    folds = spread(strata, rank_of(len(strata)), np.array(fractions), units)
+    folds = stratified_assignment(strata, rank_of(len(strata)), np.array(fractions), units)
     assert all(len(set(folds[units == unit])) == 1 for unit in set(units))
     if len(set(units)) >= len(fractions):
         assert set(folds) == set(range(len(fractions)))
@@ -54,11 +54,13 @@ def test_units_stay_whole_and_no_fold_is_empty_that_need_not_be(rows, fractions)
 def test_order_and_numbering_change_nothing(rows, random):
     strata, units = rows
     rank = rank_of(len(strata))
-    plain = spread(strata, rank, np.full(3, 1 / 3), units)
+    plain = stratified_assignment(strata, rank, np.full(3, 1 / 3), units)
     order = list(range(len(strata)))
     random.shuffle(order)
     renamed = np.random.default_rng(len(order)).permutation(100)
-    moved = spread(renamed[strata][order], rank[order], np.full(3, 1 / 3), renamed[units][order])
+    moved = stratified_assignment(
+        renamed[strata][order], rank[order], np.full(3, 1 / 3), renamed[units][order]
+    )
     np.testing.assert_array_equal(moved, plain[order])
 
 
@@ -84,7 +86,7 @@ def test_groups_are_spread_more_evenly_than_by_scikit_learn():
         splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
         for k, (_, rows) in enumerate(splitter.split(groups, strata, groups)):
             theirs[rows] = k
-        ours = spread(strata, rank_of(len(groups), seed), np.full(5, 0.2), groups)
+        ours = stratified_assignment(strata, rank_of(len(groups), seed), np.full(5, 0.2), groups)
         ours_and_theirs += [
             np.abs(deviation(strata, folds, np.full(5, 0.2))).sum() for folds in (ours, theirs)
         ]
@@ -95,7 +97,7 @@ def test_single_rows_make_up_for_what_units_left_uneven():
     strata = np.repeat([0, 1], 30)
     units = np.arange(60)
     units[:7] = 0  # seven duplicates of one class: more than a fifth of it
-    folds = spread(strata, rank_of(60), np.full(5, 0.2), units)
+    folds = stratified_assignment(strata, rank_of(60), np.full(5, 0.2), units)
     counts = np.bincount(folds[:30], minlength=5)
     assert sorted(counts) == [5, 6, 6, 6, 7]
     assert sorted(np.bincount(folds[30:])) == [6, 6, 6, 6, 6]

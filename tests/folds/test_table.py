@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
-from kit.errors import KitError
 from kit.folds.make import load_folds
-from kit.folds.table import prove_partition, save_folds
+from kit.folds.table import check_partition, save_folds
+from tests.conftest import refused
 from tests.folds.test_make import SAMPLES, FoldsConfig, folds_of, population
 
 
@@ -33,42 +33,41 @@ def relabel(table):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "code", "fact"),
     [
-        (lambda t: t.iloc[1:], r"1 ids are in no fold \(a/0.png\)"),
-        (lambda t: pd.concat([t, t.iloc[:1]]), r"ids are there twice \(a/0.png\)"),
-        (lambda t: pd.concat([t, t.iloc[:1].assign(id="new")]), r"1 ids are no training sample \(new\)"),
-        (relabel, "1 labels differ from the data's"),
-        (lambda t: t.assign(fold=5), "fold 5 is not in -2..2"),
-        (lambda t: t.assign(fold=t["fold"].replace(2, 1)), "fold 2 is empty"),
-        (lambda t: t.assign(fold=t["fold"].where(t["label"] != "a", 0)), r"outside fold 0 there is no image of 1 classes \(a\)"),
+        (lambda t: t.iloc[1:], "ids_missing", "(a/0.png)"),
+        (lambda t: pd.concat([t, t.iloc[:1]]), "ids_duplicate", "(a/0.png)"),
+        (lambda t: pd.concat([t, t.iloc[:1].assign(id="new")]), "ids_unknown", "(new)"),
+        (relabel, "labels_changed", "1 labels"),
+        (lambda t: t.assign(fold=5), "fold_invalid", "fold 5"),
+        (lambda t: t.assign(fold=t["fold"].replace(2, 1)), "fold_empty", "fold 2"),
+        (lambda t: t.assign(fold=t["fold"].where(t["label"] != "a", 0)), "class_untrained", "(a)"),
     ],
-)  # fmt: skip
-def test_what_is_no_partition_is_refused(change, message):
-    with pytest.raises(KitError, match=message):
-        prove_partition(broken(change), population(), None)
+)
+def test_a_table_that_is_no_partition_is_refused(change, code, fact):
+    with refused(code) as caught:
+        check_partition(broken(change), population(), None)
+    assert fact in caught.value.problem
 
 
 def test_the_order_of_the_table_does_not_matter():
     folds = folds_of(count=3)
     shuffled = type(folds)(folds.table.sample(frac=1, random_state=0), ["label"], 3)
-    prove_partition(shuffled, population(), None)
+    check_partition(shuffled, population(), None)
     assert shuffled.fingerprint == folds.fingerprint
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("id,label\n1,a\n", "has no column fold"),
-        ("id,fold,label\n1,x,a\n", "holds something else than numbers"),
-    ],
+    ("text", "code"),
+    [("id,label\n1,a\n", "column_missing"), ("id,fold,label\n1,x,a\n", "fold_invalid")],
 )
-def test_a_damaged_folds_file_says_why(tmp_path, text, message):
+def test_a_damaged_folds_file_is_refused(tmp_path, text, code):
     (tmp_path / "f.csv").write_text(text)
-    with pytest.raises(KitError, match=message):
+    with refused(code, where=str(tmp_path / "f.csv")):
         load_folds(tmp_path / "f.csv", population(SAMPLES), FoldsConfig())
 
 
 def test_no_folds_yet_names_the_command(tmp_path):
-    with pytest.raises(KitError, match="Make them: `kit folds CONFIG`"):
+    with refused("folds_missing") as caught:
         load_folds(tmp_path / "f.csv", population(SAMPLES), FoldsConfig())
+    assert "kit folds CONFIG" in caught.value.next
