@@ -53,7 +53,7 @@ class Registry(Generic[T]):
     >>> views.get("same") is same
     True
     >>> views.describe()
-    {'same': 'Return the image unchanged.'}
+    {'same': 'The image unchanged.'}
 
     Args:
         kind: What the entries are, for messages.
@@ -104,8 +104,9 @@ class Registry(Generic[T]):
         return {name: self._description(entry) for name, entry in self._entries.items()}
 
     def _description(self, entry: T) -> str:
-        text = getattr(entry, "description", None) or inspect.getdoc(self._function_of(entry))
-        return str(text or "").partition("\n")[0]
+        text = getattr(entry, "description", None) or inspect.getdoc(self._function_of(entry)) or ""
+        line = str(text).partition("\n")[0].removeprefix("Return ")
+        return line[:1].upper() + line[1:]
 
     def _function_of(self, entry: T) -> Callable[..., Any]:
         return self._function(entry) if self._function else typing.cast(Callable[..., Any], entry)

@@ -5,6 +5,7 @@ import pytest
 from pydantic import Field
 
 from kit.config import Component
+from kit.pipeline.components import REGISTRIES, components
 from kit.registry import Registry, bind_options, nearest
 from tests.conftest import refused
 
@@ -89,3 +90,10 @@ def test_entries_are_described_by_their_docstring_or_their_description():
     tools.register("roller")(Tool(_paint, "Roll paint on."))
     assert tools.describe() == {"brush": "Paint a wall.", "roller": "Roll paint on."}
     assert tools.bind(Component(name="brush", coats=1), "tool")[1] == {"coats": 1}
+
+
+@pytest.mark.parametrize("kind", REGISTRIES)
+def test_every_entry_of_every_registry_has_a_description_of_one_line(kind):
+    found = components(kind)[kind]
+    assert found
+    assert all(3 < len(text) < 130 for text in found.values()), found

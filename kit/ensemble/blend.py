@@ -18,7 +18,6 @@ from kit.ensemble.methods.registry import METHOD, BoundMethod
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import beside_labels, scored
 from kit.predictions import MIXED_FOLDS, Origin, Predictions
-from kit.registry import bind_options
 from kit.runtime.environment import commit_of, now
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_json
@@ -84,8 +83,7 @@ def blend(
 
 def _bind(component: Component) -> BoundMethod:
     """Return the method with its options, which are checked."""
-    method = blend_methods.get(component.name, METHOD)
-    return BoundMethod(method, bind_options(METHOD, method.function, component.options))
+    return BoundMethod(*blend_methods.bind(component, METHOD))
 
 
 def _refuse_common_folds(bound: BoundMethod) -> None:

@@ -127,13 +127,14 @@ def f_beta_scorer(
 def _register_f_beta(average: Average) -> None:
     @register_scorer(f"f1_{average}", needs="labels")
     def f1(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
-        """F1, averaged over the classes."""
         return f_beta_scorer(targets, decided, task, average, beta=1.0)
 
     @register_scorer(f"fbeta_{average}", needs="labels")
     def f_beta(targets: np.ndarray, decided: np.ndarray, task: Task, *, beta: Beta = 2.0) -> Scorer:
-        """F-beta, averaged over the classes."""
         return f_beta_scorer(targets, decided, task, average, beta)
+
+    f1.__doc__ = f"F1, averaged over the classes: {average}."
+    f_beta.__doc__ = f"F-beta, averaged over the classes: {average}."
 
 
 _register_f_beta("macro")

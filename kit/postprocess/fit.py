@@ -25,7 +25,7 @@ from kit.postprocess.thresholds import (
     climb,
     quantiles,
 )
-from kit.registry import Registry, bind_options
+from kit.registry import Registry
 from kit.runtime.seeds import stable_seed
 from kit.tasks import Task
 
@@ -90,7 +90,7 @@ class Kind:
     helps: Callable[[Metric, Task], bool]
 
 
-decisions: Registry[Kind] = Registry("decision")
+decisions: Registry[Kind] = Registry("decision", function=lambda kind: kind.learn)
 
 
 def register_decision(
@@ -120,8 +120,7 @@ def check_decisions(asked: list[Component], task: Task, num_classes: int | None)
             if len(asked) > 1 or component.options:
                 raise KitError(WHERE, f"{component.name} stands alone, without options or other steps")
             continue
-        kind = decisions.get(component.name, WHERE)
-        bind_options(f"{WHERE}.{kind.name}", kind.learn, component.options)
+        kind, _ = decisions.bind(component, f"{WHERE}.{component.name}")
         if num_classes is not None and not kind.suits(task, num_classes):
             fitting = [name for name in decisions if decisions.get(name).suits(task, num_classes)]
             raise KitError(
@@ -135,8 +134,7 @@ def learned(asked: list[Component], rows: Rows) -> Decision:
     """Return the steps that are asked for, each learned on what the ones before it make of the rows."""
     decision = Decision()
     for component in asked:
-        kind = decisions.get(component.name, WHERE)
-        options = bind_options(f"{WHERE}.{kind.name}", kind.learn, component.options)
+        kind, options = decisions.bind(component, f"{WHERE}.{component.name}")
         so_far = replace(rows, probs=decision.answers(rows.probs, rows.task).probs)
         decision = decision.then(kind.learn(so_far, **options))
     return decision

@@ -176,7 +176,7 @@ def _build_small(
             next="Leave it out.",
             code="weights_not_supported",
         )
-    return small_cnn.build(config.name, num_classes, preprocessing.channels, config.options), []
+    return small_cnn.build(config, num_classes, preprocessing.channels), []
 
 
 SMALL = ModelLibrary(

@@ -1,14 +1,14 @@
 """Two small networks for small images, trained from scratch in seconds on a CPU."""
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from kit.config import ModelConfig
 from kit.engine.models.preprocessing import Preprocessing
-from kit.registry import Registry, bind_options
+from kit.registry import Registry
 
 Builder = Callable[..., nn.Module]
 Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
@@ -22,13 +22,13 @@ POOLING = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 def check_name(config: ModelConfig) -> None:
     """Check the options of a network; a mistake is a KitError."""
-    bind_options("model.options", small_models.get(config.name), config.options)
+    small_models.bind(config, "model.options")
 
 
-def build(name: str, num_classes: int, channels: int, options: Mapping[str, Any]) -> nn.Module:
+def build(config: ModelConfig, num_classes: int, channels: int) -> nn.Module:
     """Return an untrained network of kit's own."""
-    builder = small_models.get(name)
-    return builder(num_classes, channels, **bind_options("model.options", builder, options))
+    builder, options = small_models.bind(config, "model.options")
+    return builder(num_classes, channels, **options)
 
 
 def _conv(inside: int, outside: int, stride: int, batch_norm: bool) -> list[nn.Module]:

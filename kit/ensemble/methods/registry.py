@@ -46,7 +46,7 @@ class BoundMethod:
         return combination
 
 
-blend_methods: Registry[BlendMethod] = Registry("blend method")
+blend_methods: Registry[BlendMethod] = Registry("blend method", function=lambda method: method.function)
 
 
 def register_method(
