@@ -68,7 +68,8 @@ def test_folds(home):
     found = kit_json("folds", "configs/a.yaml")
     assert (found["file"], found["count"], found["rows"]) == ("folds/tiny.csv", 2, 30)
     assert found["largest_deviation"] == 0
-    assert "another partition" in kit("folds", "configs/a.yaml", "--set", "folds.seed=1", code=1).stderr
+    refused = kit_json("folds", "configs/a.yaml", "--set", "folds.seed=1", code=1)["error"]
+    assert refused["code"] == "folds_differ"
     assert "written" in kit("folds", "configs/a.yaml", "--set", "folds.seed=1", "--force").stdout
 
 
