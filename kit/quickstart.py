@@ -18,6 +18,7 @@ from kit.storage.workspace import RunFolder, Workspace
 from kit.submission.format import format_for
 from kit.submission.heldout import held_out_score
 from kit.training.data import TrainingData, prepare
+from kit.training.experiment import check_experiment
 
 NAME = "digits"
 BLEND = "blend"
@@ -143,6 +144,7 @@ def _train(
 ) -> tuple[RunFolder, Evaluation]:
     """Train and predict one experiment."""
     progress.stage("train", config.name)
+    check_experiment(config, workspace, progress=progress)  # the file may have been edited
     run = pipeline.train(config, data=data, workspace=workspace, progress=progress).run
     progress.stage("predict", f"{config.name}, {len(config.predict.tta)} views")
     done = pipeline.predict(run, data=data, workspace=workspace, progress=progress)
@@ -163,7 +165,7 @@ def _submit(
     submitted = pipeline.submit(run, opened=data.opened, workspace=workspace, progress=progress)
     state = "written and checked" if submitted.written else "exists already, checked again"
     progress.note(f"{workspace.shown(submitted.file.path)} {state}")
-    form = format_for(config.submission, data.competition)
+    form = format_for(config.submission, data.opened.loaded)
     solution = data.competition.root / "solution.csv"
     score = held_out_score(submitted.file.path, solution, form, data.competition)
     return ScoredRun(run.name, evaluation, score)

@@ -167,7 +167,7 @@ def wait_for(condition, seconds: float = 60) -> None:
 
 
 @contextmanager
-def refused(code: str, where: str | None = None) -> Iterator[pytest.ExceptionInfo[KitError]]:
+def raises_kit_error(code: str, where: str | None = None) -> Iterator[pytest.ExceptionInfo[KitError]]:
     """Expect a KitError with this code, at this place if one is given."""
     with pytest.raises(KitError) as caught:
         yield caught

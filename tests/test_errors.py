@@ -1,5 +1,5 @@
 from kit.errors import KitError, first_few, raise_mistakes
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 
 def test_message_reads_where_what_rule_next():
@@ -30,8 +30,8 @@ def test_a_question_or_a_list_is_not_given_a_full_stop():
 def test_mistakes_are_raised_together_and_a_single_one_as_it_is():
     raise_mistakes("w", [])
     one, two = KitError("a", "is wrong", code="wrong"), KitError("b", "is odd")
-    with refused("wrong", where="a"):
+    with raises_kit_error("wrong", where="a"):
         raise_mistakes("w", [one])
-    with refused("several_mistakes", where="w") as caught:
+    with raises_kit_error("several_mistakes", where="w") as caught:
         raise_mistakes("w", [one, two], "2 of 3 fail")
     assert str(caught.value) == "w: 2 of 3 fail:\n  - a: is wrong.\n  - b: is odd."

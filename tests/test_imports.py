@@ -124,3 +124,10 @@ def test_light_verbs_load_neither_torch_nor_what_scores_and_plots(trained, monke
     arguments = [a.replace("tiny-cnn", "a") for a in arguments]
     code = f"from typer.testing import CliRunner; from kit.cli.main import app; r = CliRunner().invoke(app, {arguments}); assert r.exit_code == 0, r.output"
     assert loaded_by(code) & (HEAVY | {"scipy", "sklearn", "matplotlib"}) == set()
+
+
+def test_loose_modules_are_few_and_files_short():
+    loose = [path.name for path in KIT.glob("*.py") if not path.name.startswith("__")]
+    assert len(loose) <= 8, loose
+    long = {str(path.relative_to(KIT)): len(path.read_text().splitlines()) for path in KIT.rglob("*.py")}
+    assert {name: lines for name, lines in long.items() if lines > 400} == {}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kit.ensemble.members import check_compatible
 from kit.predictions import Origin, Predictions, load_predictions
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 ORIGIN = Origin("oof", "multiclass", "c/a", "folds1", ("identity",), "m1", "i1")
 
@@ -50,21 +50,21 @@ def test_alignment_is_by_id_and_class_never_by_position():
     ],
 )
 def test_other_ids_or_classes_are_refused(ids, classes, code, fact):
-    with refused(code, where="x") as caught:
+    with raises_kit_error(code, where="x") as caught:
         some().aligned_to(ids, classes, "x")
     assert fact in caught.value.problem
 
 
 def test_invalid_predictions_are_not_saved(tmp_path):
     path = tmp_path / "p.parquet"
-    with refused("class_name_reserved"):
+    with raises_kit_error("class_name_reserved"):
         some(classes=("id", "b")).save(path)
-    with refused("ids_duplicate") as caught:
+    with raises_kit_error("ids_duplicate") as caught:
         some(ids=("a", "b", "a")).save(path)
     assert "(a)" in caught.value.problem
     broken = some()
     broken.probs[1, 0] = np.nan
-    with refused("not_finite") as caught:
+    with raises_kit_error("not_finite") as caught:
         broken.save(path)
     assert "first: 2" in caught.value.problem
     assert not path.exists()
@@ -83,7 +83,7 @@ def test_invalid_predictions_are_not_saved(tmp_path):
     ],
 )
 def test_incompatible_predictions_are_not_combined(other, code):
-    with refused(code):
+    with raises_kit_error(code):
         check_compatible([some(), other], ["c/a", "c/b"])
 
 
@@ -103,13 +103,13 @@ def test_a_file_of_another_version_is_refused(tmp_path):
     note = json.loads(table.schema.metadata[b"kit"])
     del note["images"]
     pq.write_table(table.replace_schema_metadata({b"kit": json.dumps(note).encode()}), path)
-    with refused("predictions_damaged"):
+    with raises_kit_error("predictions_damaged"):
         load_predictions(path)
 
 
 def test_missing_and_foreign_files(tmp_path):
-    with refused("predictions_missing"):
+    with raises_kit_error("predictions_missing"):
         load_predictions(tmp_path / "p.parquet")
     (tmp_path / "p.parquet").write_bytes(b"PAR1")
-    with refused("predictions_damaged"):
+    with raises_kit_error("predictions_damaged"):
         load_predictions(tmp_path / "p.parquet")

@@ -7,7 +7,7 @@ from pydantic import Field
 from kit.config import Component
 from kit.pipeline.components import REGISTRIES, components
 from kit.registry import Registry, bind_options, nearest
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_get_returns_what_was_registered(colors):
 
 
 def test_unknown_name_lists_the_known_and_the_nearest(colors):
-    with refused("unknown_name", where="paint.color") as caught:
+    with raises_kit_error("unknown_name", where="paint.color") as caught:
         colors.get("gren", "paint.color")
     assert "red, green" in caught.value.rule
     assert "green or red?" in caught.value.next
@@ -64,7 +64,7 @@ def test_options_are_bound_against_names_and_annotations():
     ],
 )
 def test_wrong_options_say_which_and_why(options, code, where, fact):
-    with refused(code, where=where) as caught:
+    with raises_kit_error(code, where=where) as caught:
         bind_options("paint", _paint, options)
     assert fact in str(caught.value)
 
@@ -73,9 +73,9 @@ def test_a_component_is_bound_to_its_entry_with_checked_options():
     tools = Registry("tool")
     tools.register("paint")(_paint)
     assert tools.bind(Component(name="paint", coats=2), "tool") == (_paint, {"coats": 2})
-    with refused("unknown_name", where="tool"):
+    with raises_kit_error("unknown_name", where="tool"):
         tools.bind(Component(name="pant"), "tool")
-    with refused("unknown_option", where="tool.coat"):
+    with raises_kit_error("unknown_option", where="tool.coat"):
         tools.bind(Component(name="paint", coat=2), "tool")
 
 

@@ -52,7 +52,12 @@ def leaderboard(
             "kit leaderboard", "prints CSV or JSON", next="Omit --csv or --json.", code="csv_and_json"
         )
     found = pipeline.leaderboard(
-        competition=competition, kind=kind, name=name, sort=sort, workspace=Workspace.open(workspace)
+        competition=competition,
+        kind=kind,
+        name=name,
+        sort=sort,
+        advice=not csv,
+        workspace=Workspace.open(workspace),
     )
     if json:
         show_json(found.as_dict())

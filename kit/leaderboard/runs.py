@@ -185,9 +185,13 @@ def _config(run: RunFolder, problems: list[KitError]) -> Config | None:
     try:
         return Config.model_validate(_plain_yaml(run.config))
     except (OSError, yaml.YAMLError, ValueError):
-        pass
+        return _loaded_or_reported(run.config, problems)
+
+
+def _loaded_or_reported(path: Path, problems: list[KitError]) -> Config | None:
+    """Return a config by the full loader, whose error explains what is wrong; None if it is reported."""
     try:
-        return load_config(run.config)  # its error says what is wrong
+        return load_config(path)
     except KitError as error:
         problems.append(error)
         return None

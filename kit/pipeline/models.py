@@ -23,11 +23,12 @@ from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import RunFolder, Workspace
 
 if TYPE_CHECKING:
+    from kit.competition.opened import OpenedCompetition
     from kit.evaluation.evaluate import Evaluation
     from kit.evaluation.per_image import PerImage
     from kit.evaluation.tta_ablation import TtaReport
     from kit.predictions import Pooling
-    from kit.training.data import OpenedCompetition, TrainingData
+    from kit.training.data import TrainingData
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def train(
         folds: The folds to train; none means all.
         fresh: Discard what an earlier run of the experiment left.
         time_limit: Stop cleanly before this much time has passed.
-        data: The training data, if the caller has prepared it already.
+        data: The training data, if the caller has checked the config and prepared the data already.
 
     Raises:
         Interrupted: The time limit is reached; the same call resumes.
@@ -138,7 +139,7 @@ def _evaluated(
     from kit.evaluation.oof_with_labels import config_of
     from kit.report.pages import write_run_page
 
-    evaluation = score(run, workspace, decide, opened.competition if opened else None)
+    evaluation = score(run, workspace, decide, opened.loaded if opened else None)
     write_run_page(run, evaluation, _image_root(config_of(run), workspace))
     return evaluation
 

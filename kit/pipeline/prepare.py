@@ -184,14 +184,15 @@ def folds(
     Args:
         force: Replace a folds CSV that holds a different partition.
     """
+    from kit.competition.opened import open_competition
     from kit.folds.balance_report import fold_balance
     from kit.folds.make import ensure_folds
-    from kit.training.data import open_competition, population_of
+    from kit.training.data import population_of
 
     loaded, place = open_config(config, overrides), open_workspace(workspace)
     opened = open_competition(loaded, place, progress)
     population = population_of(opened, loaded, progress)
-    path = place.folds(opened.competition.name)
+    path = place.folds(opened.loaded.name)
     made, state = ensure_folds(path, population, loaded.folds, "replace" if force else "refuse")
     balances = [fold_balance(made, loaded.folds, repeat) for repeat in range(len(made.columns))]
     return FoldsResult(made, path, state, loaded.folds.scheme, balances)

@@ -13,6 +13,7 @@ from kit.pipeline.inputs import ConfigLike, RunLike, WorkspaceLike, open_config,
 from kit.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from kit.competition.opened import OpenedCompetition
     from kit.ensemble.blended import Blended
     from kit.evaluation.evaluate import Evaluation
     from kit.leaderboard.correlation import Correlation
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from kit.storage.workspace import SubmissionFile
     from kit.submission.submit import Submitted
     from kit.submission_check.problem_codes import Problem
-    from kit.training.data import OpenedCompetition
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,7 @@ def submit(
     from kit.submission.submit import submit as write_submission
 
     place = open_workspace(workspace)
-    competition = opened.competition if opened else None
-    return write_submission(open_run(experiment, place), place, progress, competition=competition)
+    return write_submission(open_run(experiment, place), place, progress, opened=opened)
 
 
 def resubmit(trace: Path | str, *, workspace: WorkspaceLike = None) -> tuple[SubmissionFile, bool]:
@@ -181,6 +180,7 @@ def leaderboard(
     kind: str | None = None,
     name: str | None = None,
     sort: str = "cv",
+    advice: bool = True,
     workspace: WorkspaceLike = None,
 ) -> LeaderboardResult:
     """List every experiment, blend and submission with CV and leaderboard scores.
@@ -190,6 +190,7 @@ def leaderboard(
         kind: Only ``experiment``, ``blend`` or ``submission``.
         name: Only names that match this pattern, such as ``b*``.
         sort: ``cv``, ``public``, ``private``, ``date``, ``minutes`` or ``name``.
+        advice: Compute correlations and selections, which reads predictions.
     """
     from kit.leaderboard.correlation import correlations
     from kit.leaderboard.entries import read_leaderboard
@@ -203,8 +204,8 @@ def leaderboard(
     return LeaderboardResult(
         entries=sort_entries(filter_entries(scored, kind, name), sort),
         is_empty=not found.entries,
-        correlations=correlations(scored),
-        selections=select_submissions(scored, place, problems),
+        correlations=correlations(scored) if advice else [],
+        selections=select_submissions(scored, place, problems) if advice else [],
         problems=problems,
     )
 

@@ -44,21 +44,21 @@ def run(
 ) -> RunResult:
     """Go from the competition folder to the checked submission, skipping what is done.
 
-    The competition is opened once. The submission format is checked before anything is trained. Without
-    test images no submission is written.
+    Names and values of the config are checked before images are read, the submission format before folds
+    are written; the competition is opened once. Without test images no submission is written.
     """
+    from kit.competition.opened import open_competition
     from kit.submission.format import format_for
-    from kit.training.data import open_competition, prepare
+    from kit.training.data import prepare
+    from kit.training.experiment import check_experiment
 
-    loaded, place, deadline = (
-        open_config(config, overrides),
-        open_workspace(workspace),
-        open_deadline(time_limit),
-    )
+    loaded, place = open_config(config, overrides), open_workspace(workspace)
+    deadline = open_deadline(time_limit)
+    progress.stage("train", loaded.name)
+    check_experiment(loaded, place, fresh, progress)
     opened = open_competition(loaded, place, progress)
     if loaded.submission is not None:
-        format_for(loaded.submission, opened.competition)
-    progress.stage("train", loaded.name)
+        format_for(loaded.submission, opened.loaded)
     data = prepare(loaded, place, progress, opened=opened)
     trained = train(loaded, fresh=fresh, time_limit=deadline, data=data, workspace=place, progress=progress)
     progress.stage("predict", f"views {', '.join(loaded.predict.labels)}")

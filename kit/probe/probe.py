@@ -17,8 +17,9 @@ from kit.probe.linear import fitted_probs, suited_strength
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, image_store, prepare
-from kit.training.fold import FoldWork, check_scorable, predicted_view
+from kit.training.fold import FoldWork, predicted_view
 from kit.training.precision import settled_precision
+from kit.training.scorable import check_scorable
 
 if TYPE_CHECKING:
     from kit.engine.fit.frozen_features import Extractor
@@ -156,7 +157,7 @@ def _is_called(path: Path, name: str) -> bool:
 
 def _probed(config: Config, workspace: Workspace, data: TrainingData, progress: Progress) -> Probed:
     from kit.engine.device.amp import Amp
-    from kit.engine.device.device import find_device
+    from kit.engine.device.device import find_device, prepare_process
     from kit.engine.models.heads import head_parameters
     from kit.engine.models.timm_models import licence_of
 
@@ -166,6 +167,7 @@ def _probed(config: Config, workspace: Workspace, data: TrainingData, progress: 
     run = workspace.run(data.competition.name, config.name)
     store = image_store(config, workspace, data, progress)
     work = FoldWork(config, workspace, data, run, store, progress)
+    prepare_process()
     amp = Amp(find_device(), settled_precision(config, workspace, data).name)
     model = work.model(0).to(amp.device)
     files = work.feature_files(model, amp, [predicted_view(model.preprocessing)])

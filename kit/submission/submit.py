@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.competition.samples import Competition
+from kit.competition.opened import OpenedCompetition
 from kit.competition.scan import scan_images
 from kit.config import Config
 from kit.errors import KitError
@@ -79,7 +79,7 @@ def submit(
     run: RunFolder,
     workspace: Workspace,
     progress: Progress = SILENT,
-    competition: Competition | None = None,
+    opened: OpenedCompetition | None = None,
 ) -> Submitted:
     """Write the submission of a run's test predictions, and beside it what it was made from.
 
@@ -87,15 +87,18 @@ def submit(
     Unless that reproduces the score, nothing is written.
 
     Args:
-        competition: The run's competition if it is loaded already; None loads it.
+        opened: The run's competition, if the caller has opened it already.
 
     Raises:
         KitError: The format does not fit the data, the round trip differs, or the check finds an error.
     """
-    inputs = SubmissionInputs.of(run, config_of(run), workspace, competition)
+    inputs = SubmissionInputs.of(run, config_of(run), workspace, opened.loaded if opened else None)
     file = inputs.file(workspace)
     decision, scores = verify(inputs, workspace, workspace.shown(file.path))
-    scan = scan_images(inputs.competition, workspace.image_table(inputs.competition.name), progress)
+    if opened is None:
+        scan = scan_images(inputs.competition, workspace.image_table(inputs.competition.name), progress)
+    else:
+        scan = opened.scan
     leaks = find_leaks(inputs.competition, scan)
     use = inputs.config.competition.leaks == "use" and inputs.pool is None
     known = leaks if use else []

@@ -1,4 +1,4 @@
-"""What an experiment works on: the competition, its folds, and the images that can be read."""
+"""Prepare the training data of an experiment: the competition, its folds, and the readable images."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pandas as pd
 
 from kit.competition.duplicates import exact_groups, near_groups
 from kit.competition.layouts.base import BOX
-from kit.competition.samples import Competition, load_competition
-from kit.competition.scan import readable, scan_images
+from kit.competition.opened import OpenedCompetition, open_competition
+from kit.competition.samples import Competition
 from kit.config import Component, Config
 from kit.errors import first_few
 from kit.folds.groups import Population
@@ -30,43 +30,28 @@ HOLDOUT = "holdout"  # the held-out set that scheme holdout cuts from the traini
 
 
 @dataclass(frozen=True)
-class OpenedCompetition:
-    """A competition that was loaded and scanned: what every stage of a command shares.
-
-    Attributes:
-        competition: Without the training images that cannot be read.
-        scan: One row per image, from ``scan_images``.
-    """
-
-    competition: Competition
-    scan: pd.DataFrame
-
-
-@dataclass(frozen=True)
 class TrainingData:
-    """What the folds of an experiment are trained on.
+    """What the folds of an experiment are trained and scored on.
 
     Attributes:
-        samples: The labelled training rows whose image can be read: ``id path``, the folds, the labels and
-            perhaps a box, in the order of the folds CSV.
-        held_out: Name -> labelled samples that are scored and never trained on.
-        train_images: A digest of the bytes of all training images.
-        other_images: Likewise of the test images and the held-out ones.
-        scan: What ``scan_images`` says of every image.
+        samples: Labeled training rows with a readable image, in the order of the folds CSV: ``id path``, the
+            fold columns, the label columns, and a box if samples are crops.
+        held_out: Name -> labeled samples that are scored and never trained on.
+        train_images: Digest of the bytes of all training images.
+        other_images: Name of a held-out set ("" for the test images) -> digest of their bytes.
     """
 
-    competition: Competition
+    opened: OpenedCompetition
     folds: Folds
     samples: pd.DataFrame
     held_out: dict[str, pd.DataFrame]
     train_images: str
     other_images: dict[str, str]
-    scan: pd.DataFrame
 
     @property
-    def opened(self) -> OpenedCompetition:
-        """The competition and its scan, for stages that need no folds."""
-        return OpenedCompetition(self.competition, self.scan)
+    def competition(self) -> Competition:
+        """The competition without unreadable training images."""
+        return self.opened.readable
 
     def targets(self) -> np.ndarray:
         """Return the targets of ``samples``, in its order."""
@@ -77,28 +62,9 @@ class TrainingData:
         return self.samples[self.samples["fold"] > TRAIN_ONLY]
 
 
-def open_competition(config: Config, workspace: Workspace, progress: Progress = SILENT) -> OpenedCompetition:
-    """Return the competition of a config, loaded and scanned. Commands do this once and pass it on.
-
-    Raises:
-        KitError: Something in the folder is wrong, or images cannot be read and must not be skipped.
-    """
-    competition = load_competition(config.competition, workspace)
-    scan = scan_images(competition, workspace.image_table(competition.name), progress)
-    kept = readable(competition, scan, config.competition.on_bad_image)
-    left_out = sorted(_labelled_paths(competition) - _labelled_paths(kept))
-    if left_out:
-        progress.warn(f"{len(left_out)} unreadable training images are left out ({first_few(left_out)})")
-    return OpenedCompetition(kept, scan)
-
-
-def _labelled_paths(competition: Competition) -> set[str]:
-    return {path for table in (competition.train, *competition.held_out.values()) for path in table["path"]}
-
-
 def population_of(opened: OpenedCompetition, config: Config, progress: Progress = SILENT) -> Population:
     """Return what to split into folds: the training samples, and which images are duplicates."""
-    competition, scan = opened.competition, opened.scan
+    competition, scan = opened.readable, opened.scan
     duplicates: Sequence[Sequence[str]] = ()
     if config.folds.keep_duplicates_together:
         duplicates = exact_groups(scan)
@@ -107,7 +73,7 @@ def population_of(opened: OpenedCompetition, config: Config, progress: Progress 
     population = Population(competition.train, competition.label_columns, duplicates)
     without = int((~population.labeled).sum())
     if without:
-        progress.note(f"{without} training images have no label: they are in no fold, and not trained on")
+        progress.note(f"{without} training images have no label: they are in no fold and not trained on")
     return population
 
 
@@ -127,7 +93,7 @@ def prepare(
     """
     opened = opened or open_competition(config, workspace, progress)
     population = population_of(opened, config, progress)
-    path = workspace.folds(opened.competition.name)
+    path = workspace.folds(opened.loaded.name)
     if not write_folds and not path.exists():
         folds, state = make_folds(population, config.folds), "there"
     else:
@@ -136,24 +102,24 @@ def prepare(
         progress.note(f"{workspace.shown(path)} written: {folds.models} folds")
     if state == "different":
         progress.warn(
-            f"{workspace.shown(path)} is another partition than folds.seed {config.folds.seed} gives; "
-            "it is used as it is. `kit folds CONFIG --force` replaces it."
+            f"{workspace.shown(path)} was not made with folds.seed {config.folds.seed} and is used as it is. "
+            "`kit folds CONFIG --force` replaces it."
         )
-    data = _training_data(opened.competition, folds, opened.scan)
-    _warn_of_seen(data, progress)
+    data = _training_data(opened, folds)
+    _warn_of_leaked_images(data, progress)
     return data
 
 
-def _warn_of_seen(data: TrainingData, progress: Progress) -> None:
-    """Say which held-out images are training images too: their score says nothing."""
-    digests = _digests(data.scan)
+def _warn_of_leaked_images(data: TrainingData, progress: Progress) -> None:
+    """Warn of held-out images that are training images, too: they inflate the held-out score."""
+    digests = _digests(data.opened.scan)
     trained = {digests[path] for path in data.samples["path"]}
     for name, table in data.held_out.items():
         seen = [path for path in table["path"].drop_duplicates() if digests[path] in trained]
         if seen:
             progress.warn(
                 f"{len(seen)} images of the held-out {name} are byte-identical to training images "
-                f"({first_few(seen)}): they flatter its score"
+                f"({first_few(seen)}): they inflate its score"
             )
 
 
@@ -161,8 +127,8 @@ def _digests(scan: pd.DataFrame) -> dict[str, str]:
     return dict(zip(scan["path"], scan["digest"], strict=True))
 
 
-def _training_data(competition: Competition, folds: Folds, scan: pd.DataFrame) -> TrainingData:
-    digests = _digests(scan)
+def _training_data(opened: OpenedCompetition, folds: Folds) -> TrainingData:
+    competition, digests = opened.readable, _digests(opened.scan)
     where = ["id", "path", *(side for side in BOX if side in competition.train)]
     samples = folds.table.merge(competition.train[where], on="id", validate="one_to_one")
     samples = samples[competition.task.labeled(samples, competition.classes)].reset_index(drop=True)
@@ -172,7 +138,7 @@ def _training_data(competition: Competition, folds: Folds, scan: pd.DataFrame) -
         held_out[HOLDOUT] = samples[apart].reset_index(drop=True)
     samples = samples[~apart].reset_index(drop=True)
     others = {name: _digest(table, digests) for name, table in (*held_out.items(), ("", competition.test))}
-    return TrainingData(competition, folds, samples, held_out, _digest(samples, digests), others, scan)
+    return TrainingData(opened, folds, samples, held_out, _digest(samples, digests), others)
 
 
 def _digest(samples: pd.DataFrame, digests: dict[str, str]) -> str:
@@ -194,10 +160,10 @@ def image_store(
     progress: Progress = SILENT,
     views: Sequence[Component] = (),
 ) -> ImageStore:
-    """Return the store of a competition's pictures, as the config wants to see them.
+    """Return the image store of a competition, decoded and resized as the config needs.
 
     Args:
-        views: What models are to be asked beside the images as they are.
+        views: TTA views to decode for, beside the plain image.
     """
     from kit.engine.data.cache import open_cache
     from kit.engine.data.foreground import Foreground
@@ -212,5 +178,5 @@ def image_store(
     tables = (data.samples, *data.held_out.values(), competition.test)
     pictures = [picture for table in tables for picture in pictures_of(table)]
     folder = workspace.cache(competition.name)
-    kept = open_cache(folder, rendering, pictures, data.scan, config.image.cache, progress)
+    kept = open_cache(folder, rendering, pictures, data.opened.scan, config.image.cache, progress)
     return ImageStore(competition.root, rendering, kept)

@@ -1,4 +1,4 @@
-"""All folds of one config: trained, resumed, skipped when done, refused when they would not fit together."""
+"""Train all folds of one config: skip trained folds, resume interrupted ones, refuse changed inputs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from kit.storage.files import read_json, remove_drafts, write_json
 from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_store, prepare
-from kit.training.fold import FoldWork, check_scorable, warm_start
+from kit.training.fold import FoldWork, warm_start
 from kit.training.precision import settled_precision
 from kit.training.run_state import claim, forget, is_complete, trained_fold
+from kit.training.scorable import check_scorable
 from kit.training.time_plan import TimePlan
 
 
@@ -29,29 +30,23 @@ def train(
     deadline: Deadline | None = None,
     data: TrainingData | None = None,
 ) -> RunFolder:
-    """Train every fold that is not done, going on where one was interrupted; return the experiment's folder.
+    """Train every fold that is not trained yet; return the experiment's folder.
 
     Args:
         only: The folds to train; none means all.
-        fresh: Throw away what an earlier run of the experiment left.
-        deadline: How long it may take; as long as it needs by default.
+        fresh: Discard what an earlier run of the experiment left.
+        deadline: When to stop; never by default.
+        data: The training data, if the caller has called ``check_experiment`` and prepared it already.
 
     Raises:
-        Interrupted: The time is over, or somebody asked to stop; the same call goes on from there.
-        KitError: The config or the data is wrong, the experiment was begun with another config or other
+        Interrupted: The deadline or Ctrl-C stopped training; the same call resumes.
+        KitError: The config or the data is wrong, the experiment was started with another config or other
             folds (and ``fresh`` is not set), or another process is training the same folds.
     """
+    if data is None:
+        check_experiment(config, workspace, fresh, progress)
+        data = prepare(config, workspace, progress)
     run = workspace.run(config.competition.name, config.name)
-    if run.blend.exists():
-        raise KitError(
-            run.path, "is a blend", "Names are shared", "Give the experiment another name.", code="name_taken"
-        )
-    if fresh or not is_complete(run, config):
-        from kit.engine.fit.validate_config import check_recipe
-
-        for warning in check_recipe(config, workspace):
-            progress.warn(warning)
-    data = data or prepare(config, workspace, progress)
     wanted = _wanted(only, data.folds.models)
     with ExitStack() as locks:
         for k in wanted:
@@ -65,6 +60,30 @@ def train(
         if todo:
             _train_folds(config, workspace, data, run, todo, progress, deadline or Deadline())
     return run
+
+
+def check_experiment(
+    config: Config, workspace: Workspace, fresh: bool = False, progress: Progress = SILENT
+) -> None:
+    """Check every name and value of a config before data is read, unless the experiment is complete.
+
+    Raises:
+        KitError: The config is wrong, or a blend has the experiment's name.
+    """
+    run = workspace.run(config.competition.name, config.name)
+    if run.blend.exists():
+        raise KitError(
+            run.path,
+            "is a blend",
+            "Experiments and blends share names",
+            "Give the experiment another name.",
+            code="name_taken",
+        )
+    if fresh or not is_complete(run, config):
+        from kit.engine.fit.validate_config import check_recipe
+
+        for warning in check_recipe(config, workspace):
+            progress.warn(warning)
 
 
 def _wanted(only: Sequence[int], models: int) -> list[int]:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from kit.competition.archives import RECEIPT, archive_stem, is_archive, unpack
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 GB = 10**9
 FILES = {"train/a/1.png": b"one", "train/b/2.png": b"two" * 1000, "labels.csv": b"id,label\n"}
@@ -75,14 +75,14 @@ def test_another_archive_or_folder_is_never_overwritten(tmp_path):
     unpack(zipped(tmp_path / "x.zip"), target, GB)
     (tmp_path / "x.zip").unlink()
     zipped(tmp_path / "x.zip", {"other.csv": b"1"})
-    with refused("folder_exists", where=str(target)) as caught:
+    with raises_kit_error("folder_exists", where=str(target)) as caught:
         unpack(tmp_path / "x.zip", target, GB)
     assert f"kit init {target}" in caught.value.next
     assert files_below(target) == FILES
 
 
 def assert_refused(path, tmp_path, code, fact="", max_bytes=GB):
-    with refused(code, where=str(path)) as caught:
+    with raises_kit_error(code, where=str(path)) as caught:
         unpack(path, tmp_path / "out", max_bytes)
     assert fact in str(caught.value)
     assert {p.name for p in tmp_path.iterdir()} == {path.name}
@@ -145,7 +145,7 @@ def test_a_cut_archive_is_refused(tmp_path, keep):
         whole = path.read_bytes()
         path.write_bytes(whole[: int(len(whole) * keep)])
     for name in ("x.zip", "x.tar.gz"):
-        with refused("archive_damaged"):
+        with raises_kit_error("archive_damaged"):
             unpack(tmp_path / name, tmp_path / "out", GB)
     assert {p.name for p in tmp_path.iterdir()} == {"x.zip", "x.tar.gz"}
 

@@ -7,7 +7,7 @@ from kit.competition.audit import audit
 from kit.competition.samples import load_competition
 from kit.competition.scan import readable, scan_images
 from kit.config import NearConfig
-from tests.conftest import COLOURS, draw, refused
+from tests.conftest import COLOURS, draw, raises_kit_error
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_identical_files_are_split_by_what_they_mean(faulty):
 def test_bad_training_images_are_refused_all_at_once_or_left_out(faulty):
     workspace, competition = faulty
     scan = scan_images(competition, workspace.image_table("tiny"))
-    with refused("image_unreadable") as caught:
+    with raises_kit_error("image_unreadable") as caught:
         readable(competition, scan, "refuse")
     assert "2 of 30" in str(caught.value)
     assert "train/2/0.png: empty file" in str(caught.value)
@@ -63,7 +63,7 @@ def test_a_class_of_which_nothing_can_be_read_is_refused_even_when_skipping(tiny
         path.write_bytes(b"")
     competition = load_competition(tiny_config.competition, tiny)
     scan = scan_images(competition, tiny.image_table("tiny"))
-    with refused("class_unreadable") as caught:
+    with raises_kit_error("class_unreadable") as caught:
         readable(competition, scan, "skip")
     assert "(2)" in caught.value.problem
 

@@ -19,7 +19,7 @@ from tests.conftest import (
     draw_csv,
     draw_id_lists,
     draw_voc,
-    refused,
+    raises_kit_error,
 )
 
 
@@ -51,9 +51,9 @@ def test_every_layout_is_detected_and_loads(tmp_path):
 
 def test_a_layout_can_be_given_but_must_exist(tmp_path):
     root = draw_csv(tmp_path)
-    with refused("layout_unknown"):
+    with raises_kit_error("layout_unknown"):
         infer_config(root, "c", "c", layout="voc")
-    with refused("unknown_name", where="--layout") as caught:
+    with raises_kit_error("unknown_name", where="--layout") as caught:
         infer_config(root, "c", "c", layout="vok")
     assert "voc" in caught.value.next
     for name in ("red", "green"):
@@ -200,7 +200,7 @@ def test_a_table_with_several_rows_per_image_is_no_labels_table(tmp_path):
     rows = [(f"im_{i:03d}.jpg", "red") for i in range(12) for _ in range(2)]
     pd.DataFrame(rows, columns=["filename", "cell"]).to_csv(root / "boxes.csv", index=False)
     assert values_in(root)["competition.train.layout"] == "voc"
-    with refused("layout_unknown"):
+    with raises_kit_error("layout_unknown"):
         infer_config(root, "c", "c", layout="csv")
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from kit.competition.files import ImageFolder, list_images
 from kit.competition.tables import column, read_table
 from kit.natural import natural_key
-from tests.conftest import COLOURS, draw, refused
+from tests.conftest import COLOURS, draw, raises_kit_error
 
 
 def test_natural_order_counts():
@@ -53,23 +53,23 @@ def test_tsv_by_its_ending(tmp_path):
 )
 def test_damaged_tables_are_refused(tmp_path, content, code, fact):
     (tmp_path / "t.csv").write_bytes(content)
-    with refused(code, where=str(tmp_path / "t.csv")) as caught:
+    with raises_kit_error(code, where=str(tmp_path / "t.csv")) as caught:
         read_table(tmp_path / "t.csv")
     assert fact in caught.value.problem
 
 
 def test_a_missing_table(tmp_path):
-    with refused("file_missing"):
+    with raises_kit_error("file_missing"):
         read_table(tmp_path / "t.csv")
 
 
 def test_column_names_what_there_is_and_where_it_is_blank(tmp_path):
     table = pd.DataFrame({"id": ["1", "2"], "label": ["a", " "]})
-    with refused("column_missing") as caught:
+    with raises_kit_error("column_missing") as caught:
         column(table, "Id", tmp_path, "k.id")
     assert "k.id" in caught.value.problem
     assert "id, label" in caught.value.rule
-    with refused("cells_blank") as caught:
+    with raises_kit_error("cells_blank") as caught:
         column(table, "label", tmp_path, "k.label")
     assert "(lines 3)" in caught.value.problem
 
@@ -82,12 +82,12 @@ def test_image_folder_finds_by_name_or_stem(tmp_path):
 
 def test_image_folder_refuses_what_is_ambiguous_or_empty(tmp_path):
     (tmp_path / "x").mkdir()
-    with refused("no_images"):
+    with raises_kit_error("no_images"):
         ImageFolder.open(tmp_path, "x", "name")
-    with refused("folder_missing"):
+    with raises_kit_error("folder_missing"):
         ImageFolder.open(tmp_path, "y", "name")
     for name in ("1.png", "1.jpg"):
         (tmp_path / "x" / name).touch()
-    with refused("ids_ambiguous") as caught:
+    with raises_kit_error("ids_ambiguous") as caught:
         ImageFolder.open(tmp_path, "x", "stem")
     assert "(1)" in caught.value.problem

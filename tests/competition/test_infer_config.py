@@ -5,7 +5,7 @@ from kit import pipeline
 from kit.competition.infer_config import infer_config
 from kit.competition.samples import load_competition
 from kit.config.load import load_config
-from tests.conftest import COLOURS, draw, draw_class_folders, draw_csv, refused
+from tests.conftest import COLOURS, draw, draw_class_folders, draw_csv, raises_kit_error
 
 
 def facts(root, **options) -> dict:
@@ -118,22 +118,22 @@ def test_an_open_label_is_asked_for_not_guessed(tmp_path):
     pd.read_csv(root / "train.csv").assign(camera="x").to_csv(root / "train.csv", index=False)
     assert facts(root)["competition.train.label"] == "target"
     pd.read_csv(root / "train.csv").rename(columns={"target": "what"}).to_csv(root / "train.csv", index=False)
-    with refused("label_ambiguous") as caught:
+    with raises_kit_error("label_ambiguous") as caught:
         facts(root)
     assert "what, camera" in caught.value.problem
     assert facts(root, label="what")["competition.train.label"] == "what"
-    with refused("column_missing", where="--label kind"):
+    with raises_kit_error("column_missing", where="--label kind"):
         facts(root, label="kind")
 
 
 def test_what_says_nothing_is_refused(tmp_path):
-    with refused("folder_missing"):
+    with raises_kit_error("folder_missing"):
         facts(tmp_path / "nowhere")
-    with refused("no_images"):
+    with raises_kit_error("no_images"):
         facts(tmp_path)
     draw(tmp_path / "pictures" / "1.png", COLOURS["red"], 1)
     (tmp_path / "labels.csv").write_text("picture,label\nnowhere.png,a\n")
-    with refused("layout_unknown") as caught:
+    with raises_kit_error("layout_unknown") as caught:
         facts(tmp_path)
     assert "labels.csv: " in caught.value.problem
 
@@ -142,7 +142,7 @@ def test_sample_columns_that_are_no_classes_are_refused(tmp_path):
     root = draw_class_folders(tmp_path)
     ids = [f"{i}.png" for i in range(8)]
     pd.DataFrame({"ID": ids, "x": 0, "y": 0}).to_csv(root / "sample_submission.csv", index=False)
-    with refused("columns_not_classes"):
+    with raises_kit_error("columns_not_classes"):
         facts(root)
 
 
@@ -161,7 +161,7 @@ def test_init_does_not_overwrite_an_edited_config(tiny):
     path = pipeline.init("tiny", workspace=tiny).config
     assert not pipeline.init("tiny", workspace=tiny).written
     path.write_text(path.read_text() + "\n# mine\n")
-    with refused("config_exists"):
+    with raises_kit_error("config_exists"):
         pipeline.init("tiny", workspace=tiny)
     assert pipeline.init("tiny", workspace=tiny, force=True).written
 
@@ -170,7 +170,7 @@ def test_init_outside_a_data_root_keeps_the_whole_path(workspace, tmp_path_facto
     root = draw_class_folders(tmp_path_factory.mktemp("elsewhere") / "leaves")
     config = load_config(pipeline.init(str(root), workspace=workspace).config)
     assert config.competition.data == str(root)
-    with refused("name_invalid"):
+    with raises_kit_error("name_invalid"):
         pipeline.init(str(root), workspace=workspace, name="a/b")
 
 

@@ -20,7 +20,7 @@ from tests.conftest import (
     draw_csv,
     draw_id_lists,
     draw_voc,
-    refused,
+    raises_kit_error,
 )
 
 
@@ -45,7 +45,7 @@ def load(root, train, task="multiclass", test=None, **more):
 
 def assert_refused(code, fact, *arguments, **options):
     """Load, expect an error with this code and fact, and return it."""
-    with refused(code) as caught:
+    with raises_kit_error(code) as caught:
         load(*arguments, **options)
     assert fact in caught.value.problem
     return caught.value

@@ -3,7 +3,7 @@ import pytest
 
 from kit.competition.samples import load_competition
 from kit.config.load import load_config
-from tests.conftest import COLOURS, TINY, draw, draw_csv, refused, write_config
+from tests.conftest import COLOURS, TINY, draw, draw_csv, raises_kit_error, write_config
 
 CSV_TRAIN = {"layout": "csv", "folder": "train", "file": "train.csv", "id": "Image", "label": "target"}
 CSV_TEST = {"folder": "test", "file": "test.csv", "id": "Image"}
@@ -57,7 +57,7 @@ def test_csv_of_zero_and_one_is_multilabel(csv):
     assert found.train[["red", "green", "2"]].iloc[0].tolist() == [1, 0, 0]
     block.iloc[4, 0] = 7
     pd.concat([table[["Image"]], block], axis=1).to_csv(path, index=False)
-    with refused("label_invalid") as caught:
+    with raises_kit_error("label_invalid") as caught:
         load_csv(csv, **labels, submission={"id": "Image", "kind": "probabilities"})
     assert all(fact in caught.value.problem for fact in ("'2'", "'7'", "line 6"))
 
@@ -65,7 +65,7 @@ def test_csv_of_zero_and_one_is_multilabel(csv):
 def test_an_id_without_image_is_named_with_the_rule(csv):
     with (csv.root / "data/tiny/train.csv").open("a") as file:
         file.write("999.png,red\n")
-    with refused("image_missing") as caught:
+    with raises_kit_error("image_missing") as caught:
         load_csv(csv)
     assert "1 of 31" in caught.value.problem
     assert "(999.png)" in caught.value.problem
@@ -74,7 +74,7 @@ def test_an_id_without_image_is_named_with_the_rule(csv):
 
 def test_an_image_without_a_row_is_refused_or_ignored(csv):
     draw(csv.root / "data/tiny/train/extra.png", COLOURS["red"], 1)
-    with refused("images_unlisted") as caught:
+    with raises_kit_error("images_unlisted") as caught:
         load_csv(csv)
     assert "(train/extra.png)" in caught.value.problem
     assert len(load_csv(csv, competition__unlisted="ignore").train) == 30
@@ -82,14 +82,14 @@ def test_an_image_without_a_row_is_refused_or_ignored(csv):
 
 def test_a_test_image_that_the_list_lacks_is_refused(tiny):
     draw(tiny.root / "data/tiny/test/99.png", COLOURS["red"], 1)
-    with refused("images_unlisted") as caught:
+    with raises_kit_error("images_unlisted") as caught:
         load(tiny)
     assert "(test/99.png)" in caught.value.problem
 
 
 def test_a_listed_test_id_without_image_is_refused(tiny):
     (tiny.root / "data/tiny/test/3.png").unlink()
-    with refused("image_missing") as caught:
+    with raises_kit_error("image_missing") as caught:
         load(tiny)
     assert "1 of 8" in caught.value.problem
     assert "(3.png)" in caught.value.problem
@@ -98,53 +98,53 @@ def test_a_listed_test_id_without_image_is_refused(tiny):
 def test_an_id_twice_is_refused(csv):
     with (csv.root / "data/tiny/train.csv").open("a") as file:
         file.write("000.png,red\n")
-    with refused("ids_duplicate") as caught:
+    with raises_kit_error("ids_duplicate") as caught:
         load_csv(csv)
     assert "(000.png)" in caught.value.problem
 
 
 def test_an_image_outside_the_class_folders_is_refused(tiny):
     draw(tiny.root / "data/tiny/train/loose.png", COLOURS["red"], 1)
-    with refused("images_unlisted") as caught:
+    with raises_kit_error("images_unlisted") as caught:
         load(tiny)
     assert "(train/loose.png)" in caught.value.problem
 
 
 def test_an_empty_class_folder_is_refused(tiny):
     (tiny.root / "data/tiny/train/blue").mkdir()
-    with refused("class_folder_empty") as caught:
+    with raises_kit_error("class_folder_empty") as caught:
         load(tiny)
     assert "(blue)" in caught.value.problem
 
 
 def test_missing_and_empty_data_say_where_was_looked(workspace):
-    with refused("data_not_found", where="competition.data tiny") as caught:
+    with raises_kit_error("data_not_found", where="competition.data tiny") as caught:
         load(workspace)
     assert str(workspace.root / "data" / "tiny") in caught.value.problem
     (workspace.root / "data/tiny").mkdir(parents=True)
-    with refused("folder_missing", where=str(workspace.root / "data/tiny/train")):
+    with raises_kit_error("folder_missing", where=str(workspace.root / "data/tiny/train")):
         load(workspace)
     (workspace.root / "data/tiny/train").mkdir()
-    with refused("no_class_folder"):
+    with raises_kit_error("no_class_folder"):
         load(workspace)
 
 
 def test_classes_given_must_be_those_of_the_data(tiny):
     assert load(tiny, competition__classes=["red", "2", "10"]).classes == ("red", "2", "10")
-    with refused("classes_differ") as caught:
+    with raises_kit_error("classes_differ") as caught:
         load(tiny, competition__classes=["red", "2", "blue"])
     assert "10, blue" in caught.value.problem
 
 
 def test_a_task_that_does_not_fit_is_refused(tiny):
-    with refused("num_classes_wrong", where="competition.task"):
+    with raises_kit_error("num_classes_wrong", where="competition.task"):
         load(tiny, competition__task="binary")
-    with refused("labels_do_not_suit_task"):
+    with raises_kit_error("labels_do_not_suit_task"):
         load(tiny, competition__task="multilabel", competition__metric="f1_macro")
 
 
 def test_an_unknown_metric_names_the_nearest(tiny):
-    with refused("unknown_name", where="competition.metric") as caught:
+    with raises_kit_error("unknown_name", where="competition.metric") as caught:
         load(tiny, competition__metric="acuracy")
     assert "accuracy" in caught.value.next
 
@@ -152,8 +152,8 @@ def test_an_unknown_metric_names_the_nearest(tiny):
 def test_empty_tables_are_refused(csv):
     root = csv.root / "data/tiny"
     (root / "test.csv").write_text("Image\n")
-    with refused("table_empty", where=str(root / "test.csv")):
+    with raises_kit_error("table_empty", where=str(root / "test.csv")):
         load_csv(csv)
     (root / "train.csv").write_text("Image,target\n")
-    with refused("table_empty", where=str(root / "train.csv")):
+    with raises_kit_error("table_empty", where=str(root / "train.csv")):
         load_csv(csv)

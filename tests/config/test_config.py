@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from kit.config.load import config_yaml, differences, load_config
-from tests.conftest import TINY, refused, write_config
+from tests.conftest import TINY, raises_kit_error, write_config
 
 
 def load(workspace, *overrides, **changes):
@@ -28,7 +28,7 @@ def test_override_takes_yaml_values(workspace):
 
 @pytest.mark.parametrize("override", ["train.lr", "=3", " =3", "train.lr=[1", "train.lr=${x"])
 def test_override_without_key_or_value_is_refused(workspace, override):
-    with refused("override_invalid", where=f"--set {override}"):
+    with raises_kit_error("override_invalid", where=f"--set {override}"):
         load(workspace, override)
 
 
@@ -53,7 +53,7 @@ def test_another_model_inherits_nothing_of_the_bases_own(workspace):
 def test_a_base_that_inherits_from_itself_is_refused(workspace):
     path = workspace.root / "loop.yaml"
     path.write_text("base: loop.yaml\n")
-    with refused("base_cycle"):
+    with raises_kit_error("base_cycle"):
         load_config(path)
 
 
@@ -101,14 +101,14 @@ def test_every_mistake_names_key_value_and_rule(workspace, key, value, code, whe
     for section in sections:
         place = place.setdefault(section, {})
     place[last] = value
-    with refused(code) as caught:
+    with raises_kit_error(code) as caught:
         load(workspace, values=values)
     assert caught.value.where.endswith(f": {where}" if where else ".yaml")
     assert fact in str(caught.value)
 
 
 def test_all_mistakes_are_reported_at_once(workspace):
-    with refused("several_mistakes") as caught:
+    with raises_kit_error("several_mistakes") as caught:
         load(workspace, "train.lrr=1", "train.epochs=0", "model.name=null")
     for key in ("train.lrr", "train.epochs", "model.name"):
         assert f"\n  - {key}" in str(caught.value)
@@ -116,7 +116,7 @@ def test_all_mistakes_are_reported_at_once(workspace):
 
 def test_missing_key_is_named(workspace):
     values = {k: v for k, v in TINY.items() if k != "model"}
-    with refused("key_missing") as caught:
+    with raises_kit_error("key_missing") as caught:
         load(workspace, values=values)
     assert caught.value.where.endswith(": model")
 
@@ -135,7 +135,7 @@ def test_missing_key_is_named(workspace):
 def test_broken_yaml_says_what_and_where(tmp_path, text, code, fact):
     path = tmp_path / "broken.yaml"
     path.write_text(text)
-    with refused(code, where=str(path)) as caught:
+    with raises_kit_error(code, where=str(path)) as caught:
         load_config(path)
     assert fact in str(caught.value)
 
@@ -143,13 +143,13 @@ def test_broken_yaml_says_what_and_where(tmp_path, text, code, fact):
 def test_binary_config_is_refused(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_bytes(b"\xff\xfe\x00")
-    with refused("yaml_invalid", where=str(path)):
+    with raises_kit_error("yaml_invalid", where=str(path)):
         load_config(path)
 
 
 def test_a_missing_config_names_the_nearest(workspace):
     path = write_config(workspace)
-    with refused("config_missing") as caught:
+    with raises_kit_error("config_missing") as caught:
         load_config(path.with_name("tiny-cn.yaml"))
     assert "tiny-cnn.yaml" in caught.value.next
 

@@ -16,7 +16,7 @@ from kit.evaluation.oof_with_labels import beside_truth
 from kit.predictions import MIXED_FOLDS, load_predictions
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 MEAN = Component(name="mean")
 OF_PREDICTIONS = [name for name in blend_methods if not blend_methods.get(name).blends_weights]
@@ -109,7 +109,7 @@ def test_the_out_of_fold_file_of_a_fitted_blend_is_nested(two):
     ],
 )
 def test_members_that_make_no_blend_are_refused(two, runs, method, name, code, fact):
-    with refused(code) as caught:
+    with raises_kit_error(code) as caught:
         chosen = [two.run("tiny", run) for run in runs]
         pipeline.blend(chosen, method=Component(name=method), name=name, workspace=two)
     assert fact in str(caught.value)
@@ -225,11 +225,11 @@ class TestOtherFolds:
         run = pipeline.blend(
             members(apart), method=MEAN, name="both", workspace=apart, allow_fold_mismatch=True
         ).blended.run
-        with refused("mixed_folds"):
+        with raises_kit_error("mixed_folds"):
             pipeline.blend([a, run], method=MEAN, name="x", workspace=apart)
 
     def test_nothing_is_fitted_on_it(self, apart):
-        with refused("method_needs_common_folds", where="--allow-fold-mismatch"):
+        with raises_kit_error("method_needs_common_folds", where="--allow-fold-mismatch"):
             pipeline.blend(
                 members(apart),
                 method=Component(name="stack"),
@@ -242,7 +242,7 @@ class TestOtherFolds:
         b = members(apart)[1]
         oof = load_predictions(b.oof)
         replace(oof, ids=tuple(f"x{i}" for i in oof.ids)).save(b.oof)
-        with refused("no_common_ids", where="tiny/b"):
+        with raises_kit_error("no_common_ids", where="tiny/b"):
             pipeline.blend(members(apart), method=MEAN, name="x", workspace=apart, allow_fold_mismatch=True)
 
 
@@ -304,7 +304,7 @@ class TestFilesOfOtherTools:
     def test_a_pair_has_two_files(self, two):
         a, b = members(two)
         [(oof, _)] = self.write(b, two.root)
-        with refused("test_file_missing"):
+        with raises_kit_error("test_file_missing"):
             pipeline.blend([a], method=MEAN, name="x", workspace=two, foreign=[(oof, None)])
 
 
@@ -322,7 +322,7 @@ def test_a_member_with_numbers_that_are_none_is_refused(two):
     import pyarrow as pa
 
     pq.write_table(table.set_column(1, table.column_names[1], pa.array(values)), b.oof)
-    with refused("not_finite") as caught:
+    with raises_kit_error("not_finite") as caught:
         blend(two)
     assert "1 of 30 rows" in caught.value.problem and broken.ids[3] in caught.value.problem
 

@@ -20,7 +20,7 @@ from kit.evaluation.oof_with_labels import Scored
 from kit.metrics import get_metric
 from kit.predictions import Origin, Predictions
 from kit.tasks import tasks
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 from tests.ensemble.test_methods import blend_data
 
 MULTI = tasks.get("multiclass")
@@ -172,7 +172,7 @@ def test_members_and_blend_are_compared_as_they_would_be_submitted():
 def test_weights_that_cannot_be_proved_are_refused_and_fixed_ones_are_not():
     given = blend_data()
     together = np.zeros(400, dtype=int)
-    with refused("one_part", where="--method"):
+    with raises_kit_error("one_part", where="--method"):
         fit_nested(method("stack"), given, together)
     np.testing.assert_allclose(
         nested_probs(given, fit_nested(method("mean"), given, together)),

@@ -14,7 +14,7 @@ from kit.ensemble.methods.hill_climb import climbed_weights
 from kit.ensemble.methods.weights import max_likelihood_weights, simplex_weights
 from kit.metrics import get_metric
 from kit.tasks import tasks
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 OF_PREDICTIONS = [name for name in blend_methods if not blend_methods.get(name).blends_weights]
 MULTI, BINARY, LABELS = (tasks.get(name) for name in ("multiclass", "binary", "multilabel"))
@@ -237,7 +237,7 @@ def test_options_are_read_as_yaml_and_checked():
     method = parse_method("hill_climb", ["steps=50", "negative=true"])
     assert method.options == {"steps": 50, "negative": True}
     for odd in ("steps", "=3", "name=mean", "steps=["):
-        with refused("option_invalid", where=f"--option {odd}"):
+        with raises_kit_error("option_invalid", where=f"--option {odd}"):
             parse_method("hill_climb", [odd])
 
 

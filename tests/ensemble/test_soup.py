@@ -16,7 +16,7 @@ from kit.errors import KitError
 from kit.evaluation.oof_with_labels import beside_truth
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
-from tests.conftest import refused, write_config
+from tests.conftest import raises_kit_error, write_config
 from tests.evaluation.made import made_run
 
 SOUP = Component(name="soup")
@@ -59,7 +59,7 @@ def test_weights_of_another_network_have_no_mean(tmp_path, key):
     save_model(tmp_path / "1", {"w": torch.zeros(2)}, about)
     changed = about if key == "shape" else {**about, key: other[key]}
     save_model(tmp_path / "2", {"w": torch.zeros(3 if key == "shape" else 2)}, changed)
-    with refused("models_differ"):
+    with raises_kit_error("models_differ"):
         save_mean(tmp_path / "mean", [tmp_path / "1", tmp_path / "2"])
     assert not (tmp_path / "mean").exists()
 
@@ -90,14 +90,14 @@ def test_members_that_make_no_soup_are_refused(copy):
         pipeline.blend(runs(copy, "ab"), method=SOUP, name="x", workspace=copy)
     mean = Component(name="mean")
     blended = pipeline.blend(runs(copy, "ac"), method=mean, name="mean", workspace=copy).blended.run
-    with refused("member_is_blend", where="tiny/mean"):
+    with raises_kit_error("member_is_blend", where="tiny/mean"):
         pipeline.blend([blended, *runs(copy, "a")], method=SOUP, name="x", workspace=copy)
-    with refused("method_does_not_take"):
+    with raises_kit_error("method_does_not_take"):
         pipeline.blend(runs(copy, "ac"), method=SOUP, name="x", workspace=copy, allow_fold_mismatch=True)
-    with refused("method_does_not_take"):
+    with raises_kit_error("method_does_not_take"):
         method = parse_method("soup", ["steps=3"])
         pipeline.blend(runs(copy, "ac"), method=method, name="x", workspace=copy)
-    with refused("name_taken", where="tiny/d"):
+    with raises_kit_error("name_taken", where="tiny/d"):
         pipeline.blend(runs(copy, "ac"), method=SOUP, name="d", workspace=copy)
     assert not copy.run("tiny", "x").oof.exists()
     assert not copy.run("tiny", "x").config.exists()

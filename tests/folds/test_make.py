@@ -12,7 +12,7 @@ from kit.folds.balance_report import fold_balance
 from kit.folds.groups import Population
 from kit.folds.make import SCHEMES, ensure_folds, make_folds, units_for
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, check_partition, save_folds
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 
 def table(counts: dict[str, int]) -> pd.DataFrame:
@@ -167,14 +167,14 @@ def test_the_organizers_folds_are_taken_as_they_are():
     folds = folds_of(SAMPLES.assign(given_fold=given), scheme="column")
     assert folds.count == 2
     assert folds.table["fold"].tolist() == [{"9": 0, "10": 1, "-1": -1}[g] for g in given]
-    with refused("given_folds_missing", where="folds.scheme"):
+    with raises_kit_error("given_folds_missing", where="folds.scheme"):
         folds_of(scheme="column")
 
 
 def test_the_organizers_folds_may_split_duplicates_only_if_told_to():
     samples = SAMPLES.assign(given_fold=["0", "1"] * 21, path="t/" + SAMPLES["id"])
     pairs = [["t/a/0.png", "t/a/1.png"]]
-    with refused("groups_split") as caught:
+    with raises_kit_error("groups_split") as caught:
         folds_of(samples, duplicates=pairs, scheme="column")
     assert "a/0.png" in caught.value.problem
     assert folds_of(samples, duplicates=pairs, scheme="column", keep_duplicates_together=False).count == 2
@@ -206,7 +206,7 @@ def test_a_duplicate_of_an_extra_row_is_not_validated_either():
 
 def test_a_class_with_one_image_is_refused_or_only_trained_on():
     samples = table({"a": 10, "lonely": 1})
-    with refused("class_too_small") as caught:
+    with raises_kit_error("class_too_small") as caught:
         folds_of(samples)
     assert "(lonely)" in caught.value.problem
     folds = folds_of(samples, rare="train").table.set_index("label")["fold"]
@@ -216,7 +216,7 @@ def test_a_class_with_one_image_is_refused_or_only_trained_on():
 
 def test_a_class_in_one_group_is_refused_or_only_trained_on():
     samples = table({"a": 10, "b": 4}).assign(group=[str(i) for i in range(10)] + ["g"] * 4)
-    with refused("class_too_small") as caught:
+    with raises_kit_error("class_too_small") as caught:
         folds_of(samples)
     assert "(b)" in caught.value.problem
     folds = folds_of(samples, rare="train").table
@@ -224,7 +224,7 @@ def test_a_class_in_one_group_is_refused_or_only_trained_on():
 
 
 def test_more_folds_than_images_are_refused():
-    with refused("too_few_images", where="folds.count") as caught:
+    with raises_kit_error("too_few_images", where="folds.count") as caught:
         folds_of(table({"a": 2, "b": 2}), count=9)
     assert "9" in caught.value.problem
     assert "4" in caught.value.problem
@@ -266,7 +266,7 @@ def test_multilabel_groups():
     ],
 )
 def test_an_unsuitable_scheme_is_refused_with_the_suitable_one(samples, columns, scheme, code, remedy):
-    with refused(code, where="folds.scheme") as caught:
+    with raises_kit_error(code, where="folds.scheme") as caught:
         folds_of(samples, columns, scheme=scheme)
     assert remedy in caught.value.next
 
@@ -294,10 +294,10 @@ def test_ensure_makes_keeps_refuses_and_replaces(tmp_path):
     assert ensure_folds(path, people, FoldsConfig())[1] == "there"
     other = FoldsConfig(seed=7)
     assert ensure_folds(path, people, other)[1] == "different"
-    with refused("folds_differ", where=str(path)) as caught:
+    with raises_kit_error("folds_differ", where=str(path)) as caught:
         ensure_folds(path, people, other, "refuse")
     assert "folds.seed 7" in caught.value.problem
-    with refused("folds_differ") as caught:
+    with raises_kit_error("folds_differ") as caught:
         ensure_folds(path, people, FoldsConfig(count=3))
     assert "5" in caught.value.problem
     assert "3" in caught.value.problem
@@ -311,7 +311,7 @@ def test_folds_made_before_a_duplicate_was_known_are_refused(tmp_path):
     fold = by_id(ensure_folds(tmp_path / "f.csv", population(samples), FoldsConfig())[0])
     other = next(i for i in fold if i.startswith("b") and fold[i] != fold["a/0.png"])
     pairs = [["t/a/0.png", f"t/{other}"]]
-    with refused("groups_split") as caught:
+    with raises_kit_error("groups_split") as caught:
         ensure_folds(tmp_path / "f.csv", population(samples, duplicates=pairs), FoldsConfig())
     assert "--force" in caught.value.next
 

@@ -3,7 +3,7 @@ import pytest
 
 from kit.folds.make import load_folds
 from kit.folds.table import check_partition, save_folds
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 from tests.folds.test_make import SAMPLES, FoldsConfig, folds_of, population
 
 
@@ -45,7 +45,7 @@ def relabel(table):
     ],
 )
 def test_a_table_that_is_no_partition_is_refused(change, code, fact):
-    with refused(code) as caught:
+    with raises_kit_error(code) as caught:
         check_partition(broken(change), population(), None)
     assert fact in caught.value.problem
 
@@ -63,11 +63,11 @@ def test_the_order_of_the_table_does_not_matter():
 )
 def test_a_damaged_folds_file_is_refused(tmp_path, text, code):
     (tmp_path / "f.csv").write_text(text)
-    with refused(code, where=str(tmp_path / "f.csv")):
+    with raises_kit_error(code, where=str(tmp_path / "f.csv")):
         load_folds(tmp_path / "f.csv", population(SAMPLES), FoldsConfig())
 
 
 def test_no_folds_yet_names_the_command(tmp_path):
-    with refused("folds_missing") as caught:
+    with raises_kit_error("folds_missing") as caught:
         load_folds(tmp_path / "f.csv", population(SAMPLES), FoldsConfig())
     assert "kit folds CONFIG" in caught.value.next

@@ -11,7 +11,7 @@ from kit.leaderboard.record import find_submission, record
 from kit.leaderboard.scores import read_scores
 from kit.storage.files import read_json, write_text
 from kit.storage.locks import waiting_lock
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 from tests.leaderboard.made import experiment, submitted
 
 
@@ -119,7 +119,7 @@ def test_a_trace_that_cannot_be_read_is_error_of(workspace, file):
 
 def test_scores_that_cannot_be_read_are_not_overwritten(workspace, file):
     file.scores.write_text('{"sha256": "x", "public": "much"}')
-    with refused("scores_damaged"):
+    with raises_kit_error("scores_damaged"):
         record("a", workspace, private=0.5)
     assert "much" in file.scores.read_text()
 

@@ -5,7 +5,7 @@ from kit.config import CompetitionConfig, Component
 from kit.config.load import config_yaml, load_config
 from kit.metrics import get_metric, metrics
 from kit.tasks import tasks
-from tests.conftest import refused, write_config
+from tests.conftest import raises_kit_error, write_config
 from tests.metrics.rows import MULTI, configured
 
 MULTICLASS, MULTILABEL = tasks.get("multiclass"), tasks.get("multilabel")
@@ -40,19 +40,19 @@ def test_options_are_all_there_with_their_defaults():
     ],
 )
 def test_unknown_metrics_options_and_tasks_are_refused(chosen, code, where, fact):
-    with refused(code, where=where) as caught:
+    with raises_kit_error(code, where=where) as caught:
         get_metric(Component.model_validate(chosen), MULTICLASS)
     assert fact in str(caught.value)
 
 
 def test_balanced_accuracy_is_for_one_class_per_image():
-    with refused("metric_unsuitable"):
+    with raises_kit_error("metric_unsuitable"):
         get_metric("balanced_accuracy", MULTILABEL)
 
 
 def test_no_rows_no_score():
     for name in metrics:
-        with refused("no_rows"):
+        with raises_kit_error("no_rows"):
             metrics.get(name)(MULTI.targets[:0], MULTI.probs[:0], MULTICLASS)
 
 

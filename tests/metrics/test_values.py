@@ -6,7 +6,7 @@ import sklearn.metrics as reference
 
 from kit.metrics import EPSILON, get_metric, metrics, per_class
 from kit.tasks import tasks
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 from tests.metrics.rows import GRADES, LABELS, MULTI, TWO, Rows, exclusive
 
 BINARY, MULTICLASS, MULTILABEL = (tasks.get(name) for name in ("binary", "multiclass", "multilabel"))
@@ -55,7 +55,7 @@ def test_of_grades_the_expected_one_counts():
     assert GRADES.score("rmse") == pytest.approx(reference.root_mean_squared_error(GRADES.targets, expected))
     assert GRADES.score("mae") == pytest.approx(reference.mean_absolute_error(GRADES.targets, expected))
     for rows in (MULTI, LABELS):
-        with refused("metric_unsuitable"):
+        with raises_kit_error("metric_unsuitable"):
             rows.score("rmse")
 
 
@@ -129,7 +129,7 @@ def test_top_1_is_accuracy_even_with_ties():
 
 
 def test_top_k_of_no_more_classes_is_refused():
-    with refused("k_too_large", where="metric top_k(k=6)") as caught:
+    with raises_kit_error("k_too_large", where="metric top_k(k=6)") as caught:
         MULTI.score("top_k", k=6)
     assert "k: 5}" in caught.value.next
 
@@ -223,7 +223,7 @@ def test_a_decision_given_is_the_one_scored():
 
 
 def test_f1_of_the_second_is_refused_for_more():
-    with refused("metric_unsuitable") as caught:
+    with raises_kit_error("metric_unsuitable") as caught:
         get_metric("f1", MULTI.task)
     assert "f1_macro" in caught.value.rule
     assert get_metric("f1", TWO.task).kind == "f1"
@@ -235,7 +235,7 @@ def test_an_absent_class_is_said_not_made_nan():
         ("average_precision", [1, 1], 3, MULTICLASS, 2, 0),
         ("roc_auc", [1, 1], 2, BINARY, 1, 1),
     ):
-        with refused("class_one_sided", where=f"metric {name}") as caught:
+        with raises_kit_error("class_one_sided", where=f"metric {name}") as caught:
             probs = np.full((len(targets), num_classes), 1 / num_classes)
             metrics.get(name)(np.array(targets), probs, task)
         assert caught.value.problem.startswith(f"{number} ")

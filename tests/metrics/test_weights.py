@@ -5,7 +5,7 @@ import pytest
 
 from kit.errors import KitError
 from kit.metrics import Metric, get_metric, metrics, register_metric
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 from tests.metrics.rows import CASES, MULTI, NAMES, OPTIONS
 
 rng = np.random.default_rng(1)
@@ -77,9 +77,9 @@ def test_a_plain_function_may_refuse_all_rows_and_skip_draws(plain_metric):
     scorer = metric.scorer(MULTI.targets, MULTI.probs, MULTI.task)
     assert np.isnan(scorer((MULTI.targets != 1).astype(np.float64)[None])).all()
     assert np.isnan(scorer(np.zeros((1, 300)))).all()
-    with refused("class_absent"):
+    with raises_kit_error("class_absent"):
         metric(np.zeros(4, dtype=int), np.full((4, 2), 0.5), MULTI.task)
-    with refused("metric_not_computable", where="metric share_of_class"):
+    with raises_kit_error("metric_not_computable", where="metric share_of_class"):
         metric(np.ones(4, dtype=int), np.eye(2)[[0] * 4], MULTI.task)
     with pytest.raises(ValueError, match="can repeat rows, not weigh them"):
         scorer(np.full((1, 300), 0.5))

@@ -7,7 +7,7 @@ import pytest
 
 from kit.errors import Interrupted
 from kit.runtime.deadline import Deadline, duration, parse_time_limit
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 
 @pytest.mark.parametrize(
@@ -20,12 +20,12 @@ def test_durations_are_parsed(text, seconds):
 
 @pytest.mark.parametrize("text", ["8", "8h30", "h", "", "-5m", "8 hours", "5m!"])
 def test_other_texts_are_refused(text):
-    with refused("time_limit_invalid", where=f"--time-limit {text}"):
+    with raises_kit_error("time_limit_invalid", where=f"--time-limit {text}"):
         parse_time_limit(text)
 
 
 def test_no_time_is_refused():
-    with refused("time_limit_invalid", where="--time-limit 0s"):
+    with raises_kit_error("time_limit_invalid", where="--time-limit 0s"):
         parse_time_limit("0s")
 
 

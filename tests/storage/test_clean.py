@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from kit.cli.main import app
 from kit.storage.clean import clean
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_dry_run_removes_nothing(place):
 
 
 def test_a_competition_that_has_nothing_is_named(place):
-    with refused("cache_missing", where="three") as caught:
+    with raises_kit_error("cache_missing", where="three") as caught:
         clean(place, "three")
     assert "one, two" in caught.value.next
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from kit.storage.locks import exclusive_lock
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 HOLD = """
 import os, sys, time
@@ -33,7 +33,7 @@ def holder(tmp_path):
 
 
 def test_a_held_lock_says_who_holds_it_and_what_to_do(tmp_path, holder):
-    with refused("locked") as caught, exclusive_lock(tmp_path / "fold-0.lock", "training fold 0"):
+    with raises_kit_error("locked") as caught, exclusive_lock(tmp_path / "fold-0.lock", "training fold 0"):
         pass
     assert "training fold 0" in caught.value.problem
     assert f"(process {holder.pid} on " in caught.value.problem

@@ -2,7 +2,7 @@ import pytest
 
 from kit.storage.files import atomic_write, read_json, write_json
 from kit.storage.workspace import Workspace
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 
 def test_data_is_looked_up_in_every_root_in_order(tmp_path, monkeypatch):
@@ -11,7 +11,7 @@ def test_data_is_looked_up_in_every_root_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("KIT_DATA", str(tmp_path / "variable"))
     workspace = Workspace.open(tmp_path, tmp_path / "option")
     assert [workspace.data(n).parent.name for n in "xyz"] == ["option", "variable", "data"]
-    with refused("data_not_found", where="competition.data w") as caught:
+    with raises_kit_error("data_not_found", where="competition.data w") as caught:
         workspace.data("w")
     roots = ("option", "variable", "data")
     assert [f"{tmp_path / root / 'w'}" in caught.value.problem for root in roots] == [True] * 3
@@ -22,17 +22,17 @@ def test_weights_are_looked_up_likewise(tmp_path, monkeypatch):
     (tmp_path / "w" / "m.safetensors").touch()
     monkeypatch.setenv("KIT_WEIGHTS", str(tmp_path / "w"))
     assert Workspace.open(tmp_path).weights("m.safetensors").parent.name == "w"
-    with refused("weights_not_found", where="model.weights n.safetensors"):
+    with raises_kit_error("weights_not_found", where="model.weights n.safetensors"):
         Workspace.open(tmp_path).weights("n.safetensors")
 
 
 def test_roots_that_are_no_folders_are_refused(tmp_path, monkeypatch):
-    with refused("folder_missing", where=f"--workspace {tmp_path / 'nowhere'}"):
+    with raises_kit_error("folder_missing", where=f"--workspace {tmp_path / 'nowhere'}"):
         Workspace.open(tmp_path / "nowhere")
-    with refused("folder_missing", where=f"--data-root {tmp_path / 'nowhere'}"):
+    with raises_kit_error("folder_missing", where=f"--data-root {tmp_path / 'nowhere'}"):
         Workspace.open(tmp_path, tmp_path / "nowhere")
     monkeypatch.setenv("KIT_DATA", "nowhere")
-    with refused("folder_missing", where="$KIT_DATA"):
+    with raises_kit_error("folder_missing", where="$KIT_DATA"):
         Workspace.open(tmp_path)
 
 
@@ -57,15 +57,15 @@ def test_a_run_is_found_by_label_name_and_path(tmp_path):
 
 def test_a_run_that_is_not_there_names_the_nearest(tmp_path):
     workspace = Workspace.open(tmp_path)
-    with refused("run_not_found") as caught:
+    with raises_kit_error("run_not_found") as caught:
         workspace.find_run("first")
     assert "kit train CONFIG" in caught.value.next
     make_run(workspace, "leaves", "first")
-    with refused("run_not_found") as caught:
+    with raises_kit_error("run_not_found") as caught:
         workspace.find_run("frist")
     assert "first?" in caught.value.next
     make_run(workspace, "birds", "first")
-    with refused("run_ambiguous") as caught:
+    with raises_kit_error("run_ambiguous") as caught:
         workspace.find_run("first")
     assert "birds/first, leaves/first" in caught.value.next
 
@@ -85,7 +85,7 @@ def test_json_round_trip_and_damage(tmp_path):
     write_json(tmp_path / "a.json", {"ä": [1, None]})
     assert read_json(tmp_path / "a.json") == {"ä": [1, None]}
     (tmp_path / "a.json").write_text("{")
-    with refused("file_damaged"):
+    with raises_kit_error("file_damaged"):
         read_json(tmp_path / "a.json")
 
 

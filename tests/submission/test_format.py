@@ -7,7 +7,7 @@ from kit.competition.samples import load_competition
 from kit.config import SubmissionConfig
 from kit.config.load import load_config
 from kit.submission.format import format_for, format_of_sample, stale_ids
-from tests.conftest import TINY, refused, write_config
+from tests.conftest import TINY, raises_kit_error, write_config
 from tests.submission_format.public import competition
 
 SAMPLE = "data/tiny/sample_submission.csv"
@@ -46,29 +46,29 @@ LISTED = TINY | {
 
 def test_a_sample_that_does_not_list_exactly_the_test_images_is_refused(tiny):
     rewrite_sample(tiny, lambda t: t.iloc[1:])
-    with refused("sample_stale") as caught:
+    with raises_kit_error("sample_stale") as caught:
         form(tiny, values=LISTED)
     assert caught.value.where.endswith("sample_submission.csv")
     assert "1 test images (0.png)" in caught.value.problem
     rewrite_sample(tiny, lambda t: pd.concat([t, pd.DataFrame({"ID": ["0.png", "x"], "Label": ["2", "2"]})]))
-    with refused("sample_stale") as caught:
+    with raises_kit_error("sample_stale") as caught:
         form(tiny, values=LISTED)
     assert "(x)" in caught.value.problem
 
 
 def test_a_sample_of_another_form_is_refused(tiny):
-    with refused("columns_not_classes"):
+    with raises_kit_error("columns_not_classes"):
         form(tiny, submission__kind="probabilities")
-    with refused("kind_unsuitable", where="submission.kind"):
+    with raises_kit_error("kind_unsuitable", where="submission.kind"):
         form(tiny, submission__kind="score")
     rewrite_sample(tiny, lambda t: t.assign(more="1"))
-    with refused("columns_too_many"):
+    with raises_kit_error("columns_too_many"):
         form(tiny)
     rewrite_sample(tiny, lambda t: pd.concat([t, t.iloc[:1]]).drop(columns="more"))
-    with refused("ids_duplicate"):
+    with raises_kit_error("ids_duplicate"):
         form(tiny, values=LISTED)
     (tiny.root / SAMPLE).write_text("ID\n1\n")
-    with refused("sample_empty"):
+    with raises_kit_error("sample_empty"):
         form(tiny, values=LISTED)
 
 
@@ -79,7 +79,7 @@ def test_a_label_for_several_classes_is_refused(tiny):
 
     config = load_config(write_config(tiny))
     competition = replace(load_competition(config.competition, tiny), task=tasks.get("multilabel"))
-    with refused("kind_unsuitable"):
+    with raises_kit_error("kind_unsuitable"):
         format_for(config.submission, competition)
 
 
@@ -136,7 +136,7 @@ def described(tmp_path, task="multiclass", metric="accuracy", classes=("x", "y",
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path, values, code, where):
-    with refused(code, where=where):
+    with raises_kit_error(code, where=where):
         described(tmp_path, **values)
 
 
@@ -150,7 +150,7 @@ def test_the_config_overrides_the_sample(tmp_path):
     assert (told.kind.name, told.most) == ("top_k", 3)
     label = format_for(SubmissionConfig.model_validate(sample | {"kind": "label"}), made)
     assert (label.kind.name, label.most) == ("label", None)
-    with refused("ids_not_long", where=str(tmp_path / "sample_submission.csv")):
+    with raises_kit_error("ids_not_long", where=str(tmp_path / "sample_submission.csv")):
         format_for(SubmissionConfig.model_validate(sample | {"kind": "long"}), made)
 
 

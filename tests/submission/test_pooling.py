@@ -10,7 +10,7 @@ from kit.evaluation.oof_with_labels import Scored
 from kit.metrics import get_metric
 from kit.submission.pooling import pool_rows, pool_scored, pooled_ids, task_of_rows
 from kit.tasks import tasks
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 from tests.submission_format.public import competition, predictions
 
 CROPS = ("i1_0", "i1_1", "i2_0")
@@ -26,7 +26,7 @@ def with_labels(tmp_path, labels):
 def test_rows_are_named_by_the_pattern_once_each():
     assert pooled_ids(POOL, CROPS) == ("i1", "i2")
     assert pooled_ids(None, CROPS) == CROPS
-    with refused("pattern_mismatch", where="submission.pool.image") as caught:
+    with raises_kit_error("pattern_mismatch", where="submission.pool.image") as caught:
         pooled_ids(POOL, (*CROPS, "whole"))
     assert "1 test ids (whole)" in caught.value.problem
 
@@ -68,7 +68,7 @@ def test_truth_and_folds_of_the_rows():
 
 
 def test_a_row_in_two_folds_is_refused():
-    with refused("groups_split") as caught:
+    with raises_kit_error("groups_split") as caught:
         pool_scored(scored([1, 1, 0], [0, 1, 1]), POOL, tasks.get("multiclass"), Component(name="accuracy"))
     assert "(i1)" in caught.value.problem
 

@@ -14,7 +14,7 @@ from kit.submission.round_trip import final_for_format, in_format_order, round_t
 from kit.submission_format.kinds import submission_kinds
 from kit.submission_format.spec import CsvDialect, SubmissionFormat, text_column
 from kit.tasks import tasks
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 from tests.submission.permuted import Permuted
 from tests.submission_format.public import predictions
 
@@ -67,7 +67,7 @@ def test_a_form_that_keeps_less_than_the_metric_needs_has_no_score():
 
 
 def test_another_score_is_refused():
-    with refused("round_trip_score", where="submissions/c/a.csv") as caught:
+    with raises_kit_error("round_trip_score", where="submissions/c/a.csv") as caught:
         trip(scored(), form(), cv=0.123)
     assert "accuracy 0.123000" in caught.value.problem
 
@@ -82,7 +82,7 @@ def test_predictions_meet_the_form_by_class_name():
 def test_rows_that_differ_are_named(monkeypatch):
     monkeypatch.setitem(submission_kinds._entries, "label", Permuted(submission_kinds.get("label")))
     given = scored()
-    with refused("round_trip_rows") as caught:
+    with raises_kit_error("round_trip_rows") as caught:
         trip(given, form())
     decided = given.task.decide(given.oof.probs)
     changed = [i for i in sorted(IDS) if decided[int(i)] != 2]  # red stays where it is, 2 and 10 do not
@@ -94,7 +94,7 @@ def test_classes_spelled_as_in_the_sample_mean_the_same_and_no_other():
     given = scored(task="binary", classes=("0", "1"), targets=np.arange(50) % 2)
     spelled = form(classes=("0", "1"), spelled=("False", "True"))
     assert trip(given, spelled).score == given.score()
-    with refused("round_trip_rows"):
+    with raises_kit_error("round_trip_rows"):
         trip(given, replace(spelled, spelled=("True", "False")))
 
 

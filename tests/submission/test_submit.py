@@ -19,7 +19,7 @@ from kit.submission.format import format_for
 from kit.submission.heldout import held_out_score
 from kit.submission.submit import submit, submit_again
 from kit.submission_format.kinds import submission_kinds
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 from tests.evaluation.made import hold_out
 from tests.submission.made import made_submission
 from tests.submission.permuted import Permuted
@@ -68,7 +68,7 @@ def test_a_round_trip_that_differs_stops_the_writing(copy, monkeypatch):
     file = copy.submission("tiny", "a").path
     file.unlink()
     monkeypatch.setitem(submission_kinds._entries, "label", Permuted(submission_kinds.get("label")))
-    with refused("round_trip_rows", where="submissions/tiny/a.csv"):
+    with raises_kit_error("round_trip_rows", where="submissions/tiny/a.csv"):
         submit(copy.run("tiny", "a"), copy)
     assert not file.exists()
     assert list(file.parent.glob(".*")) == []
@@ -87,7 +87,7 @@ def test_held_out_score_joins_by_id(copy):
     truth.to_csv(solution, index=False)
     assert held_out_score(file, solution, form, competition) == 1 - 1 / 8
     truth.iloc[1:].to_csv(solution, index=False)
-    with refused("ids_missing", where=str(solution)) as caught:
+    with raises_kit_error("ids_missing", where=str(solution)) as caught:
         held_out_score(file, solution, form, competition)
     assert "(0.png)" in caught.value.problem
 
@@ -173,18 +173,18 @@ def test_it_is_reproduced_only_from_what_made_it(place):
     done.file.path.unlink()
     test = load_predictions(run.test)
     replace(test, probs=np.roll(test.probs, 1, axis=0)).save(run.test)
-    with refused("predictions_changed") as caught:
+    with raises_kit_error("predictions_changed") as caught:
         submit_again(done.file.trace, place)
     assert "--tta identity" in caught.value.next
     other = replace(test.origin, models="new")
     replace(test, probs=np.roll(test.probs, 1, axis=0), origin=other).save(run.test)
-    with refused("models_changed") as caught:
+    with raises_kit_error("models_changed") as caught:
         submit_again(done.file.trace, place)
     assert "made.json" in caught.value.next
     test.save(run.test)
     sample = place.root / "data/made/sample.csv"
     sample.write_text(sample.read_text().replace("\n", "\r\n"), newline="")
-    with refused("inputs_changed"):
+    with raises_kit_error("inputs_changed"):
         submit_again(done.file.trace, place)
     assert not done.file.path.exists()
 
@@ -192,20 +192,20 @@ def test_it_is_reproduced_only_from_what_made_it(place):
 def test_another_file_in_its_place_is_not_overwritten(place):
     _, done = labels_file(place)
     done.file.path.write_text("mine")
-    with refused("file_exists", where=str(done.file.path)):
+    with raises_kit_error("file_exists", where=str(done.file.path)):
         submit_again(done.file.trace, place)
     assert done.file.path.read_text() == "mine"
 
 
 def test_a_trace_that_is_missing_damaged_or_incomplete_is_refused(place, tmp_path):
     write_json(tmp_path / "x.json", {"file": "x.csv"})
-    with refused("trace_incomplete") as caught:
+    with raises_kit_error("trace_incomplete") as caught:
         submit_again(tmp_path / "x.json", place)
     assert "config, decision" in caught.value.problem
-    with refused("file_missing"):
+    with raises_kit_error("file_missing"):
         submit_again(tmp_path / "none.json", place)
     (tmp_path / "x.json").write_text("[1]")
-    with refused("file_damaged"):
+    with raises_kit_error("file_damaged"):
         submit_again(tmp_path / "x.json", place)
 
 
@@ -238,7 +238,7 @@ def test_predictions_of_other_models_are_refused(place):
     run, _ = labels_file(place)
     test = load_predictions(run.test)
     replace(test, origin=replace(test.origin, models="new")).save(run.test)
-    with refused("models_differ"):
+    with raises_kit_error("models_differ"):
         submit(run, place)
 
 
@@ -275,7 +275,7 @@ def test_test_images_without_a_class_need_a_fallback(place):
     run = made_submission(
         place, "multilabel", "f1_samples", SEVERAL, TEST, sample_of("bus|car"), skill=0.5, decide=("none",)
     )
-    with refused("no_class", where="submission"):
+    with raises_kit_error("no_class", where="submission"):
         submit(run, place)
     run = made_submission(
         place,

@@ -11,7 +11,7 @@ from kit.submission_check.check import check_file
 from kit.submission_check.context import CheckContext
 from kit.submission_check.problem_codes import CODES
 from kit.submission_format.spec import text_column
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 from tests.submission_check.forms import (
     ANY_NUMBER,
     ANY_TEXT,
@@ -307,9 +307,9 @@ def test_a_file_may_be_too_large_and_a_sample_stale(tmp_path):
 
 
 def test_what_is_no_file_is_an_error(tmp_path):
-    with refused("is_folder"):
+    with raises_kit_error("is_folder"):
         check_file(tmp_path, LABEL.form)
-    with refused("file_missing"):
+    with raises_kit_error("file_missing"):
         check_file(tmp_path / "none.csv", LABEL.form)
 
 

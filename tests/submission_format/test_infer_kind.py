@@ -7,7 +7,7 @@ from kit.submission_format.evidence import CompetitionFacts
 from kit.submission_format.infer_kind import find_id_column, infer_kind
 from kit.submission_format.sample import read_sample
 from kit.tasks import tasks
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 IMAGES = ("a1", "b2", "c3")
 
@@ -97,7 +97,7 @@ def test_images_and_classes_may_contain_the_joint(tmp_path):
 
 
 def test_columns_that_are_no_classes_are_named(tmp_path):
-    with refused("columns_not_classes") as caught:
+    with raises_kit_error("columns_not_classes") as caught:
         inferred(tmp_path, ["0,0"] * 3, "multilabel", ["x", "y"], header="id,x,w")
     assert "w, y" in caught.value.problem
 

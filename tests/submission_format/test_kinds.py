@@ -10,7 +10,7 @@ from kit.submission.format import KIND_OPTIONS
 from kit.submission_format.kinds import UNKNOWN_KIND, default_kind, submission_kinds
 from kit.submission_format.spec import CellType
 from kit.tasks import tasks
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 each = pytest.mark.parametrize(
     "kind", [submission_kinds.get(n) for n in submission_kinds], ids=lambda k: k.name
@@ -50,7 +50,7 @@ def test_each_task_has_one_default_kind(task):
         found = [n for n in submission_kinds if submission_kinds.get(n).is_default(task, label_column)]
         if task.exclusive and not label_column:
             assert found == []
-            with refused("submission_columns_missing"):
+            with raises_kit_error("submission_columns_missing"):
                 default_kind(task, label_column)
         else:
             assert found == [default_kind(task, label_column).name]

@@ -6,7 +6,7 @@ import pytest
 
 from kit.submission_format.sample import read_sample
 from kit.submission_format.spec import CsvDialect
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 
 def sample(tmp_path, text: str | bytes, name="sample.csv"):
@@ -62,15 +62,15 @@ def test_how_it_is_written(tmp_path, text, name, dialect):
     ],
 )
 def test_other_files_are_refused(tmp_path, content, code, fact):
-    with refused(code, where=str(tmp_path / "sample.csv")) as caught:
+    with raises_kit_error(code, where=str(tmp_path / "sample.csv")) as caught:
         sample(tmp_path, content)
     assert fact in caught.value.problem
 
 
 def test_a_folder_and_nothing_are_refused(tmp_path):
-    with refused("is_folder"):
+    with raises_kit_error("is_folder"):
         read_sample(tmp_path)
-    with refused("file_missing"):
+    with raises_kit_error("file_missing"):
         read_sample(tmp_path / "none.csv")
 
 

@@ -17,7 +17,7 @@ from kit.predictions import load_predictions
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
 from kit.training import experiment, run_state
-from tests.conftest import COLOURS, Heard, draw, draw_class_folders, oof_bytes, refused, write_config
+from tests.conftest import COLOURS, Heard, draw, draw_class_folders, oof_bytes, raises_kit_error, write_config
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_bad_images_train_refused_or_left_out_and_test_gets_the_prior(tiny):
     (tiny.root / "data/tiny/train/2/0.png").write_bytes(b"")
     (tiny.root / "data/tiny/test/5.png").write_bytes(b"no image")
     config = load_config(write_config(tiny), ["train.epochs=2"])
-    with refused("image_unreadable"):
+    with raises_kit_error("image_unreadable"):
         pipeline.run(config, workspace=tiny)
     assert not tiny.folds("tiny").exists()
     assert not tiny.run("tiny", "tiny-cnn").path.exists()

@@ -20,7 +20,7 @@ from kit.runtime.deadline import Deadline
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
 from kit.training import experiment, run_state
-from tests.conftest import Heard, draw_class_folders, kit, oof_bytes, refused, wait_for, write_config
+from tests.conftest import Heard, draw_class_folders, kit, oof_bytes, raises_kit_error, wait_for, write_config
 
 LONG = ["train.epochs=400", "train.schedule.warmup_epochs=1"]
 
@@ -123,7 +123,7 @@ def test_memory_for_not_even_two_images_is_one_message(tiny, hungry_model):
     recipe_trial = validate_config._try_out
     validate_config._try_out = lambda config: None  # the trial would meet it first
     try:
-        with refused("out_of_memory", where="train.batch_size"):
+        with raises_kit_error("out_of_memory", where="train.batch_size"):
             experiment.train(config, tiny, only=[0])
     finally:
         validate_config._try_out = recipe_trial
@@ -266,7 +266,7 @@ def test_a_loader_process_that_dies_is_one_message_and_nothing_is_lost(tiny, mon
 
     monkeypatch.setattr(datasets.ImageDataset, "__getitems__", deadly)
     config = load_config(write_config(tiny), ["train.workers=1", "train.epochs=5"])
-    with refused("worker_died", where="train.workers"):
+    with raises_kit_error("worker_died", where="train.workers"):
         experiment.train(config, tiny, only=[0])
     heard = Heard()
     without = load_config(write_config(tiny), ["train.workers=0", "train.epochs=5"])

@@ -80,7 +80,9 @@ class Amp:
 
     def autocast(self) -> torch.autocast:
         """Return the context in which the model's forward pass runs."""
-        return torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32")
+        if self.precision == "fp32":
+            return torch.autocast(self.device.type, enabled=False)  # some devices warn of a float32 autocast
+        return torch.autocast(self.device.type, DTYPES[self.precision])
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss."""

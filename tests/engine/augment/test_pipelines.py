@@ -14,7 +14,7 @@ from kit.engine.augment.pipelines import (
     training_transform,
 )
 from kit.engine.models.preprocessing import Preprocessing
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 OWN = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, crop=0.875)
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
@@ -82,7 +82,7 @@ def test_options_of_presets_make_them_stronger():
     ],
 )
 def test_a_preset_or_an_option_that_is_not_there_is_refused(preset, code, where):
-    with refused(code, where):
+    with raises_kit_error(code, where):
         check_preset(Component(**preset))
     check_preset(Component(name="rand_augment", num_ops=3, magnitude=30))
 
@@ -234,17 +234,17 @@ def test_a_free_pipeline_is_built_from_yaml():
     ],
 )
 def test_a_wrong_step_says_which_and_why(step, code, fact):
-    with refused(code) as caught:
+    with raises_kit_error(code) as caught:
         build_step(step, "p[0]")
     assert fact in str(caught.value)
 
 
 def test_a_pipeline_of_another_size_is_refused():
-    with refused("pipeline_size", "augment.pipeline"):
+    with raises_kit_error("pipeline_size", "augment.pipeline"):
         training_transform(AugmentConfig(pipeline=[{"name": "HorizontalFlip"}]), OWN)
     transform = AugmentConfig(pipeline=[CROP])
     training_transform(transform, OWN)
-    with refused("pipeline_size", "augment.pipeline"):  # as when sizes grow by epoch
+    with raises_kit_error("pipeline_size", "augment.pipeline"):  # as when sizes grow by epoch
         training_transform(transform, replace(OWN, size=32))
-    with refused("pipeline_fails", "augment.pipeline"):
+    with raises_kit_error("pipeline_fails", "augment.pipeline"):
         training_transform(AugmentConfig(pipeline=[{"name": "RandomCrop", "height": 99, "width": 99}]), OWN)

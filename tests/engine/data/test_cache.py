@@ -14,7 +14,7 @@ from kit.engine.data.datasets import channels_first
 from kit.engine.data.image_store import ImageStore, Picture, Rendering
 from kit.engine.data.pixel_file import ENTRY, PixelFile
 from kit.storage.files import disk_usage
-from tests.conftest import COLOURS, Heard, draw, refused
+from tests.conftest import COLOURS, Heard, draw, raises_kit_error
 
 SIZE = (36, 32)
 BYTES = 36 * 33 * 3  # a slot has room for one more row
@@ -191,5 +191,5 @@ def test_the_budget(tmp_path):
     assert cache_budget("500MB", tmp_path) == 500_000_000
     assert cache_budget("1.5 GB", tmp_path / "not" / "there") == 1_500_000_000
     assert cache_budget("auto", tmp_path / "not" / "there") > 0
-    with refused("option_invalid", "image.cache"):
+    with raises_kit_error("option_invalid", "image.cache"):
         cache_budget("lots", tmp_path)

@@ -3,7 +3,7 @@ import pytest
 
 from kit.config import Component
 from kit.engine.data.sampling import balances, plan_epochs
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 COUNTS = [80, 20, 4]
 ONE_EACH = np.eye(3)[np.repeat([0, 1, 2], COUNTS)]
@@ -75,9 +75,9 @@ def test_every_balance_has_a_constant_length_and_is_repeatable(name):
 
 
 def test_mistakes_name_what_is_known():
-    with refused("unknown_name"):
+    with raises_kit_error("unknown_name"):
         plan("caps")
-    with refused("unknown_option", "train.balance.max"):
+    with raises_kit_error("unknown_option", "train.balance.max"):
         plan("cap", max=3)
-    with refused("option_invalid", "train.balance.beta"):
+    with raises_kit_error("option_invalid", "train.balance.beta"):
         plan("weights", beta=1.0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kit.engine.device.amp import DTYPES, Amp, choose_precision
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 
 def test_precision_says_which_and_why():
@@ -13,7 +13,7 @@ def test_precision_says_which_and_why():
     automatic = choose_precision("auto", cpu)
     assert automatic.name in ("bf16", "fp32")
     assert "CPU" in automatic.why
-    with refused("precision_not_supported", where="train.precision"):
+    with raises_kit_error("precision_not_supported", where="train.precision"):
         choose_precision("fp16", cpu)
 
 

@@ -11,7 +11,7 @@ from kit.engine.models.build import build_model, check_model, check_weights, reb
 from kit.engine.models.heads import head_parameters
 from kit.engine.models.preprocessing import Preprocessing, overridden
 from kit.errors import KitError
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 SOURCES = [
     "simple_cnn",
@@ -85,7 +85,7 @@ def test_overrides_are_followed_and_said():
     ]
     grey, _ = overridden(own, ImageConfig(mode="grey"))
     assert grey.channels == 1
-    with refused("channels_differ", "image.mean"):
+    with raises_kit_error("channels_differ", "image.mean"):
         overridden(own, ImageConfig(mean=[0.5]))
 
 
@@ -99,18 +99,18 @@ def test_overrides_are_followed_and_said():
     ],
 )
 def test_an_unknown_model_names_the_nearest(name, nearest):
-    with refused("unknown_name", "model.name") as caught:
+    with raises_kit_error("unknown_name", "model.name") as caught:
         check_model(ModelConfig(name=name))
     assert nearest in caught.value.rule + caught.value.next
 
 
 def test_options_of_a_small_model_are_bound():
     check_model(ModelConfig(name="simple_cnn", options={"widths": [4, 8]}))
-    with refused("unknown_option", "model.options.width"):
+    with raises_kit_error("unknown_option", "model.options.width"):
         check_model(ModelConfig(name="simple_cnn", options={"width": 4}))
-    with refused("option_invalid", "model.options"):
+    with raises_kit_error("option_invalid", "model.options"):
         build("mobilenetv3_small_050", options={"color": 3})
-    with refused("weights_not_supported", "model.weights"):
+    with raises_kit_error("weights_not_supported", "model.weights"):
         build("simple_cnn", weights="x.safetensors")
 
 
@@ -144,7 +144,7 @@ def test_torchvision_weights_from_a_file(tmp_path):
     model, _ = build("torchvision:squeezenet1_1", weights=file)
     assert torch.equal(model.backbone.features[0].weight, source.features[0].weight)
     for other in ("torchvision:resnet18", "mobilenetv3_small_050"):
-        with refused("weights_do_not_fit", str(file)):
+        with raises_kit_error("weights_do_not_fit", str(file)):
             build(other, weights=file)
 
 
@@ -164,10 +164,10 @@ def test_pickled_code_is_not_run(tmp_path):
 
     file = tmp_path / "w.pth"
     torch.save({"a": Boom()}, file)
-    with refused("not_weights"):
+    with raises_kit_error("not_weights"):
         build("torchvision:squeezenet1_1", weights=file)
     (tmp_path / "w.safetensors").write_bytes(b"cut")
-    with refused("not_weights"):
+    with raises_kit_error("not_weights"):
         build("mobilenetv3_small_050", weights=tmp_path / "w.safetensors")
 
 
@@ -225,7 +225,7 @@ def test_networks_with_auxiliary_heads_are_rebuilt_the_same(name, size, count, o
     [({"size": 128}, "image.size"), ({"size_by_epoch": {1: 128, 2: 299}}, "image.size_by_epoch")],
 )
 def test_images_too_small_for_an_auxiliary_head_are_refused(image, key):
-    with refused("image_size_unsuitable", key):
+    with raises_kit_error("image_size_unsuitable", key):
         build("torchvision:inception_v3", image=ImageConfig(**image))
     model, _ = build("torchvision:inception_v3", image=ImageConfig(**image), options={"aux_logits": False})
     assert model(torch.rand(2, 3, 128, 128)).shape == (2, 5)
@@ -304,10 +304,10 @@ def test_a_network_of_fixed_size_takes_every_size_that_the_config_names(name, ow
 def test_a_network_that_takes_one_size_names_the_key_of_the_other(image, key):
     with (
         torch.device("meta"),
-        refused("image_size_unsuitable", key),
+        raises_kit_error("image_size_unsuitable", key),
     ):
         build("torchvision:vit_b_32", image=ImageConfig(**image))
-    with refused("image_size_unsuitable", "image.size"):
+    with raises_kit_error("image_size_unsuitable", "image.size"):
         build("torchvision:vit_b_32", image=ImageConfig(size=100))
 
 
@@ -344,5 +344,5 @@ def test_a_predict_size_that_changes_nothing_is_not_told():
 
 
 def test_an_unknown_tag_of_weights_names_the_nearest():
-    with refused("unknown_name", "model.name"):
+    with raises_kit_error("unknown_name", "model.name"):
         check_model(ModelConfig(name="mobilenetv2_100.ra_in1"))

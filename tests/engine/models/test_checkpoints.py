@@ -10,7 +10,7 @@ from kit.engine.models.checkpoints import forget_resume, load_model, load_resume
 from kit.errors import KitError
 from kit.storage.files import remove_drafts
 from kit.storage.workspace import FoldFolder
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 STATE = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2)}
 
@@ -27,7 +27,7 @@ def test_a_cut_model_says_what_to_do(tmp_path):
     path = tmp_path / "m.safetensors"
     save_model(path, STATE, {})
     path.write_bytes(path.read_bytes()[:-4])
-    with refused("file_damaged"):
+    with raises_kit_error("file_damaged"):
         load_model(path)
 
 

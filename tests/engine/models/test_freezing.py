@@ -12,7 +12,7 @@ from kit.engine.models.freezing import (
     train_only,
     widest,
 )
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 NETWORKS = {
     "resnet18": 5,
@@ -68,7 +68,7 @@ def test_a_plan_by_epoch():
     plan = {1: 0, 4: 2, 8: "all"}
     assert [num_training(plan, epoch) for epoch in (1, 3, 4, 7, 8, 20)] == [0, 0, 2, 2, "all", "all"]
     assert (widest(plan), widest({1: 0, 2: 3})) == ("all", 3)
-    with refused("too_many_stages", "model.trains"):
+    with raises_kit_error("too_many_stages", "model.trains"):
         check_freezing({1: 0, 3: 6}, network("resnet18"))
 
 

@@ -17,7 +17,7 @@ from kit.engine.models.heads import (
     zero_init_head,
 )
 from kit.engine.models.pooling import GeM, GlobalPool
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 RICH = [12, "batch_norm", "gelu", 8, "layer_norm", "multi_dropout 0.3 3"]
 ENDINGS = [([], "gem"), ([12, "relu", "dropout 0.5"], None), (RICH, "max")]
@@ -154,9 +154,9 @@ def test_multi_dropout_gives_the_mean_of_the_logits_over_its_masks():
 )
 def test_a_mistake_in_the_head_is_found_before_anything_is_built(head, code, where):
     config = ModelConfig(name="simple_cnn", pretrained=False, head=head)
-    with refused(code, where):
+    with raises_kit_error(code, where):
         check_head(config)
-    with refused(code, where):
+    with raises_kit_error(code, where):
         build_model(config, ImageConfig(size=16), 3)
 
 
@@ -231,6 +231,6 @@ def test_the_means_of_squeeze_and_excitation_stay():
 def test_a_network_without_a_global_pooling_says_so(name):
     with (
         torch.device("meta"),
-        refused("pool_not_replaceable", "model.pool"),
+        raises_kit_error("pool_not_replaceable", "model.pool"),
     ):
         build(name, 160 if name == "test_vit" else 32, pool="gem")

@@ -15,7 +15,7 @@ from kit.engine.models.build import build_model, load_trained
 from kit.engine.models.checkpoints import save_model
 from kit.engine.models.heads import find_heads, head_parameters
 from kit.engine.models.pretrained import licence_note
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 PREFIX = "torchvision:"
 
@@ -121,7 +121,7 @@ def test_where_the_other_library_computes_something_else_its_weights_are_refused
     """torchvision's MobileNetV3 has norms of another epsilon; told so, timm's network computes the same."""
     file = tmp_path / "w.safetensors"
     save_file(library_model(f"{PREFIX}mobilenet_v3_small").state_dict(), file)
-    with refused("weights_do_not_fit", "model.weights"):
+    with raises_kit_error("weights_do_not_fit", "model.weights"):
         build("mobilenetv3_small_100", file)
     _, notes = build("mobilenetv3_small_100", file, options={"bn_eps": 1e-3})
     assert "names translated" in notes[0]
@@ -163,7 +163,7 @@ def test_two_networks_in_one_file_are_refused(tmp_path):
     torch.save(
         {f"{side}.{k}": v for side in ("module", "model") for k, v in state.items()}, tmp_path / "w.pth"
     )
-    with refused("weights_do_not_fit"):
+    with raises_kit_error("weights_do_not_fit"):
         build("test_resnet", tmp_path / "w.pth")
 
 
@@ -215,7 +215,7 @@ def test_an_ambiguous_order_is_refused(tmp_path):
     )
     torch.save(Renamed(source, swap=True).state_dict(), tmp_path / "w.pth")
     for file in ("w.safetensors", "w.pth"):
-        with refused("weights_do_not_fit"):
+        with raises_kit_error("weights_do_not_fit"):
             build("test_resnet", tmp_path / file)
 
 
@@ -230,13 +230,13 @@ def test_a_head_that_is_left_over_is_told_and_more_is_refused(tmp_path):
     assert notes == ["w.safetensors: 1 tensors of a head are not used (aux_head.weight)"]
     state["layer5.0.conv1.weight"] = torch.ones(3)
     save_file(state, tmp_path / "w.safetensors")
-    with refused("weights_do_not_fit"):
+    with raises_kit_error("weights_do_not_fit"):
         build("test_resnet", tmp_path / "w.safetensors")
 
 
 def test_a_deeper_networks_file_is_refused(tmp_path):
     save_file(library_model("resnet34").state_dict(), tmp_path / "w.safetensors")
-    with refused("weights_do_not_fit"):
+    with raises_kit_error("weights_do_not_fit"):
         build("torchvision:resnet18", tmp_path / "w.safetensors")
 
 
@@ -252,14 +252,14 @@ def test_auxiliary_heads_are_loaded_but_for_their_last_layers(tmp_path):
     assert re.match(r"w.safetensors: \d+ tensors of a head are not used \(first 3: aux1", notes[0])
     bare = {k: v for k, v in source.state_dict().items() if not k.startswith("aux")}
     save_file(bare, tmp_path / "w.safetensors")
-    with refused("weights_do_not_fit"):
+    with raises_kit_error("weights_do_not_fit"):
         build("torchvision:googlenet", tmp_path / "w.safetensors")
 
 
 def test_a_checkpoint_of_kit_is_refused_as_pretrained_weights(tmp_path):
     source = library_model("test_resnet")
     save_model(tmp_path / "m.safetensors", source.state_dict(), {"classes": ["a"], "preprocessing": {}})
-    with refused("weights_are_checkpoint"):
+    with raises_kit_error("weights_are_checkpoint"):
         build("test_resnet", tmp_path / "m.safetensors")
 
 
@@ -302,7 +302,7 @@ def trained_like(name="test_resnet", classes=5, size=32, **config):
 
 @contextmanager
 def does_not_fit(pattern):
-    with refused("weights_do_not_fit") as caught:
+    with raises_kit_error("weights_do_not_fit") as caught:
         yield
     assert re.search(pattern, str(caught.value))
 

@@ -7,7 +7,7 @@ from torch import nn
 from kit.config import ModelConfig
 from kit.engine.models.build import check_model
 from kit.engine.models.small_cnn import residual_cnn, simple_cnn, small_models
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 
 def modules(model, *kinds):
@@ -93,5 +93,5 @@ def test_the_defaults_are_these_networks():
     ],
 )
 def test_options_are_checked_by_name_and_value(name, options, code, where):
-    with refused(code, where):
+    with raises_kit_error(code, where):
         check_model(ModelConfig(name=name, options=options))

@@ -13,7 +13,7 @@ from kit.config import Component
 from kit.engine.optim.losses import Classes, build_loss, losses, num_classes_listed, register_loss
 from kit.engine.optim.tempered_softmax import tempered_softmax
 from kit.tasks import tasks
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 MULTI, LABELS = tasks.get("multiclass"), tasks.get("multilabel")
 ENTRIES = [
@@ -299,31 +299,31 @@ def test_losses_for_wrong_labels_do_not_grow_without_bound():
 
 
 def test_a_loss_that_does_not_fit_or_exist_is_refused():
-    with refused("loss_unsuitable", "train.loss"):
+    with raises_kit_error("loss_unsuitable", "train.loss"):
         configured("cross_entropy", LABELS)
-    with refused("loss_unsuitable", "train.loss"):
+    with raises_kit_error("loss_unsuitable", "train.loss"):
         configured("soft_margin", MULTI)
-    with refused("unknown_name", "train.loss.name"):
+    with raises_kit_error("unknown_name", "train.loss.name"):
         configured("crossentropy", MULTI)
-    with refused("unknown_option", "train.loss.smoothing"):
+    with raises_kit_error("unknown_option", "train.loss.smoothing"):
         configured("bce", LABELS, smoothing=0.1)
 
 
 def test_options_belong_to_the_form_of_the_loss_that_the_task_takes():
     configured("asymmetric", LABELS, clip=0.1)
-    with refused("unknown_option", "train.loss.clip"):
+    with raises_kit_error("unknown_option", "train.loss.clip"):
         configured("asymmetric", MULTI, clip=0.1)
-    with refused("option_invalid", "train.loss.t2"):
+    with raises_kit_error("option_invalid", "train.loss.t2"):
         configured("bi_tempered", MULTI, t2=0.5)
-    with refused("option_invalid", "train.loss.positive_weight"):
+    with raises_kit_error("option_invalid", "train.loss.positive_weight"):
         configured("bce", LABELS, positive_weight="balance")
 
 
 def test_a_list_has_a_number_for_each_class():
     loss = configured("bce", LABELS, positive_weight=[1.0, 2.0])
-    with refused("classes_differ", "train.loss.positive_weight"):
+    with raises_kit_error("classes_differ", "train.loss.positive_weight"):
         loss(torch.zeros(2, 3), torch.zeros(2, 3))
-    with refused("classes_differ", "train.loss.positive_weight"):
+    with raises_kit_error("classes_differ", "train.loss.positive_weight"):
         configured("bce", LABELS, None, torch.rand(3), positive_weight=[1.0, 2.0])
     assert num_classes_listed(Component(name="bce", positive_weight=[1.0, 2.0])) == 2
     assert num_classes_listed(Component(name="bce", positive_weight=2.0)) is None

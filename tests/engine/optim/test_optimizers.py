@@ -17,7 +17,7 @@ from kit.engine.models.freezing import stages_of
 from kit.engine.models.heads import head_parameters
 from kit.engine.optim.optimizers import build_optimizer, check_optimizer, load_optimizer
 from kit.errors import KitError
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 REFUSED = [n for n in list_optimizers() if n.startswith(("bnb", "fused"))] + ["adahessian"]
 USABLE = [n for n in list_optimizers() if n not in REFUSED] + ["lookahead_adamw", "lookahead_sgd"]
@@ -141,9 +141,9 @@ def test_what_cannot_work_here_is_refused_with_the_reason(name):
 def test_an_unknown_optimiser_names_the_nearest():
     check_optimizer(Component(name="adamw"))
     check_optimizer(Component(name="lookahead_radam"))
-    with refused("unknown_name", "train.optimizer"):
+    with raises_kit_error("unknown_name", "train.optimizer"):
         check_optimizer(Component(name="adamww"))
-    with refused("unknown_name", "train.optimizer"):
+    with raises_kit_error("unknown_name", "train.optimizer"):
         check_optimizer(Component(name="lookahead_radm"))
 
 
@@ -179,7 +179,7 @@ def test_one_kernel_takes_the_step_unless_another_way_is_asked_for(name):
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_built(component, code, where):
-    with refused(code, where):
+    with raises_kit_error(code, where):
         check_optimizer(Component(**component))
 
 

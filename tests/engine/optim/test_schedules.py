@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 
 from kit.config import Component
 from kit.engine.optim.schedules import build_schedule, check_schedule, rates, schedules, shortfall
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 NEEDED = {"step": {"every": 3}}
 
@@ -101,7 +101,7 @@ def test_unsaid_the_warm_up_is_an_epoch_or_a_quarter_of_few(epochs, steps_of_war
 
 def test_a_warm_up_that_never_ends_is_refused():
     for name in ("cosine", "step", "plateau", "constant"):
-        with refused("warmup_too_long", "train.schedule.warmup_epochs"):
+        with raises_kit_error("warmup_too_long", "train.schedule.warmup_epochs"):
             check_schedule(component(name, warmup_epochs=5), 5)
         check_schedule(component(name, warmup_epochs=4.9), 5)
 
@@ -257,16 +257,16 @@ def test_plateau_says_when_its_patience_cannot_run_out(epochs, patience, warmup)
 
 
 def test_a_schedule_that_does_not_exist_or_cannot_be_is_refused():
-    with refused("unknown_name"):
+    with raises_kit_error("unknown_name"):
         check_schedule(Component(name="cosin"), 5)
-    with refused("unknown_option", "train.schedule.warm_up"):
+    with raises_kit_error("unknown_option", "train.schedule.warm_up"):
         check_schedule(Component(name="cosine", warm_up=1), 5)
-    with refused("option_missing", "train.schedule"):
+    with raises_kit_error("option_missing", "train.schedule"):
         check_schedule(Component(name="step"), 5)
-    with refused("option_invalid", "train.schedule.factor"):
+    with raises_kit_error("option_invalid", "train.schedule.factor"):
         check_schedule(component("step", factor=1.5), 5)
 
 
 def test_a_floor_above_the_rate_is_refused():
-    with refused("floor_above_lr", "train.schedule.floor"):
+    with raises_kit_error("floor_above_lr", "train.schedule.floor"):
         build_schedule(Component(name="cosine", floor=0.2), optimizer(), 0.1, 5, 4)

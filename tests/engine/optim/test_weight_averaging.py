@@ -10,7 +10,7 @@ from kit.engine.optim.weight_averaging import (
     moving_norms,
     renew_norms,
 )
-from tests.conftest import refused
+from tests.conftest import raises_kit_error
 
 
 def network() -> nn.Module:
@@ -86,7 +86,7 @@ def test_renewed_norms_know_the_images_and_frozen_ones_are_left_alone():
 
 def test_unknown_averages_and_options_are_refused():
     check_average(None)
-    with refused("unknown_name"):
+    with raises_kit_error("unknown_name"):
         check_average(Component(name="emma"))
-    with refused("option_invalid", "train.average.decay"):
+    with raises_kit_error("option_invalid", "train.average.decay"):
         check_average(Component(name="ema", decay=2))

@@ -14,7 +14,7 @@ from kit.engine.tta.merge import merges
 from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, check_tta, predict, source_loader
 from kit.engine.tta.views import ModelInput, views
 from kit.tasks import tasks
-from tests.conftest import draw, refused
+from tests.conftest import draw, raises_kit_error
 
 MULTICLASS, MULTILABEL = tasks.get("multiclass"), tasks.get("multilabel")
 ONCE = torch.ones(2)
@@ -72,7 +72,7 @@ def test_certain_views_can_be_merged():
 
 
 def test_an_unknown_merge_names_the_nearest():
-    with refused("unknown_name", "predict.merge"):
+    with raises_kit_error("unknown_name", "predict.merge"):
         check_tta([Component(name="hflip")], "gmeam")
 
 

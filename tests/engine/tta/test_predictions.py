@@ -14,7 +14,7 @@ from kit.engine.fit.validate_config import check_recipe
 from kit.inference import predict
 from kit.predictions import load_predictions
 from kit.storage.workspace import RunFolder, Workspace
-from tests.conftest import refused, write_config
+from tests.conftest import raises_kit_error, write_config
 
 RANDOM = Component(name="random", times=2)
 
@@ -71,14 +71,14 @@ def test_views_and_merge_come_from_the_config(run, place):
 )
 def test_what_does_not_exist_is_refused_before_data_is_read(run, place, views, merge, where, nearest):
     shutil.rmtree(place.root / "data")
-    with refused("unknown_name", where) as caught:
+    with raises_kit_error("unknown_name", where) as caught:
         predict_views(run, place, *views, merge=merge)
     assert nearest in caught.value.next
 
 
 def test_a_config_is_refused_for_every_mistake_in_its_views_at_once(tiny):
     asked = ["predict.tta=[hflop, {name: random, time: 2}]", "predict.merge=gmeam"]
-    with refused("several_mistakes") as caught:
+    with raises_kit_error("several_mistakes") as caught:
         check_recipe(load_config(write_config(tiny), asked), tiny)
     for nearest in ("mean hflip", "mean times", "mean gmean"):
         assert nearest in caught.value.problem
@@ -87,7 +87,7 @@ def test_a_config_is_refused_for_every_mistake_in_its_views_at_once(tiny):
 def test_a_config_is_refused_if_its_network_takes_one_size_and_views_show_another(tiny):
     asked = ["predict.tta=[multi_scale]", "model={name: vit_tiny_patch16_224, pretrained: false}"]
     asked += ["image.size=null", "model.options={}"]
-    with refused("image_size_unsuitable", "predict.tta.multi_scale"):
+    with raises_kit_error("image_size_unsuitable", "predict.tta.multi_scale"):
         check_recipe(load_config(write_config(tiny), asked), tiny)
 
 

@@ -13,7 +13,7 @@ from kit.engine.models.build import build_model
 from kit.engine.models.preprocessing import Preprocessing
 from kit.engine.tta.predict import SourceDataset, TTAPlan, source_loader
 from kit.engine.tta.views import CenterSource, ModelInput, check_sizes, check_view, view_images_of, views
-from tests.conftest import draw, refused
+from tests.conftest import draw, raises_kit_error
 
 MODEL_INPUT = ModelInput(32, 0.875)
 INVERSES = {
@@ -128,7 +128,7 @@ def test_scales_are_sizes_that_the_network_divides_evenly(model_input, sizes):
 def test_a_network_of_one_size_says_so_and_one_of_any_size_does_not():
     multi_scale = [Component(name="multi_scale")]
     vit = ModelConfig(name="vit_tiny_patch16_224", pretrained=False)
-    with refused("image_size_unsuitable", "predict.tta.multi_scale"):
+    with raises_kit_error("image_size_unsuitable", "predict.tta.multi_scale"):
         check_sizes(multi_scale, build_model(vit, ImageConfig(), 3)[0])
     flexible = vit.model_copy(update={"options": {"dynamic_img_size": True}})
     check_sizes(multi_scale, build_model(flexible, ImageConfig(), 3)[0])
@@ -165,7 +165,7 @@ def test_a_network_of_one_size_says_so_and_one_of_any_size_does_not():
     ],
 )
 def test_an_unknown_view_or_option_is_one_message_with_the_nearest_name(view, code, where, fact):
-    with refused(code, where) as caught:
+    with raises_kit_error(code, where) as caught:
         check_view(Component.model_validate(view))
     assert fact in str(caught.value)
 

@@ -1,0 +1,49 @@
+"""Open a competition once per command: load its tables, scan its images, leave out unreadable ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from kit.competition.samples import Competition, load_competition
+from kit.competition.scan import readable, scan_images
+from kit.config import Config
+from kit.errors import first_few
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class OpenedCompetition:
+    """A competition that is loaded and scanned; the stages of a command share it.
+
+    Attributes:
+        loaded: The competition with all its images.
+        readable: The same without training and held-out images that cannot be read.
+        scan: One row per image, from ``scan_images``.
+    """
+
+    loaded: Competition
+    readable: Competition
+    scan: pd.DataFrame
+
+
+def open_competition(config: Config, workspace: Workspace, progress: Progress = SILENT) -> OpenedCompetition:
+    """Return the competition of a config, loaded and scanned.
+
+    Raises:
+        KitError: The folder is not as the config says, or an image cannot be read and
+            ``competition.on_bad_image`` does not allow to skip it.
+    """
+    loaded = load_competition(config.competition, workspace)
+    scan = scan_images(loaded, workspace.image_table(loaded.name), progress)
+    kept = readable(loaded, scan, config.competition.on_bad_image)
+    skipped = sorted(_labeled_paths(loaded) - _labeled_paths(kept))
+    if skipped:
+        progress.warn(f"{len(skipped)} unreadable training images are left out ({first_few(skipped)})")
+    return OpenedCompetition(loaded, kept, scan)
+
+
+def _labeled_paths(competition: Competition) -> set[str]:
+    return {path for table in (competition.train, *competition.held_out.values()) for path in table["path"]}

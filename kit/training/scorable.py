@@ -1,0 +1,42 @@
+"""Check before training that the metric can score every fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kit.errors import KitError, first_few
+from kit.training.data import TrainingData
+
+
+def check_scorable(data: TrainingData, folds: Sequence[int]) -> None:
+    """Refuse a fold whose validation images the metric cannot score with any prediction.
+
+    Raises:
+        KitError: It names the fold, and the classes that none or all of its images have.
+    """
+    _score_prior(data, np.arange(len(data.samples)))  # raises if the metric suits no rows at all
+    classes, metric = data.competition.classes, data.competition.metric
+    for k in folds:
+        rows = np.flatnonzero(data.folds.validation(data.samples, k))
+        try:
+            _score_prior(data, rows)
+        except KitError as error:
+            counts = data.competition.task.one_hot(data.targets()[rows], len(classes)).sum(axis=0)
+            odd = [f"none has {name}" for name, n in zip(classes, counts, strict=True) if n == 0]
+            odd += [f"all have {name}" for name, n in zip(classes, counts, strict=True) if n == len(rows)]
+            raise KitError(
+                f"fold {k}",
+                f"{metric.name} cannot be computed on its {len(rows)} validation images ({first_few(odd)})",
+                error.rule,
+                "Use fewer folds (`folds.count`) or another `competition.metric`.",
+                code="metric_not_computable",
+            ) from error
+
+
+def _score_prior(data: TrainingData, rows: np.ndarray) -> float:
+    """Return the score of the class prior as prediction for some samples."""
+    competition, targets = data.competition, data.targets()[rows]
+    prior = competition.task.prior(targets, len(competition.classes))
+    return competition.metric(targets, np.tile(prior, (len(rows), 1)), competition.task)

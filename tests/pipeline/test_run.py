@@ -1,0 +1,58 @@
+"""``run`` checks the config before it reads images, and opens the competition once."""
+
+import sys
+from dataclasses import replace
+
+from kit import pipeline
+from kit.competition.samples import load_competition
+from kit.competition.scan import scan_images
+from kit.config.load import load_config
+from kit.evaluation.evaluate import evaluate
+from tests.conftest import raises_kit_error, write_config
+
+
+def count_calls(monkeypatch, function) -> list[str]:
+    """Return a list that gets an entry per call of a function of kit, wherever it was imported."""
+    calls: list[str] = []
+
+    def counted(*arguments, **options):
+        calls.append(function.__name__)
+        return function(*arguments, **options)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("kit.") and vars(module).get(function.__name__) is function:
+            monkeypatch.setattr(module, function.__name__, counted)
+    return calls
+
+
+def test_a_whole_run_loads_and_scans_the_competition_once(trained, tiny, monkeypatch):
+    # the session's trained workspace has imported every stage, so that each name can be counted
+    loads, scans = count_calls(monkeypatch, load_competition), count_calls(monkeypatch, scan_images)
+    done = pipeline.run(write_config(tiny), workspace=tiny)
+    assert done.submitted is not None
+    assert (len(loads), len(scans)) == (1, 1)
+    pipeline.submit(done.run, workspace=tiny)  # alone it opens what it needs: the counting works
+    assert (len(loads), len(scans)) == (2, 2)
+
+
+def test_a_wrong_name_is_refused_before_images_are_read_or_folds_written(tiny):
+    with raises_kit_error("unknown_name"):
+        pipeline.run(write_config(tiny), overrides=["model.name=resnet5O"], workspace=tiny)
+    assert not tiny.folds("tiny").exists()
+    assert not tiny.image_table("tiny").exists()
+
+
+def test_a_submission_that_does_not_fit_is_refused_before_folds_are_written(tiny):
+    config = load_config(write_config(tiny), ["submission.kind=score"])
+    with raises_kit_error("kind_unsuitable"):
+        pipeline.run(config, workspace=tiny)
+    assert not tiny.folds("tiny").exists()
+
+
+def test_a_held_out_set_that_cannot_be_scored_is_a_line_not_a_crash(trained):
+    found = evaluate(trained.run("tiny", "a"), trained)
+    odd = replace(found, held_out={"val": None, "test2": 0.5}, not_computed={"val": "it has one class"})
+    assert odd.held_out_lines() == [
+        "held out val: it has one class",
+        f"held out test2: {found.metric} 0.5000",
+    ]
