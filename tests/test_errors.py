@@ -1,3 +1,5 @@
+import pytest
+
 from kit.errors import KitError, first_few, raise_mistakes
 from tests.conftest import raises_kit_error
 
@@ -35,3 +37,16 @@ def test_mistakes_are_raised_together_and_a_single_one_as_it_is():
     with raises_kit_error("several_mistakes", where="w") as caught:
         raise_mistakes("w", [one, two], "2 of 3 fail")
     assert str(caught.value) == "w: 2 of 3 fail:\n  - a: is wrong.\n  - b: is odd."
+
+
+def test_the_helper_that_expects_an_error_fails_on_another_code_place_or_none():
+    """Dozens of tests assert through it alone."""
+    with pytest.raises(AssertionError), raises_kit_error("ids_missing"):
+        raise KitError("a.csv", "is empty", code="file_empty")
+    with pytest.raises(AssertionError), raises_kit_error("file_empty", where="b.csv"):
+        raise KitError("a.csv", "is empty", code="file_empty")
+    with pytest.raises(pytest.fail.Exception), raises_kit_error("file_empty"):
+        pass
+    with raises_kit_error("file_empty", where="a.csv") as caught:
+        raise KitError("a.csv", "is empty", code="file_empty")
+    assert caught.value.problem == "is empty"

@@ -13,8 +13,9 @@ from typing import Any
 from kit.errors import KitError
 from kit.leaderboard.parents import Derivation, StartedExperiment, find_parents
 from kit.leaderboard.runs import RunRecord, matches_run, read_run
-from kit.leaderboard.scores import RecordedScores, number
+from kit.leaderboard.scores import RecordedScores
 from kit.leaderboard.submitted import SubmissionRecord, read_submission
+from kit.storage.files import json_number
 from kit.storage.workspace import Workspace
 
 COMMIT_LENGTH = 8  # characters shown of a commit
@@ -206,6 +207,6 @@ def _submission_entry(each: SubmissionRecord, workspace: Workspace, metric: tupl
 def _number_or_none(value: Any) -> float | None:
     """Return a number of a trace; None if it is not one."""
     try:
-        return number(value)
+        return json_number(value)
     except ValueError:
         return None

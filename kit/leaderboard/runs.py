@@ -14,11 +14,10 @@ from kit.config import Component, Config
 from kit.config.load import load_config
 from kit.errors import KitError
 from kit.leaderboard.parents import blend_summary
-from kit.leaderboard.scores import number
 from kit.leaderboard.submitted import written_at
 from kit.metrics import get_metric
 from kit.predictions import METADATA_KEY, load_predictions
-from kit.storage.files import read_json
+from kit.storage.files import json_number, read_json
 from kit.storage.workspace import RunFolder
 from kit.tasks import tasks
 
@@ -98,8 +97,8 @@ def _scores(run: RunFolder, blend: dict[str, Any]) -> dict[str, Any] | None:
             "metric": str(values["metric"]),
             "higher_is_better": bool(values["higher_is_better"]),
             "folds": sum(score is not None for score in values["folds"]),
-            "cv": number(values["cv"]),
-            **{key: number(values.get(key)) for key in ("low", "high", "sd", "nested")},
+            "cv": json_number(values["cv"]),
+            **{key: json_number(values.get(key)) for key in ("low", "high", "sd", "nested")},
         }
     except (KeyError, TypeError, ValueError) as error:
         raise KitError(

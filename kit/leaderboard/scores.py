@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from kit.errors import KitError
-from kit.storage.files import read_json, write_json
+from kit.storage.files import json_number, read_json, write_json
 from kit.storage.workspace import SubmissionFile
 
 
@@ -40,8 +38,8 @@ def read_scores(file: SubmissionFile) -> RecordedScores | None:
         values = read_json(file.scores)
         return RecordedScores(
             sha256=str(values["sha256"]),
-            public=number(values.get("public")),
-            private=number(values.get("private")),
+            public=json_number(values.get("public")),
+            private=json_number(values.get("private")),
             recorded=str(values.get("recorded") or ""),
         )
     except (KitError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -57,16 +55,3 @@ def read_scores(file: SubmissionFile) -> RecordedScores | None:
 def write_scores(file: SubmissionFile, scores: RecordedScores) -> None:
     """Write the recorded scores of a submission. The caller holds ``file.lock``."""
     write_json(file.scores, asdict(scores))
-
-
-def number(value: Any) -> float | None:
-    """Return a value from JSON as a finite number; None stays None.
-
-    Raises:
-        ValueError: The value is not a finite number.
-    """
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is not a number")
-    return float(value)

@@ -109,3 +109,16 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise KitError(path, f"cannot be read: {error}", code="file_damaged") from error
+
+
+def json_number(value: Any) -> float | None:
+    """Return a value from JSON as a finite number; None stays None.
+
+    Raises:
+        ValueError: The value is not a finite number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a number")
+    return float(value)

@@ -9,11 +9,10 @@ import numpy as np
 from kit.competition.samples import Competition
 from kit.config import Config
 from kit.errors import KitError
-from kit.leaderboard.scores import number
 from kit.postprocess.steps import Decision
 from kit.predictions import FinalPredictions, load_predictions
 from kit.runtime.progress import SILENT, Progress
-from kit.storage.files import read_json
+from kit.storage.files import json_number, read_json
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.format import stale_ids
 from kit.submission.pooling import pool_rows, pooled_ids, task_of_rows
@@ -93,7 +92,7 @@ def _cv(run: RunFolder, metric: str) -> float | None:
     """
     values = read_json(run.metrics)
     try:
-        return number(values["cv"]) if values["metric"] == metric else None
+        return json_number(values["cv"]) if values["metric"] == metric else None
     except (KeyError, TypeError, ValueError) as error:
         raise KitError(
             run.metrics,

@@ -8,6 +8,7 @@ from kit.competition.samples import load_competition
 from kit.competition.scan import scan_images
 from kit.config.load import load_config
 from kit.evaluation.evaluate import evaluate
+from kit.predictions import load_predictions
 from tests.conftest import raises_kit_error, write_config
 
 
@@ -56,3 +57,11 @@ def test_a_held_out_set_that_cannot_be_scored_is_a_line_not_a_crash(trained):
         "held out val: it has one class",
         f"held out test2: {found.metric} 0.5000",
     ]
+
+
+def test_a_leaderboard_without_advice_reads_no_predictions(trained, monkeypatch):
+    reads = count_calls(monkeypatch, load_predictions)
+    listed = pipeline.leaderboard(advice=False, workspace=trained)
+    assert [entry.name for entry in listed.entries] and not reads
+    assert pipeline.leaderboard(workspace=trained).selections
+    assert reads

@@ -35,7 +35,7 @@ class ClassFolders(LabeledSource):
 class ClassFoldersLayout(Layout[ClassFolders]):
     """Read and detect one folder per class; an id is the path below the folder."""
 
-    description = "train/<class>/*.jpg, one folder per class"
+    description = "One folder of images per class: train/<class>/*.jpg"
     section = ClassFolders
 
     def read(self, root: Path, source: ClassFolders, config: CompetitionConfig) -> Reading:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def soup(
     members: Sequence[RunFolder], run: RunFolder, workspace: Workspace, progress: Progress = SILENT
 ) -> Blended:
-    """Return a written soup: one model per fold, with the averaged weights of members chosen greedily."""
+    """Greedy soup: one model per fold, with the averaged weights of the members that improve the score."""
     from kit.ensemble.soup import write_soup  # imports torch
 
     return write_soup(members, run, workspace, progress)
