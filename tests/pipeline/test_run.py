@@ -8,7 +8,7 @@ from kit.competition.samples import load_competition
 from kit.competition.scan import scan_images
 from kit.config.load import load_config
 from kit.evaluation.evaluate import evaluate
-from kit.predictions import load_predictions
+from kit.leaderboard.selection import select_submissions
 from tests.conftest import raises_kit_error, write_config
 
 
@@ -59,9 +59,10 @@ def test_a_held_out_set_that_cannot_be_scored_is_a_line_not_a_crash(trained):
     ]
 
 
-def test_a_leaderboard_without_advice_reads_no_predictions(trained, monkeypatch):
-    reads = count_calls(monkeypatch, load_predictions)
+def test_a_leaderboard_without_advice_selects_nothing(trained, monkeypatch):
+    calls = count_calls(monkeypatch, select_submissions)  # it may read the predictions of every candidate
     listed = pipeline.leaderboard(advice=False, workspace=trained)
-    assert [entry.name for entry in listed.entries] and not reads
+    assert {entry.name for entry in listed.entries} == {"a", "b"}
+    assert not listed.selections and not listed.correlations and not calls
     assert pipeline.leaderboard(workspace=trained).selections
-    assert reads
+    assert len(calls) == 1

@@ -22,7 +22,7 @@ def test_memory_is_flat_over_the_folds(tmp_path):
     digits_workspace(tmp_path, per_class=30)
     code = (
         "import sys; from pathlib import Path\n"
-        "from kit import experiment; from kit.storage.workspace import Workspace\n"
+        "from kit.training import experiment; from kit.storage.workspace import Workspace\n"
         "from tests.benchmarks.recipes import recipe_config\n"
         "workspace = Workspace.open(Path(sys.argv[1]))\n"
         "config = recipe_config(0, ['train.average=ema', 'train.keep=best'], epochs=3)\n"

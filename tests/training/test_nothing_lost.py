@@ -103,10 +103,10 @@ def test_out_of_memory_halves_the_batch_once_for_all_folds_and_keeps_the_step(ti
     config = load_config(write_config(tiny), overrides)
     heard = Heard()
     pipeline.run(config, workspace=tiny, progress=heard)
-    told = [line for line in heard.lines if "do not fit the memory" in line]
+    told = [line for line in heard.lines if "out of memory" in line]
     assert [line.split(":")[0] for line in told[:2]] == [
-        "8 images at once do not fit the memory",
-        "4 images at once do not fit the memory",
+        "out of memory with a micro-batch of 8 images",
+        "out of memory with a micro-batch of 4 images",
     ]
     run = tiny.run("tiny", "tiny-cnn")
     assert read_json(run.memory)["micro_batch_size"] == 2
