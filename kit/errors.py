@@ -15,9 +15,7 @@ class KitError(Exception):
             the sentences may change.
     """
 
-    def __init__(
-        self, where: object, problem: str, rule: str = "", next: str = "", *, code: str = ""
-    ) -> None:
+    def __init__(self, where: object, problem: str, rule: str = "", next: str = "", *, code: str) -> None:
         self.where = str(where)
         self.problem = problem
         self.rule = rule

@@ -5,12 +5,12 @@ from tests.conftest import raises_kit_error
 
 
 def test_message_reads_where_what_rule_next():
-    error = KitError("a.csv", "2 ids are missing", "Every id once", "Run `kit predict a`.")
+    error = KitError("a.csv", "2 ids are missing", "Every id once", "Run `kit predict a`.", code="x")
     assert str(error) == "a.csv: 2 ids are missing. Every id once. Run `kit predict a`."
 
 
 def test_message_leaves_out_what_is_not_given():
-    assert str(KitError("a.csv", "is empty")) == "a.csv: is empty."
+    assert str(KitError("a.csv", "is empty", code="x")) == "a.csv: is empty."
 
 
 def test_json_form_has_the_code_and_the_four_parts():
@@ -24,14 +24,17 @@ def test_first_few_says_when_it_cuts():
 
 
 def test_a_question_or_a_list_is_not_given_a_full_stop():
-    assert str(KitError("w", "no 'x'", "", "Did you mean y?")) == "w: no 'x'. Did you mean y?"
-    assert str(KitError("w", "2 mistakes:\n  - a\n  - b\n", "Rule")) == "w: 2 mistakes:\n  - a\n  - b\nRule."
-    assert str(KitError("w", "1 mistake:\n  - a\n")) == "w: 1 mistake:\n  - a"
+    assert str(KitError("w", "no 'x'", "", "Did you mean y?", code="x")) == "w: no 'x'. Did you mean y?"
+    assert (
+        str(KitError("w", "2 mistakes:\n  - a\n  - b\n", "Rule", code="x"))
+        == "w: 2 mistakes:\n  - a\n  - b\nRule."
+    )
+    assert str(KitError("w", "1 mistake:\n  - a\n", code="x")) == "w: 1 mistake:\n  - a"
 
 
 def test_mistakes_are_raised_together_and_a_single_one_as_it_is():
     raise_mistakes("w", [])
-    one, two = KitError("a", "is wrong", code="wrong"), KitError("b", "is odd")
+    one, two = KitError("a", "is wrong", code="wrong"), KitError("b", "is odd", code="odd")
     with raises_kit_error("wrong", where="a"):
         raise_mistakes("w", [one])
     with raises_kit_error("several_mistakes", where="w") as caught:

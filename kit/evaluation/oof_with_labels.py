@@ -75,6 +75,7 @@ def beside_truth(run: RunFolder, workspace: Workspace) -> Scored:
             "its members were trained on different folds",
             "A score would not be honest: there is none",
             f"`kit submit {run.label}` works all the same.",
+            code="folds_mixed",
         )
     return scored(oof, config_of(run), workspace)
 
@@ -93,6 +94,7 @@ def scored(oof: Predictions, config: Config, workspace: Workspace) -> Scored:
             f"has changed since {oof.origin.experiment} was trained",
             "A score needs the labels and folds it was made with",
             "Bring the file back, or train anew with --fresh.",
+            code="folds_differ",
         )
     return _joined(oof, folds, config, path)
 
@@ -121,6 +123,7 @@ def held_out(run: RunFolder, name: str, workspace: Workspace, like: Scored) -> S
         raise KitError(
             f"{run.label}, held out {name}",
             f"other models predicted it: run `kit predict {run.label}` again",
+            code="models_differ",
         )
     truth = read_truth(workspace.truth(run.competition, name), predicted, like.task)
     targets = like.task.targets(truth, predicted.classes)
@@ -136,7 +139,11 @@ def _joined(oof: Predictions, folds: Folds, config: Config, path: Path) -> Score
     by_id = folds.table.set_index("id")
     missing = sorted(set(oof.ids) - set(by_id.index))
     if missing:
-        raise KitError(path, f"lacks {len(missing)} ids of {oof.origin.experiment} ({first_few(missing)})")
+        raise KitError(
+            path,
+            f"lacks {len(missing)} ids of {oof.origin.experiment} ({first_few(missing)})",
+            code="ids_missing",
+        )
     table, task = by_id.loc[list(oof.ids)].reset_index(), tasks.get(oof.origin.task)
     return Scored(
         oof=oof,
@@ -183,5 +190,6 @@ def read_truth(path: Path, predicted: Predictions, task: Task) -> pd.DataFrame:
             f"lacks {first_few(lacking or missing)}",
             "It holds the labels of what was predicted",
             f"Run `kit predict {predicted.origin.experiment}` again.",
+            code="truth_incomplete",
         )
     return table.set_index("id").loc[list(predicted.ids)]

@@ -48,7 +48,11 @@ def pool(predictions: Predictions, image_of: pd.Series, how: Pooling) -> Predict
     """
     unknown = [i for i in predictions.ids if i not in image_of.index]
     if unknown:
-        raise KitError(predictions.origin.experiment, f"{len(unknown)} crops have no image ({unknown[0]})")
+        raise KitError(
+            predictions.origin.experiment,
+            f"{len(unknown)} crops have no image ({unknown[0]})",
+            code="image_unknown",
+        )
     return predictions.pooled(list(image_of.loc[list(predictions.ids)]), how, MULTILABEL)
 
 
@@ -66,7 +70,9 @@ def pool_run(run: RunFolder, workspace: Workspace, how: Pooling) -> list[PerImag
     results = []
     for name, (file, table) in tables.items():
         if not {"group", "label"} <= set(table.columns):
-            raise KitError(run.label, "predicts whole images", "Only crops are pooled: voc.as: crops")
+            raise KitError(
+                run.label, "predicts whole images", "Only crops are pooled: voc.as: crops", code="no_crops"
+            )
         pooled = pool(load_predictions(file), table.set_index("id")["group"], how)
         pooled.save(run.per_image(name))
         results.append(PerImage(name, len(pooled.ids), _scores(pooled, table), run.per_image(name)))

@@ -149,7 +149,13 @@ def tta_report(
         KitError: A fold is not trained yet, a view does not exist, or the metric cannot be computed.
     """
     if not run.config.exists():
-        raise KitError(run.label, "is a blend", "Views are measured on an experiment", "Name a member of it.")
+        raise KitError(
+            run.label,
+            "is a blend",
+            "Views are measured on an experiment",
+            "Name a member of it.",
+            code="is_blend",
+        )
     from kit.engine.tta.views import ModelInput, view_images_of
 
     config = load_config(run.config)

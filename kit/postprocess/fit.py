@@ -114,11 +114,15 @@ def check_decisions(asked: list[Component], task: Task, num_classes: int | None)
     names = [component.name for component in asked]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise KitError(WHERE, f"has {twice[0]} twice", "Each step once")
+        raise KitError(WHERE, f"has {twice[0]} twice", "Each step once", code="duplicate_step")
     for component in asked:
         if component.name in (AUTO, NONE):
             if len(asked) > 1 or component.options:
-                raise KitError(WHERE, f"{component.name} stands alone, without options or other steps")
+                raise KitError(
+                    WHERE,
+                    f"{component.name} stands alone, without options or other steps",
+                    code="step_not_alone",
+                )
             continue
         kind, _ = decisions.bind(component, f"{WHERE}.{component.name}")
         if num_classes is not None and not kind.suits(task, num_classes):
@@ -127,6 +131,7 @@ def check_decisions(asked: list[Component], task: Task, num_classes: int | None)
                 WHERE,
                 f"{kind.name} means nothing for the task {task.name} of {num_classes} classes",
                 f"Those that do: {', '.join(fitting)}",
+                code="step_unsuitable",
             )
 
 
@@ -209,7 +214,11 @@ def thresholds(
             two exclusive classes.
     """
     if rows.task.exclusive and (at_least_one or at_most is not None or fallback is not None):
-        raise KitError("decide.thresholds", "rules are for images that may have several labels or none")
+        raise KitError(
+            "decide.thresholds",
+            "rules are for images that may have several labels or none",
+            code="option_unsuitable",
+        )
     rules = Thresholds((), at_least_one, at_most, _position(fallback, rows.classes, at_least_one))
     labels = rows.targets if not rows.task.exclusive else rows.targets[:, None]
     probs = rows.probs if not rows.task.exclusive else rows.probs[:, 1:]
@@ -237,11 +246,16 @@ def _position(fallback: str | None, classes: tuple[str, ...], at_least_one: bool
         return None
     if at_least_one:
         raise KitError(
-            "decide.thresholds", "fallback and at_least_one both say what an image without a label gets"
+            "decide.thresholds",
+            "fallback and at_least_one both say what an image without a label gets",
+            code="options_conflict",
         )
     if fallback not in classes:
         raise KitError(
-            "decide.thresholds.fallback", f"'{fallback}' is no class", f"Classes: {', '.join(classes)}"
+            "decide.thresholds.fallback",
+            f"'{fallback}' is no class",
+            f"Classes: {', '.join(classes)}",
+            code="unknown_class",
         )
     return classes.index(fallback)
 
