@@ -42,7 +42,10 @@ def infer(rig: Rig, effort: Effort) -> Inference:
     from kit.engine.device.memory import halve_until_it_fits
 
     images = _images(rig)
-    micro_batch_size = without_gradients(min(rig.config.predict.batch_size, len(images)), rig.device)
+    most = min(rig.config.predict.batch_size, len(images))
+    micro_batch_size = without_gradients(
+        most, rig.device, rig.trainer.components.model.preprocessing.predicting
+    )
     return halve_until_it_fits(
         micro_batch_size, lambda n: _inferred(rig, effort, images, n), rig.place.progress.warn
     )

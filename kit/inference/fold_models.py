@@ -190,8 +190,9 @@ class FoldModels:
         from kit.engine.device.memory import halve_until_it_fits
         from kit.engine.tta.views import check_sizes
 
-        micro_batch_size = without_gradients(self.config.predict.batch_size, self.amp.device)
         model = self._one_of(ks).to(self.amp.device)
+        size = model.preprocessing.predicting
+        micro_batch_size = without_gradients(self.config.predict.batch_size, self.amp.device, size)
         check_sizes([view for views in questions for view in views], model)
         about = f"fold {ks[0]}" if len(ks) == 1 else f"{len(ks)} folds at once"
         return halve_until_it_fits(

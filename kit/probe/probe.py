@@ -210,7 +210,8 @@ def _pace(model: Classifier, extractor: Extractor, progress: Progress) -> float:
                 seconds.append(time.perf_counter() - began)
         return batch / min(seconds[1:])
 
-    return halve_until_it_fits(without_gradients(extractor.batch_size, device), paced, progress.warn)
+    batch_size = without_gradients(extractor.batch_size, device, own.predicting)
+    return halve_until_it_fits(batch_size, paced, progress.warn)
 
 
 def _cross_validated(

@@ -25,7 +25,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks t
 import albumentations as A
 import cv2
 
-from kit.engine.augment.resizing import INTERPOLATIONS, RandomResizedCrop, SmallestMaxSize
+from kit.engine.augment.resizing import INTERPOLATIONS, RandomResizedCrop, ResizeAndCrop, Shift
 from kit.engine.augment.torchvision_ops import MAGNITUDES, SEVERITIES, AugMix, RandAugment, TorchvisionStep
 
 Transform = Callable[[np.ndarray, int], np.ndarray]
@@ -35,19 +35,38 @@ NOT_DESCRIBED = {"p", "interpolation", "mask_interpolation", "area_for_downscale
 
 
 class Seeded:
-    """An albumentations pipeline whose draws depend on the given seed alone."""
+    """Albumentations steps whose draws depend on the given seed alone.
+
+    The steps run one by one: for a small image, ``Compose`` takes longer than the steps in it.
+    """
 
     def __init__(self, steps: list[Any]) -> None:
-        self.pipeline = A.Compose(steps)
+        self.steps = steps
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
         """Return the varied image.
 
         All steps draw from one generator: each seeded alike on its own, they would act all or none.
         """
-        self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        result: np.ndarray = self.pipeline(image=image)["image"]
-        return result
+        drawn = np.random.default_rng(seed), random.Random(seed)
+        for step in self.steps:
+            step.set_random_state(*drawn)
+            image = step(image=image)["image"]
+        return image
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Resize and crop an image, the same for every seed: without the cost of an albumentations pipeline.
+
+    For small images that cost is several times the resizing's.
+    """
+
+    step: ResizeAndCrop
+
+    def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
+        """Return the center of the image, resized."""
+        return self.step.apply(image)
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,12 @@ Crop = Annotated[float, Field(gt=0, lt=1)]
 def none() -> Variation:
     """No augmentation except flips: resize and center crop as in prediction."""
     return Variation(1.0, [])
+
+
+@presets.register("shift")
+def shift(*, share: Annotated[float, Field(gt=0, le=0.5)] = 0.125) -> Variation:
+    """Random shifts, nothing else (He et al. 2016, section 4.2): for very small images, characters."""
+    return Variation(1.0, [Shift(share)])
 
 
 @presets.register("light")
@@ -144,8 +169,10 @@ def training_transform(augment: AugmentConfig, preprocessing: Preprocessing) -> 
         KitError: The preset, or a step or option of the free pipeline, does not exist, or the pipeline gives
             images of another size than the model takes.
     """
-    transform = Seeded(_training_steps(augment, preprocessing))
-    return transform if augment.pipeline is None else _checked_size(transform, preprocessing)
+    steps = _training_steps(augment, preprocessing)
+    if augment.pipeline is not None:
+        return _checked_size(Seeded(steps), preprocessing)
+    return Fixed(steps[0]) if len(steps) == 1 and isinstance(steps[0], ResizeAndCrop) else Seeded(steps)
 
 
 def describe(augment: AugmentConfig, preprocessing: Preprocessing) -> list[str]:
@@ -155,8 +182,8 @@ def describe(augment: AugmentConfig, preprocessing: Preprocessing) -> list[str]:
 
 def shows_as_predicted(augment: AugmentConfig, preprocessing: Preprocessing) -> bool:
     """Tell whether training images are shown as they are predicted, the same in every epoch."""
-    as_predicted = _centre_steps(preprocessing, preprocessing.predicting)
-    return describe(augment, preprocessing) == list(map(_line, as_predicted))
+    as_predicted = _resize_and_crop(preprocessing, preprocessing.predicting)
+    return describe(augment, preprocessing) == [_line(as_predicted)]
 
 
 def _training_steps(augment: AugmentConfig, preprocessing: Preprocessing) -> list[Any]:
@@ -176,24 +203,20 @@ def _variation(component: Component) -> Variation:
 
 def prediction_transform(preprocessing: Preprocessing) -> Transform:
     """Return what validation and test images go through: resize, then crop the center."""
-    return Seeded(_centre_steps(preprocessing, preprocessing.predicting))
+    return Fixed(_resize_and_crop(preprocessing, preprocessing.predicting))
 
 
 def _crop_steps(crop: float, preprocessing: Preprocessing) -> list[Any]:
     if crop == 1:
-        return _centre_steps(preprocessing, preprocessing.size)
+        return [_resize_and_crop(preprocessing, preprocessing.size)]
     size = (preprocessing.size, preprocessing.size)
     interpolation = INTERPOLATIONS[preprocessing.interpolation]
     return [RandomResizedCrop(size, scale=(crop, 1.0), interpolation=interpolation)]
 
 
-def _centre_steps(preprocessing: Preprocessing, size: int) -> list[Any]:
-    interpolation = INTERPOLATIONS[preprocessing.interpolation]
+def _resize_and_crop(preprocessing: Preprocessing, size: int) -> ResizeAndCrop:
     resized = int(size / preprocessing.crop)
-    return [
-        SmallestMaxSize(resized, interpolation=interpolation),
-        A.CenterCrop(size, size),
-    ]
+    return ResizeAndCrop(resized, size, INTERPOLATIONS[preprocessing.interpolation])
 
 
 def build_step(step: dict[str, Any], where: str) -> Any:

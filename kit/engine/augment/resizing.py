@@ -27,13 +27,46 @@ class RandomResizedCrop(A.RandomResizedCrop):  # type: ignore[misc]
         return resized(img[top:bottom, left:right], self.size, self.interpolation)
 
 
-class SmallestMaxSize(A.SmallestMaxSize):  # type: ignore[misc]
-    """The image with a shorter side of so many pixels."""
+class ResizeAndCrop(A.ImageOnlyTransform):  # type: ignore[misc]
+    """Resize the shorter side to ``resized`` pixels, then crop the center, ``size`` by ``size``."""
 
-    def apply(self, img: np.ndarray, scale: float, **params: Any) -> np.ndarray:
-        """Return an image (H, W, C) uint8 ``scale`` times as large."""
+    def __init__(self, resized: int, size: int, interpolation: int) -> None:
+        super().__init__(p=1)
+        self.resized, self.size, self.interpolation = resized, size, interpolation
+
+    def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
+        """Return the center of an image (H, W, C) uint8, in memory of its own."""
+        scale = self.resized / min(img.shape[:2])
         rows, columns = (max(1, round(side * scale)) for side in img.shape[:2])
-        return resized(img, (rows, columns), self.interpolation)
+        top, left = (rows - self.size) // 2, (columns - self.size) // 2
+        whole = resized(img, (rows, columns), self.interpolation)
+        return np.ascontiguousarray(whole[top : top + self.size, left : left + self.size])
+
+    def get_transform_init_args_names(self) -> tuple[str, ...]:
+        """Return the options, as albumentations describes a step."""
+        return "resized", "size", "interpolation"
+
+
+class Shift(A.ImageOnlyTransform):  # type: ignore[misc]
+    """Move the image by up to ``share`` of its shorter side in each direction; the edge is repeated."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__(p=1)
+        self.share = share
+
+    def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
+        """Return an image (H, W, C) uint8 of the same shape, moved by whole pixels."""
+        rows, columns = img.shape[:2]
+        most = max(1, round(self.share * min(rows, columns)))
+        down, right = (self.py_random.randint(-most, most) for _ in range(2))
+        row = np.clip(np.arange(rows) - down, 0, rows - 1)
+        column = np.clip(np.arange(columns) - right, 0, columns - 1)
+        moved: np.ndarray = img[row[:, None], column]
+        return moved
+
+    def get_transform_init_args_names(self) -> tuple[str, ...]:
+        """Return the options, as albumentations describes a step."""
+        return ("share",)
 
 
 def resized(image: np.ndarray, shape: tuple[int, int], interpolation: int) -> np.ndarray:

@@ -23,7 +23,8 @@ from kit.engine.data.image_store import ImageStore, Picture, pictures_of
 from kit.engine.data.sampling import EpochPlan
 from kit.runtime.seeds import stable_seed
 
-CPU_AT_ONCE = 16
+CPU_BATCH_PIXELS = 16 * 112 * 112  # measured with mobilenetv2_100 and resnet18 at 64 to 224 pixels
+CPU_BATCH = 8, 64  # the smallest and the largest batch
 
 
 @dataclass(frozen=True)
@@ -180,12 +181,15 @@ def stacked(images: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
-def without_gradients(micro_batch_size: int, device: torch.device) -> int:
-    """Return how many images to predict at once where ``micro_batch_size`` fit the memory.
+def without_gradients(micro_batch_size: int, device: torch.device, size: int) -> int:
+    """Return how many images of ``size`` pixels to predict at once where ``micro_batch_size`` fit the memory.
 
-    On a CPU few are quicker: what a layer makes of them is still in the processor's cache for the next one.
+    On a CPU small batches are faster: a layer's output is still in the processor's cache for the next layer.
     """
-    return min(micro_batch_size, CPU_AT_ONCE) if device.type == "cpu" else micro_batch_size
+    if device.type != "cpu":
+        return micro_batch_size
+    fewest, most = CPU_BATCH
+    return min(micro_batch_size, max(fewest, min(most, CPU_BATCH_PIXELS // size**2)))
 
 
 def make_loader(

@@ -136,7 +136,7 @@ def build_components(
         model.backbone.compile()  # in place, so that parameter names stay the same
     mixing = build_mixing(recipe.augment, num_classes, train.epochs)
     auxiliary, micro_batch_size = model.auxiliary_weight, state.micro_batch_size
-    loaders = _loaders(images, batches, train, micro_batch_size, amp.device)
+    loaders = _loaders(images, batches, train, micro_batch_size, amp.device, model.preprocessing.predicting)
     return TrainingComponents(
         amp,
         model,
@@ -173,13 +173,19 @@ def _at_rate(train: TrainConfig, scale: float) -> TrainConfig:
 
 
 def _loaders(
-    images: FoldImages, batches: EpochBatches, train: TrainConfig, micro_batch_size: int, device: torch.device
+    images: FoldImages,
+    batches: EpochBatches,
+    train: TrainConfig,
+    micro_batch_size: int,
+    device: torch.device,
+    size: int,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Return the training loader and the validation loader."""
     spare = (
         2 if micro_batch_size == train.batch_size else 1
     )  # twice as many fit without gradients, unless memory ran out
-    in_order = EpochBatches(len(images.validation), without_gradients(micro_batch_size * spare, device), None)
+    batch_size = without_gradients(micro_batch_size * spare, device, size)
+    in_order = EpochBatches(len(images.validation), batch_size, None)
     return (
         make_loader(images.varied, batches, train.workers, device),
         make_loader(images.plain, in_order, train.workers, device),

@@ -24,6 +24,7 @@ class FoldState:
         best: The best validation score so far; ``best_epoch`` is its epoch (from 1).
         kept: The weights of that epoch, with ``train.keep: best``.
         averaged: The last epoch in the weight average.
+        threads: The number of CPU threads chosen for steps; None: no choice yet.
         history: One row per epoch.
     """
 
@@ -38,6 +39,7 @@ class FoldState:
     best_epoch: int = 0
     kept: dict[str, Tensor] | None = None
     averaged: int = 0
+    threads: int | None = None
     history: list[dict[str, float]] = field(default_factory=list)
 
     def add_steps(self, loss: float, images: int, seconds: float) -> None:

@@ -204,7 +204,8 @@ class Extractor:
             batches.epoch = epoch
             return self._taken(dataset, batches, progress, label, between)
 
-        return halve_until_it_fits(without_gradients(self.batch_size, self.amp.device), taken, progress.warn)
+        batch_size = without_gradients(self.batch_size, self.amp.device, view.shape[1])
+        return halve_until_it_fits(batch_size, taken, progress.warn)
 
     @torch.inference_mode()
     def _taken(

@@ -29,7 +29,7 @@ class DivergedError(KitError):
 
 
 class Watch:
-    """SumScorer the losses of steps on the device; reading it synchronizes a GPU, so it is rare."""
+    """Sum the losses of steps on the device; reading it synchronizes a GPU, so it is rare."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from kit.engine.data.datasets import Batch, ImageSet
 from kit.engine.device.amp import Amp
 from kit.engine.device.prefetch import on_device
+from kit.engine.device.threads import StepThreads, threads_restored
 from kit.engine.fit.components import FoldImages, Recipe, TrainingObjective, build_components, targets_of
 from kit.engine.fit.fold_state import FoldState
 from kit.engine.fit.monitoring import DivergedError, SaveClock, Watch, all_finite
@@ -128,13 +129,25 @@ class FoldTrainer:
 
     def train_epoch(self, progress: Progress, label: str) -> None:
         """Take the remaining steps of the current epoch."""
-        number = self.state.epoch + 1
+        number, state = self.state.epoch + 1, self.state
         self._enter_epoch(number)
-        left = len(self.components.batches) - self.state.step
+        with threads_restored():
+            self._take_steps(number, progress, label)
+        if self.components.average is not None and state.averaged < number:
+            self.components.average.after_epoch(self.components.model, number)
+            state.averaged = number
+
+    def _take_steps(self, number: int, progress: Progress, label: str) -> None:
+        device, steps = self.components.amp.device, len(self.components.batches)
+        threads = StepThreads(
+            device, steps, self.state.threads, lambda text: progress.note(f"{label}: {text}")
+        )
         began = time.perf_counter()
-        fetched = self._fetched(progress.track(self.components.train_loader, left, label))
-        for _, moved in on_device(fetched, self._moved, self.components.amp.device):
-            self._take_step(number, moved)
+        fetched = self._fetched(progress.track(self.components.train_loader, steps - self.state.step, label))
+        for _, moved in on_device(fetched, self._moved, device):
+            with threads.step(self.state.step):
+                self._take_step(number, moved)
+            self.state.threads = threads.chosen
             if self.is_compiling:
                 progress.note(f"{label}: torch.compile and a step took {time.perf_counter() - began:.0f} s")
                 self.is_compiling = False
@@ -144,9 +157,6 @@ class FoldTrainer:
                 self._stop_if_asked()
                 began = time.perf_counter()
         self._count_steps(began)
-        if self.components.average is not None and self.state.averaged < number:
-            self.components.average.after_epoch(self.components.model, number)
-            self.state.averaged = number
 
     def _enter_epoch(self, number: int) -> None:
         """Set which stages train and which batch norms update in this epoch."""

@@ -164,10 +164,7 @@ def test_what_an_image_goes_through_is_told_line_by_line():
         "Affine(rotate=(-8, 8), translate_percent=(-0.05, 0.05)) p=0.5",
         "Erasing(fill=random) p=0.25",
     ]
-    assert describe(with_preset("none", hflip=False), OWN) == [
-        "SmallestMaxSize(max_size=27)",
-        "CenterCrop(height=24, width=24)",
-    ]
+    assert describe(with_preset("none", hflip=False), OWN) == ["ResizeAndCrop(resized=27, size=24)"]
     either = {
         "name": "OneOf",
         "transforms": [{"name": "AugMix", "width": 2}, {"name": "Transpose"}],
