@@ -50,13 +50,39 @@ def test_the_tree_of_files_is_the_generated_one():
     assert text == with_tree(text), "run: python -m tests.docs"
 
 
-def test_every_example_of_a_new_entry_runs_and_is_short():
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "kit" / "README.md").read_text(), re.DOTALL)
-    examples = [block for block in blocks if "register" in block]
-    assert len(examples) >= 6
+USE_OF_EXAMPLES = """
+import pathlib, tempfile
+from PIL import Image
+from kit.competition.layouts.base import layouts
+from kit.config import ImageConfig, ModelConfig
+from kit.config.competition import CompetitionConfig, SubmissionConfig
+from kit.engine.models.build import build_model
+from kit.pipeline import components
+
+SubmissionConfig(id="id", kind="percent")
+model, _ = build_model(ModelConfig(name="pixels", pretrained=False), ImageConfig(), 3)
+named = {name for of_kind in components().values() for name in of_kind}
+assert {"squared_hinge", "error_rate", "negative", "median", "blurry", "linear", "percent", "pixels"} <= named
+root = pathlib.Path(tempfile.mkdtemp())
+(root / "train").mkdir()
+Image.new("RGB", (8, 8)).save(root / "train" / "cat.12.png")
+source = LabeledSource(layout="name_prefix", folder="train")
+samples = layouts.get("name_prefix").read(root, source, None).samples
+assert samples[["path", "label"]].values.tolist() == [["train/cat.12.png", "cat"]]
+losses(json=True)
+"""
+
+
+def test_every_example_of_a_new_entry_works_and_is_short():
+    text = (ROOT / "kit" / "README.md").read_text()
+    section = text.split("## Adding an entry")[1].split("\n## ")[0]
+    examples = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(examples) >= 11
     assert all(len(block.splitlines()) <= 15 for block in examples)
-    done = subprocess.run([sys.executable, "-"], input="\n".join(examples), text=True, capture_output=True)
+    program = "\n".join([*examples, USE_OF_EXAMPLES])
+    done = subprocess.run([sys.executable, "-"], input=program, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
+    assert "squared_hinge" in done.stdout
 
 
 def test_links_between_readmes_lead_to_files():

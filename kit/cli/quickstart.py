@@ -4,7 +4,7 @@ from kit.cli.options import JsonOption, WorkspaceOption
 
 
 def quickstart(json: JsonOption = False, workspace: WorkspaceOption = None) -> None:
-    """Run the whole pipeline on the handwritten digits that scikit-learn ships: a few minutes on a CPU.
+    """Run the whole pipeline on the handwritten digits that scikit-learn ships: about a minute on a CPU.
 
     Writes data/digits, trains two small models on five folds, blends them, and scores the checked
     submission on held-out labels. A second run skips what is done.

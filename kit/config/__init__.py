@@ -17,7 +17,6 @@ from kit.config.competition import (
     NearConfig,
     PoolConfig,
     SubmissionConfig,
-    SubmissionKindName,
     TestSource,
     VocConfig,
 )
@@ -48,7 +47,6 @@ __all__ = [
     "PredictConfig",
     "Section",
     "SubmissionConfig",
-    "SubmissionKindName",
     "TestSource",
     "TrainConfig",
     "VocConfig",

@@ -14,8 +14,9 @@ from kit.config.base import Component, Name, Section
 from kit.registry import Registry
 from kit.tasks import tasks
 
-# Importing it registers the layouts. It is imported by name, because it is built on this schema.
+# Registries of what a config names. They are imported by name, because they are built on this schema.
 LAYOUTS_MODULE = "kit.competition.layouts"
+KINDS_MODULE = "kit.submission_format.kinds"
 
 
 def _with_one_group(pattern: str, what: str) -> str:
@@ -161,7 +162,16 @@ class CompetitionConfig(Section):
         return self
 
 
-SubmissionKindName = Literal["label", "flags", "probabilities", "score", "labels", "top_k", "value", "long"]
+def _known_kind(value: Any) -> Any:
+    """Return the name of a submission kind, or ``auto``."""
+    if value == "auto":
+        return value
+    kinds = import_module(KINDS_MODULE).submission_kinds
+    if value in list(kinds):
+        return value
+    allowed = {"expected": ", ".join(f"'{name}'" for name in ["auto", *kinds])}
+    wrong: InitErrorDetails = {"type": "literal_error", "loc": (), "input": value, "ctx": allowed}
+    raise ValidationError.from_exception_data("SubmissionConfig", [wrong])
 
 
 class PoolConfig(Section):
@@ -183,7 +193,7 @@ class SubmissionConfig(Section):
 
     sample: str | None = None
     """The sample submission; null: the file is described by `id` and `label`."""
-    kind: Literal["auto", SubmissionKindName] = "auto"
+    kind: Annotated[str, BeforeValidator(_known_kind)] = "auto"
     """What a row contains; `auto`: inferred from the sample. `kit components kinds` lists them."""
     id: str | None = None
     """The name of the id column, without a sample."""

@@ -10,6 +10,7 @@ REGISTRIES = {  # kind -> (module, registry); loaded on demand, since most impor
     "layouts": ("kit.competition.layouts", "layouts"),
     "kinds": ("kit.submission_format.kinds", "submission_kinds"),
     "metrics": ("kit.metrics", "metrics"),
+    "libraries": ("kit.engine.models.build", "model_libraries"),
     "models": ("kit.engine.models.small_cnn", "small_models"),
     "heads": ("kit.engine.models.heads", "layers"),
     "presets": ("kit.engine.augment.pipelines", "presets"),

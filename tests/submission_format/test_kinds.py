@@ -1,10 +1,8 @@
 """Every kind of submission says what other code must know about it."""
 
-from typing import get_args
-
 import pytest
 
-from kit.config.competition import SubmissionKindName
+from kit.config.competition import SubmissionConfig
 from kit.metrics import metrics
 from kit.submission.format import KIND_OPTIONS
 from kit.submission_format.kinds import UNKNOWN_KIND, default_kind, submission_kinds
@@ -17,9 +15,12 @@ each = pytest.mark.parametrize(
 )
 
 
-def test_the_config_accepts_exactly_the_registered_kinds():
-    assert sorted(get_args(SubmissionKindName)) == sorted(submission_kinds)
-    assert UNKNOWN_KIND.name not in submission_kinds
+def test_the_config_accepts_exactly_the_registered_kinds_and_auto():
+    for name in ["auto", *submission_kinds]:
+        assert SubmissionConfig(id="id", kind=name).kind == name
+    for name in [UNKNOWN_KIND.name, "lable", ["label"]]:
+        with pytest.raises(ValueError, match="literal_error"):
+            SubmissionConfig(id="id", kind=name)
 
 
 @each

@@ -20,6 +20,7 @@ from kit.engine.models.preprocessing import Preprocessing, overridden
 from kit.engine.models.pretrained import load_fold
 from kit.engine.models.small_cnn import small_models
 from kit.errors import KitError
+from kit.registry import Registry
 
 
 class Classifier(nn.Module):
@@ -58,9 +59,11 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class ModelLibrary:
-    """A library of networks.
+    """A family of networks.
 
     Attributes:
+        description: One line.
+        owns: Returns whether a model name belongs to the library.
         check_name: Raises a KitError if the model is unknown.
         check_weights: Raises a KitError if the pretrained weights are unavailable.
         preprocessing: Returns the preprocessing of the weights.
@@ -68,6 +71,8 @@ class ModelLibrary:
         is_pretrained: Whether the library has pretrained weights.
     """
 
+    description: str
+    owns: Callable[[str], bool]
     check_name: Callable[[ModelConfig], None]
     check_weights: Callable[[ModelConfig], None]
     preprocessing: Callable[[ModelConfig], Preprocessing]
@@ -76,10 +81,12 @@ class ModelLibrary:
 
     @classmethod
     def of(cls, name: str) -> ModelLibrary:
-        """Return the library of a model, by its name."""
-        if name in small_models:
-            return SMALL
-        return TORCHVISION if name.startswith(torchvision_models.PREFIX) else TIMM
+        """Return the library of a model, by its name; timm if no library owns the name."""
+        owners = [library for library in model_libraries.values() if library.owns(name)]
+        return owners[0] if owners else TIMM
+
+
+model_libraries: Registry[ModelLibrary] = Registry("model library")
 
 
 def check_model(config: ModelConfig) -> None:
@@ -180,14 +187,29 @@ def _build_small(
 
 
 SMALL = ModelLibrary(
-    small_cnn.check_name, _no_weights_to_check, lambda _: small_cnn.PREPROCESSING, _build_small, False
+    "Small networks of kit's own, trained from scratch",
+    lambda name: name in small_models,
+    small_cnn.check_name,
+    _no_weights_to_check,
+    lambda _: small_cnn.PREPROCESSING,
+    _build_small,
+    is_pretrained=False,
 )
 TIMM = ModelLibrary(
-    timm_models.check_name, timm_models.check_weights, timm_models.own_preprocessing, timm_models.build
+    "timm's networks, by timm's names",
+    lambda name: timm.is_model(name.partition(".")[0]),
+    timm_models.check_name,
+    timm_models.check_weights,
+    timm_models.own_preprocessing,
+    timm_models.build,
 )
 TORCHVISION = ModelLibrary(
+    "torchvision's networks, as torchvision:NAME",
+    lambda name: name.startswith(torchvision_models.PREFIX),
     torchvision_models.check_name,
     torchvision_models.check_weights,
     torchvision_models.own_preprocessing,
     torchvision_models.build,
 )
+for _name, _library in (("kit", SMALL), ("torchvision", TORCHVISION), ("timm", TIMM)):
+    model_libraries.register(_name)(_library)

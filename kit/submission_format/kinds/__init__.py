@@ -1,8 +1,7 @@
 """The kinds of submission: what a row says. One class per file.
 
 To add a kind: write a subclass of ``SubmissionKind`` in its own file (the base class lists what an entry must
-say), decorate it with ``@register_kind("name")``, import it here, and add the name to ``SubmissionKindName``
-in ``kit/config/competition.py``.
+say), decorate it with ``@register_kind("name")`` and import it here.
 
     registry.py       the registry `submission_kinds`, and `default_kind`
     columns.py        parts that several kinds share
