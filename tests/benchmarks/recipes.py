@@ -23,7 +23,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 BASE = ["image.size=16", "model.options={widths: [24, 48, 96]}", "train.precision=fp32", "train.keep=last"]
 
 RECIPES: dict[str, list[str]] = {
-    "as the quickstart trains": [],
+    "the recipe that the others vary": [],
     # models
     "residual_cnn": ["model.name=residual_cnn"],
     "simple_cnn, deeper, average pooling, no norm": [

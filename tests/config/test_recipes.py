@@ -17,10 +17,10 @@ def few_digits(tmp_path_factory) -> Workspace:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_trains(few_digits, name):
-    config = recipe_config(list(RECIPES).index(name), RECIPES[name], epochs=4)
+    config = recipe_config(list(RECIPES).index(name), RECIPES[name], epochs=2)
     run = experiment.train(config, few_digits, only=[0])
     history = pd.read_csv(run.fold(0).history)
-    assert len(history) == 4
+    assert len(history) == 2
     assert np.isfinite(history[["loss", "score"]]).all(axis=None)
     assert history["score"].between(0, 1).all()
     weights = load_file(run.fold(0).model)
