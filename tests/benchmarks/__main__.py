@@ -17,6 +17,7 @@ import traceback
 from dataclasses import asdict
 from pathlib import Path
 
+from kit.runtime.process import claim_process
 from tests.benchmarks.claim import Claim
 from tests.benchmarks.table import Outcome, replaced, table_of
 
@@ -52,7 +53,8 @@ def run_alone(module: str) -> Outcome:
 
 
 def measure_alone(module: str, result: Path) -> None:
-    """Write what a module claims, or why it broke off, as JSON."""
+    """Write what a module claims, or why it broke off, as JSON; the process is set up as a command's is."""
+    claim_process()
     values: dict[str, object] = {"claims": [], "crash": ""}
     try:
         values["claims"] = [asdict(claim) for claim in importlib.import_module(module).claims()]

@@ -25,6 +25,7 @@ from kit.bench.inference import infer
 from kit.bench.measure import measuring_place
 from kit.bench.pace import Effort, Pace
 from kit.bench.rig import Rig
+from kit.runtime.process import claim_process
 from kit.runtime.progress import SILENT
 from kit.storage.files import write_json
 from tests.benchmarks.claim import Claim, not_measured, show
@@ -149,4 +150,5 @@ def _claim(what: str, own: Sequence[float], other: Sequence[float], bar: float, 
 
 
 if __name__ == "__main__":
+    claim_process()
     show(claims())

@@ -20,6 +20,7 @@ from kit.bench.pace import Effort
 from kit.bench.rig import Place, Rig
 from kit.config import Config
 from kit.engine.device.memory import free_memory
+from kit.runtime.process import claim_process
 from kit.storage.workspace import Workspace
 from tests.benchmarks.claim import Claim, not_measured, show
 from tests.benchmarks.photos import config_of, photos
@@ -157,4 +158,5 @@ def _peak_mb() -> float:
 
 
 if __name__ == "__main__":
+    claim_process()
     show(claims())
