@@ -83,7 +83,7 @@ def any_table(draw):
     return population(samples, ["label"] if exclusive else ["x", "y", "z"], duplicates), config
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(any_table(), st.randoms())
 def test_any_table_gives_a_partition_and_row_order_changes_nothing(case, random):
     people, config = case

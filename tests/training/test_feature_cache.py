@@ -63,7 +63,7 @@ def through(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize(("views", "passes"), [(2, 3), (0, 1), (99, 5)])
+@pytest.mark.parametrize(("views", "passes"), [(2, 3), (0, 1), pytest.param(99, 5, marks=pytest.mark.slow)])
 def test_each_view_of_an_image_goes_through_the_network_once_for_all_folds_and_epochs(
     place, weights, through, views, passes
 ):
@@ -76,7 +76,12 @@ def test_each_view_of_an_image_goes_through_the_network_once_for_all_folds_and_e
 
 @pytest.mark.parametrize(
     ("changed", "again"),
-    [("seed=1", 3), ("augment.preset=heavy", 4), ("image.mean=[0.1, 0.1, 0.1]", 4), ("model.pool=max", 4)],
+    [
+        ("seed=1", 3),
+        ("augment.preset=heavy", 4),
+        pytest.param("image.mean=[0.1, 0.1, 0.1]", 4, marks=pytest.mark.slow),
+        pytest.param("model.pool=max", 4, marks=pytest.mark.slow),
+    ],
 )
 def test_features_are_made_anew_where_anything_they_depend_on_differs(
     place, weights, through, changed, again

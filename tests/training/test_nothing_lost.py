@@ -164,7 +164,7 @@ class StopsAtCall(Deadline):
         return "a test" if self.calls >= self.call else ""
 
 
-@pytest.mark.parametrize("average", ["ema", "{name: swa, start: 0.5}"])
+@pytest.mark.parametrize("average", ["ema", pytest.param("{name: swa, start: 0.5}", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("call", [9, 10], ids=["in the last step", "in the validation"])
 def test_an_average_of_weights_goes_on_as_if_it_had_never_stopped(tiny, average, call):
     overrides = ["train.epochs=4", f"train.average={average}"]
@@ -243,7 +243,7 @@ def test_two_processes_on_one_fold_are_one_too_many_and_other_folds_are_free(tin
 # --- workers, images, disks
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_loader_processes_change_nothing(trained, tmp_path, workers):
     workspace = Workspace.open(tmp_path)
     draw_class_folders(tmp_path / "data" / "tiny")

@@ -24,6 +24,7 @@ print("alive")
 """
 
 
+@pytest.mark.slow
 def test_a_stem_that_has_a_faulty_gradient_learns_in_fp32():
     done = subprocess.run([sys.executable, "-c", POINTWISE], capture_output=True, text=True)
     assert "alive" in done.stdout, done.stderr

@@ -168,7 +168,7 @@ def test_two_networks_in_one_file_are_refused(tmp_path):
 
 
 OLDER = [
-    ("densenet121", r"(norm|conv)([12])\.", r"\1.\2."),
+    pytest.param("densenet121", r"(norm|conv)([12])\.", r"\1.\2.", marks=pytest.mark.slow),
     ("vit_b_32", r"mlp\.0\.", "mlp.linear_1."),
 ]
 
