@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from kit.metrics import EPSILON, Metric
+from kit.metrics import EPSILON
 from kit.tasks import Task
 
 GROUP = 4  # float32 numbers from EPSILON to 1 whose product does not underflow
 GROUPS = 8  # such products, as float64, whose product does not underflow
-
-
-def follows_from_likelihood(metric: Metric, task: Task) -> bool:
-    """Return whether a metric is the mean log-likelihood of the truth."""
-    return metric.kind == "log_loss" or (metric.kind == "kl_divergence" and task.exclusive)
 
 
 def likelihoods(members: np.ndarray, targets: np.ndarray, task: Task) -> np.ndarray:

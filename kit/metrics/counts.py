@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -73,13 +73,50 @@ def _indicators(targets: np.ndarray, decided: np.ndarray, task: Task) -> tuple[c
     return truth, predicted
 
 
-@register_scorer("accuracy", needs="labels", exclusive=True)
+# --- values of counts, which the search for thresholds maximizes
+
+
+def f_beta_value(
+    hits: np.ndarray, predicted: np.ndarray, support: np.ndarray, num_rows: int, beta: float
+) -> np.ndarray:
+    """Return the F-beta of one label."""
+    return f_beta_of(hits, predicted, support, beta)
+
+
+def f_beta_value_of_both(
+    hits: np.ndarray, predicted: np.ndarray, support: np.ndarray, num_rows: int, beta: float
+) -> np.ndarray:
+    """Return the sum of the F-beta of two exclusive classes."""
+    other = f_beta_of(num_rows - predicted - support + hits, num_rows - predicted, num_rows - support, beta)
+    return np.asarray(f_beta_of(hits, predicted, support, beta) + other)
+
+
+def right_value(
+    hits: np.ndarray, predicted: np.ndarray, support: np.ndarray, num_rows: int, beta: float
+) -> np.ndarray:
+    """Return the number of right rows, up to a constant."""
+    return np.asarray(2 * hits - predicted)
+
+
+def matthews_value(
+    hits: np.ndarray, predicted: np.ndarray, support: np.ndarray, num_rows: int, beta: float
+) -> np.ndarray:
+    """Return the Matthews correlation of one label."""
+    spread = predicted * (num_rows - predicted) * float(support * (num_rows - support))
+    together = hits * float(num_rows) - predicted * float(support)
+    return np.asarray(together / np.sqrt(np.maximum(spread, 1.0)))
+
+
+# --- metrics
+
+
+@register_scorer("accuracy", needs="labels", exclusive=True, equal_images=True, binary_value=right_value)
 def accuracy(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
     """The share of images with the right class."""
     return mean_scorer(decided == targets)
 
 
-@register_scorer("label_accuracy", needs="labels", exclusive=False)
+@register_scorer("label_accuracy", needs="labels", exclusive=False, label_value=right_value)
 def label_accuracy(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
     """The share of right labels over all images and classes."""
     return mean_scorer((decided == targets).mean(axis=1))
@@ -124,12 +161,12 @@ def f_beta_scorer(
     return count_scorer(targets, decided, task, averaged)
 
 
-def _register_f_beta(average: Average) -> None:
-    @register_scorer(f"f1_{average}", needs="labels")
+def _register_f_beta(average: Average, **attributes: Any) -> None:
+    @register_scorer(f"f1_{average}", needs="labels", **attributes)
     def f1(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
         return f_beta_scorer(targets, decided, task, average, beta=1.0)
 
-    @register_scorer(f"fbeta_{average}", needs="labels")
+    @register_scorer(f"fbeta_{average}", needs="labels", **attributes)
     def f_beta(targets: np.ndarray, decided: np.ndarray, task: Task, *, beta: Beta = 2.0) -> Scorer:
         return f_beta_scorer(targets, decided, task, average, beta)
 
@@ -137,9 +174,9 @@ def _register_f_beta(average: Average) -> None:
     f_beta.__doc__ = f"F-beta, averaged over the classes: {average}."
 
 
-_register_f_beta("macro")
-_register_f_beta("micro")
-_register_f_beta("weighted")
+_register_f_beta("macro", label_value=f_beta_value, binary_value=f_beta_value_of_both)
+_register_f_beta("micro", is_micro=True, binary_value=right_value)
+_register_f_beta("weighted", label_value=f_beta_value)
 
 
 @register_scorer("f1_samples", needs="labels", exclusive=False)
@@ -155,20 +192,20 @@ def fbeta_samples(targets: np.ndarray, decided: np.ndarray, task: Task, *, beta:
     return mean_scorer(f_beta_of(hits, decided.sum(axis=1), targets.sum(axis=1), beta))
 
 
-@register_scorer("f1", needs="labels", exclusive=True, binary=True)
+@register_scorer("f1", needs="labels", exclusive=True, binary=True, binary_value=f_beta_value)
 def f1_of_second(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
     """F1 of the second of two classes; 0 if it neither occurs nor is predicted."""
     return fbeta_of_second(targets, decided, task, beta=1.0)
 
 
-@register_scorer("fbeta", needs="labels", exclusive=True, binary=True)
+@register_scorer("fbeta", needs="labels", exclusive=True, binary=True, binary_value=f_beta_value)
 def fbeta_of_second(targets: np.ndarray, decided: np.ndarray, task: Task, *, beta: Beta = 2.0) -> Scorer:
     """F-beta of the second of two classes; 0 if it neither occurs nor is predicted."""
     rows = np.stack([targets * decided, decided, targets], axis=1).astype(np.float64)
     return SumScorer(rows, lambda sums, total: f_beta_of(sums[:, 0], sums[:, 1], sums[:, 2], beta))
 
 
-@register_scorer("matthews", needs="labels")
+@register_scorer("matthews", needs="labels", label_value=matthews_value, binary_value=matthews_value)
 def matthews(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
     """The Matthews correlation of predictions and truth; 0 if either is constant.
 

@@ -13,7 +13,7 @@ from kit.tasks import Task
 EPSILON = 1e-7  # the resolution of float32 near 1; logs are clipped there
 
 
-@register_scorer("log_loss", needs="probabilities", higher_is_better=False)
+@register_scorer("log_loss", needs="probabilities", higher_is_better=False, likelihood="all")
 def log_loss(targets: np.ndarray, probs: np.ndarray, task: Task) -> Scorer:
     """The mean negative log-likelihood per image; for multi-label tasks per image and class.
 
@@ -33,7 +33,7 @@ def log_loss_columns(targets: np.ndarray, probs: np.ndarray, task: Task) -> Scor
     return mean_scorer(-np.log(np.clip(likelihood, EPSILON, 1.0)).mean(axis=1))
 
 
-@register_scorer("kl_divergence", needs="probabilities", higher_is_better=False)
+@register_scorer("kl_divergence", needs="probabilities", higher_is_better=False, likelihood="exclusive")
 def kl_divergence(targets: np.ndarray, probs: np.ndarray, task: Task) -> Scorer:
     """The mean divergence of the probabilities from the truth, in nats.
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Needs = Literal["labels", "probabilities", "ranking"]
 
 
+# (hits, predicted, support, number of rows, beta) -> value; arrays of one shape
+ValueOfCounts = Callable[[np.ndarray, np.ndarray, np.ndarray, int, float], np.ndarray]
+
+
 class Scorer(Protocol):
     """A metric with its targets and predictions; called with weights of the rows, it returns scores."""
 
@@ -83,6 +87,12 @@ class Metric:
         options: The values of all its options.
         binary: Whether it scores the second of two classes only.
         ordinal: Whether it measures distances between grades.
+        likelihood: Where it is the mean log-likelihood of the truth: for all tasks, or for exclusive classes.
+        equal_images: Whether every image counts the same, whatever its class.
+        label_value: For multi-label tasks: the function of a label's counts whose mean over the labels the
+            metric maximizes. None: the metric is no such mean.
+        binary_value: The same for the second of two exclusive classes.
+        is_micro: Whether it is an F-beta of the counts of all labels together.
     """
 
     kind: str
@@ -93,6 +103,16 @@ class Metric:
     options: Mapping[str, Any] = field(default_factory=dict)
     binary: bool = False
     ordinal: bool = False
+    likelihood: Literal["all", "exclusive"] | None = None
+    equal_images: bool = False
+    label_value: ValueOfCounts | None = None
+    binary_value: ValueOfCounts | None = None
+    is_micro: bool = False
+
+    @property
+    def beta(self) -> float:
+        """The beta of an F-beta; 1 unless it is an option."""
+        return float(self.options.get("beta", 1.0))
 
     @property
     def name(self) -> str:
@@ -144,6 +164,10 @@ class Metric:
         """Return whether score ``a`` is better than score ``b``."""
         return a > b if self.higher_is_better else a < b
 
+    def is_log_likelihood(self, task: Task) -> bool:
+        """Return whether the metric is the mean log-likelihood of the truth."""
+        return self.likelihood == "all" or (self.likelihood == "exclusive" and task.exclusive)
+
     def suits(self, task: Task) -> bool:
         """Return whether the metric is defined for the task."""
         if (self.binary and not task.is_binary) or (self.ordinal and not task.ordinal):
@@ -160,8 +184,7 @@ def register_scorer(
     needs: Needs,
     higher_is_better: bool = True,
     exclusive: bool | None = None,
-    binary: bool = False,
-    ordinal: bool = False,
+    **attributes: Any,
 ) -> Callable[[Callable[..., Scorer]], Callable[..., Scorer]]:
     """Register a function of targets, inputs, task and keyword-only options that returns a ``Scorer``.
 
@@ -170,7 +193,7 @@ def register_scorer(
 
     def add(function: Callable[..., Scorer]) -> Callable[..., Scorer]:
         defaults = _defaults(function)
-        metric = Metric(name, function, higher_is_better, needs, exclusive, defaults, binary, ordinal)
+        metric = Metric(name, function, higher_is_better, needs, exclusive, defaults, **attributes)
         metrics.register(name)(metric)
         return function
 
@@ -182,8 +205,7 @@ def register_metric(
     needs: Needs,
     higher_is_better: bool = True,
     exclusive: bool | None = None,
-    binary: bool = False,
-    ordinal: bool = False,
+    **attributes: Any,
 ) -> Callable[[Callable[..., float]], Callable[..., float]]:
     """Register a function of targets, inputs, task and keyword-only options that returns the score.
 
@@ -198,7 +220,7 @@ def register_metric(
                 lambda rows: score(targets[rows], inputs[rows], task, **options), len(targets)
             )
 
-        register_scorer(name, needs, higher_is_better, exclusive, binary, ordinal)(function)
+        register_scorer(name, needs, higher_is_better, exclusive, **attributes)(function)
         return score
 
     return add

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -13,12 +12,11 @@ from pydantic import Field
 from kit.config import Component
 from kit.errors import KitError
 from kit.metrics import Metric
-from kit.metrics.counts import f_beta_of
+from kit.metrics.counts import f_beta_value
 from kit.metrics.likelihoods import expected_grade
 from kit.postprocess.steps import CutPoints, Decision, Prior, Step, Temperature, Thresholds
 from kit.postprocess.thresholds import (
     Per,
-    Value,
     best_global_micro,
     best_micro,
     best_per_class,
@@ -154,7 +152,7 @@ def _wants_decisions_of_labels(metric: Metric, task: Task) -> bool:
 
 
 def _wants_rare_classes(metric: Metric, task: Task) -> bool:
-    return metric.needs == "labels" and task.is_nominal and metric.kind != "accuracy"
+    return metric.needs == "labels" and task.is_nominal and not metric.equal_images
 
 
 @register_decision("temperature", suits=lambda task, num_classes: True, helps=_wants_probabilities)
@@ -270,59 +268,14 @@ def _without_rules(
     metric: Metric, probs: np.ndarray, labels: np.ndarray, per: Per
 ) -> tuple[np.ndarray, bool]:
     """Return good thresholds (C,) for labels and probabilities (N, C), and whether they are the best."""
-    width, beta = probs.shape[1], metric.options.get("beta", 1.0)
-    if metric.kind in ("f1_micro", "fbeta_micro") and width > 1:
+    width = probs.shape[1]
+    if metric.is_micro and width > 1:
         if per == "class":
-            return best_micro(probs, labels, beta), True
-        return np.full(width, best_global_micro(probs, labels, beta)), True
-    value = value_by_class(metric) if width > 1 else value_of_two(metric)
-    found = best_per_class(probs, labels, value or partial(_f_beta_of_class, beta=1.0))
+            return best_micro(probs, labels, metric.beta), True
+        return np.full(width, best_global_micro(probs, labels, metric.beta)), True
+    value = metric.label_value if width > 1 else metric.binary_value
+    found = best_per_class(probs, labels, value or f_beta_value, metric.beta if value else 1.0)
     return found, value is not None and (per == "class" or width == 1)
-
-
-def value_by_class(metric: Metric) -> Value | None:
-    """Return what a metric is the mean of over the labels, from a label's counts; None if it is no mean."""
-    if metric.kind in ("f1_macro", "fbeta_macro", "f1_weighted", "fbeta_weighted"):
-        return partial(_f_beta_of_class, beta=metric.options.get("beta", 1.0))
-    if metric.kind == "label_accuracy":
-        return _right_of_class
-    return _matthews_of_class if metric.kind == "matthews" else None
-
-
-def value_of_two(metric: Metric) -> Value | None:
-    """Return a metric of two exclusive classes from the counts of the second; None if it is not known how."""
-    beta = metric.options.get("beta", 1.0)
-    if metric.kind in ("f1", "fbeta"):
-        return partial(_f_beta_of_class, beta=beta)
-    if metric.kind in ("f1_macro", "fbeta_macro"):
-        return partial(_f_beta_of_both, beta=beta)
-    if metric.kind in ("accuracy", "f1_micro"):
-        return _right_of_class
-    return _matthews_of_class if metric.kind == "matthews" else None
-
-
-def _f_beta_of_class(
-    hits: np.ndarray, given: np.ndarray, support: np.ndarray, num_rows: int, beta: float
-) -> np.ndarray:
-    return f_beta_of(hits, given, support, beta)
-
-
-def _f_beta_of_both(
-    hits: np.ndarray, given: np.ndarray, support: np.ndarray, num_rows: int, beta: float
-) -> np.ndarray:
-    rest = f_beta_of(num_rows - given - support + hits, num_rows - given, num_rows - support, beta)
-    return np.asarray(f_beta_of(hits, given, support, beta) + rest)
-
-
-def _right_of_class(hits: np.ndarray, given: np.ndarray, support: np.ndarray, num_rows: int) -> np.ndarray:
-    right: np.ndarray = 2 * hits - given
-    return right
-
-
-def _matthews_of_class(hits: np.ndarray, given: np.ndarray, support: np.ndarray, num_rows: int) -> np.ndarray:
-    spread = given * (num_rows - given) * float(support * (num_rows - support))
-    values: np.ndarray = (hits * float(num_rows) - given * float(support)) / np.sqrt(np.maximum(spread, 1.0))
-    return values
 
 
 @register_decision(

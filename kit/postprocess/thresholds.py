@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from kit.metrics.counts import f_beta_of
+from kit.metrics.metric import ValueOfCounts
 
 Per = Literal["class", "all"]
-Value = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ def cuts_of(probs: np.ndarray, truth: np.ndarray) -> Cuts:
     )
 
 
-def best_per_class(probs: np.ndarray, truth: np.ndarray, value: Value) -> np.ndarray:
+def best_per_class(probs: np.ndarray, truth: np.ndarray, value: ValueOfCounts, beta: float) -> np.ndarray:
     """Return each class's best threshold, (C,), for a mean over the classes of a value of its counts.
 
     Args:
-        value: From hits, given, support and the number of rows to what is to be large.
+        value: The function of a label's counts to maximize, and its beta.
     """
     chosen = []
     for c in range(probs.shape[1]):
         cuts = cuts_of(probs[:, c], truth[:, c])
-        values = value(cuts.hits, cuts.given, np.asarray(cuts.support), len(probs))
+        values = value(cuts.hits, cuts.given, np.asarray(cuts.support), len(probs), beta)
         chosen.append(cuts.thresholds[int(values.argmax())])
     return np.array(chosen)
 

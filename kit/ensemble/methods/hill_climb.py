@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from kit.ensemble.blend_data import BlendData, Combination, weighted_mean
-from kit.ensemble.likelihood import follows_from_likelihood, likelihoods, mean_log
+from kit.ensemble.likelihood import likelihoods, mean_log
 from kit.ensemble.methods.registry import register_method
 from kit.metrics import EPSILON
 from kit.runtime.seeds import stable_seed
@@ -103,7 +103,7 @@ def climbed_weights(
 ) -> np.ndarray:
     """Return the weights (M,) of greedy selection, averaged over bags of members; they sum to 1."""
     number = len(data.members)
-    by_likelihood = follows_from_likelihood(data.metric, data.task)
+    by_likelihood = data.metric.is_log_likelihood(data.task)
     objective: Objective = LikelihoodObjective(data) if by_likelihood else MetricObjective(data)
     alone = [objective.value(objective.member(j), 1) for j in range(number)]
     order = sorted(range(number), key=lambda j: alone[j], reverse=True)

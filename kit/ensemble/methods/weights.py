@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kit.ensemble.blend_data import BlendData, Combination, weighted_mean
-from kit.ensemble.likelihood import follows_from_likelihood, likelihoods
+from kit.ensemble.likelihood import likelihoods
 from kit.ensemble.methods.registry import register_method
 
 STEP_SIZES = (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625)  # towards a member, or away from it
@@ -27,7 +27,7 @@ def simplex_weights(data: BlendData) -> np.ndarray:
     """
     number = len(data.members)
     smooth = max_likelihood_weights(likelihoods(data.members, data.targets, data.task))
-    if follows_from_likelihood(data.metric, data.task):
+    if data.metric.is_log_likelihood(data.task):
         return smooth
     starts = [np.full(number, 1 / number), smooth, np.eye(number)[_best_member(data)]]
     values = [data.value(_mixed(data, start)) for start in starts]
