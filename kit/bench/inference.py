@@ -52,14 +52,15 @@ def infer(rig: Rig, effort: Effort) -> Inference:
 
 
 def _inferred(rig: Rig, effort: Effort, images: ImageSet, micro_batch_size: int) -> Inference:
+    from kit.engine.models.fold_norms import for_prediction
     from kit.engine.tta.merge import merges
     from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, predict, source_loader
     from kit.engine.tta.views import ModelInput
 
     config, place, device = rig.config, rig.place, rig.device
-    model = replace(rig.work, progress=SILENT).model(0).to(device)
-    autocast = rig.trainer.components.amp.autocast
-    predictor = Predictor(model, place.data.competition.task, device, autocast)
+    amp = rig.trainer.components.amp
+    model = for_prediction(replace(rig.work, progress=SILENT).model(0).to(device), amp)
+    predictor = Predictor(model, place.data.competition.task, device, amp.autocast)
     tta_plan = TTAPlan.of([tuple(config.predict.tta)], ModelInput.of(model))
     decoding = config.model_copy(update={"image": config.image.model_copy(update={"cache": "none"})})
     store = image_store(decoding, place.workspace, place.data, views=config.predict.tta)

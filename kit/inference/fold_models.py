@@ -207,6 +207,7 @@ class FoldModels:
         questions: Sequence[Question],
         micro_batch_size: int,
     ) -> list[list[PartialPredictions]]:
+        from kit.engine.models.fold_norms import for_prediction
         from kit.engine.tta.merge import merges
         from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, predict, source_loader
         from kit.engine.tta.views import ModelInput
@@ -216,7 +217,7 @@ class FoldModels:
         label = f"{about}: {len(images)} images x {len(tta_plan.view_images)} views"
         dataset = SourceDataset(images, self.store, tta_plan.sources, model.preprocessing, self.config.seed)
         return predict(
-            Predictor(model, self.data.competition.task, amp.device, amp.autocast),
+            Predictor(for_prediction(model, amp), self.data.competition.task, amp.device, amp.autocast),
             source_loader(dataset, micro_batch_size, self.config.train.workers, amp.device),
             tta_plan,
             merges.get(self.config.predict.merge, "predict.merge"),
