@@ -23,7 +23,7 @@ def reading_rate(store: ImageStore, pictures: Sequence[Picture]) -> float | None
     """
     if not hasattr(os, "posix_fadvise"):
         return None
-    kept = store.kept
+    kept = store.cache
     is_kept = [kept is not None and kept.read(picture) is not None for picture in pictures]
     if kept is not None:
         forget_kept(kept)

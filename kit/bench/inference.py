@@ -38,12 +38,12 @@ class Inference:
 
 def infer(rig: Rig, effort: Effort) -> Inference:
     """Return the prediction speed of an untrained model; on out-of-memory the batch is halved."""
-    from kit.engine.data.datasets import without_gradients
+    from kit.engine.data.datasets import inference_batch_size
     from kit.engine.device.memory import halve_until_it_fits
 
     images = _images(rig)
     most = min(rig.config.predict.batch_size, len(images))
-    micro_batch_size = without_gradients(
+    micro_batch_size = inference_batch_size(
         most, rig.device, rig.trainer.components.model.preprocessing.predicting
     )
     return halve_until_it_fits(
@@ -59,7 +59,7 @@ def _inferred(rig: Rig, effort: Effort, images: ImageSet, micro_batch_size: int)
 
     config, place, device = rig.config, rig.place, rig.device
     amp = rig.trainer.components.amp
-    model = for_prediction(replace(rig.work, progress=SILENT).model(0).to(device), amp)
+    model = for_prediction(replace(rig.runner, progress=SILENT).model(0).to(device), amp)
     predictor = Predictor(model, place.data.competition.task, device, amp.autocast)
     tta_plan = TTAPlan.of([tuple(config.predict.tta)], ModelInput.of(model))
     decoding = config.model_copy(update={"image": config.image.model_copy(update={"cache": "none"})})

@@ -14,7 +14,7 @@ from kit.config import Config
 from kit.runtime.progress import Progress
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_store
-from kit.training.fold import FoldWork
+from kit.training.fold import FoldRunner
 
 if TYPE_CHECKING:
     import torch
@@ -46,8 +46,8 @@ class Scratch(Workspace):
 
 
 @dataclass(frozen=True)
-class SampledWork(FoldWork):
-    """Fold work whose epochs repeat a small sample of images.
+class SampledFoldRunner(FoldRunner):
+    """A fold runner whose epochs repeat a small sample of images.
 
     Attributes:
         most: Maximum number of distinct images.
@@ -55,11 +55,11 @@ class SampledWork(FoldWork):
 
     most: int = 512
 
-    def sides(self, k: int, own: Preprocessing) -> FoldImages:
+    def fold_images(self, k: int, own: Preprocessing) -> FoldImages:
         """Return the images of a fold, with an epoch plan over a sample."""
         from kit.engine.data.sampling import EpochPlan
 
-        images = super().sides(k, own)
+        images = super().fold_images(k, own)
         train = self.config.train
         rows = sample(len(images.train), self.most)
         wanted = STEPS_OF_EPOCH * train.batch_size * train.accumulate
@@ -106,10 +106,10 @@ class Rig:
 
         self.config, self.place = config, place
         self.store = image_store(config, place.workspace, place.data)
-        self.work = SampledWork(
+        self.runner = SampledFoldRunner(
             config, place.workspace, place.data, place.run, self.store, place.progress, most=place.most
         )
-        self.trainer = self.work.trainer(0, RetryState(micro_batch_size=micro_batch_size))
+        self.trainer = self.runner.trainer(0, RetryState(micro_batch_size=micro_batch_size))
         self.trainer.state.epoch = config.train.epochs - 1
         self.loader = self.trainer.components.train_loader
         self.rows = sample(len(self.trainer.images.train), place.most)
@@ -149,7 +149,7 @@ class Rig:
         rows = np.resize(self.rows, max(2, len(self.rows)))  # a batch of one is left out
         batches = EpochBatches(len(images.train), train.batch_size, SEED, EpochPlan.of(rows))
         batches.epoch = train.epochs
-        loader = make_loader(images.varied, batches, self.workers, self.device)
+        loader = make_loader(images.train_dataset, batches, self.workers, self.device)
         watch = Stopwatch(self.device, Effort(0, len(batches)), self.is_even, self.place.progress)
         return _taken(watch, loader)
 

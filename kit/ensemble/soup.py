@@ -121,7 +121,7 @@ class SoupSearch:
             for k in range(len(self.truth.validated)):
                 self.write_soup(self.models.run, k, chosen)
             views = tuple(self.models.config.predict.tta)
-            oof = self.models.of_validation_rows([views], self.truth.oof.origin)[0].oof
+            oof = self.models.predict_oof([views], self.truth.oof.origin)[0].oof
             self.tried[chosen] = oof.aligned_to(self.truth.oof.ids, self.truth.oof.classes, NAME).probs
         return self.tried[chosen]
 

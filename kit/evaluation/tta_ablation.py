@@ -12,7 +12,7 @@ from kit.config import Component, Config
 from kit.config.load import load_config
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import Scored, scored
-from kit.inference.fold_models import ByView
+from kit.inference.fold_models import ViewPredictions
 from kit.inference.predict import predict_by_view
 from kit.metrics import Scorer
 from kit.metrics.bootstrap import bootstrap_scores, interval, num_draws_for
@@ -330,13 +330,13 @@ def _with_identity(view: int) -> Views:
 
 
 def _report(
-    experiment: str, config: Config, labels: Sequence[str], by_view: Sequence[ByView], sets: _Sets
+    experiment: str, config: Config, labels: Sequence[str], by_view: Sequence[ViewPredictions], sets: _Sets
 ) -> TtaReport:
     everyone, path, best = range(len(labels)), sets.path(), sets.best()
     configured = tuple(sorted({labels.index(view.label) for view in config.predict.tta}))
     considered = list(dict.fromkeys([*path, *map(_with_identity, everyone), configured]))
     nested, chosen = sets.nested()
-    seconds = [1000 * each.seconds for each in by_view]
+    seconds = [1000 * each.predict_seconds for each in by_view]
     worths = _Worths(labels, seconds, sets, [*considered, *((view,) for view in everyone)], nested)
     as_good = [worth for views in considered if (worth := worths.of_set(views, best)).to_best.is_noise]
     metric = sets.found.metric
@@ -346,7 +346,7 @@ def _report(
         higher_is_better=metric.higher_is_better,
         merge=config.predict.merge,
         rows=len(nested),
-        reading=1000 * by_view[0].reading,
+        reading=1000 * by_view[0].read_seconds,
         views=tuple(map(worths.of_view, everyone)),
         path=tuple(worths.of_set(views, best) for views in path),
         configured=worths.of_set(configured, best),

@@ -1,4 +1,4 @@
-"""The trained models of an experiment, asked about images."""
+"""Run the trained models of an experiment over images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from kit.training.data import TrainingData, image_set, image_store
 from kit.training.feature_cache import is_head_only
 from kit.training.precision import settled_precision
 
-Question = tuple[Component, ...]  # views, whose answers become one
+ViewList = tuple[Component, ...]  # views that are merged into one prediction
 
 if TYPE_CHECKING:
     from kit.engine.data.datasets import ImageSet
@@ -43,10 +43,10 @@ def open_models(
     progress: Progress,
     deadline: Deadline | None = None,
 ) -> FoldModels:
-    """Return the models of an experiment, ready to be asked on the device and in the precision it has.
+    """Return the models of an experiment, ready to predict on this machine's device.
 
     Args:
-        config: The experiment's, with the views and the merge that are asked for.
+        config: The experiment's config with the views and the merge to predict with.
     """
     from kit.engine.device.amp import Amp
     from kit.engine.device.device import find_device, prepare_process
@@ -58,22 +58,22 @@ def open_models(
 
 
 @dataclass(frozen=True)
-class ByView:
-    """The OOF predictions through some views, and what they take beside reading the images.
+class ViewPredictions:
+    """Out-of-fold predictions with a list of views, and their cost.
 
     Attributes:
-        reading: Seconds that reading an image took.
-        seconds: Seconds an image that making the views and asking the model took.
+        read_seconds: Seconds per image for reading.
+        predict_seconds: Seconds per image for the views and the model.
     """
 
     oof: Predictions
-    reading: float
-    seconds: float
+    read_seconds: float
+    predict_seconds: float
 
 
 @dataclass(frozen=True)
 class FoldModels:
-    """The trained models of an experiment, ready to be asked."""
+    """The trained models of an experiment, one per fold."""
 
     run: RunFolder
     config: Config
@@ -83,14 +83,14 @@ class FoldModels:
     progress: Progress
     deadline: Deadline
 
-    def of_validation_rows(self, questions: Sequence[Question], origin: Origin) -> list[ByView]:
-        """Return what the models say of the rows they were validated on, for each question."""
+    def predict_oof(self, view_lists: Sequence[ViewList], origin: Origin) -> list[ViewPredictions]:
+        """Return the out-of-fold predictions with each list of views."""
         data, competition = self.data, self.data.competition
         validated = data.validated()
         masks = {k: data.folds.validation(validated, k) for k in range(data.folds.models)}
-        answers = [self._of_fold(k, questions) for k in masks]
-        found = []
-        for question, of_folds in zip(questions, zip(*answers, strict=True), strict=True):
+        by_fold = [self._predict_fold(k, view_lists) for k in masks]
+        results = []
+        for view_list, of_folds in zip(view_lists, zip(*by_fold, strict=True), strict=True):
             probs = assemble_oof(
                 masks, {k: of_fold.probs for k, of_fold in zip(masks, of_folds, strict=True)}
             )
@@ -98,28 +98,32 @@ class FoldModels:
                 tuple(validated["id"]),
                 competition.classes,
                 competition.task.normalized(probs),
-                replace(origin, tta=self._labels(question)),
+                replace(origin, tta=self._labels(view_list)),
             )
-            asked = sum(len(of_fold.probs) for of_fold in of_folds)
-            reading = sum(of_fold.reading for of_fold in of_folds) / asked
-            found.append(ByView(oof, reading, sum(of_fold.seconds for of_fold in of_folds) / asked))
-        return found
+            num_images = sum(len(of_fold.probs) for of_fold in of_folds)
+            read_seconds = sum(of_fold.read_seconds for of_fold in of_folds) / num_images
+            predict_seconds = sum(of_fold.predict_seconds for of_fold in of_folds) / num_images
+            results.append(ViewPredictions(oof, read_seconds, predict_seconds))
+        return results
 
-    def _of_fold(self, k: int, questions: Sequence[Question]) -> list[PartialPredictions]:
-        """Return what model k says of its validation rows, in table order: (N_k, C) for each question."""
+    def _predict_fold(self, k: int, view_lists: Sequence[ViewList]) -> list[PartialPredictions]:
+        """Return model k's predictions of its validation rows, in table order: (N_k, C) per list of views."""
         images = image_set(self.data, self.data.folds.validation(self.data.samples, k))
-        (answers,) = self._ask([k], images, self.data.train_images, questions)
-        if problems := answers[0].problems:
+        (predictions,) = self._predict([k], images, self.data.train_images, view_lists)
+        if problems := predictions[0].problems:
             position, problem = next(iter(problems.items()))
             raise KitError(
-                images.pictures[position].path, problem, "", "Mend it and run again.", code="image_unreadable"
+                images.pictures[position].path,
+                problem,
+                next="Fix the file, then run the command again.",
+                code="image_unreadable",
             )
-        return answers
+        return predictions
 
-    def of_others(self, samples: pd.DataFrame, origin: Origin) -> Predictions:
-        """Return the mean over all models for images that none was trained on.
+    def predict_mean(self, samples: pd.DataFrame, origin: Origin) -> Predictions:
+        """Return the mean prediction of all models for images that were not trained on.
 
-        The row of an image that cannot be read is the class prior of the training labels.
+        An unreadable image gets the class prior of the training labels.
         """
         from kit.engine.data.datasets import ImageSet
 
@@ -129,82 +133,86 @@ class FoldModels:
                 (), competition.classes, np.zeros((0, len(competition.classes)), "float32"), origin
             )
         images = ImageSet.of(samples)
-        question = [tuple(self.config.predict.tta)]
-        models = list(range(self.data.folds.models))
-        together = [models] if self._share_a_body else [[k] for k in models]
-        answers = [each for ks in together for (each,) in self._ask(ks, images, origin.images, question)]
-        probs: np.ndarray = np.stack([each.probs for each in answers]).mean(axis=0, dtype=np.float64)
-        rows = sorted({row for each in answers for row in each.problems})
+        view_lists = [tuple(self.config.predict.tta)]
+        folds = list(range(self.data.folds.models))
+        passes = [folds] if self._share_backbone else [[k] for k in folds]
+        by_fold = [each for ks in passes for (each,) in self._predict(ks, images, origin.images, view_lists)]
+        probs: np.ndarray = np.stack([each.probs for each in by_fold]).mean(axis=0, dtype=np.float64)
+        rows = sorted({row for each in by_fold for row in each.problems})
         probs[rows] = competition.task.prior(self.data.targets(), len(competition.classes))
         unreadable = tuple(images.ids[row] for row in rows)
         if unreadable:
-            named = f"they get the class prior ({first_few(unreadable)})"
             kind = origin.kind.replace("_", "-")
-            self.progress.warn(f"{len(unreadable)} {kind} images cannot be read; {named}")
+            self.progress.warn(
+                f"{len(unreadable)} {kind} images cannot be read and get the class prior "
+                f"({first_few(unreadable)})"
+            )
         probs, origin = competition.task.normalized(probs), replace(origin, unreadable=unreadable)
         return Predictions(tuple(images.ids), competition.classes, probs, origin)
 
     @cached_property
-    def _share_a_body(self) -> bool:
-        """Whether the models differ in their heads alone, so that all can be asked in one pass."""
-        from kit.engine.fit.frozen_features import ManyHeads
+    def _share_backbone(self) -> bool:
+        """Whether the models differ only in their heads, so that one forward pass serves all of them."""
+        from kit.engine.fit.frozen_features import MultiHeadClassifier
 
         folds = range(self.data.folds.models)
-        return is_head_only(self.config) and ManyHeads.can_be(self._load(k) for k in folds)
+        return is_head_only(self.config) and MultiHeadClassifier.is_possible(self._load(k) for k in folds)
 
-    def _ask(
-        self, ks: Sequence[int], images: ImageSet, digest: str, questions: Sequence[Question]
+    def _predict(
+        self, ks: Sequence[int], images: ImageSet, digest: str, view_lists: Sequence[ViewList]
     ) -> list[list[PartialPredictions]]:
-        """Return the answers of some folds' models to each question on some images, given now or before.
+        """Return predictions per fold and list of views, from stored files where they exist.
 
         Args:
-            ks: Of one model, or of several that share a body.
-            digest: Of the bytes of the images.
+            ks: One fold, or several whose models share a backbone.
+            digest: Digest of the bytes of the images.
         """
-        files = [[self._file_of(k, images, digest, question) for question in questions] for k in ks]
-        found = [[read_partial_predictions(file) for file in of_model] for of_model in files]
-        open_questions = [q for q, of_question in enumerate(zip(*found, strict=True)) if None in of_question]
-        if open_questions:
-            given = self._ask_now(ks, images, [questions[q] for q in open_questions])
-            for q, of_question in zip(open_questions, given, strict=True):
-                for number, answers in enumerate(of_question):
-                    write_partial_predictions(files[number][q], answers)
-                    found[number][q] = answers
-        return [[answers for answers in of_model if answers is not None] for of_model in found]
+        files = [[self._file_of(k, images, digest, view_list) for view_list in view_lists] for k in ks]
+        found = [[read_partial_predictions(file) for file in of_fold] for of_fold in files]
+        missing = [v for v, of_views in enumerate(zip(*found, strict=True)) if None in of_views]
+        if missing:
+            new = self._predict_missing(ks, images, [view_lists[v] for v in missing])
+            for v, of_views in zip(missing, new, strict=True):
+                for number, predictions in enumerate(of_views):
+                    write_partial_predictions(files[number][v], predictions)
+                    found[number][v] = predictions
+        return [[predictions for predictions in of_fold if predictions is not None] for of_fold in found]
 
-    def _file_of(self, k: int, images: ImageSet, digest: str, question: Question) -> Path:
-        """Return where fold k's answers are kept."""
+    def _file_of(self, k: int, images: ImageSet, digest: str, view_list: ViewList) -> Path:
+        """Return the file of fold k's partial predictions."""
         model = read_json(self.run.fold(k).done)["model"]
         return self.run.partial_predictions(
-            k, f"{model} {digest} {len(images)} {' '.join(self._labels(question))}"
+            k, f"{model} {digest} {len(images)} {' '.join(self._labels(view_list))}"
         )
 
-    def _labels(self, question: Question) -> tuple[str, ...]:
-        return self.config.predict.model_copy(update={"tta": list(question)}).labels
+    def _labels(self, view_list: ViewList) -> tuple[str, ...]:
+        return self.config.predict.model_copy(update={"tta": list(view_list)}).labels
 
-    def _ask_now(
-        self, ks: Sequence[int], images: ImageSet, questions: Sequence[Question]
+    def _predict_missing(
+        self, ks: Sequence[int], images: ImageSet, view_lists: Sequence[ViewList]
     ) -> list[list[PartialPredictions]]:
-        """Return the answers to each question, of each model; fewer images at once where memory is short."""
-        from kit.engine.data.datasets import without_gradients
+        """Return predictions per list of views and fold; on out-of-memory the batch is halved."""
+        from kit.engine.data.datasets import inference_batch_size
         from kit.engine.device.memory import halve_until_it_fits
         from kit.engine.tta.views import check_sizes
 
-        model = self._one_of(ks).to(self.amp.device)
+        model = self._load_joint(ks).to(self.amp.device)
         size = model.preprocessing.predicting
-        micro_batch_size = without_gradients(self.config.predict.batch_size, self.amp.device, size)
-        check_sizes([view for views in questions for view in views], model)
-        about = f"fold {ks[0]}" if len(ks) == 1 else f"{len(ks)} folds at once"
+        micro_batch_size = inference_batch_size(self.config.predict.batch_size, self.amp.device, size)
+        check_sizes([view for view_list in view_lists for view in view_list], model)
+        name = f"fold {ks[0]}" if len(ks) == 1 else f"{len(ks)} folds at once"
         return halve_until_it_fits(
-            micro_batch_size, lambda n: self._answers(about, model, images, questions, n), self.progress.warn
+            micro_batch_size,
+            lambda n: self._predict_batches(name, model, images, view_lists, n),
+            self.progress.warn,
         )
 
-    def _answers(
+    def _predict_batches(
         self,
-        about: str,
+        name: str,
         model: Classifier,
         images: ImageSet,
-        questions: Sequence[Question],
+        view_lists: Sequence[ViewList],
         micro_batch_size: int,
     ) -> list[list[PartialPredictions]]:
         from kit.engine.models.fold_norms import for_prediction
@@ -213,8 +221,8 @@ class FoldModels:
         from kit.engine.tta.views import ModelInput
 
         amp = self.amp
-        tta_plan = TTAPlan.of(questions, ModelInput.of(model))
-        label = f"{about}: {len(images)} images x {len(tta_plan.view_images)} views"
+        tta_plan = TTAPlan.of(view_lists, ModelInput.of(model))
+        label = f"{name}: {len(images)} images x {len(tta_plan.view_images)} views"
         dataset = SourceDataset(images, self.store, tta_plan.sources, model.preprocessing, self.config.seed)
         return predict(
             Predictor(for_prediction(model, amp), self.data.competition.task, amp.device, amp.autocast),
@@ -226,15 +234,15 @@ class FoldModels:
             between=lambda: self.deadline.begin(f"the end of {label}", needed=STOPPING_SECONDS),
         )
 
-    def _one_of(self, ks: Sequence[int]) -> Classifier:
-        """Return a fold's model, or one with the heads of several."""
-        from kit.engine.fit.frozen_features import ManyHeads
+    def _load_joint(self, ks: Sequence[int]) -> Classifier:
+        """Return one fold's model, or one backbone with the heads of several folds."""
+        from kit.engine.fit.frozen_features import MultiHeadClassifier
 
         models = (self._load(k) for k in ks)
-        return next(models) if len(ks) == 1 else ManyHeads(models)
+        return next(models) if len(ks) == 1 else MultiHeadClassifier(models)
 
     def _load(self, k: int) -> Classifier:
-        """Return fold k's model, built around its checkpoint."""
+        """Return fold k's model with the weights of its checkpoint."""
         from kit.engine.models.build import rebuild_model
         from kit.engine.models.checkpoints import load_model
         from kit.engine.models.preprocessing import Preprocessing
@@ -246,8 +254,7 @@ class FoldModels:
             raise KitError(
                 path,
                 "was trained on other classes than the data has",
-                "",
-                "Train anew with --fresh.",
+                next="Train again with --fresh.",
                 code="classes_differ",
             )
         preprocessing = Preprocessing.from_dict(about["preprocessing"])
@@ -256,29 +263,29 @@ class FoldModels:
         return model
 
 
-def assemble_oof(validated: dict[int, np.ndarray], answers: dict[int, np.ndarray]) -> np.ndarray:
+def assemble_oof(validated: dict[int, np.ndarray], fold_probs: dict[int, np.ndarray]) -> np.ndarray:
     """Return the validation probabilities of all models in table order.
 
     Args:
-        validated: Model -> which of the N rows it was validated on, (N,), bool. Each row occurs once, or once
-            per repeat; its probabilities are then the mean.
-        answers: Model -> probabilities (N_k, C) of those rows, in table order.
+        validated: Model -> mask of its validation rows, (N,), bool. A row that several repeats validate gets
+            the mean of their probabilities.
+        fold_probs: Model -> probabilities (N_k, C) of its validation rows, in table order.
 
     Returns:
         Array (N, C), float64.
 
     Raises:
-        KitError: A model is missing, its number of rows differs, or a row was validated by no model.
+        KitError: A model is missing, its number of rows differs, or no model validated a row.
     """
-    num_rows, num_classes = len(next(iter(validated.values()))), next(iter(answers.values())).shape[1]
+    num_rows, num_classes = len(next(iter(validated.values()))), next(iter(fold_probs.values())).shape[1]
     total, times = np.zeros((num_rows, num_classes)), np.zeros(num_rows)
     for k, rows in validated.items():
-        probs = answers.get(k)
+        probs = fold_probs.get(k)
         if probs is None or len(probs) != rows.sum():
-            found = "none" if probs is None else len(probs)
+            predicted = "none" if probs is None else len(probs)
             raise KitError(
                 f"fold {k}",
-                f"has {rows.sum()} validation rows, and {found} were predicted",
+                f"has {rows.sum()} validation rows, but {predicted} were predicted",
                 code="oof_incomplete",
             )
         total[rows] += probs

@@ -1,4 +1,4 @@
-"""The predictions of an experiment: of validation rows (OOF), of held-out and of test images."""
+"""Write an experiment's out-of-fold, held-out and test predictions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from kit.config import Component, Config
 from kit.config.load import load_config
 from kit.errors import KitError, first_few
-from kit.inference.fold_models import ByView, FoldModels, open_models
+from kit.inference.fold_models import FoldModels, ViewPredictions, open_models
 from kit.predictions import Kind, Origin, load_predictions
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import SILENT, Progress
@@ -29,19 +29,19 @@ def predict(
     merge: str | None = None,
     data: TrainingData | None = None,
 ) -> bool:
-    """Write the OOF and test predictions of an experiment; return False if they were there already.
+    """Write the OOF, held-out and test predictions of an experiment; return False if they exist already.
 
-    The row of a test image that cannot be read is the class prior of the training labels, and its id is
-    kept in the file's metadata.
+    An unreadable test image gets the class prior of the training labels; its id is written to the file's
+    metadata.
 
     Args:
         tta: Views to merge instead of the config's.
-        merge: How, instead of the config's way.
-        deadline: How long it may take; as long as it needs by default. What one model said of one set of
-            images is kept until all is written, so that going on does not ask it again.
+        merge: Merge method instead of the config's.
+        deadline: Time limit; default: none. Partial predictions are stored until all files are written, so a
+            later call continues where this one stopped.
 
     Raises:
-        Interrupted: The time is over.
+        Interrupted: The deadline has passed.
         KitError: A fold is not trained yet, a view does not exist, or another process is predicting.
     """
     config, data, origin = _prepared(run, workspace, tta, merge, progress, data)
@@ -60,19 +60,19 @@ def predict_by_view(
     tta: Sequence[Component],
     progress: Progress = SILENT,
     deadline: Deadline | None = None,
-) -> list[ByView]:
-    """Return the OOF predictions of an experiment through each view alone; they are kept for another time.
+) -> list[ViewPredictions]:
+    """Return the OOF predictions of an experiment with each view alone; partial predictions are stored.
 
-    What a view of several images shows is merged as the config says.
+    A view of several images is merged with the config's method.
 
     Raises:
-        Interrupted: The time is over.
+        Interrupted: The deadline has passed.
         KitError: A fold is not trained yet, a view does not exist, or another process is predicting.
     """
     config, data, origin = _prepared(run, workspace, tta, None, progress)
     with exclusive_lock(run.lock("predict"), "predicting"):
         models = open_models(config, run, workspace, data, progress, deadline)
-        return models.of_validation_rows([(view,) for view in config.predict.tta], origin)
+        return models.predict_oof([(view,) for view in config.predict.tta], origin)
 
 
 def _prepared(
@@ -83,10 +83,10 @@ def _prepared(
     progress: Progress,
     data: TrainingData | None = None,
 ) -> tuple[Config, TrainingData, Origin]:
-    """Return an experiment as asked for, what it works on, and the origin of its OOF predictions."""
+    """Return the config with the given views and merge, the data, and the origin of the OOF predictions."""
     if not run.config.exists():
-        raise KitError(run.label, "is a blend", "Its predictions are made by kit blend", code="is_blend")
-    config = _asked_for(load_config(run.config), tta, merge)
+        raise KitError(run.label, "is a blend", "Its predictions come from `kit blend`", code="is_blend")
+    config = _with_tta(load_config(run.config), tta, merge)
     data = data or prepare(config, workspace, progress)
     refuse_other_data(run, data)
     origin = Origin(
@@ -101,16 +101,16 @@ def _prepared(
     return config, data, origin
 
 
-def _asked_for(config: Config, tta: Sequence[Component] | None, merge: str | None) -> Config:
-    """Return an experiment with other views or another merge, if they are given; they must exist."""
+def _with_tta(config: Config, tta: Sequence[Component] | None, merge: str | None) -> Config:
+    """Return the config with other views or another merge method, if given; an unknown name is a KitError."""
     if not tta and merge is None:
         return config
     from kit.engine.tta.predict import check_tta
 
-    given = {"tta": list(tta or config.predict.tta), "merge": merge or config.predict.merge}
-    asked = config.predict.model_copy(update=given)
-    check_tta(asked.tta, asked.merge)
-    return config.model_copy(update={"predict": asked})
+    update = {"tta": list(tta or config.predict.tta), "merge": merge or config.predict.merge}
+    predict_config = config.predict.model_copy(update=update)
+    check_tta(predict_config.tta, predict_config.merge)
+    return config.model_copy(update={"predict": predict_config})
 
 
 def _digest_of_models(run: RunFolder, data: TrainingData, workspace: Workspace) -> str:
@@ -122,7 +122,7 @@ def _digest_of_models(run: RunFolder, data: TrainingData, workspace: Workspace) 
             run.label,
             f"{len(missing)} of {len(trained)} folds are not trained ({first_few(missing)})",
             "Out-of-fold predictions need every fold",
-            f"Go on with `kit train CONFIG` (its config is {workspace.shown(run.config)}).",
+            f"Continue with `kit train CONFIG` (its config is {workspace.shown(run.config)}).",
             code="folds_untrained",
         )
     digests = "".join(done["model"] for done in trained.values() if done)
@@ -130,27 +130,27 @@ def _digest_of_models(run: RunFolder, data: TrainingData, workspace: Workspace) 
 
 
 def _write_predictions(models: FoldModels, workspace: Workspace, origin: Origin) -> None:
-    """Write the OOF, held-out and test predictions of an experiment, and the truth of what is held out."""
+    """Write the OOF, held-out and test predictions, and the labels of the held-out sets."""
     run, data = models.run, models.data
     for name in set(run.held_out_sets()) - set(data.held_out):
         run.held_out(name).unlink()
-    models.of_validation_rows([tuple(models.config.predict.tta)], origin)[0].oof.save(run.oof)
+    models.predict_oof([tuple(models.config.predict.tta)], origin)[0].oof.save(run.oof)
     for name, samples in data.held_out.items():
-        models.of_others(samples, _origin_of(name, origin, data)).save(run.held_out(name))
+        models.predict_mean(samples, _origin_of(name, origin, data)).save(run.held_out(name))
         truth = samples[[c for c in ("id", "group", *data.competition.label_columns) if c in samples]]
         write_text(workspace.truth(run.competition, name), truth.to_csv(index=False, lineterminator="\n"))
-    models.of_others(data.competition.test, _origin_of("", origin, data)).save(run.test)
+    models.predict_mean(data.competition.test, _origin_of("", origin, data)).save(run.test)
 
 
 def _origin_of(name: str, origin: Origin, data: TrainingData) -> Origin:
-    """Return the origin of predictions for a held-out set, or (without a name) for the test images."""
+    """Return the origin of predictions for a held-out set, or for the test images if ``name`` is empty."""
     images = data.other_images[name]
     kind: Kind = "held_out" if name else "test"
     return replace(origin, kind=kind, images=images)
 
 
 def _already_predicted(run: RunFolder, origin: Origin, data: TrainingData) -> bool:
-    """Tell whether the same models have answered for the same images through the same views."""
+    """Tell whether the files hold predictions of the same models, images and views."""
     files = {"": run.test} | {name: run.held_out(name) for name in data.held_out}
     if not all(path.exists() for path in (run.oof, *files.values())):
         return False
@@ -158,8 +158,8 @@ def _already_predicted(run: RunFolder, origin: Origin, data: TrainingData) -> bo
         oof = load_predictions(run.oof).origin
         others = {name: load_predictions(path).origin for name, path in files.items()}
     except KitError:
-        return False  # damaged, or of another version of kit: they are made again
+        return False  # damaged or of another version of kit: predict again
     wanted = {name: _origin_of(name, origin, data) for name in files}
     return oof == origin and all(
-        there == replace(wanted[name], unreadable=there.unreadable) for name, there in others.items()
+        found == replace(wanted[name], unreadable=found.unreadable) for name, found in others.items()
     )

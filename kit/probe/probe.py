@@ -17,12 +17,12 @@ from kit.probe.linear import fitted_probs, suited_strength
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, image_store, prepare
-from kit.training.fold import FoldWork, predicted_view
+from kit.training.fold import FoldRunner, sized_prediction_transform
 from kit.training.precision import settled_precision
 from kit.training.scorable import check_scorable
 
 if TYPE_CHECKING:
-    from kit.engine.fit.frozen_features import Extractor
+    from kit.engine.fit.frozen_features import FeatureExtractor
     from kit.engine.models.build import Classifier
 
 ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
@@ -166,11 +166,11 @@ def _probed(config: Config, workspace: Workspace, data: TrainingData, progress: 
     progress.stage(name, f"weights {weights or 'as downloaded'}")
     run = workspace.run(data.competition.name, config.name)
     store = image_store(config, workspace, data, progress)
-    work = FoldWork(config, workspace, data, run, store, progress)
+    runner = FoldRunner(config, workspace, data, run, store, progress)
     prepare_process()
     amp = Amp(find_device(), settled_precision(config, workspace, data).name)
-    model = work.model(0).to(amp.device)
-    files = work.feature_files(model, amp, [predicted_view(model.preprocessing)])
+    model = runner.model(0).to(amp.device)
+    files = runner.feature_files(model, amp, [sized_prediction_transform(model.preprocessing)])
     features = np.asarray(files.read().plain)
     oof, folds, strength = _cross_validated(features, data, progress)
     head = head_parameters(model.backbone)
@@ -191,11 +191,11 @@ def _probed(config: Config, workspace: Workspace, data: TrainingData, progress: 
     )
 
 
-def _pace(model: Classifier, extractor: Extractor, progress: Progress) -> float:
+def _pace(model: Classifier, extractor: FeatureExtractor, progress: Progress) -> float:
     """Return how many images a second go through the network."""
     import torch
 
-    from kit.engine.data.datasets import without_gradients
+    from kit.engine.data.datasets import inference_batch_size
     from kit.engine.device.memory import halve_until_it_fits
 
     own, device = model.preprocessing, extractor.amp.device
@@ -210,7 +210,7 @@ def _pace(model: Classifier, extractor: Extractor, progress: Progress) -> float:
                 seconds.append(time.perf_counter() - began)
         return batch / min(seconds[1:])
 
-    batch_size = without_gradients(extractor.batch_size, device, own.predicting)
+    batch_size = inference_batch_size(extractor.batch_size, device, own.predicting)
     return halve_until_it_fits(batch_size, paced, progress.warn)
 
 

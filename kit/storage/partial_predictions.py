@@ -1,4 +1,4 @@
-"""Keep the predictions of one model for one set of images, until those of all models are written."""
+"""Store the predictions of one model for one set of images until all models have predicted."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class PartialPredictions:
     Attributes:
         probs: (N, C), float32, rows in the set's order; zeros for unreadable images.
         problems: Row -> why the image is unreadable.
-        reading: Seconds spent on reading images.
-        seconds: Seconds spent on views and the model.
+        read_seconds: Seconds spent on reading images.
+        predict_seconds: Seconds spent on views and the model.
     """
 
     probs: np.ndarray
     problems: dict[int, str]
-    reading: float
-    seconds: float
+    read_seconds: float
+    predict_seconds: float
 
 
-def write_partial_predictions(path: Path, found: PartialPredictions) -> None:
+def write_partial_predictions(path: Path, predictions: PartialPredictions) -> None:
     """Write predictions atomically."""
-    problems = np.array(json.dumps(found.problems))
-    took = np.array([found.reading, found.seconds])
+    problems = np.array(json.dumps(predictions.problems))
+    seconds = np.array([predictions.read_seconds, predictions.predict_seconds])
     with atomic_write(path) as draft, draft.open("wb") as file:
-        np.savez(file, probs=found.probs, problems=problems, took=took)
+        np.savez(file, probs=predictions.probs, problems=problems, seconds=seconds)
 
 
 def read_partial_predictions(path: Path) -> PartialPredictions | None:
@@ -42,7 +42,7 @@ def read_partial_predictions(path: Path) -> PartialPredictions | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             problems = {int(row): text for row, text in json.loads(str(arrays["problems"])).items()}
-            reading, seconds = arrays["took"].tolist()
-            return PartialPredictions(arrays["probs"], problems, reading, seconds)
+            read_seconds, predict_seconds = arrays["seconds"].tolist()
+            return PartialPredictions(arrays["probs"], problems, read_seconds, predict_seconds)
     except (OSError, KeyError, ValueError, BadZipFile):
         return None

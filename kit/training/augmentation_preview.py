@@ -1,4 +1,4 @@
-"""Training images as the model will see them, epoch by epoch: ``kit augment``."""
+"""Return augmented training images of the first epochs, for ``kit augment``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kit.errors import KitError
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, image_store, prepare
-from kit.training.fold import FoldWork, fold_seed, predicted_view
+from kit.training.fold import FoldRunner, fold_seed, sized_prediction_transform
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Examples:
-    """Some images of fold 0's training side.
+    """Some training images of fold 0.
 
     Attributes:
-        captions: What to call each image: its id and label.
-        columns: What each column shows, such as ``as predicted`` or ``epoch 3``.
+        captions: Id and label of each image.
+        columns: Title of each column, such as ``as predicted`` or ``epoch 3``.
         tiles: One list per image, one (H, W, 3) uint8 array per column.
     """
 
@@ -39,10 +39,10 @@ class Examples:
 def training_examples(
     config: Config, workspace: Workspace, images: int, epochs: int, progress: Progress = SILENT
 ) -> Examples:
-    """Return some training images as they are predicted, and as the first ``epochs`` epochs show them.
+    """Return some training images, transformed as in prediction and as in the first ``epochs`` epochs.
 
-    The images are spread over the training side; they are varied as in training, and mixed with one another
-    where the config mixes. Nothing is trained, and no fold is written.
+    The images are spread over the training set and augmented as in training, including MixUp and CutMix.
+    Nothing is trained, and no folds CSV is written.
 
     Raises:
         KitError: The config or the data is wrong, or an image cannot be read.
@@ -55,35 +55,37 @@ def training_examples(
     data = prepare(config, workspace, progress, write_folds=False)
     store = image_store(config, workspace, data, progress)
     run = workspace.run(config.competition.name, config.name)
-    work = FoldWork(config, workspace, data, run, store, progress)
+    runner = FoldRunner(config, workspace, data, run, store, progress)
     own, _ = preprocessing_of(config.model, config.image)
-    sides = work.sides(0, own)
-    chosen = np.linspace(0, len(sides.train) - 1, min(images, len(sides.train))).astype(int).tolist()
-    plain = ImageDataset(sides.train, store, {0: predicted_view(own)}, config.seed)
-    columns = {"as predicted": _batch(plain, sides.train, chosen, 0)}
+    fold_images = runner.fold_images(0, own)
+    chosen = (
+        np.linspace(0, len(fold_images.train) - 1, min(images, len(fold_images.train))).astype(int).tolist()
+    )
+    plain = ImageDataset(fold_images.train, store, {0: sized_prediction_transform(own)}, config.seed)
+    columns = {"as predicted": _batch(plain, fold_images.train, chosen, 0)}
     for epoch in range(1, epochs + 1):
-        varied = _batch(sides.varied, sides.train, chosen, epoch)
-        columns[f"epoch {epoch}"] = _mixed(varied, epoch, config)
+        augmented = _batch(fold_images.train_dataset, fold_images.train, chosen, epoch)
+        columns[f"epoch {epoch}"] = _mixed(augmented, epoch, config)
     tiles = [[_tile(image) for image in column.numpy()] for column in columns.values()]
     return Examples(
-        captions=_captions(sides.train, chosen, data),
+        captions=_captions(fold_images.train, chosen, data),
         columns=list(columns),
         tiles=[list(row) for row in zip(*tiles, strict=True)],
     )
 
 
 def _batch(dataset: Dataset[Item], images: ImageSet, chosen: list[int], epoch: int) -> Tensor:
-    """Return some images (B, C, H, W) of 0..255, as an epoch shows them."""
-    from kit.engine.data.datasets import Key, collate
+    """Return some images (B, C, H, W) of 0..255, transformed as in an epoch."""
+    from kit.engine.data.datasets import SampleKey, collate
 
-    batch = collate([dataset[Key(epoch, position)] for position in chosen])
+    batch = collate([dataset[SampleKey(epoch, position)] for position in chosen])
     for position, problem in batch.problems.items():
         raise KitError(images.pictures[position].path, problem, code="image_unreadable")
     return batch.images.float()
 
 
 def _mixed(images: Tensor, epoch: int, config: Config) -> Tensor:
-    """Return images mixed with one another as a batch of that epoch may be."""
+    """Return the images mixed (MixUp, CutMix) as in a training batch of that epoch."""
     import torch
 
     from kit.engine.augment.mixup import build_mixing
@@ -97,7 +99,7 @@ def _mixed(images: Tensor, epoch: int, config: Config) -> Tensor:
 
 
 def _captions(images: ImageSet, chosen: list[int], data: TrainingData) -> list[str]:
-    """Return the ids of images and their labels."""
+    """Return id and labels of each image."""
     from kit.engine.fit.components import targets_of
 
     competition = data.competition

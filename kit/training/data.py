@@ -1,4 +1,4 @@
-"""Prepare the training data of an experiment: the competition, its folds, and the readable images."""
+"""Prepare the training data of an experiment: competition, folds, readable images."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ HOLDOUT = "holdout"  # the held-out set that scheme holdout cuts from the traini
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What the folds of an experiment are trained and scored on.
+    """The samples and images that the folds of an experiment are trained and scored on.
 
     Attributes:
         samples: Labeled training rows with a readable image, in the order of the folds CSV: ``id path``, the
-            fold columns, the label columns, and a box if samples are crops.
-        held_out: Name -> labeled samples that are scored and never trained on.
+            fold columns, the label columns, and the box columns if samples are crops.
+        held_out: Name -> labeled samples for scoring only.
         train_images: Digest of the bytes of all training images.
         other_images: Name of a held-out set ("" for the test images) -> digest of their bytes.
     """
@@ -58,12 +58,12 @@ class TrainingData:
         return self.competition.task.targets(self.samples, self.competition.classes)
 
     def validated(self) -> pd.DataFrame:
-        """Return the samples that some model is validated on."""
+        """Return the samples that are in the validation part of some fold."""
         return self.samples[self.samples["fold"] > TRAIN_ONLY]
 
 
 def population_of(opened: OpenedCompetition, config: Config, progress: Progress = SILENT) -> Population:
-    """Return what to split into folds: the training samples, and which images are duplicates."""
+    """Return the training samples to split into folds, and groups of duplicate images."""
     competition, scan = opened.readable, opened.scan
     duplicates: Sequence[Sequence[str]] = ()
     if config.folds.keep_duplicates_together:
@@ -73,7 +73,7 @@ def population_of(opened: OpenedCompetition, config: Config, progress: Progress 
     population = Population(competition.train, competition.label_columns, duplicates)
     without = int((~population.labeled).sum())
     if without:
-        progress.note(f"{without} training images have no label: they are in no fold and not trained on")
+        progress.note(f"{without} training images have no label and are not used")
     return population
 
 
@@ -102,8 +102,8 @@ def prepare(
         progress.note(f"{workspace.shown(path)} written: {folds.models} folds")
     if state == "different":
         progress.warn(
-            f"{workspace.shown(path)} was not made with folds.seed {config.folds.seed} and is used as it is. "
-            "`kit folds CONFIG --force` replaces it."
+            f"{workspace.shown(path)} was not made with folds.seed {config.folds.seed}; it is used "
+            "unchanged. `kit folds CONFIG --force` replaces it."
         )
     data = _training_data(opened, folds)
     _warn_of_leaked_images(data, progress)
@@ -111,7 +111,7 @@ def prepare(
 
 
 def _warn_of_leaked_images(data: TrainingData, progress: Progress) -> None:
-    """Warn of held-out images that are training images, too: they inflate the held-out score."""
+    """Warn of held-out images that are also training images: they inflate the held-out score."""
     digests = _digests(data.opened.scan)
     trained = {digests[path] for path in data.samples["path"]}
     for name, table in data.held_out.items():
@@ -132,11 +132,11 @@ def _training_data(opened: OpenedCompetition, folds: Folds) -> TrainingData:
     where = ["id", "path", *(side for side in BOX if side in competition.train)]
     samples = folds.table.merge(competition.train[where], on="id", validate="one_to_one")
     samples = samples[competition.task.labeled(samples, competition.classes)].reset_index(drop=True)
-    apart = (samples[folds.columns] == HELD_OUT).all(axis=1)
+    is_held_out = (samples[folds.columns] == HELD_OUT).all(axis=1)
     held_out = dict(competition.held_out)
-    if apart.any():
-        held_out[HOLDOUT] = samples[apart].reset_index(drop=True)
-    samples = samples[~apart].reset_index(drop=True)
+    if is_held_out.any():
+        held_out[HOLDOUT] = samples[is_held_out].reset_index(drop=True)
+    samples = samples[~is_held_out].reset_index(drop=True)
     others = {name: _digest(table, digests) for name, table in (*held_out.items(), ("", competition.test))}
     return TrainingData(opened, folds, samples, held_out, _digest(samples, digests), others)
 
@@ -163,20 +163,20 @@ def image_store(
     """Return the image store of a competition, decoded and resized as the config needs.
 
     Args:
-        views: TTA views to decode for, beside the plain image.
+        views: TTA views that need decoded images, besides the plain image.
     """
     from kit.engine.data.cache import open_cache
     from kit.engine.data.foreground import Foreground
-    from kit.engine.data.image_store import ImageStore, Rendering, pictures_of
+    from kit.engine.data.image_store import ImageDecoder, ImageStore, pictures_of
     from kit.engine.models.build import preprocessing_of
     from kit.engine.tta.decode_size import side_needed
 
-    how, competition = config.image.foreground, data.competition
-    foreground = None if how == "none" else Foreground(how, workspace.foreground(competition.name))
+    mode, competition = config.image.foreground, data.competition
+    foreground = None if mode == "none" else Foreground(mode, workspace.foreground(competition.name))
     side = side_needed(config, preprocessing_of(config.model, config.image)[0], views)
-    rendering = Rendering(config.image.mode, config.competition.voc.margin, foreground, side)
+    decoder = ImageDecoder(config.image.mode, config.competition.voc.margin, foreground, side)
     tables = (data.samples, *data.held_out.values(), competition.test)
     pictures = [picture for table in tables for picture in pictures_of(table)]
     folder = workspace.cache(competition.name)
-    kept = open_cache(folder, rendering, pictures, data.opened.scan, config.image.cache, progress)
-    return ImageStore(competition.root, rendering, kept)
+    cache = open_cache(folder, decoder, pictures, data.opened.scan, config.image.cache, progress)
+    return ImageStore(competition.root, decoder, cache)

@@ -1,4 +1,4 @@
-"""What a training would do, found by building all of it and taking no step: ``kit train --dry-run``."""
+"""Build a training without running it and describe it (``kit train --dry-run``)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that share a rate and a decay.
+    """Parameters with the same learning rate and weight decay.
 
     Attributes:
-        part: The stages they are in, or ``head``; ``frozen`` ones never learn.
-        tensors: How many tensors they are.
-        parameters: How many numbers.
-        lr: Their peak rate; 0 where frozen.
+        part: Their stages, or ``head``; ``frozen: `` in front if they are never trained.
+        tensors: Number of parameter tensors.
+        parameters: Number of scalars.
+        lr: Peak learning rate; 0 if frozen.
     """
 
     part: str
@@ -38,13 +38,13 @@ class ParameterGroup:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a training would do.
+    """Description of a training that was not run.
 
     Attributes:
-        facts: What is chosen, and what follows from it, in the order to read it.
-        groups: The groups of the optimiser, from the input to the head, and what is frozen.
-        rates: The learning rate of the first step, the highest, and that of the last.
-        augmentation: What a training image goes through, step by step.
+        facts: Settings and what follows from them, in display order.
+        groups: Parameter groups of the optimizer, from the input to the head, then frozen parameters.
+        rates: Learning rate of the first step, the highest, and of the last step.
+        augmentation: Augmentation steps of a training image.
     """
 
     experiment: str
@@ -59,7 +59,7 @@ class DryRun:
 
 
 def dry_run(config: Config, workspace: Workspace, progress: Progress = SILENT) -> DryRun:
-    """Return what training fold 0 would do. Nothing is trained, and no fold is written.
+    """Return the description of training fold 0. Nothing is trained, and no folds CSV is written.
 
     Raises:
         KitError: The config or the data is wrong.
@@ -71,25 +71,27 @@ def dry_run(config: Config, workspace: Workspace, progress: Progress = SILENT) -
     from kit.engine.fit.components import epoch_batches
     from kit.engine.fit.validate_config import check_recipe
     from kit.engine.optim.schedules import rates
-    from kit.training.fold import FoldWork
-    from kit.training.precision import is_tried
+    from kit.training.fold import FoldRunner
+    from kit.training.precision import needs_trial
 
     for warning in check_recipe(config, workspace):
         progress.warn(warning)
     data = prepare(config, workspace, progress, write_folds=False)
     run = workspace.run(config.competition.name, config.name)
     store = image_store(config, workspace, data, progress)
-    work = FoldWork(config, workspace, data, run, store, progress)
-    model = work.model(0)
-    images = work.sides(0, model.preprocessing)
+    runner = FoldRunner(config, workspace, data, run, store, progress)
+    model = runner.model(0)
+    images = runner.fold_images(0, model.preprocessing)
     device = find_device()
     precision = choose_precision(config.train.precision, device)
-    said = "bf16 or fp32, whichever is found quicker" if is_tried(config, device, precision) else precision
+    is_measured = needs_trial(config, device, precision)
+    precision_text = "bf16 or fp32, whichever is faster" if is_measured else precision
     steps = len(epoch_batches(images, config.train, config.seed))
     first, peak, last = rates(config.train.schedule, config.train.lr, config.train.epochs, steps)
     return DryRun(
         experiment=run.label,
-        facts=_facts(config, data, model, images, steps) | {"device": f"{device}, precision {said}"},
+        facts=_facts(config, data, model, images, steps)
+        | {"device": f"{device}, precision {precision_text}"},
         groups=parameter_groups(model.backbone, config),
         rates={"first": first, "peak": peak, "last": last},
         augmentation=[
@@ -104,71 +106,67 @@ def _facts(
 ) -> dict[str, str]:
     train, own, models = config.train, model.preprocessing, data.folds.models
     sizes = config.image.size_by_epoch or {1: own.size}
-    growing = ", ".join(f"{size} px from epoch {epoch}" for epoch, size in sizes.items())
-    shapes = f"{own.size} px" if len(sizes) == 1 else growing
-    trained = ", ".join(f"{_of_stages(n)} from epoch {epoch}" for epoch, n in config.model.trains.items())
+    by_epoch = ", ".join(f"{size} px from epoch {epoch}" for epoch, size in sizes.items())
+    size_text = f"{own.size} px" if len(sizes) == 1 else by_epoch
+    trained = ", ".join(f"{_stages_text(n)} from epoch {epoch}" for epoch, n in config.model.trains.items())
     return {
         "model": f"{config.model.name}, {sum(p.numel() for p in model.parameters()):,} parameters",
-        "images": f"{shapes}, predicted at {own.predicting} px",
-        "normalised": f"mean {_short(own.mean)}, std {_short(own.std)}",
+        "images": f"{size_text}, predicted at {own.predicting} px",
+        "normalised": f"mean {_numbers_text(own.mean)}, std {_numbers_text(own.std)}",
         "folds": f"{models}; fold 0 trains on {len(images.train)} and validates {len(images.validation)}",
-        "steps": f"{steps} an epoch, {train.batch_size * train.accumulate} images each",
+        "steps": f"{steps} per epoch, {train.batch_size * train.accumulate} images each",
         "epochs": f"{train.epochs}, the {train.keep} is kept",
         "trains": trained,
-        "loss": _shown(train.loss) or data.competition.task.loss,
-        "optimizer": _shown(train.optimizer),
-        "schedule": _shown(train.schedule),
-        "average": _shown(train.average) or "none",
+        "loss": _component_text(train.loss) or data.competition.task.loss,
+        "optimizer": _component_text(train.optimizer),
+        "schedule": _component_text(train.schedule),
+        "average": _component_text(train.average) or "none",
     }
 
 
-def _of_stages(count: int | str) -> str:
+def _stages_text(count: int | str) -> str:
     return {"all": "all", 0: "the head"}.get(count, f"the head and the last {count} stages")
 
 
-def _shown(component: Any) -> str:
+def _component_text(component: Any) -> str:
     if component is None:
         return ""
     options = ", ".join(f"{key} {value}" for key, value in component.options.items())
     return f"{component.name} ({options})" if options else str(component.name)
 
 
-def _short(values: Sequence[float]) -> str:
+def _numbers_text(values: Sequence[float]) -> str:
     return " ".join(f"{value:.3g}" for value in values)
 
 
 def parameter_groups(backbone: nn.Module, config: Config) -> list[ParameterGroup]:
-    """Return the optimiser's groups of a network under a config, and what never trains."""
+    """Return the optimizer's parameter groups, then the frozen parameters."""
     from kit.engine.models import freezing
     from kit.engine.optim.optimizers import build_optimizer
 
     freezing.check_freezing(config.model.trains, backbone)
     freezing.train_only(backbone, freezing.widest(config.model.trains))
     part_of = {name: number for number, stage in enumerate(freezing.stages_of(backbone)) for name in stage}
-    place = {p: part_of.get(name) for name, p in backbone.named_parameters()}
+    stage_of = {p: part_of.get(name) for name, p in backbone.named_parameters()}
     groups = []
     for group in build_optimizer(backbone, config.train).param_groups:
         rate = config.train.lr * group.get("lr_scale", 1.0)
-        groups.append(_group(group["params"], place, rate, group["weight_decay"]))
+        groups.append(_group(group["params"], stage_of, rate, group["weight_decay"]))
     frozen = [p for p in backbone.parameters() if not p.requires_grad]
-    return [*groups, *([_group(frozen, place, 0.0, 0.0, "frozen: ")] if frozen else [])]
+    return [*groups, *([_group(frozen, stage_of, 0.0, 0.0, "frozen: ")] if frozen else [])]
 
 
 def _group(
     parameters: Sequence[nn.Parameter],
-    place: dict[nn.Parameter, int | None],
+    stage_of: dict[nn.Parameter, int | None],
     lr: float,
     weight_decay: float,
     prefix: str = "",
 ) -> ParameterGroup:
-    numbers = sorted({n + 1 for p in parameters if (n := place[p]) is not None})
-    stages = (
-        f"stage {numbers[0]}"
-        if len(numbers) == 1
-        else f"stages {numbers[0]}–{numbers[-1]}"
-        if numbers
-        else ""
-    )
-    head = "head" if any(place[p] is None for p in parameters) else ""
+    numbers = sorted({n + 1 for p in parameters if (n := stage_of[p]) is not None})
+    stages = ""
+    if numbers:
+        stages = f"stage {numbers[0]}" if len(numbers) == 1 else f"stages {numbers[0]}–{numbers[-1]}"
+    head = "head" if any(stage_of[p] is None for p in parameters) else ""
     part = prefix + ", ".join(filter(None, (stages, head)))
     return ParameterGroup(part, len(parameters), sum(p.numel() for p in parameters), lr, weight_decay)

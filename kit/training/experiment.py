@@ -14,7 +14,7 @@ from kit.storage.files import read_json, remove_drafts, write_json
 from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_store, prepare
-from kit.training.fold import FoldWork, warm_start
+from kit.training.fold import FoldRunner, warm_start
 from kit.training.precision import settled_precision
 from kit.training.run_state import claim, forget, is_complete, trained_fold
 from kit.training.scorable import check_scorable
@@ -33,9 +33,9 @@ def train(
     """Train every fold that is not trained yet; return the experiment's folder.
 
     Args:
-        only: The folds to train; none means all.
-        fresh: Discard what an earlier run of the experiment left.
-        deadline: When to stop; never by default.
+        only: Folds to train; empty: all.
+        fresh: Discard the results of earlier runs of the experiment.
+        deadline: When to stop; default: never.
         data: The training data, if the caller has called ``check_experiment`` and prepared it already.
 
     Raises:
@@ -47,15 +47,15 @@ def train(
         check_experiment(config, workspace, fresh, progress)
         data = prepare(config, workspace, progress)
     run = workspace.run(config.competition.name, config.name)
-    wanted = _wanted(only, data.folds.models)
+    requested = _requested_folds(only, data.folds.models)
     with ExitStack() as locks:
-        for k in wanted:
+        for k in requested:
             locks.enter_context(exclusive_lock(run.lock(f"fold-{k}"), f"training fold {k}"))
         if fresh:
-            forget(run, wanted)
+            forget(run, requested)
         claim(run, config, data)
-        todo = [k for k in wanted if trained_fold(run.fold(k)) is None]
-        for k in sorted(set(wanted) - set(todo)):
+        todo = [k for k in requested if trained_fold(run.fold(k)) is None]
+        for k in sorted(set(requested) - set(todo)):
             progress.note(f"fold {k} is already trained: {read_json(run.fold(k).done)['score']:.4f}")
         if todo:
             _train_folds(config, workspace, data, run, todo, progress, deadline or Deadline())
@@ -86,11 +86,11 @@ def check_experiment(
             progress.warn(warning)
 
 
-def _wanted(only: Sequence[int], models: int) -> list[int]:
-    odd = [k for k in only if not 0 <= k < models]
-    if odd:
+def _requested_folds(only: Sequence[int], models: int) -> list[int]:
+    unknown = [k for k in only if not 0 <= k < models]
+    if unknown:
         raise KitError(
-            f"--fold {odd[0]}", "there is no such fold", f"0..{models - 1} are", code="unknown_fold"
+            f"--fold {unknown[0]}", "no such fold", f"Folds are 0..{models - 1}", code="unknown_fold"
         )
     return sorted(set(only)) or list(range(models))
 
@@ -109,14 +109,14 @@ def _train_folds(
     prepare_process()
     check_scorable(data, todo)
     for k in todo:
-        warm_start(config, workspace, data, k)  # refused before anything is trained
+        warm_start(config, workspace, data, k)  # check all folds before training any
         remove_drafts(run.fold(k).path)
     device, precision = find_device(), settled_precision(config, workspace, data, run)
     progress.note(f"device {device}, precision {precision}")
     write_json(run.environment, environment(workspace.root, config.seed, str(device), str(precision)))
     store = image_store(config, workspace, data, progress)
-    work = FoldWork(config, workspace, data, run, store, progress, deadline)
+    runner = FoldRunner(config, workspace, data, run, store, progress, deadline)
     plan = TimePlan.of(config, data, deadline, progress)
     for position, k in enumerate(todo):
         deadline.begin(f"fold {k}", needed=STOPPING_SECONDS)
-        work.train(k, plan.after_epoch(k, folds_after=len(todo) - position - 1))
+        runner.train(k, plan.after_epoch(k, folds_after=len(todo) - position - 1))

@@ -1,4 +1,4 @@
-"""Training a head alone: what enters it is computed once, for all folds and epochs, and kept."""
+"""Cache the features of a frozen network, computed once for all folds and epochs."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from kit.storage.files import atomic_write
 from kit.training.data import TrainingData, image_set
 
 if TYPE_CHECKING:
-    from kit.engine.data.datasets import ImageSet, View
+    from kit.engine.data.datasets import ImageSet, SizedTransform
     from kit.engine.fit.components import FoldImages
-    from kit.engine.fit.frozen_features import Extractor
+    from kit.engine.fit.frozen_features import FeatureExtractor
     from kit.engine.models.build import Classifier
     from kit.engine.models.preprocessing import Preprocessing
 
 
-AT_A_TIME = 4096  # images, after which what is done of a view is kept
+PART_SIZE = 4096  # images per partial file, so that an interruption loses little
 
 
 @dataclass(frozen=True)
 class Features:
-    """What enters the head for every sample: computed from the images as predicted, and as varied.
+    """The head's input for every sample.
 
     Attributes:
-        ids: Of the samples, (N,).
-        plain: (N, D) float32.
-        varied: Of each variation (N, D) float32; none where training shows images as predicted.
+        ids: Sample ids, (N,).
+        plain: Features of images transformed as in prediction, (N, D) float32.
+        augmented: Features (N, D) float32 of each augmented variation; empty without augmentation.
     """
 
     ids: Sequence[str]
     plain: np.ndarray
-    varied: list[np.ndarray]
+    augmented: list[np.ndarray]
 
     def of(self, images: FoldImages) -> FoldImages:
-        """Return a fold whose images are replaced by their features; epochs take the variations in turn."""
+        """Return a fold with features instead of images; epochs use the variations in turn."""
         from kit.engine.fit.frozen_features import FeatureDataset
 
         return replace(
             images,
-            varied=FeatureDataset(self.varied or [self.plain], self._rows(images.train)),
-            plain=FeatureDataset([self.plain], self._rows(images.validation)),
+            train_dataset=FeatureDataset(self.augmented or [self.plain], self._rows(images.train)),
+            validation_dataset=FeatureDataset([self.plain], self._rows(images.validation)),
         )
 
     def _rows(self, images: ImageSet) -> np.ndarray:
@@ -57,29 +57,29 @@ class Features:
         return np.array([row_of[sample_id] for sample_id in images.ids])
 
 
-def why_not(config: Config, model: Classifier) -> str:
-    """Return why features cannot stand for images where the head alone trains, or nothing."""
+def why_not_cached(config: Config, model: Classifier) -> str:
+    """Return why features cannot replace images although only the head trains; empty if they can."""
     from kit.engine.augment.mixup import build_mixing
-    from kit.engine.fit.frozen_features import why_not_cut
+    from kit.engine.fit.frozen_features import why_not_split
 
     if config.augment.views is None:
         return "augment.views is null"
     if not config.model.pretrained or config.model.start is not None:
-        return "folds do not share what lies before the head"
+        return "folds do not share the weights before the head"
     if build_mixing(config.augment, 2, config.train.epochs) is not None:
-        return "batches are mixed, but for augment.mixup=0 and augment.cutmix=0"
+        return "MixUp or CutMix is on (augment.mixup, augment.cutmix)"
     if config.image.size_by_epoch is not None:
-        return "images grow with the epochs"
-    return why_not_cut(model)
+        return "image.size_by_epoch is set"
+    return why_not_split(model)
 
 
 def is_head_only(config: Config) -> bool:
-    """Tell whether no epoch trains more than the head."""
+    """Return whether every epoch trains the head only."""
     return set(config.model.trains.values()) == {0}
 
 
 def num_variations(config: Config, own: Preprocessing) -> int:
-    """Return how many variations of each image are shown in turn; 0: images are shown as predicted."""
+    """Return the number of augmented variations per image; 0: no augmentation."""
     from kit.engine.augment.pipelines import shows_as_predicted
 
     if shows_as_predicted(config.augment, own):
@@ -89,38 +89,38 @@ def num_variations(config: Config, own: Preprocessing) -> int:
 
 @dataclass(frozen=True)
 class FeatureFiles:
-    """Where features are kept, and how they are made where they are not there.
+    """Reads features from the cache, and computes and stores missing ones.
 
     Attributes:
-        folder: Of all features of the competition.
-        config: Of an experiment, for its network, its recipe of variations and what they draw.
-        views: The image as predicted, then its variations.
-        held: What this process has of them already, by file; ``read`` adds to it.
+        folder: Folder of all features of the competition.
+        config: Config of the experiment: network, augmentation and seed.
+        transforms: The prediction transform, then one per augmented variation.
+        in_memory: Features that this process has read, by file; ``read`` adds to it.
     """
 
     folder: Path
-    extractor: Extractor
+    extractor: FeatureExtractor
     config: Config
     data: TrainingData
-    views: Sequence[View]
+    transforms: Sequence[SizedTransform]
     progress: Progress
     deadline: Deadline
-    held: dict[Path, np.ndarray]
+    in_memory: dict[Path, np.ndarray]
 
     def read(self) -> Features:
-        """Return the features of every sample; what is not kept is computed, and kept.
+        """Return the features of every sample; missing ones are computed and stored.
 
         Raises:
-            Interrupted: The time is over; what is done is kept.
-            KitError: An image cannot be read any more.
+            Interrupted: The deadline has passed; finished parts are stored.
+            KitError: An image can no longer be read.
         """
         images = image_set(self.data, np.ones(len(self.data.samples), dtype=bool))
         key = self._digest(images)
-        found = [self._view(images, number, key) for number in range(len(self.views))]
+        found = [self._variation(images, number, key) for number in range(len(self.transforms))]
         return Features(images.ids, found[0], found[1:])
 
     def _digest(self, images: ImageSet) -> str:
-        """Return a digest of everything that features of images as predicted depend on."""
+        """Return a digest of everything that determines the plain features."""
         from kit.engine.fit.frozen_features import FORMAT, digest_of_body
 
         about = [
@@ -129,59 +129,68 @@ class FeatureFiles:
             digest_of_body(self.extractor.classifier),
             self.extractor.classifier.preprocessing,
             self.extractor.amp.precision,
-            self.extractor.store.rendering.label,
+            self.extractor.store.decoder.label,
             self.data.train_images,
             list(zip(images.ids, images.pictures, strict=True)),
         ]
         return hashlib.blake2b(repr(about).encode(), digest_size=16).hexdigest()
 
-    def _view(self, images: ImageSet, number: int, key: str) -> np.ndarray:
-        about = f"{key} {self._recipe()}" if number else key
+    def _variation(self, images: ImageSet, number: int, key: str) -> np.ndarray:
+        about = f"{key} {self._augmentation_key()}" if number else key
         digest = hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
         file = self._file(f"{digest}-{number}")
-        if file not in self.held:
-            self.held[file] = self._kept(file, len(images), lambda: self._in_parts(images, number, digest))
+        if file not in self.in_memory:
+            self.in_memory[file] = self._cached(
+                file, len(images), lambda: self._in_parts(images, number, digest)
+            )
             for part in self.folder.glob(f"{digest}-{number}-part-*"):
                 part.unlink(missing_ok=True)
-        return self.held[file]
+        return self.in_memory[file]
 
     def _in_parts(self, images: ImageSet, number: int, digest: str) -> np.ndarray:
-        """Return a view's features: a part of many images at a time, so that not all is lost at a kill."""
-        starts = range(0, len(images), AT_A_TIME)
+        """Return the features of one variation, computed and stored in parts."""
+        starts = range(0, len(images), PART_SIZE)
         if len(starts) == 1:
             return self._compute(images, number, "")
 
         def part(count: int, start: int) -> np.ndarray:
-            some, said = images.part(slice(start, start + AT_A_TIME)), f", part {count} of {len(starts)}"
+            subset = images.part(slice(start, start + PART_SIZE))
             file = self._file(f"{digest}-{number}-part-{count}")
-            return self._kept(file, len(some), lambda: self._compute(some, number, said))
+            part_label = f", part {count} of {len(starts)}"
+            return self._cached(file, len(subset), lambda: self._compute(subset, number, part_label))
 
         return np.concatenate([part(count, start) for count, start in enumerate(starts, 1)])
 
-    def _kept(self, file: Path, rows: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return what a file holds, mapped, or else what is computed, and keep that where there is room."""
-        from kit.engine.data.cache import cache_budget, make_room
+    def _cached(self, file: Path, rows: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return the features of a file, memory-mapped; else compute them, and store them if they fit."""
+        from kit.engine.data.cache import cache_budget, remove_oldest
 
-        if (kept := _read(file, rows)) is not None:
-            return kept
-        found = compute()
+        if (cached := _read(file, rows)) is not None:
+            return cached
+        features = compute()
         budget = cache_budget(self.config.image.cache, self.folder)
-        if found.nbytes > budget:
-            return found
+        if features.nbytes > budget:
+            return features
         try:
-            make_room(file, found.nbytes, budget)
+            remove_oldest(file, features.nbytes, budget)
             with atomic_write(file) as draft, draft.open("wb") as stream:
-                np.save(stream, found)
+                np.save(stream, features)
         except OSError as error:
-            self.progress.warn(f"features cannot be kept in {self.folder} ({error.strerror})")
-        kept = _read(file, rows)
-        return found if kept is None else kept
+            self.progress.warn(f"features cannot be cached in {self.folder} ({error.strerror})")
+        cached = _read(file, rows)
+        return features if cached is None else cached
 
-    def _compute(self, images: ImageSet, number: int, said: str) -> np.ndarray:
-        what = f"view {number} of {len(self.views) - 1}" if number else "as predicted"
-        label = f"features of {len(images)} images, {what}{said}"
+    def _compute(self, images: ImageSet, number: int, part_label: str) -> np.ndarray:
+        variation = f"variation {number} of {len(self.transforms) - 1}" if number else "not augmented"
+        label = f"features of {len(images)} images, {variation}{part_label}"
         return self.extractor.features(
-            images, self.views[number], self.config.seed, number, self.progress, label, self._stopping(label)
+            images,
+            self.transforms[number],
+            self.config.seed,
+            number,
+            self.progress,
+            label,
+            self._check_deadline(label),
         )
 
     def _file(self, name: str) -> Path:
@@ -189,21 +198,21 @@ class FeatureFiles:
 
         return self.folder / f"{name}{FEATURES}"
 
-    def _recipe(self) -> str:
-        """Return what variations depend on beside images and network; how many there are is no part of it."""
-        recipe = self.config.augment.model_copy(update={"views": None})
-        return f"{recipe.model_dump_json()} {self.config.seed}"
+    def _augmentation_key(self) -> str:
+        """Return what determines the variations besides images and network, without their number."""
+        augment = self.config.augment.model_copy(update={"views": None})
+        return f"{augment.model_dump_json()} {self.config.seed}"
 
-    def _stopping(self, label: str) -> Callable[[], None]:
+    def _check_deadline(self, label: str) -> Callable[[], None]:
         return lambda: self.deadline.begin(f"the end of {label}", needed=STOPPING_SECONDS)
 
 
 def _read(file: Path, rows: int) -> np.ndarray | None:
-    """Return features from their file, mapped, or None if it is not there or not whole."""
+    """Return features from their file, memory-mapped; None if missing or damaged."""
     try:
         features: np.ndarray = np.load(file, mmap_mode="r")
-        os.utime(file)  # the file that was used last makes way last
+        os.utime(file)  # the least recently used file is removed first
         is_whole = (features.ndim, len(features), features.dtype) == (2, rows, np.dtype("float32"))
-    except Exception:  # numpy has no one error for a damaged header: it evaluates what it reads there
+    except Exception:  # numpy raises various errors for a damaged header
         return None
     return features if is_whole else None

@@ -25,7 +25,7 @@ from kit.training.run_state import trained_fold
 if TYPE_CHECKING:
     import torch
 
-    from kit.engine.data.datasets import ImageSet, View
+    from kit.engine.data.datasets import ImageSet, SizedTransform
     from kit.engine.data.image_store import ImageStore
     from kit.engine.device.amp import Amp
     from kit.engine.fit.components import FoldImages, TrainingObjective
@@ -38,8 +38,13 @@ SMALLEST_BATCH = 2  # batch norm needs two images
 
 
 @dataclass(frozen=True)
-class FoldWork:
-    """Trains the folds of one experiment."""
+class FoldRunner:
+    """Builds and trains the folds of one experiment.
+
+    Attributes:
+        features: Cached features in memory, by file.
+        first_fold: The fold whose notes are shown; the notes of other folds are the same.
+    """
 
     config: Config
     workspace: Workspace
@@ -48,24 +53,22 @@ class FoldWork:
     store: ImageStore
     progress: Progress
     deadline: Deadline = field(default_factory=Deadline)
-    features: dict[Path, np.ndarray] = field(default_factory=dict)  # features in memory, by file
-    first_fold: list[int] = field(
-        default_factory=list
-    )  # the one whose notes are shown; the others repeat them
+    features: dict[Path, np.ndarray] = field(default_factory=dict)
+    first_fold: list[int] = field(default_factory=list)
 
     def train(self, k: int, after_epoch: Callable[[FoldState], None]) -> None:
         """Train fold ``k`` and write its result.
 
         Raises:
             Interrupted: The deadline or a signal; the next run resumes.
-            KitError: The fold cannot be trained; its checkpoint is kept.
+            KitError: The fold cannot be trained; its checkpoint stays.
         """
         from kit.engine.device.memory import free_memory
         from kit.engine.fit.trainer import RetryState
         from kit.engine.models.checkpoints import forget_resume
 
         folder = self.run.fold(k)
-        outcome: FoldResult | RetryState = RetryState(micro_batch_size=self._remembered())
+        outcome: FoldResult | RetryState = RetryState(micro_batch_size=self._known_micro_batch_size())
         while isinstance(outcome, RetryState):
             free_memory()  # of the previous attempt
             outcome = self._attempt(k, outcome, after_epoch)
@@ -103,33 +106,31 @@ class FoldWork:
                 raise KitError(
                     "train.compile",
                     f"torch cannot compile {self.config.model.name}: {' '.join(str(error).split())}",
-                    "",
-                    "Leave it out.",
+                    next="Remove train.compile.",
                     code="compile_failed",
                 ) from error
             if not is_out_of_memory(error):
                 raise
-            return self._with_fewer(retry, trainer.state.micro_batch_size if trainer else 1)
+            return self._with_half(retry, trainer.state.micro_batch_size if trainer else 1)
 
-    def _with_fewer(self, retry: RetryState, micro_batch_size: int) -> RetryState:
-        """Return half the micro-batch for the next attempt, and store it for the other folds."""
-        fewer = micro_batch_size // 2
-        if fewer < SMALLEST_BATCH:
+    def _with_half(self, retry: RetryState, micro_batch_size: int) -> RetryState:
+        """Return the next attempt with half the micro-batch size; store the size for the other folds."""
+        smaller = micro_batch_size // 2
+        if smaller < SMALLEST_BATCH:
             raise KitError(
                 "train.batch_size",
                 f"out of memory even with a micro-batch of {micro_batch_size} images",
-                "",
-                "Use a smaller model or image.size.",
+                next="Use a smaller model or image.size.",
                 code="out_of_memory",
             )
-        write_json(self.run.memory, {"device": self._device_name(), "micro_batch_size": fewer})
+        write_json(self.run.memory, {"device": self._device_name(), "micro_batch_size": smaller})
         self.progress.warn(
-            f"out of memory with a micro-batch of {micro_batch_size} images: {fewer} from here on, in every "
-            "fold. Gradients accumulate, so the batch size and the schedule stay."
+            f"out of memory with a micro-batch of {micro_batch_size} images: all folds continue with "
+            f"{smaller}. Gradients accumulate, so the batch size and the schedule stay the same."
         )
-        return replace(retry, micro_batch_size=fewer)
+        return replace(retry, micro_batch_size=smaller)
 
-    def _remembered(self) -> int | None:
+    def _known_micro_batch_size(self) -> int | None:
         """Return the micro-batch size that an earlier fold found to fit this device, or None."""
         if not self.run.memory.exists():
             return None
@@ -156,13 +157,13 @@ class FoldWork:
         model = self.model(k)
         precision = settled_precision(config, self.workspace, data, self.run)
         amp = Amp(find_device(), precision.name)
-        images = self.sides(k, model.preprocessing)
-        shown, images, train = self._cut(k, model.to(amp.device), images, amp)
+        images = self.fold_images(k, model.preprocessing)
+        network, images, train = self._use_features(k, model.to(amp.device), images, amp)
         if images.plan.is_balanced:
             balance = config.train.balance.name
             self._note(k, _balance_note(balance, self._class_counts(k), images.plan.class_weights))
         return FoldTrainer(
-            model=shown,
+            model=network,
             images=images,
             objective=self._objective(images, amp.device),
             recipe=Recipe(
@@ -179,46 +180,49 @@ class FoldWork:
             deadline=self.deadline,
         )
 
-    def _cut(
+    def _use_features(
         self, k: int, model: Classifier, images: FoldImages, amp: Amp
     ) -> tuple[Classifier, FoldImages, TrainConfig]:
-        """Return model, images and settings; for a frozen body, its head and stored features instead."""
+        """Return model, images and settings; if only the head trains, the head and cached features."""
         from kit.engine.fit.frozen_features import HeadClassifier
 
         config, train, own = self.config, self.config.train, model.preprocessing
         if not feature_cache.is_head_only(config):
             return model, images, train
-        if not self.features and (
-            reason := feature_cache.why_not(config, model)
-        ):  # features exist: an earlier fold used them
-            self._note(k, f"no stored features, every epoch runs the whole network: {reason}")
+        # Features in memory: an earlier fold has passed the check.
+        if not self.features and (reason := feature_cache.why_not_cached(config, model)):
+            self._note(k, f"features cannot be cached, every epoch runs the whole network: {reason}")
             return model, images, train
-        views = [
-            predicted_view(own),
-            *[training_views(config, own)[1]] * feature_cache.num_variations(config, own),
+        transforms = [
+            sized_prediction_transform(own),
+            *[sized_training_transforms(config, own)[1]] * feature_cache.num_variations(config, own),
         ]
-        features = self.feature_files(model, amp, views).read()
-        quick = train.model_copy(update={"workers": 0, "compile": False})
-        return HeadClassifier(model), features.of(images), quick
+        features = self.feature_files(model, amp, transforms).read()
+        head_train = train.model_copy(update={"workers": 0, "compile": False})
+        return HeadClassifier(model), features.of(images), head_train
 
-    def feature_files(self, model: Classifier, amp: Amp, views: Sequence[View]) -> FeatureFiles:
-        """Return the stored features of plain and augmented images.
+    def feature_files(
+        self, model: Classifier, amp: Amp, transforms: Sequence[SizedTransform]
+    ) -> FeatureFiles:
+        """Return the cached features of plain and augmented images.
 
         Args:
             model: On the device of ``amp``.
         """
-        from kit.engine.fit.frozen_features import Extractor
+        from kit.engine.fit.frozen_features import FeatureExtractor
 
         config = self.config
         return FeatureFiles(
             folder=self.workspace.cache(self.data.competition.name),
-            extractor=Extractor(model, self.store, amp, config.predict.batch_size, config.train.workers),
+            extractor=FeatureExtractor(
+                model, self.store, amp, config.predict.batch_size, config.train.workers
+            ),
             config=config,
             data=self.data,
-            views=views,
+            transforms=transforms,
             progress=self.progress,
             deadline=self.deadline,
-            held=self.features,
+            in_memory=self.features,
         )
 
     def model(self, k: int) -> Classifier:
@@ -227,11 +231,11 @@ class FoldWork:
 
         config = self.config
         weights = self.workspace.weights(config.model.weights) if config.model.weights else None
-        begun_from = warm_start(config, self.workspace, self.data, k)
-        chosen = config.model.model_copy(update={"pretrained": False}) if begun_from else config.model
-        model, notes = build_model(chosen, config.image, len(self.data.competition.classes), weights)
-        if begun_from is not None:
-            notes += _load_other(model, begun_from, f"{config.model.start}, fold {k}")
+        start_fold = warm_start(config, self.workspace, self.data, k)
+        model_config = config.model.model_copy(update={"pretrained": False}) if start_fold else config.model
+        model, notes = build_model(model_config, config.image, len(self.data.competition.classes), weights)
+        if start_fold is not None:
+            notes += _load_start(model, start_fold, f"{config.model.start}, fold {k}")
         for note in notes:
             self._note(k, note)
         return model
@@ -243,7 +247,7 @@ class FoldWork:
         if self.first_fold == [k]:
             self.progress.note(text)
 
-    def sides(self, k: int, own: Preprocessing) -> FoldImages:
+    def fold_images(self, k: int, own: Preprocessing) -> FoldImages:
         """Return the training and validation images of a fold, with the plan of its epochs."""
         from kit.engine.data.datasets import ImageDataset
         from kit.engine.data.sampling import plan_epochs
@@ -252,10 +256,10 @@ class FoldWork:
         folds, samples, seed = self.data.folds, self.data.samples, fold_seed(self.config, k)
         train = image_set(self.data, folds.training(samples, k))
         validation = image_set(self.data, folds.validation(samples, k))
-        varied = ImageDataset(train, self.store, training_views(self.config, own), seed)
-        plain = ImageDataset(validation, self.store, {0: predicted_view(own)}, seed)
+        train_dataset = ImageDataset(train, self.store, sized_training_transforms(self.config, own), seed)
+        validation_dataset = ImageDataset(validation, self.store, {0: sized_prediction_transform(own)}, seed)
         plan = plan_epochs(self.config.train.balance, _truth(self.data, train), seed)
-        return FoldImages(train, validation, varied, plain, plan)
+        return FoldImages(train, validation, train_dataset, validation_dataset, plan)
 
     def _objective(self, images: FoldImages, device: torch.device) -> TrainingObjective:
         """Return task, metric and loss of a fold, with the class weights of its plan."""
@@ -291,32 +295,34 @@ def fold_seed(config: Config, k: int) -> int:
     return stable_seed(config.seed, "fold", k)
 
 
-def training_views(config: Config, own: Preprocessing) -> dict[int, View]:
-    """Return first epoch -> training view: one transform per image size."""
+def sized_training_transforms(config: Config, own: Preprocessing) -> dict[int, SizedTransform]:
+    """Return first epoch -> training transform, one per image size."""
     from kit.engine.augment.pipelines import training_transform
-    from kit.engine.data.datasets import View
+    from kit.engine.data.datasets import SizedTransform
 
     sizes = config.image.size_by_epoch or {1: own.size}
     return {
-        epoch: View(training_transform(config.augment, replace(own, size=size)), (own.channels, size))
+        epoch: SizedTransform(
+            training_transform(config.augment, replace(own, size=size)), (own.channels, size)
+        )
         for epoch, size in sizes.items()
     }
 
 
-def predicted_view(own: Preprocessing) -> View:
-    """Return the prediction view."""
+def sized_prediction_transform(own: Preprocessing) -> SizedTransform:
+    """Return the prediction transform."""
     from kit.engine.augment.pipelines import prediction_transform
-    from kit.engine.data.datasets import View
+    from kit.engine.data.datasets import SizedTransform
 
-    return View(prediction_transform(own), (own.channels, own.predicting))
+    return SizedTransform(prediction_transform(own), (own.channels, own.predicting))
 
 
 def warm_start(config: Config, workspace: Workspace, data: TrainingData, k: int) -> FoldFolder | None:
     """Return the fold of another experiment that fold ``k`` starts from (``model.start``), or None.
 
     Raises:
-        KitError: The other experiment has different folds, so that its model has seen validation rows of this
-            fold; or its fold is not trained.
+        KitError: The other experiment has different folds, so its model was trained on validation rows of
+            this fold; or its fold is not trained.
     """
     if config.model.start is None:
         return None
@@ -332,7 +338,7 @@ def warm_start(config: Config, workspace: Workspace, data: TrainingData, k: int)
         raise KitError(
             "model.start",
             f"{other.label} was trained on other folds",
-            "A fold may only start from a model that has not seen its validation rows",
+            "A fold may only start from a model that was not trained on its validation rows",
             "Train both on the same folds CSV.",
             code="folds_differ",
         )
@@ -340,14 +346,13 @@ def warm_start(config: Config, workspace: Workspace, data: TrainingData, k: int)
         raise KitError(
             "model.start",
             f"fold {k} of {other.label} is not trained",
-            "",
-            "Train it first.",
+            next="Train it first.",
             code="folds_untrained",
         )
     return other.fold(k)
 
 
-def _load_other(model: Classifier, fold: FoldFolder, label: str) -> list[str]:
+def _load_start(model: Classifier, fold: FoldFolder, label: str) -> list[str]:
     from kit.engine.models.build import load_trained
     from kit.engine.models.checkpoints import load_model
 
@@ -363,10 +368,10 @@ def _truth(data: TrainingData, images: ImageSet) -> np.ndarray:
 
 def _balance_note(name: str, counts: dict[str, list[int]], weights: np.ndarray | None) -> str:
     """Return the note on class balancing: images per class before and after, largest class first."""
-    order = sorted(counts, key=lambda c: -counts[c][0])
+    names = sorted(counts, key=lambda c: -counts[c][0])
     if weights is not None:
         by_class = dict(zip(counts, weights, strict=True))
-        shown = [f"{c} {counts[c][0]} images x {by_class[c]:.2f}" for c in order]
+        texts = [f"{c} {counts[c][0]} images x {by_class[c]:.2f}" for c in names]
     else:
-        shown = [f"{c} {counts[c][0]} -> {counts[c][1]}" for c in order]
-    return f"balance {name}: {first_few(shown, limit=10)}"
+        texts = [f"{c} {counts[c][0]} -> {counts[c][1]}" for c in names]
+    return f"balance {name}: {first_few(texts, limit=10)}"

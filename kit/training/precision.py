@@ -1,4 +1,4 @@
-"""Choose the precision of an experiment on this machine; measured once where needed, then stored."""
+"""Choose the precision of an experiment on this machine; measure once if needed, and store the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def settled_precision(
     """Return the precision of a network on this device.
 
     On a CPU with bf16, ``auto`` measures once which precision is faster. The result holds for all experiments
-    of the competition with the same network, size and number of trained stages: they are comparable and
+    of the competition with the same network, size and number of trained stages, so they stay comparable and
     share features.
 
     Args:
@@ -34,25 +34,25 @@ def settled_precision(
 
     device = find_device()
     chosen = choose_precision(config.train.precision, device)
-    if not is_tried(config, device, chosen):
+    if not needs_trial(config, device, chosen):
         return chosen
     machine = f"{device_name(device)}, {processor()}, {native_bf16()}"
     if run is not None and run.precision.exists():
-        found = read_json(run.precision)
-        if found["device"] == machine:
-            return Precision(found["precision"], found["why"])
-    chosen = _once(config, workspace, data, machine)
+        stored = read_json(run.precision)
+        if stored["device"] == machine:
+            return Precision(stored["precision"], stored["why"])
+    chosen = _stored_or_measured(config, workspace, data, machine)
     if run is not None:
         write_json(run.precision, {"device": machine, "precision": chosen.name, "why": chosen.why})
     return chosen
 
 
-def is_tried(config: Config, device: torch.device, chosen: Precision) -> bool:
+def needs_trial(config: Config, device: torch.device, chosen: Precision) -> bool:
     """Return whether the precision must be measured: ``auto`` chose bf16 on a CPU."""
     return config.train.precision == "auto" and device.type == "cpu" and chosen.name == "bf16"
 
 
-def _once(config: Config, workspace: Workspace, data: TrainingData, machine: str) -> Precision:
+def _stored_or_measured(config: Config, workspace: Workspace, data: TrainingData, machine: str) -> Precision:
     """Return the stored measurement of this network on this machine; measure if there is none."""
     from kit.engine.device.amp import Precision, native_bf16
     from kit.engine.fit.precision_trial import faster_precision
@@ -68,7 +68,7 @@ def _once(config: Config, workspace: Workspace, data: TrainingData, machine: str
     if key not in known:
         model = rebuild_model(config.model, own, len(data.competition.classes))
         found = faster_precision(model, native_bf16(), training)
-        with waiting_lock(file.with_suffix(".lock")):  # of two processes, the first result counts
+        with waiting_lock(file.with_suffix(".lock")):  # if two processes measure, the first result counts
             known = read_json(file) if file.exists() else {}
             known.setdefault(key, {"name": found.name, "why": found.why})
             write_json(file, known)

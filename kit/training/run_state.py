@@ -1,4 +1,4 @@
-"""What an experiment's folder says: what it was begun with, how far it is, and whether to go on."""
+"""State of an experiment's folder: its config and data, which folds are trained, whether it can resume."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ AFTER_TRAINING = (
     "train.workers",
     "image.cache",
     "checkpoint.",
-)  # keys that change no trained weight
+)  # keys that do not affect trained weights
 
 
 def trained_fold(folder: FoldFolder) -> dict[str, Any] | None:
-    """Return what training a fold came to, or None unless its weights are whole and those it ended with."""
+    """Return the result of a trained fold; None if it is not trained or its weights file differs."""
     if not (folder.done.exists() and folder.model.exists()):
         return None
     done: dict[str, Any] = read_json(folder.done)
@@ -37,7 +37,7 @@ def trained_fold(folder: FoldFolder) -> dict[str, Any] | None:
 
 
 def is_complete(run: RunFolder, config: Config) -> bool:
-    """Tell whether this very config is trained to the end, so that torch need not even be imported."""
+    """Return whether exactly this config is fully trained; does not import torch."""
     if config.folds.models is None:
         return False
     done = [trained_fold(run.fold(k)) is not None for k in range(config.folds.models)]
@@ -45,75 +45,75 @@ def is_complete(run: RunFolder, config: Config) -> bool:
 
 
 def forget(run: RunFolder, folds: list[int]) -> None:
-    """Remove some folds' models, and what was made of all of them."""
+    """Remove the models of some folds, and all predictions and scores."""
     for k in folds:
         shutil.rmtree(run.fold(k).path, ignore_errors=True)
     held_out = [run.held_out(name) for name in run.held_out_sets()]
     for path in (run.oof, run.test, run.memory, *held_out):
         path.unlink(missing_ok=True)
-    if not any(run.path.glob("fold-*/*")):  # those that stay have a precision, which is that of all
+    if not any(run.path.glob("fold-*/*")):  # remaining folds keep their common precision
         run.precision.unlink(missing_ok=True)
     run.remove_scores()
     run.remove_partial_predictions()
 
 
 def claim(run: RunFolder, config: Config, data: TrainingData) -> None:
-    """Make the folder this experiment's, unless it was begun with another config, other folds or images.
+    """Write config and data digests to the folder.
 
     Raises:
-        KitError: It was; the message says what differs.
+        KitError: The experiment was started with another config, other folds or other images.
     """
-    own = {
+    current = {
         "folds": data.folds.fingerprint,
         "images": data.train_images,
         "models": data.folds.models,
     }
     if any(run.path.glob("fold-*/*")) and run.config.exists():
-        _refuse_another_config(run, config)
+        _refuse_other_config(run, config)
         refuse_other_data(run, data)
     write_text(run.config, config_yaml(config))
-    write_json(run.training_data, own)
+    write_json(run.training_data, current)
 
 
-def _refuse_another_config(run: RunFolder, config: Config) -> None:
-    free: tuple[str, ...] = AFTER_TRAINING
+def _refuse_other_config(run: RunFolder, config: Config) -> None:
+    ignored: tuple[str, ...] = AFTER_TRAINING
     if config.train.keep == "last" and config.train.patience is None:
-        free = (*free, "competition.metric")  # then it has chosen no epoch
-    changed = [line for line in differences(load_config(run.config), config) if not line.startswith(free)]
+        ignored = (*ignored, "competition.metric")  # the metric chose no epoch
+    changed = [line for line in differences(load_config(run.config), config) if not line.startswith(ignored)]
     if changed:
         listed = "".join(f"\n  - {line}" for line in changed)
         raise KitError(
             run.path,
-            f"was begun with another config:{listed}\n",
+            f"was started with another config:{listed}\n",
             "One experiment is one config",
-            "Give this one another name (`--set name=…`), or train anew with --fresh.",
+            "Use another name (`--set name=…`), or train again with --fresh.",
             code="config_changed",
         )
 
 
 def refuse_other_data(run: RunFolder, data: TrainingData) -> None:
-    """Refuse to go on with other folds or images than the experiment was begun with.
+    """Refuse to continue with other folds or images than the experiment was started with.
 
     Raises:
-        KitError: A model of it may have been trained on what is validation now.
+        KitError: Folds or images differ: a model may have been trained on current validation images.
     """
-    begun = read_json(run.training_data)
+    started = read_json(run.training_data)
     for key, now, what in (
-        ("folds", data.folds.fingerprint, "other folds or labels than the folds CSV holds now"),
-        ("images", data.train_images, "other training images than there are now"),
+        ("folds", data.folds.fingerprint, "other folds or labels than those in the folds CSV"),
+        ("images", data.train_images, "other training images than the current ones"),
     ):
-        if begun[key] != now:
+        if started[key] != now:
             raise KitError(
                 run.path,
                 f"was trained on {what}",
-                "All folds of an experiment come from one partition of the same images",
-                "Train anew with --fresh, or bring them back.",
+                "All folds of an experiment use one partition of the same images",
+                "Train again with --fresh, or restore the old folds and images.",
                 code="data_changed",
             )
 
 
 def fold_scores(run: RunFolder) -> tuple[dict[int, float], int]:
-    """Return fold -> validation score, for the folds that are trained, and how many there are to be."""
+    """Return fold -> validation score of the trained folds, and the number of all folds."""
     models = read_json(run.training_data)["models"]
     done = {k: trained_fold(run.fold(k)) for k in range(models)}
     return {k: values["score"] for k, values in done.items() if values is not None}, models

@@ -11,12 +11,12 @@ from kit.training.data import TrainingData
 
 
 def check_scorable(data: TrainingData, folds: Sequence[int]) -> None:
-    """Refuse a fold whose validation images the metric cannot score with any prediction.
+    """Refuse a fold on whose validation images the metric is undefined.
 
     Raises:
-        KitError: It names the fold, and the classes that none or all of its images have.
+        KitError: Names the fold, and the classes that none or all of its images have.
     """
-    _score_prior(data, np.arange(len(data.samples)))  # raises if the metric suits no rows at all
+    _score_prior(data, np.arange(len(data.samples)))  # raises if the metric does not suit the task
     classes, metric = data.competition.classes, data.competition.metric
     for k in folds:
         rows = np.flatnonzero(data.folds.validation(data.samples, k))

@@ -201,14 +201,14 @@ def test_the_disk_gives_kept_pixels_or_else_files(rig, monkeypatch):
     rig.first_look()
     assert reading_rate(rig.store, rig.pictures) > 0
     assert len(read) == 6
-    assert all(rig.store.kept.read(picture) is not None for picture in rig.pictures)
+    assert all(rig.store.cache.read(picture) is not None for picture in rig.pictures)
 
 
 def test_where_some_images_are_kept_the_disk_gives_the_files_of_the_others(rig, monkeypatch):
     rig.first_look()
     others, read = rig.pictures[2:], []
-    kept, plain = rig.store.kept.read, Path.read_bytes
-    monkeypatch.setattr(rig.store.kept, "read", lambda p: None if p in others else kept(p))
+    kept, plain = rig.store.cache.read, Path.read_bytes
+    monkeypatch.setattr(rig.store.cache, "read", lambda p: None if p in others else kept(p))
     monkeypatch.setattr(Path, "read_bytes", lambda file: read.append(file) or plain(file))
     assert reading_rate(rig.store, rig.pictures) > 0
     assert read == [rig.store.root / picture.path for picture in others]

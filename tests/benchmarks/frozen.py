@@ -123,24 +123,24 @@ def measure_pass(place: Place) -> dict[str, float]:
     from kit.runtime.progress import SILENT
     from kit.storage.workspace import Workspace
     from kit.training.data import image_store, prepare
-    from kit.training.fold import FoldWork, predicted_view, training_views
+    from kit.training.fold import FoldRunner, sized_prediction_transform, sized_training_transforms
     from kit.training.precision import settled_precision
 
     workspace = Workspace.open(place.root)
     config = load_config(workspace.config(place.data), place.overrides("pass", "image.cache=none"))
     data, run = prepare(config, workspace), workspace.run(place.data, "pass")
     amp = Amp(find_device(), settled_precision(config, workspace, data, run).name)
-    work = FoldWork(config, workspace, data, run, image_store(config, workspace, data), SILENT)
-    model = work.model(0).to(amp.device).eval()
+    runner = FoldRunner(config, workspace, data, run, image_store(config, workspace, data), SILENT)
+    model = runner.model(0).to(amp.device).eval()
     own, images = model.preprocessing, ImageSet.of(data.samples)
-    varied = training_views(config, own)[1]
+    varied = sized_training_transforms(config, own)[1]
     resident: dict[tuple[int, ...], torch.Tensor] = {}
 
     def batches() -> Iterator[torch.Tensor]:
-        for number, view in enumerate([predicted_view(own), *[varied] * VIEWS]):
+        for number, view in enumerate([sized_prediction_transform(own), *[varied] * VIEWS]):
             order = EpochBatches(len(images), 16, None)
             order.epoch = number
-            dataset = ImageDataset(images, work.store, {0: view}, config.seed)
+            dataset = ImageDataset(images, runner.store, {0: view}, config.seed)
             for batch in make_loader(dataset, order, config.train.workers, amp.device):
                 yield batch.images
 

@@ -169,14 +169,14 @@ def first_step(root: Path) -> dict[str, float]:
     done("kit and the config")
     from kit.engine.fit import validate_config
     from kit.engine.fit.train_step import TrainStep
-    from kit.training.fold import FoldWork
+    from kit.training.fold import FoldRunner
 
     done("timm, albumentations and the rest of the engine")
     _note_after(validate_config, "check_recipe", "checking the recipe", done)
     _note_after(experiment, "prepare", "reading the images and making folds", done)
     _note_after(experiment, "settled_precision", "trying bf16 and fp32", done)
-    _note_after(FoldWork, "model", "building the model", done)
-    _note_after(FoldWork, "trainer", "the optimiser, the loss and the loaders", done)
+    _note_after(FoldRunner, "model", "building the model", done)
+    _note_after(FoldRunner, "trainer", "the optimiser, the loss and the loaders", done)
     step = TrainStep.__call__
 
     def one_step(train_step: TrainStep, *batch: Any) -> None:

@@ -288,7 +288,7 @@ def test_an_image_that_vanishes_in_mid_run_is_named_and_nothing_is_lost(tiny, mo
             gone.unlink(missing_ok=True)
 
     monkeypatch.setattr(trainer.FoldTrainer, "_validate_epoch", then_it_vanishes)
-    with pytest.raises(KitError, match=r"train/2/0.png: could be read before and cannot now"):
+    with pytest.raises(KitError, match=r"train/2/0.png: was readable when scanned and is not now"):
         experiment.train(config, tiny, only=[0])
     monkeypatch.undo()
     monkeypatch.chdir(tiny.root)

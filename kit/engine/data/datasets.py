@@ -1,4 +1,4 @@
-"""Pictures -> batches: varied by seed, never replaced in silence."""
+"""Datasets and loaders: decoded images -> transformed batches; unreadable images are reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CPU_BATCH = 8, 64  # the smallest and the largest batch
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Some images of a store: ids, pictures and, where known, targets, all in the same order."""
+    """A list of images: ids, pictures and, if labeled, targets, all in the same order."""
 
     ids: list[str]
     pictures: list[Picture]
@@ -37,7 +37,7 @@ class ImageSet:
 
     @classmethod
     def of(cls, samples: pd.DataFrame, targets: np.ndarray | None = None) -> ImageSet:
-        """Return samples (``id path``, perhaps a box) as images, with their targets if they are known."""
+        """Return the images of samples (``id path``, optionally a box)."""
         return cls(list(samples["id"]), pictures_of(samples), targets)
 
     def __len__(self) -> int:
@@ -49,8 +49,8 @@ class ImageSet:
         return ImageSet(self.ids[rows], self.pictures[rows], targets)
 
 
-class Key(NamedTuple):
-    """Which image of a set, in which epoch, and how often it came in that epoch before."""
+class SampleKey(NamedTuple):
+    """Epoch, position in the set, and how often the epoch used this position before."""
 
     epoch: int
     position: int
@@ -58,7 +58,7 @@ class Key(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One image on its way to the model; ``problem`` is empty unless it could not be read."""
+    """One model input; ``problem`` says why the image could not be read, or is empty."""
 
     image: torch.Tensor
     position: int
@@ -66,71 +66,73 @@ class Item(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Images (B, C, size, size) uint8, their positions in the set (B,), and position -> what was wrong."""
+    """Images (B, C, size, size) uint8, their positions in the set (B,), and position -> problem."""
 
     images: torch.Tensor
     indices: torch.Tensor
     problems: dict[int, str]
 
 
-class View(NamedTuple):
-    """How images are seen: a transform, and the shape (channels, size) of what it gives."""
+class SizedTransform(NamedTuple):
+    """A transform, and the shape (channels, size) of its output."""
 
     transform: Transform
     shape: tuple[int, int]
 
     @property
     def blank(self) -> torch.Tensor:
-        """The stand-in for an image that could not be read."""
+        """The black image that replaces an unreadable one."""
         channels, size = self.shape
         return torch.zeros(channels, size, size, dtype=torch.uint8)
 
 
 class ImageDataset(Dataset[Item]):
-    """Images under a transform. The draw depends on the epoch, the id, and how often it came before.
+    """Transformed images. Random draws depend on the seed, the epoch, the id and the copy.
 
     Args:
-        views: From which epoch on images are seen how; the first begins with 0 or 1.
+        transforms: First epoch -> transform from then on; the first key is 0 or 1.
     """
 
-    def __init__(self, images: ImageSet, store: ImageStore, views: Mapping[int, View], seed: int):
+    def __init__(
+        self, images: ImageSet, store: ImageStore, transforms: Mapping[int, SizedTransform], seed: int
+    ):
         self.images = images
         self.store = store
-        self.views = dict(views)
+        self.transforms = dict(transforms)
         self.seed = seed
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, key: Key) -> Item:
+    def __getitem__(self, key: SampleKey) -> Item:
         return self.__getitems__([key])[0]
 
-    def __getitems__(self, keys: Sequence[Key]) -> list[Item]:
-        """Return a batch, whose images are read together."""
+    def __getitems__(self, keys: Sequence[SampleKey]) -> list[Item]:
+        """Return a batch; its images are read together."""
         loaded = self.store.load_all([self.images.pictures[key.position] for key in keys])
-        return [self._varied(key, pixels) for key, pixels in zip(keys, loaded, strict=True)]
+        return [self._transformed(key, pixels) for key, pixels in zip(keys, loaded, strict=True)]
 
-    def _varied(self, key: Key, pixels: np.ndarray | UnreadableImageError) -> Item:
-        view = at_epoch(self.views, key.epoch)
+    def _transformed(self, key: SampleKey, pixels: np.ndarray | UnreadableImageError) -> Item:
+        sized = at_epoch(self.transforms, key.epoch)
         if isinstance(pixels, UnreadableImageError):
-            return Item(view.blank, key.position, f"could be read before and cannot now: {pixels}")
+            return Item(sized.blank, key.position, f"was readable when scanned and is not now: {pixels}")
         drawn = (self.seed, key.epoch, self.images.ids[key.position])
         seed = stable_seed(*drawn, key.copy) if key.copy else stable_seed(*drawn)
         try:
-            varied = view.transform(pixels, seed)
-        except Exception as error:  # whatever a free pipeline may raise: the image is named, not a traceback
-            return Item(view.blank, key.position, f"the augmentation fails on it: {error}")
-        return Item(channels_first(varied), key.position, "")
+            array = sized.transform(pixels, seed)
+        except Exception as error:  # a custom pipeline may raise anything: name the image
+            return Item(sized.blank, key.position, f"the augmentation failed: {error}")
+        return Item(channels_first(array), key.position, "")
 
 
-class EpochBatches(Sampler[list[Key]]):
-    """Batches of keys: shuffled anew each epoch by (seed, epoch), or in order without a seed.
+class EpochBatches(Sampler[list[SampleKey]]):
+    """Batches of keys: shuffled each epoch by (seed, epoch), or in order without a seed.
 
-    When shuffled, a last batch of a single image is dropped, since batch norm cannot train on one.
+    When shuffled, a last batch of one image is dropped: batch norm cannot train on one image.
 
     Args:
-        length: How many images there are.
-        plan: Which of them an epoch takes, and how often; None: each once.
+        length: Number of images.
+        plan: Which images an epoch takes, and how often; None: each once.
     """
 
     def __init__(self, length: int, batch_size: int, seed: int | None, plan: EpochPlan | None = None) -> None:
@@ -138,27 +140,27 @@ class EpochBatches(Sampler[list[Key]]):
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
-        self.start = 0  # how many batches of the epoch are done
+        self.start = 0  # first batch to yield, to resume within an epoch
 
     def __len__(self) -> int:
-        """Return how many batches a whole epoch has."""
+        """Return the number of batches of a whole epoch."""
         whole, rest = divmod(self.plan.length, self.batch_size)
         return whole + (rest > (1 if self.seed is not None else 0))
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         yield from islice(self.whole_epoch(), self.start, None)
 
-    def whole_epoch(self) -> Iterator[list[Key]]:
-        """Yield the epoch's batches from the first."""
+    def whole_epoch(self) -> Iterator[list[SampleKey]]:
+        """Yield all batches of the epoch."""
         positions = self.plan.positions(stable_seed(self.seed, "plan", self.epoch))
         if self.seed is not None:
             np.random.default_rng(stable_seed(self.seed, "order", self.epoch)).shuffle(positions)
-        seen: Counter[int] = Counter()
+        counts: Counter[int] = Counter()
         for number in range(len(self)):
             batch = []
             for position in positions[number * self.batch_size : (number + 1) * self.batch_size].tolist():
-                batch.append(Key(self.epoch, position, seen[position]))
-                seen[position] += 1
+                batch.append(SampleKey(self.epoch, position, counts[position]))
+                counts[position] += 1
             yield batch
 
 
@@ -170,26 +172,29 @@ def collate(items: list[Item]) -> Batch:
 
 
 def channels_first(image: np.ndarray) -> torch.Tensor:
-    """Return an image (H, W, C) as a tensor (C, H, W) of the same memory, where that may be written to."""
+    """Return an image (H, W, C) as a tensor (C, H, W); shares memory if the array is writable."""
     return torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
 
 
 def stacked(images: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return images (C, H, W) as a batch that lies channels-last in memory, as the network wants it."""
+    """Return images (C, H, W) as a batch in channels-last memory format."""
     if images[0].ndim != 3:
         return torch.stack(list(images))
     return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
-def without_gradients(micro_batch_size: int, device: torch.device, size: int) -> int:
-    """Return how many images of ``size`` pixels to predict at once where ``micro_batch_size`` fit the memory.
+def inference_batch_size(micro_batch_size: int, device: torch.device, size: int) -> int:
+    """Return the batch size for images of ``size`` pixels without gradients.
 
     On a CPU small batches are faster: a layer's output is still in the processor's cache for the next layer.
+
+    Args:
+        micro_batch_size: The largest batch that fits into memory.
     """
     if device.type != "cpu":
         return micro_batch_size
-    fewest, most = CPU_BATCH
-    return min(micro_batch_size, max(fewest, min(most, CPU_BATCH_PIXELS // size**2)))
+    lowest, highest = CPU_BATCH
+    return min(micro_batch_size, max(lowest, min(highest, CPU_BATCH_PIXELS // size**2)))
 
 
 def make_loader(
@@ -199,10 +204,10 @@ def make_loader(
     device: torch.device,
     collate: Callable[[list[Any]], Any] = collate,
 ) -> DataLoader[Any]:
-    """Return a loader; ``workers`` None takes none on a CPU, whose cores compute, and up to 8 on a GPU.
+    """Return a loader; ``workers`` None: 0 on a CPU, up to 8 with a GPU.
 
     Args:
-        collate: Makes a batch of the items of the dataset.
+        collate: Makes a batch from dataset items.
     """
     if workers is None:
         workers = 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)
@@ -214,12 +219,12 @@ def make_loader(
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,
         worker_init_fn=_one_thread,
-        # Its own, or starting workers would draw from the generator that mixup and dropout draw from.
+        # A separate generator: starting workers must not advance the one that mixup and dropout use.
         generator=torch.Generator(),
     )
 
 
 def _one_thread(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then stops cleanly
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C and stops cleanly
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

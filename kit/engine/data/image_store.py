@@ -1,4 +1,4 @@
-"""Files -> pixels: whole images or crops of them, as large as they are needed, decoded once."""
+"""Decode images or crops of images, reduce them to the needed size, and cache them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from kit.engine.data.foreground import Foreground
 from kit.engine.data.pixel_file import PixelFile
 
 Box = tuple[int, int, int, int]
-Loaded = np.ndarray | UnreadableImageError
+PixelsOrError = np.ndarray | UnreadableImageError
 
 
 class Picture(NamedTuple):
-    """What one sample shows: an image, or the part of it in a box (xmin, ymin, xmax, ymax), in pixels."""
+    """The image of one sample: a whole file, or a box (xmin, ymin, xmax, ymax) of it in pixels."""
 
     path: str
     box: Box | None = None
 
 
 def pictures_of(samples: pd.DataFrame) -> list[Picture]:
-    """Return what samples (``path``, perhaps ``xmin ymin xmax ymax``) show, in their order.
+    """Return the pictures of samples (``path``, optionally ``xmin ymin xmax ymax``), in their order.
 
-    Where a box is missing, as of extra images among crops, that is the whole image.
+    A sample without a box is the whole image.
     """
     if BOX[0] not in samples:
         return [Picture(path) for path in samples["path"]]
@@ -44,13 +44,13 @@ def pictures_of(samples: pd.DataFrame) -> list[Picture]:
 
 
 @dataclass(frozen=True)
-class Rendering:
-    """How a picture is taken from its file.
+class ImageDecoder:
+    """Decodes, crops and reduces pictures.
 
     Attributes:
-        margin: What a crop shows around its box, as a share of the box's own sides.
-        foreground: What becomes of the background; None: it stays.
-        side: To how many pixels the shorter side of larger pictures is reduced; None: they stay.
+        margin: Margin around a box, as a share of its sides.
+        foreground: Background removal; None: keep the background.
+        side: Pixels of the shorter side after reducing; smaller pictures stay; None: do not reduce.
     """
 
     mode: ColorMode
@@ -58,8 +58,8 @@ class Rendering:
     foreground: Foreground | None = None
     side: int | None = None
 
-    def take(self, root: Path, pictures: Sequence[Picture]) -> list[Loaded]:
-        """Return some pictures (H, W, C) of one file, which is decoded once; or that their box lies outside.
+    def decode(self, root: Path, pictures: Sequence[Picture]) -> list[PixelsOrError]:
+        """Return pictures (H, W, C) of one file, decoded once; an error for a box outside the image.
 
         Raises:
             UnreadableImageError: The file cannot be decoded.
@@ -68,9 +68,9 @@ class Rendering:
         if self.foreground is None and all(picture.box is None for picture in pictures):
             return [reduced(decode(path, self.mode, self.side), self.side)] * len(pictures)
         image = decode(path, self.mode)
-        return [self._part(path, picture, image) for picture in pictures]
+        return [self._crop(path, picture, image) for picture in pictures]
 
-    def _part(self, path: Path, picture: Picture, image: np.ndarray) -> Loaded:
+    def _crop(self, path: Path, picture: Picture, image: np.ndarray) -> PixelsOrError:
         left, top, right, bottom = region = self._region(picture, image.shape[0], image.shape[1])
         pixels = image[top:bottom, left:right]
         if pixels.size == 0:
@@ -84,29 +84,31 @@ class Rendering:
         return (
             (0, 0, width, height)
             if picture.box is None
-            else _widened(picture.box, self.margin, width, height)
+            else _with_margin(picture.box, self.margin, width, height)
         )
 
-    def most_bytes(self, picture: Picture, height: int, width: int) -> int:
-        """Return how many bytes a picture can take, out of an image of that size."""
+    def max_bytes(self, picture: Picture, height: int, width: int) -> int:
+        """Return the most bytes that a picture of an image (height, width) can need."""
         left, top, right, bottom = self._region(picture, height, width)
         if right <= left or bottom <= top:
             return 0
         rows, columns = bottom - top, right - left
-        if self.foreground is None or self.foreground.how != "crop":  # what is cut out is reduced less
+        if (
+            self.foreground is None or self.foreground.mode != "crop"
+        ):  # crops to the foreground are reduced less
             rows, columns = reduced_shape(rows, columns, self.side)
-        longer = max(rows, columns) + 1  # a JPEG that is decoded smaller may round another way
+        longer = max(rows, columns) + 1  # a JPEG decoded at reduced size may round differently
         return min(rows, columns) * longer * (3 if self.mode == "rgb" else 1)
 
     @property
     def label(self) -> str:
-        """What tells renderings apart."""
-        foreground = f"{self.foreground.how} {self.foreground.version}" if self.foreground else "none"
+        """A text that differs for every setting, for cache keys."""
+        foreground = f"{self.foreground.mode} {self.foreground.version}" if self.foreground else "none"
         return f"{self.mode}, margin {self.margin}, foreground {foreground}, side {self.side}"
 
 
 def reduced(pixels: np.ndarray, side: int | None) -> np.ndarray:
-    """Return an image (H, W, C) whose shorter side has at most ``side`` pixels, each the mean of its area."""
+    """Return an image (H, W, C) area-averaged to a shorter side of at most ``side`` pixels."""
     height, width, channels = pixels.shape
     rows, columns = reduced_shape(height, width, side)
     if (rows, columns) == (height, width):
@@ -116,7 +118,7 @@ def reduced(pixels: np.ndarray, side: int | None) -> np.ndarray:
 
 
 def reduced_shape(height: int, width: int, side: int | None) -> tuple[int, int]:
-    """Return height and width once the shorter one has at most ``side`` pixels.
+    """Return height and width, scaled to a shorter side of at most ``side`` pixels.
 
     >>> reduced_shape(600, 800, 300), reduced_shape(600, 800, None)
     ((300, 400), (600, 800))
@@ -127,8 +129,8 @@ def reduced_shape(height: int, width: int, side: int | None) -> tuple[int, int]:
     return round(height * side / shorter), round(width * side / shorter)
 
 
-def _widened(box: Box, margin: float, width: int, height: int) -> Box:
-    """Return a box with its margin, cut at the borders of the image."""
+def _with_margin(box: Box, margin: float, width: int, height: int) -> Box:
+    """Return a box with its margin, clipped to the image."""
     across, down = round(margin * (box[2] - box[0])), round(margin * (box[3] - box[1]))
     left, top = max(0, box[0] - across), max(0, box[1] - down)
     return left, top, min(width, box[2] + across), min(height, box[3] + down)
@@ -139,23 +141,23 @@ def _relative(box: Box, region: Box) -> Box:
 
 
 class ImageStore:
-    """The pictures of one competition.
+    """The images of one competition.
 
     Args:
-        root: What paths are relative to.
-        kept: Where what was decoded is kept; None: nowhere, every look decodes.
+        root: The folder that paths are relative to.
+        cache: Cache of decoded pictures; None: decode every time.
     """
 
-    def __init__(self, root: Path, rendering: Rendering, kept: PixelFile[Picture] | None = None) -> None:
+    def __init__(self, root: Path, decoder: ImageDecoder, cache: PixelFile[Picture] | None = None) -> None:
         self.root = root
-        self.rendering = rendering
-        self.kept = kept
+        self.decoder = decoder
+        self.cache = cache
         self.of_file: dict[str, list[Picture]] = {}
-        for picture in kept.slots if kept else ():
+        for picture in cache.slots if cache else ():
             self.of_file.setdefault(picture.path, []).append(picture)
 
     def load(self, picture: Picture) -> np.ndarray:
-        """Return a picture, (H, W, C) uint8; one that is kept is read-only, since all share its memory.
+        """Return a picture, (H, W, C) uint8; a cached one is a read-only view of the cache.
 
         Raises:
             UnreadableImageError: Its file cannot be decoded.
@@ -165,53 +167,53 @@ class ImageStore:
             raise pixels
         return pixels
 
-    def load_all(self, pictures: Sequence[Picture]) -> list[Loaded]:
-        """Return pictures as ``load``, or why they cannot be read; what is not kept is decoded in threads.
+    def load_all(self, pictures: Sequence[Picture]) -> list[PixelsOrError]:
+        """Return pictures as ``load``, or an error each; uncached ones are decoded in threads.
 
-        A loader process has one core, and decodes in turn.
+        A data-loader worker decodes in one thread.
         """
-        kept = [self._kept(picture) for picture in pictures]
+        cached = [self._cached(picture) for picture in pictures]
         missing: dict[str, list[Picture]] = {}
-        for picture, pixels in zip(pictures, kept, strict=True):
+        for picture, pixels in zip(pictures, cached, strict=True):
             if pixels is None:
                 missing.setdefault(picture.path, []).append(picture)
         decoded = self._decode_files(list(missing.values()))
         return [
             decoded[each].pop() if pixels is None else pixels
-            for each, pixels in zip(pictures, kept, strict=True)
+            for each, pixels in zip(pictures, cached, strict=True)
         ]
 
-    def _kept(self, picture: Picture) -> np.ndarray | None:
-        return self.kept.read(picture) if self.kept else None
+    def _cached(self, picture: Picture) -> np.ndarray | None:
+        return self.cache.read(picture) if self.cache else None
 
-    def _decode_files(self, files: Sequence[Sequence[Picture]]) -> dict[Picture, list[Loaded]]:
-        """Return pictures file by file: each as often as it is asked for, none of the same memory."""
+    def _decode_files(self, files: Sequence[Sequence[Picture]]) -> dict[Picture, list[PixelsOrError]]:
+        """Decode files; return one array per requested picture, none sharing memory."""
         if len(files) < 2 or get_worker_info() is not None:
             decoded = [self._try_decode(pictures) for pictures in files]
         else:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 decoded = list(pool.map(self._try_decode, files))
-        found: dict[Picture, list[Loaded]] = {}
+        found: dict[Picture, list[PixelsOrError]] = {}
         for pictures, of_file in zip(files, decoded, strict=True):
             for picture in pictures:
-                pixels, given = of_file[picture], found.setdefault(picture, [])
-                given.append(pixels.copy() if given and isinstance(pixels, np.ndarray) else pixels)
+                pixels, arrays = of_file[picture], found.setdefault(picture, [])
+                arrays.append(pixels.copy() if arrays and isinstance(pixels, np.ndarray) else pixels)
         return found
 
-    def _try_decode(self, pictures: Sequence[Picture]) -> Mapping[Picture, Loaded]:
+    def _try_decode(self, pictures: Sequence[Picture]) -> Mapping[Picture, PixelsOrError]:
         try:
             return self._decode(pictures)
         except UnreadableImageError as error:
             return dict.fromkeys(pictures, error)
 
-    def _decode(self, pictures: Sequence[Picture]) -> dict[Picture, Loaded]:
-        """Return pictures out of their one file, and keep what else of that file is wanted."""
-        if self.kept is None:
+    def _decode(self, pictures: Sequence[Picture]) -> dict[Picture, PixelsOrError]:
+        """Return pictures of one file; with a cache, decode and cache all pictures of that file."""
+        if self.cache is None:
             wanted = list(dict.fromkeys(pictures))
-            return dict(zip(wanted, self.rendering.take(self.root, wanted), strict=True))
+            return dict(zip(wanted, self.decoder.decode(self.root, wanted), strict=True))
         wanted = list(dict.fromkeys([*pictures, *self.of_file.get(pictures[0].path, [])]))
-        taken = dict(zip(wanted, self.rendering.take(self.root, wanted), strict=True))
-        for picture, pixels in taken.items():
+        decoded = dict(zip(wanted, self.decoder.decode(self.root, wanted), strict=True))
+        for picture, pixels in decoded.items():
             if isinstance(pixels, np.ndarray):
-                self.kept.write(picture, pixels)
-        return taken
+                self.cache.write(picture, pixels)
+        return decoded

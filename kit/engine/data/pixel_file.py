@@ -1,8 +1,8 @@
-"""Decoded pictures in one file that every process maps into its memory, and fills as it goes.
+"""A memory-mapped file of decoded pictures that several processes read and fill.
 
-Each picture has a slot, whose place follows from the list of pictures alone. So any process or loader can
-decode a picture that is missing and put it there: what two of them write at once is the same. A slot counts
-only with the checksum of its pixels, so that one cut short, by a kill or a lost power, is decoded again.
+The list of pictures alone determines the slot of each picture. So every process can decode a missing picture
+and write it: two processes write the same bytes. A slot has a checksum; one that was only partly written
+(process killed, power lost) is decoded again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def table_bytes(pictures: int) -> int:
-    """Return how long the table of so many slots is, in whole pages."""
+    """Return the size of the slot table, in whole pages."""
     return -(-pictures * ENTRY.itemsize // PAGE) * PAGE
 
 
@@ -33,50 +33,50 @@ class PixelFile(Generic[Key]):
     """The pixels of pictures, by key.
 
     Args:
-        path: The file; made, sparse, if it is not there. Its name must tell apart whatever differs in
-            keys, capacities, or in how pictures are taken.
-        keys: Which pictures have a slot, in order.
-        capacities: How many bytes each may take.
-        room: How many bytes of the disk the file may take: pictures beyond are not written.
+        path: The file, created sparse if missing. Its name must differ if keys, capacities or the decoder
+            differ.
+        keys: The pictures with a slot, in order.
+        capacities: The most bytes of each.
+        limit: The most bytes that the file may use on disk; pictures beyond are not written.
 
     Raises:
-        OSError: The file cannot be made or opened.
+        OSError: The file cannot be created or opened.
     """
 
-    def __init__(self, path: Path, keys: Sequence[Key], capacities: Iterable[int], room: int) -> None:
+    def __init__(self, path: Path, keys: Sequence[Key], capacities: Iterable[int], limit: int) -> None:
         self.path = path
-        self.room = room
+        self.limit = limit
         self.slots = {key: number for number, key in enumerate(keys)}
         sizes = np.fromiter(capacities, np.int64, len(keys))
         self.offsets = table_bytes(len(keys)) + np.concatenate([[0], np.cumsum(sizes)])
         self._open()
 
     @property
-    def fitting(self) -> int:
-        """How many pictures there is room for."""
-        return int((self.offsets[1:] <= self.room).sum())
+    def num_fitting(self) -> int:
+        """Number of pictures within the limit."""
+        return int((self.offsets[1:] <= self.limit).sum())
 
     def _open(self) -> None:
         length = int(self.offsets[-1])
-        if not self.path.exists() or self.path.stat().st_size != length:  # somebody has cut it
+        if not self.path.exists() or self.path.stat().st_size != length:  # truncated
             self.path.unlink(missing_ok=True)
             _make_sparse(self.path, length)
         self.file = self.path.open("r+b")
         self.mapped = mmap.mmap(self.file.fileno(), length, access=mmap.ACCESS_READ)
         self.table = np.frombuffer(self.mapped, ENTRY, len(self.slots))
-        self.checked = np.zeros(len(self.slots), dtype=bool)  # by this process
+        self.checked = np.zeros(len(self.slots), dtype=bool)  # checksum verified by this process
         self.is_writable = True
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what another process needs to open the same file."""
-        return {"path": self.path, "room": self.room, "slots": self.slots, "offsets": self.offsets}
+        """Return the state for opening the same file in another process."""
+        return {"path": self.path, "limit": self.limit, "slots": self.slots, "offsets": self.offsets}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
         self._open()
 
     def read(self, key: Key) -> np.ndarray | None:
-        """Return a picture, (H, W, C) uint8, as it lies in the file, read-only; None if it is not there."""
+        """Return a picture, (H, W, C) uint8, as a read-only view of the file; None if missing."""
         slot = self.slots.get(key)
         if slot is None:
             return None
@@ -92,12 +92,12 @@ class PixelFile(Generic[Key]):
         return pixels.reshape(height, width, channels)
 
     def write(self, key: Key, pixels: np.ndarray) -> None:
-        """Put a picture (H, W, C) uint8 into its slot; without one, or on a full disk, nothing happens."""
+        """Write a picture (H, W, C) uint8 to its slot; do nothing without a slot or on a full disk."""
         slot = self.slots.get(key)
         if slot is None or not self.is_writable:
             return
         start = int(self.offsets[slot])
-        if start + pixels.nbytes > self.offsets[slot + 1] or self.offsets[slot + 1] > self.room:
+        if start + pixels.nbytes > self.offsets[slot + 1] or self.offsets[slot + 1] > self.limit:
             return
         data = _bytes_of(pixels)
         entry = np.array([(*pixels.shape, zlib.crc32(data))], ENTRY)
@@ -115,14 +115,14 @@ def _bytes_of(pixels: np.ndarray) -> memoryview:
 
 
 def _write_at(descriptor: int, data: memoryview, offset: int) -> None:
-    """Write all of ``data``; through the mapping, a full disk would kill the process."""
+    """Write all of ``data``; writing through the mapping would kill the process on a full disk."""
     while data:
         written = os.pwrite(descriptor, data, offset)
         data, offset = data[written:], offset + written
 
 
 def _make_sparse(path: Path, length: int) -> None:
-    """Make a file of zeros that takes no room yet; of several processes that do so at once, one wins."""
+    """Create a sparse file of zeros; if several processes do so at once, one wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
     try:

@@ -23,7 +23,7 @@ class EpochPlan:
         length: Number of images per epoch.
         draw: Random generator of the epoch -> positions (length,), in any order.
         class_weights: The loss weight of each class, (C,), 1 on average over the images; None: all 1.
-        is_balanced: Whether the plan differs from every image once with weight 1.
+        is_balanced: False: every image once with weight 1.
     """
 
     length: int
@@ -46,7 +46,7 @@ class EpochPlan:
         return self.draw(np.random.default_rng(seed))
 
     def class_counts(self, truth: np.ndarray, seed: int) -> np.ndarray:
-        """Return how many images of each class one epoch shows, (C,), of the 0/1 matrix ``truth`` (N, C)."""
+        """Return the images per class in one epoch, (C,), for the 0/1 matrix ``truth`` (N, C)."""
         counts: np.ndarray = truth[self.positions(seed)].sum(axis=0).astype(np.int64)
         return counts
 
@@ -95,10 +95,10 @@ def sampler(truth: np.ndarray, rng: np.random.Generator) -> EpochPlan:
     An image with several classes counts for its rarest one; images without a class form one more class.
     """
     share = np.append(truth.sum(axis=0), max(1, (truth.sum(axis=1) == 0).sum()))
-    having = np.column_stack([truth, truth.sum(axis=1) == 0])
-    chance = (having / np.maximum(share, 1)).max(axis=1)
-    chance /= chance.sum()
-    return EpochPlan(len(truth), lambda draw: draw.choice(len(truth), size=len(truth), p=chance))
+    has_class = np.column_stack([truth, truth.sum(axis=1) == 0])
+    p = (has_class / np.maximum(share, 1)).max(axis=1)
+    p /= p.sum()
+    return EpochPlan(len(truth), lambda rng: rng.choice(len(truth), size=len(truth), p=p))
 
 
 @balances.register("cap")
@@ -108,13 +108,13 @@ def cap(truth: np.ndarray, rng: np.random.Generator, *, at: Count | Literal["mea
     Images with rare classes are kept first.
     """
     counts = truth.sum(axis=0)
-    room = np.full(len(counts), _target(at, counts))
+    left = np.full(len(counts), _target(at, counts))
     rarest = np.where(truth > 0, counts, np.inf).min(axis=1)
     kept = []
     for position in np.lexsort((rng.random(len(truth)), rarest)):
         classes = truth[position] > 0
-        if (room[classes] >= 1).all():
-            room[classes] -= 1
+        if (left[classes] >= 1).all():
+            left[classes] -= 1
             kept.append(position)
     return EpochPlan.of(np.sort(np.array(kept, dtype=np.int64)))
 
@@ -128,17 +128,17 @@ def oversample(
     target = _target(to, counts)
     chosen = [np.arange(len(truth))]
     for column in np.argsort(counts, kind="stable"):
-        having = np.flatnonzero(truth[:, column])
-        lacking = int(target - counts[column])
-        if lacking > 0 and len(having):
-            whole, rest = divmod(lacking, len(having))
-            more = np.concatenate([np.repeat(having, whole), rng.permutation(having)[:rest]])
+        positions = np.flatnonzero(truth[:, column])
+        missing = int(target - counts[column])
+        if missing > 0 and len(positions):
+            whole, rest = divmod(missing, len(positions))
+            more = np.concatenate([np.repeat(positions, whole), rng.permutation(positions)[:rest]])
             chosen.append(more)
             counts = counts + truth[more].sum(axis=0)
     return EpochPlan.of(np.concatenate(chosen))
 
 
-def _target(wanted: int | str, counts: np.ndarray) -> int:
-    if wanted == "mean":
+def _target(count: int | str, counts: np.ndarray) -> int:
+    if count == "mean":
         return round(float(counts.mean()))
-    return int(counts.max()) if wanted == "max" else int(wanted)
+    return int(counts.max()) if count == "max" else int(count)

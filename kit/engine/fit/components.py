@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from kit.config import AugmentConfig, TrainConfig
 from kit.engine.augment.mixup import build_mixing
-from kit.engine.data.datasets import EpochBatches, ImageSet, Item, make_loader, without_gradients
+from kit.engine.data.datasets import EpochBatches, ImageSet, Item, inference_batch_size, make_loader
 from kit.engine.data.sampling import EpochPlan
 from kit.engine.device.amp import Amp
 from kit.engine.fit.fold_state import FoldState
@@ -33,15 +33,15 @@ class FoldImages:
     """Training and validation images of a fold, with targets as from ``Task.targets``.
 
     Attributes:
-        varied: Augmented training images, by epoch.
-        plain: Validation images, preprocessed as in prediction.
+        train_dataset: Augmented training images.
+        validation_dataset: Validation images, transformed as in prediction.
         plan: Which training images an epoch takes.
     """
 
     train: ImageSet
     validation: ImageSet
-    varied: Dataset[Item]
-    plain: Dataset[Item]
+    train_dataset: Dataset[Item]
+    validation_dataset: Dataset[Item]
     plan: EpochPlan
 
 
@@ -181,14 +181,13 @@ def _loaders(
     size: int,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Return the training loader and the validation loader."""
-    spare = (
-        2 if micro_batch_size == train.batch_size else 1
-    )  # twice as many fit without gradients, unless memory ran out
-    batch_size = without_gradients(micro_batch_size * spare, device, size)
+    # Without gradients a batch of twice the size fits, unless memory ran out before.
+    factor = 2 if micro_batch_size == train.batch_size else 1
+    batch_size = inference_batch_size(micro_batch_size * factor, device, size)
     in_order = EpochBatches(len(images.validation), batch_size, None)
     return (
-        make_loader(images.varied, batches, train.workers, device),
-        make_loader(images.plain, in_order, train.workers, device),
+        make_loader(images.train_dataset, batches, train.workers, device),
+        make_loader(images.validation_dataset, in_order, train.workers, device),
     )
 
 

@@ -1,4 +1,4 @@
-"""Features in front of a frozen network's head, computed once and used in every epoch."""
+"""Compute the input of a frozen network's head once and train the head on it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from kit.engine.data.datasets import (
     ImageDataset,
     ImageSet,
     Item,
-    Key,
-    View,
+    SampleKey,
+    SizedTransform,
+    inference_batch_size,
     make_loader,
-    without_gradients,
 )
 from kit.engine.data.image_store import ImageStore
 from kit.engine.device.amp import Amp
@@ -70,8 +70,8 @@ class HeadClassifier(Classifier):
         return logits
 
 
-class ManyHeads(Classifier):
-    """Several classifiers with one body and different heads; the body is computed once.
+class MultiHeadClassifier(Classifier):
+    """Several classifiers with the same body and different heads; the body runs once per batch.
 
     Args:
         classifiers: At least one; only the heads of the others are kept.
@@ -86,13 +86,13 @@ class ManyHeads(Classifier):
         self.heads = nn.ModuleList(one.backbone.get_submodule(name) for one in chain([first], each))
 
     @staticmethod
-    def can_be(classifiers: Iterable[Classifier]) -> bool:
-        """Return whether the classifiers share body and preprocessing, and can be cut before the head."""
+    def is_possible(classifiers: Iterable[Classifier]) -> bool:
+        """Return whether the classifiers share body and preprocessing, and can be split before the head."""
         each = iter(classifiers)
         first = next(each)
-        wanted = digest_of_body(first), first.preprocessing
-        alike = all((digest_of_body(one), one.preprocessing) == wanted for one in each)
-        return alike and not why_not_cut(first)
+        expected = digest_of_body(first), first.preprocessing
+        same = all((digest_of_body(one), one.preprocessing) == expected for one in each)
+        return same and not why_not_split(first)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W) of 0..255 to the logits of every classifier, (K, B, num_classes)."""
@@ -111,10 +111,10 @@ def last_part(backbone: nn.Module) -> str:
     return above if last is head and all(isinstance(each, nn.Dropout) for each in before) else name
 
 
-def why_not_cut(classifier: Classifier) -> str:
-    """Return why a classifier cannot be cut in front of its head; empty if it can.
+def why_not_split(classifier: Classifier) -> str:
+    """Return why a classifier cannot be split before its head; empty if it can.
 
-    It can if one last module holds all trained parameters and nothing before it is random in training.
+    It can if the last module holds all trained parameters and nothing before it is random in training.
     """
     backbone = classifier.backbone
     heads = find_heads(backbone)
@@ -122,7 +122,7 @@ def why_not_cut(classifier: Classifier) -> str:
         return "it has several heads"
     head = next(iter(heads.values()))
     if not head_parameters(backbone) <= set(head.parameters()):
-        return "more than its last module trains"
+        return "parameters outside its last module are trained"
     with torch.random.fork_rng(devices=[]):  # keep the random state
         return _trial(copy.deepcopy(classifier))  # a copy: the trial updates batch norms
 
@@ -135,16 +135,16 @@ def _trial(classifier: Classifier) -> str:
     body, head = FeatureModel(classifier), HeadClassifier(classifier)
     train_only(classifier.backbone, 0)
     settle_norms(classifier.train().backbone, frozen=False)
-    varied = [body(images) for _ in range(2)]
-    plain, whole = body.eval()(images), classifier(images)
-    parts = head.eval()(plain)
+    train_features = [body(images) for _ in range(2)]
+    features, whole = body.eval()(images), classifier(images)
+    split = head.eval()(features)
     if (
-        plain.ndim != 2
-        or parts.shape != whole.shape
-        or not torch.allclose(parts, whole, atol=1e-4, rtol=1e-3)
+        features.ndim != 2
+        or split.shape != whole.shape
+        or not torch.allclose(split, whole, atol=1e-4, rtol=1e-3)
     ):
-        return "something follows its head"
-    if not all(torch.allclose(each, plain, atol=1e-4, rtol=1e-3) for each in varied):
+        return "its head is not its last module"
+    if not all(torch.allclose(each, features, atol=1e-4, rtol=1e-3) for each in train_features):
         return "it has dropout before its head"
     return ""
 
@@ -161,7 +161,7 @@ def digest_of_body(classifier: Classifier) -> str:
 
 
 @dataclass(frozen=True)
-class Extractor:
+class FeatureExtractor:
     """Computes features of images.
 
     Attributes:
@@ -179,7 +179,7 @@ class Extractor:
     def features(
         self,
         images: ImageSet,
-        view: View,
+        transform: SizedTransform,
         seed: int = 0,
         epoch: int = 0,
         progress: Progress = SILENT,
@@ -191,24 +191,24 @@ class Extractor:
         On out-of-memory the batch is halved.
 
         Args:
-            view: The transform; its random draws depend on ``seed``, ``epoch`` and the id.
+            transform: Its random draws depend on ``seed``, ``epoch`` and the id.
             between: Called after every batch; it may raise to stop.
 
         Raises:
             KitError: An image cannot be read.
         """
-        dataset = ImageDataset(images, self.store, {0: view}, seed)
+        dataset = ImageDataset(images, self.store, {0: transform}, seed)
 
-        def taken(micro_batch_size: int) -> np.ndarray:
+        def extract(micro_batch_size: int) -> np.ndarray:
             batches = EpochBatches(len(images), micro_batch_size, None)
             batches.epoch = epoch
-            return self._taken(dataset, batches, progress, label, between)
+            return self._extract(dataset, batches, progress, label, between)
 
-        batch_size = without_gradients(self.batch_size, self.amp.device, view.shape[1])
-        return halve_until_it_fits(batch_size, taken, progress.warn)
+        batch_size = inference_batch_size(self.batch_size, self.amp.device, transform.shape[1])
+        return halve_until_it_fits(batch_size, extract, progress.warn)
 
     @torch.inference_mode()
-    def _taken(
+    def _extract(
         self,
         dataset: ImageDataset,
         batches: EpochBatches,
@@ -220,12 +220,12 @@ class Extractor:
         loader = make_loader(dataset, batches, self.workers, device)
         parts: list[Tensor] = []
         fetched = iter(progress.track(loader, len(loader), label))
-        for batch, shown in on_device(fetched, lambda b: b.images.to(device, non_blocking=True), device):
+        for batch, images in on_device(fetched, lambda b: b.images.to(device, non_blocking=True), device):
             for position, problem in batch.problems.items():
                 path = dataset.images.pictures[position].path
                 raise KitError(path, problem, "", "Fix the file and run again.", code="image_unreadable")
             with self.amp.autocast():
-                found = model(shown)
+                found = model(images)
             parts.append(found.float().mean(dim=(2, 3)) if found.ndim == 4 else found.float())
             between()
         features: np.ndarray = torch.cat(parts).cpu().numpy()
@@ -236,17 +236,17 @@ class FeatureDataset(Dataset[Item]):
     """A dataset of stored features.
 
     Args:
-        views: Features (M, D) of each variation of the images; epochs use them in turn.
+        variations: Features (M, D) of each variation of the images; epochs use them in turn.
         rows: Row of each sample, (N,), in 0..M-1.
     """
 
-    def __init__(self, views: list[np.ndarray], rows: np.ndarray) -> None:
-        self.views = [np.asarray(view) for view in views]  # np.memmap makes row access slow
+    def __init__(self, variations: list[np.ndarray], rows: np.ndarray) -> None:
+        self.variations = [np.asarray(each) for each in variations]  # np.memmap makes row access slow
         self.rows = rows.tolist()
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, key: Key) -> Item:
-        view = self.views[(max(1, key.epoch) - 1 + key.copy) % len(self.views)]
-        return Item(torch.from_numpy(view[self.rows[key.position]].copy()), key.position, "")
+    def __getitem__(self, key: SampleKey) -> Item:
+        features = self.variations[(max(1, key.epoch) - 1 + key.copy) % len(self.variations)]
+        return Item(torch.from_numpy(features[self.rows[key.position]].copy()), key.position, "")

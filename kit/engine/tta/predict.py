@@ -1,4 +1,4 @@
-"""Predict with test-time augmentation: several views of each image, whose file is read once."""
+"""Predict with test-time augmentation; each image file is read once for all views."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from kit.competition.decode import UnreadableImageError
 from kit.config import Component
-from kit.engine.data.datasets import Batch, EpochBatches, ImageSet, Key, channels_first, make_loader, stacked
+from kit.engine.data.datasets import (
+    Batch,
+    EpochBatches,
+    ImageSet,
+    SampleKey,
+    channels_first,
+    make_loader,
+    stacked,
+)
 from kit.engine.data.image_store import ImageStore
 from kit.engine.device.prefetch import on_device
 from kit.engine.models.preprocessing import Preprocessing
@@ -58,9 +66,9 @@ class TTAPlan:
         return list(dict.fromkeys(view_image.source for view_image in self.view_images))
 
 
-def check_tta(asked: Sequence[Component], merge: str) -> None:
+def check_tta(components: Sequence[Component], merge: str) -> None:
     """Check the names and options of views and merge; a mistake is a KitError."""
-    for component in asked:
+    for component in components:
         check_view(component)
     merges.get(merge, "predict.merge")
 
@@ -106,28 +114,30 @@ class SourceDataset(Dataset[Sources]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, key: Key) -> Sources:
+    def __getitem__(self, key: SampleKey) -> Sources:
         return self.__getitems__([key])[0]
 
-    def __getitems__(self, keys: Sequence[Key]) -> list[Sources]:
+    def __getitems__(self, keys: Sequence[SampleKey]) -> list[Sources]:
         """Return a batch; its images are read together."""
         began = time.perf_counter()
         loaded = self.store.load_all([self.images.pictures[key.position] for key in keys])
         reading = (time.perf_counter() - began) / len(keys)
-        return [self._seen(key, pixels, reading) for key, pixels in zip(keys, loaded, strict=True)]
+        return [self._apply_sources(key, pixels, reading) for key, pixels in zip(keys, loaded, strict=True)]
 
-    def _seen(self, key: Key, pixels: np.ndarray | UnreadableImageError, reading: float) -> Sources:
+    def _apply_sources(
+        self, key: SampleKey, pixels: np.ndarray | UnreadableImageError, reading: float
+    ) -> Sources:
         if isinstance(pixels, UnreadableImageError):
-            return self._blank(key.position, f"could be read before and cannot now: {pixels}")
-        moments, seen = [time.perf_counter()], []
+            return self._blank(key.position, f"was readable when scanned and is not now: {pixels}")
+        moments, tensors = [time.perf_counter()], []
         try:
             for source, transform in zip(self.sources, self.transforms, strict=True):
-                varied = transform(pixels, self._seed(source, self.images.ids[key.position]))
-                seen.append(channels_first(varied))
+                array = transform(pixels, self._seed(source, self.images.ids[key.position]))
+                tensors.append(channels_first(array))
                 moments.append(time.perf_counter())
-        except Exception as error:  # a free pipeline may raise anything: name the image
-            return self._blank(key.position, f"a view fails on it: {error}")
-        return Sources(seen, key.position, "", [reading, *np.diff(moments).tolist()])
+        except Exception as error:  # a custom pipeline may raise anything: name the image
+            return self._blank(key.position, f"a view failed: {error}")
+        return Sources(tensors, key.position, "", [reading, *np.diff(moments).tolist()])
 
     def _seed(self, source: Source, sample_id: str) -> int:
         return stable_seed(
@@ -215,8 +225,8 @@ def predict(
         between()
     probs = torch.cat(parts, dim=2)
     merged = merger.merged(probs, sorted(problems)) if merge.needs_all else probs
-    took = _seconds_of(tta_plan, spent[1:])
-    pairs = zip(merged.cpu().numpy(), took, strict=True)
+    seconds_by_group = _seconds_of(tta_plan, spent[1:])
+    pairs = zip(merged.cpu().numpy(), seconds_by_group, strict=True)
     return [
         [PartialPredictions(of_head, problems, float(spent[0]), seconds) for of_head in of_group]
         for of_group, seconds in pairs
@@ -240,12 +250,12 @@ def _predict_batch(
     Args:
         by_source: Images of each source, on the device.
     """
-    at = dict(zip(tta_plan.sources, by_source, strict=True))
-    compared = len(tta_plan.groups) > 1  # then the time of each view matters
+    images_of = dict(zip(tta_plan.sources, by_source, strict=True))
+    timed = len(tta_plan.groups) > 1  # several groups: report the seconds of each view
     probs, moments = [], [time.perf_counter()]
     for source, change in tta_plan.view_images:
-        probs.append(predictor.probs(change(at[source])))
-        if compared and predictor.device.type == "cuda":
+        probs.append(predictor.probs(change(images_of[source])))
+        if timed and predictor.device.type == "cuda":
             torch.cuda.synchronize(predictor.device)
         moments.append(time.perf_counter())
     stacked_probs = torch.stack(probs)

@@ -1,4 +1,4 @@
-"""Views for test-time augmentation: each name stands for one or several versions of an image.
+"""Views for test-time augmentation: each view is one or several versions of an image.
 
 A view is a function of the model input and its options; it returns ``ViewImage``s. A source (a resized crop
 or a random draw) is computed once per image; exact changes such as flips are applied to its tensor.
@@ -45,7 +45,7 @@ class CenterSource:
 
 @dataclass(frozen=True)
 class RandomSource:
-    """A random version of the image, then resized to ``size`` if the pipeline does not do that.
+    """A random version of the image, resized to ``size`` unless the pipeline does so.
 
     Attributes:
         pipeline: Albumentations steps, as JSON.
@@ -64,12 +64,12 @@ class RandomSource:
             KitError: A step or an option is unknown.
         """
         steps = json.loads(self.pipeline)
-        vary = Seeded([build_step(step, f"{KEY}.random.pipeline[{i}]") for i, step in enumerate(steps)])
-        finish = CenterSource(self.size, self.crop).transform(own)
+        augment = Seeded([build_step(step, f"{KEY}.random.pipeline[{i}]") for i, step in enumerate(steps)])
+        resize = CenterSource(self.size, self.crop).transform(own)
 
         def draw(image: np.ndarray, seed: int) -> np.ndarray:
-            varied = vary(image, seed)
-            return varied if varied.shape[:2] == (self.size, self.size) else finish(varied, seed)
+            augmented = augment(image, seed)
+            return augmented if augmented.shape[:2] == (self.size, self.size) else resize(augmented, seed)
 
         return draw
 
@@ -86,7 +86,7 @@ class ViewImage(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelInput:
-    """The input of a model, as far as views need it.
+    """The model input size that views are built for.
 
     Attributes:
         size: Height and width in pixels.
@@ -102,7 +102,7 @@ class ModelInput:
     def of(cls, model: Classifier) -> ModelInput:
         """Return the prediction input of a model."""
         own = model.preprocessing
-        return cls(own.predicting, own.crop, _patch_side(model.backbone))
+        return cls(own.predicting, own.crop, _patch_size(model.backbone))
 
     @property
     def center(self) -> CenterSource:
@@ -112,15 +112,15 @@ class ModelInput:
     def nearest_size(self, scale: float) -> int:
         """Return the valid input size nearest to ``scale`` times the model's size.
 
-        >>> Sight(224, 0.875).nearest_size(0.875), Sight(518, 1.0, patch=14).nearest_size(1.125)
+        >>> ModelInput(224, 0.875).nearest_size(0.875), ModelInput(518, 1.0, patch=14).nearest_size(1.125)
         (192, 588)
         """
-        fitting = (side for side in STRIDES if self.size % side == 0 and side * 8 <= self.size)
+        fitting = (stride for stride in STRIDES if self.size % stride == 0 and stride * 8 <= self.size)
         unit = self.patch or next(fitting, 1)
         return max(1, round(self.size * scale / unit)) * unit
 
 
-def _patch_side(backbone: nn.Module) -> int:
+def _patch_size(backbone: nn.Module) -> int:
     side: Any = getattr(getattr(backbone, "patch_embed", None), "patch_size", 0)
     return int(max(side)) if isinstance(side, tuple) else int(side)
 
@@ -189,7 +189,7 @@ def rot270(images: Tensor) -> Tensor:
 
 
 def antitranspose(images: Tensor) -> Tensor:
-    """The image mirrored at the other diagonal."""
+    """The image mirrored at the anti-diagonal."""
     return rot180(transpose(images))
 
 
@@ -233,23 +233,23 @@ SYMMETRIES = (identity, rot90, rot180, rot270, hflip, vflip, transpose, antitran
 
 @views.register("d4")
 def d4(model_input: ModelInput) -> tuple[ViewImage, ...]:
-    """The eight symmetries of the square: for images without an up, such as cells or aerial photos."""
+    """The eight symmetries of the square, for images without an orientation (cells, aerial photos)."""
     return tuple(ViewImage(model_input.center, change) for change in SYMMETRIES)
 
 
 @dataclass(frozen=True)
-class Cut:
+class Crop:
     """A square crop of images (B, C, H, W), optionally flipped left to right."""
 
     top: int
     left: int
     size: int
-    mirrored: bool = False
+    flipped: bool = False
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the crops, (B, C, size, size)."""
         square = images[:, :, self.top : self.top + self.size, self.left : self.left + self.size]
-        return hflip(square) if self.mirrored else square
+        return hflip(square) if self.flipped else square
 
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -261,21 +261,21 @@ def five_crop(model_input: ModelInput, *, share: Share = 0.875) -> tuple[ViewIma
 
     Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural networks", section 4.1.
     """
-    return _cuts(model_input, share, (False,))
+    return _crops(model_input, share, (False,))
 
 
 @views.register("ten_crop")
 def ten_crop(model_input: ModelInput, *, share: Share = 0.875) -> tuple[ViewImage, ...]:
     """Ten crops: ``five_crop`` and its horizontal flips."""
-    return _cuts(model_input, share, (False, True))
+    return _crops(model_input, share, (False, True))
 
 
-def _cuts(model_input: ModelInput, share: float, mirrored: Iterable[bool]) -> tuple[ViewImage, ...]:
+def _crops(model_input: ModelInput, share: float, flips: Iterable[bool]) -> tuple[ViewImage, ...]:
     size, larger = model_input.size, max(model_input.size + 2, round(model_input.size / share))
     far, middle = larger - size, (larger - size) // 2
     places = [(0, 0), (0, far), (far, 0), (far, far), (middle, middle)]
     source = CenterSource(larger, 1.0)
-    return tuple(ViewImage(source, Cut(top, left, size, flip)) for flip in mirrored for top, left in places)
+    return tuple(ViewImage(source, Crop(top, left, size, flip)) for flip in flips for top, left in places)
 
 
 @views.register("multi_scale")
@@ -304,26 +304,26 @@ def random(
 
     Default ``pipeline``: a crop of 0.8 to 1 of the area, rotated by up to 10 degrees.
     """
-    steps = json.dumps(pipeline if pipeline is not None else _slight_changes(model_input.size))
+    steps = json.dumps(pipeline if pipeline is not None else _default_pipeline(model_input.size))
     return tuple(
         ViewImage(RandomSource(model_input.size, model_input.crop, steps, number), identity)
         for number in range(times)
     )
 
 
-def _slight_changes(size: int) -> list[dict[str, Any]]:
+def _default_pipeline(size: int) -> list[dict[str, Any]]:
     import cv2
 
     crop = {"name": "RandomResizedCrop", "size": [size, size], "scale": [0.8, 1.0]}
-    smooth = {"area_for_downscale": "image", "interpolation": cv2.INTER_CUBIC}
-    turn = {"name": "Rotate", "limit": 10, "border_mode": cv2.BORDER_REFLECT_101, "p": 1.0}
-    return [crop | smooth, turn]
+    resize = {"area_for_downscale": "image", "interpolation": cv2.INTER_CUBIC}
+    rotate = {"name": "Rotate", "limit": 10, "border_mode": cv2.BORDER_REFLECT_101, "p": 1.0}
+    return [crop | resize, rotate]
 
 
 # --- by name
 
 TRIAL = Preprocessing(size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
-NOMINAL = ModelInput(TRIAL.size, TRIAL.crop)  # where the model does not matter
+NOMINAL = ModelInput(TRIAL.size, TRIAL.crop)  # for uses independent of the model
 
 
 def view_images_of(component: Component, model_input: ModelInput) -> tuple[ViewImage, ...]:
@@ -343,7 +343,7 @@ def check_view(component: Component) -> None:
 
 
 @torch.inference_mode()
-def check_sizes(asked: Iterable[Component], model: Classifier) -> None:
+def check_sizes(components: Iterable[Component], model: Classifier) -> None:
     """Refuse views whose image size the model does not accept.
 
     Raises:
@@ -351,19 +351,19 @@ def check_sizes(asked: Iterable[Component], model: Classifier) -> None:
     """
     model_input = ModelInput.of(model)
     device = model.mean.device
-    for component in asked:
+    for component in components:
         for source, change in view_images_of(component, model_input):
-            blank = torch.zeros(2, model.preprocessing.channels, source.size, source.size, device=device)
-            seen = change(blank)
-            if seen.shape[2] == model_input.size:
+            zeros = torch.zeros(2, model.preprocessing.channels, source.size, source.size, device=device)
+            images = change(zeros)
+            if images.shape[2] == model_input.size:
                 continue
             try:
-                model.eval()(seen)
+                model.eval()(images)
             except (RuntimeError, ValueError, AssertionError) as error:
                 raise KitError(
                     f"{KEY}.{component.name}",
-                    f"the model does not take {seen.shape[2]} px ({' '.join(str(error).split())[:200]})",
+                    f"the model does not accept {images.shape[2]} px ({' '.join(str(error).split())[:200]})",
                     f"It accepts {model_input.size} px",
-                    "Leave this view out, or use five_crop, which keeps the size.",
+                    "Remove this view, or use five_crop, which keeps the size.",
                     code="image_size_unsuitable",
                 ) from error

@@ -5,7 +5,7 @@ from PIL import Image
 
 from kit.competition.decode import UnreadableImageError
 from kit.engine.data.foreground import Foreground, small_mask
-from kit.engine.data.image_store import ImageStore, Picture, Rendering, pictures_of
+from kit.engine.data.image_store import ImageDecoder, ImageStore, Picture, pictures_of
 from kit.engine.data.pixel_file import PixelFile
 
 
@@ -19,41 +19,41 @@ def folder(tmp_path):
     return tmp_path
 
 
-def taken(folder, picture, **rendering):
-    return ImageStore(folder, Rendering("rgb", **rendering)).load(picture)
+def decoded(folder, picture, **options):
+    return ImageStore(folder, ImageDecoder("rgb", **options)).load(picture)
 
 
 def test_a_crop_is_its_box(folder):
-    crop = taken(folder, Picture("a.png", (20, 10, 40, 30)))
+    crop = decoded(folder, Picture("a.png", (20, 10, 40, 30)))
     assert crop.shape == (20, 20, 3)
     assert crop[:, :, 0].min() >= 200
 
 
 def test_a_margin_is_a_share_of_the_box_and_ends_at_the_border(folder):
-    assert taken(folder, Picture("a.png", (20, 10, 40, 30)), margin=0.25).shape == (30, 30, 3)
-    assert taken(folder, Picture("a.png", (0, 0, 20, 20)), margin=0.5).shape == (30, 30, 3)
+    assert decoded(folder, Picture("a.png", (20, 10, 40, 30)), margin=0.25).shape == (30, 30, 3)
+    assert decoded(folder, Picture("a.png", (0, 0, 20, 20)), margin=0.5).shape == (30, 30, 3)
 
 
-def test_a_box_outside_the_image_is_an_error_not_an_empty_picture(folder):
+def test_a_box_outside_the_image_is_an_error(folder):
     with pytest.raises(UnreadableImageError, match="lies outside the image"):
-        taken(folder, Picture("a.png", (70, 0, 90, 10)))
+        decoded(folder, Picture("a.png", (70, 0, 90, 10)))
 
 
-def test_a_box_outside_the_image_spoils_no_other_of_its_file(folder):
+def test_a_box_outside_the_image_does_not_affect_other_boxes(folder):
     good, bad = Picture("a.png", (20, 10, 40, 30)), Picture("a.png", (70, 0, 90, 10))
-    kept = PixelFile(folder / "a.pixels", [good, bad], [20 * 20 * 3] * 2, 10**6)
-    store = ImageStore(folder, Rendering("rgb"), kept)
+    cache = PixelFile(folder / "a.pixels", [good, bad], [20 * 20 * 3] * 2, 10**6)
+    store = ImageStore(folder, ImageDecoder("rgb"), cache)
     assert store.load(good).shape == (20, 20, 3)
     found, refused = store.load_all([good, bad])
     assert found.shape == (20, 20, 3)
     assert "lies outside the image" in str(refused)
 
 
-def test_crops_of_one_file_are_decoded_together_and_equal_those_taken_one_by_one(folder):
+def test_crops_of_one_file_are_decoded_together_and_equal_single_crops(folder):
     pictures = [Picture("a.png", (i, i, i + 10, i + 12)) for i in range(10)]
-    expected = [taken(folder, picture) for picture in pictures]
-    kept = PixelFile(folder / "a.pixels", pictures, [10 * 12 * 3] * 10, 10**6)
-    store = ImageStore(folder, Rendering("rgb"), kept)
+    expected = [decoded(folder, picture) for picture in pictures]
+    cache = PixelFile(folder / "a.pixels", pictures, [10 * 12 * 3] * 10, 10**6)
+    store = ImageStore(folder, ImageDecoder("rgb"), cache)
     store.load(pictures[3])
     (folder / "a.png").unlink()
     for found, pixels in zip(store.load_all(pictures), expected, strict=True):
@@ -73,51 +73,51 @@ SQUARE[10:30, 20:40] = True
 
 
 @pytest.mark.parametrize("box", [(16, 6, 44, 34), None])
-def test_the_mask_is_the_subject(folder, box):
+def test_the_mask_covers_the_object(folder, box):
     pixels = np.asarray(Image.open(folder / "a.png"))
     mask = small_mask(pixels, box) > 0
     assert (mask & SQUARE).sum() / (mask | SQUARE).sum() > 0.9
 
 
-def test_masked_and_cropped(folder, tmp_path):
-    masked = taken(folder, Picture("a.png"), foreground=Foreground("mask", tmp_path / "masks"))
+def test_foreground_modes_mask_and_crop(folder, tmp_path):
+    masked = decoded(folder, Picture("a.png"), foreground=Foreground("mask", tmp_path / "masks"))
     assert masked.shape == (48, 64, 3)
     assert masked[~SQUARE].mean() < 5
     assert masked[SQUARE][:, 0].mean() > 190
-    cropped = taken(folder, Picture("a.png"), foreground=Foreground("crop", tmp_path / "masks"))
+    cropped = decoded(folder, Picture("a.png"), foreground=Foreground("crop", tmp_path / "masks"))
     assert abs(cropped.shape[0] - 20) <= 2
     assert abs(cropped.shape[1] - 20) <= 2
 
 
-def test_masks_are_kept_and_made_again_when_the_file_changed(folder, tmp_path):
+def test_masks_are_cached_and_computed_again_when_the_file_changes(folder, tmp_path):
     foreground, masks = Foreground("mask", tmp_path / "masks"), tmp_path / "masks"
-    first = taken(folder, Picture("a.png"), foreground=foreground)
+    first = decoded(folder, Picture("a.png"), foreground=foreground)
     kept = list(masks.iterdir())
     assert len(kept) == 1
-    np.testing.assert_array_equal(taken(folder, Picture("a.png"), foreground=foreground), first)
+    np.testing.assert_array_equal(decoded(folder, Picture("a.png"), foreground=foreground), first)
     blank = np.zeros((48, 64), np.uint8)
     Image.fromarray(blank).save(kept[0])
-    assert taken(folder, Picture("a.png"), foreground=foreground).max() == 0  # the kept one is used
+    assert decoded(folder, Picture("a.png"), foreground=foreground).max() == 0  # the cached mask is used
     Image.open(folder / "a.png").rotate(180).save(folder / "a.png", compress_level=1)
-    assert taken(folder, Picture("a.png"), foreground=foreground).max() > 0
+    assert decoded(folder, Picture("a.png"), foreground=foreground).max() > 0
     assert len(list(masks.iterdir())) == 2
 
 
-def test_a_damaged_mask_is_made_again(folder, tmp_path):
+def test_a_damaged_mask_is_computed_again(folder, tmp_path):
     foreground = Foreground("mask", tmp_path / "masks")
-    first = taken(folder, Picture("a.png"), foreground=foreground)
+    first = decoded(folder, Picture("a.png"), foreground=foreground)
     next((tmp_path / "masks").iterdir()).write_bytes(b"cut")
-    np.testing.assert_array_equal(taken(folder, Picture("a.png"), foreground=foreground), first)
+    np.testing.assert_array_equal(decoded(folder, Picture("a.png"), foreground=foreground), first)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 40), (500, 3), (64, 64)])
-def test_an_image_of_one_colour_keeps_its_centre(size):
+def test_an_image_of_one_color_keeps_its_center(size):
     mask = small_mask(np.full((size[1], size[0], 3), 90, dtype=np.uint8), None)
     assert mask.max() == 255
     assert max(mask.shape) <= 192
 
 
-def test_grey_pictures_have_a_foreground_too():
+def test_gray_images_have_a_foreground():
     pixels = np.full((40, 40, 1), 30, dtype=np.uint8)
     pixels[12:28, 12:28] = 220
     assert small_mask(pixels, None)[20, 20] == 255

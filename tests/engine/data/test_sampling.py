@@ -14,7 +14,7 @@ def plan(name, truth=ONE_EACH, seed=0, **options):
     return plan_epochs(Component(name=name, **options), truth, seed)
 
 
-def shown(name, truth=ONE_EACH, **options):
+def class_counts(name, truth=ONE_EACH, **options):
     return plan(name, truth, **options).class_counts(truth, 1)
 
 
@@ -23,7 +23,7 @@ def test_none_takes_every_image_once():
     assert plan("none").class_weights is None
 
 
-def test_weights_follow_the_effective_number_and_average_to_one():
+def test_weights_are_inverse_effective_numbers_with_mean_one():
     got = plan("weights", beta=0.9).class_weights
     effective = [(1 - 0.9**n) / (1 - 0.9) for n in COUNTS]  # Cui et al. 2019, equation 2
     np.testing.assert_allclose(got[2] / got[0], effective[0] / effective[2], rtol=1e-5)
@@ -32,33 +32,33 @@ def test_weights_follow_the_effective_number_and_average_to_one():
     assert sorted(plan("weights").positions(0)) == list(range(104))
 
 
-def test_the_sampler_draws_every_class_as_often_and_anew_each_epoch():
+def test_the_sampler_draws_all_classes_equally_and_differently_each_epoch():
     drawn = sum(plan("sampler").class_counts(ONE_EACH, seed) for seed in range(50)) / 50
     np.testing.assert_allclose(drawn, 104 / 3, rtol=0.08)
     assert plan("sampler").positions(1).tolist() != plan("sampler").positions(2).tolist()
     assert plan("sampler").positions(1).tolist() == plan("sampler").positions(1).tolist()
 
 
-def test_the_sampler_gives_images_without_a_class_their_turn():
+def test_the_sampler_draws_images_without_a_class():
     positions = np.concatenate([plan("sampler", SEVERAL).positions(seed) for seed in range(20)])
     assert 0.1 < (positions >= 86).mean() < 0.4
 
 
 @pytest.mark.parametrize(("at", "after"), [("mean", [35, 20, 4]), (10, [10, 10, 4]), (500, COUNTS)])
 def test_cap_leaves_no_class_above_it(at, after):
-    assert shown("cap", at=at).tolist() == after
+    assert class_counts("cap", at=at).tolist() == after
 
 
-def test_cap_of_several_labels_gives_way_to_rare_classes():
-    counts = shown("cap", SEVERAL, at=20)
+def test_cap_with_several_labels_keeps_rare_classes_first():
+    counts = class_counts("cap", SEVERAL, at=20)
     assert counts[2] == 6
     assert counts.max() <= 20
     assert (plan("cap", SEVERAL, at=20).positions(0) >= 86).sum() == 10
 
 
 @pytest.mark.parametrize(("to", "after"), [("max", [80, 80, 80]), ("mean", [80, 35, 35]), (50, [80, 50, 50])])
-def test_oversample_lifts_the_rare_classes(to, after):
-    assert shown("oversample", to=to).tolist() == after
+def test_oversample_repeats_rare_classes(to, after):
+    assert class_counts("oversample", to=to).tolist() == after
     assert set(plan("oversample", to=to).positions(0)) == set(range(104))
 
 
@@ -74,7 +74,7 @@ def test_every_balance_has_a_constant_length_and_is_repeatable(name):
             np.testing.assert_array_equal(positions, again.positions(epoch_seed))
 
 
-def test_mistakes_name_what_is_known():
+def test_unknown_names_and_options_are_refused():
     with raises_kit_error("unknown_name"):
         plan("caps")
     with raises_kit_error("unknown_option", "train.balance.max"):

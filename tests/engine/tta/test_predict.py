@@ -1,4 +1,4 @@
-"""A model asked through views: what is merged and how, what it costs to read the images."""
+"""Prediction with views: merge methods, unreadable images, seconds measured."""
 
 from contextlib import nullcontext
 
@@ -8,7 +8,7 @@ import torch
 
 from kit.config import Component
 from kit.engine.data.datasets import ImageSet
-from kit.engine.data.image_store import ImageStore, Picture, Rendering
+from kit.engine.data.image_store import ImageDecoder, ImageStore, Picture
 from kit.engine.models.preprocessing import Preprocessing
 from kit.engine.tta.merge import merges
 from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, check_tta, predict, source_loader
@@ -27,7 +27,7 @@ def merged(name, probs=TWO_VIEWS, counts=ONCE, exclusive=True):
 
 @pytest.mark.parametrize("exclusive", [True, False])
 @pytest.mark.parametrize("name", [name for name in merges if name != "rank"])
-def test_equal_views_merge_to_what_each_says(name, exclusive):
+def test_equal_views_merge_to_themselves(name, exclusive):
     probs = torch.rand(6, 4, generator=torch.Generator().manual_seed(0))
     probs = probs / probs.sum(dim=1, keepdim=True)
     both = merges.get(name)(torch.stack([probs] * 3), torch.tensor([1.0, 5.0, 2.0]), exclusive)
@@ -49,14 +49,14 @@ def test_means_by_hand():
     assert merged("logit_mean", exclusive=False) == pytest.approx(odds / (1 + odds))
 
 
-def test_a_view_counts_as_many_times_as_the_images_it_stands_for():
+def test_views_are_weighted_by_their_counts():
     three_to_one = torch.tensor([3.0, 1.0])
     assert merged("mean", counts=three_to_one) == pytest.approx([0.575, 0.175, 0.25])
     weighted = 0.5**0.75 * 0.8**0.25
     assert merged("gmean", counts=three_to_one, exclusive=False)[0] == pytest.approx(weighted)
 
 
-def test_ranks_are_of_the_rows_in_each_class_and_ties_share_theirs():
+def test_rank_averages_percentile_ranks_per_class_and_ties_share_a_rank():
     first = [[0.1, 0.9], [0.4, 0.6], [0.4, 0.1], [0.9, 0.2]]
     second = [[0.1, 0.0], [0.2, 0.1], [0.3, 0.2], [0.4, 0.3]]
     ranks = merges.get("rank")(torch.tensor([first, second]), ONCE, False)
@@ -65,7 +65,7 @@ def test_ranks_are_of_the_rows_in_each_class_and_ties_share_theirs():
     assert ranks.numpy() == pytest.approx(((of_first - 0.5) / 4 + (of_second - 0.5) / 4) / 2)
 
 
-def test_certain_views_can_be_merged():
+def test_probabilities_of_zero_and_one_can_be_merged():
     certain = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
     for name in merges:
         assert merged(name, certain) == pytest.approx([0.5, 0.5])
@@ -76,18 +76,18 @@ def test_an_unknown_merge_names_the_nearest():
         check_tta([Component(name="hflip")], "gmeam")
 
 
-# --- a model asked
+# --- predict
 
 
 class Colors(torch.nn.Module):
-    """Says how much of each channel there is: whatever turns or mirrors the image changes nothing."""
+    """Logits are channel means: invariant to flips and rotations."""
 
     def forward(self, images):
         return images.float().mean(dim=(2, 3)) / 100
 
 
 class LeftMinusRight(torch.nn.Module):
-    """Tells left from right."""
+    """Logits depend on the left and right halves of the image."""
 
     def forward(self, images):
         left, right = images.float().mean(dim=1).tensor_split(2, dim=2)
@@ -101,14 +101,14 @@ def drawn(tmp_path) -> tuple[ImageStore, ImageSet]:
     for i in range(7):
         draw(tmp_path / f"{i}.png", (200, 60 + 20 * i, 60), seed=i, size=(32, 32))
     images = ImageSet([str(i) for i in range(7)], [Picture(f"{i}.png") for i in range(7)])
-    return ImageStore(tmp_path, Rendering("rgb")), images
+    return ImageStore(tmp_path, ImageDecoder("rgb")), images
 
 
-def answers(model, drawn, *questions, merge="mean", batch_size=4, task=MULTICLASS):
+def predict_all(model, drawn, *view_lists, merge="mean", batch_size=4, task=MULTICLASS):
     store, images = drawn
     cpu, own = torch.device("cpu"), Preprocessing(size=16, mean=(0.5,) * 3, std=(0.5,) * 3)
     tta_plan = TTAPlan.of(
-        [[Component.model_validate(v) for v in views] for views in questions], ModelInput(16, 1.0)
+        [[Component.model_validate(v) for v in views] for views in view_lists], ModelInput(16, 1.0)
     )
     dataset = SourceDataset(images, store, tta_plan.sources, own, seed=3)
     predictor = Predictor(model, task, cpu, nullcontext)
@@ -117,44 +117,43 @@ def answers(model, drawn, *questions, merge="mean", batch_size=4, task=MULTICLAS
 
 
 @pytest.mark.parametrize("view", ["hflip", "vflip", "rot90", "transpose", "d4"])
-def test_a_model_that_no_turn_changes_says_the_same_of_every_turn(drawn, view):
-    plain, turned = answers(Colors(), drawn, ["identity"], [view])
+def test_an_invariant_model_predicts_the_same_for_every_symmetry(drawn, view):
+    plain, turned = predict_all(Colors(), drawn, ["identity"], [view])
     assert turned.probs == pytest.approx(plain.probs, abs=1e-6)
-    assert plain.probs.std(axis=0).max() > 0.01  # and it tells the images apart
+    assert plain.probs.std(axis=0).max() > 0.01  # and the images differ
 
 
 @pytest.mark.parametrize("task", [MULTICLASS, MULTILABEL])
 @pytest.mark.parametrize("merge", list(merges))
-def test_several_views_merge_to_what_their_shots_merge_to(drawn, merge, task):
-    apart = answers(LeftMinusRight(), drawn, ["identity"], ["hflip"], task=task)
-    (both,) = answers(LeftMinusRight(), drawn, ["identity", "hflip"], merge=merge, task=task)
+def test_several_views_equal_the_merge_of_their_single_predictions(drawn, merge, task):
+    apart = predict_all(LeftMinusRight(), drawn, ["identity"], ["hflip"], task=task)
+    (both,) = predict_all(LeftMinusRight(), drawn, ["identity", "hflip"], merge=merge, task=task)
     together = torch.tensor(np.stack([each.probs for each in apart]))
     assert both.probs == pytest.approx(merges.get(merge)(together, ONCE, task.exclusive).numpy(), abs=1e-6)
 
 
 def test_a_view_of_several_images_counts_as_many_in_the_mean(drawn):
-    plain, crops = answers(LeftMinusRight(), drawn, ["identity"], ["five_crop"])
-    (both,) = answers(LeftMinusRight(), drawn, ["identity", "five_crop"])
+    plain, crops = predict_all(LeftMinusRight(), drawn, ["identity"], ["five_crop"])
+    (both,) = predict_all(LeftMinusRight(), drawn, ["identity", "five_crop"])
     assert both.probs == pytest.approx((plain.probs + 5 * crops.probs) / 6, abs=1e-6)
 
 
 @pytest.mark.parametrize("merge", list(merges))
-def test_how_many_images_are_asked_about_at_once_changes_nothing(drawn, merge):
-    asked = [list(views)]
+def test_batch_size_does_not_change_predictions(drawn, merge):
     (in_fours,), (in_ones,) = (
-        answers(LeftMinusRight(), drawn, *asked, merge=merge, batch_size=n) for n in (4, 1)
+        predict_all(LeftMinusRight(), drawn, list(views), merge=merge, batch_size=n) for n in (4, 1)
     )
     assert in_fours.probs == pytest.approx(in_ones.probs, abs=1e-6)
 
 
 @pytest.mark.parametrize("merge", list(merges))
-def test_an_image_that_cannot_be_read_gets_zeros_and_changes_no_other(drawn, merge, tmp_path):
+def test_an_unreadable_image_gets_zeros_and_changes_no_other_row(drawn, merge, tmp_path):
     store, images = drawn
     without = ImageSet(images.ids[:3] + images.ids[4:], images.pictures[:3] + images.pictures[4:])
-    (expected,) = answers(LeftMinusRight(), (store, without), ["identity", "random"], merge=merge)
+    (expected,) = predict_all(LeftMinusRight(), (store, without), ["identity", "random"], merge=merge)
     (tmp_path / "3.png").write_bytes(b"")
-    (found,) = answers(LeftMinusRight(), drawn, ["identity", "random"], merge=merge)
-    assert found.problems == {3: "could be read before and cannot now: empty file"}
+    (found,) = predict_all(LeftMinusRight(), drawn, ["identity", "random"], merge=merge)
+    assert found.problems == {3: "was readable when scanned and is not now: empty file"}
     assert (found.probs[3] == 0).all()
     assert np.delete(found.probs, 3, axis=0) == pytest.approx(expected.probs, abs=1e-6)
 
@@ -165,23 +164,23 @@ def test_a_pipeline_that_fails_on_an_image_names_the_image(drawn):
         "times": 1,
         "pipeline": [{"name": "RandomCrop", "height": 99, "width": 99}],
     }
-    (found,) = answers(Colors(), drawn, [too_large])
+    (found,) = predict_all(Colors(), drawn, [too_large])
     assert set(found.problems) == set(range(7))
-    assert "a view fails on it" in found.problems[0]
+    assert "a view failed" in found.problems[0]
     assert (found.probs == 0).all()
 
 
-def test_every_image_is_decoded_once_whatever_is_shown_of_it(drawn, monkeypatch):
+def test_every_image_is_decoded_once_for_all_views(drawn, monkeypatch):
     from kit.engine.data import image_store as module
 
     decoded = []
     plain = module.decode
     monkeypatch.setattr(module, "decode", lambda path, *how: decoded.append(path.name) or plain(path, *how))
-    answers(Colors(), drawn, list(views), ["identity", "multi_scale"])
+    predict_all(Colors(), drawn, list(views), ["identity", "multi_scale"])
     assert sorted(decoded) == [f"{i}.png" for i in range(7)]
 
 
-def test_a_shot_that_several_questions_share_is_asked_about_once(drawn):
+def test_a_view_image_in_several_groups_is_predicted_once(drawn):
     seen = []
 
     class Counting(Colors):
@@ -189,11 +188,11 @@ def test_a_shot_that_several_questions_share_is_asked_about_once(drawn):
             seen.append(len(images))
             return super().forward(images)
 
-    answers(Counting(), drawn, ["identity"], ["d4"], ["identity", "hflip"], batch_size=7)
+    predict_all(Counting(), drawn, ["identity"], ["d4"], ["identity", "hflip"], batch_size=7)
     assert seen == [7] * 8
 
 
-def test_what_reading_and_each_view_take_is_measured(drawn):
-    plain, many = answers(Colors(), drawn, ["identity"], [{"name": "random", "times": 16}])
-    assert plain.reading == many.reading > 0
-    assert many.seconds > plain.seconds > 0
+def test_seconds_of_reading_and_of_views_are_measured(drawn):
+    plain, many = predict_all(Colors(), drawn, ["identity"], [{"name": "random", "times": 16}])
+    assert plain.read_seconds == many.read_seconds > 0
+    assert many.predict_seconds > plain.predict_seconds > 0

@@ -1,4 +1,4 @@
-"""Predictions through views: what makes them stale, and that the pixels of an image are read once."""
+"""Predictions with views: when they are stale; each image is decoded once."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def run(place) -> RunFolder:
 
 
 def predict_views(run: RunFolder, place: Workspace, *views, merge=None) -> bool:
-    """Predict through views that are components, or their names."""
+    """Predict with views, given as components or names."""
     return predict.predict(run, place, [Component.model_validate(view) for view in views], merge=merge)
 
 
@@ -39,7 +39,7 @@ def tta_of(run: RunFolder) -> tuple[str, ...]:
     return load_predictions(run.oof).origin.tta
 
 
-def test_other_views_options_or_merge_make_predictions_stale_and_the_same_do_not(run, place):
+def test_predictions_are_stale_only_with_other_views_options_or_merge(run, place):
     assert not predict_views(run, place)
     for views, merge, labels in (
         (["identity", "hflip"], None, ("identity", "hflip")),
@@ -69,29 +69,29 @@ def test_views_and_merge_come_from_the_config(run, place):
         (["identity"], "gmeam", "predict.merge", "gmean"),
     ],
 )
-def test_what_does_not_exist_is_refused_before_data_is_read(run, place, views, merge, where, nearest):
+def test_unknown_views_and_merges_are_refused_before_data_is_read(run, place, views, merge, where, nearest):
     shutil.rmtree(place.root / "data")
     with raises_kit_error("unknown_name", where) as caught:
         predict_views(run, place, *views, merge=merge)
     assert nearest in caught.value.next
 
 
-def test_a_config_is_refused_for_every_mistake_in_its_views_at_once(tiny):
-    asked = ["predict.tta=[hflop, {name: random, time: 2}]", "predict.merge=gmeam"]
+def test_all_mistakes_in_views_and_merge_are_reported_at_once(tiny):
+    overrides = ["predict.tta=[hflop, {name: random, time: 2}]", "predict.merge=gmeam"]
     with raises_kit_error("several_mistakes") as caught:
-        check_recipe(load_config(write_config(tiny), asked), tiny)
+        check_recipe(load_config(write_config(tiny), overrides), tiny)
     for nearest in ("mean hflip", "mean times", "mean gmean"):
         assert nearest in caught.value.problem
 
 
-def test_a_config_is_refused_if_its_network_takes_one_size_and_views_show_another(tiny):
-    asked = ["predict.tta=[multi_scale]", "model={name: vit_tiny_patch16_224, pretrained: false}"]
-    asked += ["image.size=null", "model.options={}"]
+def test_views_with_an_image_size_that_the_model_does_not_accept_are_refused(tiny):
+    overrides = ["predict.tta=[multi_scale]", "model={name: vit_tiny_patch16_224, pretrained: false}"]
+    overrides += ["image.size=null", "model.options={}"]
     with raises_kit_error("image_size_unsuitable", "predict.tta.multi_scale"):
-        check_recipe(load_config(write_config(tiny), asked), tiny)
+        check_recipe(load_config(write_config(tiny), overrides), tiny)
 
 
-def test_without_a_cache_each_image_is_decoded_once_per_model_that_is_asked(run, place, monkeypatch):
+def test_without_a_cache_each_image_is_decoded_once_per_model(run, place, monkeypatch):
     from kit.engine.data import image_store
 
     config = load_config(run.config, ["image.cache=none"])
@@ -113,7 +113,7 @@ def test_without_a_cache_each_image_is_decoded_once_per_model_that_is_asked(run,
     assert set(validated.values()) == {1}
 
 
-def test_the_command_reads_views_as_the_yaml_writes_them(place):
-    asked = ["--tta", "hflip", "--tta", "{name: random, times: 2}", "--merge", "gmean", "--json"]
-    done = CliRunner().invoke(app, ["predict", "tiny/a", "--workspace", str(place.root), *asked])
+def test_the_command_accepts_views_in_yaml_syntax(place):
+    options = ["--tta", "hflip", "--tta", "{name: random, times: 2}", "--merge", "gmean", "--json"]
+    done = CliRunner().invoke(app, ["predict", "tiny/a", "--workspace", str(place.root), *options])
     assert json.loads(done.stdout)["tta"] == ["hflip", "random(times=2)", "merged by gmean"]

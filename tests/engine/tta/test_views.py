@@ -1,4 +1,4 @@
-"""Views: what each shows, checked on the tensor; draws that depend on nothing but what they should."""
+"""Views: exact changes of tensors, crops, scales, and reproducible random draws."""
 
 import json
 
@@ -8,7 +8,7 @@ import torch
 
 from kit.config import Component, ImageConfig, ModelConfig
 from kit.engine.data.datasets import ImageSet
-from kit.engine.data.image_store import ImageStore, Picture, Rendering
+from kit.engine.data.image_store import ImageDecoder, ImageStore, Picture
 from kit.engine.models.build import build_model
 from kit.engine.models.preprocessing import Preprocessing
 from kit.engine.tta.predict import SourceDataset, TTAPlan, source_loader
@@ -28,7 +28,7 @@ INVERSES = {
 
 
 def change(name: str):
-    """Return what a view of one image does to the tensor."""
+    """Return the tensor change of a view of one image."""
     [view_image] = view_images_of(Component(name=name), MODEL_INPUT)
     return view_image.change
 
@@ -40,15 +40,15 @@ def images(channels: int, size: int = 32) -> torch.Tensor:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", list(views))
-def test_every_view_shows_the_model_square_images_of_its_channels_and_leaves_its_source_alone(name, channels):
+def test_every_view_returns_square_images_and_does_not_change_its_source(name, channels):
     view_images = view_images_of(Component(name=name), MODEL_INPUT)
     for source, change in view_images:
         before = images(channels, source.size)
-        seen = change(given := before.clone())
-        assert seen.dtype == torch.uint8
-        assert seen.shape[:2] == before.shape[:2]
-        assert seen.shape[2] == seen.shape[3]
-        assert name == "multi_scale" or seen.shape[2] == MODEL_INPUT.size
+        result = change(given := before.clone())
+        assert result.dtype == torch.uint8
+        assert result.shape[:2] == before.shape[:2]
+        assert result.shape[2] == result.shape[3]
+        assert name == "multi_scale" or result.shape[2] == MODEL_INPUT.size
         assert torch.equal(given, before)
     assert len(view_images) == {"d4": 8, "five_crop": 5, "ten_crop": 10, "multi_scale": 3, "random": 8}.get(
         name, 1
@@ -57,7 +57,7 @@ def test_every_view_shows_the_model_square_images_of_its_channels_and_leaves_its
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("name", "inverse"), INVERSES.items())
-def test_a_view_and_its_inverse_give_the_image_back(name, inverse, channels):
+def test_a_view_followed_by_its_inverse_is_the_identity(name, inverse, channels):
     given = images(channels)
     assert torch.equal(change(inverse)(change(name)(given)), given)
     assert name == "identity" or not torch.equal(change(name)(given), given)
@@ -68,14 +68,14 @@ def test_every_view_of_one_image_has_an_inverse_or_is_a_shift():
     assert single == set(INVERSES) | {f"shift_{way}" for way in ("up", "down", "left", "right")}
 
 
-def test_a_quarter_turn_goes_against_the_clock():
+def test_rot90_is_counterclockwise():
     corner = torch.zeros(1, 1, 2, 2)
     corner[0, 0, 0, 1] = 1  # the upper right
     assert change("rot90")(corner)[0, 0].tolist() == [[1, 0], [0, 0]]
 
 
 @pytest.mark.parametrize(
-    ("name", "seen", "where"),
+    ("name", "target", "source"),
     [
         ("shift_up", (slice(0, 30), slice(None)), (slice(2, 32), slice(None))),
         ("shift_down", (slice(2, 32), slice(None)), (slice(0, 30), slice(None))),
@@ -83,20 +83,20 @@ def test_a_quarter_turn_goes_against_the_clock():
         ("shift_right", (slice(None), slice(2, 32)), (slice(None), slice(0, 30))),
     ],
 )
-def test_shifts_move_the_image_the_way_they_say(name, seen, where):
+def test_shifts_move_the_image_in_their_direction(name, target, source):
     shifted = change(name)(images(3))
-    assert torch.equal(shifted[:, :, seen[0], seen[1]], images(3)[:, :, where[0], where[1]])
+    assert torch.equal(shifted[:, :, target[0], target[1]], images(3)[:, :, source[0], source[1]])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_d4_shows_eight_different_images_of_one_source(channels):
+def test_d4_is_eight_different_images_of_one_source(channels):
     view_images = view_images_of(Component(name="d4"), MODEL_INPUT)
     seen = {change(images(channels)).numpy().tobytes() for _, change in view_images}
     assert len(seen) == 8
     assert {source for source, _ in view_images} == {MODEL_INPUT.center}
 
 
-def test_five_crops_are_the_corners_and_the_centre_of_a_larger_square_and_ten_are_those_mirrored_too():
+def test_five_crop_is_corners_and_center_and_ten_crop_adds_their_flips():
     five = view_images_of(Component(name="five_crop"), MODEL_INPUT)
     ten = view_images_of(Component(name="ten_crop"), MODEL_INPUT)
     (source,) = {source for source, _ in ten}
@@ -120,12 +120,12 @@ def test_five_crops_are_the_corners_and_the_centre_of_a_larger_square_and_ten_ar
         (ModelInput(16, 1.0), [14, 16, 18]),
     ],
 )
-def test_scales_are_sizes_that_the_network_divides_evenly(model_input, sizes):
+def test_scales_are_rounded_to_sizes_that_the_network_accepts(model_input, sizes):
     view_images = view_images_of(Component(name="multi_scale"), model_input)
     assert [source.size for source, _ in view_images] == sizes
 
 
-def test_a_network_of_one_size_says_so_and_one_of_any_size_does_not():
+def test_check_sizes_refuses_other_sizes_only_for_models_of_a_fixed_size():
     multi_scale = [Component(name="multi_scale")]
     vit = ModelConfig(name="vit_tiny_patch16_224", pretrained=False)
     with raises_kit_error("image_size_unsuitable", "predict.tta.multi_scale"):
@@ -172,8 +172,8 @@ def test_an_unknown_view_or_option_is_one_message_with_the_nearest_name(view, co
 
 # --- random views
 
-FREE = [{"name": "Rotate", "limit": 10, "p": 1.0}, {"name": "GaussNoise", "p": 1.0}]
-RANDOM = [Component(name="random", times=3), Component(name="random", times=2, pipeline=FREE)]
+CUSTOM = [{"name": "Rotate", "limit": 10, "p": 1.0}, {"name": "GaussNoise", "p": 1.0}]
+RANDOM = [Component(name="random", times=3), Component(name="random", times=2, pipeline=CUSTOM)]
 
 
 @pytest.fixture
@@ -183,11 +183,11 @@ def drawn_images(tmp_path) -> ImageSet:
     return ImageSet([str(i) for i in range(7)], [Picture(f"{i}.png") for i in range(7)])
 
 
-def seen_by_id(root, images: ImageSet, batch_size=7, workers=0, mode="rgb", asked=RANDOM, seed=1):
+def sources_by_id(root, images: ImageSet, batch_size=7, workers=0, mode="rgb", components=RANDOM, seed=1):
     channels = 3 if mode == "rgb" else 1
     own = Preprocessing(size=16, mean=(0.5,) * channels, std=(0.5,) * channels, crop=0.9)
-    tta_plan = TTAPlan.of([asked], ModelInput(16, 0.9))
-    dataset = SourceDataset(images, ImageStore(root, Rendering(mode)), tta_plan.sources, own, seed)
+    tta_plan = TTAPlan.of([components], ModelInput(16, 0.9))
+    dataset = SourceDataset(images, ImageStore(root, ImageDecoder(mode)), tta_plan.sources, own, seed)
     result = {}
     for batch in source_loader(dataset, batch_size, workers, torch.device("cpu")):
         for row, position in enumerate(batch.indices.tolist()):
@@ -200,38 +200,38 @@ def of_order(images: ImageSet, order: list[int]) -> ImageSet:
 
 
 @pytest.mark.parametrize("mode", ["rgb", "grey"])
-def test_draws_depend_on_seed_id_and_number_alone(tmp_path, drawn_images, mode):
-    usual = seen_by_id(tmp_path, drawn_images, mode=mode)
-    assert usual == seen_by_id(tmp_path, drawn_images, mode=mode, batch_size=2)
-    assert usual == seen_by_id(tmp_path, drawn_images, mode=mode, batch_size=3, workers=1)
-    assert usual == seen_by_id(tmp_path, of_order(drawn_images, [6, 2, 0, 1, 3, 5, 4]), mode=mode)
-    fewer = seen_by_id(tmp_path, drawn_images, mode=mode, asked=[Component(name="random", times=2)])
+def test_random_views_depend_only_on_seed_id_and_number(tmp_path, drawn_images, mode):
+    usual = sources_by_id(tmp_path, drawn_images, mode=mode)
+    assert usual == sources_by_id(tmp_path, drawn_images, mode=mode, batch_size=2)
+    assert usual == sources_by_id(tmp_path, drawn_images, mode=mode, batch_size=3, workers=1)
+    assert usual == sources_by_id(tmp_path, of_order(drawn_images, [6, 2, 0, 1, 3, 5, 4]), mode=mode)
+    fewer = sources_by_id(tmp_path, drawn_images, mode=mode, components=[Component(name="random", times=2)])
     assert [draws[:2] for draws in usual.values()] == list(fewer.values())
-    assert usual != seen_by_id(tmp_path, drawn_images, mode=mode, seed=2)
-    assert all(len(set(draws)) == 5 for draws in usual.values())  # each draw is another
+    assert usual != sources_by_id(tmp_path, drawn_images, mode=mode, seed=2)
+    assert all(len(set(draws)) == 5 for draws in usual.values())  # all draws differ
 
 
-def test_the_same_picture_under_another_id_is_drawn_otherwise(tmp_path, drawn_images):
+def test_random_views_differ_between_ids_of_the_same_image(tmp_path, drawn_images):
     twice = ImageSet(["one", "two"], [drawn_images.pictures[0]] * 2)
-    one, two = seen_by_id(tmp_path, twice).values()
+    one, two = sources_by_id(tmp_path, twice).values()
     assert not set(one) & set(two)
 
 
-def test_a_free_pipeline_is_brought_to_the_size_of_the_model_unless_it_has_it():
+def test_a_custom_pipeline_is_resized_to_the_model_size_if_needed():
     own = Preprocessing(size=16, mean=(0.5,), std=(0.5,), crop=0.5)
     model_input = ModelInput(16, 0.5)
     picture = np.random.default_rng(0).integers(0, 255, (40, 60, 1), dtype=np.uint8)
 
-    def seen_through(step):
+    def apply(step):
         (view_image,) = view_images_of(Component(name="random", times=1, pipeline=[step]), model_input)
         return view_image.source.transform(own)(picture, 0)
 
     usual = model_input.center.transform(own)(picture, 0)
-    assert np.array_equal(seen_through({"name": "NoOp"}), usual)
-    assert np.array_equal(seen_through({"name": "Crop", "x_max": 16, "y_max": 16}), picture[:16, :16])
+    assert np.array_equal(apply({"name": "NoOp"}), usual)
+    assert np.array_equal(apply({"name": "Crop", "x_max": 16, "y_max": 16}), picture[:16, :16])
 
 
-def test_the_default_of_random_turns_and_crops():
+def test_the_default_random_view_crops_and_rotates():
     steps = json.loads(view_images_of(Component(name="random"), ModelInput(16, 0.9))[0].source.pipeline)
     assert [step["name"] for step in steps] == ["RandomResizedCrop", "Rotate"]
     assert (steps[0]["scale"], steps[1]["limit"]) == ([0.8, 1.0], 10)
