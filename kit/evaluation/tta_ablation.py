@@ -178,7 +178,7 @@ def _untrained(config: Config) -> Classifier:
 
 
 def _usual_views(model: Classifier, progress: Progress) -> list[Component]:
-    """Return the usual views, without those whose images are of a size that the model does not take."""
+    """Return the usual views, without those with an image size that the model does not accept."""
     from kit.engine.tta.views import check_sizes
 
     fitting = []

@@ -159,7 +159,7 @@ def _probed(config: Config, workspace: Workspace, data: TrainingData, progress: 
     from kit.engine.device.amp import Amp
     from kit.engine.device.device import find_device, prepare_process
     from kit.engine.models.heads import head_parameters
-    from kit.engine.models.timm_models import licence_of
+    from kit.engine.models.timm_models import license_of
 
     began = time.perf_counter()
     name, weights = config.model.name, config.model.weights
@@ -185,7 +185,7 @@ def _probed(config: Config, workspace: Workspace, data: TrainingData, progress: 
         megabytes=parameters * 4 / 1e6,
         size=model.preprocessing.predicting,
         features=features.shape[1],
-        licence=licence_of(name, weights),
+        licence=license_of(name, weights),
         strength=strength,
         seconds=time.perf_counter() - began,
     )

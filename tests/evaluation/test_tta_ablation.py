@@ -103,7 +103,7 @@ def test_views_of_sizes_that_the_network_does_not_take_are_left_out(run, monkeyp
     names = [view.view for view in report(run).views]
     assert "multi_scale" not in names
     assert "five_crop" in names
-    with pytest.raises(KitError, match="predict.tta.multi_scale: the model does not take 14 px"):
+    with pytest.raises(KitError, match="predict.tta.multi_scale: the model does not accept 14 px"):
         report(run, "multi_scale")
 
 

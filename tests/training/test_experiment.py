@@ -320,7 +320,7 @@ def test_the_submission_form_is_checked_before_training(tiny):
     [
         (
             ["model={name: 'torchvision:alexnet', pretrained: false}", "image.size=24"],
-            "image.size: the model does not take 24 px",
+            "image.size: the model does not accept 24 px",
         ),
         (
             ["train.loss={name: cross_entropy, label_smoothing: high}"],

@@ -232,7 +232,7 @@ def test_feature_extraction_halves_the_batch_on_out_of_memory(place, weights, mo
     heard = Heard()
     run = experiment.train(config(place, weights), place, progress=heard)
     assert max(largest) == 8
-    assert "out of memory with a micro-batch of 16 images: 8 from here on" in heard
+    assert "out of memory with a micro-batch of 16 images: continuing with 8" in heard
     assert not run.memory.exists()  # the head's own steps fit
 
 
@@ -251,7 +251,7 @@ def test_norms_in_a_head_allow_shared_features_and_are_not_changed_by_the_trial(
     ("overrides", "why"),
     [
         (["augment.mixup=0.2"], "MixUp or CutMix"),
-        (["image.size_by_epoch={1: 32, 2: 48}"], "size_by_epoch"),
+        (["image.size_by_epoch={1: 32, 2: 48}"], "image.size_by_epoch is set"),
         (["model.pretrained=false", "model.weights=null"], "folds do not share the weights before the head"),
     ],
 )

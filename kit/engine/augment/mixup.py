@@ -1,4 +1,4 @@
-"""Mix the images of a batch and their targets (mixup, cutmix)."""
+"""Mix the images of a batch and their targets (MixUp, CutMix)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Mixer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Mixing:
-    """Mixes an image with another of its batch, by mixup or by cutmix.
+    """Mixes the images of a batch by MixUp or CutMix.
 
-    Every draw comes from torch's global generator, so whoever seeds that says what is mixed with what.
+    All random draws use torch's global generator.
 
     Attributes:
-        mixers: What a batch goes through one of, either as likely as the other.
-        probability: How often a batch is mixed.
-        last_epoch: The last in which any is, counted from 1.
+        mixers: One of these is drawn per batch, with equal probability.
+        probability: Probability that a batch is mixed.
+        last_epoch: Last epoch with mixing, counted from 1.
     """
 
     mixers: tuple[Mixer, ...]
@@ -31,7 +31,7 @@ class Mixing:
     last_epoch: int
 
     def __call__(self, images: Tensor, targets: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
-        """Return images (B, C, H, W) and targets (B, K), mixed or as they are; targets follow their images.
+        """Return images (B, C, H, W) and targets (B, K), mixed or unchanged.
 
         Args:
             epoch: Counted from 1.
@@ -44,10 +44,7 @@ class Mixing:
 
 
 def build_mixing(augment: AugmentConfig, num_classes: int, epochs: int) -> Mixing | None:
-    """Return what mixes the batches of a training: mixup (Zhang et al. 2018), cutmix (Yun et al. 2019), both.
-
-    None stands for no mixing at all.
-    """
+    """Return MixUp (Zhang et al. 2018), CutMix (Yun et al. 2019), a random one of both, or None."""
     kinds = {v2.MixUp: augment.mixup, v2.CutMix: augment.cutmix}
     mixers = tuple(kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds.items() if alpha)
     last_epoch = epochs - augment.mix_off_epochs
@@ -57,11 +54,11 @@ def build_mixing(augment: AugmentConfig, num_classes: int, epochs: int) -> Mixin
 
 
 def describe_mixing(augment: AugmentConfig, epochs: int) -> list[str]:
-    """Return one line on how batches are mixed, or none where they are not."""
+    """Return one line that describes the mixing, or an empty list."""
     if build_mixing(augment, 2, epochs) is None:
         return []
     kinds = {"mixup": augment.mixup, "cutmix": augment.cutmix}
-    how = " or ".join(f"{name}(alpha={alpha:g})" for name, alpha in kinds.items() if alpha)
-    often = "" if augment.mix_probability == 1 else f", p={augment.mix_probability:g}"
-    until = f", not in the last {augment.mix_off_epochs} epochs" if augment.mix_off_epochs else ""
-    return [f"{how} of batches{often}{until}"]
+    names = " or ".join(f"{name}(alpha={alpha:g})" for name, alpha in kinds.items() if alpha)
+    probability = "" if augment.mix_probability == 1 else f", p={augment.mix_probability:g}"
+    end = f", not in the last {augment.mix_off_epochs} epochs" if augment.mix_off_epochs else ""
+    return [f"{names} of batches{probability}{end}"]

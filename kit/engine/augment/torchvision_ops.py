@@ -1,4 +1,4 @@
-"""Steps that torchvision has and albumentations has not, as steps of albumentations."""
+"""torchvision augmentations (RandAugment, AugMix) as albumentations transforms."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ INTERPOLATION = v2.InterpolationMode.BILINEAR
 
 
 class TorchvisionStep(A.ImageOnlyTransform):  # type: ignore[misc]
-    """A step of torchvision whose draws depend on the seed of albumentations alone.
+    """A torchvision transform whose random draws depend only on the seed of albumentations.
 
-    Subclasses set ``varied``, torchvision's transform of a PIL image.
+    Subclasses set ``torchvision_transform``, torchvision's transform of a PIL image.
     """
 
-    varied: Callable[[Image.Image], Image.Image]
+    torchvision_transform: Callable[[Image.Image], Image.Image]
 
     def get_params(self) -> dict[str, Any]:
-        """Return what torch's generator is seeded with for one image."""
+        """Return the seed of torch's generator for one image."""
         return {"seed": self.py_random.getrandbits(32)}
 
     def apply(self, img: np.ndarray, seed: int, **params: Any) -> np.ndarray:
-        """Return the varied image, of the same shape (H, W, C) or (H, W), uint8."""
-        # torchvision draws from torch's global generator: as it was afterwards, or mixup would not be.
+        """Return the augmented image, of the same shape (H, W, C) or (H, W), uint8."""
+        # torchvision uses torch's global generator; restore its state, since MixUp uses it, too.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             one_channel = img.ndim == 3 and img.shape[2] == 1
-            result = self.varied(Image.fromarray(img[:, :, 0] if one_channel else img))
+            result = self.torchvision_transform(Image.fromarray(img[:, :, 0] if one_channel else img))
         return np.asarray(result).reshape(img.shape)
 
 
 class RandAugment(TorchvisionStep):
-    """``num_ops`` changes drawn from fourteen, all as strong as ``magnitude`` (of 30) says.
+    """``num_ops`` random operations out of fourteen, with strength ``magnitude`` (of 30).
 
     Cubuk et al. 2020, "RandAugment".
     """
 
     class InitSchema(A.BasicTransform.InitSchema):  # type: ignore[misc]
-        """What the options may be."""
+        """Valid options."""
 
         num_ops: Count
         magnitude: Annotated[int, Field(ge=0, le=MAGNITUDES)]
@@ -55,17 +55,17 @@ class RandAugment(TorchvisionStep):
     def __init__(self, num_ops: int = 2, magnitude: int = 9, p: float = 1.0) -> None:
         super().__init__(p=p)
         self.num_ops, self.magnitude = num_ops, magnitude
-        self.varied = v2.RandAugment(num_ops, magnitude, interpolation=INTERPOLATION)
+        self.torchvision_transform = v2.RandAugment(num_ops, magnitude, interpolation=INTERPOLATION)
 
 
 class AugMix(TorchvisionStep):
-    """The image mixed with ``width`` chains of changes of it, as strong as ``severity`` (of 10) allows.
+    """The image mixed with ``width`` augmentation chains, of strength up to ``severity`` (of 10).
 
     Hendrycks et al. 2020, "AugMix".
     """
 
     class InitSchema(A.BasicTransform.InitSchema):  # type: ignore[misc]
-        """What the options may be."""
+        """Valid options."""
 
         severity: Annotated[int, Field(ge=1, le=SEVERITIES)]
         width: Count
@@ -74,4 +74,6 @@ class AugMix(TorchvisionStep):
     def __init__(self, severity: int = 3, width: int = 3, depth: int = -1, p: float = 1.0) -> None:
         super().__init__(p=p)
         self.severity, self.width, self.depth = severity, width, depth
-        self.varied = v2.AugMix(severity, width, chain_depth=depth, interpolation=INTERPOLATION)
+        self.torchvision_transform = v2.AugMix(
+            severity, width, chain_depth=depth, interpolation=INTERPOLATION
+        )

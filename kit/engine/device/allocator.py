@@ -9,22 +9,22 @@ import platform
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 MADV_HUGEPAGE = 14  # Linux's mman.h
 HUGE_PAGE = 2**21
-PIECE, PIECES = 2**29, 4  # what a step of a small network takes
+PIECE, PIECES = 2**29, 4  # memory that a step of a small network uses
 
 
 @functools.cache
 def prepare_allocator() -> None:
-    """Have glibc keep freed memory for the next step, and Linux hand it out in large pages; once is enough.
+    """Make glibc keep freed memory between steps, and make Linux use huge pages for it.
 
-    A step allocates large pieces, so that each would be mapped, cleared and unmapped anew in every step:
-    a tenth of its time. The first step touches all of it, which takes seconds in pages of 4 KB. No memory is
-    taken before it is used, and with another C library nothing happens.
+    Otherwise every step maps, clears and unmaps its large tensors, a tenth of its time, and touching 4 KB
+    pages in the first step takes seconds. Memory is not used before it is touched. With another C library,
+    nothing happens.
     """
     if platform.libc_ver()[0] != "glibc":
         return
     library = ctypes.CDLL(None)
     library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    library.mallopt(M_MMAP_THRESHOLD, 2**30) or library.mallopt(M_MMAP_THRESHOLD, 2**25)  # the most it takes
+    library.mallopt(M_MMAP_THRESHOLD, 2**30) or library.mallopt(M_MMAP_THRESHOLD, 2**25)  # its upper limit
     library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     library.free.argtypes = [ctypes.c_void_p]
     library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]

@@ -24,7 +24,7 @@ class Precision:
         return f"{self.name} ({self.why})"
 
 
-def choose_precision(wanted: str, device: torch.device) -> Precision:
+def choose_precision(requested: str, device: torch.device) -> Precision:
     """Return the precision to compute in.
 
     ``auto`` is bf16 on hardware that computes it natively, else fp16 with loss scaling on a CUDA GPU, else
@@ -33,7 +33,7 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
     Raises:
         KitError: fp16 is requested on a device without loss scaling.
     """
-    if wanted == "fp16" and device.type != "cuda":
+    if requested == "fp16" and device.type != "cuda":
         raise KitError(
             "train.precision",
             f"is fp16 on {device.type}",
@@ -41,8 +41,8 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
             "Use auto or bf16.",
             code="precision_not_supported",
         )
-    if wanted != "auto":
-        return Precision(wanted, "as configured")
+    if requested != "auto":
+        return Precision(requested, "as configured")
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         if torch.cuda.is_bf16_supported(including_emulation=False):
@@ -53,7 +53,7 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
         return (
             Precision("bf16", f"the CPU has {native}") if native else Precision("fp32", "the CPU has no bf16")
         )
-    return Precision("fp32", f"nothing faster is tested on {device.type}")
+    return Precision("fp32", f"mixed precision is not tested on {device.type}")
 
 
 def native_bf16() -> str:
@@ -81,7 +81,7 @@ class Amp:
     def autocast(self) -> torch.autocast:
         """Return the context in which the model's forward pass runs."""
         if self.precision == "fp32":
-            return torch.autocast(self.device.type, enabled=False)  # some devices warn of a float32 autocast
+            return torch.autocast(self.device.type, enabled=False)  # some devices warn about float32 autocast
         return torch.autocast(self.device.type, DTYPES[self.precision])
 
     def backward(self, loss: Tensor) -> None:
@@ -104,6 +104,6 @@ class Amp:
         return self.scaler.state_dict() if self.scaler.is_enabled() else None
 
     def load_state_dict(self, saved: dict[str, Any] | None) -> None:
-        """Restore the state of the loss scaling, where both this run and the saved one scale."""
+        """Restore the state of the loss scaling, if this run and the saved one both use it."""
         if self.scaler.is_enabled() and saved:
             self.scaler.load_state_dict(saved)

@@ -1,4 +1,4 @@
-"""Find the device to compute on, and set up the process of a command for it."""
+"""Find the device, and configure the process of a command for it."""
 
 import atexit
 import functools
@@ -12,23 +12,23 @@ from kit.runtime.process import belongs_to_command
 
 
 def find_device() -> torch.device:
-    """Return the accelerator that torch sees, or else the CPU; nothing is changed."""
+    """Return torch's current accelerator, or the CPU."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return torch.device("cpu") if accelerator is None else accelerator
 
 
 @functools.cache
 def prepare_process() -> None:
-    """Set what holds for a whole process, if a kit command owns it; used as a library, change nothing.
+    """Configure the process if a kit command owns it; do nothing if kit is used as a library.
 
-    - Garbage collector: imported modules are frozen. Looking through them takes 0.2 s per collection.
+    - Garbage collector: imported modules are frozen, which saves 0.2 s per collection.
     - CUDA: matrix multiplications and convolutions may round to TF32.
     - CPU: the allocator keeps freed memory and uses large pages.
     """
     if not belongs_to_command():
         return
     gc.freeze()
-    atexit.register(gc.unfreeze)  # or libraries report leaks
+    atexit.register(gc.unfreeze)  # otherwise libraries report leaks at exit
     device = find_device()
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
@@ -38,7 +38,7 @@ def prepare_process() -> None:
 
 
 def device_name(device: torch.device) -> str:
-    """Return what identifies a device and its memory: a GPU's model, or the size of main memory."""
+    """Return a text for a device and its memory: the GPU model, or the size of main memory."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9

@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
-OUT_OF_MEMORY = (  # how torch's backends word it when they raise a plain RuntimeError
+OUT_OF_MEMORY = (  # messages of plain RuntimeErrors of torch's backends
     " out of memory",
     "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED.",
     "DefaultCPUAllocator: can't allocate memory",
@@ -15,7 +15,7 @@ OUT_OF_MEMORY = (  # how torch's backends word it when they raise a plain Runtim
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that the device's memory is used up."""
+    """Return whether an error means that the device is out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
@@ -29,21 +29,23 @@ def free_memory() -> None:
 
 
 def halve_until_it_fits(
-    micro_batch_size: int, work: Callable[[int], T], warn: Callable[[str], None], least: int = 1
+    micro_batch_size: int, work: Callable[[int], T], warn: Callable[[str], None], smallest: int = 1
 ) -> T:
     """Return ``work(micro_batch_size)``, halving the size whenever memory runs out.
 
     Args:
         warn: Receives a message about every reduction.
-        least: The smallest size to try; below it, the error of ``work`` is raised.
+        smallest: The smallest size to try; below it, the error of ``work`` is raised.
     """
     while True:
         try:
             return work(micro_batch_size)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or micro_batch_size // 2 < least:
+            if not is_out_of_memory(error) or micro_batch_size // 2 < smallest:
                 raise
-        free_memory()  # outside the handler, which holds on to the failed attempt
-        fewer = micro_batch_size // 2
-        warn(f"out of memory with a micro-batch of {micro_batch_size} images: {fewer} from here on")
-        micro_batch_size = fewer
+        free_memory()  # outside the handler, which references the failed attempt
+        warn(
+            f"out of memory with a micro-batch of {micro_batch_size} images: continuing with "
+            f"{micro_batch_size // 2}"
+        )
+        micro_batch_size //= 2

@@ -16,11 +16,11 @@ Batch = TypeVar("Batch")
 def on_device(
     batches: Iterator[Batch], move: Callable[[Batch], T], device: torch.device
 ) -> Iterator[tuple[Batch, T]]:
-    """Yield batches and what ``move`` makes of them on the device, each moved before the one before is used.
+    """Yield pairs of a batch and ``move(batch)``, copying one batch ahead.
 
-    On a GPU they are moved by a stream of their own, so that neither the model nor this process waits: from
-    pinned memory, if ``move`` does not block. On a CPU nothing has to move, and a batch is loaded when it is
-    asked for, since loading ahead would take memory and win no time.
+    On a GPU a separate stream copies, so neither the model nor this process waits, provided that memory is
+    pinned and ``move`` is non-blocking. On a CPU batches are not prefetched: it would use memory and save no
+    time.
     """
     if device.type != "cuda":
         yield from ((batch, move(batch)) for batch in batches)
@@ -29,18 +29,18 @@ def on_device(
 
 
 class _Stream:
-    """A GPU's stream for copies."""
+    """A separate CUDA stream for copies."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.copying = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def issue(self) -> Any:
-        """Return the context in which copies are issued."""
+        """Return the context for issuing copies."""
         return torch.cuda.stream(self.copying)
 
-    def hand_over(self, moved: Any) -> None:
-        """Let what follows on the model's stream wait for the copies, and keep their memory until it has."""
+    def wait_for_copies(self, moved: Any) -> None:
+        """Make the model's stream wait for the copies, and keep their memory until it has used them."""
         computing = torch.cuda.current_stream(self.device)
         computing.wait_stream(self.copying)
         for tensor in moved if isinstance(moved, tuple | list) else (moved,):
@@ -48,21 +48,21 @@ class _Stream:
                 tensor.record_stream(computing)
 
 
-class InTurn:
-    """What stands for a stream where there is none."""
+class NoStream:
+    """A replacement for ``_Stream`` without a GPU, for tests."""
 
     def issue(self) -> Any:
         """Return a context that does nothing."""
         return nullcontext()
 
-    def hand_over(self, moved: Any) -> None:
-        """Nothing has to wait."""
+    def wait_for_copies(self, moved: Any) -> None:
+        """Do nothing."""
 
 
 def _ahead(
-    batches: Iterator[Batch], move: Callable[[Batch], T], stream: _Stream | InTurn
+    batches: Iterator[Batch], move: Callable[[Batch], T], stream: _Stream | NoStream
 ) -> Iterator[tuple[Batch, T]]:
-    """Yield batches and what they become, one of them ahead."""
+    """Yield batches and their copies, copying one batch ahead."""
 
     def issued() -> Iterator[tuple[Batch, T]]:
         for batch in batches:
@@ -70,10 +70,10 @@ def _ahead(
                 moved = move(batch)
             yield batch, moved
 
-    coming = issued()
-    current = next(coming, None)
+    issued_batches = issued()
+    current = next(issued_batches, None)
     while current is not None:
-        stream.hand_over(current[1])  # before the next copy is issued, which it must not wait for
-        following = next(coming, None)
+        stream.wait_for_copies(current[1])  # before issuing the next copy, which must not be waited for
+        following = next(issued_batches, None)
         yield current
         current = following

@@ -18,9 +18,9 @@ class FoldState:
         micro_batch_size: Images per forward pass; smaller than configured if memory ran out.
         rate: Factor of the configured learning rates: 0.5 after a non-finite loss.
         epoch: Number of epochs trained and validated.
-        step: Number of optimizer steps done in the next epoch.
-        loss: Their loss, summed over ``images``.
-        seconds: Their duration.
+        step: Number of optimizer steps done in the current epoch.
+        loss: Loss of these steps, summed over ``images``.
+        seconds: Duration of these steps.
         best: The best validation score so far; ``best_epoch`` is its epoch (from 1).
         kept: The weights of that epoch, with ``train.keep: best``.
         averaged: The last epoch in the weight average.
@@ -52,7 +52,7 @@ class FoldState:
         """Add a validated epoch and return whether it is the best so far.
 
         Args:
-            row: Its row of the history; ``score`` at least.
+            row: The history row of the epoch; ``score`` is required.
         """
         self.epoch += 1
         self.history.append({"epoch": self.epoch, **row})

@@ -1,4 +1,4 @@
-"""Monitor a training: is the loss finite, and when is a checkpoint due?"""
+"""Monitor a training: non-finite losses, and when to write a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kit.errors import KitError, first_few
 from kit.runtime.deadline import STOPPING_SECONDS
 
 NO_STEP = 2**31 - 1
-SHARE_OF_SAVING = 0.02  # of the training time, for checkpoints that are not due yet
+SHARE_OF_SAVING = 0.02  # share of the training time for extra checkpoints
 
 
 class DivergedError(KitError):

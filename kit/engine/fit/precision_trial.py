@@ -14,11 +14,11 @@ from kit.engine.models.freezing import train_only
 
 TRIAL_IMAGES = 4
 TIMES = 2  # alternating, after one warm-up round
-MARGIN = 1.1  # fp32 must be this much faster: bf16 halves the memory, and a short trial is noisy
+MARGIN = 1.1  # required speedup of fp32: bf16 halves the memory, and a short trial is noisy
 
 
 def faster_precision(model: Classifier, native: str, training: int | Literal["all"] = "all") -> Precision:
-    """Return bf16, or fp32 if a training and a prediction step are faster in it.
+    """Return bf16, or fp32 if one training and one prediction step are faster in fp32.
 
     Some networks lose more in conversions than they gain in bf16 convolutions. The model and the random state
     do not change.

@@ -31,10 +31,10 @@ TRIAL_CLASSES = 3
 
 
 def check_recipe(config: Config, workspace: Workspace) -> list[str]:
-    """Return warnings about a config that can work; refuse one that cannot.
+    """Return warnings about a valid config; refuse an invalid one.
 
     Raises:
-        KitError: All wrong names and options at once; or else the first failure of a trial on blank images.
+        KitError: All wrong names and options at once; else the first failure of a trial on blank images.
     """
     task, train = tasks.get(config.competition.task), config.train
     checks: list[Callable[[], object]] = [
@@ -57,8 +57,8 @@ def check_recipe(config: Config, workspace: Workspace) -> list[str]:
     raise_mistakes(config.name, mistakes)
     if config.model.start is None:
         check_weights(config.model)
-    _try_out(config)
-    return _doubts(config)
+    _trial_run(config)
+    return _warnings(config)
 
 
 def _mistake(check: Callable[[], object]) -> KitError | None:
@@ -69,7 +69,7 @@ def _mistake(check: Callable[[], object]) -> KitError | None:
     return None
 
 
-def _try_out(config: Config) -> None:
+def _trial_run(config: Config) -> None:
     """Build the model without weights and run two blank images of each size through it."""
     num_classes = num_classes_listed(config.train.loss) or TRIAL_CLASSES
     untrained = config.model.model_copy(update={"pretrained": False, "weights": None})
@@ -80,8 +80,8 @@ def _try_out(config: Config) -> None:
     train_only(model.backbone, widest(config.model.trains))
     build_optimizer(model.backbone, config.train)
     loss = build_loss(config.train.loss, tasks.get(config.competition.task))
-    growing = [("image.size_by_epoch", size) for size in (config.image.size_by_epoch or {}).values()]
-    for key, size in (*growing, ("image.size", own.size), ("image.predict_size", own.predicting)):
+    by_epoch = [("image.size_by_epoch", size) for size in (config.image.size_by_epoch or {}).values()]
+    for key, size in (*by_epoch, ("image.size", own.size), ("image.predict_size", own.predicting)):
         logits = _logits(model.train(key != "image.predict_size"), key, size)
         for each in logits:
             loss(each, torch.eye(num_classes)[:2])
@@ -96,22 +96,22 @@ def _logits(model: Classifier, key: str, size: int) -> tuple[Tensor, ...]:
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise KitError(
-            key, f"the model does not take {size} px: {reason}", code="image_size_unsuitable"
+            key, f"the model does not accept {size} px: {reason}", code="image_size_unsuitable"
         ) from error
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
-def _doubts(config: Config) -> list[str]:
+def _warnings(config: Config) -> list[str]:
     """Return warnings about settings that the number of epochs never reaches."""
     train = config.train
-    doubts = []
+    warnings = []
     if (short := shortfall(train.schedule, train.epochs, train.lr)) is not None:
-        doubts.append(short)
+        warnings.append(short)
     for key, plan in (
         ("model.trains", config.model.trains),
         ("image.size_by_epoch", config.image.size_by_epoch),
     ):
         late = [epoch for epoch in plan or () if epoch > train.epochs]
         if late:
-            doubts.append(f"{key} changes in epoch {late[0]}, and there are {train.epochs}: it never does")
-    return doubts
+            warnings.append(f"{key} changes in epoch {late[0]}, but training has only {train.epochs} epochs")
+    return warnings

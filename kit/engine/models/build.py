@@ -24,14 +24,14 @@ from kit.registry import Registry
 
 
 class Classifier(nn.Module):
-    """A backbone behind its own normalization: images of 0..255 in, logits out.
+    """Normalization and network: images of 0..255 in, logits out.
 
-    normalizing on the device keeps batches small on their way there (uint8), and makes the normalization a
-    part of the checkpoint that nothing can forget.
+    Normalizing on the device keeps transferred batches small (uint8) and makes the normalization part of the
+    checkpoint.
 
     Attributes:
-        auxiliary_weight: What the loss of each auxiliary classifier counts beside the loss of the last one
-            (Szegedy et al. 2015, "Going Deeper with Convolutions", section 5).
+        auxiliary_weight: Loss weight of each auxiliary classifier; the main classifier has weight 1 (Szegedy
+            et al. 2015, "Going Deeper with Convolutions", section 5).
     """
 
     mean: Tensor
@@ -49,7 +49,7 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Map images (B, C, H, W) of 0..255 to logits (B, num_classes).
 
-        In training, a network with auxiliary classifiers returns a tuple: main logits, then theirs.
+        In training, a network with auxiliary classifiers returns a tuple: main logits, then auxiliary logits.
         """
         normalized = (images.float() - self.mean) / self.std
         out = self.backbone(normalized.contiguous(memory_format=torch.channels_last))
@@ -114,7 +114,7 @@ def preprocessing_of(config: ModelConfig, image: ImageConfig) -> tuple[Preproces
 def build_model(
     config: ModelConfig, image: ImageConfig, num_classes: int, weights: Path | None = None
 ) -> tuple[Classifier, list[str]]:
-    """Return the model and notes: overridden preprocessing, partly fitting weights, their license.
+    """Return the model and notes: overridden preprocessing, unused weights, license.
 
     Args:
         weights: The weights file that the config names.
@@ -143,7 +143,7 @@ def rebuild_model(config: ModelConfig, preprocessing: Preprocessing, num_classes
 
 
 def load_trained(model: Classifier, state: dict[str, Tensor], path: object) -> list[str]:
-    """Load the weights of another experiment's fold; return a note if the head starts new.
+    """Load the weights of another experiment's fold; return a note if its head does not fit.
 
     Args:
         state: The state dict of a ``Classifier``.
@@ -180,7 +180,7 @@ def _build_small(
         raise KitError(
             "model.weights",
             f"{config.name} is trained from scratch",
-            next="Leave it out.",
+            next="Remove model.weights.",
             code="weights_not_supported",
         )
     return small_cnn.build(config, num_classes, preprocessing.channels), []

@@ -36,7 +36,7 @@ def _disk_full_as_kit_error(path: Path) -> Iterator[None]:
             path,
             f"cannot be written ({reason})",
             "",
-            "Free disk space and run again; the last complete checkpoint is kept.",
+            "Free disk space and run again; the last complete checkpoint still exists.",
             code="disk_full",
         ) from error
 
@@ -82,7 +82,7 @@ def save_mean(path: Path, parts: Sequence[Path]) -> None:
 
 
 def _network(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a checkpoint's description decides what its weights mean."""
+    """Return the part of a checkpoint's metadata that must be equal to average weights."""
     model = {key: about["model"].get(key) for key in ("name", "options", "pool", "head")}
     own = {key: value for key, value in about["preprocessing"].items() if key != "training_sizes"}
     return {"model": model, "preprocessing": own, "classes": about["classes"]}
@@ -109,7 +109,7 @@ def load_resume(folder: FoldFolder) -> tuple[dict[str, Any] | None, list[str]]:
     for path in (folder.resume, folder.resume_before):
         if not path.exists():
             continue
-        if (state := _read_whole(path)) is not None:
+        if (state := _read_complete(path)) is not None:
             return state, damaged
         damaged.append(path.name)
     return None, damaged
@@ -121,14 +121,14 @@ def forget_resume(folder: FoldFolder) -> None:
         path.unlink(missing_ok=True)
 
 
-def _read_whole(path: Path) -> dict[str, Any] | None:
+def _read_complete(path: Path) -> dict[str, Any] | None:
     """Return a resume state, or None if the file is truncated or corrupted."""
     try:
         with zipfile.ZipFile(path) as file:
-            if file.testzip() is not None:  # compares every record with its checksum, which torch does not
+            if file.testzip() is not None:  # verifies checksums, which torch does not
                 return None
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # zip and torch raise many kinds for a damaged file
+    except Exception:  # zip and torch raise various errors for a damaged file
         return None
     return state
 
@@ -143,10 +143,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for what it refuses to unpickle
+    except Exception as error:  # torch raises various errors for what it refuses to unpickle
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise KitError(
-            path, f"is not a file of weights ({reason})", "safetensors, or tensors only", code="not_weights"
+            path,
+            f"is not a weights file ({reason})",
+            "Allowed: safetensors, or PyTorch files of tensors only",
+            code="not_weights",
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):

@@ -14,21 +14,16 @@ from kit.engine.models.heads import head_parameters
 from kit.errors import KitError
 
 StagesByEpoch = Mapping[int, int | Literal["all"]]
-TRUNKS = {
-    "features",
-    "encoder",
-    "layers",
-    "blocks",
-    "trunk_output",
-}  # modules of torchvision that contain the stages
+# Modules of torchvision that contain the stages.
+TRUNKS = {"features", "encoder", "layers", "blocks", "trunk_output"}
 AUXILIARY = "aux"  # prefix of torchvision's auxiliary heads
 
 
 def stages_of(backbone: nn.Module) -> list[list[str]]:
-    """Return the names of the parameters of each stage, from the input to the last; heads are not in them.
+    """Return the parameter names of each stage, from input to output, without heads.
 
-    Stages are timm's own where it wrote the network, else the network's children, or its trunk's. Layers
-    that only scale and shift, such as a last norm, belong to the stage before them.
+    Stages are timm's groups for timm networks, else the children of the network or of its trunk. Layers that
+    only scale and shift, such as a final norm, belong to the stage before them.
     """
     head = head_parameters(backbone)
     body = {name: p for name, p in backbone.named_parameters() if p not in head}
@@ -50,15 +45,15 @@ def _timm_groups(backbone: nn.Module) -> list[list[str]]:
 
 
 def _children(names: Sequence[str], depth: int = 0) -> list[list[str]]:
-    """Return names grouped by their part at ``depth``; a trunk, or an only child, by the parts inside it."""
+    """Return names grouped by their part at ``depth``; a trunk or an only child is split further."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(name.split(".")[depth], []).append(name)
     result: list[list[str]] = []
     for part, group in groups.items():
-        has_inside = any(name.count(".") > depth + 1 for name in group)
-        inside = has_inside and (part in TRUNKS or len(groups) == 1)
-        result += _children(group, depth + 1) if inside else [group]
+        has_children = any(name.count(".") > depth + 1 for name in group)
+        is_split = has_children and (part in TRUNKS or len(groups) == 1)
+        result += _children(group, depth + 1) if is_split else [group]
     return result
 
 
@@ -74,9 +69,8 @@ def check_freezing(plan: StagesByEpoch, backbone: nn.Module) -> None:
     if most > len(stages):
         raise KitError(
             "model.trains",
-            f"trains the last {most} stages, and the network has {len(stages)}",
-            "",
-            "`all` trains every stage.",
+            f"trains the last {most} stages, but the network has {len(stages)}",
+            next="Use `all` to train every stage.",
             code="too_many_stages",
         )
 
@@ -85,9 +79,9 @@ def train_only(backbone: nn.Module, count: int | Literal["all"]) -> None:
     """Train the head and the last ``count`` stages; freeze the rest."""
     stages = stages_of(backbone)
     frozen = [] if count == "all" else stages[: len(stages) - count]
-    held = {name for stage in frozen for name in stage}
+    frozen_names = {name for stage in frozen for name in stage}
     for name, parameter in backbone.named_parameters():
-        parameter.requires_grad_(name not in held)
+        parameter.requires_grad_(name not in frozen_names)
 
 
 def widest(plan: StagesByEpoch) -> int | Literal["all"]:
@@ -97,13 +91,13 @@ def widest(plan: StagesByEpoch) -> int | Literal["all"]:
 
 
 def settle_norms(backbone: nn.Module, frozen: bool) -> None:
-    """Keep the mean and variance of frozen batch norms (or of all): to be called after ``train()``.
+    """Freeze the running statistics of batch norms in frozen stages; call it after ``train()``.
 
-    A frozen stage whose statistics drift is not frozen; its scale and shift still train if ``frozen`` asks
-    for all of them.
+    Args:
+        frozen: Freeze those of all batch norms; scale and shift still train.
     """
     for module in backbone.modules():
         if isinstance(module, _BatchNorm):
-            learns = any(parameter.requires_grad for parameter in module.parameters())
-            if frozen or not learns:
+            is_trained = any(parameter.requires_grad for parameter in module.parameters())
+            if frozen or not is_trained:
                 module.eval()

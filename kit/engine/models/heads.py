@@ -20,20 +20,20 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 AUXILIARY = ("aux1", "aux2", "AuxLogits")  # auxiliary heads of torchvision's GoogLeNet and Inception
 LayerBuilder = Callable[..., nn.Module]
-# Name -> function of the width, of whether features are maps (B, C, H, W) instead of vectors (B, C), and of
-# the values that follow the name in the config, in their order.
+# Name -> function of the width, of whether features are maps (B, C, H, W) or vectors (B, C), and of the
+# values after the name in the config, in order.
 layers: Registry[LayerBuilder] = Registry("layer of a head")
 
 
 class TaskHead(nn.Sequential):
-    """Layers of ``model.head``, and the classifier as the last one."""
+    """The layers of ``model.head`` and the classifier."""
 
 
 class MultiDropout(nn.Module):
     """The mean over several dropout masks (Inoue 2019, "Multi-Sample Dropout").
 
-    The classifier behind it is linear, so that these are the mean logits over the masks, at the price of one
-    classifier. When predicting, nothing is dropped.
+    The classifier after it is linear, so the result equals the mean logits over the masks with one classifier
+    pass. Nothing is dropped in prediction.
     """
 
     def __init__(self, p: float, samples: int) -> None:
@@ -41,7 +41,7 @@ class MultiDropout(nn.Module):
         self.p, self.samples = p, samples
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C) or (B, C, H, W), as ``x`` is."""
+        """Return a tensor of the shape of ``x``, (B, C) or (B, C, H, W)."""
         if not self.training:
             return x
         masked = [nn.functional.dropout(x, self.p) for _ in range(self.samples)]
@@ -118,11 +118,11 @@ def multi_dropout(width: int, spatial: bool, *, p: Share, samples: Count = 5) ->
 def check_head(config: ModelConfig) -> None:
     """Check ``model.head``; a mistake is a KitError that names the layer."""
     with torch.device("meta"):
-        _hidden(config.head, width=1, spatial=False)
+        _hidden_layers(config.head, width=1, spatial=False)
 
 
-def _hidden(items: Sequence[int | str], width: int, spatial: bool) -> tuple[list[nn.Module], int]:
-    """Return the layers of ``model.head``, and how many features leave the last one."""
+def _hidden_layers(items: Sequence[int | str], width: int, spatial: bool) -> tuple[list[nn.Module], int]:
+    """Return the layers of ``model.head``, and the width of the last one."""
     built: list[nn.Module] = []
     for number, item in enumerate(items):
         where = f"model.head[{number}]"
@@ -132,14 +132,14 @@ def _hidden(items: Sequence[int | str], width: int, spatial: bool) -> tuple[list
             raise KitError(
                 where,
                 f"'{item}' is followed by {items[number + 1]}",
-                "multi_dropout averages the classifier's logits, so it comes last",
+                "multi_dropout averages the classifier's logits, so it must be the last layer",
                 code="layer_not_last",
             )
     return built, width
 
 
 def _layer(item: int | str, where: str, width: int, spatial: bool) -> nn.Module:
-    """Return the layer that one entry of the config stands for, such as 500 or "dropout 0.5"."""
+    """Return the layer of one config entry, such as 500 or "dropout 0.5"."""
     name, *values = ("linear", item) if isinstance(item, int) else (item.split() or [""])
     build = layers.get(str(name), where)
     options = [
@@ -148,11 +148,11 @@ def _layer(item: int | str, where: str, width: int, spatial: bool) -> nn.Module:
         if p.kind == inspect.Parameter.KEYWORD_ONLY
     ]
     if len(values) > len(options):
-        takes = ", ".join(options) or "none"
+        allowed = ", ".join(options) or "none"
         raise KitError(
             where,
             f"'{item}' has {len(values)} values",
-            f"{name} takes {len(options)}: {takes}",
+            f"{name} accepts {len(options)}: {allowed}",
             code="option_invalid",
         )
     return build(width, spatial, **bind_options(where, build, dict(zip(options, values, strict=False))))
@@ -165,28 +165,28 @@ def _out_width(layer: nn.Module) -> int | None:
 
 
 def _last_linear(module: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
-    """Return the last layer with weights that are multiplied, and its name."""
+    """Return the name of the last linear layer or convolution, and the layer."""
     found = [(n, m) for n, m in module.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     return found[-1]
 
 
 def find_heads(backbone: nn.Module) -> dict[str, nn.Module]:
-    """Return name -> layer of what gives one value per class: one, or several where a network distils.
+    """Return name -> classifier layer: one, or several for a distilled network.
 
-    With ``model.head``, each is its layers and the classifier behind them.
+    With ``model.head``, the ``TaskHead`` instead of the layer.
     """
     extended: dict[str, nn.Module] = {n: m for n, m in backbone.named_modules() if isinstance(m, TaskHead)}
     if extended:
         return extended
-    told = (getattr(backbone, "pretrained_cfg", None) or {}).get("classifier") or ()
-    names = (told,) if isinstance(told, str) else told
+    classifier = (getattr(backbone, "pretrained_cfg", None) or {}).get("classifier") or ()
+    names = (classifier,) if isinstance(classifier, str) else classifier
     modules = dict(backbone.named_modules())
     own = {name: modules[name] for name in names if isinstance(modules.get(name), nn.Linear | nn.Conv2d)}
     return own or dict([_last_linear(backbone)])
 
 
 def auxiliary_heads(backbone: nn.Module) -> dict[str, nn.Module]:
-    """Return name -> last layer of the classifiers halfway, for training alone (Szegedy et al. 2015)."""
+    """Return name -> last layer of the auxiliary classifiers, used in training only (Szegedy et al. 2015)."""
     children = {name: getattr(backbone, name, None) for name in AUXILIARY}
     found: dict[str, nn.Module] = {}
     for name, child in children.items():
@@ -197,23 +197,22 @@ def auxiliary_heads(backbone: nn.Module) -> dict[str, nn.Module]:
 
 
 def head_layers(backbone: nn.Module) -> list[nn.Module]:
-    """Return everything that ends in one value per class, auxiliary classifiers included."""
+    """Return all heads, including auxiliary classifiers."""
     return [*find_heads(backbone).values(), *auxiliary_heads(backbone).values()]
 
 
 def head_parameters(backbone: nn.Module) -> set[nn.Parameter]:
-    """Return the parameters of what is new for the task: ``model.head``, classifiers, a learned pooling."""
+    """Return the parameters that are new for the task: ``model.head``, classifiers, learned pooling."""
     pools = [module for module in backbone.modules() if isinstance(module, GeM)]
     return {p for module in [*head_layers(backbone), *pools] for p in module.parameters()}
 
 
 def zero_init_head(backbone: nn.Module) -> None:
-    """Start the new classifier of a pretrained network at zero (Kolesnikov et al. 2020, "Big Transfer").
+    """Initialize the new classifier of a pretrained network to zero (Kolesnikov et al. 2020, "Big Transfer").
 
-    Libraries draw it at scales of their own; with few images per class a large draw is never unlearned, and
-    its gradients spoil the pretrained features meanwhile. Hidden layers before it keep their draw: zeros in a
-    row learn nothing. A convolution as head is drawn small instead of zeroed: SqueezeNet puts a ReLU behind
-    it, which passes no gradient at zero.
+    With few images per class, a large random initialization is never unlearned, and its gradients damage the
+    pretrained features. Hidden layers keep their random initialization: several zero layers do not learn. A
+    convolutional head gets small random weights: SqueezeNet has a ReLU after it, without gradient at zero.
     """
     for head in head_layers(backbone):
         _, layer = _last_linear(head)
@@ -225,28 +224,28 @@ def zero_init_head(backbone: nn.Module) -> None:
 
 
 def replace_head(model: nn.Module, num_classes: int) -> None:
-    """Give a network classifiers of ``num_classes`` in place of its own, the auxiliary ones included."""
+    """Replace all classifiers, including auxiliary ones, by new ones with ``num_classes`` outputs."""
     for name, old in (find_heads(model) | auxiliary_heads(model)).items():
         spatial = isinstance(old, nn.Conv2d)
         model.set_submodule(name, linear(_in_width(old), spatial, features=num_classes))
 
 
 def extend_head(backbone: nn.Module, items: Sequence[int | str]) -> None:
-    """Put the layers of ``model.head`` in front of the classifier; where there are two, of each."""
+    """Insert the layers of ``model.head`` before every classifier."""
     for name, old in find_heads(backbone).items():
         width, spatial = _in_width(old), isinstance(old, nn.Conv2d)
-        hidden, last = _hidden(items, width, spatial)
+        hidden, last = _hidden_layers(items, width, spatial)
         classifier = old if last == width else linear(last, spatial, features=_out_width(old))
         backbone.set_submodule(name, TaskHead(*hidden, classifier))
 
 
 def _in_width(layer: nn.Module) -> int:
-    assert isinstance(layer, nn.Linear | nn.Conv2d)  # what find_heads gives before it is extended
+    assert isinstance(layer, nn.Linear | nn.Conv2d)  # before extend_head, find_heads returns only these
     return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
 
 
-def grey_stem(model: nn.Module) -> None:
-    """Let the first convolution take one channel, its weights summed as if grey came three times."""
+def gray_stem(model: nn.Module) -> None:
+    """Adapt the first convolution to one channel by summing its weights over the channels."""
     stem = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
     stem.in_channels = 1
     stem.weight = nn.Parameter(stem.weight.detach().sum(dim=1, keepdim=True))

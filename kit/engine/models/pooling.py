@@ -11,7 +11,7 @@ from torchvision.ops import SqueezeExcitation
 
 from kit.errors import KitError
 
-SMALLEST = 1e-6  # GeM takes a root, so nothing below is let in
+MIN_VALUE = 1e-6  # GeM clamps its input before the root
 Dims = tuple[int, ...]
 
 PLAIN: dict[str, Callable[[Tensor, Dims], Tensor]] = {
@@ -26,8 +26,8 @@ class GlobalPool(nn.Module):
 
     Args:
         kind: ``avg``, ``max`` or ``avgmax``.
-        dims: Which dimensions are the image's height and width.
-        flatten: Whether these dimensions go, or stay with one value.
+        dims: The dimensions of height and width.
+        flatten: Remove these dimensions instead of keeping them with size 1.
     """
 
     def __init__(self, kind: str, dims: Dims, flatten: bool) -> None:
@@ -35,19 +35,19 @@ class GlobalPool(nn.Module):
         self.kind, self.dims, self.flatten = kind, dims, flatten
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C) or (B, C, 1, 1); likewise with the channels last."""
-        return self._shaped(PLAIN[self.kind](x, self.dims))
+        """Map (B, C, H, W) to (B, C) or (B, C, 1, 1); also for channels-last layouts."""
+        return self._flattened(PLAIN[self.kind](x, self.dims))
 
-    def _shaped(self, pooled: Tensor) -> Tensor:
+    def _flattened(self, pooled: Tensor) -> Tensor:
         return pooled.squeeze(self.dims) if self.flatten else pooled
 
     def extra_repr(self) -> str:
-        """Return what ``print`` shows."""
+        """Return the text for ``print``."""
         return f"{self.kind}, dims={self.dims}, flatten={self.flatten}"
 
 
 class GeM(GlobalPool):
-    """The generalized mean (Radenović et al. 2018): p = 1 is the mean, and large p the maximum; p is learned.
+    """Generalized mean pooling (Radenović et al. 2018) with learned p: 1 is the mean, infinity the maximum.
 
     Computed in float32: the third power of a large activation overflows float16.
     """
@@ -57,13 +57,12 @@ class GeM(GlobalPool):
         self.p = nn.Parameter(torch.full((1,), 3.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C) or (B, C, 1, 1); likewise with the channels last."""
+        """Map (B, C, H, W) to (B, C) or (B, C, 1, 1); also for channels-last layouts."""
         with torch.autocast(x.device.type, enabled=False):
             p = self.p.float()
-            mean = x.float().clamp(min=SMALLEST).pow(p).mean(self.dims, keepdim=True)
-            # The power has dimensions (1,), which the mean's (..., 1) and its channels take alike.
+            mean = x.float().clamp(min=MIN_VALUE).pow(p).mean(self.dims, keepdim=True)
             pooled = mean.pow(1 / p)
-        return self._shaped(pooled).to(x.dtype)
+        return self._flattened(pooled).to(x.dtype)
 
 
 def replace_pool(backbone: nn.Module, kind: str, name: str) -> None:
@@ -87,13 +86,13 @@ def replace_pool(backbone: nn.Module, kind: str, name: str) -> None:
 
 
 def _global_pools(backbone: nn.Module) -> dict[str, tuple[Dims, bool]]:
-    """Return name -> (the dimensions it pools, whether it flattens) of every global pooling."""
+    """Return name -> (pooled dimensions, whether it flattens) of every global pooling."""
     gates = tuple(n for n, m in backbone.named_modules() if isinstance(m, SqueezeExcitation))
     found = {}
     for name, module in backbone.named_modules():
         if isinstance(module, SelectAdaptivePool2d):
             if not module.is_identity() and module.feat_mult() == 1:
-                found[name] = _form_of_timm(module)
+                found[name] = _timm_dims(module)
         elif _is_global(module) and not name.startswith(tuple(f"{gate}." for gate in gates)):
             found[name] = ((2, 3), False)
     own = {n for n, m in backbone.named_modules() if isinstance(m, SelectAdaptivePool2d)}
@@ -104,8 +103,8 @@ def _is_global(module: nn.Module) -> bool:
     return isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1))
 
 
-def _form_of_timm(module: SelectAdaptivePool2d) -> tuple[Dims, bool]:
-    """Return the dimensions and whether it flattens; timm's fast poolings keep both for themselves."""
+def _timm_dims(module: SelectAdaptivePool2d) -> tuple[Dims, bool]:
+    """Return the pooled dimensions and whether it flattens; timm's fast poolings store both themselves."""
     dims = tuple(getattr(module.pool, "dim", getattr(module.pool, "dim_reduce", (2, 3))))
     inner = getattr(module.pool, "flatten", False)
     return dims, bool(inner) or isinstance(module.flatten, nn.Flatten)

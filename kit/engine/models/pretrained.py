@@ -1,4 +1,4 @@
-"""Weights: whether they can be had, and loading all of a network but its head from whatever names them."""
+"""Find pretrained weights and load them into everything but the head, under various key names."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from kit.errors import KitError, first_few
 
 CONNECT_SECONDS = 5
 State = dict[str, Tensor]
-# What training scripts put around a network, and with it in front of every name.
+# Prefixes that training scripts add to every key.
 WRAPPERS = ("module", "_orig_mod", "model", "backbone", "net", "network", "encoder", "base_model")
-# Buffers that follow from the geometry, and tensors that only pre-training needs: no file must give them.
+# Buffers that follow from the geometry, and tensors for pretraining only: a file need not contain them.
 UNTRAINED = (
     "num_batches_tracked",
     "relative_position_index",
@@ -43,7 +43,7 @@ HEAD_NAMES = {
     "pre_logits",
     "aux_head",
 }
-# How torchvision called some layers when it published weights for them.
+# Layer names in older weights files of torchvision -> names today.
 OLDER_NAMES = (
     (r"\b(norm|conv)\.([12])\.", r"\1\2."),
     (r"\bmlp\.linear_1\.", "mlp.0."),
@@ -52,7 +52,7 @@ OLDER_NAMES = (
 
 
 def reachable(endpoint: str) -> bool:
-    """Tell in seconds whether a download can work at all; the libraries retry for a minute."""
+    """Return within seconds whether a download can work; the libraries retry for a minute."""
     if any(variable.upper().endswith("_PROXY") for variable in os.environ):
         return True
     parts = urlsplit(endpoint)
@@ -64,10 +64,10 @@ def reachable(endpoint: str) -> bool:
 
 
 def no_weights(name: str, file: str) -> KitError:
-    """Return the error for weights out of reach: which file is wanted, and where to put it."""
+    """Return the error for unavailable weights: which file is needed, and where to put it."""
     return KitError(
         "model.pretrained",
-        f"the weights of {name} ({file}) are not on this machine and cannot be downloaded from here",
+        f"the weights of {name} ({file}) are not on this machine and cannot be downloaded",
         "A pretrained model needs its file",
         "Download it elsewhere, put it under weights/ (or the folder $KIT_WEIGHTS names) and set "
         "`model.weights: FILE`; or train from scratch with `model.pretrained: false`.",
@@ -75,32 +75,32 @@ def no_weights(name: str, file: str) -> KitError:
     )
 
 
-def licence_note(name: str, licence: str | None) -> list[str]:
-    """Return a sentence on what the weights may be used for, where it is known."""
-    if not licence or licence == "unknown":
+def license_note(name: str, license: str | None) -> list[str]:
+    """Return a note on the license of the weights, if known."""
+    if not license or license == "unknown":
         return []
-    if "SWAG" in licence:  # torchvision gives the address of the text
-        licence = "CC BY-NC 4.0"
-    elif licence.startswith("cc-"):
-        licence = licence.upper().replace("CC-", "CC ").replace("-4.0", " 4.0")
-    limited = re.search(r"\bnc\b|non-?commercial|research", licence, re.IGNORECASE)
-    return [f"weights {name}: licence {licence}{' (non-commercial)' if limited else ''}"]
+    if "SWAG" in license:  # torchvision gives the URL of the license text
+        license = "CC BY-NC 4.0"
+    elif license.startswith("cc-"):
+        license = license.upper().replace("CC-", "CC ").replace("-4.0", " 4.0")
+    non_commercial = re.search(r"\bnc\b|non-?commercial|research", license, re.IGNORECASE)
+    return [f"weights {name}: license {license}{' (non-commercial)' if non_commercial else ''}"]
 
 
 @contextlib.contextmanager
 def weights_must_fit(config: ModelConfig, weights: Path | None, size: int) -> Iterator[None]:
-    """Turn what a library says of unfit options, sizes and weights into one message."""
+    """Turn library errors about options, image size and weights into a KitError."""
     name = config.name
     try:
         yield
     except (AssertionError, TypeError, ValueError) as error:
         if config.options and not isinstance(error, AssertionError):
             raise KitError(
-                "model.options", f"{name} refuses them: {_first_line(error)}", code="option_invalid"
+                "model.options", f"{name} does not accept them: {_first_line(error)}", code="option_invalid"
             ) from error
         raise KitError(
             "image.size",
-            f"{name} does not take {size} px: {_first_line(error)}",
+            f"{name} does not accept {size} px: {_first_line(error)}",
             code="image_size_unsuitable",
         ) from error
     except OSError as error:
@@ -110,7 +110,7 @@ def weights_must_fit(config: ModelConfig, weights: Path | None, size: int) -> It
         raise KitError(
             where,
             f"the weights do not fit {name}: {_first_lines(error)}",
-            "Keys must agree",
+            "Keys and shapes must match",
             code="weights_do_not_fit",
         ) from error
 
@@ -127,60 +127,64 @@ def read_pretrained(file: Path) -> State:
     """Return the tensors of a file of pretrained weights.
 
     Raises:
-        KitError: It cannot be read, or it is a checkpoint of kit's own: that may have seen validation rows.
+        KitError: The file cannot be read, or is a checkpoint of kit, which may be trained on validation rows.
     """
     with contextlib.suppress(SafetensorError, OSError), safe_open(file, framework="pt") as opened:
         if {"classes", "preprocessing"} <= set(opened.metadata() or {}):
             raise KitError(
                 file,
-                "is a fold's checkpoint, which may have been trained on rows that this experiment validates",
-                "model.weights takes weights that never saw the competition's images",
-                "Set `model.start: EXPERIMENT` instead: each fold then begins with the same fold there.",
+                "is a fold's checkpoint, which may be trained on validation rows of this experiment",
+                "model.weights accepts only weights that were not trained on the competition's images",
+                "Set `model.start: EXPERIMENT`: each fold then starts from the same fold of that experiment.",
                 code="weights_are_checkpoint",
             )
     return read_weights(file)
 
 
-# --- loading all but the head
+# --- load everything but the head
 
-# What a note says of it, and the tensors under new names, or None where it does not apply.
-Reading = tuple[str, Callable[[State], State | None]]
+# A text for the note, and a function: tensors of a file -> tensors under the network's keys, or None.
+KeyMapping = tuple[str, Callable[[State], State | None]]
 
 
-def load_but_head(
-    model: nn.Module, state: Mapping[str, Tensor], name: str, file: object, readings: tuple[Reading, ...] = ()
+def load_body(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    name: str,
+    file: object,
+    mappings: tuple[KeyMapping, ...] = (),
 ) -> list[str]:
-    """Load weights into all of a network but its head, and return a sentence for what was not plain.
+    """Load weights into everything but the head; return notes on renamed and unused tensors.
 
     Args:
-        readings: Ways to find other names for the tensors, tried in turn where the network's own do not fit.
+        mappings: Key mappings to try in turn if the file does not use the network's own keys.
 
     Raises:
-        KitError: A tensor of the network is not there, or one of the file belongs nowhere.
+        KitError: A tensor of the network is missing in the file, or one of the file fits nowhere.
     """
     given, body = dict(state), body_of(model)
 
-    def as_named(tensors: State) -> State:
+    def unchanged(tensors: State) -> State:
         return unwrapped(tensors, model)
 
-    plain: Reading = ("", as_named)
-    for said, read in (plain, *readings):
-        found = read(given)
+    plain: KeyMapping = ("", unchanged)
+    for note, mapping in (plain, *mappings):
+        found = mapping(given)
         tensors = None if found is None else _complete(model, found, body)
         if tensors is not None:
-            notes = [f"{_shown(file)}: {said}"] if said else []
+            notes = [f"{_label(file)}: {note}"] if note else []
             notes += _unused(model, tensors, body, name, file)
             _load(model, _fitting(tensors, body))
             return notes
-    raise _does_not_fit(model, as_named(given), name, file)
+    raise _does_not_fit(model, unchanged(given), name, file)
 
 
 def _complete(model: nn.Module, state: State, body: State) -> State | None:
-    """Return the tensors as they are, or in the library's form, whichever gives the whole body."""
+    """Return the tensors, converted by the library if needed; None if the body is incomplete."""
     if len(_fitting(state, body)) == len(body):
         return state
-    renewed = _in_library_form(model, state)
-    return renewed if len(_fitting(renewed, body)) == len(body) else None
+    converted = _in_library_form(model, state)
+    return converted if len(_fitting(converted, body)) == len(body) else None
 
 
 def _does_not_fit(model: nn.Module, state: State, name: str, file: object) -> KitError:
@@ -190,9 +194,9 @@ def _does_not_fit(model: nn.Module, state: State, name: str, file: object) -> Ki
     only_auxiliary = all(key.startswith(AUXILIARY) for key in absent)
     return KitError(
         file,
-        f"does not fit {name}: {len(absent)} of {len(body)} tensors are not in it, or of another shape "
+        f"does not fit {name}: {len(absent)} of {len(body)} tensors are missing or have another shape "
         f"({first_few(absent, 3)})",
-        "All but the head must be there, under the library's own names or those of its counterpart",
+        "The file must contain everything but the head, with the keys of timm or torchvision",
         "Set `model.options: {aux_logits: false}` to leave the auxiliary heads out."
         if only_auxiliary
         else "",
@@ -201,148 +205,148 @@ def _does_not_fit(model: nn.Module, state: State, name: str, file: object) -> Ki
 
 
 def _unused(model: nn.Module, state: State, body: State, name: str, file: object) -> list[str]:
-    """Return a note on tensors that nothing takes; more than a head's worth is an error."""
+    """Return a note on unused tensors of a head; other unused tensors are an error."""
     own = tuple(f"{head}." for head in find_heads(model) | auxiliary_heads(model))
     left = [k for k in state if k not in body and not k.startswith(own) and not k.endswith(UNTRAINED)]
     foreign = [k for k in left if k.split(".")[0] not in HEAD_NAMES and not k.startswith(AUXILIARY)]
     if foreign:
         raise KitError(
             file,
-            f"does not fit {name}: {len(foreign)} tensors in it belong nowhere ({first_few(foreign, 3)})",
-            "Only a head may be left over",
+            f"does not fit {name}: {len(foreign)} of its tensors fit nowhere ({first_few(foreign, 3)})",
+            "Only tensors of a head may be unused",
             code="weights_do_not_fit",
         )
     return (
-        [f"{_shown(file)}: {len(left)} tensors of a head are not used ({first_few(left, 3)})"] if left else []
+        [f"{_label(file)}: {len(left)} tensors of a head are not used ({first_few(left, 3)})"] if left else []
     )
 
 
-def _shown(file: object) -> str:
+def _label(file: object) -> str:
     return file.name if isinstance(file, Path) else str(file)
 
 
 def body_of(model: nn.Module) -> State:
-    """Return the tensors that pretrained weights must give: all but the head's, and what nobody trains."""
+    """Return the tensors that pretrained weights must contain: all but the head's and untrained buffers."""
     head = head_parameters(model)
-    names_of_head = {name for name, parameter in model.named_parameters() if parameter in head}
+    head_keys = {name for name, parameter in model.named_parameters() if parameter in head}
     state: State = model.state_dict()
-    return {k: v for k, v in state.items() if k not in names_of_head and not k.endswith(UNTRAINED)}
+    return {k: v for k, v in state.items() if k not in head_keys and not k.endswith(UNTRAINED)}
 
 
 def _fitting(state: State, body: State) -> State:
-    """Return the tensors of ``state`` that fit, a stem of three channels summed where images are grey."""
+    """Return the tensors of ``state`` that fit; a three-channel stem is summed for gray images."""
     fitting = {}
-    for key, wanted in body.items():
+    for key, target in body.items():
         if key not in state:
             continue
         given = state[key]
-        if given.ndim == 4 and wanted.ndim == 4 and given.shape[1] == 3 and wanted.shape[1] == 1:
+        if given.ndim == 4 and target.ndim == 4 and given.shape[1] == 3 and target.shape[1] == 1:
             given = given.sum(dim=1, keepdim=True)
-        if given.shape == wanted.shape:
+        if given.shape == target.shape:
             fitting[key] = given
     return fitting
 
 
 def _load(model: nn.Module, state: State) -> None:
-    """Load some tensors; the others stay, and the version of the names is that of the library here."""
+    """Load some tensors; the others stay."""
     whole = model.state_dict()
     whole.update(state)
     model.load_state_dict(whole)
 
 
-# --- other names for the same tensors
+# --- keys
 
 
 def unwrapped(state: State, model: nn.Module) -> State:
-    """Return the tensors without what training scripts put in front of their names."""
+    """Return the tensors without the key prefixes of training scripts."""
     own = {key.split(".")[0] for key in model.state_dict()}
     while wrapper := next(
         (w for w in WRAPPERS if w not in own and any(k.startswith(f"{w}.") for k in state)), ""
     ):
         bare = {key.removeprefix(f"{wrapper}."): tensor for key, tensor in state.items()}
         if len(bare) < len(state):
-            return state  # two networks in one file: nobody can tell which is meant
+            return state  # two networks in one file: ambiguous
         state = bare
     return state
 
 
 def _in_library_form(model: nn.Module, state: State) -> State:
-    """Return the tensors as the library itself reads files that are older, or of another image size."""
+    """Return the tensors as the library converts older files and other image sizes."""
     if isinstance(model, VisionTransformer):
-        return _positions_of_torchvision(model, _renewed(state))
+        return _interpolate_positions(model, _with_current_names(state))
     rename = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if rename is None:
-        return _renewed(state)
+        return _with_current_names(state)
     try:
         renamed: State = rename(dict(state), model)
     except (KeyError, RuntimeError, AttributeError, TypeError, ValueError, IndexError, AssertionError):
-        return state  # not a file that the filter knows; what does not fit is told by the loading
+        return state  # unknown to the filter; loading reports what does not fit
     return renamed
 
 
-def _renewed(state: State) -> State:
+def _with_current_names(state: State) -> State:
     for pattern, new in OLDER_NAMES:
         state = {re.sub(pattern, new, key): tensor for key, tensor in state.items()}
     return state
 
 
-def _positions_of_torchvision(model: VisionTransformer, state: State) -> State:
-    """Return the tensors with the position embeddings of another image size interpolated to this one."""
+def _interpolate_positions(model: VisionTransformer, state: State) -> State:
+    """Return the tensors with position embeddings interpolated to the model's image size."""
     if "encoder.pos_embedding" not in state:
         return state
     try:
         resized: State = interpolate_embeddings(model.image_size, model.patch_size, dict(state))
     except ValueError:
-        return state  # not a square of patches
+        return state  # the number of patches is not a square
     return resized
 
 
-def in_order(model: nn.Module, file: Path) -> tuple[Reading, ...]:
-    """Return the reading that pairs tensors by their order, where the file keeps that of the network.
+def mapping_by_order(model: nn.Module, file: Path) -> tuple[KeyMapping, ...]:
+    """Return a mapping that pairs tensors by order, if the file type preserves the order.
 
-    All of the body must agree in shape and kind, one by one from the first tensor on, and no more than a
-    head may follow. A safetensors file sorts its tensors by name, which says nothing of their order.
+    Every tensor of the body must have the shape and kind of its counterpart, and only a head may follow.
+    Safetensors files sort tensors by name, so they are excluded.
     """
 
-    def read(state: State) -> State | None:
+    def mapping(state: State) -> State | None:
         body = body_of(model)
         given = {key: tensor for key, tensor in state.items() if not key.endswith(UNTRAINED)}
         first = list(given)[: len(body)]
         heads = find_heads(model) | auxiliary_heads(model)
-        spare = sum(len(list(head.parameters())) for head in heads.values())
+        num_head = sum(len(list(head.parameters())) for head in heads.values())
         forms = [
             [(t.shape, kind_of(k)) for k, t in tensors.items()]
             for tensors in ({k: given[k] for k in first}, body)
         ]
-        if forms[0] != forms[1] or len(given) - len(body) > spare:
+        if forms[0] != forms[1] or len(given) - len(body) > num_head:
             return None
         return {own: given[key] for own, key in zip(body, first, strict=True)}
 
-    said = "its tensors have other names, and were paired in their order by shape and kind"
-    return () if file.suffix == ".safetensors" else ((said, read),)
+    note = "its keys differ; tensors were paired by order, shape and kind"
+    return () if file.suffix == ".safetensors" else ((note, mapping),)
 
 
 def kind_of(key: str) -> str:
-    """Return what a tensor is of its layer; ``other`` for what is no part of a usual layer."""
+    """Return the kind of a tensor by its key: ``weight``, ``bias``, a running statistic, or ``other``."""
     kinds = ("running_mean", "running_var", "weight", "bias")
     return next((kind for kind in kinds if key.endswith(kind)), "other")
 
 
-# --- from another experiment of kit
+# --- warm start from another experiment
 
 
 def load_fold(backbone: nn.Module, state: State, file: object) -> list[str]:
-    """Load the backbone of another experiment's fold, its head too where shapes agree.
+    """Load the weights of another experiment's fold, including head layers of equal shape.
 
     Returns:
-        A sentence, if the head or a part of it stays new.
+        A note, if layers of the head keep their new initialization.
 
     Raises:
         KitError: Something other than the head does not fit.
     """
     own: State = backbone.state_dict()
-    of_head = _names_of_head(backbone, own)
-    body = [key for key in own if key not in of_head and not key.endswith(UNTRAINED)]
+    head_keys = _head_keys(backbone, own)
+    body = [key for key in own if key not in head_keys and not key.endswith(UNTRAINED)]
     if any(key in state and state[key].shape != own[key].shape for key in body):
         state = _in_library_form(backbone, state)
     fits = {key: state[key] for key in own if key in state and state[key].shape == own[key].shape}
@@ -352,22 +356,24 @@ def load_fold(backbone: nn.Module, state: State, file: object) -> list[str]:
     if absent or foreign:
         raise KitError(
             file,
-            f"does not fit this model: {len(absent)} of {len(own)} tensors are missing or of another shape, "
-            f"and {len(foreign)} of its own belong nowhere ({first_few([*absent, *foreign], 3)})",
-            "An experiment to begin with has the same network; only the head may differ",
+            f"does not fit this model: {len(absent)} of {len(own)} tensors are missing or differ in shape, "
+            f"and {len(foreign)} of its tensors fit nowhere ({first_few([*absent, *foreign], 3)})",
+            "model.start needs an experiment with the same network; only the head may differ",
             code="weights_do_not_fit",
         )
-    # A layer is taken whole or not at all: a bias without its weights means nothing.
-    layers_new = {key.rpartition(".")[0] for key in of_head if key not in fits}
-    _load(backbone, {key: t for key, t in fits.items() if key.rpartition(".")[0] not in layers_new})
-    named = first_few(sorted(layers_new), 3)
-    return [f"{_shown(file)}: the head begins anew, its shapes differ ({named})"] if layers_new else []
+    # Load a layer completely or not at all: a bias without its weights is useless.
+    new_layers = {key.rpartition(".")[0] for key in head_keys if key not in fits}
+    _load(backbone, {key: t for key, t in fits.items() if key.rpartition(".")[0] not in new_layers})
+    names = first_few(sorted(new_layers), 3)
+    return (
+        [f"{_label(file)}: the head is newly initialized, its shapes differ ({names})"] if new_layers else []
+    )
 
 
-POOL_POWER = ".p"  # GeM's, which another experiment may have or lack
+POOL_POWER = ".p"  # the parameter of GeM pooling, which only one of the experiments may have
 
 
-def _names_of_head(backbone: nn.Module, state: State) -> set[str]:
+def _head_keys(backbone: nn.Module, state: State) -> set[str]:
     heads = tuple(find_heads(backbone) | auxiliary_heads(backbone))
     return {k for k in state if _is_part_of(k, heads) or k.endswith(POOL_POWER)}
 

@@ -1,4 +1,4 @@
-"""Two small networks for small images, trained from scratch in seconds on a CPU."""
+"""Two small CNNs for small images, trained from scratch in seconds on a CPU."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -31,15 +31,15 @@ def build(config: ModelConfig, num_classes: int, channels: int) -> nn.Module:
     return builder(num_classes, channels, **options)
 
 
-def _conv(inside: int, outside: int, stride: int, batch_norm: bool) -> list[nn.Module]:
-    """Return convolution 3 x 3 and batch norm; without the norm, the convolution has a bias instead."""
-    conv = nn.Conv2d(inside, outside, 3, stride, padding=1, bias=not batch_norm)
-    return [conv, nn.BatchNorm2d(outside)] if batch_norm else [conv]
+def _conv(in_channels: int, out_channels: int, stride: int, batch_norm: bool) -> list[nn.Module]:
+    """Return a 3 x 3 convolution and a batch norm; without the norm, the convolution has a bias."""
+    conv = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=not batch_norm)
+    return [conv, nn.BatchNorm2d(out_channels)] if batch_norm else [conv]
 
 
-def _active(inside: int, outside: int, batch_norm: bool, stride: int = 1) -> nn.Sequential:
+def _conv_relu(in_channels: int, out_channels: int, batch_norm: bool, stride: int = 1) -> nn.Sequential:
     """Return convolution, batch norm, ReLU."""
-    return nn.Sequential(*_conv(inside, outside, stride, batch_norm), nn.ReLU(inplace=True))
+    return nn.Sequential(*_conv(in_channels, out_channels, stride, batch_norm), nn.ReLU(inplace=True))
 
 
 @small_models.register("simple_cnn")
@@ -55,32 +55,37 @@ def simple_cnn(
 ) -> nn.Module:
     """Plain CNN: stages of ``depth`` convolutions with pooling between them, then global average pooling."""
     stages: list[nn.Module] = []
-    inside = channels
+    width_in = channels
     for number, width in enumerate(widths):
         stages += [POOLING[pooling](2)] if number else []
         for _ in range(depth):
-            stages.append(_active(inside, width, batch_norm))
-            inside = width
-    return _he(nn.Sequential(*stages, *_head(inside, num_classes, dropout)))
+            stages.append(_conv_relu(width_in, width, batch_norm))
+            width_in = width
+    return _init_he(nn.Sequential(*stages, *_head(width_in, num_classes, dropout)))
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a shortcut (He et al. 2016, figure 2), the first with a stride."""
+    """Residual block of two convolutions (He et al. 2016, figure 2); the first has the stride."""
 
-    def __init__(self, inside: int, outside: int, stride: int, batch_norm: bool) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, batch_norm: bool) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            _active(inside, outside, batch_norm, stride), *_conv(outside, outside, 1, batch_norm)
+            _conv_relu(in_channels, out_channels, batch_norm, stride),
+            *_conv(out_channels, out_channels, 1, batch_norm),
         )
-        # The mean before the 1 x 1 convolution, instead of a stride in it: nothing is skipped over (He et al.
-        # 2019, "Bag of Tricks", ResNet-D), and oneDNN's strided 1 x 1 kernel crashes on 8 channels.
+        # Average pooling before the 1 x 1 convolution, instead of a stride in it, uses every pixel (He et al.
+        # 2019, "Bag of Tricks", ResNet-D); also, oneDNN's strided 1 x 1 kernel crashes on 8 channels.
         halve = nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity()
-        widen = nn.Conv2d(inside, outside, 1, bias=False) if inside != outside else nn.Identity()
+        widen = (
+            nn.Conv2d(in_channels, out_channels, 1, bias=False)
+            if in_channels != out_channels
+            else nn.Identity()
+        )
         self.shortcut = nn.Sequential(halve, widen)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inside, H, W) to (B, outside, H / stride, W / stride)."""
+        """Map (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
         out: Tensor = self.relu(self.body(x) + self.shortcut(x))
         return out
 
@@ -96,22 +101,22 @@ def residual_cnn(
     dropout: Share = 0.2,
 ) -> nn.Module:
     """Small ResNet: stages of ``depth`` convolutions in residual blocks of two."""
-    stages: list[nn.Module] = [_active(channels, widths[0], batch_norm)]
-    inside = widths[0]
+    stages: list[nn.Module] = [_conv_relu(channels, widths[0], batch_norm)]
+    width_in = widths[0]
     for number, width in enumerate(widths):
         for block in range(depth // 2):
             stages.append(
-                Residual(inside, width, stride=2 if number and not block else 1, batch_norm=batch_norm)
+                Residual(width_in, width, stride=2 if number and not block else 1, batch_norm=batch_norm)
             )
-            inside = width
-    return _he(nn.Sequential(*stages, *_head(inside, num_classes, dropout)))
+            width_in = width
+    return _init_he(nn.Sequential(*stages, *_head(width_in, num_classes, dropout)))
 
 
 def _head(width: int, num_classes: int, dropout: float) -> list[nn.Module]:
     return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(width, num_classes)]
 
 
-def _he(model: nn.Module) -> nn.Module:
+def _init_he(model: nn.Module) -> nn.Module:
     """Return the model with convolutions initialized as in He et al. 2015."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

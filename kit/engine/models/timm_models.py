@@ -1,4 +1,4 @@
-"""timm networks, by timm's names."""
+"""Build timm networks by name."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch import nn
 from kit.config import ModelConfig
 from kit.engine.models.preprocessing import Preprocessing
 from kit.engine.models.pretrained import (
-    in_order,
-    licence_note,
-    load_but_head,
+    license_note,
+    load_body,
+    mapping_by_order,
     no_weights,
     reachable,
     read_pretrained,
     weights_must_fit,
 )
 from kit.engine.models.small_cnn import small_models
-from kit.engine.models.torchvision_models import twin_readings
+from kit.engine.models.torchvision_models import counterpart_mappings
 from kit.errors import KitError
 from kit.registry import nearest, unknown_name
 
-NOTHING_KNOWN = {"input_size": (3, 224, 224)}  # the other defaults are timm's
-SEVERAL_SIZES = ("dynamic_img_size", "strict_img_size")  # which of both a network takes, in this order
+DEFAULT_CONFIG = {"input_size": (3, 224, 224)}  # timm fills in the rest
+SEVERAL_SIZES = ("dynamic_img_size", "strict_img_size")  # options for several sizes, in order of preference
 
 
 def check_name(config: ModelConfig) -> None:
@@ -37,9 +37,9 @@ def check_name(config: ModelConfig) -> None:
         raise unknown_name("model.name", f"set of weights of {base}", config.name, tags)
     if not timm.is_model(base):
         hint = nearest(config.name, [*small_models, *timm.list_models()])
-        listing = "Every timm name is known, torchvision:NAME, and " + ", ".join(small_models)
-        ask = f"Did you mean {' or '.join(hint)}?" if hint else "`timm.list_models()` lists them."
-        raise KitError("model.name", f"there is no model '{config.name}'", listing, ask, code="unknown_name")
+        listing = "Allowed: any timm name, torchvision:NAME, and " + ", ".join(small_models)
+        next_step = f"Did you mean {' or '.join(hint)}?" if hint else "`timm.list_models()` lists them."
+        raise KitError("model.name", f"no model '{config.name}'", listing, next_step, code="unknown_name")
 
 
 def check_weights(config: ModelConfig) -> None:
@@ -50,7 +50,7 @@ def check_weights(config: ModelConfig) -> None:
 def own_preprocessing(config: ModelConfig) -> Preprocessing:
     """Return the preprocessing of the weights."""
     cfg = timm.get_pretrained_cfg(config.name)
-    expects = timm.data.resolve_data_config(pretrained_cfg=cfg.to_dict() if cfg else NOTHING_KNOWN)
+    expects = timm.data.resolve_data_config(pretrained_cfg=cfg.to_dict() if cfg else DEFAULT_CONFIG)
     interpolation = expects["interpolation"]
     return Preprocessing(
         size=expects["input_size"][-1],
@@ -64,7 +64,7 @@ def own_preprocessing(config: ModelConfig) -> Preprocessing:
 def build(
     config: ModelConfig, preprocessing: Preprocessing, num_classes: int, weights: Path | None
 ) -> tuple[nn.Module, list[str]]:
-    """Return the network for the images' size and channels, its weights loaded, with a new head."""
+    """Return the network for the image size and channels, with loaded weights and a new head."""
     downloaded = config.pretrained and weights is None
     overlay = _download(config.name) if downloaded else None
     with weights_must_fit(config, weights, preprocessing.size):
@@ -77,17 +77,17 @@ def build(
             **(_for_size(config, preprocessing) | config.options),
         )
         if weights is not None:
-            readings = (*twin_readings(config), *in_order(model, weights))
-            return model, load_but_head(model, read_pretrained(weights), config.name, weights, readings)
+            mappings = (*counterpart_mappings(config), *mapping_by_order(model, weights))
+            return model, load_body(model, read_pretrained(weights), config.name, weights, mappings)
     cfg = timm.get_pretrained_cfg(config.name)
-    return model, licence_note(config.name, cfg.license) if downloaded and cfg else []
+    return model, license_note(config.name, cfg.license) if downloaded and cfg else []
 
 
-def licence_of(name: str, weights: str | None) -> str:
-    """Return the licence of a model's weights; empty where it is not known.
+def license_of(name: str, weights: str | None) -> str:
+    """Return the license of a model's weights; empty if unknown.
 
     Args:
-        weights: Their file, whose name ends in timm's tag: ``mobilenetv2_100_tv_in1k.safetensors``.
+        weights: Their file; its name ends with timm's tag: ``mobilenetv2_100_tv_in1k.safetensors``.
     """
     tag = "" if weights is None else Path(weights).stem.removeprefix(name)[1:]
     if weights is not None and not tag:
@@ -100,10 +100,10 @@ def licence_of(name: str, weights: str | None) -> str:
 
 
 def _for_size(config: ModelConfig, preprocessing: Preprocessing) -> dict[str, Any]:
-    """Return the options of a network that is built for one size of image, where it meets another.
+    """Return the options with which a network of a fixed image size accepts other sizes.
 
-    Its positions are then interpolated to ``size``; further sizes in training or predicting are interpolated
-    as they come, where the architecture can.
+    Position embeddings are interpolated to ``size``, and to further sizes during the forward pass if the
+    architecture supports it.
     """
     cfg = timm.get_pretrained_cfg(config.name)
     sizes = preprocessing.all_sizes
@@ -111,18 +111,18 @@ def _for_size(config: ModelConfig, preprocessing: Preprocessing) -> dict[str, An
         return {}
     with torch.device("meta"):
         bare = timm.create_model(config.name, pretrained=False)
-    takes = {key for kind in type(bare).__mro__ for key in inspect.signature(kind).parameters}
+    parameters = {key for kind in type(bare).__mro__ for key in inspect.signature(kind).parameters}
     options: dict[str, Any] = {}
-    if "img_size" in takes:
+    if "img_size" in parameters:
         options["img_size"] = (preprocessing.size, preprocessing.size)
-    several = next((option for option in SEVERAL_SIZES if option in takes), None)
+    several = next((option for option in SEVERAL_SIZES if option in parameters), None)
     if len(sizes) > 1 and several is not None:
         options[several] = several == "dynamic_img_size"
     return options
 
 
 def _download(name: str) -> dict[str, Any] | None:
-    """Return the overlay with the cached weights file, None if timm downloads it; unavailable: a KitError."""
+    """Return an overlay with the cached weights file, or None if timm downloads it; else a KitError."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     cfg = timm.get_pretrained_cfg(name)

@@ -16,16 +16,16 @@ import torchvision
 from torch import Tensor, nn
 
 from kit.config import ModelConfig
-from kit.engine.models.heads import auxiliary_heads, find_heads, grey_stem, replace_head
+from kit.engine.models.heads import auxiliary_heads, find_heads, gray_stem, replace_head
 from kit.engine.models.preprocessing import Preprocessing
 from kit.engine.models.pretrained import (
-    Reading,
+    KeyMapping,
     State,
     body_of,
-    in_order,
     kind_of,
-    licence_note,
-    load_but_head,
+    license_note,
+    load_body,
+    mapping_by_order,
     no_weights,
     reachable,
     read_pretrained,
@@ -36,16 +36,16 @@ from kit.errors import KitError
 from kit.registry import unknown_name
 
 PREFIX = "torchvision:"
-# Published weights of these two expect -1..1, which `transform_input` makes of ImageNet's normalization. A
-# mean and deviation of 0.5 make the same of the images themselves, and of grey ones too.
-HALF = ("googlenet", "inception_v3")
+# The weights of these two expect inputs in -1..1. `transform_input` converts from ImageNet's normalization; a
+# mean and std of 0.5 give the same result directly, also for gray images.
+MINUS_ONE_TO_ONE = ("googlenet", "inception_v3")
 OWN_OPTIONS: dict[str, dict[str, Any]] = {
-    name: {"aux_logits": True, "transform_input": False, "init_weights": False} for name in HALF
+    name: {"aux_logits": True, "transform_input": False, "init_weights": False} for name in MINUS_ONE_TO_ONE
 }
 
 
 def split_name(name: str) -> tuple[str, str | None]:
-    """Return the network and the set of weights of a ``model.name``."""
+    """Return the network name and the weights tag of a ``model.name``."""
     model, _, weights = name.removeprefix(PREFIX).partition("@")
     return model, weights or None
 
@@ -65,8 +65,8 @@ def check_weights(config: ModelConfig) -> None:
     """Check that the weights are cached or can be downloaded; else a KitError."""
     entry = _entry(config.name)
     file = Path(urlsplit(entry.url).path).name
-    here = Path(torch.hub.get_dir()) / "checkpoints" / file
-    if not here.exists() and not reachable(entry.url):
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / file
+    if not cached.exists() and not reachable(entry.url):
         raise no_weights(config.name, file)
 
 
@@ -74,11 +74,11 @@ def own_preprocessing(config: ModelConfig) -> Preprocessing:
     """Return the preprocessing of the weights."""
     expects = _entry(config.name).transforms()
     size = expects.crop_size[0]
-    half = split_name(config.name)[0] in HALF
+    is_centered = split_name(config.name)[0] in MINUS_ONE_TO_ONE
     return Preprocessing(
         size=size,
-        mean=(0.5,) * 3 if half else tuple(expects.mean),
-        std=(0.5,) * 3 if half else tuple(expects.std),
+        mean=(0.5,) * 3 if is_centered else tuple(expects.mean),
+        std=(0.5,) * 3 if is_centered else tuple(expects.std),
         interpolation="bicubic" if "bicubic" in str(expects.interpolation).lower() else "bilinear",
         crop=min(1.0, size / expects.resize_size[0]),
     )
@@ -87,39 +87,39 @@ def own_preprocessing(config: ModelConfig) -> Preprocessing:
 def build(
     config: ModelConfig, preprocessing: Preprocessing, num_classes: int, weights: Path | None
 ) -> tuple[nn.Module, list[str]]:
-    """Return the network for the images' size and channels, its weights loaded, with a new head."""
+    """Return the network for the image size and channels, with loaded weights and a new head."""
     name, _ = split_name(config.name)
     options = OWN_OPTIONS.get(name, {}) | _for_size(name, preprocessing) | config.options
     notes: list[str] = []
     with weights_must_fit(config, weights, preprocessing.size), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # Always built without weights, so that a checkpoint is rebuilt into the very same network.
+        # Always built without weights, so that a checkpoint is rebuilt into the same network.
         model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
         if preprocessing.channels == 1:
-            grey_stem(model)
+            gray_stem(model)
         if weights is not None:
-            readings = (*twin_readings(config), *in_order(model, weights))
-            notes = load_but_head(model, read_pretrained(weights), config.name, weights, readings)
+            mappings = (*counterpart_mappings(config), *mapping_by_order(model, weights))
+            notes = load_body(model, read_pretrained(weights), config.name, weights, mappings)
         elif config.pretrained:
             check_weights(config)
             entry = _entry(config.name)
             state = entry.get_state_dict(progress=False, check_hash=True)
-            notes = load_but_head(model, state, config.name, entry)
-            notes += licence_note(config.name.removeprefix(PREFIX), entry.meta.get("license"))
+            notes = load_body(model, state, config.name, entry)
+            notes += license_note(config.name.removeprefix(PREFIX), entry.meta.get("license"))
     replace_head(model, num_classes)
     _check_auxiliary(model, config.name, preprocessing)
     return model, notes
 
 
 def _entry(name: str) -> Any:
-    """Return torchvision's record of a set of weights; without a tag, of the best."""
+    """Return torchvision's entry of a set of weights; without a tag, the default weights."""
     model, tag = split_name(name)
     choices = torchvision.models.get_model_weights(model)
     return choices[tag] if tag else choices.DEFAULT
 
 
 def _for_size(name: str, preprocessing: Preprocessing) -> dict[str, Any]:
-    """Return the options of a network that is built for one size of image."""
+    """Return the size option of a network with a fixed image size."""
     option = {"vit": "image_size", "maxvit": "input_size"}.get(name.split("_")[0])
     if option is None:
         return {}
@@ -128,8 +128,8 @@ def _for_size(name: str, preprocessing: Preprocessing) -> dict[str, Any]:
         raise KitError(
             key,
             f"{other} px is not the {preprocessing.size} px that torchvision's {name} is built for",
-            "Its positions are of one size of image",
-            "Leave the key out, or take the network of timm, which takes several sizes.",
+            "Its position embeddings have a fixed image size",
+            "Remove the key, or use the timm network, which accepts several sizes.",
             code="image_size_unsuitable",
         )
     size = preprocessing.size
@@ -137,9 +137,9 @@ def _for_size(name: str, preprocessing: Preprocessing) -> dict[str, Any]:
 
 
 def _check_auxiliary(model: nn.Module, name: str, preprocessing: Preprocessing) -> None:
-    """Refuse training images that are too small for the heads which only training uses.
+    """Refuse training images that are too small for the auxiliary heads.
 
-    Asked of tensors without data, so that it costs nothing and changes no statistics.
+    Runs on meta tensors, so it costs nothing and changes no statistics.
     """
     if not auxiliary_heads(model):
         return
@@ -158,10 +158,10 @@ def _check_auxiliary(model: nn.Module, name: str, preprocessing: Preprocessing) 
         ) from error
 
 
-# --- the same networks in timm
+# --- counterparts in timm
 
-# Only where the names of tensors differ; ResNets, DenseNets and Inception have the same in both libraries.
-TWINS = (
+# Only networks whose keys differ; ResNets, DenseNets and Inception have the same keys in both libraries.
+COUNTERPARTS = (
     *((f"vgg{n}{norm}", f"vgg{n}{norm}") for n in (11, 13, 16, 19) for norm in ("", "_bn")),
     *((f"efficientnet_b{n}", f"efficientnet_b{n}") for n in range(8)),
     *((f"efficientnetv2_{s}", f"efficientnet_v2_{s}") for s in "sml"),
@@ -187,50 +187,50 @@ TWINS = (
 )
 SHORTCUT = re.compile(r"\.proj\.\d\.")
 TRIAL_SIZE = 224
-AGREEMENT = 1e-4  # of the largest feature; another epsilon in the norms already makes ten times that
+TOLERANCE = 1e-4  # relative to the largest feature; another epsilon in the norms changes ten times as much
 
 
-def twin_readings(config: ModelConfig) -> tuple[Reading, ...]:
-    """Return how to read a file in the naming of the other library's same network, if there is one."""
+def counterpart_mappings(config: ModelConfig) -> tuple[KeyMapping, ...]:
+    """Return the key mappings from the same network in the other library, if there is one."""
     bare = config.name.partition(".")[0].partition("@")[0]
-    pairs = [(timm_name, PREFIX + other) for timm_name, other in TWINS]
-    twins = [b if bare == a else a for a, b in pairs if bare in (a, b)]
+    pairs = [(timm_name, PREFIX + other) for timm_name, other in COUNTERPARTS]
+    counterparts = [b if bare == a else a for a, b in pairs if bare in (a, b)]
 
-    def reading(twin: str) -> Reading:
-        said = f"names translated from {twin}, whose outputs agree"
-        return said, lambda state: translated(state, twin, bare, config.options)
+    def mapping(counterpart: str) -> KeyMapping:
+        note = f"keys translated from {counterpart}; the outputs agree"
+        return note, lambda state: translate_keys(state, counterpart, bare, config.options)
 
-    return tuple(reading(twin) for twin in twins)
+    return tuple(map(mapping, counterparts))
 
 
-def translated(
+def translate_keys(
     state: State, source: str, target: str, options: Mapping[str, Any] = MappingProxyType({})
 ) -> State | None:
-    """Return tensors of one network under the names of another, None where they are not those of ``source``.
+    """Return the tensors of ``source`` under the keys of ``target``; None if they are not of ``source``.
 
-    Both networks are built and asked about the same image, since equal shapes in an equal order prove
-    nothing: a pair of swapped norms would go unseen.
+    Both networks predict the same image, and their features must agree: equal shapes in equal order do not
+    detect, for example, two swapped norms.
 
     Args:
-        options: Those of ``target``: with another epsilon, say, it may compute what it does not by itself.
+        options: Options of ``target``; another epsilon, for example, changes its output.
 
     Raises:
-        KitError: The file is of ``source``, and ``target`` computes something else.
+        KitError: The file is of ``source``, but the outputs of ``target`` differ.
     """
     with torch.random.fork_rng(devices=[]):
-        theirs = _plain(source)
+        theirs = _untrained(source)
         state, body = unwrapped(state, theirs), body_of(theirs)
         if any(key not in state or state[key].shape != tensor.shape for key, tensor in body.items()):
             return None
-        ours = _plain(target, options)
+        ours = _untrained(target, options)
         names = _paired(body, body_of(ours))
         found = {own: state[key].reshape(body_of(ours)[own].shape) for key, own in names.items()}
         agree = len(found) == len(body_of(ours)) and _agree((theirs, state), (ours, found))
     if not agree:
         raise KitError(
             "model.weights",
-            f"the file is of {source}, and {target} does not compute the same with it",
-            "Weights are translated only where the outputs agree",
+            f"the file is of {source}, and the outputs of {target} differ with these weights",
+            "Weights are translated only if the outputs agree",
             f"Set `model.name: {source}`.",
             code="weights_do_not_fit",
         )
@@ -240,8 +240,8 @@ def translated(
     }
 
 
-def _plain(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> nn.Module:
-    """Return a network as its library builds it, without weights."""
+def _untrained(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> nn.Module:
+    """Return a network of its library without pretrained weights."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if name.startswith(PREFIX):
@@ -253,19 +253,19 @@ def _plain(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> nn.M
 
 
 def _paired(theirs: State, ours: State) -> dict[str, str]:
-    """Return their name -> our name: the first of each shape and kind to the first, and so on."""
-    waiting: dict[object, list[str]] = {}
+    """Return source key -> target key: the n-th tensor of each shape and kind with the n-th."""
+    queues: dict[object, list[str]] = {}
     for key, tensor in _shortcuts_last(ours).items():
-        waiting.setdefault(_form(key, tensor), []).append(key)
+        queues.setdefault(_signature(key, tensor), []).append(key)
     pairs = {}
     for key, tensor in _shortcuts_last(theirs).items():
-        if queue := waiting.get(_form(key, tensor)):
+        if queue := queues.get(_signature(key, tensor)):
             pairs[key] = queue.pop(0)
     return pairs
 
 
 def _shortcuts_last(state: State) -> State:
-    """Return the tensors in their order, a block's shortcut last: torchvision's RegNet has it first."""
+    """Return the tensors in order, with each block's shortcut last (torchvision's RegNet has it first)."""
     blocks = {key[: found.start() + 1] for key in state if (found := SHORTCUT.search(key))}
     order: dict[str, list[str]] = {}
     for key in state:
@@ -276,15 +276,15 @@ def _shortcuts_last(state: State) -> State:
     return {key: state[key] for key in keys}
 
 
-def _form(key: str, tensor: Tensor) -> tuple[int, int, str]:
-    """Return what both libraries share, be it a linear layer here and a convolution 1 x 1 there."""
+def _signature(key: str, tensor: Tensor) -> tuple[int, int, str]:
+    """Return what is equal in both libraries, also for a linear layer and a 1 x 1 convolution."""
     return tensor.shape[0], tensor.numel(), kind_of(key)
 
 
 def _agree(*networks: tuple[nn.Module, State]) -> bool:
-    """Tell whether networks, each with its weights, give their classifiers the same features."""
-    told = [getattr(model, "pretrained_cfg", None) or {} for model, _ in networks]
-    size = next((cfg["input_size"][-1] for cfg in told if cfg.get("fixed_input_size")), TRIAL_SIZE)
+    """Return whether the networks with their weights compute the same features."""
+    configs = [getattr(model, "pretrained_cfg", None) or {} for model, _ in networks]
+    size = next((cfg["input_size"][-1] for cfg in configs if cfg.get("fixed_input_size")), TRIAL_SIZE)
     images = torch.rand(1, 3, size, size)
     features = []
     for model, state in networks:
@@ -293,11 +293,11 @@ def _agree(*networks: tuple[nn.Module, State]) -> bool:
         model.load_state_dict(whole)
         features.append(_features(model, images))
     one, other = features
-    return bool(one.shape == other.shape and (one - other).abs().max() <= AGREEMENT * one.abs().max())
+    return bool(one.shape == other.shape and (one - other).abs().max() <= TOLERANCE * one.abs().max())
 
 
 def _features(model: nn.Module, images: Tensor) -> Tensor:
-    """Return what reaches the classifier."""
+    """Return the input of the classifier."""
     caught: list[Tensor] = []
     (classifier,) = find_heads(model).values()
     hook = classifier.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].flatten(1)))

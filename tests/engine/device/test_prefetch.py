@@ -11,7 +11,7 @@ from kit.config import AugmentConfig
 from kit.engine.augment.mixup import build_mixing
 from kit.engine.data.datasets import EpochBatches, Item, make_loader
 from kit.engine.device.amp import Amp
-from kit.engine.device.prefetch import InTurn, _ahead, on_device
+from kit.engine.device.prefetch import NoStream, _ahead, on_device
 from kit.engine.fit.monitoring import Watch
 from kit.engine.fit.train_step import TrainStep
 
@@ -47,7 +47,7 @@ def test_each_batch_is_moved_before_the_one_before_is_used():
         events.append(f"move {batch}")
         return batch
 
-    for batch, _ in _ahead(iter("abc"), move, InTurn()):
+    for batch, _ in _ahead(iter("abc"), move, NoStream()):
         events.append(f"use {batch}")
     assert events == ["move a", "move b", "use a", "move c", "use b", "use c"]
 

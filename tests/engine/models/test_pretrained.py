@@ -14,7 +14,7 @@ from kit.config import ImageConfig, ModelConfig
 from kit.engine.models.build import build_model, load_trained
 from kit.engine.models.checkpoints import save_model
 from kit.engine.models.heads import find_heads, head_parameters
-from kit.engine.models.pretrained import licence_note
+from kit.engine.models.pretrained import license_note
 from tests.conftest import raises_kit_error
 
 PREFIX = "torchvision:"
@@ -345,7 +345,7 @@ def test_a_head_of_another_shape_stays_new_and_that_is_said(other, back):
         elif not fits:
             assert torch.equal(parameter, before[name])
     if "head" in other or "classes" in other:
-        assert notes[0].startswith("fold-0: the head begins anew, its shapes differ (fc")
+        assert notes[0].startswith("fold-0: the head is newly initialized, its shapes differ (fc")
 
 
 def test_another_network_is_refused_as_a_start():
@@ -379,12 +379,12 @@ def test_a_start_at_another_size_of_image_is_interpolated():
     ],
 )
 def test_the_licence_of_weights_is_told(licence, said):
-    assert licence_note("NAME", licence) == [f"weights NAME: licence {said}"]
+    assert license_note("NAME", licence) == [f"weights NAME: license {said}"]
 
 
 @pytest.mark.parametrize("unknown", [None, "", "unknown"])
 def test_where_no_licence_is_known_nothing_is_said(unknown):
-    assert licence_note("NAME", unknown) == []
+    assert license_note("NAME", unknown) == []
 
 
 def test_weights_that_were_downloaded_before_are_loaded_and_their_licence_is_told(tmp_path, monkeypatch):
@@ -399,7 +399,7 @@ def test_weights_that_were_downloaded_before_are_loaded_and_their_licence_is_tol
     save_file(source.state_dict(), repository / "snapshots" / "abc" / "model.safetensors")
     model, notes = build(name, None)
     assert torch.equal(model.backbone.conv1[0].weight, source.conv1[0].weight)
-    assert notes == [f"weights {name}: licence {cfg.license}"]
+    assert notes == [f"weights {name}: license {cfg.license}"]
     _, notes = build_model(ModelConfig(name=name, pretrained=False), ImageConfig(), 5)
     assert notes == []
 
