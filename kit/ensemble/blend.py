@@ -16,7 +16,7 @@ from kit.ensemble.members import BlendMember, align, check_compatible
 from kit.ensemble.methods import blend_methods
 from kit.ensemble.methods.registry import METHOD, BoundMethod
 from kit.errors import KitError
-from kit.evaluation.oof_with_labels import beside_labels, scored
+from kit.evaluation.oof_with_labels import label_oof
 from kit.predictions import MIXED_FOLDS, Origin, Predictions
 from kit.runtime.environment import commit_of, now
 from kit.runtime.progress import SILENT, Progress
@@ -59,7 +59,7 @@ def blend(
     labels = [member.label for member in members]
     first, probs = align([member.oof for member in members], labels, any_folds)
     tests = align([member.test for member in members], labels)
-    truth = (beside_labels if any_folds else scored)(first, config, workspace)
+    truth = label_oof(first, config, workspace, any_folds)
     data = BlendData(probs, truth.targets, truth.task, truth.metric, config.seed)
     progress.note(f"fitting {method.name} on {len(data.targets)} rows")
     fitted = fit_blend(bound, data, truth.parts)

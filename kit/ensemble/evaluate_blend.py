@@ -13,9 +13,9 @@ from kit.config import Component
 from kit.ensemble.blend_data import BlendData, Combination, weighted_mean
 from kit.ensemble.methods.registry import METHOD, BoundMethod
 from kit.errors import KitError
-from kit.evaluation.oof_with_labels import Scored
+from kit.evaluation.oof_with_labels import LabeledPredictions
 from kit.metrics.bootstrap import Interval
-from kit.postprocess.nested_cv import Outcome, decide, gain
+from kit.postprocess.nested_cv import FittedPostprocessing, fit_and_evaluate, gain
 from kit.predictions import FinalPredictions
 from kit.runtime.progress import SILENT, Progress
 
@@ -57,7 +57,7 @@ class MemberPair:
 
 @dataclass(frozen=True)
 class BlendEvaluation:
-    """The scores of a blend and its members, each with its own learned decision.
+    """The scores of a blend and its members, each with its own learned postprocessing.
 
     Attributes:
         nested: The metric; each fold's rows are blended and decided as learned on the other folds.
@@ -116,12 +116,12 @@ class NestedScorer:
         steps: The postprocessing steps to learn.
     """
 
-    truth: Scored
+    truth: LabeledPredictions
     steps: Sequence[Component]
 
-    def _outcome(self, probs: np.ndarray) -> Outcome:
+    def _outcome(self, probs: np.ndarray) -> FittedPostprocessing:
         rows = replace(self.truth.rows, probs=probs)
-        return decide(self.steps, rows, self.truth.parts, self.truth.units)
+        return fit_and_evaluate(self.steps, rows, self.truth.parts, self.truth.units)
 
     def nested(self, probs: np.ndarray) -> FinalPredictions:
         """Return probabilities (N, C) with nested decisions."""
@@ -133,8 +133,8 @@ class NestedScorer:
         return truth.metric(truth.targets, predictions.probs, truth.task, predictions.decided)
 
     def fitted_score(self, probs: np.ndarray) -> float:
-        """Return the metric of probabilities (N, C) with a decision learned on the same rows."""
-        return self.score(self._outcome(probs).decision.answers(probs, self.truth.task))
+        """Return the metric of probabilities (N, C) with a postprocessing learned on the same rows."""
+        return self.score(self._outcome(probs).postprocessing.apply(probs, self.truth.task))
 
     def gain(self, predictions: FinalPredictions, others: FinalPredictions) -> Interval:
         """Return the 95 % interval of how much better predictions score than others."""

@@ -18,7 +18,7 @@ from kit.ensemble.blend_data import BlendData
 from kit.ensemble.blended import Blended, check_members
 from kit.ensemble.evaluate_blend import BlendEvaluation, NestedScorer, compare_with_members
 from kit.errors import KitError
-from kit.evaluation.oof_with_labels import Scored, scored
+from kit.evaluation.oof_with_labels import LabeledPredictions, label_oof
 from kit.inference.fold_models import FoldModels, open_models
 from kit.inference.predict import predict
 from kit.predictions import load_predictions
@@ -53,7 +53,7 @@ def write_soup(
     data = prepare(config, workspace, progress)
     for member in members:
         refuse_other_data(member, data)
-    truth = scored(load_predictions(members[0].oof), config, workspace)
+    truth = label_oof(load_predictions(members[0].oof), config, workspace)
     if len(truth.validated) < 2 or (np.sum(truth.validated, axis=0) != 1).any():
         raise KitError(
             run.label,
@@ -97,7 +97,7 @@ class SoupSearch:
 
     members: Sequence[RunFolder]
     models: FoldModels
-    truth: Scored
+    truth: LabeledPredictions
     tried: dict[MemberSet, np.ndarray] = field(default_factory=dict)
 
     @classmethod
@@ -107,7 +107,7 @@ class SoupSearch:
         run: RunFolder,
         config: Config,
         data: TrainingData,
-        truth: Scored,
+        truth: LabeledPredictions,
         workspace: Workspace,
         progress: Progress,
     ) -> SoupSearch:
@@ -141,7 +141,7 @@ class SoupSearch:
         truth = self.truth.rows
 
         def value(chosen: MemberSet) -> float:
-            return truth.only(rows).value(self.probs(chosen)[rows])
+            return truth.subset(rows).value(self.probs(chosen)[rows])
 
         order = sorted(candidates, key=lambda j: -value((j,)))
         kept: MemberSet = (order[0],)

@@ -1,1 +1,1 @@
-"""What out-of-fold predictions are worth, and where their errors are."""
+"""Score out-of-fold (OOF) predictions, and find the errors: by class, image, label and view."""

@@ -1,4 +1,4 @@
-"""How each class fares, and which are taken for which."""
+"""Scores per class, and which classes are confused."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ MOST_CONFUSED = 10
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How one class fares.
+    """The scores of one class.
 
     Attributes:
-        precision: The share of its decisions that are right.
-        recall: The share of its images that are decided right.
-        support: How many images have it.
-        roc_auc: The area under its ROC curve against the rest; None where it is absent or everywhere.
-        average_precision: Likewise, of precision over recall.
+        support: The number of images of the class.
+        roc_auc: One-vs-rest ROC AUC; None if no image, or every image, has the class.
+        average_precision: One-vs-rest average precision, or None.
     """
 
     name: str
@@ -37,7 +35,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How many images of class ``true`` were decided to be ``predicted``."""
+    """The number of images of class ``true`` that are predicted as ``predicted``."""
 
     true: str
     predicted: str
@@ -47,7 +45,7 @@ class Confusion:
 def class_scores(
     targets: np.ndarray, probs: np.ndarray, decided: np.ndarray, classes: Sequence[str], task: Task
 ) -> list[ClassScore]:
-    """Return how each class fares, in class order."""
+    """Return the scores of each class, in class order."""
     truth, given = task.one_hot(targets, len(classes)), task.one_hot(decided, len(classes))
     hits, predicted, support = ((truth * given).sum(axis=0), given.sum(axis=0), truth.sum(axis=0))
     columns = (
@@ -72,10 +70,10 @@ def _known(value: float) -> float | None:
 def confusion_table(
     targets: np.ndarray, decided: np.ndarray, classes: Sequence[str], task: Task
 ) -> pd.DataFrame:
-    """Return how often each class was decided to be which.
+    """Return the confusion matrix, indexed by class name.
 
-    Exclusive classes: one row per true class, one column per decided one. Otherwise one row per class with
-    the columns ``true_negative false_positive false_negative true_positive``. The index holds class names.
+    Exclusive classes: a row per true class, a column per predicted class. Otherwise a row per class, with
+    the columns ``true_negative false_positive false_negative true_positive``.
     """
     number, names = len(classes), pd.Index(classes, name="class")
     if task.exclusive:
@@ -88,7 +86,7 @@ def confusion_table(
 
 
 def most_confused(table: pd.DataFrame) -> list[Confusion]:
-    """Return the pairs of exclusive classes most often taken for each other, the most frequent first."""
+    """Return the most frequent confusions of exclusive classes, the most frequent first."""
     counts = table.to_numpy(copy=True)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:MOST_CONFUSED]

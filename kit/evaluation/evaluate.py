@@ -1,4 +1,4 @@
-"""The scores of a run: of what would be handed in, on rows that nothing in it was fitted on."""
+"""Evaluate a run: score its OOF and held-out predictions, after postprocessing, without optimistic bias."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from kit.config import Component, Config
 from kit.errors import KitError
 from kit.evaluation.classes import ClassScore, Confusion, class_scores, confusion_table, most_confused
 from kit.evaluation.label_errors import HardImage, Suspect, hardest, suspects
-from kit.evaluation.oof_with_labels import Scored, beside_truth, config_of, held_out
+from kit.evaluation.oof_with_labels import (
+    LabeledPredictions,
+    config_of,
+    load_labeled_held_out,
+    load_labeled_oof,
+)
 from kit.metrics import Metric, get_metric, metrics
 from kit.metrics.bootstrap import score_interval
-from kit.postprocess.fit import check_decisions
-from kit.postprocess.nested_cv import Outcome, Worth, decide, stored
-from kit.postprocess.steps import Decision
+from kit.postprocess.fit import check_steps
+from kit.postprocess.nested_cv import FittedPostprocessing, StepsEvaluation, as_json, fit_and_evaluate
+from kit.postprocess.steps import Postprocessing
 from kit.predictions import FinalPredictions
 from kit.storage.files import read_json, write_json, write_text
 from kit.storage.workspace import RunFolder, Workspace
@@ -33,7 +38,7 @@ FEW_SUSPECTS = 20  # in metrics.json; all of them are in suspects.csv
 
 @dataclass(frozen=True)
 class OtherScore:
-    """Another metric on the same answers; ``why`` says why there is no ``score``."""
+    """Another metric of the same predictions; ``why`` gives the reason if ``score`` is None."""
 
     metric: str
     higher_is_better: bool
@@ -46,19 +51,18 @@ class Evaluation:
     """The scores of an experiment or blend.
 
     Attributes:
-        cv: The metric over all out-of-fold rows, of what is handed in: with learned decisions, each fold's
-            as learned on the others.
-        low: Of the 95 % bootstrap interval of ``cv``.
-        high: Likewise.
-        plain: The metric without any learned decision.
-        folds: The metric of each fold; None where it cannot be computed.
-        not_computed: Why not, by fold or held-out set.
-        nested: For a blend, the score that nothing was fitted on, which is ``cv``; None for an experiment.
-        held_out: Name of a labelled set that nothing was trained on -> the metric there.
-        decisions: What learned decisions were tried, and what each is worth.
+        cv: The metric over all OOF rows. Each fold is postprocessed by steps fitted on the other folds.
+        low: The lower bound of the 95 % bootstrap interval of ``cv``.
+        high: The upper bound.
+        plain: The metric without postprocessing.
+        folds: The metric of each fold; None if it cannot be computed.
+        not_computed: The reason, by fold or held-out set.
+        nested: For a blend, ``cv``: no row is scored by weights fitted on it; None for an experiment.
+        held_out: Held-out set -> the metric on it.
+        decisions: The postprocessing steps that were evaluated.
         others: Every other metric that suits the task.
         hardest: The images with the highest loss.
-        suspects: The labels that are likeliest wrong, and how many there are.
+        suspects: The labels that are most likely wrong.
     """
 
     experiment: str
@@ -74,7 +78,7 @@ class Evaluation:
     held_out: dict[str, float | None]
     rows: int
     tta: list[str]
-    decisions: list[Worth]
+    decisions: list[StepsEvaluation]
     others: list[OtherScore]
     classes: list[ClassScore]
     confused: list[Confusion]
@@ -84,24 +88,24 @@ class Evaluation:
 
     @property
     def mean(self) -> float:
-        """The mean of the folds' scores, those that there are."""
+        """The mean of the known fold scores."""
         known = [score for score in self.folds if score is not None]
         return float(np.mean(known)) if known else float("nan")
 
     @property
     def sd(self) -> float:
-        """The standard deviation of the folds' scores (n - 1); 0 for a single one."""
+        """The standard deviation of the known fold scores (ddof 1); 0 for a single one."""
         known = [score for score in self.folds if score is not None]
         return float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
 
     @property
     def spread(self) -> str:
-        """The folds' mean and standard deviation, for people."""
+        """Mean and standard deviation over folds, as text."""
         known = any(score is not None for score in self.folds)
         return f"{self.mean:.4f} ± {self.sd:.4f}" if known else "no fold can be scored"
 
     def held_out_lines(self) -> list[str]:
-        """Return one line per held-out set: its score, or why it has none."""
+        """Return one line per held-out set: its score, or the reason why there is none."""
         return [
             f"held out {name}: {self.not_computed[name] if score is None else f'{self.metric} {score:.4f}'}"
             for name, score in self.held_out.items()
@@ -118,45 +122,45 @@ class Evaluation:
 def evaluate(
     run: RunFolder,
     workspace: Workspace,
-    asked: Sequence[Component] | None = None,
+    steps: Sequence[Component] | None = None,
     competition: Competition | None = None,
 ) -> Evaluation:
-    """Return the scores of a run's OOF predictions; write them, its decision and its tables.
+    """Return the scores of a run's OOF predictions; write them, the fitted postprocessing and the tables.
 
     Args:
-        asked: Decisions to learn; None: those learned last, or else what the config says.
+        steps: Postprocessing steps to fit; None: those of the last evaluation, or of the config.
 
     Raises:
-        KitError: There are no predictions, the folds have changed, or a decision does not suit the task.
+        KitError: There are no predictions, the folds have changed, or a step does not suit the task.
     """
-    config, found = config_of(run), beside_truth(run, workspace)
-    steps = list(asked) if asked is not None else asked_before(run, config)
-    outcome = learn_decision(found, steps)
-    confusions = confusion_table(found.targets, outcome.nested.decided, found.oof.classes, found.task)
-    doubtful = _images_to_look_at(found, competition or _competition(config, workspace), workspace)
-    result = _evaluation(run, workspace, found, outcome, confusions, doubtful)
-    write_json(run.decision, stored(outcome, steps, found.oof.classes))
+    config, labeled = config_of(run), load_labeled_oof(run, workspace)
+    steps = list(steps) if steps is not None else steps_to_fit(run, config)
+    fitted = fit_postprocessing(labeled, steps)
+    confusions = confusion_table(labeled.targets, fitted.nested.decided, labeled.oof.classes, labeled.task)
+    review = _images_to_review(labeled, competition or _competition(config, workspace), workspace)
+    evaluation = _evaluation(run, workspace, labeled, fitted, confusions, review)
+    write_json(run.decision, as_json(fitted, steps, labeled.oof.classes))
     write_text(run.confusion, confusions.to_csv(lineterminator="\n"))
-    write_text(run.suspects, _table(doubtful.labels, Suspect))
-    write_json(run.metrics, result.as_dict())
-    return result
+    write_text(run.suspects, _csv(review.labels, Suspect))
+    write_json(run.metrics, evaluation.as_dict())
+    return evaluation
 
 
-def learn_decision(found: Scored, asked: Sequence[Component]) -> Outcome:
-    """Return the decisions that are asked for, learned on OOF and proved on folds left out."""
-    check_decisions(list(asked), found.task, len(found.oof.classes))
-    return decide(asked, found.rows, found.parts, found.units)
+def fit_postprocessing(labeled: LabeledPredictions, steps: Sequence[Component]) -> FittedPostprocessing:
+    """Return steps fitted on OOF predictions and evaluated by nested cross-validation."""
+    check_steps(list(steps), labeled.task, len(labeled.oof.classes))
+    return fit_and_evaluate(steps, labeled.rows, labeled.parts, labeled.units)
 
 
-def asked_before(run: RunFolder, config: Config) -> list[Component]:
-    """Return the decisions that were asked for last, or else those of the config."""
+def steps_to_fit(run: RunFolder, config: Config) -> list[Component]:
+    """Return the postprocessing steps of the last evaluation, or else those of the config."""
     if not run.decision.exists():
         return list(config.decide)
     return [Component.model_validate(each) for each in read_json(run.decision)["asked"]]
 
 
 def _competition(config: Config, workspace: Workspace) -> Competition | None:
-    """Return the competition, for the paths of its images; None where its folder is not at hand."""
+    """Return the competition, for the paths of its images; None if its folder cannot be loaded."""
     try:
         return load_competition(config.competition, workspace)
     except KitError:
@@ -164,70 +168,79 @@ def _competition(config: Config, workspace: Workspace) -> Competition | None:
 
 
 @dataclass(frozen=True)
-class _Doubtful:
-    """Images to look at: by their loss, and by their labels."""
+class _ImagesToReview:
+    """Images with a high loss, and labels that are likely wrong."""
 
     images: list[HardImage]
     labels: list[Suspect]
 
 
-def _images_to_look_at(found: Scored, competition: Competition | None, workspace: Workspace) -> _Doubtful:
-    """Return the images to look at, under their paths where the competition is at hand."""
-    oof, task, paths, twins = found.oof, found.task, {}, {}
+def _images_to_review(
+    labeled: LabeledPredictions, competition: Competition | None, workspace: Workspace
+) -> _ImagesToReview:
+    """Return the images to review; their paths are known only with the competition."""
+    oof, task, paths, twins = labeled.oof, labeled.task, {}, {}
     if competition is not None:
         paths = dict(zip(competition.train["id"], competition.train["path"], strict=True))
-        twins = _twins(competition, workspace)
-    return _Doubtful(
-        hardest(oof.ids, paths, found.targets, oof.probs, oof.classes, task, HARDEST),
-        suspects(oof.ids, paths, twins, found.targets, oof.probs, oof.classes, task),
+        twins = _contradicting_duplicates(competition, workspace)
+    return _ImagesToReview(
+        hardest(oof.ids, paths, labeled.targets, oof.probs, oof.classes, task, HARDEST),
+        suspects(oof.ids, paths, twins, labeled.targets, oof.probs, oof.classes, task),
     )
 
 
 def _evaluation(
     run: RunFolder,
     workspace: Workspace,
-    found: Scored,
-    outcome: Outcome,
+    labeled: LabeledPredictions,
+    fitted: FittedPostprocessing,
     confusions: pd.DataFrame,
-    doubtful: _Doubtful,
+    review: _ImagesToReview,
 ) -> Evaluation:
-    oof, task, metric, targets = found.oof, found.task, found.metric, found.targets
-    answers = outcome.nested
-    cv = metric(targets, answers.probs, task, answers.decided)
-    scorer = metric.scorer(targets, answers.probs, task, answers.decided)
-    span = score_interval(metric, scorer, answers.probs.shape, found.units)
-    folds, not_computed = _fold_scores(found, answers)
-    held_out, not_there = _held_out_scores(run, workspace, found, outcome.decision)
+    oof, task, metric, targets = labeled.oof, labeled.task, labeled.metric, labeled.targets
+    nested = fitted.nested
+    cv = metric(targets, nested.probs, task, nested.decided)
+    scorer = metric.scorer(targets, nested.probs, task, nested.decided)
+    interval = score_interval(metric, scorer, nested.probs.shape, labeled.units)
+    folds, folds_not_computed = _fold_scores(labeled, nested)
+    held_out, sets_not_computed = _held_out_scores(run, workspace, labeled, fitted.postprocessing)
     return Evaluation(
         experiment=run.label,
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
         cv=cv,
-        low=span.low,
-        high=span.high,
-        plain=found.score(),
+        low=interval.low,
+        high=interval.high,
+        plain=labeled.score(),
         folds=folds,
-        not_computed=not_computed | not_there,
+        not_computed=folds_not_computed | sets_not_computed,
         nested=cv if run.blend.exists() else None,
         held_out=held_out,
         rows=len(targets),
         tta=list(oof.origin.tta),
-        decisions=outcome.tried,
-        others=_other_scores(found, answers),
-        classes=class_scores(targets, answers.probs, answers.decided, oof.classes, task),
+        decisions=fitted.tried,
+        others=_other_scores(labeled, nested),
+        classes=class_scores(targets, nested.probs, nested.decided, oof.classes, task),
         confused=most_confused(confusions) if task.exclusive else [],
-        hardest=doubtful.images,
-        suspects=doubtful.labels[:FEW_SUSPECTS],
-        num_suspects=len(doubtful.labels),
+        hardest=review.images,
+        suspects=review.labels[:FEW_SUSPECTS],
+        num_suspects=len(review.labels),
     )
 
 
-def _fold_scores(found: Scored, answers: FinalPredictions) -> tuple[list[float | None], dict[str, str]]:
+def _fold_scores(
+    labeled: LabeledPredictions, predictions: FinalPredictions
+) -> tuple[list[float | None], dict[str, str]]:
+    """Return the metric of every fold, and the reason for each that cannot be computed."""
     scores: list[float | None] = []
     why = {}
-    for k, rows in enumerate(found.validated):
-        score, reason = _try(
-            found.metric, found.targets[rows], answers.probs[rows], found.task, answers.decided[rows]
+    for k, rows in enumerate(labeled.validated):
+        score, reason = _score_or_reason(
+            labeled.metric,
+            labeled.targets[rows],
+            predictions.probs[rows],
+            labeled.task,
+            predictions.decided[rows],
         )
         scores.append(score)
         if reason:
@@ -236,56 +249,55 @@ def _fold_scores(found: Scored, answers: FinalPredictions) -> tuple[list[float |
 
 
 def _held_out_scores(
-    run: RunFolder, workspace: Workspace, found: Scored, decision: Decision
+    run: RunFolder, workspace: Workspace, labeled: LabeledPredictions, postprocessing: Postprocessing
 ) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return the metric on every held-out set that the run predicted, and why it is not known."""
+    """Return the metric on every predicted held-out set, and the reason for each that cannot be computed."""
     scores: dict[str, float | None] = {}
     why = {}
     for name in run.held_out_sets():
         scores[name] = None
         try:
-            rows = held_out(run, name, workspace, found)
+            rows = load_labeled_held_out(run, name, workspace, labeled)
         except KitError as error:
             why[name] = error.problem
             continue
-        answers = decision.answers(rows.oof.probs, rows.task)
-        scores[name], reason = _try(rows.metric, rows.targets, answers.probs, rows.task, answers.decided)
+        predictions = postprocessing.apply(rows.oof.probs, rows.task)
+        scores[name], reason = _score_or_reason(
+            rows.metric, rows.targets, predictions.probs, rows.task, predictions.decided
+        )
         if reason:
             why[name] = reason
     return scores, why
 
 
-def _other_scores(found: Scored, answers: FinalPredictions) -> list[OtherScore]:
-    """Return every metric that suits the task, with its default options, apart from the competition's.
-
-    F-beta is left out: which beta is for whoever asks for it.
-    """
+def _other_scores(labeled: LabeledPredictions, predictions: FinalPredictions) -> list[OtherScore]:
+    """Return every other metric that suits the task, with default options; F-beta has none and is skipped."""
     others = []
     for name in metrics:
         kind = metrics.get(name)
-        if name == found.metric.kind or "beta" in kind.options or not kind.suits(found.task):
+        if name == labeled.metric.kind or "beta" in kind.options or not kind.suits(labeled.task):
             continue
         try:
-            metric = get_metric(name, found.task)
-            score = metric(found.targets, answers.probs, found.task, answers.decided)
+            metric = get_metric(name, labeled.task)
+            score = metric(labeled.targets, predictions.probs, labeled.task, predictions.decided)
             others.append(OtherScore(metric.name, metric.higher_is_better, score, ""))
         except KitError as error:
             others.append(OtherScore(name, kind.higher_is_better, None, error.problem))
     return others
 
 
-def _try(
+def _score_or_reason(
     metric: Metric, targets: np.ndarray, probs: np.ndarray, task: Task, decided: np.ndarray
 ) -> tuple[float | None, str]:
-    """Return a score, or None and why there is none."""
+    """Return the score and an empty reason, or None and the reason."""
     try:
         return metric(targets, probs, task, decided), ""
     except KitError as error:
         return None, error.problem
 
 
-def _twins(competition: Competition, workspace: Workspace) -> dict[str, str]:
-    """Return id -> the path of a byte-identical image that carries another label."""
+def _contradicting_duplicates(competition: Competition, workspace: Workspace) -> dict[str, str]:
+    """Return id -> the path of a byte-identical image that has another label."""
     scan = load_scan(workspace.image_table(competition.name))
     samples = competition.labeled
     labels = labels_by_path(samples, competition.label_columns)
@@ -296,11 +308,11 @@ def _twins(competition: Competition, workspace: Workspace) -> dict[str, str]:
         for path in paths if len(first_of) > 1 else []:
             own = frozenset(labels[path])
             twin_of[path] = next(other for label, other in first_of.items() if label != own)
-    found = samples[samples["path"].isin(twin_of)]
-    return {i: twin_of[path] for i, path in zip(found["id"], found["path"], strict=True)}
+    having = samples[samples["path"].isin(twin_of)]
+    return {i: twin_of[path] for i, path in zip(having["id"], having["path"], strict=True)}
 
 
-def _table(rows: Sequence[Any], kind: type[Any]) -> str:
+def _csv(rows: Sequence[Any], kind: type[Any]) -> str:
     columns = list(kind.__dataclass_fields__)
     text: str = pd.DataFrame([asdict(row) for row in rows], columns=columns).to_csv(
         index=False, lineterminator="\n"

@@ -1,4 +1,4 @@
-"""Images to look at: those the model is surest to be wrong about, and those whose label is likely wrong."""
+"""Find images to review: those with the highest loss, and those whose label is likely wrong."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class HardImage:
     """An image with a high loss.
 
     Attributes:
-        path: Relative to the competition's folder; None where the folder is not at hand.
-        label: Its classes as the data has them, separated by blanks.
-        decided: Likewise, as the model has them.
-        loss: Its log loss.
+        path: Relative to the competition's folder; None if unknown.
+        label: The labeled classes, separated by blanks.
+        decided: The predicted classes, separated by blanks.
+        loss: The log loss of the image.
     """
 
     id: str
@@ -34,10 +34,10 @@ class Suspect:
     """A label that is likely wrong.
 
     Attributes:
-        label: The class in question: the given one, or (of labels) one that is missing or too much.
-        suggested: The class it rather is; of labels ``absent`` or ``present``.
-        margin: How much more probable the suggestion is than the label.
-        twin: The path of a byte-identical image that carries another label; None without one.
+        label: The labeled class; for multi-label tasks, the class that is wrongly present or absent.
+        suggested: The class that is more likely; for multi-label tasks ``absent`` or ``present``.
+        margin: The probability of the suggestion minus that of the label.
+        twin: The path of a byte-identical image that has another label, or None.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Suspect:
 
 
 def losses(targets: np.ndarray, probs: np.ndarray, task: Task) -> np.ndarray:
-    """Return each image's log loss, (N,); of labels the mean over the classes."""
+    """Return each image's log loss, (N,); for multi-label tasks the mean over classes."""
     clipped = np.clip(probs.astype(np.float64), EPSILON, 1 - EPSILON)
     if task.exclusive:
         return np.asarray(-np.log(clipped[np.arange(len(targets)), targets]))
@@ -67,11 +67,11 @@ def hardest(
 ) -> list[HardImage]:
     """Return the images with the highest loss, the highest first."""
     loss, decided = losses(targets, probs, task), task.decide(probs)
-    found = []
+    images = []
     for row in np.argsort(-loss, kind="stable")[:limit]:
-        label, answer = (_names(each[row], classes, task) for each in (targets, decided))
-        found.append(HardImage(ids[row], paths.get(ids[row]), label, answer, float(loss[row])))
-    return found
+        label, predicted = (_names(each[row], classes, task) for each in (targets, decided))
+        images.append(HardImage(ids[row], paths.get(ids[row]), label, predicted, float(loss[row])))
+    return images
 
 
 def _names(value: np.ndarray, classes: Sequence[str], task: Task) -> str:
@@ -89,16 +89,16 @@ def suspects(
     classes: Sequence[str],
     task: Task,
 ) -> list[Suspect]:
-    """Return the labels that are likely wrong, the likeliest first.
+    """Return the labels that are likely wrong, the most likely first.
 
-    Confident learning (Northcutt et al. 2021) on out-of-fold probabilities: a class is claimed where its
-    probability reaches the mean of those that carry it; a label is suspect where another class is claimed
-    more strongly. An image with a byte-identical twin of another label comes first: one of the two is wrong
-    for certain.
+    Confident learning (Northcutt et al. 2021) on OOF probabilities: a class is a candidate for an image if
+    its probability is at least the mean over the images labeled with it. A label is suspect if another
+    candidate is more probable. Images with a byte-identical twin of another label come first, since one of
+    the two labels must be wrong.
 
     Args:
         paths: Id -> path.
-        twins: Id -> the path of such a twin.
+        twins: Id -> the path of a byte-identical image that has another label.
     """
     find = _suspect_classes if task.exclusive else _suspect_labels
     found = [
@@ -125,7 +125,7 @@ def _suspect_classes(
     counts = np.bincount(targets, minlength=num_classes)
     own = probs[np.arange(len(targets)), targets]
     usual = np.bincount(targets, weights=own, minlength=num_classes) / np.maximum(counts, 1)
-    usual[counts == 0] = np.inf  # a class that no row carries cannot be claimed
+    usual[counts == 0] = np.inf  # a class without images is never a candidate
     claimed = np.where(probs >= usual, probs, -1.0)
     likeliest = claimed.argmax(axis=1)
     rows = np.flatnonzero((claimed.max(axis=1) > 0) & (likeliest != targets))
@@ -140,7 +140,7 @@ def _suspect_classes(
 def _suspect_labels(
     targets: np.ndarray, probs: np.ndarray, classes: Sequence[str]
 ) -> list[tuple[int, str, str, float]]:
-    """Return (row, class, absent or present, margin) for labels that do not exclude each other."""
+    """Return (row, class, absent or present, margin) for multi-label tasks."""
     found = []
     for c, name in enumerate(classes):
         there, chances = targets[:, c] == 1, probs[:, c]

@@ -1,4 +1,4 @@
-"""OOF predictions beside the truth: they meet by id, and only on the folds they were made with."""
+"""Join OOF and held-out predictions with labels by id, and check that the folds have not changed."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from kit.config.load import load_config
 from kit.errors import KitError, first_few
 from kit.folds.table import Folds, read_folds
 from kit.metrics import Metric, get_metric
-from kit.postprocess.fit import Rows
+from kit.postprocess.fit import LabeledProbs
 from kit.predictions import MIXED_FOLDS, Predictions, load_predictions
 from kit.runtime.seeds import stable_seed
 from kit.storage.files import read_json
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import Task, tasks
 
-PARTS = 5  # of rows that one model validated: what is learned on them is proved on a fifth left out
+NUM_PARTS = 5  # parts for nested cross-validation if one model validated all rows
 GROUP = "group"
 
 
 @dataclass(frozen=True)
-class Scored:
-    """OOF predictions beside the truth, rows in the same order.
+class LabeledPredictions:
+    """OOF or held-out predictions with labels, rows in the same order.
 
     Attributes:
-        validated: Which rows each model was validated on, (N,), bool; of repeats, the rows' mean is scored.
-        targets: As ``Task.targets`` gives them.
-        parts: (N,), which rows are left out together when something is learned on OOF: the folds of the
-            first repeat, or fifths of the groups or ids where one model validated all.
-        units: (N,), which rows share a group: they are drawn together for an interval; None: no groups.
+        validated: For each model, the mask (N,) of the rows it was validated on.
+        targets: As ``Task.targets`` returns them.
+        parts: (N,), the part of each row for nested cross-validation: the fold of the first repeat, or one of
+            five parts by group or id if one model validated all rows.
+        units: (N,), the group of each row, drawn as a whole by the bootstrap; None: no groups.
     """
 
     oof: Predictions
@@ -46,9 +46,9 @@ class Scored:
     metric: Metric
 
     @property
-    def rows(self) -> Rows:
-        """The rows as decisions are learned from them."""
-        return Rows(self.targets, self.oof.probs, self.oof.classes, self.task, self.metric)
+    def rows(self) -> LabeledProbs:
+        """Probabilities and labels, to fit postprocessing on."""
+        return LabeledProbs(self.targets, self.oof.probs, self.oof.classes, self.task, self.metric)
 
     def score(self) -> float:
         """Return the metric over all rows."""
@@ -56,86 +56,80 @@ class Scored:
 
 
 def config_of(run: RunFolder) -> Config:
-    """Return the config of an experiment, or the one that a blend took over from its first member."""
+    """Return the config of an experiment; for a blend, that of its first member."""
     if run.config.exists():
         return load_config(run.config)
     return Config.model_validate(read_json(run.blend)["config"])
 
 
-def beside_truth(run: RunFolder, workspace: Workspace) -> Scored:
-    """Return a run's OOF predictions joined by id to the labels in the folds CSV.
+def load_labeled_oof(run: RunFolder, workspace: Workspace) -> LabeledPredictions:
+    """Return a run's OOF predictions joined by id with the labels of the folds CSV.
 
     Raises:
-        KitError: There are none yet, the folds CSV has changed since, or they come from different folds.
+        KitError: There are no predictions, the folds CSV has changed, or blend members have different folds.
     """
     oof = load_predictions(run.oof)
     if oof.origin.folds == MIXED_FOLDS:
         raise KitError(
             run.label,
-            "its members were trained on different folds",
-            "A score would not be honest: there is none",
-            f"`kit submit {run.label}` works all the same.",
+            "has members that were trained on different folds",
+            "A model may have been trained on the rows that another one predicts, so CV would be optimistic",
+            f"`kit submit {run.label}` works without a score.",
             code="folds_mixed",
         )
-    return scored(oof, config_of(run), workspace)
+    return label_oof(oof, config_of(run), workspace)
 
 
-def scored(oof: Predictions, config: Config, workspace: Workspace) -> Scored:
-    """Return OOF predictions joined by id to the labels in the folds CSV that they were made with.
+def label_oof(
+    oof: Predictions, config: Config, workspace: Workspace, any_folds: bool = False
+) -> LabeledPredictions:
+    """Return OOF predictions joined by id with the labels of the folds CSV.
+
+    Args:
+        any_folds: Whether the predictions may come from other folds than those of the CSV.
 
     Raises:
-        KitError: The folds CSV has changed since, or lacks an id.
+        KitError: The folds CSV has changed, or lacks an id.
     """
     path = workspace.folds(config.competition.name)
-    folds = _folds(oof, path)
-    if folds.fingerprint != oof.origin.folds:
+    folds = read_folds(path, tasks.get(oof.origin.task).label_columns(oof.classes))
+    if folds.fingerprint != oof.origin.folds and not any_folds:
         raise KitError(
             path,
             f"has changed since {oof.origin.experiment} was trained",
-            "A score needs the labels and folds it was made with",
-            "Bring the file back, or train anew with --fresh.",
+            "A score needs the folds that the models were trained on",
+            "Restore the file, or train again with --fresh.",
             code="folds_differ",
         )
-    return _joined(oof, folds, config, path)
+    return _join(oof, folds, config, path)
 
 
-def beside_labels(oof: Predictions, config: Config, workspace: Workspace) -> Scored:
-    """Return OOF predictions joined by id to the labels in the folds CSV, whichever folds they come from.
-
-    Raises:
-        KitError: The folds CSV lacks an id.
-    """
-    path = workspace.folds(config.competition.name)
-    return _joined(oof, _folds(oof, path), config, path)
-
-
-def held_out(run: RunFolder, name: str, workspace: Workspace, like: Scored) -> Scored:
-    """Return a run's predictions for a held-out set beside its labels.
+def load_labeled_held_out(
+    run: RunFolder, name: str, workspace: Workspace, like: LabeledPredictions
+) -> LabeledPredictions:
+    """Return a run's predictions for a held-out set, with labels.
 
     Args:
-        like: The run's OOF rows, with the task and the metric.
+        like: The run's OOF predictions, for the task and the metric.
 
     Raises:
-        KitError: Other models predicted the set than the OOF rows, or its labels lack an id.
+        KitError: The set was predicted by other models than the OOF rows, or a label is missing.
     """
     predicted = load_predictions(run.held_out(name))
     if predicted.origin.models != like.oof.origin.models:
         raise KitError(
             f"{run.label}, held out {name}",
-            f"other models predicted it: run `kit predict {run.label}` again",
+            "was predicted by other models than the OOF predictions",
+            next=f"Run `kit predict {run.label}` again.",
             code="models_differ",
         )
     truth = read_truth(workspace.truth(run.competition, name), predicted, like.task)
     targets = like.task.targets(truth, predicted.classes)
-    alone = np.zeros(len(targets), dtype=np.int64)
-    return Scored(predicted, [], targets, alone, None, like.task, like.metric)
+    one_part = np.zeros(len(targets), dtype=np.int64)
+    return LabeledPredictions(predicted, [], targets, one_part, None, like.task, like.metric)
 
 
-def _folds(oof: Predictions, path: Path) -> Folds:
-    return read_folds(path, tasks.get(oof.origin.task).label_columns(oof.classes))
-
-
-def _joined(oof: Predictions, folds: Folds, config: Config, path: Path) -> Scored:
+def _join(oof: Predictions, folds: Folds, config: Config, path: Path) -> LabeledPredictions:
     by_id = folds.table.set_index("id")
     missing = sorted(set(oof.ids) - set(by_id.index))
     if missing:
@@ -145,29 +139,29 @@ def _joined(oof: Predictions, folds: Folds, config: Config, path: Path) -> Score
             code="ids_missing",
         )
     table, task = by_id.loc[list(oof.ids)].reset_index(), tasks.get(oof.origin.task)
-    return Scored(
+    return LabeledPredictions(
         oof=oof,
         validated=[folds.validation(table, k) for k in range(folds.models)],
         targets=task.targets(table, oof.classes),
         parts=_parts(folds, table),
-        units=_names(table).factorize()[0] if GROUP in table else None,
+        units=_unit_names(table).factorize()[0] if GROUP in table else None,
         task=task,
         metric=get_metric(config.competition.metric, task),
     )
 
 
 def _parts(folds: Folds, table: pd.DataFrame) -> np.ndarray:
-    """Return which rows are left out together, (N,): a row's part depends on its id or group alone."""
+    """Return each row's part for nested cross-validation, (N,); it depends only on the fold, group or id."""
     first = table[folds.columns[0]].to_numpy()
     if len(np.unique(first)) > 1:
         return first
-    names = _names(table)
-    dealt = sorted(names.unique(), key=lambda name: (stable_seed("part", name), name))
-    return names.map({name: number % PARTS for number, name in enumerate(dealt)}).to_numpy()
+    names = _unit_names(table)
+    shuffled = sorted(names.unique(), key=lambda name: (stable_seed("part", name), name))
+    return names.map({name: number % NUM_PARTS for number, name in enumerate(shuffled)}).to_numpy()
 
 
-def _names(table: pd.DataFrame) -> pd.Series:
-    """Return what each row stands and falls with: its group, or its own id where it has none."""
+def _unit_names(table: pd.DataFrame) -> pd.Series:
+    """Return the name of each row's unit: its group, or its id if it has no group."""
     if GROUP not in table:
         return table["id"]
     own = "id " + table["id"]
@@ -175,10 +169,10 @@ def _names(table: pd.DataFrame) -> pd.Series:
 
 
 def read_truth(path: Path, predicted: Predictions, task: Task) -> pd.DataFrame:
-    """Return the rows of a truth CSV that belong to predictions, in their order.
+    """Return the rows of a label CSV in the order of the predictions.
 
     Raises:
-        KitError: An id is missing: the set has changed since.
+        KitError: A column or an id is missing.
     """
     table = read_table(path)
     labels = task.label_columns(predicted.classes)
@@ -188,7 +182,7 @@ def read_truth(path: Path, predicted: Predictions, task: Task) -> pd.DataFrame:
         raise KitError(
             path,
             f"lacks {first_few(lacking or missing)}",
-            "It holds the labels of what was predicted",
+            "It must contain the labels of all predicted ids",
             f"Run `kit predict {predicted.origin.experiment}` again.",
             code="truth_incomplete",
         )

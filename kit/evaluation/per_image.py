@@ -1,4 +1,4 @@
-"""Predictions of crops -> predictions of the images they come from: which classes an image shows."""
+"""Pool predictions of crops into predictions of the images they come from."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SCORES = ("f1_macro", "roc_auc")
 
 @dataclass(frozen=True)
 class PerImage:
-    """What crops say of their images.
+    """The scores of predictions pooled per image.
 
     Attributes:
         name: ``oof``, or the name of a held-out set.
-        scores: Metric -> score on the images, as a multi-label task; None where it cannot be computed.
-        file: Where the pooled predictions were written.
+        scores: Metric -> score on the images, as a multi-label task; None if it cannot be computed.
+        file: The file of the pooled predictions.
     """
 
     name: str
@@ -35,7 +35,7 @@ class PerImage:
 
 
 def pool(predictions: Predictions, image_of: pd.Series, how: Pooling) -> Predictions:
-    """Return what crops say of their images: per class the largest, or the mean, of their probabilities.
+    """Return predictions per image: for each class the maximum or the mean over the image's crops.
 
     Args:
         image_of: Crop id (the index) -> image id.
@@ -44,22 +44,22 @@ def pool(predictions: Predictions, image_of: pd.Series, how: Pooling) -> Predict
         Multi-label predictions, one row per image, in order of their first crop.
 
     Raises:
-        KitError: A crop's image is not known.
+        KitError: The image of a crop is unknown.
     """
     unknown = [i for i in predictions.ids if i not in image_of.index]
     if unknown:
         raise KitError(
             predictions.origin.experiment,
-            f"{len(unknown)} crops have no image ({unknown[0]})",
+            f"{len(unknown)} crops belong to no image (first: {unknown[0]})",
             code="image_unknown",
         )
     return predictions.pooled(list(image_of.loc[list(predictions.ids)]), how, MULTILABEL)
 
 
 def pool_run(run: RunFolder, workspace: Workspace, how: Pooling) -> list[PerImage]:
-    """Write a run's predictions per image, OOF and held out, and return their scores.
+    """Write a run's OOF and held-out predictions per image, and return their scores.
 
-    An image has a class if one of its crops has.
+    An image has a class if one of its crops has it.
 
     Raises:
         KitError: The run's samples are whole images.
@@ -71,7 +71,10 @@ def pool_run(run: RunFolder, workspace: Workspace, how: Pooling) -> list[PerImag
     for name, (file, table) in tables.items():
         if not {"group", "label"} <= set(table.columns):
             raise KitError(
-                run.label, "predicts whole images", "Only crops are pooled: voc.as: crops", code="no_crops"
+                run.label,
+                "predicts whole images",
+                "Only crops (voc.as: crops) can be pooled per image",
+                code="no_crops",
             )
         pooled = pool(load_predictions(file), table.set_index("id")["group"], how)
         pooled.save(run.per_image(name))
@@ -88,5 +91,5 @@ def _scores(pooled: Predictions, table: pd.DataFrame) -> dict[str, float | None]
         try:
             scores[name] = get_metric(name, task)(truth.to_numpy(np.float32), pooled.probs, task)
         except KitError:
-            scores[name] = None  # a class that every image has, or none
+            scores[name] = None  # every image, or none, has some class
     return scores

@@ -1,4 +1,4 @@
-"""What each view of test-time augmentation adds and costs, on OOF: a view is kept because it helped."""
+"""Measure on OOF rows how much each view of test-time augmentation improves the score, and its cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from kit.config import Component, Config
 from kit.config.load import load_config
 from kit.errors import KitError
-from kit.evaluation.oof_with_labels import Scored, scored
+from kit.evaluation.oof_with_labels import LabeledPredictions, label_oof
 from kit.inference.fold_models import ViewPredictions
 from kit.inference.predict import predict_by_view
 from kit.metrics import Scorer
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from kit.engine.models.build import Classifier
 
 IDENTITY = "identity"
-USUAL = (IDENTITY, "hflip", "vflip", "rot180", "transpose", "five_crop", "multi_scale")
+DEFAULT_VIEWS = (IDENTITY, "hflip", "vflip", "rot180", "transpose", "five_crop", "multi_scale")
 
 
-Views = tuple[int, ...]  # candidates by their number
+Views = tuple[int, ...]  # indices of candidates
 PLAIN: Views = (0,)  # identity is the first candidate
-NESTED: Views = ()  # stands for the answers that no single set gave
+NESTED: Views = ()  # the nested predictions, which come from several sets
 
 
 @dataclass(frozen=True)
 class Gain:
-    """How much better one score is than another: positive is better, whichever way the metric goes.
+    """The improvement of one score over another; positive is better, also if lower scores are better.
 
     Attributes:
-        low: Of the 95 % paired bootstrap interval.
-        high: Likewise.
+        low: The lower bound of the paired 95 % bootstrap interval.
+        high: The upper bound.
     """
 
     value: float
@@ -51,15 +51,15 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class ViewWorth:
-    """What one view is worth.
+class ViewScore:
+    """The score and cost of one view.
 
     Attributes:
-        images: How many images it shows the model.
-        score: Of the view alone.
-        alone: Of the view alone, beside identity.
-        added: Of both merged, beside identity.
-        seconds: Per 1,000 images, beside reading them: making the view and asking the model.
+        images: The number of images per sample that the model predicts.
+        score: The score of the view alone.
+        alone: The gain of the view alone over identity.
+        added: The gain of identity and the view, merged, over identity.
+        seconds: The time per 1,000 samples to create the view and predict, without reading the images.
     """
 
     view: str
@@ -71,13 +71,13 @@ class ViewWorth:
 
 
 @dataclass(frozen=True)
-class SetWorth:
-    """What a set of views is worth, merged.
+class ViewSetScore:
+    """The score and cost of a set of views, merged.
 
     Attributes:
-        gain: Beside identity.
-        to_best: Beside the best set; 0 or less.
-        seconds: As in ``ViewWorth``; work that its views could share is counted in each.
+        gain: The gain over identity.
+        to_best: The gain over the best set; 0 or negative.
+        seconds: The sum of ``ViewScore.seconds`` over the views.
     """
 
     views: tuple[str, ...]
@@ -88,12 +88,12 @@ class SetWorth:
 
 
 @dataclass(frozen=True)
-class NestedWorth:
-    """What choosing the best set is worth on rows that had no part in the choice.
+class NestedScore:
+    """The score of choosing the best set, on rows that the choice did not use.
 
     Attributes:
-        gain: Beside identity.
-        chosen: The set that was chosen when each part of the rows was left out.
+        gain: The gain over identity.
+        chosen: For each part of the rows, the best set on the other parts.
     """
 
     score: float
@@ -103,14 +103,14 @@ class NestedWorth:
 
 @dataclass(frozen=True)
 class TtaReport:
-    """What views are worth on the out-of-fold rows of an experiment.
+    """Scores and costs of views on the OOF rows of an experiment.
 
     Attributes:
-        reading: Seconds per 1,000 images for reading them, once, whatever the views.
-        path: Identity, then the set with the view that helps most, and so on, until all are in it.
+        reading: Seconds to read 1,000 images, once for all views.
+        path: Forward selection: identity, then each larger set with the view that improves the score most.
         configured: The views of the config.
-        best: The set with the best score. It was chosen on the rows that score it: ``nested`` is honest.
-        cheapest: The quickest set whose difference to the best is noise.
+        best: The set with the best score, chosen on the same rows; ``nested`` is the unbiased score.
+        cheapest: The fastest set whose difference from the best is noise.
     """
 
     experiment: str
@@ -119,12 +119,12 @@ class TtaReport:
     merge: str
     rows: int
     reading: float
-    views: tuple[ViewWorth, ...]
-    path: tuple[SetWorth, ...]
-    configured: SetWorth
-    best: SetWorth
-    cheapest: SetWorth
-    nested: NestedWorth
+    views: tuple[ViewScore, ...]
+    path: tuple[ViewSetScore, ...]
+    configured: ViewSetScore
+    best: ViewSetScore
+    cheapest: ViewSetScore
+    nested: NestedScore
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -137,36 +137,36 @@ def tta_report(
     candidates: Sequence[Component] | None = None,
     progress: Progress = SILENT,
 ) -> TtaReport:
-    """Return what each view adds and costs on the rows that the models were validated on.
+    """Return the scores and costs of views on the rows that the models were validated on.
 
-    Sets are grown greedily from identity; answers are merged as ``predict.merge`` says, and scored without
-    learned decisions.
+    Sets of views are grown by forward selection from identity. Predictions are merged by ``predict.merge``
+    and scored without postprocessing.
 
     Args:
-        candidates: Views to measure; None: the config's and the usual ones that suit the model.
+        candidates: Views to measure; None: the config's and the default ones that suit the model.
 
     Raises:
-        KitError: A fold is not trained yet, a view does not exist, or the metric cannot be computed.
+        KitError: A fold is not trained, a view does not exist, or the metric cannot be computed.
     """
     if not run.config.exists():
         raise KitError(
             run.label,
             "is a blend",
-            "Views are measured on an experiment",
-            "Name a member of it.",
+            "Views are measured on one experiment",
+            "Name a member of the blend.",
             code="is_blend",
         )
     from kit.engine.tta.views import ModelInput, view_images_of
 
     config = load_config(run.config)
     model = _untrained(config)
-    given = _usual_views(model, progress) if candidates is None else candidates
+    given = _default_views(model, progress) if candidates is None else candidates
     measured = _distinct([Component(name=IDENTITY), *config.predict.tta, *given])
     by_view = predict_by_view(run, workspace, measured, progress)
-    found = scored(by_view[0].oof, config, workspace)
-    progress.stage("measure", f"{len(measured)} views on {len(found.targets)} rows")
+    labeled = label_oof(by_view[0].oof, config, workspace)
+    progress.stage("measure", f"{len(measured)} views on {len(labeled.targets)} rows")
     counts = [len(view_images_of(view, ModelInput.of(model))) for view in measured]
-    sets = _Sets([each.oof.probs for each in by_view], counts, config.predict.merge, found)
+    sets = _ViewSets([each.oof.probs for each in by_view], counts, config.predict.merge, labeled)
     return _report(run.label, config, [view.label for view in measured], by_view, sets)
 
 
@@ -177,41 +177,43 @@ def _untrained(config: Config) -> Classifier:
     return build_model(plain, config.image, num_classes=2)[0]
 
 
-def _usual_views(model: Classifier, progress: Progress) -> list[Component]:
-    """Return the usual views, without those with an image size that the model does not accept."""
+def _default_views(model: Classifier, progress: Progress) -> list[Component]:
+    """Return the default views whose image size the model accepts."""
     from kit.engine.tta.views import check_sizes
 
-    fitting = []
-    for view in (Component(name=name) for name in USUAL):
+    suitable = []
+    for view in (Component(name=name) for name in DEFAULT_VIEWS):
         try:
             check_sizes([view], model)
-            fitting.append(view)
+            suitable.append(view)
         except KitError as error:
-            progress.note(f"{view.name} is left out: {error.problem}")
-    return fitting
+            progress.note(f"view {view.name} is skipped: {error.problem}")
+    return suitable
 
 
 def _distinct(views: Sequence[Component]) -> list[Component]:
     return list({view.label: view for view in views}.values())
 
 
-class _Sets:
-    """Sets of candidates, each merged and scored once; the first candidate is identity.
+class _ViewSets:
+    """Merges and scores sets of candidates, each set once; the first candidate is identity.
 
     Args:
-        probs: Of each candidate, (N, C), as its own images are merged.
-        counts: How many images each candidate stands for.
+        probs: For each candidate, its merged probabilities (N, C).
+        counts: The number of images per sample of each candidate.
     """
 
-    def __init__(self, probs: Sequence[np.ndarray], counts: Sequence[int], merge: str, found: Scored) -> None:
+    def __init__(
+        self, probs: Sequence[np.ndarray], counts: Sequence[int], merge: str, labeled: LabeledPredictions
+    ) -> None:
         self.probs = np.stack(probs)
         self.counts = np.array(counts, dtype=np.float32)
         self.merge = merge
-        self.found = found
-        self.sign = 1.0 if found.metric.higher_is_better else -1.0
-        self.parts = np.unique(found.parts)
-        kept = [found.parts != part for part in self.parts]
-        self._rows = np.stack([np.ones(len(found.parts), dtype=bool), *kept]).astype(np.float64)
+        self.labeled = labeled
+        self.sign = 1.0 if labeled.metric.higher_is_better else -1.0
+        self.parts = np.unique(labeled.parts)
+        kept = [labeled.parts != part for part in self.parts]
+        self._rows = np.stack([np.ones(len(labeled.parts), dtype=bool), *kept]).astype(np.float64)
         self._scores: dict[Views, np.ndarray] = {}
 
     def merged(self, views: Views) -> np.ndarray:
@@ -223,64 +225,64 @@ class _Sets:
         chosen = list(views)
         merge = merges.get(self.merge, "predict.merge")
         probs, counts = torch.from_numpy(self.probs[chosen]), torch.from_numpy(self.counts[chosen])
-        result: np.ndarray = merge(probs, counts, self.found.task.exclusive).numpy()
+        result: np.ndarray = merge(probs, counts, self.labeled.task.exclusive).numpy()
         return result if len(views) > 1 else self.probs[views[0]]
 
     def scorer_of(self, probs: np.ndarray) -> Scorer:
-        """Return what scores probabilities (N, C) on drawn rows."""
-        return self.found.metric.scorer(self.found.targets, probs, self.found.task)
+        """Return the scorer of probabilities (N, C), for weighted rows."""
+        return self.labeled.metric.scorer(self.labeled.targets, probs, self.labeled.task)
 
     def values(self, views: Views) -> np.ndarray:
-        """Return how good a set is, more is better: on all rows, then without each part of them, (1 + P,)."""
+        """Return the values of a set, higher is better, (1 + P,): on all rows, then without each part."""
         if views not in self._scores:
             scores = self.sign * self.scorer_of(self.merged(views))(self._rows)
             self._scores[views] = np.where(np.isnan(scores), -np.inf, scores)
         return self._scores[views]
 
     def path(self, where: int = 0) -> list[Views]:
-        """Return identity, then the set with the view that helps most, until all views are in it.
+        """Return the sets of a forward selection, from identity to all views.
 
         Args:
-            where: What is looked at, as ``values`` numbers it: 0 is all rows.
+            where: The index in ``values`` to maximize: 0 for all rows, p + 1 without part p.
         """
         path: list[Views] = [PLAIN]
-        left = list(range(1, len(self.probs)))
-        while left:
-            grown = [tuple(sorted((*path[-1], view))) for view in left]
-            best = int(np.argmax([self.values(views)[where] for views in grown]))
-            path.append(grown[best])
-            del left[best]
+        remaining = list(range(1, len(self.probs)))
+        while remaining:
+            larger = [tuple(sorted((*path[-1], view))) for view in remaining]
+            best = int(np.argmax([self.values(views)[where] for views in larger]))
+            path.append(larger[best])
+            del remaining[best]
         return path
 
     def best(self, where: int = 0) -> Views:
-        """Return the best set of the path; of equal ones the smallest."""
+        """Return the best set of the path; among ties, the smallest."""
         return max(self.path(where), key=lambda views: float(self.values(views)[where]))
 
     def nested(self) -> tuple[np.ndarray, list[Views]]:
-        """Return probabilities (N, C), each part's by the set that is best without it, and those sets."""
+        """Return probabilities (N, C), and for each part the set that predicts it: the best on the others."""
         chosen = [self.best(1 + number) for number in range(len(self.parts))]
         probs = np.empty_like(self.probs[0])
         for part, views in zip(self.parts, chosen, strict=True):
-            rows = self.found.parts == part
+            rows = self.labeled.parts == part
             probs[rows] = self.merged(views)[rows]
         return probs, chosen
 
 
-class _Worths:
-    """What views and sets of them are worth: scores and paired differences on the same drawn rows.
+class _Comparison:
+    """Scores of views and sets, and paired bootstrap differences.
 
     Args:
-        labels: Of each candidate.
-        seconds: Of each candidate, per 1,000 images.
-        compared: The sets that are looked at.
-        nested: Probabilities (N, C) that no single set gave.
+        labels: The label of each candidate.
+        seconds: The time of each candidate per 1,000 samples.
+        compared: The sets to compare.
+        nested: The nested probabilities (N, C).
     """
 
     def __init__(
         self,
         labels: Sequence[str],
         seconds: Sequence[float],
-        sets: _Sets,
+        sets: _ViewSets,
         compared: Sequence[Views],
         nested: np.ndarray,
     ) -> None:
@@ -288,20 +290,20 @@ class _Worths:
         scorers = {views: sets.scorer_of(sets.merged(views)) for views in compared}
         scorers[NESTED] = sets.scorer_of(nested)
         num_rows = len(nested)
-        draws = num_draws_for(sets.found.metric, *nested.shape)
-        drawn = bootstrap_scores(list(scorers.values()), num_rows, draws=draws, units=sets.found.units)
+        draws = num_draws_for(sets.labeled.metric, *nested.shape)
+        drawn = bootstrap_scores(list(scorers.values()), num_rows, draws=draws, units=sets.labeled.units)
         self.scores = {views: float(scorer(np.ones((1, num_rows)))[0]) for views, scorer in scorers.items()}
         self.drawn = dict(zip(scorers, drawn, strict=True))
 
     def gain(self, views: Views, beside: Views = PLAIN) -> Gain:
-        """Return how much better one set is than another."""
+        """Return the gain of one set over another."""
         sign = self.sets.sign
         span = interval(sign * (self.drawn[views] - self.drawn[beside]))
         return Gain(sign * (self.scores[views] - self.scores[beside]), span.low, span.high)
 
-    def of_view(self, view: int) -> ViewWorth:
-        """Return what one candidate is worth."""
-        return ViewWorth(
+    def of_view(self, view: int) -> ViewScore:
+        """Return the scores of one candidate."""
+        return ViewScore(
             view=self.labels[view],
             images=int(self.sets.counts[view]),
             score=self.scores[(view,)],
@@ -310,9 +312,9 @@ class _Worths:
             seconds=self.seconds[view],
         )
 
-    def of_set(self, views: Views, best: Views) -> SetWorth:
-        """Return what a set is worth, beside identity and beside the best one."""
-        return SetWorth(
+    def of_set(self, views: Views, best: Views) -> ViewSetScore:
+        """Return the score of a set, and its gains over identity and over the best set."""
+        return ViewSetScore(
             views=self.names(views),
             score=self.scores[views],
             gain=self.gain(views),
@@ -330,16 +332,21 @@ def _with_identity(view: int) -> Views:
 
 
 def _report(
-    experiment: str, config: Config, labels: Sequence[str], by_view: Sequence[ViewPredictions], sets: _Sets
+    experiment: str,
+    config: Config,
+    labels: Sequence[str],
+    by_view: Sequence[ViewPredictions],
+    sets: _ViewSets,
 ) -> TtaReport:
-    everyone, path, best = range(len(labels)), sets.path(), sets.best()
+    all_views, path, best = range(len(labels)), sets.path(), sets.best()
     configured = tuple(sorted({labels.index(view.label) for view in config.predict.tta}))
-    considered = list(dict.fromkeys([*path, *map(_with_identity, everyone), configured]))
+    considered = list(dict.fromkeys([*path, *map(_with_identity, all_views), configured]))
     nested, chosen = sets.nested()
     seconds = [1000 * each.predict_seconds for each in by_view]
-    worths = _Worths(labels, seconds, sets, [*considered, *((view,) for view in everyone)], nested)
-    as_good = [worth for views in considered if (worth := worths.of_set(views, best)).to_best.is_noise]
-    metric = sets.found.metric
+    comparison = _Comparison(labels, seconds, sets, [*considered, *((view,) for view in all_views)], nested)
+    compared = [comparison.of_set(views, best) for views in considered]
+    as_good = [each for each in compared if each.to_best.is_noise]
+    metric = sets.labeled.metric
     return TtaReport(
         experiment=experiment,
         metric=metric.name,
@@ -347,10 +354,12 @@ def _report(
         merge=config.predict.merge,
         rows=len(nested),
         reading=1000 * by_view[0].read_seconds,
-        views=tuple(map(worths.of_view, everyone)),
-        path=tuple(worths.of_set(views, best) for views in path),
-        configured=worths.of_set(configured, best),
-        best=worths.of_set(best, best),
-        cheapest=min(as_good, key=lambda worth: worth.seconds),
-        nested=NestedWorth(worths.scores[NESTED], worths.gain(NESTED), tuple(map(worths.names, chosen))),
+        views=tuple(map(comparison.of_view, all_views)),
+        path=tuple(comparison.of_set(views, best) for views in path),
+        configured=comparison.of_set(configured, best),
+        best=comparison.of_set(best, best),
+        cheapest=min(as_good, key=lambda each: each.seconds),
+        nested=NestedScore(
+            comparison.scores[NESTED], comparison.gain(NESTED), tuple(map(comparison.names, chosen))
+        ),
     )

@@ -202,12 +202,12 @@ def _plain_yaml(path: Path) -> Any:
 
 
 def matches_run(trace: dict[str, Any], run: RunRecord) -> bool:
-    """Return whether a submission is what the run would write now: the same predictions and decision.
+    """Return whether a submission is what the run would write now: the same predictions and postprocessing.
 
     The CV is not compared: the same predictions give the same file.
 
     Raises:
-        KitError: The run's test predictions or its decision cannot be read.
+        KitError: The run's test predictions or its postprocessing cannot be read.
     """
     folder = run.folder
     if not folder.test.exists():
@@ -244,7 +244,7 @@ def _metadata(predictions: Path) -> dict[str, Any]:
 
 
 def _same_decision(trace: dict[str, Any], run: RunFolder) -> bool:
-    """Return whether a submission has the decision that the run has now.
+    """Return whether a submission has the postprocessing that the run has now.
 
     Where crops are pooled, the steps are learned on the pooled rows: only their names are compared.
     """

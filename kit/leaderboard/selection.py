@@ -135,20 +135,20 @@ def _error_correlations(
 
 
 def oof_errors(run: RunFolder, workspace: Workspace) -> pd.Series:
-    """Return which OOF rows a run predicts wrongly, by id; of several labels all must be right.
+    """Return which OOF rows a run predicts wrongly, by id; with several labels, all must be right.
 
-    The decision is the one that the run submits with. Nested decisions, as in `kit evaluate`, would take
-    longer and hardly change where two runs err.
+    Postprocessing is that of the submission. Nested postprocessing, as in `kit evaluate`, takes longer and
+    hardly changes the errors.
 
     Raises:
         KitError: There are no predictions, or the folds have changed since.
     """
-    from kit.evaluation.oof_with_labels import beside_truth
-    from kit.postprocess.steps import Decision
+    from kit.evaluation.oof_with_labels import load_labeled_oof
+    from kit.postprocess.steps import Postprocessing
 
-    found = beside_truth(run, workspace)
+    found = load_labeled_oof(run, workspace)
     steps = read_json(run.decision)["steps"] if run.decision.exists() else []
-    decided = Decision.from_list(steps).answers(found.oof.probs, found.task).decided
+    decided = Postprocessing.from_list(steps).apply(found.oof.probs, found.task).decided
     wrong = decided != found.targets
     return pd.Series(wrong if wrong.ndim == 1 else wrong.any(axis=1), index=pd.Index(found.oof.ids))
 

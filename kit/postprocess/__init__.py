@@ -1,1 +1,1 @@
-"""What becomes of probabilities before they are handed in, learned on OOF and proved on folds left out."""
+"""Postprocess predicted probabilities: steps are fitted on OOF predictions and scored on left-out folds."""

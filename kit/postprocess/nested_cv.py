@@ -1,33 +1,33 @@
-"""Decisions learned on the rows of all folds but one and scored on that one: what they are really worth."""
+"""Score postprocessing by nested cross-validation: steps are fitted on all folds but the one they score."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from kit.config import Component
 from kit.metrics.bootstrap import Interval, gain_interval
-from kit.postprocess.fit import AUTO, NONE, Rows, decisions, learned
-from kit.postprocess.steps import Decision
+from kit.postprocess.fit import AUTO, NONE, LabeledProbs, fit_steps, step_kinds
+from kit.postprocess.steps import Postprocessing
 from kit.predictions import FinalPredictions
 
 
 @dataclass(frozen=True)
-class Worth:
-    """What learned steps bring.
+class StepsEvaluation:
+    """The nested score of fitted steps, and their gain.
 
     Attributes:
-        steps: Their names.
-        score: The metric on rows that they were not learned on.
-        fitted: The metric on the rows that they were learned on: what others would show.
-        gain: How much better than without, positive is better.
-        low: Of the 95 % interval of the gain, on the same rows.
-        high: Likewise.
-        shipped: Whether they are applied to what is handed in.
-        told: One line per step on what was learned from all rows.
+        steps: The names of the steps.
+        score: The metric on rows that the steps were not fitted on.
+        fitted: The metric on the rows that the steps were fitted on (optimistic).
+        gain: The improvement in ``score``; positive is better.
+        low: The lower bound of the paired 95 % interval of the gain.
+        high: The upper bound.
+        shipped: Whether the steps are applied to the submission.
+        told: One line per step with the values fitted on all rows.
     """
 
     steps: list[str]
@@ -47,125 +47,136 @@ class Worth:
     @property
     def verdict(self) -> str:
         """Whether the steps are applied."""
-        return "applied" if self.shipped else "no help beyond noise: not applied"
+        return "applied" if self.shipped else "no gain beyond noise: not applied"
 
     @property
     def interval(self) -> str:
-        """The interval of the gain, for people."""
+        """The interval of the gain as text."""
         return Interval(self.low, self.high).text(signed=True)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Steps learned from all rows, what they are worth, and the answers of steps learned without each row.
+class FittedPostprocessing:
+    """Steps fitted on all rows, with their evaluation.
 
     Attributes:
-        tried: Everything that was tried, in order.
-        nested: For each row the answer of the steps learned on the other parts.
+        tried: Every evaluated list of steps, in order.
+        nested: Each row's predictions after the steps fitted on the other parts.
     """
 
-    decision: Decision
-    tried: list[Worth]
+    postprocessing: Postprocessing
+    tried: list[StepsEvaluation]
     nested: FinalPredictions
 
 
-def plain(rows: Rows) -> FinalPredictions:
-    """Return the answers without any learned step."""
-    return Decision().answers(rows.probs, rows.task)
+def plain(rows: LabeledProbs) -> FinalPredictions:
+    """Return the predictions without postprocessing."""
+    return Postprocessing().apply(rows.probs, rows.task)
 
 
-def decide(asked: Sequence[Component], rows: Rows, parts: np.ndarray, units: np.ndarray | None) -> Outcome:
-    """Return the steps that are asked for, learned on all rows and proved on rows left out.
+def fit_and_evaluate(
+    steps: Sequence[Component], rows: LabeledProbs, parts: np.ndarray, units: np.ndarray | None
+) -> FittedPostprocessing:
+    """Return steps fitted on all rows, and evaluated by nested cross-validation.
 
-    ``auto`` tries each step that can help the metric and keeps it if it helps beyond noise (the one choice
-    that is made on all rows); steps that are named are kept whatever they bring. Where all rows are of one
-    part, none can be left out and nothing is learned.
+    ``auto`` tries each step that can improve the metric and keeps it if it gains beyond noise (the only
+    choice made on all rows). Steps given by name are always kept. If all rows are in one part, nothing is
+    fitted.
 
     Args:
-        parts: (N,), which rows are left out together: the folds.
-        units: (N,), which rows belong together when rows are drawn for an interval; None: each alone.
+        parts: (N,), the part of each row, such as its fold; a part is left out as a whole.
+        units: (N,), the bootstrap unit of each row; None: each row is one.
     """
-    names = [component.name for component in asked]
+    names = [component.name for component in steps]
     if names in ([], [NONE]) or len(np.unique(parts)) < 2:
-        return Outcome(Decision(), [], plain(rows))
+        return FittedPostprocessing(Postprocessing(), [], plain(rows))
     if names == [AUTO]:
-        return _tried(rows, parts, units)
-    answers = nested_answers(list(asked), rows, parts)
-    decision = learned(list(asked), rows)
-    return Outcome(decision, [worth_of(decision, answers, plain(rows), rows, units, True)], answers)
+        return _fit_auto(rows, parts, units)
+    nested = nested_predictions(list(steps), rows, parts)
+    postprocessing = fit_steps(list(steps), rows)
+    evaluation = evaluate_steps(postprocessing, nested, plain(rows), rows, units, True)
+    return FittedPostprocessing(postprocessing, [evaluation], nested)
 
 
-def _tried(rows: Rows, parts: np.ndarray, units: np.ndarray | None) -> Outcome:
-    best = Outcome(Decision(), [], plain(rows))
+def _fit_auto(rows: LabeledProbs, parts: np.ndarray, units: np.ndarray | None) -> FittedPostprocessing:
+    best = FittedPostprocessing(Postprocessing(), [], plain(rows))
     for name in suggested(rows):
-        steps = [*(Component(name=step.name) for step in best.decision.steps), Component(name=name)]
-        answers = nested_answers(steps, rows, parts)
-        decision = learned(steps, rows)
-        worth = worth_of(decision, answers, best.nested, rows, units, None)
-        tried = [*best.tried, worth]
-        best = (
-            Outcome(decision, tried, answers) if worth.shipped else Outcome(best.decision, tried, best.nested)
-        )
+        steps = [*(Component(name=step.name) for step in best.postprocessing.steps), Component(name=name)]
+        nested = nested_predictions(steps, rows, parts)
+        postprocessing = fit_steps(steps, rows)
+        evaluation = evaluate_steps(postprocessing, nested, best.nested, rows, units, None)
+        tried = [*best.tried, evaluation]
+        if evaluation.shipped:
+            best = FittedPostprocessing(postprocessing, tried, nested)
+        else:
+            best = replace(best, tried=tried)
     return best
 
 
-def suggested(rows: Rows) -> list[str]:
-    """Return the steps that can help the metric of the rows."""
-    kinds = [decisions.get(name) for name in decisions]
+def suggested(rows: LabeledProbs) -> list[str]:
+    """Return the names of the steps that can improve the metric."""
+    kinds = [step_kinds.get(name) for name in step_kinds]
     num_classes = rows.probs.shape[1]
     return [k.name for k in kinds if k.suits(rows.task, num_classes) and k.helps(rows.metric, rows.task)]
 
 
-def nested_answers(asked: list[Component], rows: Rows, parts: np.ndarray) -> FinalPredictions:
-    """Return for each row the answer of steps learned on the rows of the other parts."""
+def nested_predictions(steps: list[Component], rows: LabeledProbs, parts: np.ndarray) -> FinalPredictions:
+    """Return each row's predictions after the steps fitted on the other parts."""
     probs, decided = rows.probs.copy(), rows.task.decide(rows.probs)
     for part in np.unique(parts):
         own = parts == part
-        answers = learned(asked, rows.only(~own)).answers(rows.probs[own], rows.task)
-        probs[own], decided[own] = answers.probs, answers.decided
+        predictions = fit_steps(steps, rows.subset(~own)).apply(rows.probs[own], rows.task)
+        probs[own], decided[own] = predictions.probs, predictions.decided
     return FinalPredictions(probs, decided)
 
 
-def worth_of(
-    decision: Decision,
-    answers: FinalPredictions,
+def evaluate_steps(
+    postprocessing: Postprocessing,
+    nested: FinalPredictions,
     before: FinalPredictions,
-    rows: Rows,
+    rows: LabeledProbs,
     units: np.ndarray | None,
     shipped: bool | None,
-) -> Worth:
-    """Return what steps bring against the answers before them; ``shipped`` None: if it is beyond noise."""
-    found = gain(rows, answers, before, units)
-    shown = decision.answers(rows.probs, rows.task)
-    fitted = rows.metric(rows.targets, shown.probs, rows.task, shown.decided)
-    score = rows.metric(rows.targets, answers.probs, rows.task, answers.decided)
-    was = rows.metric(rows.targets, before.probs, rows.task, before.decided)
-    return Worth(
-        steps=[step.name for step in decision.steps],
+) -> StepsEvaluation:
+    """Return the scores of steps, and their gain over the predictions before.
+
+    Args:
+        nested: Each row's predictions after the steps fitted on the other parts.
+        shipped: Whether the steps are applied; None: if the gain is beyond noise.
+    """
+    interval = gain(rows, nested, before, units)
+    optimistic = postprocessing.apply(rows.probs, rows.task)
+    fitted = rows.metric(rows.targets, optimistic.probs, rows.task, optimistic.decided)
+    score = rows.metric(rows.targets, nested.probs, rows.task, nested.decided)
+    score_before = rows.metric(rows.targets, before.probs, rows.task, before.decided)
+    return StepsEvaluation(
+        steps=[step.name for step in postprocessing.steps],
         score=score,
         fitted=fitted,
-        gain=score - was if rows.metric.higher_is_better else was - score,
-        low=found.low,
-        high=found.high,
-        shipped=found.low > 0 if shipped is None else shipped,
-        told=[step.told(rows.classes) for step in decision.steps],
+        gain=score - score_before if rows.metric.higher_is_better else score_before - score,
+        low=interval.low,
+        high=interval.high,
+        shipped=interval.low > 0 if shipped is None else shipped,
+        told=[step.describe(rows.classes) for step in postprocessing.steps],
     )
 
 
 def gain(
-    rows: Rows, answers: FinalPredictions, before: FinalPredictions, units: np.ndarray | None
+    rows: LabeledProbs, after: FinalPredictions, before: FinalPredictions, units: np.ndarray | None
 ) -> Interval:
-    """Return the 95 % interval of how much better answers score than others on the same rows."""
-    ours, theirs = (
-        rows.metric.scorer(rows.targets, each.probs, rows.task, each.decided) for each in (answers, before)
+    """Return the paired 95 % interval of the gain of some predictions over others of the same rows."""
+    scorer_after, scorer_before = (
+        rows.metric.scorer(rows.targets, each.probs, rows.task, each.decided) for each in (after, before)
     )
-    return gain_interval(rows.metric, ours, theirs, rows.probs.shape, units)
+    return gain_interval(rows.metric, scorer_after, scorer_before, rows.probs.shape, units)
 
 
-def stored(outcome: Outcome, asked: Sequence[Component], classes: Sequence[str]) -> dict[str, Any]:
-    """Return what is kept of a decision: what was asked, and the steps with what they learned."""
+def as_json(
+    fitted: FittedPostprocessing, steps: Sequence[Component], classes: Sequence[str]
+) -> dict[str, Any]:
+    """Return plain values to save: the configured steps, and the fitted ones."""
     return {
-        "asked": [component.model_dump() for component in asked],
+        "asked": [component.model_dump() for component in steps],
         "classes": list(classes),
-        "steps": outcome.decision.as_list(),
+        "steps": fitted.postprocessing.as_list(),
     }

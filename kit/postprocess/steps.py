@@ -1,4 +1,4 @@
-"""Steps from probabilities to what is handed in: adjusted first, then decided. Plain values, kept as JSON."""
+"""Postprocessing steps: adjust probabilities, then choose labels. Fitted values are saved as JSON."""
 
 from __future__ import annotations
 
@@ -16,74 +16,74 @@ from kit.tasks import Task
 
 @dataclass(frozen=True)
 class Step:
-    """One learned step; most change either the probabilities or the decision."""
+    """One fitted step, which changes the probabilities or chooses the labels."""
 
     name: ClassVar[str]
 
-    def adjusted(self, probs: np.ndarray, task: Task) -> np.ndarray:
+    def adjust(self, probs: np.ndarray, task: Task) -> np.ndarray:
         """Return the probabilities (N, C) after this step."""
         return probs
 
-    def decided(self, probs: np.ndarray, task: Task) -> np.ndarray | None:
-        """Return the decisions, as ``Task.decide`` gives them; None if the step leaves that to others."""
+    def predict_labels(self, probs: np.ndarray, task: Task) -> np.ndarray | None:
+        """Return labels in the form of ``Task.decide``; None if the step does not choose labels."""
         return None
 
-    def told(self, classes: Sequence[str]) -> str:
-        """Return one line on what was learned."""
+    def describe(self, classes: Sequence[str]) -> str:
+        """Return one line with the fitted values."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Temperature(Step):
-    """Logits divided by a number: above 1 probabilities become more doubtful, below 1 surer."""
+    """Divide logits by a temperature: above 1, probabilities become less confident, below 1 more."""
 
     name: ClassVar[str] = "temperature"
     value: float
 
-    def adjusted(self, probs: np.ndarray, task: Task) -> np.ndarray:
-        """Return softmax(logits / T), or sigmoid(logits / T) of labels that do not exclude each other."""
-        chances = np.clip(probs.astype(np.float64), EPSILON, 1 - EPSILON)
-        raised = chances ** (1 / self.value)
-        against = 0.0 if task.exclusive else (1 - chances) ** (1 / self.value)
-        return task.normalized(raised if task.exclusive else raised / (raised + against))
+    def adjust(self, probs: np.ndarray, task: Task) -> np.ndarray:
+        """Return softmax(logits / T), or sigmoid(logits / T) for multi-label tasks."""
+        clipped = np.clip(probs.astype(np.float64), EPSILON, 1 - EPSILON)
+        powers = clipped ** (1 / self.value)
+        complements = 0.0 if task.exclusive else (1 - clipped) ** (1 / self.value)
+        return task.normalized(powers if task.exclusive else powers / (powers + complements))
 
-    def told(self, classes: Sequence[str]) -> str:
+    def describe(self, classes: Sequence[str]) -> str:
         """Return the temperature."""
         return f"T = {self.value:.3f}"
 
 
 @dataclass(frozen=True)
 class Prior(Step):
-    """Probabilities of exclusive classes divided by a power of how frequent the classes are.
+    """Divide probabilities of exclusive classes by a power of the class frequencies.
 
-    Strength 1 takes the training shares out, as balanced accuracy wants; 0 changes nothing. A class that
-    occurred nowhere stays as it is.
+    Strength 1 removes the training prior, which suits balanced accuracy; 0 changes nothing. Classes that do
+    not occur are not rescaled.
     """
 
     name: ClassVar[str] = "prior"
     strength: float
     shares: tuple[float, ...]
 
-    def adjusted(self, probs: np.ndarray, task: Task) -> np.ndarray:
+    def adjust(self, probs: np.ndarray, task: Task) -> np.ndarray:
         """Return the corrected probabilities, which sum to 1 again."""
         shares = np.asarray(self.shares)
         factors = np.where(shares > 0, np.maximum(shares, EPSILON) ** -self.strength, 1.0)
         return task.normalized(probs * (factors / factors.mean()))
 
-    def told(self, classes: Sequence[str]) -> str:
+    def describe(self, classes: Sequence[str]) -> str:
         """Return the strength."""
-        return f"divided by the classes' shares to the power {self.strength:.2f}"
+        return f"divided by class frequency to the power {self.strength:.2f}"
 
 
 @dataclass(frozen=True)
 class Thresholds(Step):
-    """From which probability on a label is given; of two exclusive classes: the second.
+    """Predict every label whose probability reaches its threshold; of two exclusive classes, the second.
 
     Attributes:
         values: One per class.
-        at_least_one: An image that no label reaches gets the one that comes nearest to its threshold.
-        at_most: Of more labels than that, those farthest above their thresholds are kept.
-        fallback: The position of the class that an image gets which no label reaches.
+        at_least_one: Whether an image without a label gets the label closest to its threshold.
+        at_most: The largest number of labels; those farthest above their thresholds are kept.
+        fallback: The class index that an image without a label gets.
     """
 
     name: ClassVar[str] = "thresholds"
@@ -92,7 +92,7 @@ class Thresholds(Step):
     at_most: int | None = None
     fallback: int | None = None
 
-    def decided(self, probs: np.ndarray, task: Task) -> np.ndarray:
+    def predict_labels(self, probs: np.ndarray, task: Task) -> np.ndarray:
         """Return class indices (N,) for two exclusive classes, else 0/1 (N, C)."""
         if task.exclusive:
             return (probs[:, 1].astype(np.float64) >= self.values[1]).astype(np.int64)
@@ -108,7 +108,7 @@ class Thresholds(Step):
             given[none, self.fallback] = True
         return given.astype(np.int64)
 
-    def told(self, classes: Sequence[str]) -> str:
+    def describe(self, classes: Sequence[str]) -> str:
         """Return the thresholds by class, or their range if they are many."""
         if len(classes) == 2 or len(set(self.values)) == 1:
             return f"from {self.values[-1]:.3f}"
@@ -119,16 +119,16 @@ class Thresholds(Step):
 
 @dataclass(frozen=True)
 class CutPoints(Step):
-    """Grades cut from the expected grade: class c where it lies between cut c - 1 and cut c."""
+    """Cut the expected grade into grades: class c if it lies between cut c - 1 and cut c."""
 
     name: ClassVar[str] = "cut_points"
     values: tuple[float, ...]
 
-    def decided(self, probs: np.ndarray, task: Task) -> np.ndarray:
+    def predict_labels(self, probs: np.ndarray, task: Task) -> np.ndarray:
         """Return class indices (N,)."""
         return np.searchsorted(self.values, expected_grade(probs), side="right").astype(np.int64)
 
-    def told(self, classes: Sequence[str]) -> str:
+    def describe(self, classes: Sequence[str]) -> str:
         """Return the cut points."""
         return "cut at " + ", ".join(f"{value:.3f}" for value in self.values)
 
@@ -137,36 +137,36 @@ KINDS: tuple[type[Step], ...] = (Temperature, Prior, Thresholds, CutPoints)
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Steps in their order; none: probabilities as they are, decided as the task does."""
+class Postprocessing:
+    """Fitted steps in order. Without steps, probabilities are unchanged; ``Task.decide`` chooses labels."""
 
     steps: tuple[Step, ...] = ()
 
     @property
-    def decides(self) -> bool:
-        """Whether a step takes decisions, which else follow from the probabilities."""
+    def sets_labels(self) -> bool:
+        """Whether a step chooses the labels, instead of ``Task.decide``."""
         return any(isinstance(step, Thresholds | CutPoints) for step in self.steps)
 
-    def answers(self, probs: np.ndarray, task: Task) -> FinalPredictions:
-        """Return what the steps make of probabilities (N, C); the last one that decides has its way."""
-        taken = None
+    def apply(self, probs: np.ndarray, task: Task) -> FinalPredictions:
+        """Return probabilities (N, C) and labels after all steps; the last step that chooses labels wins."""
+        labels = None
         for step in self.steps:
-            probs = step.adjusted(probs, task)
-            decided = step.decided(probs, task)
-            taken = taken if decided is None else decided
-        return FinalPredictions(probs, task.decide(probs) if taken is None else taken)
+            probs = step.adjust(probs, task)
+            chosen = step.predict_labels(probs, task)
+            labels = labels if chosen is None else chosen
+        return FinalPredictions(probs, task.decide(probs) if labels is None else labels)
 
-    def then(self, step: Step) -> Decision:
-        """Return this decision with one more step."""
-        return Decision((*self.steps, step))
+    def then(self, step: Step) -> Postprocessing:
+        """Return a copy with one more step."""
+        return Postprocessing((*self.steps, step))
 
     def as_list(self) -> list[dict[str, Any]]:
-        """Return plain values."""
+        """Return plain values, for JSON."""
         return [{"name": step.name, **asdict(step)} for step in self.steps]
 
     @classmethod
-    def from_list(cls, values: Sequence[dict[str, Any]]) -> Decision:
-        """Return the steps that ``as_list`` gave, perhaps by way of JSON."""
+    def from_list(cls, values: Sequence[dict[str, Any]]) -> Postprocessing:
+        """Return the steps from the output of ``as_list``, also after a JSON round trip."""
         kinds: dict[str, Callable[..., Step]] = {kind.name: kind for kind in KINDS}
         steps = []
         for each in values:

@@ -1,4 +1,4 @@
-"""Which thresholds score best: exactly where a metric follows from counts, by steps where it does not."""
+"""Search for the best thresholds: exact for metrics of counts, coordinate ascent for others."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Per = Literal["class", "all"]
 
 
 @dataclass(frozen=True)
-class Cuts:
-    """What one column of probabilities comes to wherever it is cut, from the highest cut (none given) down.
+class Cutoffs:
+    """The counts of one label at every possible threshold, from the highest threshold (no positives) down.
 
     Attributes:
-        thresholds: (K,), halfway between the neighbouring probabilities.
-        given: (K,), how many rows reach the threshold.
-        hits: (K,), how many of them have the label.
-        support: How many rows have it.
+        thresholds: (K,), halfway between neighboring probabilities.
+        given: (K,), the number of rows at or above the threshold.
+        hits: (K,), the number of those rows that have the label.
+        support: The number of rows that have the label.
     """
 
     thresholds: np.ndarray
@@ -31,14 +31,14 @@ class Cuts:
     support: int
 
 
-def cuts_of(probs: np.ndarray, truth: np.ndarray) -> Cuts:
-    """Return every different way to cut a column: probabilities and 0/1, both (N,)."""
+def all_cutoffs(probs: np.ndarray, truth: np.ndarray) -> Cutoffs:
+    """Return the counts at every distinct threshold, for probabilities and 0/1 labels, both (N,)."""
     order = np.argsort(-probs)
     scores, hits = probs[order].astype(np.float64), np.cumsum(truth[order], dtype=np.int64)
     last_of_ties = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
     lower = np.append(scores[last_of_ties[:-1] + 1], max(scores[-1] - 1e-6, 0.0))
     thresholds = np.append(min(scores[0] + 1e-6, 2.0), (scores[last_of_ties] + lower) / 2)
-    return Cuts(
+    return Cutoffs(
         thresholds,
         given=np.append(0, last_of_ties + 1),
         hits=np.append(0, hits[last_of_ties]),
@@ -47,26 +47,26 @@ def cuts_of(probs: np.ndarray, truth: np.ndarray) -> Cuts:
 
 
 def best_per_class(probs: np.ndarray, truth: np.ndarray, value: ValueOfCounts, beta: float) -> np.ndarray:
-    """Return each class's best threshold, (C,), for a mean over the classes of a value of its counts.
+    """Return each class's best threshold, (C,), for a metric that is the mean over classes of ``value``.
 
     Args:
         value: The function of a label's counts to maximize, and its beta.
     """
     chosen = []
     for c in range(probs.shape[1]):
-        cuts = cuts_of(probs[:, c], truth[:, c])
+        cuts = all_cutoffs(probs[:, c], truth[:, c])
         values = value(cuts.hits, cuts.given, np.asarray(cuts.support), len(probs), beta)
         chosen.append(cuts.thresholds[int(values.argmax())])
     return np.array(chosen)
 
 
 def best_micro(probs: np.ndarray, truth: np.ndarray, beta: float) -> np.ndarray:
-    """Return the thresholds (C,) with the best F-beta over all labels together, exactly.
+    """Return the thresholds (C,) with the best micro F-beta, exactly.
 
-    The score is a ratio of sums over the classes, which Dinkelbach's method (1967) makes a few searches of
-    one class each: with the ratio so far as the price of a given label, every class picks its cut alone.
+    The score is a ratio of sums over classes. Dinkelbach's method (1967) maximizes numerator minus ratio
+    times denominator, which separates by class, and repeats with the new ratio until it stops growing.
     """
-    columns = [cuts_of(probs[:, c], truth[:, c]) for c in range(probs.shape[1])]
+    columns = [all_cutoffs(probs[:, c], truth[:, c]) for c in range(probs.shape[1])]
     support, ratio, weight = sum(cuts.support for cuts in columns), 0.0, 1 + beta**2
     while True:
         picked = [int((weight * cuts.hits - ratio * cuts.given).argmax()) for cuts in columns]
@@ -79,28 +79,28 @@ def best_micro(probs: np.ndarray, truth: np.ndarray, beta: float) -> np.ndarray:
 
 
 def best_global_micro(probs: np.ndarray, truth: np.ndarray, beta: float) -> float:
-    """Return the one threshold with the best F-beta over all labels together, exactly."""
-    cuts = cuts_of(probs.ravel(), truth.ravel())
+    """Return the one threshold for all classes with the best micro F-beta, exactly."""
+    cuts = all_cutoffs(probs.ravel(), truth.ravel())
     return float(
         cuts.thresholds[int(f_beta_of(cuts.hits, cuts.given, np.asarray(cuts.support), beta).argmax())]
     )
 
 
-def climb(
+def coordinate_ascent(
     start: np.ndarray,
     candidates: list[np.ndarray],
     score: Callable[[np.ndarray], float],
     sweeps: int = 5,
     ordered: bool = False,
 ) -> np.ndarray:
-    """Return values that no change of a single one improves, among its candidates.
+    """Maximize a score by changing one value at a time, until no candidate improves it.
 
     Args:
-        start: (K,), where to begin.
-        candidates: For each of the K values, what it may become.
-        score: What is to be large, of values (K,).
-        sweeps: How often each value has its turn, at most.
-        ordered: Whether the values have to ascend.
+        start: The initial values, (K,).
+        candidates: For each of the K values, the values to try.
+        score: The function of values (K,) to maximize.
+        sweeps: The largest number of passes over all values.
+        ordered: Whether the values must be ascending.
     """
     best, values = score(start), start.copy()
     for _ in range(sweeps):
@@ -120,5 +120,5 @@ def climb(
 
 
 def quantiles(values: np.ndarray, number: int) -> np.ndarray:
-    """Return up to so many different values, evenly spread over the ranks of ``values``."""
+    """Return up to ``number`` distinct quantiles of ``values``, evenly spaced in rank."""
     return np.unique(np.quantile(values, np.linspace(0.0, 1.0, number + 2)[1:-1]))

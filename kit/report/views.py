@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from kit.evaluation.tta_ablation import Gain, SetWorth, TtaReport
+from kit.evaluation.tta_ablation import Gain, TtaReport, ViewSetScore
 from kit.report.tables import plain_table
 
 
@@ -44,7 +44,7 @@ def _path(report: TtaReport) -> Table:
     return table
 
 
-def _row(step: SetWorth) -> tuple[str, ...]:
+def _row(step: ViewSetScore) -> tuple[str, ...]:
     return (
         _names(step),
         f"{step.score:.4f}",
@@ -54,7 +54,7 @@ def _row(step: SetWorth) -> tuple[str, ...]:
     )
 
 
-def _names(step: SetWorth) -> str:
+def _names(step: ViewSetScore) -> str:
     return escape(" ".join(step.views))
 
 

@@ -1,6 +1,6 @@
 """A run's predictions -> a checked submission in ``submissions/``.
 
-Reads: a run's OOF, held-out and test predictions, its decision, the sample submission.
+Reads: a run's OOF, held-out and test predictions, its postprocessing, the sample submission.
 Writes: ``submissions/<competition>/<name>.csv`` (or ``.tsv``) and ``<name>.json``, its provenance.
 
     format.py         the submission's format, from the sample file or the config

@@ -9,7 +9,7 @@ import numpy as np
 from kit.competition.samples import Competition
 from kit.config import Config
 from kit.errors import KitError
-from kit.postprocess.steps import Decision
+from kit.postprocess.steps import Postprocessing
 from kit.predictions import FinalPredictions, load_predictions
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import json_number, read_json
@@ -116,14 +116,18 @@ def _predicted_counts(
 def _predictions_of(
     run: RunFolder, path: Path, config: Config, competition: Competition, form: SubmissionFormat
 ) -> FinalPredictions | None:
-    """Return the predictions in a file, with the run's decision; None if there are none that fit."""
+    """Return the predictions in a file, with the run's postprocessing; None if there are none that fit."""
     pool = config.submission.pool if config.submission else None
     task = task_of_rows(pool, competition)
     try:
         loaded = load_predictions(path)
         rows = loaded if pool is None else pool_rows(loaded, pool, task)
-        steps = Decision.from_list(read_json(run.decision)["steps"]) if run.decision.exists() else Decision()
-        final = steps.answers(rows.probs, task)
+        steps = (
+            Postprocessing.from_list(read_json(run.decision)["steps"])
+            if run.decision.exists()
+            else Postprocessing()
+        )
+        final = steps.apply(rows.probs, task)
         if path == run.test:
             return in_format_order(final, rows, form)
         columns = [rows.classes.index(name) for name in form.classes]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from kit.competition.samples import Competition, load_competition
 from kit.config import Config, PoolConfig
 from kit.errors import KitError, first_few
-from kit.evaluation.oof_with_labels import Scored, beside_labels, beside_truth
-from kit.postprocess.steps import Decision
+from kit.evaluation.oof_with_labels import LabeledPredictions, label_oof, load_labeled_oof
+from kit.postprocess.steps import Postprocessing
 from kit.predictions import MIXED_FOLDS, FinalPredictions, Predictions, load_predictions
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.format import format_for
@@ -66,7 +66,7 @@ class SubmissionInputs:
         suffix = TAB_SUFFIX if self.form.dialect.delimiter == "\t" else ".csv"
         return workspace.submission(self.run.competition, self.run.name, suffix)
 
-    def final_predictions(self, decision: Decision, known: Sequence[Leak]) -> FinalPredictions:
+    def final_predictions(self, postprocessing: Postprocessing, known: Sequence[Leak]) -> FinalPredictions:
         """Return what is submitted, in the order of the format's images.
 
         Args:
@@ -76,15 +76,15 @@ class SubmissionInputs:
             KitError: An image has no class, and the format has no cell for that.
         """
         rows = self.test if self.pool is None else pool_rows(self.test, self.pool, self.task)
-        predictions = decision.answers(rows.probs, self.task)
+        predictions = postprocessing.apply(rows.probs, self.task)
         if known:
             predictions = with_known_labels(rows, predictions, known, self.competition)
-        predictions = final_for_format(self.form, predictions, decision, rows)
+        predictions = final_for_format(self.form, predictions, postprocessing, rows)
         predictions = in_format_order(predictions, rows, self.form)
         _refuse_unwritable(predictions, self.form)
         return predictions
 
-    def labelled(self, workspace: Workspace) -> tuple[Scored, bool]:
+    def labelled(self, workspace: Workspace) -> tuple[LabeledPredictions, bool]:
         """Return the OOF rows beside the truth, and whether they have an honest score.
 
         Raises:
@@ -101,7 +101,9 @@ class SubmissionInputs:
             )
         has_score = oof.origin.folds != MIXED_FOLDS
         scored = (
-            beside_truth(self.run, workspace) if has_score else beside_labels(oof, self.config, workspace)
+            load_labeled_oof(self.run, workspace)
+            if has_score
+            else label_oof(oof, self.config, workspace, any_folds=True)
         )
         if self.pool is None:
             return scored, has_score

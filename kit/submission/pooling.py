@@ -11,7 +11,7 @@ import pandas as pd
 from kit.competition.samples import Competition
 from kit.config import Component, PoolConfig
 from kit.errors import KitError, first_few
-from kit.evaluation.oof_with_labels import Scored
+from kit.evaluation.oof_with_labels import LabeledPredictions
 from kit.metrics import get_metric
 from kit.predictions import Predictions
 from kit.tasks import MULTILABEL, Task
@@ -61,7 +61,9 @@ def pool_rows(predictions: Predictions, pool: PoolConfig, task: Task) -> Predict
     return predictions.pooled(names, pool.how, task)
 
 
-def pool_scored(scored: Scored, pool: PoolConfig, task: Task, metric: Component) -> Scored:
+def pool_scored(
+    scored: LabeledPredictions, pool: PoolConfig, task: Task, metric: Component
+) -> LabeledPredictions:
     """Return the OOF rows of the submission's rows.
 
     Raises:
@@ -83,7 +85,7 @@ def pool_scored(scored: Scored, pool: PoolConfig, task: Task, metric: Component)
     width = len(scored.oof.classes)
     truth = pd.DataFrame(scored.task.one_hot(scored.targets, width)).groupby(names, sort=False).max()
     matrix = truth.to_numpy(np.float32)
-    return Scored(
+    return LabeledPredictions(
         oof=pool_rows(scored.oof, pool, task),
         validated=[mask[first] for mask in scored.validated],
         targets=matrix.argmax(axis=1) if task.exclusive else matrix,

@@ -8,7 +8,7 @@ from typing import Any
 from kit import __version__
 from kit.config import Config
 from kit.errors import KitError
-from kit.postprocess.steps import Decision
+from kit.postprocess.steps import Postprocessing
 from kit.predictions import Predictions
 from kit.runtime.environment import commit_of, now
 from kit.storage.files import checksum, read_json, write_json
@@ -35,7 +35,7 @@ def trace_of(
     workspace: Workspace,
     config: Config,
     test: Predictions,
-    decision: Decision,
+    postprocessing: Postprocessing,
     known: Sequence[Leak],
     more: dict[str, Any],
 ) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def trace_of(
         "method": method,
         "members": members,
         **more,
-        "decision": decision.as_list(),
+        "decision": postprocessing.as_list(),
         "known_labels": [leak._asdict() for leak in known],
         "models": test.origin.models,
         "tta": list(test.origin.tta),
@@ -118,9 +118,9 @@ def require_trace(file: SubmissionFile) -> dict[str, Any]:
     return values
 
 
-def decision_of(trace: dict[str, Any]) -> Decision:
-    """Return the decision of a submission."""
-    return Decision.from_list(trace["decision"])
+def decision_of(trace: dict[str, Any]) -> Postprocessing:
+    """Return the postprocessing of a submission."""
+    return Postprocessing.from_list(trace["decision"])
 
 
 def leaks_of(trace: dict[str, Any]) -> list[Leak]:

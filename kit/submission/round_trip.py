@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from kit.errors import KitError, first_few
-from kit.evaluation.oof_with_labels import Scored
-from kit.postprocess.steps import Decision
+from kit.evaluation.oof_with_labels import LabeledPredictions
+from kit.postprocess.steps import Postprocessing
 from kit.predictions import FinalPredictions, Predictions
 from kit.submission_format.reader import read_back
 from kit.submission_format.spec import SubmissionFormat
@@ -54,7 +54,7 @@ def in_format_order(
 
 
 def final_for_format(
-    form: SubmissionFormat, predictions: FinalPredictions, decision: Decision, rows: Predictions
+    form: SubmissionFormat, predictions: FinalPredictions, postprocessing: Postprocessing, rows: Predictions
 ) -> FinalPredictions:
     """Return predictions as the format holds them, in the same order.
 
@@ -64,7 +64,7 @@ def final_for_format(
     Args:
         rows: What the predictions were made from.
     """
-    if form.kind.numeric and decision.decides:
+    if form.kind.numeric and postprocessing.sets_labels:
         task = tasks.get(rows.origin.task)
         one_hot = task.one_hot(predictions.decided, len(rows.classes)).astype(np.float32)
         return replace(predictions, probs=one_hot)
@@ -72,7 +72,7 @@ def final_for_format(
 
 
 def round_trip(
-    scored: Scored, predictions: FinalPredictions, form: SubmissionFormat, cv: float, where: str
+    scored: LabeledPredictions, predictions: FinalPredictions, form: SubmissionFormat, cv: float, where: str
 ) -> RoundTrip:
     """Return the score of labelled rows that are written as a submission and read back.
 
@@ -102,7 +102,7 @@ def round_trip(
     return RoundTrip(score, lost if abs(lost) > SCORE_TOLERANCE else 0.0)
 
 
-def _truth(scored: Scored, form: SubmissionFormat) -> np.ndarray:
+def _truth(scored: LabeledPredictions, form: SubmissionFormat) -> np.ndarray:
     """Return the targets in the order of the format's images and classes."""
     rows = pd.Index(scored.oof.ids).get_indexer(pd.Index(form.images))
     columns = pd.Index(scored.oof.classes).get_indexer(pd.Index(form.classes))

@@ -94,7 +94,7 @@ def submit(
     """
     inputs = SubmissionInputs.of(run, config_of(run), workspace, opened.loaded if opened else None)
     file = inputs.file(workspace)
-    decision, scores = verify(inputs, workspace, workspace.shown(file.path))
+    postprocessing, scores = verify(inputs, workspace, workspace.shown(file.path))
     if opened is None:
         scan = scan_images(inputs.competition, workspace.image_table(inputs.competition.name), progress)
     else:
@@ -102,7 +102,7 @@ def submit(
     leaks = find_leaks(inputs.competition, scan)
     use = inputs.config.competition.leaks == "use" and inputs.pool is None
     known = leaks if use else []
-    predictions = inputs.final_predictions(decision, known)
+    predictions = inputs.final_predictions(postprocessing, known)
     context = check_context(
         inputs.config, inputs.competition, inputs.form, workspace, file.path, run, progress=progress
     )
@@ -120,7 +120,7 @@ def submit(
         kept=kept,
     )
     more = done.for_trace()
-    write_trace(file, trace_of(run, workspace, inputs.config, inputs.test, decision, known, more))
+    write_trace(file, trace_of(run, workspace, inputs.config, inputs.test, postprocessing, known, more))
     _report(done, workspace, progress)
     return done
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from kit.errors import KitError
-from kit.evaluation.evaluate import asked_before, learn_decision
-from kit.evaluation.oof_with_labels import Scored, held_out
-from kit.postprocess.nested_cv import Outcome
-from kit.postprocess.steps import Decision
+from kit.evaluation.evaluate import fit_postprocessing, steps_to_fit
+from kit.evaluation.oof_with_labels import LabeledPredictions, load_labeled_held_out
+from kit.postprocess.nested_cv import FittedPostprocessing
+from kit.postprocess.steps import Postprocessing
 from kit.storage.workspace import Workspace
 from kit.submission.inputs import SubmissionInputs
 from kit.submission.round_trip import final_for_format, round_trip
@@ -43,8 +43,10 @@ class SubmissionScores:
         return asdict(self)
 
 
-def verify(inputs: SubmissionInputs, workspace: Workspace, shown: str) -> tuple[Decision, SubmissionScores]:
-    """Return the decision that is learned for a submission, and its scores after a round trip.
+def verify(
+    inputs: SubmissionInputs, workspace: Workspace, shown: str
+) -> tuple[Postprocessing, SubmissionScores]:
+    """Return the postprocessing that is learned for a submission, and its scores after a round trip.
 
     Args:
         shown: The submission, for messages.
@@ -53,31 +55,35 @@ def verify(inputs: SubmissionInputs, workspace: Workspace, shown: str) -> tuple[
         KitError: Rows or the score differ once written and read back.
     """
     scored, has_score = inputs.labelled(workspace)
-    outcome = learn_decision(scored, asked_before(inputs.run, inputs.config) if has_score else [])
-    predictions = final_for_format(inputs.form, outcome.nested, outcome.decision, scored.oof)
+    outcome = fit_postprocessing(scored, steps_to_fit(inputs.run, inputs.config) if has_score else [])
+    predictions = final_for_format(inputs.form, outcome.nested, outcome.postprocessing, scored.oof)
     cv = scored.metric(scored.targets, outcome.nested.probs, scored.task, predictions.decided)
     trip = round_trip(scored, predictions, inputs.form, cv, shown)
-    return outcome.decision, SubmissionScores(
+    return outcome.postprocessing, SubmissionScores(
         metric=scored.metric.name,
         higher_is_better=scored.metric.higher_is_better,
         cv=cv if has_score else None,
         sd=_fold_sd(scored, outcome) if has_score else None,
         mirror=trip.score if has_score else None,
         lost=trip.lost,
-        held_out=_held_out_scores(inputs, workspace, scored, outcome.decision, shown),
+        held_out=_held_out_scores(inputs, workspace, scored, outcome.postprocessing, shown),
     )
 
 
 def _held_out_scores(
-    inputs: SubmissionInputs, workspace: Workspace, like: Scored, decision: Decision, shown: str
+    inputs: SubmissionInputs,
+    workspace: Workspace,
+    like: LabeledPredictions,
+    postprocessing: Postprocessing,
+    shown: str,
 ) -> dict[str, float | None]:
     """Return the scores of the held-out sets; None where there is none (`kit evaluate` says why)."""
     scores: dict[str, float | None] = {}
     for name in inputs.run.held_out_sets() if inputs.pool is None else []:
         try:
-            rows = held_out(inputs.run, name, workspace, like)
-            decided = decision.answers(rows.oof.probs, rows.task)
-            predictions = final_for_format(inputs.form, decided, decision, rows.oof)
+            rows = load_labeled_held_out(inputs.run, name, workspace, like)
+            decided = postprocessing.apply(rows.oof.probs, rows.task)
+            predictions = final_for_format(inputs.form, decided, postprocessing, rows.oof)
             score = rows.metric(rows.targets, predictions.probs, rows.task, predictions.decided)
         except KitError:
             scores[name] = None
@@ -86,7 +92,7 @@ def _held_out_scores(
     return scores
 
 
-def _fold_sd(scored: Scored, outcome: Outcome) -> float | None:
+def _fold_sd(scored: LabeledPredictions, outcome: FittedPostprocessing) -> float | None:
     """Return the standard deviation of the folds' scores; None where a fold has no score."""
     nested = outcome.nested
     try:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from kit.config import Config
 from kit.config.load import load_config
-from kit.evaluation.oof_with_labels import Scored, beside_truth
+from kit.evaluation.oof_with_labels import LabeledPredictions, load_labeled_oof
 from kit.inference.predict import predict
 from kit.postprocess.nested_cv import gain
-from kit.postprocess.steps import Decision
+from kit.postprocess.steps import Postprocessing
 from kit.predictions import FinalPredictions
 from kit.storage.workspace import Workspace
 from kit.training import experiment
@@ -61,11 +61,11 @@ def competition() -> Iterator[tuple[Workspace, Path, list[str], str]]:
 _REAL = {"KIT_DATA": NAME, "KIT_WEIGHTS": WEIGHTS}
 
 
-def trained(config: Config, workspace: Workspace) -> Scored:
+def trained(config: Config, workspace: Workspace) -> LabeledPredictions:
     """Return what an experiment says of every image when it has not seen it, beside the truth."""
     run = experiment.train(config, workspace)
     predict(run, workspace)
-    return beside_truth(run, workspace)
+    return load_labeled_oof(run, workspace)
 
 
 def claims() -> list[Claim]:
@@ -80,7 +80,7 @@ def claims() -> list[Claim]:
     return found
 
 
-def _claim(way: str, quick: Scored, slow: Scored, is_bar: bool, detail: str) -> Claim:
+def _claim(way: str, quick: LabeledPredictions, slow: LabeledPredictions, is_bar: bool, detail: str) -> Claim:
     """Return how much better the quick way scores, and that this is not worse than none beyond noise."""
     if quick.oof.ids != slow.oof.ids:
         raise RuntimeError("the two did not predict the same images")
@@ -97,8 +97,8 @@ def _claim(way: str, quick: Scored, slow: Scored, is_bar: bool, detail: str) -> 
     )
 
 
-def _answers(scored: Scored) -> FinalPredictions:
-    return Decision().answers(scored.oof.probs, scored.task)
+def _answers(scored: LabeledPredictions) -> FinalPredictions:
+    return Postprocessing().apply(scored.oof.probs, scored.task)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from kit.config import Component
 from kit.config.load import load_config
 from kit.ensemble.methods import blend_methods
 from kit.errors import KitError
-from kit.evaluation.oof_with_labels import beside_truth
+from kit.evaluation.oof_with_labels import load_labeled_oof
 from kit.predictions import MIXED_FOLDS, load_predictions
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
@@ -90,7 +90,7 @@ def test_a_blend_is_scored_and_can_be_submitted_like_an_experiment(two):
 def test_the_out_of_fold_file_of_a_fitted_blend_is_nested(two):
     """What is kept, scored and blended again was not fitted on the rows that it is about."""
     done = pipeline.blend(members(two), method=Component(name="stack"), name="both", workspace=two).blended
-    scored = beside_truth(done.run, two)
+    scored = load_labeled_oof(done.run, two)
     assert scored.score() == done.evaluation.nested
     assert read_json(done.run.blend)["worth"]["nested"] == done.evaluation.nested
     again = pipeline.blend([done.run, members(two)[0]], method=MEAN, name="again", workspace=two).blended

@@ -16,7 +16,7 @@ from kit.ensemble.evaluate_blend import (
 )
 from kit.ensemble.methods import blend_methods
 from kit.ensemble.methods.registry import BoundMethod
-from kit.evaluation.oof_with_labels import Scored
+from kit.evaluation.oof_with_labels import LabeledPredictions
 from kit.metrics import get_metric
 from kit.predictions import Origin, Predictions
 from kit.tasks import tasks
@@ -51,7 +51,7 @@ def scorer_of(given, *steps):
     names = tuple("abcdefgh"[:num_classes])
     origin = Origin("oof", given.task.name, "c/x", "f", (), "m", "i")
     oof = Predictions(tuple(f"{n}" for n in range(num_rows)), names, given.members[0], origin)
-    truth = Scored(oof, [], given.targets, parts(num_rows), None, given.task, given.metric)
+    truth = LabeledPredictions(oof, [], given.targets, parts(num_rows), None, given.task, given.metric)
     return NestedScorer(truth, [Component(name=name) for name in steps or ("none",)])
 
 

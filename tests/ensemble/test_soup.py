@@ -13,7 +13,7 @@ from kit.engine.models.checkpoints import load_model, save_mean, save_model
 from kit.ensemble.methods import parse_method
 from kit.ensemble.soup import SoupSearch
 from kit.errors import KitError
-from kit.evaluation.oof_with_labels import beside_truth
+from kit.evaluation.oof_with_labels import load_labeled_oof
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
 from tests.conftest import raises_kit_error, write_config
@@ -109,7 +109,7 @@ def search(workspace):
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 2, 100)
     run = made_run(workspace, "binary", "accuracy", targets, rng.dirichlet([1, 1], 100), ("no", "yes"))
-    truth = beside_truth(run, workspace)
+    truth = load_labeled_oof(run, workspace)
 
     def right(share):
         wrong = rng.random(100) >= share

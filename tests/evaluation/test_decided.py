@@ -11,7 +11,8 @@ from kit import pipeline
 from kit.config import Component
 from kit.errors import KitError
 from kit.evaluation.evaluate import evaluate
-from kit.evaluation.oof_with_labels import beside_truth
+from kit.evaluation.oof_with_labels import load_labeled_oof
+from kit.postprocess.fit import fit_steps
 from kit.report.evaluations import evaluation_tables
 from kit.storage.files import read_json
 from tests.evaluation.made import hold_out, made_run
@@ -36,7 +37,7 @@ def test_what_helps_is_learned_and_the_score_is_that_of_folds_left_out(workspace
     assert worth.gain == pytest.approx(found.cv - found.plain)
     assert 0 < worth.low < worth.gain < worth.high
     assert found.low < found.cv < found.high
-    scored = beside_truth(labels, workspace)
+    scored = load_labeled_oof(labels, workspace)
     assert found.plain == pytest.approx(f1_score(scored.targets, scored.oof.probs >= 0.5, average="macro"))
     assert read_json(labels.metrics) == found.as_dict()
     [step] = read_json(labels.decision)["steps"]
@@ -45,12 +46,13 @@ def test_what_helps_is_learned_and_the_score_is_that_of_folds_left_out(workspace
 
 
 def test_a_fold_is_scored_with_what_was_learned_on_the_others(workspace, labels):
-    from kit.postprocess.fit import learned
 
-    found, scored = evaluate(labels, workspace), beside_truth(labels, workspace)
+    found, scored = evaluate(labels, workspace), load_labeled_oof(labels, workspace)
     for k, own in enumerate(scored.validated):
         rows = scored.rows
-        answers = learned([Component(name="thresholds")], rows.only(~own)).answers(rows.probs[own], rows.task)
+        answers = fit_steps([Component(name="thresholds")], rows.subset(~own)).apply(
+            rows.probs[own], rows.task
+        )
         assert found.folds[k] == pytest.approx(f1_score(rows.targets[own], answers.decided, average="macro"))
 
 
@@ -129,7 +131,7 @@ def test_a_metric_that_cannot_be_computed_on_the_whole_is_named_among_the_others
 
 def test_confusions_are_kept_as_a_table(workspace, labels):
     evaluate(labels, workspace, [Component(name="none")])
-    scored = beside_truth(labels, workspace)
+    scored = load_labeled_oof(labels, workspace)
     table = pd.read_csv(labels.confusion, index_col="class")
     expected = multilabel_confusion_matrix(scored.targets, scored.oof.probs >= 0.5)
     columns = ["true_negative", "false_positive", "false_negative", "true_positive"]
@@ -208,7 +210,7 @@ def test_a_holdout_is_split_by_groups_whatever_the_order_of_rows(workspace):
         np.zeros(200, int),
         groups=groups,
     )
-    scored = beside_truth(run, workspace)
+    scored = load_labeled_oof(run, workspace)
     table = pd.DataFrame({"part": scored.parts, "unit": scored.units, "group": groups})
     named = table[table["group"] != ""]
     assert (named.groupby("group")["part"].nunique() == 1).all()

@@ -4,7 +4,7 @@ import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from kit.evaluation.evaluate import evaluate
-from kit.evaluation.oof_with_labels import beside_truth
+from kit.evaluation.oof_with_labels import load_labeled_oof
 from kit.leaderboard.entries import read_leaderboard
 from kit.predictions import load_predictions
 from kit.report.evaluations import evaluation_tables
@@ -56,7 +56,7 @@ def test_metrics_json_says_the_same(trained):
 
 def test_targets_are_joined_by_id_not_by_row(trained, truth):
     oof, labels, folds, _ = truth
-    scored = beside_truth(trained.run("tiny", "a"), trained)
+    scored = load_labeled_oof(trained.run("tiny", "a"), trained)
     assert [oof.classes[t] for t in scored.targets] == list(labels)
     assert [rows.tolist() for rows in scored.validated] == [(folds == k).tolist() for k in (0, 1)]
 

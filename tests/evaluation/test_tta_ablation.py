@@ -12,8 +12,8 @@ from kit.config.load import config_yaml, load_config
 from kit.engine.models.small_cnn import simple_cnn, small_models
 from kit.errors import KitError
 from kit.evaluation import tta_ablation
-from kit.evaluation.oof_with_labels import Scored, beside_truth
-from kit.evaluation.tta_ablation import Gain, _Sets
+from kit.evaluation.oof_with_labels import LabeledPredictions, load_labeled_oof
+from kit.evaluation.tta_ablation import Gain, _ViewSets
 from kit.inference import fold_models, predict
 from kit.metrics import get_metric
 from kit.predictions import load_predictions
@@ -41,7 +41,7 @@ def report(run, *names, **options):
 
 def oof_score(run, *views):
     predict.predict(*run, [Component.model_validate(view) for view in views])
-    return beside_truth(*run).score()
+    return load_labeled_oof(*run).score()
 
 
 def test_scores_are_those_of_predicting_with_the_views(run):
@@ -79,7 +79,7 @@ def test_the_path_grows_by_one_view_to_all_of_them_and_holds_the_best(run):
     assert found.path[-1].seconds == pytest.approx(sum(view.seconds for view in found.views))
 
 
-def test_the_usual_views_are_measured_and_those_of_the_config(run):
+def test_the_default_views_are_measured_and_those_of_the_config(run):
     found = report(run)
     usual = ["identity", "hflip", "vflip", "rot180", "transpose", "five_crop", "multi_scale"]
     assert [view.view for view in found.views] == usual
@@ -139,9 +139,9 @@ def test_a_blend_is_refused(run):
 # --- the choice, on probabilities made by hand
 
 
-def scored_by_hand(targets, parts) -> Scored:
+def scored_by_hand(targets, parts) -> LabeledPredictions:
     metric = get_metric("accuracy", BINARY)
-    return Scored(None, [], np.array(targets), np.array(parts), None, BINARY, metric)
+    return LabeledPredictions(None, [], np.array(targets), np.array(parts), None, BINARY, metric)
 
 
 def of_second(*values):
@@ -153,7 +153,7 @@ def test_greedy_takes_what_helps_most_beside_what_there_is():
     first = of_second(0.7, 0.5, 0.6, 0.1)  # sure enough of the first
     both = of_second(0.7, 0.7, 0.6, 0.1)  # of the first and the second
     third = of_second(0.4, 0.45, 0.1, 0.1)
-    sets = _Sets(
+    sets = _ViewSets(
         [plain, first, both, third], [1, 1, 1, 1], "mean", scored_by_hand([1, 1, 0, 0], [0, 0, 1, 1])
     )
     path = sets.path()
@@ -163,7 +163,7 @@ def test_greedy_takes_what_helps_most_beside_what_there_is():
 
 
 def test_counts_weigh_what_a_view_says():
-    sets = _Sets([of_second(0.2), of_second(0.8)], [1, 5], "mean", scored_by_hand([1], [0]))
+    sets = _ViewSets([of_second(0.2), of_second(0.8)], [1, 5], "mean", scored_by_hand([1], [0]))
     assert sets.merged((0, 1))[0, 1] == pytest.approx((0.2 + 5 * 0.8) / 6)
 
 
@@ -171,7 +171,7 @@ def test_nested_rows_are_answered_by_the_set_chosen_without_them():
     plain = of_second(0.4, 0.4, 0.4, 0.4)
     good_for_first = of_second(0.9, 0.9, 0.0, 0.0)  # right on part 0 alone
     good_for_second = of_second(0.0, 0.0, 0.9, 0.9)
-    sets = _Sets(
+    sets = _ViewSets(
         [plain, good_for_first, good_for_second], [1, 1, 1], "mean", scored_by_hand([1] * 4, [0, 0, 1, 1])
     )
     probs, chosen = sets.nested()

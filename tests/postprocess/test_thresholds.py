@@ -10,11 +10,11 @@ from sklearn.metrics import f1_score, fbeta_score, matthews_corrcoef
 
 from kit.metrics.counts import f_beta_value
 from kit.postprocess.thresholds import (
+    all_cutoffs,
     best_global_micro,
     best_micro,
     best_per_class,
-    climb,
-    cuts_of,
+    coordinate_ascent,
     quantiles,
 )
 
@@ -34,7 +34,7 @@ def every_cut(column):
 @given(st.integers(0, 10_000), st.booleans())
 def test_cuts_count_what_reaches_each_threshold(seed, ties):
     probs, truth = drawn(seed=seed, ties=ties)
-    cuts = cuts_of(probs[:, 0], truth[:, 0])
+    cuts = all_cutoffs(probs[:, 0], truth[:, 0])
     for threshold, given_, hits in zip(cuts.thresholds, cuts.given, cuts.hits, strict=True):
         reached = probs[:, 0] >= threshold
         assert reached.sum() == given_
@@ -79,7 +79,7 @@ def test_matthews_by_counts_is_scikit_learns():
     from kit.metrics.counts import matthews_value
 
     probs, truth = drawn()
-    cuts = cuts_of(probs[:, 0], truth[:, 0])
+    cuts = all_cutoffs(probs[:, 0], truth[:, 0])
     values = matthews_value(cuts.hits, cuts.given, np.asarray(cuts.support), len(probs), 1.0)
     for threshold, value in list(zip(cuts.thresholds, values, strict=True))[1:-1]:
         assert value == pytest.approx(matthews_corrcoef(truth[:, 0], probs[:, 0] >= threshold))
@@ -89,8 +89,8 @@ def test_a_climb_ends_where_no_single_change_helps():
     target = np.array([0.3, 0.7, 0.9])
     score = lambda values: -abs(values - target).sum()  # noqa: E731
     candidates = [np.linspace(0, 1, 11)] * 3
-    assert climb(np.full(3, 0.5), candidates, score) == pytest.approx(target)
-    ordered = climb(np.array([0.1, 0.2, 0.3]), candidates, score, ordered=True)
+    assert coordinate_ascent(np.full(3, 0.5), candidates, score) == pytest.approx(target)
+    ordered = coordinate_ascent(np.array([0.1, 0.2, 0.3]), candidates, score, ordered=True)
     assert (np.diff(ordered) >= 0).all()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from kit.config import Component, PoolConfig
 from kit.errors import KitError
-from kit.evaluation.oof_with_labels import Scored
+from kit.evaluation.oof_with_labels import LabeledPredictions
 from kit.metrics import get_metric
 from kit.submission.pooling import pool_rows, pool_scored, pooled_ids, task_of_rows
 from kit.tasks import tasks
@@ -49,11 +49,11 @@ def test_probabilities_of_a_row(how):
     assert (one.probs.argmax(axis=1) == several.probs.argmax(axis=1)).all()
 
 
-def scored(targets, parts) -> Scored:
+def scored(targets, parts) -> LabeledPredictions:
     kind = tasks.get("multiclass")
     oof, parts = predictions(CROPS, CLASSES, "multiclass"), np.array(parts)
     masks = [parts == part for part in np.unique(parts)]
-    return Scored(oof, masks, np.array(targets), parts, None, kind, get_metric("accuracy", kind))
+    return LabeledPredictions(oof, masks, np.array(targets), parts, None, kind, get_metric("accuracy", kind))
 
 
 def test_truth_and_folds_of_the_rows():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from kit.errors import KitError
-from kit.evaluation.oof_with_labels import Scored
+from kit.evaluation.oof_with_labels import LabeledPredictions
 from kit.metrics import get_metric
-from kit.postprocess.steps import Decision, Thresholds
+from kit.postprocess.steps import Postprocessing, Thresholds
 from kit.predictions import FinalPredictions
 from kit.submission.round_trip import final_for_format, in_format_order, round_trip
 from kit.submission_format.kinds import submission_kinds
@@ -28,17 +28,21 @@ def form(kind="label", columns=("Label",), classes=CLASSES, **more) -> Submissio
     )
 
 
-def scored(metric="accuracy", task="multiclass", classes=CLASSES, targets=None, **options) -> Scored:
+def scored(
+    metric="accuracy", task="multiclass", classes=CLASSES, targets=None, **options
+) -> LabeledPredictions:
     oof, kind = predictions(IDS, classes, task), tasks.get(task)
     drawn = np.random.default_rng(1).integers(0, len(classes), len(IDS)) if targets is None else targets
     parts = np.arange(len(IDS)) % 2
     chosen = get_metric(metric, kind)
-    return Scored(oof, [parts == 0, parts == 1], drawn, parts, None, kind, replace(chosen, **options))
+    return LabeledPredictions(
+        oof, [parts == 0, parts == 1], drawn, parts, None, kind, replace(chosen, **options)
+    )
 
 
-def trip(given: Scored, wanted, decision=None, cv=None):
-    answers = (decision or Decision()).answers(given.oof.probs, given.task)
-    held = final_for_format(wanted, answers, decision or Decision(), given.oof)
+def trip(given: LabeledPredictions, wanted, decision=None, cv=None):
+    answers = (decision or Postprocessing()).apply(given.oof.probs, given.task)
+    held = final_for_format(wanted, answers, decision or Postprocessing(), given.oof)
     score = given.metric(given.targets, answers.probs, given.task, held.decided) if cv is None else cv
     return round_trip(given, held, wanted, score, "submissions/c/a.csv")
 
@@ -113,14 +117,14 @@ def test_the_round_trip_uses_the_learned_decision():
     given = scored("f1", "binary", ("no", "yes"), np.arange(50) % 2)
     truth = (given.oof.probs[:, 1] > 0.2).astype(int)
     given = replace(given, targets=truth)
-    low = Decision((Thresholds((0.8, 0.2)),))
+    low = Postprocessing((Thresholds((0.8, 0.2)),))
     assert trip(given, form(classes=("no", "yes")), low).score == 1.0
     assert trip(given, form(classes=("no", "yes"))).score < 0.95
     numbers = form("score", ("yes",), ("no", "yes"))
     assert trip(given, numbers, low).score == 1.0
-    answers = low.answers(given.oof.probs, given.task)
+    answers = low.apply(given.oof.probs, given.task)
     assert set(final_for_format(numbers, answers, low, given.oof).probs[:, 1]) == {0.0, 1.0}
-    assert final_for_format(numbers, answers, Decision(), given.oof) is answers
+    assert final_for_format(numbers, answers, Postprocessing(), given.oof) is answers
 
 
 def test_decimals_may_cost_a_little_and_that_is_told():

@@ -23,7 +23,7 @@ from kit.engine.tta.merge import merges
 from kit.engine.tta.views import check_sizes, check_view
 from kit.errors import KitError, raise_mistakes
 from kit.metrics import get_metric
-from kit.postprocess.fit import check_decisions
+from kit.postprocess.fit import check_steps
 from kit.storage.workspace import Workspace
 from kit.tasks import tasks
 
@@ -46,7 +46,7 @@ def check_recipe(config: Config, workspace: Workspace) -> list[str]:
         lambda: check_schedule(train.schedule, train.epochs),
         lambda: check_average(train.average),
         lambda: get_metric(config.competition.metric, task),
-        lambda: check_decisions(config.decide, task, None),
+        lambda: check_steps(config.decide, task, None),
         lambda: check_preset(config.augment.preset),
         lambda: cache_budget(config.image.cache, workspace.cache(config.competition.name)),
         lambda: config.model.weights and workspace.weights(config.model.weights),
