@@ -130,7 +130,7 @@ def test_other_peoples_predictions_join(home):
 def test_decisions_are_asked_for_by_name_or_with_options(home):
     found = kit_json("evaluate", "a", "--decide", "temperature", "--decide", "prior")
     assert [d["steps"] for d in found["decisions"]] == [["temperature", "prior"]]
-    assert "divided by the classes' shares" in kit("evaluate", "a").stdout
+    assert "divided by class frequency" in kit("evaluate", "a").stdout
     assert kit_json("submit", "a")["cv"] == found["cv"]
     assert kit_json("evaluate", "a", "--decide", "none")["decisions"] == []
     assert "did you mean" in kit("evaluate", "a", "--decide", "priors", code=1).stderr.lower()
