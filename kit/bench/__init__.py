@@ -1,1 +1,1 @@
-"""How quick a config is here, what holds it up, and which setting would help."""
+"""Measure the speed of a config on this machine: bottleneck, and settings that make it faster."""

@@ -1,4 +1,4 @@
-"""How quickly the disk gives what an epoch reads, when nothing of it is in the memory."""
+"""Measure how fast the disk reads the images of an epoch, with an empty page cache."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 
 def reading_rate(store: ImageStore, pictures: Sequence[Picture]) -> float | None:
-    """Return images per second: of decoded images where they are kept, else of the images' files.
+    """Return images per second, read from the cache of decoded images or else from the image files.
 
-    None where the system cannot be told to forget what it has read.
+    None if the system cannot drop its page cache.
     """
     if not hasattr(os, "posix_fadvise"):
         return None
-    kept = store.cache
-    is_kept = [kept is not None and kept.read(picture) is not None for picture in pictures]
-    if kept is not None:
-        forget_kept(kept)
-    forget_files([store.root / picture.path for picture in pictures])
+    cache = store.cache
+    is_cached = [cache is not None and cache.read(picture) is not None for picture in pictures]
+    if cache is not None:
+        drop_cache_pages(cache)
+    drop_file_pages([store.root / picture.path for picture in pictures])
     began = time.perf_counter()
-    for picture, there in zip(pictures, is_kept, strict=True):
-        if kept is not None and there:
-            np.array(kept.read(picture))  # the pixels of a mapped file are read when they are used
+    for picture, in_cache in zip(pictures, is_cached, strict=True):
+        if cache is not None and in_cache:
+            np.array(cache.read(picture))  # copy: a mapped file is read on access
         else:
             (store.root / picture.path).read_bytes()
     return len(pictures) / (time.perf_counter() - began)
 
 
-def forget_files(files: Sequence[Path]) -> None:
-    """Let the system forget what it has read of files, as if nobody ever had."""
+def drop_file_pages(files: Sequence[Path]) -> None:
+    """Drop files from the page cache of the system."""
     if not hasattr(os, "posix_fadvise"):
         return
     for path in files:
@@ -46,8 +46,8 @@ def forget_files(files: Sequence[Path]) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def forget_kept(kept: PixelFile[Picture]) -> None:
-    """Let the system forget what it has of a file of pixels, all of which is on the disk then."""
-    os.fsync(kept.file.fileno())
-    kept.mapped.madvise(mmap.MADV_DONTNEED)
-    os.posix_fadvise(kept.file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+def drop_cache_pages(cache: PixelFile[Picture]) -> None:
+    """Write a pixel file to disk and drop it from the page cache."""
+    os.fsync(cache.file.fileno())
+    cache.mapped.madvise(mmap.MADV_DONTNEED)
+    os.posix_fadvise(cache.file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

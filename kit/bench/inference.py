@@ -47,11 +47,11 @@ def infer(rig: Rig, effort: Effort) -> Inference:
         most, rig.device, rig.trainer.components.model.preprocessing.predicting
     )
     return halve_until_it_fits(
-        micro_batch_size, lambda n: _inferred(rig, effort, images, n), rig.place.progress.warn
+        micro_batch_size, lambda n: _measure(rig, effort, images, n), rig.place.progress.warn
     )
 
 
-def _inferred(rig: Rig, effort: Effort, images: ImageSet, micro_batch_size: int) -> Inference:
+def _measure(rig: Rig, effort: Effort, images: ImageSet, micro_batch_size: int) -> Inference:
     from kit.engine.models.fold_norms import for_prediction
     from kit.engine.tta.merge import merges
     from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, predict, source_loader
@@ -85,6 +85,6 @@ def _images(rig: Rig) -> ImageSet:
     data, batch_size = rig.place.data, rig.config.predict.batch_size
     test = data.competition.test
     samples = data.samples if test.empty else test
-    rows = sample(len(samples), rig.place.most)
+    rows = sample(len(samples), rig.place.max_images)
     whole = len(rows) // batch_size * batch_size
     return ImageSet.of(samples.iloc[rows[: whole or len(rows)]])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.bench.disk import forget_files, reading_rate
+from kit.bench.disk import drop_file_pages, reading_rate
 from kit.bench.inference import Inference, infer
 from kit.bench.pace import Effort, Pace, PeakMemory
 from kit.bench.rig import Place, Rig, Scratch
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 ROUNDS = 2  # the parts alternate, so that other load on the machine affects all of them
 WARMUP = 2
 TRIAL_SHARE = 0.5  # of the steps, for trials of settings and prediction
-MOST = {"cpu": 512, "cuda": 4096}  # images
+MAX_IMAGES = {"cpu": 512, "cuda": 4096}
 SECONDS = {"cpu": 0.5, "cuda": 2.0}  # minimum duration of each measurement
-TRYING_SECONDS = 90.0  # after that no further setting is tried
-NOT_TRIED = f"not tried: the others took longer than {TRYING_SECONDS:.0f} s"
+TRIAL_SECONDS = 90.0  # after that no further setting is tried
+NOT_TRIED = f"not tried: the others took longer than {TRIAL_SECONDS:.0f} s"
 ENOUGH_SECONDS = 10.0  # a measurement stops after that
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BenchOptions:
     """What to measure.
 
     Attributes:
@@ -90,7 +90,7 @@ class Bench:
 
     Attributes:
         facts: Device, model and data, in display order.
-        first_look: Data loading without a cache.
+        uncached: Data loading without a cache.
         pipeline: Training as a whole.
         drift: Fastest rate of the config divided by its slowest, at least 1.
     """
@@ -98,7 +98,7 @@ class Bench:
     experiment: str
     facts: dict[str, str]
     ceilings: Ceilings
-    first_look: float
+    uncached: float
     pipeline: float
     memory: Memory
     inference: Inference
@@ -123,7 +123,7 @@ class Bench:
             "facts": self.facts,
             "ceilings": vars(self.ceilings),
             "lowest": self.ceilings.lowest,
-            "first_epoch": self.first_look,
+            "first_epoch": self.uncached,
             "pipeline": self.pipeline,
             "ratio": self.ratio,
             "peak_memory_mb": vars(self.memory),
@@ -141,7 +141,7 @@ class Bench:
 
 
 def bench(
-    config: Config, workspace: Workspace, wanted: Wanted | None = None, progress: Progress = SILENT
+    config: Config, workspace: Workspace, options: BenchOptions | None = None, progress: Progress = SILENT
 ) -> Bench:
     """Return how fast a config trains and predicts on this machine. No run, fold or cached image remains.
 
@@ -153,73 +153,75 @@ def bench(
     from kit.engine.device.device import find_device, prepare_process
     from kit.engine.fit.validate_config import check_recipe
 
-    wanted = wanted or Wanted()
-    for doubt in check_recipe(config, workspace):
-        progress.warn(doubt)
+    options = options or BenchOptions()
+    for warning in check_recipe(config, workspace):
+        progress.warn(warning)
     prepare_process()
     device = find_device()
-    with measuring_place(config, workspace, MOST.get(device.type, MOST["cuda"]), progress) as place:
-        return _Measuring(_as_whole(config, progress), place, wanted, device).all()
+    with measuring_place(
+        config, workspace, MAX_IMAGES.get(device.type, MAX_IMAGES["cuda"]), progress
+    ) as place:
+        return _Measurement(_whole_network(config, progress), place, options, device).all()
 
 
 @contextmanager
 def measuring_place(
-    config: Config, workspace: Workspace, most: int, progress: Progress = SILENT
+    config: Config, workspace: Workspace, max_images: int, progress: Progress = SILENT
 ) -> Iterator[Place]:
     """Yield a temporary place to measure in, on the disk of the competition's cache."""
     data = prepare(config, workspace, progress, write_folds=False)
-    kept = workspace.cache(data.competition.name)
-    kept.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=kept) as folder:
-        apart = Path(folder)
-        scratch = Scratch(workspace.root, workspace.data_roots, workspace.weights_roots, apart)
-        yield Place(scratch, data, RunFolder(apart / "run" / config.name), most, progress)
+    cache = workspace.cache(data.competition.name)
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=cache) as folder:
+        path = Path(folder)
+        scratch = Scratch(workspace.root, workspace.data_roots, workspace.weights_roots, path)
+        yield Place(scratch, data, RunFolder(path / "run" / config.name), max_images, progress)
 
 
-def _as_whole(config: Config, progress: Progress) -> Config:
+def _whole_network(config: Config, progress: Progress) -> Config:
     """Return a config whose steps run the whole network, not stored features."""
     if not feature_cache.is_head_only(config) or config.augment.views is None:
         return config
     progress.note(
-        "this config trains its head on stored features; the whole network is measured (augment.views=null)"
+        "this config trains its head on cached features; the whole network is measured (augment.views=null)"
     )
     return config.model_copy(update={"augment": config.augment.model_copy(update={"views": None})})
 
 
-class _Measuring:
+class _Measurement:
     """Measures one config."""
 
-    def __init__(self, config: Config, place: Place, wanted: Wanted, device: torch.device) -> None:
-        self.config, self.place, self.wanted, self.device = config, place, wanted, device
+    def __init__(self, config: Config, place: Place, options: BenchOptions, device: torch.device) -> None:
+        self.config, self.place, self.options, self.device = config, place, options, device
         self.progress = place.progress
         self.seconds = SECONDS.get(device.type, SECONDS["cuda"])
 
     def all(self) -> Bench:
         config = self.config
-        rig, paces, first_look, memory = self._as_configured()
+        rig, paces, uncached, memory = self._measure_config()
         ceilings = Ceilings(paces["data"].rate, paces["step"].rate, self._disk(rig))
-        self._say("predicting")
+        self._note("prediction")
         inference = infer(rig, self._effort(TRIAL_SHARE))
-        facts, own = self._facts(rig), self._own(rig)
+        facts, own = self._facts(rig), self._baseline(rig)
         micro_batch_size = rig.trainer.state.micro_batch_size
         del rig
         pipeline = paces["pipeline"]
-        trials, drift = self._trials(own, pipeline, micro_batch_size) if self.wanted.settings else ([], 1.0)
+        trials, drift = self._trials(own, pipeline, micro_batch_size) if self.options.settings else ([], 1.0)
         label = f"{config.competition.name}/{config.name}"
-        return Bench(label, facts, ceilings, first_look.rate, pipeline.rate, memory, inference, trials, drift)
+        return Bench(label, facts, ceilings, uncached.rate, pipeline.rate, memory, inference, trials, drift)
 
-    def _as_configured(self) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
+    def _measure_config(self) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
         """Measure the config as it is, with a smaller micro-batch on out-of-memory."""
         from kit.engine.device.memory import halve_until_it_fits, is_out_of_memory
         from kit.training.fold import SMALLEST_BATCH
 
-        def measured(micro_batch_size: int) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
+        def measure(micro_batch_size: int) -> tuple[Rig, dict[str, Pace], Pace, Memory]:
             rig = Rig(self.config, self.place, micro_batch_size)
             return rig, *self._ceilings(rig)
 
         try:
             return halve_until_it_fits(
-                self.config.train.batch_size, measured, self.progress.warn, SMALLEST_BATCH
+                self.config.train.batch_size, measure, self.progress.warn, SMALLEST_BATCH
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -231,9 +233,9 @@ class _Measuring:
             ) from error
 
     def _ceilings(self, rig: Rig) -> tuple[dict[str, Pace], Pace, Memory]:
-        self._say("the first look at each image")
-        forget_files([self.place.data.competition.root / p.path for p in rig.pictures])
-        first_look = rig.first_look()
+        self._note("loading without a cache")
+        drop_file_pages([self.place.data.competition.root / p.path for p in rig.pictures])
+        uncached = rig.uncached()
         parts: dict[str, Callable[[Effort], Pace]] = {"data": rig.data, "step": rig.step}
         parts["pipeline"] = rig.pipeline
         found: dict[str, Pace] = {}
@@ -242,41 +244,41 @@ class _Measuring:
         with memory:
             for number in range(ROUNDS):
                 for name, measure in parts.items():
-                    self._say(f"{name}, round {number + 1} of {ROUNDS}")
+                    self._note(f"{name}, round {number + 1} of {ROUNDS}")
                     pace = measure(self._effort(1 / ROUNDS))
                     found[name] = found[name] + pace if name in found else pace
-        return found, first_look, Memory(memory.mb, self._device_memory())
+        return found, uncached, Memory(memory.mb, self._device_memory())
 
     def _disk(self, rig: Rig) -> float | None:
-        self._say("the disk")
+        self._note("disk")
         return reading_rate(rig.store, rig.pictures)
 
     def _trials(self, own: Baseline, pipeline: Pace, micro_batch_size: int) -> tuple[list[Trial], float]:
         """Return the trials of other settings, and the drift of the config's own rate."""
-        compiling = self.wanted.compiling
+        compiling = self.options.compiling
         compiling = self.device.type == "cuda" if compiling is None else compiling
-        usual, trials = [pipeline.rate], []
-        ends = time.monotonic() + TRYING_SECONDS
+        own_rates, trials = [pipeline.rate], []
+        ends = time.monotonic() + TRIAL_SECONDS
         for setting in settings_to_try(self.config, own, compiling):
-            rate = self._tried(setting, micro_batch_size) if time.monotonic() < ends else NOT_TRIED
+            rate = self._try(setting, micro_batch_size) if time.monotonic() < ends else NOT_TRIED
             if isinstance(rate, str):
                 trials.append(Trial(setting, None, None, problem=rate))
                 continue
-            gain = rate / usual[-1]
+            gain = rate / own_rates[-1]
             if gain > MIN_GAIN:  # or the machine became faster: measure both again
-                usual.append(self._own_rate(micro_batch_size, usual[-1]))
-                again = self._tried(setting, micro_batch_size)
-                gain = min(gain, again / usual[-1]) if isinstance(again, float) else 0.0
+                own_rates.append(self._own_rate(micro_batch_size, own_rates[-1]))
+                again = self._try(setting, micro_batch_size)
+                gain = min(gain, again / own_rates[-1]) if isinstance(again, float) else 0.0
             trials.append(Trial(setting, rate, gain))
-        usual.append(self._own_rate(micro_batch_size, usual[-1]))
-        return trials, max(usual) / min(usual)
+        own_rates.append(self._own_rate(micro_batch_size, own_rates[-1]))
+        return trials, max(own_rates) / min(own_rates)
 
     def _own_rate(self, micro_batch_size: int, before: float) -> float:
         """Return the current rate of the config's own settings, or the previous one on failure."""
-        rate = self._tried(None, micro_batch_size)
+        rate = self._try(None, micro_batch_size)
         return before if isinstance(rate, str) else rate
 
-    def _tried(self, setting: Setting | None, micro_batch_size: int) -> float | str:
+    def _try(self, setting: Setting | None, micro_batch_size: int) -> float | str:
         """Return the rate of the pipeline with a setting (None: the config's own), or why there is none."""
         from kit.engine.device.device import is_compiler_error
         from kit.engine.device.memory import free_memory, is_out_of_memory
@@ -290,7 +292,7 @@ class _Measuring:
             if is_out_of_memory(error):
                 return "out of memory"
             if is_compiler_error(error):
-                return f"torch cannot compile it: {str(error).strip().partition(chr(10))[0]}"
+                return f"torch.compile failed: {str(error).strip().partition(chr(10))[0]}"
             if isinstance(error, KitError):
                 return error.problem
             raise
@@ -301,18 +303,18 @@ class _Measuring:
         """Return the rate of the pipeline."""
         is_compiling = setting is not None and setting.key == "train.compile"
         place = self.place if is_compiling else replace(self.place, progress=SILENT)
-        fits_otherwise = setting is not None and setting.key in ("train.batch_size", "train.precision")
-        rig = Rig(config, place, None if fits_otherwise else min(micro_batch_size, config.train.batch_size))
+        changes_memory = setting is not None and setting.key in ("train.batch_size", "train.precision")
+        rig = Rig(config, place, None if changes_memory else min(micro_batch_size, config.train.batch_size))
         if setting is not None and setting.key == "image.cache":
-            rig.first_look()  # measure epochs with a filled cache
+            rig.uncached()  # measure epochs with a filled cache
         return rig.pipeline(effort).rate
 
     def _effort(self, share: float) -> Effort:
         return Effort(
-            WARMUP, max(2, round(self.wanted.steps * share)), self.seconds * share, ENOUGH_SECONDS * share
+            WARMUP, max(2, round(self.options.steps * share)), self.seconds * share, ENOUGH_SECONDS * share
         )
 
-    def _own(self, rig: Rig) -> Baseline:
+    def _baseline(self, rig: Rig) -> Baseline:
         cores, images = os.cpu_count() or 1, len(rig.trainer.images.train)
         return Baseline(self.device.type, cores, rig.workers, rig.precision, images)
 
@@ -321,14 +323,14 @@ class _Measuring:
         from kit.engine.device.device import device_name
 
         config, own = rig.config, rig.trainer.images.train
-        shown = rig.resident.images.shape
+        shape = rig.resident.images.shape
         parts = rig.trainer.state.micro_batch_size
         batch = f"{config.train.batch_size * config.train.accumulate} images"
         return {
             "device": device_name(self.device),
             "cores": f"{os.cpu_count()}, {rig.workers} loader processes",
-            "model": f"{config.model.name}, {shown[-1]} px, {rig.precision}",
-            "step": batch if parts >= shown[0] else f"{batch}, micro-batches of {parts}",
+            "model": f"{config.model.name}, {shape[-1]} px, {rig.precision}",
+            "step": batch if parts >= shape[0] else f"{batch}, micro-batches of {parts}",
             "images": f"{len(rig.rows)} of the {len(own)} that fold 0 trains on",
             "cache": config.image.cache,
         }
@@ -346,5 +348,5 @@ class _Measuring:
 
         return float(torch.cuda.max_memory_allocated(self.device)) / 1e6
 
-    def _say(self, what: str) -> None:
+    def _note(self, what: str) -> None:
         self.progress.note(f"measuring {what}")

@@ -1,4 +1,4 @@
-"""Steps counted and timed from where a training asks for its batches, and the memory held meanwhile."""
+"""Time training steps from inside the batch iterator, and measure peak memory."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ from typing import Any, TypeVar
 from kit.runtime.progress import Progress, Silent
 
 T = TypeVar("T")
-SAMPLED_EVERY = 0.05  # seconds
-FEWEST_STEPS = 2
+SAMPLING_INTERVAL = 0.05  # seconds
+MIN_STEPS = 2
 
 
 @dataclass
 class Pace:
-    """How long steps took.
+    """Durations of steps.
 
     Attributes:
-        images: Of each step.
-        seconds: Of each step.
-        is_even: Whether steps wait for nothing that goes on beside them. Then the median counts, which a
-            moment of other work on the machine does not change; else only all of them together say something.
+        images: Number of images of each step.
+        seconds: Duration of each step.
+        is_sequential: Whether nothing runs in parallel to a step. Then the rate is a median, which is robust
+            to short load by other programs; otherwise only the total is meaningful.
     """
 
-    is_even: bool
+    is_sequential: bool
     images: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
         """Images per second."""
-        if self.is_even:
+        if self.is_sequential:
             return 1 / median(s / n for s, n in zip(self.seconds, self.images, strict=True))
         return sum(self.images) / sum(self.seconds)
 
     def __add__(self, other: Pace) -> Pace:
-        return Pace(self.is_even, self.images + other.images, self.seconds + other.seconds)
+        return Pace(self.is_sequential, self.images + other.images, self.seconds + other.seconds)
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured.
+    """Length of a measurement.
 
     Attributes:
-        warmup: Steps before, which do not count.
-        steps: So many at least.
-        seconds: So long at least.
-        enough: After so many seconds two steps will do.
+        warmup: Number of warm-up steps, which do not count.
+        steps: Minimum number of steps.
+        seconds: Minimum duration.
+        enough: After this many seconds, two steps are enough.
     """
 
     warmup: int
@@ -66,39 +66,39 @@ class Effort:
 
 
 class Stopwatch(Silent):
-    """Lets a training have as many batches as are to be measured, and notes when it asks for the next.
+    """A ``Progress`` that limits the number of batches of a training and times each step.
 
-    A GPU is waited for where the measured steps begin and where they end, and never in between.
+    A GPU is synchronized only at the start and the end of the measurement.
 
     Args:
-        device: Where steps are computed; a ``torch.device``.
-        progress: Who is told what the training says.
-        instead: A batch to give again and again in place of those that would be loaded.
+        device: The ``torch.device`` of the steps.
+        progress: Receives the notes of the training.
+        instead: A batch to repeat instead of loading batches.
     """
 
     def __init__(
-        self, device: Any, effort: Effort, is_even: bool, progress: Progress, instead: Any = None
+        self, device: Any, effort: Effort, is_sequential: bool, progress: Progress, instead: Any = None
     ) -> None:
         self.device, self.effort, self.progress, self.instead = device, effort, progress, instead
-        self.pace = Pace(is_even)
+        self.pace = Pace(is_sequential)
 
     def note(self, text: str) -> None:
-        """Pass on."""
+        """Forward a note."""
         self.progress.note(text)
 
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
-        """Yield batches until enough of them were taken."""
-        given = items if self.instead is None else itertools.repeat(self.instead, total)
+        """Yield batches until the measurement is long enough."""
+        batches = items if self.instead is None else itertools.repeat(self.instead, total)
         warmup = min(self.effort.warmup, total // 2)
-        begun = last = time.perf_counter()
-        for number, item in enumerate(given, 1):
+        started = last = time.perf_counter()
+        for number, item in enumerate(batches, 1):
             yield item
-            is_last = number == total or self._is_enough(number - warmup, time.perf_counter() - begun)
+            is_last = number == total or self._is_enough(number - warmup, time.perf_counter() - started)
             if number <= warmup or is_last:
                 self._wait()
             now = time.perf_counter()
             if number <= warmup:
-                begun = now
+                started = now
             else:
                 self.pace.images.append(len(item.indices))  # type: ignore[union-attr]
                 self.pace.seconds.append(now - last)
@@ -108,8 +108,8 @@ class Stopwatch(Silent):
 
     def _is_enough(self, steps: int, seconds: float) -> bool:
         effort = self.effort
-        all_taken = steps >= effort.steps and seconds >= effort.seconds
-        return all_taken or (steps >= FEWEST_STEPS and seconds >= effort.enough)
+        is_complete = steps >= effort.steps and seconds >= effort.seconds
+        return is_complete or (steps >= MIN_STEPS and seconds >= effort.enough)
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
@@ -119,10 +119,10 @@ class Stopwatch(Silent):
 
 
 class PeakMemory:
-    """The most memory of their own that this process and its loaders held inside a ``with``, in MB.
+    """Peak memory of this process and its data-loader workers inside a ``with`` block, in MB.
 
-    Of this process: what it held at any moment. Of a loader process: what it did not share, at the end.
-    Mapped files do not count: the system takes them back. None where the system does not tell.
+    For this process, the maximum of sampled values; for workers, their private memory at the end. Mapped
+    files do not count, since the system can reclaim them. None if the system does not report it.
     """
 
     def __enter__(self) -> PeakMemory:
@@ -134,7 +134,7 @@ class PeakMemory:
         return self
 
     def _watch(self) -> None:
-        while not self.over.wait(SAMPLED_EVERY):
+        while not self.over.wait(SAMPLING_INTERVAL):
             self.most = max(self.most, _own_kb())
 
     def __exit__(
@@ -159,5 +159,5 @@ def _kb(file: Path, key: str) -> int:
     try:
         found = re.search(rf"^{key}:\s+(\d+) kB", file.read_text(encoding="ascii"), re.MULTILINE)
     except OSError:
-        return 0  # not Linux, or a process that has just ended
+        return 0  # not Linux, or the process has ended
     return int(found[1]) if found else 0

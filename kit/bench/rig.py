@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from kit.engine.fit.components import FoldImages
     from kit.engine.models.preprocessing import Preprocessing
 
-STEPS_OF_EPOCH = 2000  # more than are measured: an epoch never ends while it is
-PREFETCHED = 2  # batches of each loader process, as torch has it
+STEPS_OF_EPOCH = 2000  # more than are measured, so no measurement reaches the end
+PREFETCHED = 2  # batches per data-loader worker (torch's default)
 SEED = 0
 
 
@@ -35,14 +35,14 @@ class Scratch(Workspace):
     """A workspace with its own, empty image cache.
 
     Attributes:
-        apart: The folder of the cache.
+        cache_root: The folder of the cache.
     """
 
-    apart: Path
+    cache_root: Path
 
     def cache(self, competition: str) -> Path:
-        """Return the folder of what can be made again of a competition's images."""
-        return self.apart / competition
+        """Return the temporary cache folder of a competition."""
+        return self.cache_root / competition
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class SampledFoldRunner(FoldRunner):
     """A fold runner whose epochs repeat a small sample of images.
 
     Attributes:
-        most: Maximum number of distinct images.
+        max_images: Maximum number of distinct images.
     """
 
-    most: int = 512
+    max_images: int = 512
 
     def fold_images(self, k: int, own: Preprocessing) -> FoldImages:
         """Return the images of a fold, with an epoch plan over a sample."""
@@ -61,9 +61,9 @@ class SampledFoldRunner(FoldRunner):
 
         images = super().fold_images(k, own)
         train = self.config.train
-        rows = sample(len(images.train), self.most)
-        wanted = STEPS_OF_EPOCH * train.batch_size * train.accumulate
-        plan = EpochPlan.of(np.resize(rows, wanted))
+        rows = sample(len(images.train), self.max_images)
+        num_images = STEPS_OF_EPOCH * train.batch_size * train.accumulate
+        plan = EpochPlan.of(np.resize(rows, num_images))
         return replace(
             images,
             plan=replace(plan, class_weights=images.plan.class_weights, is_balanced=images.plan.is_balanced),
@@ -82,13 +82,13 @@ class Place:
 
     Attributes:
         run: A temporary experiment folder.
-        most: Maximum number of distinct images.
+        max_images: Maximum number of distinct images.
     """
 
     workspace: Scratch
     data: TrainingData
     run: RunFolder
-    most: int
+    max_images: int
     progress: Progress
 
 
@@ -107,12 +107,18 @@ class Rig:
         self.config, self.place = config, place
         self.store = image_store(config, place.workspace, place.data)
         self.runner = SampledFoldRunner(
-            config, place.workspace, place.data, place.run, self.store, place.progress, most=place.most
+            config,
+            place.workspace,
+            place.data,
+            place.run,
+            self.store,
+            place.progress,
+            max_images=place.max_images,
         )
         self.trainer = self.runner.trainer(0, RetryState(micro_batch_size=micro_batch_size))
         self.trainer.state.epoch = config.train.epochs - 1
         self.loader = self.trainer.components.train_loader
-        self.rows = sample(len(self.trainer.images.train), place.most)
+        self.rows = sample(len(self.trainer.images.train), place.max_images)
 
     @property
     def device(self) -> torch.device:
@@ -131,8 +137,8 @@ class Rig:
         return int(self.loader.num_workers)
 
     @property
-    def is_even(self) -> bool:
-        """Whether a step waits for nothing that goes on beside it, as ``Pace`` wants to know."""
+    def is_sequential(self) -> bool:
+        """Whether nothing runs in parallel to a step, as in ``Pace``."""
         return self.device.type == "cpu" and self.workers <= 1
 
     @property
@@ -140,24 +146,24 @@ class Rig:
         """The sampled images."""
         return [self.trainer.images.train.pictures[row] for row in self.rows]
 
-    def first_look(self) -> Pace:
+    def uncached(self) -> Pace:
         """Return the pace of loading images that are not cached yet."""
         from kit.engine.data.datasets import EpochBatches, make_loader
         from kit.engine.data.sampling import EpochPlan
 
         images, train = self.trainer.images, self.config.train
-        rows = np.resize(self.rows, max(2, len(self.rows)))  # a batch of one is left out
+        rows = np.resize(self.rows, max(2, len(self.rows)))  # a batch of one would be dropped
         batches = EpochBatches(len(images.train), train.batch_size, SEED, EpochPlan.of(rows))
         batches.epoch = train.epochs
         loader = make_loader(images.train_dataset, batches, self.workers, self.device)
-        watch = Stopwatch(self.device, Effort(0, len(batches)), self.is_even, self.place.progress)
-        return _taken(watch, loader)
+        watch = Stopwatch(self.device, Effort(0, len(batches)), self.is_sequential, self.place.progress)
+        return _run(watch, loader)
 
     def data(self, effort: Effort) -> Pace:
         """Return the pace of data loading alone."""
         batches = self.trainer.components.batches
         batches.epoch, batches.start = self.config.train.epochs, 0
-        return _taken(self.stopwatch(effort), self.loader)
+        return _run(self.stopwatch(effort), self.loader)
 
     def step(self, effort: Effort) -> Pace:
         """Return the pace of training steps on one batch that is on the device."""
@@ -187,11 +193,11 @@ class Rig:
     def stopwatch(self, effort: Effort, instead: Any = None) -> Stopwatch:
         """Return a stopwatch; data-loading processes need a longer warm-up."""
         warmup = effort.warmup + (0 if instead else PREFETCHED * self.workers)
-        patient = replace(effort, warmup=warmup)
-        return Stopwatch(self.device, patient, self.is_even, self.place.progress, instead)
+        long_enough = replace(effort, warmup=warmup)
+        return Stopwatch(self.device, long_enough, self.is_sequential, self.place.progress, instead)
 
 
-def _taken(watch: Stopwatch, loader: DataLoader[Any]) -> Pace:
+def _run(watch: Stopwatch, loader: DataLoader[Any]) -> Pace:
     for _ in watch.track(loader, len(loader), ""):
         pass
     return watch.pace

@@ -19,7 +19,7 @@ class Setting:
 
     Attributes:
         key: Config key.
-        changes: Effect on the training beside speed; empty: none.
+        changes: Effect on the training besides speed; empty: none.
     """
 
     key: str
@@ -29,8 +29,8 @@ class Setting:
     @property
     def text(self) -> str:
         """The change in ``--set`` form."""
-        shown = str(self.value).lower() if isinstance(self.value, bool) else self.value
-        return f"{self.key}={shown}"
+        value = str(self.value).lower() if isinstance(self.value, bool) else self.value
+        return f"{self.key}={value}"
 
     def of(self, config: Config) -> Config:
         """Return the config with this change."""
@@ -57,8 +57,8 @@ class Trial:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
         values = {"set": self.setting.text, "pipeline": self.rate, "ratio": self.gain}
-        told = {"changes": self.setting.changes, "problem": self.problem}
-        return values | {key: text for key, text in told.items() if text}
+        texts = {"changes": self.setting.changes, "problem": self.problem}
+        return values | {key: text for key, text in texts.items() if text}
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,14 @@ def advice(trials: Sequence[Trial], drift: float) -> list[str]:
     Args:
         drift: Fastest rate of the config divided by its slowest.
     """
-    worth = [trial for trial in trials if trial.gain is not None and trial.gain > MIN_GAIN]
-    found = sorted(worth, key=lambda trial: -(trial.gain or 0))
-    said = [_sentence(trial) for trial in found] or ["None of the tried settings is faster."]
+    faster = [trial for trial in trials if trial.gain is not None and trial.gain > MIN_GAIN]
+    ranked = sorted(faster, key=lambda trial: -(trial.gain or 0))
+    sentences = [_sentence(trial) for trial in ranked] or ["None of the tried settings is faster."]
     if drift > MAX_DRIFT:
-        said.append(
+        sentences.append(
             f"The machine is busy: the same steps took up to {drift:.1f} times as long. Run again later."
         )
-    return said
+    return sentences
 
 
 def _sentence(trial: Trial) -> str:

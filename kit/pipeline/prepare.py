@@ -252,10 +252,10 @@ def bench(
         settings: Try other settings.
         compiling: Try ``torch.compile`` too; None: on a GPU only.
     """
-    from kit.bench.measure import Wanted
+    from kit.bench.measure import BenchOptions
     from kit.bench.measure import bench as measure
 
-    wanted = Wanted(steps, settings, compiling)
+    wanted = BenchOptions(steps, settings, compiling)
     return measure(open_config(config, overrides), open_workspace(workspace), wanted, progress)
 
 

@@ -1,4 +1,4 @@
-"""A linear classifier on features: standardised, regularised, of one class per image or of several."""
+"""Regularized logistic regression on standardized features, for one or several classes per image."""
 
 from __future__ import annotations
 
@@ -8,73 +8,73 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-STRENGTHS = (0.0003, 0.003, 0.03, 0.3)  # inverse of the regularisation, as scikit-learn's C
-HELD_BACK = 4  # one row in so many judges the strengths
+C_VALUES = (0.0003, 0.003, 0.03, 0.3)  # inverse regularization strengths (scikit-learn's C)
+HELD_OUT_EVERY = 4  # every fourth row is held out to choose C
 ITERATIONS = 200
-LEAST = 1e-6  # of a probability, and of a deviation
+EPSILON = 1e-6  # smallest probability and standard deviation
 
 
 def fitted_probs(
     features: np.ndarray, truth: np.ndarray, others: np.ndarray, exclusive: bool, strength: float
 ) -> np.ndarray:
-    """Return what a classifier that is fitted on some rows says of others, (M, C) float64.
+    """Return the probabilities of other rows by a classifier fitted on some rows, (M, C) float64.
 
     Args:
-        features: (N, D), each column standardised by its own mean and deviation.
-        truth: (N, C), 0 or 1. A class without any row, or with all, has the probability that it has there.
+        features: (N, D); columns are standardized.
+        truth: (N, C), 0 or 1. A class that no row or every row has gets a constant probability.
         others: (M, D).
-        exclusive: Whether each row has one class: probabilities then sum to 1.
-        strength: The inverse of the regularisation.
+        exclusive: One class per row: probabilities sum to 1.
+        strength: Inverse regularization strength (C).
     """
-    mean, deviation = features.mean(axis=0), np.maximum(features.std(axis=0), LEAST)
-    shown, asked = ((rows - mean) / deviation for rows in (features, others))
+    mean, deviation = features.mean(axis=0), np.maximum(features.std(axis=0), EPSILON)
+    train, test = ((rows - mean) / deviation for rows in (features, others))
     if exclusive:
-        return _several(shown, truth.argmax(axis=1), asked, truth.shape[1], strength)
-    columns = [_several(shown, column.astype(int), asked, 2, strength)[:, 1] for column in truth.T]
+        return _predict_proba(train, truth.argmax(axis=1), test, truth.shape[1], strength)
+    columns = [_predict_proba(train, column.astype(int), test, 2, strength)[:, 1] for column in truth.T]
     return np.stack(columns, axis=1)
 
 
-def _several(
-    shown: np.ndarray, labels: np.ndarray, asked: np.ndarray, classes: int, strength: float
+def _predict_proba(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int, strength: float
 ) -> np.ndarray:
-    """Return the probabilities of so many classes, of which some may be missing among the labels."""
-    probs = np.full((len(asked), classes), LEAST)
-    there = np.unique(labels)
-    if len(there) == 1:
-        probs[:, there] = 1.0
+    """Return probabilities (M, ``classes``); some classes may have no label."""
+    probs = np.full((len(test), classes), EPSILON)
+    present = np.unique(labels)
+    if len(present) == 1:
+        probs[:, present] = 1.0
         return probs
     model = LogisticRegression(C=strength, max_iter=ITERATIONS)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # nearly converged ranks as well
-        probs[:, there] = np.maximum(model.fit(shown, labels).predict_proba(asked), LEAST)
+        warnings.simplefilter("ignore", ConvergenceWarning)  # approximate convergence is enough for a ranking
+        probs[:, present] = np.maximum(model.fit(train, labels).predict_proba(test), EPSILON)
     return probs
 
 
-def suited_strength(features: np.ndarray, truth: np.ndarray, exclusive: bool) -> float:
-    """Return the strength whose classifier gives the rows that are held back the highest likelihood.
+def best_strength(features: np.ndarray, truth: np.ndarray, exclusive: bool) -> float:
+    """Return the C with the highest likelihood on held-out rows.
 
     Args:
         features: (N, D).
         truth: (N, C), 0 or 1.
     """
-    order = np.argsort(truth.argmax(axis=1), kind="stable")  # so that every class is on both sides
-    back = order[HELD_BACK - 1 :: HELD_BACK]
-    kept = np.setdiff1d(order, back)
-    if len(kept) == 0 or len(back) == 0:
-        return STRENGTHS[-2]
-    worth = {
+    order = np.argsort(truth.argmax(axis=1), kind="stable")  # every class is in both parts
+    held_out = order[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
+    fitted_on = np.setdiff1d(order, held_out)
+    if len(fitted_on) == 0 or len(held_out) == 0:
+        return C_VALUES[-2]
+    likelihoods = {
         strength: _likelihood(
-            fitted_probs(features[kept], truth[kept], features[back], exclusive, strength),
-            truth[back],
+            fitted_probs(features[fitted_on], truth[fitted_on], features[held_out], exclusive, strength),
+            truth[held_out],
             exclusive,
         )
-        for strength in STRENGTHS
+        for strength in C_VALUES
     }
-    return max(worth, key=lambda strength: worth[strength])
+    return max(likelihoods, key=likelihoods.__getitem__)
 
 
 def _likelihood(probs: np.ndarray, truth: np.ndarray, exclusive: bool) -> float:
-    clipped = np.clip(probs, LEAST, 1 - LEAST)
+    clipped = np.clip(probs, EPSILON, 1 - EPSILON)
     if exclusive:
         return float((truth * np.log(clipped / clipped.sum(axis=1, keepdims=True))).sum())
     return float((truth * np.log(clipped) + (1 - truth) * np.log(1 - clipped)).sum())

@@ -1,4 +1,4 @@
-"""Which backbone suits a competition: a linear classifier on the features of each, cross-validated."""
+"""Compare backbones by a cross-validated linear classifier on their features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from kit.config import Config, ModelConfig
 from kit.errors import KitError, first_few, raise_mistakes
 from kit.inference.fold_models import assemble_oof
-from kit.probe.linear import fitted_probs, suited_strength
+from kit.probe.linear import best_strength, fitted_probs
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, image_store, prepare
@@ -31,18 +31,18 @@ TIMED_BATCHES = 3
 
 @dataclass(frozen=True)
 class Probed:
-    """What a linear classifier makes of one backbone's features.
+    """The result of one backbone.
 
     Attributes:
-        oof: The metric of the out-of-fold predictions.
-        folds: That of each fold.
-        images_per_second: Through the backbone, images in memory.
-        parameters: Of the backbone, the head left out.
-        megabytes: Of them as float32.
-        features: How many numbers an image becomes.
-        licence: Of the weights; empty where it is not known.
-        strength: The inverse of the regularisation that suited the folds, the middle one of theirs.
-        seconds: All of it.
+        oof: Metric of the out-of-fold predictions.
+        folds: Metric of each fold.
+        images_per_second: Speed of the backbone with images in memory.
+        parameters: Number of parameters without the head.
+        megabytes: Their size in float32.
+        features: Number of features per image.
+        licence: License of the weights; empty if unknown.
+        strength: Inverse regularization strength (C), median over the folds.
+        seconds: Total duration.
     """
 
     model: str
@@ -61,7 +61,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class Probes:
-    """Backbones side by side, the best first."""
+    """Results of several backbones, best first."""
 
     metric: str
     higher_is_better: bool
@@ -74,16 +74,15 @@ class Probes:
 
 
 def probe(config: Config, workspace: Workspace, models: Sequence[str], progress: Progress = SILENT) -> Probes:
-    """Return how well a linear classifier does on the features of each model, fold by fold.
+    """Return the cross-validated score of a linear classifier on the features of each model.
 
-    Features are kept, and shared with experiments that train the head alone.
+    Features are cached and shared with experiments that train only the head.
 
     Args:
-        models: ``NAME``, whose weights are looked for in the weights folders, then downloaded; or
-            ``NAME=FILE``.
+        models: ``NAME`` (weights from the weights folders, else downloaded) or ``NAME=FILE``.
 
     Raises:
-        KitError: With every model that is unknown or cannot be built, or whose weights cannot be had or do
+        KitError: Lists every model that is unknown, cannot be built, or whose weights are unavailable or do
             not fit; or the data is wrong, or the metric cannot be computed on a fold.
     """
     candidates = _candidates(config, workspace, models)
@@ -96,16 +95,19 @@ def probe(config: Config, workspace: Workspace, models: Sequence[str], progress:
     return Probes(metric.name, metric.higher_is_better, len(data.samples), tuple(ranked))
 
 
-# --- which models, with which weights
+# --- models and weights
 
 
 def _candidates(config: Config, workspace: Workspace, models: Sequence[str]) -> list[Config]:
-    """Return the experiment with each model in turn."""
+    """Return the config with each model."""
     from kit.engine.models.build import build_model, check_model, check_weights
 
     if not models:
         raise KitError(
-            "--models", "names no model", "", "Write --models mobilenetv2_100,resnet50.", code="no_models"
+            "--models",
+            "names no model",
+            next="For example: --models mobilenetv2_100,resnet50.",
+            code="no_models",
         )
     found, mistakes = [], []
     for spec in models:
@@ -115,8 +117,8 @@ def _candidates(config: Config, workspace: Workspace, models: Sequence[str]) -> 
             weights = file or _weights_of(name, workspace)
             model = ModelConfig(name=name, weights=weights, trains={1: 0})
             check_weights(model)
-            file_at = workspace.weights(weights) if weights else None
-            build_model(model, config.image, 2, file_at)  # what does not fit is told now, not hours later
+            weights_path = workspace.weights(weights) if weights else None
+            build_model(model, config.image, 2, weights_path)  # fail before any features are computed
             found.append(config.model_copy(update={"model": model}))
         except KitError as error:
             mistakes.append(error)
@@ -125,30 +127,31 @@ def _candidates(config: Config, workspace: Workspace, models: Sequence[str]) -> 
 
 
 def _weights_of(name: str, workspace: Workspace) -> str | None:
-    """Return the one file in the weights folders that is called like a model, or None."""
+    """Return the weights file with the name of a model, or None."""
     plain = name.removeprefix("torchvision:").partition("@")[0]
     files = [path for root in workspace.weights_roots if root.is_dir() for path in root.iterdir()]
-    # Of two of one name in several folders the first folder's is meant, as everywhere.
+    # A file name that is in several folders counts once; the first folder is used.
     fitting = sorted({path.name for path in files if path.suffix in ENDINGS and _is_of(path, plain)})
     if len(fitting) > 1:
         raise KitError(
             f"--models {name}",
-            f"{len(fitting)} weights files are called so ({first_few(fitting)})",
-            "",
-            f"Say which: --models {name}={fitting[0]}",
+            f"{len(fitting)} weights files have this name ({first_few(fitting)})",
+            next=f"Choose one: --models {name}={fitting[0]}",
             code="weights_ambiguous",
         )
     return fitting[0] if fitting else None
 
 
 def _is_of(path: Path, name: str) -> bool:
-    """Tell whether a file is called like a model, and not like one whose name is longer."""
+    """Return whether a file name is that of a model, and not of a model with a longer name."""
     from kit.engine.models.build import longer_names
 
-    return _is_called(path, name) and not any(_is_called(path, longer) for longer in longer_names(name))
+    return _starts_with_name(path, name) and not any(
+        _starts_with_name(path, longer) for longer in longer_names(name)
+    )
 
 
-def _is_called(path: Path, name: str) -> bool:
+def _starts_with_name(path: Path, name: str) -> bool:
     return path.stem == name or path.name.startswith(tuple(f"{name}{mark}" for mark in "._-"))
 
 
@@ -163,7 +166,7 @@ def _probed(config: Config, workspace: Workspace, data: TrainingData, progress: 
 
     began = time.perf_counter()
     name, weights = config.model.name, config.model.weights
-    progress.stage(name, f"weights {weights or 'as downloaded'}")
+    progress.stage(name, f"weights {weights or 'downloaded'}")
     run = workspace.run(data.competition.name, config.name)
     store = image_store(config, workspace, data, progress)
     runner = FoldRunner(config, workspace, data, run, store, progress)
@@ -192,7 +195,7 @@ def _probed(config: Config, workspace: Workspace, data: TrainingData, progress: 
 
 
 def _pace(model: Classifier, extractor: FeatureExtractor, progress: Progress) -> float:
-    """Return how many images a second go through the network."""
+    """Return the images per second of the network."""
     import torch
 
     from kit.engine.data.datasets import inference_batch_size
@@ -200,7 +203,7 @@ def _pace(model: Classifier, extractor: FeatureExtractor, progress: Progress) ->
 
     own, device = model.preprocessing, extractor.amp.device
 
-    def paced(batch: int) -> float:
+    def measure(batch: int) -> float:
         images = torch.zeros(batch, own.channels, own.predicting, own.predicting, device=device)
         seconds = []
         with torch.inference_mode(), extractor.amp.autocast():
@@ -211,29 +214,29 @@ def _pace(model: Classifier, extractor: FeatureExtractor, progress: Progress) ->
         return batch / min(seconds[1:])
 
     batch_size = inference_batch_size(extractor.batch_size, device, own.predicting)
-    return halve_until_it_fits(batch_size, paced, progress.warn)
+    return halve_until_it_fits(batch_size, measure, progress.warn)
 
 
 def _cross_validated(
     features: np.ndarray, data: TrainingData, progress: Progress
 ) -> tuple[float, tuple[float, ...], float]:
-    """Return the metric of all out-of-fold rows, that of each fold, and the middle one of the strengths.
+    """Return the metric of all out-of-fold rows, the metric of each fold, and the median C.
 
-    Each fold's strength is found on its own training rows: those of another fold are its validation rows.
+    Each fold chooses C on its own training rows, never on its validation rows.
     """
     competition, folds, samples = data.competition, data.folds, data.samples
     task, classes, targets = competition.task, len(competition.classes), data.targets()
     truth = task.one_hot(targets, classes)
-    answers, scores, strengths = {}, [], []
+    fold_probs, scores, strengths = {}, [], []
     for k in progress.track(range(folds.models), folds.models, "linear classifiers"):
         training, validation = folds.training(samples, k), folds.validation(samples, k)
-        seen, known = features[training], truth[training]
-        strengths.append(suited_strength(seen, known, task.exclusive))
-        probs = fitted_probs(seen, known, features[validation], task.exclusive, strengths[-1])
-        answers[k] = probs
+        train_features, train_truth = features[training], truth[training]
+        strengths.append(best_strength(train_features, train_truth, task.exclusive))
+        probs = fitted_probs(train_features, train_truth, features[validation], task.exclusive, strengths[-1])
+        fold_probs[k] = probs
         scores.append(competition.metric(targets[validation], task.normalized(probs), task))
     validated = data.validated()
-    oof = assemble_oof({k: folds.validation(validated, k) for k in answers}, answers)
+    oof = assemble_oof({k: folds.validation(validated, k) for k in fold_probs}, fold_probs)
     rows = competition.task.targets(validated, competition.classes)
     return (
         competition.metric(rows, task.normalized(oof), task),

@@ -34,7 +34,7 @@ def _facts(found: Bench) -> Table:
 def _rates(found: Bench) -> Table:
     ceilings = found.ceilings
     table = plain_table("training", "images/s", "", right=("images/s",))
-    table.add_row(DATA, _rate(ceilings.data), f"{_rate(found.first_look)} at the first look at an image")
+    table.add_row(DATA, _rate(ceilings.data), f"{_rate(found.uncached)} without a cache")
     table.add_row(STEP, _rate(ceilings.step), "on a batch that is on the device")
     table.add_row(DISK, _rate(ceilings.disk), "reading what an epoch reads, nothing of it in the memory")
     name = {"data": DATA, "step": STEP, "disk": DISK}[ceilings.lowest]

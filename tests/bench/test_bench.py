@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from kit.bench import measure, pace
 from kit.bench.disk import reading_rate
 from kit.bench.inference import Inference, infer
-from kit.bench.measure import Bench, Ceilings, Memory, Wanted, bench
+from kit.bench.measure import Bench, BenchOptions, Ceilings, Memory, bench
 from kit.bench.pace import Effort, Pace, PeakMemory, Stopwatch
 from kit.bench.rig import Place, Rig, Scratch
 from kit.bench.settings import Baseline, Setting, Trial, advice, settings_to_try
@@ -135,8 +135,8 @@ def test_the_peak_of_memory_is_what_was_held_meanwhile():
 # --- a config put together
 
 
-def test_images_are_decoded_at_the_first_look_and_never_again(rig, decoded):
-    assert sum(rig.first_look().images) == 6
+def test_images_are_decoded_once_and_then_cached(rig, decoded):
+    assert sum(rig.uncached().images) == 6
     assert sorted(decoded) == sorted(str(rig.store.root / p.path) for p in rig.pictures)
     rig.data(Effort(0, 3))
     rig.pipeline(Effort(0, 3))
@@ -198,14 +198,14 @@ def test_the_disk_gives_kept_pixels_or_else_files(rig, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", lambda file: read.append(file) or plain(file))
     assert reading_rate(rig.store, rig.pictures) > 0
     assert read == [rig.store.root / picture.path for picture in rig.pictures]
-    rig.first_look()
+    rig.uncached()
     assert reading_rate(rig.store, rig.pictures) > 0
     assert len(read) == 6
     assert all(rig.store.cache.read(picture) is not None for picture in rig.pictures)
 
 
 def test_where_some_images_are_kept_the_disk_gives_the_files_of_the_others(rig, monkeypatch):
-    rig.first_look()
+    rig.uncached()
     others, read = rig.pictures[2:], []
     kept, plain = rig.store.cache.read, Path.read_bytes
     monkeypatch.setattr(rig.store.cache, "read", lambda p: None if p in others else kept(p))
@@ -221,7 +221,7 @@ def test_where_some_images_are_kept_the_disk_gives_the_files_of_the_others(rig, 
 def found(place) -> Bench:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "SECONDS", {"cpu": 0.0, "cuda": 0.0})
-        return bench(tiny(place, "train.batch_size=4"), place, Wanted(steps=2))
+        return bench(tiny(place, "train.batch_size=4"), place, BenchOptions(steps=2))
 
 
 def test_everything_is_measured(found):
@@ -288,7 +288,7 @@ def test_a_setting_that_does_not_fit_the_memory_is_a_row_that_says_so(place, mon
     sizes = [Setting("train.batch_size", 8), Setting("train.batch_size", 2)]
     monkeypatch.setattr(measure, "settings_to_try", lambda *_: sizes)
     larger, smaller = bench(
-        tiny(place, "train.batch_size=4", "predict.batch_size=4"), place, Wanted(steps=2)
+        tiny(place, "train.batch_size=4", "predict.batch_size=4"), place, BenchOptions(steps=2)
     ).trials
     assert larger.as_dict() == {
         "set": "train.batch_size=8",
@@ -303,7 +303,7 @@ def test_where_the_config_itself_does_not_fit_it_is_measured_as_it_would_train(p
     short_of_memory(monkeypatch, 4)
     told = Told()
     config = tiny(place, "predict.batch_size=4")
-    found = bench(config, place, Wanted(steps=2, settings=False), told)
+    found = bench(config, place, BenchOptions(steps=2, settings=False), told)
     [warning] = told.warnings
     assert re.findall(r"\d+", warning) == ["8", "4"]
     assert found.facts["step"] == "8 images, micro-batches of 4"
@@ -313,7 +313,7 @@ def test_where_the_config_itself_does_not_fit_it_is_measured_as_it_would_train(p
 def test_predicting_is_measured_with_as_many_images_at_once_as_fit(place, monkeypatch):
     short_of_memory(monkeypatch, 4)
     told = Told()
-    bench(tiny(place, "train.batch_size=4"), place, Wanted(steps=2, settings=False), told)
+    bench(tiny(place, "train.batch_size=4"), place, BenchOptions(steps=2, settings=False), told)
     [warning] = told.warnings
     assert re.findall(r"\d+", warning) == ["8", "4"]
 
@@ -322,7 +322,7 @@ def test_settings_are_tried_with_as_many_images_at_once_as_fit(place, monkeypatc
     short_of_memory(monkeypatch, 4)
     tried = [Setting("image.cache", "none"), Setting("train.precision", "fp32")]
     monkeypatch.setattr(measure, "settings_to_try", lambda *_: tried)
-    cache, precision = bench(tiny(place, "predict.batch_size=4"), place, Wanted(steps=2)).trials
+    cache, precision = bench(tiny(place, "predict.batch_size=4"), place, BenchOptions(steps=2)).trials
     assert cache.rate
     assert precision.problem == "out of memory"  # who trains with it may find room for more
 
@@ -341,7 +341,7 @@ def test_what_could_not_be_trained_is_refused_before_anything_is_measured(
 
 def test_a_head_alone_is_measured_through_the_network(place):
     told = Told()
-    bench(tiny(place, "model.trains=head"), place, Wanted(steps=2, settings=False), told)
+    bench(tiny(place, "model.trains=head"), place, BenchOptions(steps=2, settings=False), told)
     assert any("augment.views=null" in note for note in told.notes)
 
 
@@ -405,8 +405,8 @@ def test_on_a_busy_machine_it_is_advised_to_measure_again():
 
 
 def test_no_setting_is_begun_when_the_time_for_them_is_over(place, monkeypatch):
-    monkeypatch.setattr(measure, "TRYING_SECONDS", -1)
-    trials = bench(tiny(place), place, Wanted(steps=2)).trials
+    monkeypatch.setattr(measure, "TRIAL_SECONDS", -1)
+    trials = bench(tiny(place), place, BenchOptions(steps=2)).trials
     assert len(trials) > 3
     assert {trial.problem for trial in trials} == {"not tried: the others took longer than 90 s"}
 
@@ -414,20 +414,18 @@ def test_no_setting_is_begun_when_the_time_for_them_is_over(place, monkeypatch):
 @pytest.mark.parametrize(
     ("rates", "gain", "drift"),
     [
-        ([100.0, 150.0, 100.0, 150.0, 100.0], 1.5, 1.0),  # quicker, and so again
-        ([100.0, 150.0, 150.0, 150.0, 150.0], 1.0, 1.5),  # the machine became quicker
+        ([100.0, 150.0, 100.0, 150.0, 100.0], 1.5, 1.0),  # faster both times
+        ([100.0, 150.0, 150.0, 150.0, 150.0], 1.0, 1.5),  # the machine became faster
         ([100.0, 90.0, 100.0], 0.9, 1.0),
         ([100.0, "out of memory", 100.0], None, 1.0),
     ],
 )
-def test_what_seems_quicker_is_measured_once_more_beside_the_configs_own(
-    place, monkeypatch, rates, gain, drift
-):
+def test_a_faster_setting_is_measured_again_together_with_the_config(place, monkeypatch, rates, gain, drift):
     first, *others = rates
     setting = Setting("train.workers", 1)
     monkeypatch.setattr(measure, "settings_to_try", lambda *_: [setting])
-    measuring = measure._Measuring(tiny(place), SimpleNamespace(progress=SILENT), Wanted(), CPU)
-    monkeypatch.setattr(measuring, "_tried", lambda *_: others.pop(0))
+    measuring = measure._Measurement(tiny(place), SimpleNamespace(progress=SILENT), BenchOptions(), CPU)
+    monkeypatch.setattr(measuring, "_try", lambda *_: others.pop(0))
     trials, uneven = measuring._trials(CPU_OWN, Pace(True, [100], [100 / first]), 8)
     assert trials[0].gain == (gain and pytest.approx(gain))
     assert uneven == pytest.approx(drift)
@@ -442,7 +440,7 @@ def test_the_command_prints_tables_or_json(place, monkeypatch):
     values = {"experiment": "tiny/a", "facts": {"device": "cpu"}, "memory": Memory(512.0, None), "drift": 1.0}
     made = Bench(
         ceilings=Ceilings(400.0, 20.0, None),
-        first_look=200.0,
+        uncached=200.0,
         pipeline=19.0,
         inference=Inference(90.0, 100.0, 2, 256),
         trials=rows,
@@ -453,8 +451,8 @@ def test_the_command_prints_tables_or_json(place, monkeypatch):
     command = ["bench", str(place.config("tiny-cnn")), "--workspace", str(place.root)]
     done = CliRunner().invoke(app, [*command, "--steps", "4", "--no-settings", "--compile"])
     assert done.exit_code == 0, done.output
-    assert asked == [Wanted(4, False, True)]
-    for text in ("512 MB on the host", "0.95 of the lowest, a training step alone", "200 at the first look"):
+    assert asked == [BenchOptions(4, False, True)]
+    for text in ("512 MB on the host", "0.95 of the lowest, a training step alone", "200 without a cache"):
         assert text in done.stdout
     for text in (
         "2 views of each, up to 256 px",

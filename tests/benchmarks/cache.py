@@ -39,7 +39,7 @@ def loaded(config: Config, workspace: Workspace) -> Loaded:
     """Return how quick loading is, in a folder where nothing is kept."""
     with measuring_place(config, workspace, MOST) as place:
         rig = Rig(config, place)
-        return Loaded(rig.first_look().rate, rig.data(Effort(0, STEPS)).rate)
+        return Loaded(rig.uncached().rate, rig.data(Effort(0, STEPS)).rate)
 
 
 def claims() -> list[Claim]:

@@ -96,7 +96,7 @@ def python_of_fastai() -> str | None:
 def measured(rig: Rig, asked: Path, python: str | None) -> Rates:
     """Return what each manages, in turns."""
     rates = Rates()
-    rig.first_look()
+    rig.uncached()
     bare = BareLoop(len(rig.place.data.competition.classes), rig.precision)
     for _ in range(ROUNDS):
         rates.kit.append(rig.pipeline(Effort(WARMUP, STEPS)).rate)

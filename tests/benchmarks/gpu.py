@@ -67,7 +67,7 @@ def rigged(workspace: Workspace, *overrides: str) -> Iterator[Rig]:
     config = heavy(workspace, *overrides)
     with measuring_place(config, workspace, IMAGES) as place:
         rig = Rig(config, place)
-        rig.first_look()
+        rig.uncached()
         yield rig
         del rig
     free_memory()

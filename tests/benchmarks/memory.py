@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 STATUS = Path("/proc/self/status")
-SAMPLED_EVERY = 0.01  # seconds
+SAMPLING_INTERVAL = 0.01  # seconds
 
 
 def held() -> int:
@@ -41,7 +41,7 @@ class PeakOwn:
         self.most = max(self.most, held())
 
     def _watch(self) -> None:
-        while not self.over.wait(SAMPLED_EVERY):
+        while not self.over.wait(SAMPLING_INTERVAL):
             self.most = max(self.most, held())
 
     @property

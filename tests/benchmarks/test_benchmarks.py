@@ -184,7 +184,7 @@ def test_the_peak_is_what_was_held_for_a_while_or_at_the_end(monkeypatch):
         held = touched()
         wait_for(lambda: for_a_while.most >= for_a_while.before + 0.9 * SIZE)
         del held
-    monkeypatch.setattr(memory, "SAMPLED_EVERY", 60)
+    monkeypatch.setattr(memory, "SAMPLING_INTERVAL", 60)
     with PeakOwn() as at_the_end:
         held = touched()
     assert len(held) == SIZE

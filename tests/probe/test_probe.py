@@ -17,7 +17,7 @@ from kit.cli.main import app
 from kit.config.load import load_config
 from kit.errors import KitError
 from kit.probe import probe as probe_module
-from kit.probe.linear import STRENGTHS, fitted_probs, suited_strength
+from kit.probe.linear import C_VALUES, best_strength, fitted_probs
 from kit.probe.probe import _weights_of, probe
 from kit.training.data import prepare
 from tests.conftest import write_config
@@ -90,8 +90,8 @@ def test_a_class_that_every_row_has_is_certain(blobs):
 def test_noise_is_regularised_more_than_what_tells_classes_apart(blobs):
     rows, labels, _ = blobs
     noise = np.random.default_rng(1).normal(size=(60, 40)).astype(np.float32)
-    assert suited_strength(noise, np.eye(3)[labels], True) == min(STRENGTHS)
-    assert suited_strength(rows, np.eye(3)[labels], True) > min(STRENGTHS)
+    assert best_strength(noise, np.eye(3)[labels], True) == min(C_VALUES)
+    assert best_strength(rows, np.eye(3)[labels], True) > min(C_VALUES)
 
 
 # --- the probe
@@ -106,7 +106,7 @@ def test_each_backbone_is_told_with_its_score_its_pace_and_its_size(tiny):
         assert len(each.folds) == 2
         assert each.oof == pytest.approx(np.mean(each.folds), abs=0.02)
         assert each.size == 16
-        assert each.strength in STRENGTHS
+        assert each.strength in C_VALUES
         assert each.images_per_second > 0
         assert each.megabytes == pytest.approx(each.parameters * 4 / 1e6)
 
@@ -159,7 +159,7 @@ def test_every_fold_is_fitted_at_the_strength_that_suits_its_own_training_rows(t
         assert truth.sum(axis=0).tolist() == given[-1]
         return fitted_probs(features, truth, others, exclusive, strength)
 
-    monkeypatch.setattr(probe_module, "suited_strength", chosen)
+    monkeypatch.setattr(probe_module, "best_strength", chosen)
     monkeypatch.setattr(probe_module, "fitted_probs", fitted)
     config = load_config(write_config(tiny, folds__count=3))
     (found,) = probe(config, tiny, ["simple_cnn"]).models
@@ -190,7 +190,7 @@ def test_all_that_cannot_be_probed_is_said_at_once_before_images_are_looked_at(t
     text = str(caught.value)
     assert text.startswith("--models: 3 of 4 cannot be probed:")
     assert "there is no model 'simple_cn'" in text
-    assert "2 weights files are called so (test_resnet.b.safetensors, test_resnet_a.safetensors)" in text
+    assert "2 weights files have this name (test_resnet.b.safetensors, test_resnet_a.safetensors)" in text
     assert "--models test_resnet=test_resnet.b.safetensors" in text
     assert "none.pth" in text
 

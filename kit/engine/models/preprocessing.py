@@ -88,12 +88,12 @@ def overridden(own: Preprocessing, image: ImageConfig) -> tuple[Preprocessing, l
                 code="channels_differ",
             )
         own_value = own.size if key == "predict_size" else getattr(result, key)
-        notes.append(f"image.{key} {value} instead of the model's {own_value}")
+        notes.append(f"image.{key} {value} instead of the model's own {own_value}")
         result = Preprocessing(**(asdict(result) | {key: value}))
     if image.size_by_epoch:
         sizes = tuple(size for _, size in sorted(image.size_by_epoch.items()))
         result = replace(result, training_sizes=sizes)
         notes.append(
-            f"image.size_by_epoch {', then '.join(map(str, sizes))} instead of the model's {own.size}"
+            f"image.size_by_epoch {', then '.join(map(str, sizes))} instead of the model's own {own.size}"
         )
     return result, notes

@@ -39,7 +39,9 @@ def check_name(config: ModelConfig) -> None:
         hint = nearest(config.name, [*small_models, *timm.list_models()])
         listing = "Allowed: any timm name, torchvision:NAME, and " + ", ".join(small_models)
         next_step = f"Did you mean {' or '.join(hint)}?" if hint else "`timm.list_models()` lists them."
-        raise KitError("model.name", f"no model '{config.name}'", listing, next_step, code="unknown_name")
+        raise KitError(
+            "model.name", f"there is no model '{config.name}'", listing, next_step, code="unknown_name"
+        )
 
 
 def check_weights(config: ModelConfig) -> None:

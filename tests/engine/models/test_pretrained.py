@@ -107,27 +107,27 @@ def agrees_across_libraries(source, target, tmp_path):
         [("resnet18", PREFIX + "resnet18"), (PREFIX + "inception_v3", "inception_v3")],
     ),
 )
-def test_libraries_that_name_alike_compute_alike(source, target, tmp_path):
+def test_networks_with_equal_keys_have_equal_outputs(source, target, tmp_path):
     assert agrees_across_libraries(source, target, tmp_path) == []
 
 
 @pytest.mark.parametrize(("source", "target"), directions(PAIRS, QUICK))
 def test_the_other_librarys_weights_are_translated_and_the_outputs_agree(source, target, tmp_path):
     notes = agrees_across_libraries(source, target, tmp_path)
-    assert notes == [f"w.safetensors: names translated from {source}, whose outputs agree"]
+    assert notes == [f"w.safetensors: keys translated from {source}; the outputs agree"]
 
 
-def test_where_the_other_library_computes_something_else_its_weights_are_refused(tmp_path):
+def test_weights_are_refused_if_the_outputs_of_both_libraries_differ(tmp_path):
     """torchvision's MobileNetV3 has norms of another epsilon; told so, timm's network computes the same."""
     file = tmp_path / "w.safetensors"
     save_file(library_model(f"{PREFIX}mobilenet_v3_small").state_dict(), file)
     with raises_kit_error("weights_do_not_fit", "model.weights"):
         build("mobilenetv3_small_100", file)
     _, notes = build("mobilenetv3_small_100", file, options={"bn_eps": 1e-3})
-    assert "names translated" in notes[0]
+    assert "keys translated" in notes[0]
 
 
-def test_translated_weights_reach_a_network_of_another_size_and_of_grey_images(tmp_path):
+def test_translated_weights_fit_another_image_size_and_gray_images(tmp_path):
     file = tmp_path / "w.safetensors"
     theirs = library_model(f"{PREFIX}mobilenet_v2")
     save_file(theirs.state_dict(), file)
@@ -135,14 +135,14 @@ def test_translated_weights_reach_a_network_of_another_size_and_of_grey_images(t
     grey = torch.randn(1, 1, 64, 64)
     expected = features(theirs, grey.expand(1, 3, 64, 64))
     torch.testing.assert_close(features(model.backbone, grey), expected, rtol=1e-3, atol=1e-3)
-    assert any("names translated" in note for note in notes)
+    assert any("keys translated" in note for note in notes)
 
 
 # --- the network's own names, or nearly
 
 
 @pytest.mark.parametrize("wrapper", ["module.", "model.", "backbone.", "module.model.", "_orig_mod."])
-def test_wrappers_in_front_of_names_are_taken_off(wrapper, tmp_path):
+def test_key_prefixes_of_wrappers_are_removed(wrapper, tmp_path):
     source = library_model("test_resnet")
     torch.save({f"{wrapper}{k}": v for k, v in source.state_dict().items()}, tmp_path / "w.pth")
     model, notes = build("test_resnet", tmp_path / "w.pth")
@@ -151,11 +151,11 @@ def test_wrappers_in_front_of_names_are_taken_off(wrapper, tmp_path):
     assert notes == []
 
 
-def test_wrappers_are_taken_off_another_librarys_names_too(tmp_path):
+def test_key_prefixes_are_removed_before_translation(tmp_path):
     source = library_model(f"{PREFIX}mobilenet_v2")
     torch.save({f"module.{k}": v for k, v in source.state_dict().items()}, tmp_path / "w.pth")
     _, notes = build("mobilenetv2_100", tmp_path / "w.pth")
-    assert "names translated from torchvision:mobilenet_v2" in notes[0]
+    assert "keys translated from torchvision:mobilenet_v2" in notes[0]
 
 
 def test_two_networks_in_one_file_are_refused(tmp_path):
@@ -203,7 +203,7 @@ def test_a_pytorch_file_of_other_names_is_paired_in_its_order(tmp_path):
     model, notes = build("test_resnet", tmp_path / "w.pth")
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(features(model.backbone, images), features(source, images))
-    assert notes == ["w.pth: its tensors have other names, and were paired in their order by shape and kind"]
+    assert notes == ["w.pth: its keys differ; tensors were paired by order, shape and kind"]
 
 
 def test_an_ambiguous_order_is_refused(tmp_path):
@@ -222,7 +222,7 @@ def test_an_ambiguous_order_is_refused(tmp_path):
 # --- what is left over
 
 
-def test_a_head_that_is_left_over_is_told_and_more_is_refused(tmp_path):
+def test_unused_tensors_of_a_head_give_a_note_and_others_are_refused(tmp_path):
     state = library_model("test_resnet").state_dict()
     state["aux_head.weight"] = torch.ones(3)
     save_file(state, tmp_path / "w.safetensors")
@@ -240,7 +240,7 @@ def test_a_deeper_networks_file_is_refused(tmp_path):
         build("torchvision:resnet18", tmp_path / "w.safetensors")
 
 
-def test_auxiliary_heads_are_loaded_but_for_their_last_layers(tmp_path):
+def test_auxiliary_heads_are_loaded_except_their_last_layers(tmp_path):
     source = library_model("torchvision:googlenet", init_weights=False, aux_logits=True)
     save_file(source.state_dict(), tmp_path / "w.safetensors")
     model, notes = build("torchvision:googlenet", tmp_path / "w.safetensors", ImageConfig(size=64))
@@ -327,7 +327,7 @@ def test_another_experiments_fold_is_loaded_with_its_head():
     ],
 )
 @pytest.mark.parametrize("back", [True, False])
-def test_a_head_of_another_shape_stays_new_and_that_is_said(other, back):
+def test_a_head_of_another_shape_stays_new_with_a_note(other, back):
     source, model = (
         (trained_like(**other), trained_like()) if back else (trained_like(), trained_like(**other))
     )
@@ -348,10 +348,10 @@ def test_a_head_of_another_shape_stays_new_and_that_is_said(other, back):
         assert notes[0].startswith("fold-0: the head is newly initialized, its shapes differ (fc")
 
 
-def test_another_network_is_refused_as_a_start():
+def test_a_start_from_another_network_is_refused():
     model, other = trained_like(), trained_like("test_convnext")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with does_not_fit(r"fold-0: does not fit this model: \d+ of \d+ tensors are missing or of another shape"):
+    with does_not_fit(r"fold-0: does not fit this model: \d+ of \d+ tensors are missing or differ in shape"):
         load_trained(model, other.state_dict(), "fold-0")
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
@@ -363,11 +363,11 @@ def test_a_start_at_another_size_of_image_is_interpolated():
     assert model.backbone.pos_embed.shape != source.backbone.pos_embed.shape
 
 
-# --- licences
+# --- licenses
 
 
 @pytest.mark.parametrize(
-    ("licence", "said"),
+    ("license", "expected"),
     [
         (
             torchvision.models.ViT_L_16_Weights.IMAGENET1K_SWAG_E2E_V1.meta["license"],
@@ -378,16 +378,16 @@ def test_a_start_at_another_size_of_image_is_interpolated():
         ("fair-noncommercial-research-license", "fair-noncommercial-research-license (non-commercial)"),
     ],
 )
-def test_the_licence_of_weights_is_told(licence, said):
-    assert license_note("NAME", licence) == [f"weights NAME: license {said}"]
+def test_the_license_of_weights_is_noted(license, expected):
+    assert license_note("NAME", license) == [f"weights NAME: license {expected}"]
 
 
 @pytest.mark.parametrize("unknown", [None, "", "unknown"])
-def test_where_no_licence_is_known_nothing_is_said(unknown):
+def test_an_unknown_license_gives_no_note(unknown):
     assert license_note("NAME", unknown) == []
 
 
-def test_weights_that_were_downloaded_before_are_loaded_and_their_licence_is_told(tmp_path, monkeypatch):
+def test_cached_timm_weights_are_loaded_with_a_license_note(tmp_path, monkeypatch):
     name = "test_resnet.r160_in1k"
     cfg = timm.get_pretrained_cfg(name)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
@@ -404,7 +404,7 @@ def test_weights_that_were_downloaded_before_are_loaded_and_their_licence_is_tol
     assert notes == []
 
 
-def test_torchvision_weights_that_were_downloaded_before_are_loaded(tmp_path, monkeypatch):
+def test_cached_torchvision_weights_are_loaded(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     entry = torchvision.models.get_model_weights("squeezenet1_1").DEFAULT
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
