@@ -58,7 +58,7 @@ def _small_recipe(side: int) -> list[Finding]:
         Finding("train.batch_size", 64, ""),
         Finding("train.lr", 3.0e-3, "for AdamW from scratch"),
         Finding("predict.tta", ["identity"], "views to average; with hflip: [identity, hflip]"),
-        Finding("seed", 42, "the same seed gives the same model"),
+        Finding("seed", 42, "seeds all random draws of training"),
     ]
 
 
@@ -85,7 +85,7 @@ def _photo_recipe(side: int, model: str | None, weights: str | None, task: str) 
         Finding("train.loss.name", tasks.get(task).loss, ""),
         Finding("train.loss.label_smoothing", 0.1 if tasks.get(task).exclusive else 0.0, ""),
         Finding("predict.tta", ["identity", "hflip"], "views to average when predicting"),
-        Finding("seed", 42, "the same seed gives the same model"),
+        Finding("seed", 42, "seeds all random draws of training"),
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Annotated, Any, Literal
 
@@ -42,6 +42,13 @@ class LabeledSource(Section):
 layout_sections: Registry[type[LabeledSource]] = Registry("layout")  # filled by the layouts
 
 
+def _not_allowed(value: object, allowed: Iterable[str], where: tuple[str, ...] = ()) -> ValidationError:
+    """Return the error that pydantic raises for a value outside a ``Literal``."""
+    expected = {"expected": ", ".join(f"'{name}'" for name in allowed)}
+    wrong: InitErrorDetails = {"type": "literal_error", "loc": where, "input": value, "ctx": expected}
+    return ValidationError.from_exception_data("config", [wrong])
+
+
 def section_of_layout(name: object) -> type[LabeledSource] | None:
     """Return the section of a layout, or None if there is no such layout."""
     import_module(LAYOUTS_MODULE)
@@ -55,11 +62,10 @@ def _by_layout(value: Any) -> Any:
     section = section_of_layout(value.get("layout"))
     if section is not None:
         return section.model_validate(dict(value))
-    wrong: InitErrorDetails = {"type": "missing", "loc": ("layout",), "input": value}
     if "layout" in value:
-        allowed = {"expected": ", ".join(f"'{name}'" for name in layout_sections)}
-        wrong = {"type": "literal_error", "loc": ("layout",), "input": value["layout"], "ctx": allowed}
-    raise ValidationError.from_exception_data("LabeledSource", [wrong])
+        raise _not_allowed(value["layout"], layout_sections, ("layout",))
+    missing: InitErrorDetails = {"type": "missing", "loc": ("layout",), "input": value}
+    raise ValidationError.from_exception_data("LabeledSource", [missing])
 
 
 AnySource = Annotated[SerializeAsAny[LabeledSource], BeforeValidator(_by_layout)]
@@ -169,9 +175,7 @@ def _known_kind(value: Any) -> Any:
     kinds = import_module(KINDS_MODULE).submission_kinds
     if value in list(kinds):
         return value
-    allowed = {"expected": ", ".join(f"'{name}'" for name in ["auto", *kinds])}
-    wrong: InitErrorDetails = {"type": "literal_error", "loc": (), "input": value, "ctx": allowed}
-    raise ValidationError.from_exception_data("SubmissionConfig", [wrong])
+    raise _not_allowed(value, ["auto", *kinds])
 
 
 class PoolConfig(Section):

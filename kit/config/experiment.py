@@ -278,7 +278,7 @@ class Config(Section):
     ]
     """Postprocessing fitted on OOF predictions: `auto`, `none`, or steps (`kit components steps`)."""
     seed: Annotated[int, Field(ge=0)] = 42
-    """The seed of training; the same seed gives the same model on the same machine."""
+    """The seed of training. The same seed, machine and thread count give the same model."""
 
     @model_validator(mode="after")
     def _test_and_submission_go_together(self) -> Config:

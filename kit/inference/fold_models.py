@@ -194,9 +194,10 @@ class FoldModels:
         """Return predictions per list of views and fold; on out-of-memory the batch is halved."""
         from kit.engine.data.datasets import inference_batch_size
         from kit.engine.device.memory import halve_until_it_fits
+        from kit.engine.models.fold_norms import for_prediction
         from kit.engine.tta.views import check_sizes
 
-        model = self._load_joint(ks).to(self.amp.device)
+        model = for_prediction(self._load_joint(ks).to(self.amp.device), self.amp)
         size = model.preprocessing.predicting
         micro_batch_size = inference_batch_size(self.config.predict.batch_size, self.amp.device, size)
         check_sizes([view for view_list in view_lists for view in view_list], model)
@@ -215,7 +216,6 @@ class FoldModels:
         view_lists: Sequence[ViewList],
         micro_batch_size: int,
     ) -> list[list[PartialPredictions]]:
-        from kit.engine.models.fold_norms import for_prediction
         from kit.engine.tta.merge import merges
         from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, predict, source_loader
         from kit.engine.tta.views import ModelInput
@@ -225,7 +225,7 @@ class FoldModels:
         label = f"{name}: {len(images)} images x {len(tta_plan.view_images)} views"
         dataset = SourceDataset(images, self.store, tta_plan.sources, model.preprocessing, self.config.seed)
         return predict(
-            Predictor(for_prediction(model, amp), self.data.competition.task, amp.device, amp.autocast),
+            Predictor(model, self.data.competition.task, amp.device, amp.autocast),
             source_loader(dataset, micro_batch_size, self.config.train.workers, amp.device),
             tta_plan,
             merges.get(self.config.predict.merge, "predict.merge"),

@@ -73,17 +73,17 @@ def _indicators(targets: np.ndarray, decided: np.ndarray, task: Task) -> tuple[c
     return truth, predicted
 
 
-# --- values of counts, which the search for thresholds maximizes
+# --- functions of counts that the search for thresholds maximizes
 
 
-def f_beta_value(
+def f_beta_of_label(
     hits: np.ndarray, predicted: np.ndarray, support: np.ndarray, num_rows: int, beta: float
 ) -> np.ndarray:
     """Return the F-beta of one label."""
     return f_beta_of(hits, predicted, support, beta)
 
 
-def f_beta_value_of_both(
+def f_beta_of_both_classes(
     hits: np.ndarray, predicted: np.ndarray, support: np.ndarray, num_rows: int, beta: float
 ) -> np.ndarray:
     """Return the sum of the F-beta of two exclusive classes."""
@@ -91,14 +91,14 @@ def f_beta_value_of_both(
     return np.asarray(f_beta_of(hits, predicted, support, beta) + other)
 
 
-def right_value(
+def num_correct(
     hits: np.ndarray, predicted: np.ndarray, support: np.ndarray, num_rows: int, beta: float
 ) -> np.ndarray:
-    """Return the number of right rows, up to a constant."""
+    """Return the number of correct rows, minus a constant (the rows without the label)."""
     return np.asarray(2 * hits - predicted)
 
 
-def matthews_value(
+def matthews_of_label(
     hits: np.ndarray, predicted: np.ndarray, support: np.ndarray, num_rows: int, beta: float
 ) -> np.ndarray:
     """Return the Matthews correlation of one label."""
@@ -110,13 +110,13 @@ def matthews_value(
 # --- metrics
 
 
-@register_scorer("accuracy", needs="labels", exclusive=True, equal_images=True, binary_value=right_value)
+@register_scorer("accuracy", needs="labels", exclusive=True, equal_images=True, binary_value=num_correct)
 def accuracy(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
     """The share of images with the right class."""
     return mean_scorer(decided == targets)
 
 
-@register_scorer("label_accuracy", needs="labels", exclusive=False, label_value=right_value)
+@register_scorer("label_accuracy", needs="labels", exclusive=False, label_value=num_correct)
 def label_accuracy(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
     """The share of right labels over all images and classes."""
     return mean_scorer((decided == targets).mean(axis=1))
@@ -174,9 +174,9 @@ def _register_f_beta(average: Average, **attributes: Any) -> None:
     f_beta.__doc__ = f"F-beta, averaged over the classes: {average}."
 
 
-_register_f_beta("macro", label_value=f_beta_value, binary_value=f_beta_value_of_both)
-_register_f_beta("micro", is_micro=True, binary_value=right_value)
-_register_f_beta("weighted", label_value=f_beta_value)
+_register_f_beta("macro", label_value=f_beta_of_label, binary_value=f_beta_of_both_classes)
+_register_f_beta("micro", is_micro=True, binary_value=num_correct)
+_register_f_beta("weighted", label_value=f_beta_of_label)
 
 
 @register_scorer("f1_samples", needs="labels", exclusive=False)
@@ -192,20 +192,20 @@ def fbeta_samples(targets: np.ndarray, decided: np.ndarray, task: Task, *, beta:
     return mean_scorer(f_beta_of(hits, decided.sum(axis=1), targets.sum(axis=1), beta))
 
 
-@register_scorer("f1", needs="labels", exclusive=True, binary=True, binary_value=f_beta_value)
+@register_scorer("f1", needs="labels", exclusive=True, binary=True, binary_value=f_beta_of_label)
 def f1_of_second(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
     """F1 of the second of two classes; 0 if it neither occurs nor is predicted."""
     return fbeta_of_second(targets, decided, task, beta=1.0)
 
 
-@register_scorer("fbeta", needs="labels", exclusive=True, binary=True, binary_value=f_beta_value)
+@register_scorer("fbeta", needs="labels", exclusive=True, binary=True, binary_value=f_beta_of_label)
 def fbeta_of_second(targets: np.ndarray, decided: np.ndarray, task: Task, *, beta: Beta = 2.0) -> Scorer:
     """F-beta of the second of two classes; 0 if it neither occurs nor is predicted."""
     rows = np.stack([targets * decided, decided, targets], axis=1).astype(np.float64)
     return SumScorer(rows, lambda sums, total: f_beta_of(sums[:, 0], sums[:, 1], sums[:, 2], beta))
 
 
-@register_scorer("matthews", needs="labels", label_value=matthews_value, binary_value=matthews_value)
+@register_scorer("matthews", needs="labels", label_value=matthews_of_label, binary_value=matthews_of_label)
 def matthews(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
     """The Matthews correlation of predictions and truth; 0 if either is constant.
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from kit.config import Component
 from kit.errors import KitError
 from kit.metrics import Metric
-from kit.metrics.counts import f_beta_value
+from kit.metrics.counts import f_beta_of_label
 from kit.metrics.likelihoods import expected_grade
 from kit.postprocess.steps import CutPoints, Postprocessing, Prior, Step, Temperature, Thresholds
 from kit.postprocess.thresholds import (
@@ -280,7 +280,7 @@ def _best_without_rules(
             return best_micro(probs, labels, metric.beta), True
         return np.full(width, best_global_micro(probs, labels, metric.beta)), True
     value = metric.label_value if width > 1 else metric.binary_value
-    found = best_per_class(probs, labels, value or f_beta_value, metric.beta if value else 1.0)
+    found = best_per_class(probs, labels, value or f_beta_of_label, metric.beta if value else 1.0)
     return found, value is not None and (per == "class" or width == 1)
 
 

@@ -34,7 +34,7 @@ def write_partial_predictions(path: Path, predictions: PartialPredictions) -> No
     problems = np.array(json.dumps(predictions.problems))
     seconds = np.array([predictions.read_seconds, predictions.predict_seconds])
     with atomic_write(path) as draft, draft.open("wb") as file:
-        np.savez(file, probs=predictions.probs, problems=problems, seconds=seconds)
+        np.savez(file, probs=predictions.probs, problems=problems, took=seconds)
 
 
 def read_partial_predictions(path: Path) -> PartialPredictions | None:
@@ -42,7 +42,7 @@ def read_partial_predictions(path: Path) -> PartialPredictions | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             problems = {int(row): text for row, text in json.loads(str(arrays["problems"])).items()}
-            read_seconds, predict_seconds = arrays["seconds"].tolist()
+            read_seconds, predict_seconds = arrays["took"].tolist()
             return PartialPredictions(arrays["probs"], problems, read_seconds, predict_seconds)
     except (OSError, KeyError, ValueError, BadZipFile):
         return None

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, fbeta_score, matthews_corrcoef
 
-from kit.metrics.counts import f_beta_value
+from kit.metrics.counts import f_beta_of_label
 from kit.postprocess.thresholds import (
     all_cutoffs,
     best_global_micro,
@@ -47,7 +47,7 @@ def test_cuts_count_what_reaches_each_threshold(seed, ties):
 @pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
 def test_the_best_threshold_of_each_class_is_that_of_trying_all(beta):
     probs, truth = drawn()
-    found = best_per_class(probs, truth, f_beta_value, beta)
+    found = best_per_class(probs, truth, f_beta_of_label, beta)
     for c in range(3):
         tried = [
             fbeta_score(truth[:, c], probs[:, c] >= t, beta=beta, zero_division=0)
@@ -76,11 +76,11 @@ def test_the_best_threshold_for_all_classes_is_that_of_trying_all():
 
 
 def test_matthews_by_counts_is_scikit_learns():
-    from kit.metrics.counts import matthews_value
+    from kit.metrics.counts import matthews_of_label
 
     probs, truth = drawn()
     cuts = all_cutoffs(probs[:, 0], truth[:, 0])
-    values = matthews_value(cuts.hits, cuts.given, np.asarray(cuts.support), len(probs), 1.0)
+    values = matthews_of_label(cuts.hits, cuts.given, np.asarray(cuts.support), len(probs), 1.0)
     for threshold, value in list(zip(cuts.thresholds, values, strict=True))[1:-1]:
         assert value == pytest.approx(matthews_corrcoef(truth[:, 0], probs[:, 0] >= threshold))
 

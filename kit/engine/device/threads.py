@@ -53,7 +53,7 @@ class StepThreads:
 
     def _record(self, number: int, count: int, seconds: float) -> None:
         self.seconds[count] = min(seconds, self.seconds.get(count, seconds))
-        if count == self.all and seconds > LONGEST_STEP:
+        if count == self.all == self.chosen and seconds > LONGEST_STEP:
             self.plan = []
         elif number == len(self.plan) - 1 and self.all in self.seconds:
             self._choose()

@@ -62,6 +62,15 @@ def test_presets_grow_in_strength():
     assert distances == sorted(set(distances))
 
 
+def test_shift_moves_the_image_by_whole_pixels_in_all_directions_and_repeats_the_edge():
+    own, square = replace(OWN, size=16, crop=1.0), IMAGE[:16, :16]
+    transform = training_transform(with_preset("shift", hflip=False, share=0.125), own)
+    padded = np.pad(square, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    moved = {(y, x): padded[y : y + 16, x : x + 16].tobytes() for y in range(5) for x in range(5)}
+    results = {transform(square, seed).tobytes() for seed in range(300)}
+    assert results == set(moved.values())
+
+
 def test_options_of_presets_make_them_stronger():
     assert distance("rand_augment", crop=0.99, magnitude=3) < distance(
         "rand_augment", crop=0.99, magnitude=25

@@ -73,6 +73,11 @@ def test_long_steps_and_short_epochs_and_gpus_use_all_threads(monkeypatch):
     assert set(gpu.run()) == {4}
 
 
+def test_fewer_threads_chosen_before_are_tried_against_all_again_even_if_steps_are_long(monkeypatch):
+    epoch = Epoch({4: 0.3, 2: 0.6, 1: 0.9}, monkeypatch, chosen=1)
+    assert set(epoch.run()[7:]) == {4}
+
+
 def test_the_thread_count_of_the_process_is_restored_after_an_error():
     with pytest.raises(ValueError, match="stop"), threads_restored():
         torch.set_num_threads(1)
