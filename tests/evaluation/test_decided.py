@@ -9,12 +9,12 @@ from sklearn.metrics import confusion_matrix, f1_score, multilabel_confusion_mat
 
 from kit import pipeline
 from kit.config import Component
-from kit.errors import KitError
 from kit.evaluation.evaluate import evaluate
 from kit.evaluation.oof_with_labels import load_labeled_oof
 from kit.postprocess.fit import fit_steps
 from kit.report.evaluations import evaluation_tables
 from kit.storage.files import read_json
+from tests.conftest import raises_kit_error
 from tests.evaluation.made import hold_out, made_run
 from tests.postprocess.test_fit import label_rows
 
@@ -93,7 +93,7 @@ def test_held_out_rows_are_decided_by_what_is_shipped(workspace, labels):
 
 
 def test_what_does_not_suit_is_refused_and_nothing_is_written(workspace, labels):
-    with pytest.raises(KitError, match="cut_points means nothing for the task multilabel"):
+    with raises_kit_error("step_unsuitable"):
         evaluate(labels, workspace, [Component(name="cut_points")])
     assert not labels.decision.exists()
     assert not labels.metrics.exists()
@@ -249,4 +249,4 @@ def test_held_out_predictions_of_other_models_are_not_scored(workspace, labels):
     hold_out(workspace, labels, rows.targets, rows.probs, CLASSES, models="others")
     found = evaluate(labels, workspace)
     assert found.held_out == {"later": None}
-    assert "other models predicted it" in found.not_computed["later"]
+    assert "predicted by other models" in found.not_computed["later"]
