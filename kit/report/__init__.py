@@ -1,1 +1,1 @@
-"""What people look at: tables and pages."""
+"""Terminal tables and HTML pages."""

@@ -1,4 +1,4 @@
-"""What ``kit bench`` says, as tables."""
+"""Terminal tables of ``kit bench``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from rich.table import Table
 from kit.bench.measure import Bench
 from kit.report.tables import plain_table
 
-DATA, STEP, DISK = "decode and augment alone", "a training step alone", "the disk"
+DATA, STEP, DISK = "decode and augment only", "training step only", "disk only"
 
 
 def bench_tables(found: Bench) -> list[Table | str]:
-    """Return what was measured on what, each rate, other settings, and what would help."""
+    """Return the machine, the measured rates, trials of other settings, and advice."""
     tables: list[Table | str] = [_facts(found), _rates(found), _predicting(found)]
     if found.trials:
         tables.append(_settings(found))
@@ -20,43 +20,43 @@ def bench_tables(found: Bench) -> list[Table | str]:
 
 
 def _facts(found: Bench) -> Table:
-    table = plain_table("", "", title=f"{found.experiment}: how quick it is here")
+    table = plain_table("", "", title=f"{found.experiment}: speed on this machine")
     table.show_header = False
     for name, text in found.facts.items():
         table.add_row(name, escape(text))
     memory = found.memory
     amounts = {"host": memory.host, "device": memory.device}
-    held = [f"{mb:,.0f} MB on the {where}" for where, mb in amounts.items() if mb is not None]
-    table.add_row("peak memory", ", ".join(held) or "not known")
+    used = [f"{mb:,.0f} MB on the {where}" for where, mb in amounts.items() if mb is not None]
+    table.add_row("peak memory", ", ".join(used) or "unknown")
     return table
 
 
 def _rates(found: Bench) -> Table:
     ceilings = found.ceilings
     table = plain_table("training", "images/s", "", right=("images/s",))
-    table.add_row(DATA, _rate(ceilings.data), f"{_rate(found.uncached)} without a cache")
-    table.add_row(STEP, _rate(ceilings.step), "on a batch that is on the device")
-    table.add_row(DISK, _rate(ceilings.disk), "reading what an epoch reads, nothing of it in the memory")
+    table.add_row(DATA, _rate(ceilings.data), f"{_rate(found.uncached)} in the first epoch (not cached)")
+    table.add_row(STEP, _rate(ceilings.step), "on a batch that is already on the device")
+    table.add_row(DISK, _rate(ceilings.disk), "reading the files of an epoch, not in the page cache")
     name = {"data": DATA, "step": STEP, "disk": DISK}[ceilings.lowest]
     table.add_row(
-        "[bold]all of it[/bold]",
+        "[bold]all together[/bold]",
         f"[bold]{_rate(found.pipeline)}[/bold]",
-        f"{found.ratio:.2f} of the lowest, {name}",
+        f"{found.ratio:.2f} x the slowest ({name})",
     )
     return table
 
 
 def _predicting(found: Bench) -> Table:
     inference = found.inference
-    table = plain_table("predicting", "images/s", "", right=("images/s",))
-    seen = f"{inference.views} views of each" if inference.views > 1 else "once each"
-    table.add_row("the model alone", _rate(inference.step), f"{seen}, up to {inference.size} px")
-    table.add_row("with decoding", _rate(inference.pipeline), f"{inference.ratio:.2f} of it")
+    table = plain_table("prediction", "images/s", "", right=("images/s",))
+    views = f"{inference.views} views per image" if inference.views > 1 else "one view per image"
+    table.add_row("model only", _rate(inference.step), f"{views}, up to {inference.size} px")
+    table.add_row("with decoding", _rate(inference.pipeline), f"{inference.ratio:.2f} x model only")
     return table
 
 
 def _settings(found: Bench) -> Table:
-    table = plain_table("tried, one by one", "images/s", "gain", "", right=("images/s", "gain"))
+    table = plain_table("other settings, one at a time", "images/s", "gain", "", right=("images/s", "gain"))
     for trial in found.trials:
         gain = "" if trial.gain is None else f"{trial.gain:.2f}"
         table.add_row(

@@ -1,4 +1,4 @@
-"""Tables on the scores of a run for the terminal."""
+"""Terminal tables of the scores of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_IMAGES = 10
 
 
 def evaluation_tables(evaluation: Evaluation) -> list[Table | str]:
-    """Return the scores, what decisions bring, the classes that fare worst, and the images to look at."""
+    """Return the scores, the postprocessing steps, the worst classes, and the images to review."""
     tables: list[Table | str] = [_scores(evaluation)]
     if evaluation.held_out:
         tables.append(_held_out(evaluation))
@@ -31,7 +31,7 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table | str]:
 
 
 def score_text(score: float | None) -> str:
-    """Return a score with four decimals, or a dash where there is none."""
+    """Return a score with four decimals, or a dash if there is none."""
     return "-" if score is None else f"{score:.4f}"
 
 
@@ -57,23 +57,23 @@ def _held_out(evaluation: Evaluation) -> Table:
 
 
 def _decisions(evaluation: Evaluation) -> Table:
-    table = plain_table("decision", "nested", "fitted", "gain", "95 % interval", "", "learned")
+    table = plain_table("postprocessing", "nested", "fitted", "gain", "95 % interval", "", "fitted values")
     table.add_row("none", f"{evaluation.plain:.4f}", "", "", "", "", "")
-    for worth in evaluation.decisions:
+    for steps in evaluation.decisions:
         table.add_row(
-            worth.name,
-            f"{worth.score:.4f}",
-            f"{worth.fitted:.4f}",
-            f"{worth.gain:+.4f}",
-            worth.interval,
-            worth.verdict,
-            escape("; ".join(worth.told)),
+            steps.name,
+            f"{steps.score:.4f}",
+            f"{steps.fitted:.4f}",
+            f"{steps.gain:+.4f}",
+            steps.interval,
+            steps.verdict,
+            escape("; ".join(steps.told)),
         )
     return table
 
 
 def _others(evaluation: Evaluation) -> Table:
-    table = plain_table("also", "", "", right=("",))
+    table = plain_table("other metrics", "", "", right=("",))
     table.show_header = False
     for other in evaluation.others:
         note = (
@@ -93,19 +93,19 @@ def _classes(classes: list[ClassScore]) -> Table:
         areas = ("-" if area is None else f"{area:.3f}" for area in (c.roc_auc, c.average_precision))
         table.add_row(escape(c.name), *shares, *areas, str(c.support))
     hidden = len(classes) - MAX_ROWS
-    table.caption = f"and {hidden} classes that fare better" if hidden > 0 else None
+    table.caption = f"and {hidden} classes with a higher F1" if hidden > 0 else None
     return table
 
 
 def _confused(evaluation: Evaluation) -> Table:
-    table = plain_table("true", "taken for", "times", right=("times",))
+    table = plain_table("true", "predicted", "images", right=("images",))
     for pair in evaluation.confused:
         table.add_row(escape(pair.true), escape(pair.predicted), str(pair.count))
     return table
 
 
 def _hardest(evaluation: Evaluation) -> Table:
-    table = plain_table("highest loss", "label", "decided", "loss", right=("loss",))
+    table = plain_table("highest loss", "label", "predicted", "loss", right=("loss",))
     for image in evaluation.hardest[:MAX_IMAGES]:
         table.add_row(
             escape(image.path or image.id), escape(image.label), escape(image.decided), f"{image.loss:.2f}"
@@ -114,17 +114,15 @@ def _hardest(evaluation: Evaluation) -> Table:
 
 
 def _suspects(evaluation: Evaluation) -> Table:
-    table = plain_table("label likely wrong", "label", "rather", "by", "because", right=("by",))
+    table = plain_table("likely label error", "label", "suggested", "margin", "reason", right=("margin",))
     for suspect in evaluation.suspects[:MAX_IMAGES]:
-        because = (
-            f"its bytes are those of {suspect.twin}" if suspect.twin else "the model says so out of fold"
-        )
+        reason = f"byte-identical to {suspect.twin}" if suspect.twin else "out-of-fold prediction"
         table.add_row(
             escape(suspect.path or suspect.id),
             escape(suspect.label),
             escape(suspect.suggested),
             f"{suspect.margin:.2f}",
-            escape(because),
+            escape(reason),
         )
     hidden = evaluation.num_suspects - MAX_IMAGES
     table.caption = f"and {hidden} more, in suspects.csv" if hidden > 0 else None

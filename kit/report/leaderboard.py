@@ -1,4 +1,4 @@
-"""The ledger for the terminal, and as CSV."""
+"""The leaderboard as terminal tables and as CSV."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from kit.leaderboard.entries import Entry
 from kit.leaderboard.selection import Selection
 from kit.report.tables import plain_table
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is run by a spreadsheet
-SHOWN = 2  # changes; the rest is counted
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one of these
+MAX_CHANGES = 2  # listed; the others are counted
 LONGEST = 44  # characters of one change
 NUMBERS = ("CV", "± sd", "nested", "public", "private", "min")
 LAST = "changed"
@@ -29,38 +29,38 @@ DAY = len("2026-11-23")
 def leaderboard_tables(
     entries: Sequence[Entry], related: Sequence[Correlation] = (), chosen: Sequence[Selection] = ()
 ) -> list[Table | str]:
-    """Return one table per competition and metric in the order of the rows, each with what follows from it.
+    """Return one table per competition and metric, each followed by its correlation and selection.
 
-    Columns that no row of any table fills are left out.
+    Columns that are empty in all tables are left out.
     """
-    shown: list[Table | str] = []
+    tables: list[Table | str] = []
     columns = [name for name, cell in COLUMNS.items() if any(cell(entry) for entry in entries)]
     for (competition, metric), group in groupby(entries, key=lambda e: (e.competition, e.metric)):
         rows = list(group)
-        shown.append(_table(rows, columns))
+        tables.append(_table(rows, columns))
         notes: list[Correlation | Selection] = [*related, *chosen]
         own = [note for note in notes if (note.competition, note.metric) == (competition, metric)]
-        shown += [escape(note.summary) for note in own]
-    return shown
+        tables += [escape(note.summary) for note in own]
+    return tables
 
 
 def _table(rows: Sequence[Entry], columns: Sequence[str]) -> Table:
     table = plain_table(*columns, title=_title(rows[0]), right=NUMBERS)
     for column in table.columns:
-        column.no_wrap = column.header not in ("name", LAST)  # in a narrow terminal these two give way
+        column.no_wrap = column.header not in ("name", LAST)  # these two shrink in a narrow terminal
     for entry in rows:
-        table.add_row(*(_shown(name, COLUMNS[name](entry)) for name in columns))
+        table.add_row(*(_text(name, COLUMNS[name](entry)) for name in columns))
     return table
 
 
-def _shown(column: str, cell: str) -> Text:
-    """Return a cell; of what was changed as much as there is room for on one line."""
+def _text(column: str, cell: str) -> Text:
+    """Return a cell; the changes are cut to one line."""
     return Text(cell, no_wrap=True, overflow="ellipsis") if column == LAST else Text(cell)
 
 
 def _title(first: Entry) -> str:
     better = "higher" if first.higher_is_better else "lower"
-    about = f"{first.metric} ({better} is better)" if first.metric else "the metric is not known"
+    about = f"{first.metric} ({better} is better)" if first.metric else "unknown metric"
     return escape(f"{first.competition}: {about}")
 
 
@@ -73,14 +73,14 @@ def _minutes(entry: Entry) -> str:
 
 
 def _changed(entry: Entry) -> str:
-    """Return what a row is against its parent, on one line."""
+    """Return the changes of a row compared with its parent, on one line."""
     if entry.kind == "submission":
-        return f"of {entry.parent}, as it was" if entry.parent else "not as kit wrote it, or not kit's"
+        return f"an earlier state of {entry.parent}" if entry.parent else "changed, or not written by kit"
     if entry.kind == "blend":
         return ", ".join(entry.changed)
-    lines = [_short(line.replace(": ", " ", 1)) for line in entry.changed[:SHOWN]]
-    if len(entry.changed) > SHOWN:
-        lines.append(f"+{len(entry.changed) - SHOWN} more")
+    lines = [_short(line.replace(": ", " ", 1)) for line in entry.changed[:MAX_CHANGES]]
+    if len(entry.changed) > MAX_CHANGES:
+        lines.append(f"+{len(entry.changed) - MAX_CHANGES} more")
     return f"vs {entry.parent}: {', '.join(lines) or 'the same'}" if entry.parent else ""
 
 
@@ -106,9 +106,9 @@ COLUMNS: dict[str, Callable[[Entry], str]] = {
 
 
 def entries_csv(entries: Sequence[Entry]) -> str:
-    """Return the rows as CSV with a header, numbers in full, what is not known empty.
+    """Return the rows as CSV with a header, numbers in full precision, unknown values empty.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers.
+    Text that a spreadsheet would run as a formula is prefixed with an apostrophe.
     """
     text = io.StringIO()
     names = [field.name for field in fields(Entry)]

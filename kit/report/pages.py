@@ -1,4 +1,4 @@
-"""Pages for people: self-contained HTML, pictures inside."""
+"""Self-contained HTML pages with embedded images: the audit, and the report of a run."""
 
 from __future__ import annotations
 
@@ -24,19 +24,18 @@ from kit.storage.files import read_json, write_text
 from kit.storage.workspace import RunFolder
 
 THUMBNAIL = 96
-SHOWN_GROUPS = 30
-SHOWN_OF_GROUP = 8
-SHOWN_CLASSES = 200
-SHOWN_TOGETHER = 40  # classes in the table of co-occurrence
+MAX_GROUPS = 30  # of duplicates
+MAX_IMAGES_PER_GROUP = 8
+MAX_CLASSES = 200
+MAX_CO_OCCURRENCE = 40  # classes in the co-occurrence table
+MAX_HARD_IMAGES = 24
 
-SHOWN_IMAGES = 24  # of those with the highest loss
-
-Looked = TypeVar("Looked", HardImage, Suspect)
-PicturedGroups = tuple[str, list[list[str]], list[list[tuple[str, str | None]]]]
+Reviewed = TypeVar("Reviewed", HardImage, Suspect)
+GroupsWithImages = tuple[str, list[list[str]], list[list[tuple[str, str | None]]]]
 
 
 def write_audit_page(audit: Audit, competition: Competition, path: Path) -> None:
-    """Write the audit with a picture of each class and every group of duplicates side by side."""
+    """Write the audit, with an image of each class and the groups of duplicates."""
     first = _first_image_of_each_class(competition)
     most = max(audit.class_counts.values(), default=1)
     classes = [
@@ -46,32 +45,32 @@ def write_audit_page(audit: Audit, competition: Competition, path: Path) -> None
             "share": 100 * count / max(most, 1),
             "image": _thumbnail(competition.root, first.get(name)),
         }
-        for name, count in list(audit.class_counts.items())[:SHOWN_CLASSES]
+        for name, count in list(audit.class_counts.items())[:MAX_CLASSES]
     ]
     duplicates = {
-        "Byte-identical files": _pictured(audit.exact_duplicates, competition),
-        "Near duplicates": _pictured(audit.near_duplicates, competition),
+        "Byte-identical files": _groups_with_images(audit.exact_duplicates, competition),
+        "Near duplicates": _groups_with_images(audit.near_duplicates, competition),
     }
     values = {"audit": audit, "classes": classes, "duplicates": duplicates}
-    write_text(path, _render("audit.html", **values, shown_together=SHOWN_TOGETHER))
+    write_text(path, _render("audit.html", **values, max_co_occurrence=MAX_CO_OCCURRENCE))
 
 
-def _pictured(duplicates: Duplicates, competition: Competition) -> list[PicturedGroups]:
-    """Return for each kind of duplicates its title, the groups, and the first ones with their pictures."""
+def _groups_with_images(duplicates: Duplicates, competition: Competition) -> list[GroupsWithImages]:
+    """Return for each kind of duplicates its title, all groups, and the first groups with thumbnails."""
     kinds = []
     for title, groups in duplicates.titled().items():
-        shown = [group[:SHOWN_OF_GROUP] for group in groups[:SHOWN_GROUPS]]
+        first = [group[:MAX_IMAGES_PER_GROUP] for group in groups[:MAX_GROUPS]]
         kinds.append(
-            (title, groups, [[(p, _thumbnail(competition.root, p)) for p in group] for group in shown])
+            (title, groups, [[(p, _thumbnail(competition.root, p)) for p in group] for group in first])
         )
     return kinds
 
 
 def write_run_page(run: RunFolder, evaluation: Evaluation, images: Path | None) -> None:
-    """Write a run's scores, learning curves, classes, confusions, and the images to look at.
+    """Write a run's scores, learning curves, classes, confusions, and the images to review.
 
     Args:
-        images: What their paths are relative to; None where they are not at hand.
+        images: The folder of the image paths; None if the images are not available.
     """
     fold_count = len(evaluation.folds)
     histories = {k: pd.read_csv(f.history) for k in range(fold_count) if (f := run.fold(k)).history.exists()}
@@ -85,23 +84,23 @@ def write_run_page(run: RunFolder, evaluation: Evaluation, images: Path | None) 
         blend=members,
         interval=Interval(evaluation.low, evaluation.high).text(),
         blend_interval=_blend_interval(members),
-        hardest=_with_pictures(evaluation.hardest[:SHOWN_IMAGES], images),
-        suspects=_with_pictures(evaluation.suspects, images),
+        hardest=_with_thumbnails(evaluation.hardest[:MAX_HARD_IMAGES], images),
+        suspects=_with_thumbnails(evaluation.suspects, images),
         unreadable=load_predictions(run.test).origin.unreadable,
     )
     write_text(run.report, page)
 
 
 def _blend_interval(blend: dict[str, Any] | None) -> str:
-    """Return the interval of what a blend gains, which JSON holds as null where there is none."""
-    worth = blend and blend["worth"]
-    if not worth or worth["low"] is None:
+    """Return the interval of a blend's gain as text; JSON has null if there is none."""
+    evaluation = blend and blend["worth"]
+    if not evaluation or evaluation["low"] is None:
         return Interval(float("nan"), float("nan")).text()
-    return Interval(worth["low"], worth["high"]).text(signed=True)
+    return Interval(evaluation["low"], evaluation["high"]).text(signed=True)
 
 
-def _with_pictures(found: Sequence[Looked], images: Path | None) -> list[tuple[Looked, str | None]]:
-    return [(each, None if images is None else _thumbnail(images, each.path)) for each in found]
+def _with_thumbnails(reviewed: Sequence[Reviewed], images: Path | None) -> list[tuple[Reviewed, str | None]]:
+    return [(each, None if images is None else _thumbnail(images, each.path)) for each in reviewed]
 
 
 def _render(template: str, **values: Any) -> str:
@@ -119,13 +118,13 @@ def _first_image_of_each_class(competition: Competition) -> dict[str, str]:
 
 
 def _thumbnail(root: Path, path: str | None) -> str | None:
-    """Return a small picture as a data address, or None if there is none to show."""
+    """Return a thumbnail as a data URL, or None if the path is None or the image is unreadable."""
     if path is None:
         return None
     try:
         image = open_whole(root / path).convert("RGB")
     except UnreadableImageError:
-        return None  # the page lists it among the unreadable
+        return None  # the page lists it as unreadable
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)
@@ -133,7 +132,7 @@ def _thumbnail(root: Path, path: str | None) -> str | None:
 
 
 def _curves(histories: dict[int, pd.DataFrame], metric: str) -> str:
-    """Return loss and score over the epochs, one line per fold, as SVG."""
+    """Return the learning curves as SVG: loss and score by epoch, one line per fold."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3), layout="constrained")

@@ -1,4 +1,4 @@
-"""The table of probed backbones for the terminal."""
+"""Terminal table of probed backbones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kit.report.tables import plain_table
 
 
 def next_training(probes: Probes, config: Config, path: Path, overrides: Sequence[str]) -> str:
-    """Return the command that trains the best backbone as it was probed.
+    """Return the command that trains the best backbone with the probed settings.
 
     Args:
         config: The config that was probed, read from ``path`` with ``overrides``.
@@ -35,11 +35,11 @@ def next_training(probes: Probes, config: Config, path: Path, overrides: Sequenc
 
 
 def probe_table(probes: Probes) -> Table:
-    """Return the backbones, the best first."""
+    """Return the table of backbones, the best first."""
     better = "higher" if probes.higher_is_better else "lower"
-    columns = (f"{probes.metric}", "folds", "images/s", "million weights", "MB", "px", "features", "seconds")
+    columns = (f"{probes.metric}", "folds", "images/s", "M params", "MB", "px", "features", "seconds")
     title = f"linear probes: {probes.metric} ({better} is better), {probes.images} images"
-    table = plain_table("model", *columns, "licence", title=title, right=columns)
+    table = plain_table("model", *columns, "license", title=title, right=columns)
     for each in probes.models:
         table.add_row(
             escape(each.model),
@@ -51,7 +51,7 @@ def probe_table(probes: Probes) -> Table:
             str(each.size),
             str(each.features),
             f"{each.seconds:.0f}",
-            escape(each.licence) or "not known",
+            escape(each.licence) or "unknown",
         )
-    table.caption = "images/s: through the network, images in memory; size without the head"
+    table.caption = "images/s: network only, images in memory; M params and MB: without the head"
     return table

@@ -1,9 +1,8 @@
-"""Tables for the terminal: what is wrong with a file, and what could be."""
+"""Tables of the submission check: the problems of a file, and all problem codes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from rich.markup import escape
 from rich.table import Table
@@ -15,27 +14,31 @@ STYLES = {"error": "red", "warning": "yellow"}
 
 
 def problems_table(problems: Sequence[Problem]) -> Table:
-    """Return what is wrong with a file."""
+    """Return the table of a file's problems."""
     table = plain_table("severity", "code", "count", "what", "first", "remedy", right=("count",))
     for p in problems:
-        said = (p.code, str(p.count), escape(p.message), escape(p.first), escape(p.remedy))
-        table.add_row(_marked(p.severity), *said)
+        count = "" if CODES[p.code].whole_file else str(p.count)
+        cells = (p.code, count, escape(p.message), escape(p.first), escape(p.remedy))
+        table.add_row(_styled(p.severity), *cells)
     return table
 
 
 def codes_table() -> Table:
-    """Return everything that can be wrong."""
+    """Return the table of all problem codes."""
     table = plain_table("severity", "code", "what", "remedy")
     for name, code in CODES.items():
-        table.add_row(_marked(code.severity), name, escape(code.meaning), escape(code.remedy))
+        table.add_row(_styled(code.severity), name, escape(code.meaning), escape(code.remedy))
     return table
 
 
 def codes_as_dicts() -> list[dict[str, object]]:
-    """Return every check under the keys that ``--json`` promises."""
-    return [{"code": name} | asdict(code) for name, code in CODES.items()]
+    """Return all problem codes in the ``--json`` form."""
+    return [
+        {"code": name, "severity": code.severity, "meaning": code.meaning, "remedy": code.remedy}
+        for name, code in CODES.items()
+    ]
 
 
-def _marked(severity: str) -> str:
+def _styled(severity: str) -> str:
     style = STYLES[severity]
     return f"[{style}]{severity}[/{style}]"

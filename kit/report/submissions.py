@@ -6,7 +6,7 @@ from kit.submission.submit import Submitted
 
 
 def submission_as_dict(done: Submitted, file: str) -> dict[str, object]:
-    """Return a written submission under the keys that ``--json`` promises."""
+    """Return a written submission in the ``--json`` form."""
     proof = done.proof
     return {
         "file": file,
@@ -24,7 +24,7 @@ def submission_as_dict(done: Submitted, file: str) -> dict[str, object]:
 
 
 def submission_lines(done: Submitted, file: str) -> list[str]:
-    """Return what to print about a written submission: the file, its CV, and what the round trip showed."""
+    """Return the lines to print: the file, its CV score, and the result of the round-trip check."""
     state = "written" if done.written else "exists already, unchanged"
     lines = [f"{file} {state}: {done.rows} rows, checked.", _scores_line(done)]
     for name, score in done.proof.held_out.items():
@@ -36,9 +36,9 @@ def submission_lines(done: Submitted, file: str) -> list[str]:
 def _scores_line(done: Submitted) -> str:
     proof = done.proof
     if proof.cv is None:
-        return "No CV score: its members come from different folds. The format is verified all the same."
+        return "No CV score: its members come from different folds. The format passed the round-trip check."
     if proof.mirror is None:
-        verified = f"this format holds too little to compute {proof.metric}, so only its rows are verified"
+        verified = f"{proof.metric} cannot be computed from this format, so only the rows were verified"
     else:
         verified = f"the same predictions, written in this format and read back, score {proof.mirror:.4f}"
     return f"CV {proof.metric} {proof.cv:.4f}; {verified}."

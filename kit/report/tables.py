@@ -1,4 +1,4 @@
-"""Tables for the terminal."""
+"""Terminal tables of the audit, the folds, the dry run and others, and the base of all tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_PAIRS = 10
 
 
 def plain_table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
-    """Return a table without lines; the columns in ``right`` hold numbers."""
+    """Return a table without borders; the columns in ``right`` are right-aligned."""
     table = Table(
         title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
     )
@@ -30,7 +30,7 @@ def plain_table(*columns: str, title: str | None = None, right: Sequence[str] = 
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
-    """Return what was inferred, and from what."""
+    """Return the inferred config values with the evidence for each."""
     table = plain_table("key", "value", "because")
     for finding in findings:
         value = ", ".join(finding.value) if isinstance(finding.value, list) else str(finding.value)
@@ -41,7 +41,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
 
 
 def audit_tables(audit: Audit, fold_count: int) -> list[Table]:
-    """Return counts, duplicates, and what is wrong with the images."""
+    """Return tables of counts, duplicates, co-occurring classes and unreadable images."""
     tables = [_facts(audit, fold_count), _duplicates(audit)]
     if audit.co_occurrence:
         tables.append(_co_occurrence(audit.co_occurrence))
@@ -72,7 +72,7 @@ def _facts(audit: Audit, fold_count: int) -> Table:
     for name, values in (*shapes, ("formats", audit.formats)):
         facts.add_row(name, _shares(values))
     facts.add_row("mean, std", f"{_channels(audit.mean)}, {_channels(audit.std)} of R G B, 0 to 1")
-    cut = f", {audit.truncated} of them cut short" if audit.truncated else ""
+    cut = f", {audit.truncated} of them truncated" if audit.truncated else ""
     facts.add_row("unreadable", f"[red]{len(audit.unreadable)}{cut}[/red]" if audit.unreadable else "none")
     return facts
 
@@ -93,27 +93,27 @@ def _duplicates(audit: Audit) -> Table:
 def _first_group(groups: Sequence[Sequence[str]]) -> str:
     if not groups:
         return ""
-    shown = " = ".join(groups[0][:2]) + (f" and {len(groups[0]) - 2} more" if len(groups[0]) > 2 else "")
-    return escape(shown)
+    text = " = ".join(groups[0][:2]) + (f" and {len(groups[0]) - 2} more" if len(groups[0]) > 2 else "")
+    return escape(text)
 
 
 def _co_occurrence(together: dict[str, dict[str, int]]) -> Table:
-    """Return the pairs of classes that are most often on one image."""
+    """Return the pairs of classes that occur together most often."""
     names = list(together)
     pairs = [(together[a][b], a, b) for i, a in enumerate(names) for b in names[i + 1 :] if together[a][b]]
-    table = plain_table("most often together", "", "images", right=("images",))
+    table = plain_table("most frequent pairs of classes", "", "images", right=("images",))
     for count, a, b in sorted(pairs, key=lambda pair: -pair[0])[:MAX_PAIRS]:
         table.add_row(escape(a), escape(b), str(count))
     return table
 
 
 def _shares(values: dict[str, int], limit: int = 4) -> str:
-    shown = ", ".join(f"{escape(name)} ({count})" for name, count in list(values.items())[:limit])
-    return shown + (f" and {len(values) - limit} more" if len(values) > limit else "")
+    text = ", ".join(f"{escape(name)} ({count})" for name, count in list(values.items())[:limit])
+    return text + (f" and {len(values) - limit} more" if len(values) > limit else "")
 
 
 def balance_table(balance: FoldBalance) -> Table:
-    """Return images per class and side; with many classes the range over the classes."""
+    """Return images per class and fold; with many classes, the range over classes."""
     counts = balance.counts
     names = [side_name(int(side)) for side in counts.columns]
     table = plain_table("class", *names, "total", right=[*names, "total"])
@@ -132,11 +132,11 @@ def balance_table(balance: FoldBalance) -> Table:
 
 
 def per_image_table(pooled: Sequence[PerImage]) -> Table:
-    """Return how well crops tell which classes their images show."""
+    """Return the scores of crop predictions pooled per image."""
     names = list(pooled[0].scores)
     table = plain_table("per image", "images", *names, right=("images", *names))
     for each in pooled:
-        scores = ("cannot be told" if score is None else f"{score:.4f}" for score in each.scores.values())
+        scores = ("undefined" if score is None else f"{score:.4f}" for score in each.scores.values())
         table.add_row(escape(each.name), str(each.images), *scores)
     return table
 
@@ -152,12 +152,12 @@ def scores_table(rows: Sequence[tuple[str, float, float]], metric: str) -> Table
 
 
 def dry_run_tables(plan: DryRun) -> list[Table | str]:
-    """Return what a training would do, as tables: facts, parameter groups, learning rates, augmentation."""
+    """Return the training plan: facts, parameter groups, learning rates, augmentation."""
     facts = plain_table("", "", title=f"{plan.experiment}: dry run, nothing is trained")
     facts.show_header = False
     for name, text in plan.facts.items():
         facts.add_row(name, escape(text))
-    columns = ("parameters of", "tensors", "numbers", "peak rate", "weight decay")
+    columns = ("parameters of", "tensors", "parameters", "peak lr", "weight decay")
     groups = plain_table(*columns, right=columns[1:])
     for group in plan.groups:
         rate = f"{group.lr:.3g}" if group.lr else "-"
@@ -167,14 +167,14 @@ def dry_run_tables(plan: DryRun) -> list[Table | str]:
     rates = plain_table("learning rate", "", right=("",))
     for name, value in plan.rates.items():
         rates.add_row(name, f"{value:.3g}")
-    steps = plain_table("a training image goes through")
+    steps = plain_table("augmentation steps")
     for step in plan.augmentation:
         steps.add_row(escape(step))
     return [facts, groups, rates, steps]
 
 
 def near_duplicates_hint(audit: Audit, folds: FoldsConfig) -> list[str]:
-    """Return how to keep near duplicates in one fold, if there are any and the config does not do so yet."""
+    """Return a hint to keep near duplicates in one fold, if there are any and the config does not."""
     near = audit.near_duplicates
     if folds.keep_duplicates_together == "near" or not (near.within_class or near.across_classes):
         return []

@@ -1,4 +1,4 @@
-"""Tables on test-time augmentation for the terminal."""
+"""Terminal tables of scores and costs of test-time augmentation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kit.report.tables import plain_table
 
 
 def tta_tables(report: TtaReport) -> list[Table | str]:
-    """Return what each view adds and costs, how a set of them grows, and which to take."""
+    """Return the scores and costs of views, the forward selection, and which views to use."""
     return [_views(report), _path(report), *_advice(report)]
 
 
 def _views(report: TtaReport) -> Table:
     better = "higher" if report.higher_is_better else "lower"
-    columns = ("images", "alone", "gain alone", "gain beside identity", "95 % interval", "s / 1,000 images")
+    columns = ("images", "alone", "gain alone", "gain with identity", "95 % interval", "s / 1,000 images")
     title = (
         f"{escape(report.experiment)}: views by {report.metric} ({better} is better), {report.rows} images"
     )
@@ -31,16 +31,16 @@ def _views(report: TtaReport) -> Table:
             span(view.added),
             f"{view.seconds:.1f}",
         )
-    table.caption = f"reading the images takes {report.reading:.1f} s / 1,000, once, whatever the views"
+    table.caption = f"reading the images takes {report.reading:.1f} s / 1,000, once for all views"
     return table
 
 
 def _path(report: TtaReport) -> Table:
     columns = ("score", "gain", "95 % interval", "s / 1,000 images")
-    table = plain_table("views together", *columns, right=columns)
+    table = plain_table("merged views", *columns, right=columns)
     for step in report.path:
         table.add_row(*_row(step))
-    table.add_row(f"as configured: {_names(report.configured)}", *_row(report.configured)[1:])
+    table.add_row(f"configured: {_names(report.configured)}", *_row(report.configured)[1:])
     return table
 
 
@@ -59,7 +59,7 @@ def _names(step: ViewSetScore) -> str:
 
 
 def span(gain: Gain) -> str:
-    """Return the interval of a gain."""
+    """Return the interval of a gain as text."""
     return f"{gain.low:+.4f} to {gain.high:+.4f}"
 
 
@@ -67,8 +67,8 @@ def _advice(report: TtaReport) -> list[str]:
     nested, cheapest = report.nested, report.cheapest
     named = escape(", ".join(cheapest.views))
     return [
-        f"Best: {_names(report.best)}, {report.best.score:.4f} on the rows that chose it.",
-        f"Chosen so on the other folds' rows, a set scores {nested.score:.4f}: {nested.gain.value:+.4f} "
-        f"beside identity, 95 % interval {span(nested.gain)}.",
-        f"[bold]The quickest within noise of the best: tta: \\[{named}][/bold]",
+        f"Best: {_names(report.best)}, {report.best.score:.4f} (optimistic: chosen on the same rows).",
+        f"Nested score, with the best set of the other folds: {nested.score:.4f}, {nested.gain.value:+.4f} "
+        f"over identity, 95 % interval {span(nested.gain)}.",
+        f"[bold]Fastest within noise of the best: tta: \\[{named}][/bold]",
     ]

@@ -6,12 +6,12 @@ Writes: ``submissions/<competition>/<name>.csv`` (or ``.tsv``) and ``<name>.json
     format.py         the submission's format, from the sample file or the config
     pooling.py        predictions of crops -> predictions of the rows of the submission
     leaks.py          test images that are also training images
-    inputs.py         what a submission is made from
+    inputs.py         a run's predictions, its competition and the submission format
     round_trip.py     write OOF predictions, read them back, score them again
-    verify.py         the scores of a submission, each proved by a round trip
-    check_context.py  what the submission check compares a file with
-    trace.py          read the JSON file beside a submission
-    provenance.py     write that file
-    submit.py         run all steps; reproduce a submission from its JSON file
+    verify.py         the scores of a submission, each verified by a round trip
+    check_context.py  collect what the submission check compares a file with
+    trace.py          read the provenance of a submission
+    provenance.py     write the provenance
+    submit.py         run all steps; reproduce a submission from its provenance
     heldout.py        score a written submission against a solution file
 """

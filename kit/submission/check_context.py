@@ -1,4 +1,4 @@
-"""What the submission check compares a file with: predictions, class counts, the previous submission."""
+"""Collect what the submission check compares a file with: predictions, class counts, earlier submissions."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _cv(run: RunFolder, metric: str) -> float | None:
 def _predicted_counts(
     run: RunFolder, config: Config, competition: Competition, form: SubmissionFormat
 ) -> np.ndarray | None:
-    """Return how many OOF rows are predicted as each class, (C,), in the order of the format's classes."""
+    """Return the number of OOF rows predicted as each class, (C,), in the order of the format's classes."""
     found = _predictions_of(run, run.oof, config, competition, form)
     if found is None or found.decided.ndim == 2:
         return None
@@ -116,7 +116,7 @@ def _predicted_counts(
 def _predictions_of(
     run: RunFolder, path: Path, config: Config, competition: Competition, form: SubmissionFormat
 ) -> FinalPredictions | None:
-    """Return the predictions in a file, with the run's postprocessing; None if there are none that fit."""
+    """Return the postprocessed predictions of a file; None if it is missing or does not fit the format."""
     pool = config.submission.pool if config.submission else None
     task = task_of_rows(pool, competition)
     try:
@@ -138,7 +138,7 @@ def _predictions_of(
 
 
 def _previous(file: Path, competition: str, workspace: Workspace) -> Path | None:
-    """Return the competition's submission that was written last, other than this one."""
+    """Return the competition's most recent submission other than this one."""
     others = [
         each
         for each in workspace.submissions()

@@ -71,7 +71,7 @@ def stale_ids(form: SubmissionFormat, images: Sequence[str]) -> tuple[tuple[str,
 
 
 def format_of_sample(path: Path) -> SubmissionFormat:
-    """Return the format that a sample file shows without its competition.
+    """Return the format of a sample file, inferred without its competition.
 
     Columns of numbers between 0 and 1 are probabilities; one such column is a score, unless it holds only 0
     and 1. The kind of any other sample is unknown.
@@ -107,7 +107,7 @@ def _probabilities_in(columns: Sequence[pa.ChunkedArray], mark: str) -> np.ndarr
 
 
 def _given_kind(config: SubmissionConfig) -> SubmissionKind | None:
-    """Return the kind that the config names; None: as the sample shows."""
+    """Return the kind that the config names; None: inferred from the sample."""
     return submission_kinds.get(config.kind) if config.kind in submission_kinds else None
 
 
@@ -135,7 +135,7 @@ def _from_sample(sample: Sample, config: SubmissionConfig, facts: CompetitionFac
     ids = sample.cells(id_column)
     if len(pc.unique(ids)) != len(ids):
         raise KitError(
-            sample.path, "lists an id twice", "A sample lists every test id once", code="ids_duplicate"
+            sample.path, "lists an id twice", "A sample must list every id once", code="ids_duplicate"
         )
     cells = sample.beside(id_column)
     return _format(sample.header, id_column, ids, found, sample.dialect, config, facts, cells)
@@ -157,7 +157,7 @@ def _sample_kind(
     if given is not None and not given.class_columns and len(others) != 1:
         raise KitError(
             sample.path,
-            f"has {len(others)} columns beside the id",
+            f"has {len(others)} columns other than the id",
             f"submission.kind {given.name} fills one",
             "Set submission.kind: probabilities if each column is a class.",
             code="columns_too_many",
@@ -223,6 +223,6 @@ def _refuse_stale(path: Path, unlisted: Sequence[str], vanished: Sequence[str]) 
             raise KitError(
                 path,
                 problem.format(len(odd), first_few(odd)),
-                "The sample lists every test image once",
+                "The sample must list every test image once",
                 code="sample_stale",
             )

@@ -10,7 +10,7 @@ from kit.submission_format.spec import SubmissionFormat
 
 
 def held_out_score(file: Path, solution: Path, form: SubmissionFormat, competition: Competition) -> float:
-    """Return the competition's metric of a checked file against the labels in ``solution``.
+    """Return the score of a checked file on the labels in ``solution``.
 
     Args:
         solution: A CSV with the format's id column and the label columns of the task.

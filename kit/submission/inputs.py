@@ -1,4 +1,4 @@
-"""What a submission is made from: a run's predictions, its competition and the submission format."""
+"""The inputs of a submission: a run's predictions, its competition and the submission format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kit.predictions import MIXED_FOLDS, FinalPredictions, Predictions, load_pre
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.format import format_for
 from kit.submission.leaks import Leak, with_known_labels
-from kit.submission.pooling import pool_rows, pool_scored, task_of_rows
+from kit.submission.pooling import pool_labeled, pool_rows, task_of_rows
 from kit.submission.round_trip import final_for_format, in_format_order
 from kit.submission_format.parse import TAB_SUFFIX
 from kit.submission_format.spec import SubmissionFormat
@@ -23,10 +23,10 @@ from kit.tasks import Task
 
 @dataclass(frozen=True)
 class SubmissionInputs:
-    """What a submission is made from.
+    """The inputs of a submission.
 
     Attributes:
-        task: The task of the rows; it differs from the competition's task where images are pooled.
+        task: The task of the rows; it may differ from the competition's task if images are pooled.
         test: The predictions of the test images.
     """
 
@@ -62,15 +62,15 @@ class SubmissionInputs:
         return self.config.submission.pool if self.config.submission else None
 
     def file(self, workspace: Workspace) -> SubmissionFile:
-        """Return where the submission goes."""
+        """Return the path of the submission."""
         suffix = TAB_SUFFIX if self.form.dialect.delimiter == "\t" else ".csv"
         return workspace.submission(self.run.competition, self.run.name, suffix)
 
     def final_predictions(self, postprocessing: Postprocessing, known: Sequence[Leak]) -> FinalPredictions:
-        """Return what is submitted, in the order of the format's images.
+        """Return the predictions to submit, in the order of the format's images.
 
         Args:
-            known: Test images whose known label is submitted.
+            known: Test images whose known label is submitted instead of the prediction.
 
         Raises:
             KitError: An image has no class, and the format has no cell for that.
@@ -84,30 +84,30 @@ class SubmissionInputs:
         _refuse_unwritable(predictions, self.form)
         return predictions
 
-    def labelled(self, workspace: Workspace) -> tuple[LabeledPredictions, bool]:
-        """Return the OOF rows beside the truth, and whether they have an honest score.
+    def labeled_oof(self, workspace: Workspace) -> tuple[LabeledPredictions, bool]:
+        """Return the labeled OOF predictions, and whether they have an unbiased score.
 
         Raises:
-            KitError: The folds have changed, or other models made the test predictions.
+            KitError: The folds have changed, or the test predictions come from other models.
         """
         oof = load_predictions(self.run.oof)
         if self.test.origin.models != oof.origin.models:
             raise KitError(
                 self.run.label,
-                "has test predictions of other models than its OOF predictions",
-                "The score must belong to what is submitted",
-                f"Run `kit predict {self.run.label}`, or kit blend, again.",
+                "has test and OOF predictions of different models",
+                "The CV score must belong to the models that predict the test images",
+                f"Run `kit predict {self.run.label}` again, or `kit blend` for a blend.",
                 code="models_differ",
             )
         has_score = oof.origin.folds != MIXED_FOLDS
-        scored = (
+        labeled = (
             load_labeled_oof(self.run, workspace)
             if has_score
             else label_oof(oof, self.config, workspace, any_folds=True)
         )
         if self.pool is None:
-            return scored, has_score
-        return pool_scored(scored, self.pool, self.task, self.config.competition.metric), has_score
+            return labeled, has_score
+        return pool_labeled(labeled, self.pool, self.task, self.config.competition.metric), has_score
 
 
 def _refuse_unwritable(predictions: FinalPredictions, form: SubmissionFormat) -> None:
@@ -117,7 +117,7 @@ def _refuse_unwritable(predictions: FinalPredictions, form: SubmissionFormat) ->
         raise KitError(
             "submission",
             f"{len(rows)} test images get no class ({first_few([form.images[row] for row in rows])})",
-            "The sample has no blank cell",
+            "The sample has no blank cells, so every image needs a class",
             "Set submission.fallback to a class for such images, submission.blank: true if blanks are "
             "allowed, or `decide: [{name: thresholds, at_least_one: true}]`.",
             code="no_class",

@@ -1,4 +1,4 @@
-"""Test images that are also training images, so that their labels are known."""
+"""Find test images that are byte-identical to training images, so that their labels are known."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Leak(NamedTuple):
 
 
 def find_leaks(competition: Competition, scan: pd.DataFrame) -> list[Leak]:
-    """Return the test images that are byte-identical to training images, all of which have the same label."""
-    labelled = competition.labeled
-    labels = labels_by_path(labelled, competition.label_columns)
-    train_ids = dict(zip(labelled["path"], labelled["id"], strict=True))
+    """Return the test images that are byte-identical to training images, if these have the same label."""
+    samples = competition.labeled
+    labels = labels_by_path(samples, competition.label_columns)
+    train_ids = dict(zip(samples["path"], samples["id"], strict=True))
     test_ids = dict(zip(competition.test["path"], competition.test["id"], strict=True))
     leaks = []
     for group in exact_groups(scan):

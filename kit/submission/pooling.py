@@ -1,4 +1,4 @@
-"""Pool images that share a row of the submission, such as crops: their predictions become the row's."""
+"""Pool the predictions of images that share a row of the submission, such as crops."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def row_names(pool: PoolConfig, ids: Iterable[str], where: str) -> list[str]:
         KitError: The pattern does not match an id.
     """
     ids = list(ids)
-    found = [re.search(pool.image, each) for each in ids]
-    odd = [each for each, match in zip(ids, found, strict=True) if match is None]
-    if odd:
+    matches = [re.search(pool.image, each) for each in ids]
+    unmatched = [each for each, match in zip(ids, matches, strict=True) if match is None]
+    if unmatched:
         raise KitError(
             "submission.pool.image",
-            f"'{pool.image}' does not match {len(odd)} {where} ids ({first_few(odd)})",
-            "The pattern finds the name of the row in every id",
+            f"'{pool.image}' does not match {len(unmatched)} {where} ids ({first_few(unmatched)})",
+            "The pattern must match the name of the row in every id",
             code="pattern_mismatch",
         )
-    return [match[1] for match in found if match is not None]
+    return [match[1] for match in matches if match is not None]
 
 
 def pooled_ids(pool: PoolConfig | None, ids: Iterable[str]) -> tuple[str, ...]:
@@ -61,36 +61,35 @@ def pool_rows(predictions: Predictions, pool: PoolConfig, task: Task) -> Predict
     return predictions.pooled(names, pool.how, task)
 
 
-def pool_scored(
-    scored: LabeledPredictions, pool: PoolConfig, task: Task, metric: Component
+def pool_labeled(
+    labeled: LabeledPredictions, pool: PoolConfig, task: Task, metric: Component
 ) -> LabeledPredictions:
-    """Return the OOF rows of the submission's rows.
+    """Return labeled OOF predictions pooled to the rows of the submission.
 
     Raises:
-        KitError: The images of a row are in several folds, so that a model saw a part of what it is scored
-            on; or the metric does not suit the rows' task.
+        KitError: The images of a row are in several folds, so that a model was trained on a part of a row
+            that it predicts; or the metric does not suit the task of the rows.
     """
-    names = row_names(pool, scored.oof.ids, "training")
+    names = row_names(pool, labeled.oof.ids, "training")
     first = pd.Series(np.arange(len(names))).groupby(names, sort=False).first().to_numpy()
-    parts = pd.Series(scored.parts).groupby(names, sort=False).nunique()
-    torn = list(parts.index[parts > 1])
-    if torn:
+    parts = pd.Series(labeled.parts).groupby(names, sort=False).nunique()
+    split = list(parts.index[parts > 1])
+    if split:
         raise KitError(
             "submission.pool.image",
-            f"images of {len(torn)} rows are in several folds ({first_few(torn)})",
-            "The images of a row belong in one fold; otherwise the score is too good",
+            f"images of {len(split)} rows are in several folds ({first_few(split)})",
+            "All images of a row must be in one fold; otherwise the score is optimistic",
             "Set `competition.group_pattern` to the same pattern, and train again.",
             code="groups_split",
         )
-    width = len(scored.oof.classes)
-    truth = pd.DataFrame(scored.task.one_hot(scored.targets, width)).groupby(names, sort=False).max()
-    matrix = truth.to_numpy(np.float32)
+    one_hot = labeled.task.one_hot(labeled.targets, len(labeled.oof.classes))
+    matrix = pd.DataFrame(one_hot).groupby(names, sort=False).max().to_numpy(np.float32)
     return LabeledPredictions(
-        oof=pool_rows(scored.oof, pool, task),
-        validated=[mask[first] for mask in scored.validated],
+        oof=pool_rows(labeled.oof, pool, task),
+        validated=[mask[first] for mask in labeled.validated],
         targets=matrix.argmax(axis=1) if task.exclusive else matrix,
-        parts=scored.parts[first],
-        units=None if scored.units is None else scored.units[first],
+        parts=labeled.parts[first],
+        units=None if labeled.units is None else labeled.units[first],
         task=task,
         metric=get_metric(metric, task),
     )

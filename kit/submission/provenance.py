@@ -1,4 +1,4 @@
-"""The JSON file beside a submission: what it was made from, enough to reproduce it."""
+"""Write the provenance of a submission, a JSON file from which the submission can be reproduced."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def trace_of(
     known: Sequence[Leak],
     more: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return what a submission was made from.
+    """Return the provenance of a submission.
 
     Args:
         known: The leaks whose known labels are in the file.
-        more: Further values: scores, warnings.
+        more: Additional values: scores, warnings.
     """
     method, members = members_of(run)
     return {
@@ -65,7 +65,7 @@ def trace_of(
 
 
 def write_trace(file: SubmissionFile, trace: dict[str, Any]) -> None:
-    """Write what a submission was made from beside it; an unchanged file keeps its time of writing."""
+    """Write the provenance of a submission; if the file is unchanged, its time of writing is kept."""
     try:
         before = read_trace(file) or {}
     except KitError:
@@ -94,7 +94,7 @@ def keep_scored(file: SubmissionFile) -> SubmissionFile | None:
 
 
 def require_trace(file: SubmissionFile) -> dict[str, Any]:
-    """Return what a submission was made from, if that is enough to reproduce it.
+    """Return the provenance of a submission, after checking that it is complete.
 
     Raises:
         KitError: The JSON file is missing, damaged or incomplete.
@@ -103,16 +103,16 @@ def require_trace(file: SubmissionFile) -> dict[str, Any]:
     if values is None:
         raise KitError(
             file.trace,
-            "there is no such file",
-            "`kit submit` writes it beside each submission",
+            "does not exist",
+            "`kit submit` writes it with each submission",
             code="file_missing",
         )
     missing = sorted(NEEDED - set(values))
     if missing:
         raise KitError(
             file.trace,
-            f"does not say what the submission was made from (it lacks {', '.join(missing)})",
-            "`kit submit` writes such a file beside each submission",
+            f"lacks {', '.join(missing)}",
+            "`kit submit` writes these values with each submission",
             code="trace_incomplete",
         )
     return values

@@ -16,8 +16,8 @@ from kit.submission_format.spec import SubmissionFormat
 from kit.submission_format.writer import text_of
 from kit.tasks import tasks
 
-SCORE_TOLERANCE = 1e-9  # the same numbers, summed in another order
-RULE = "A submission must say what the model predicts"
+SCORE_TOLERANCE = 1e-9  # for summation in another order
+RULE = "A submission must contain exactly what the model predicts"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class RoundTrip:
     """The score of predictions that were written and read back.
 
     Attributes:
-        score: The metric; None if the format keeps less than the metric needs.
+        score: The metric; None if it cannot be computed from the format.
         lost: The score lost by rounding to the format's decimals; positive is worse.
     """
 
@@ -56,13 +56,13 @@ def in_format_order(
 def final_for_format(
     form: SubmissionFormat, predictions: FinalPredictions, postprocessing: Postprocessing, rows: Predictions
 ) -> FinalPredictions:
-    """Return predictions as the format holds them, in the same order.
+    """Return predictions as the format represents them, in the same order.
 
-    A numeric format holds learned labels as 0 and 1. A format with a fallback class gives it to images
-    without a class.
+    In a numeric format, labels that postprocessing chose become 0 and 1. In a format with a fallback class,
+    images without a class get it.
 
     Args:
-        rows: What the predictions were made from.
+        rows: The predictions before postprocessing.
     """
     if form.kind.numeric and postprocessing.sets_labels:
         task = tasks.get(rows.origin.task)
@@ -72,43 +72,43 @@ def final_for_format(
 
 
 def round_trip(
-    scored: LabeledPredictions, predictions: FinalPredictions, form: SubmissionFormat, cv: float, where: str
+    labeled: LabeledPredictions, predictions: FinalPredictions, form: SubmissionFormat, cv: float, where: str
 ) -> RoundTrip:
-    """Return the score of labelled rows that are written as a submission and read back.
+    """Write labeled rows as a submission, read them back, and return their score.
 
-    Rows meet the truth by id, classes by name.
+    Rows are joined with labels by id, classes by name.
 
     Args:
-        scored: The rows with the truth: OOF rows, or a held-out set.
-        predictions: What is submitted for them, in their order.
+        labeled: OOF or held-out predictions with labels.
+        predictions: The postprocessed predictions of the same rows.
         cv: The score to reproduce.
 
     Raises:
-        KitError: What is read back differs; the message names the rows.
+        KitError: The rows or the score differ; the message names the rows.
     """
-    form = form.with_images(tuple(sorted(scored.oof.ids)))
-    wanted = in_format_order(predictions, scored.oof, form)
-    read = read_back(text_of(wanted, form), form, scored.task)
+    form = form.with_images(tuple(sorted(labeled.oof.ids)))
+    wanted = in_format_order(predictions, labeled.oof, form)
+    read = read_back(text_of(wanted, form), form, labeled.task)
     changed = form.kind.changed(wanted, read, form)
     if changed.any():
         raise _rows_differ(changed, form, where)
-    if not form.kind.keeps(scored.metric, form):
+    if not form.kind.keeps(labeled.metric, form):
         return RoundTrip(None)
     decided = read.decided if form.kind.holds_labels else None
-    score = scored.metric(_truth(scored, form), read.probs, scored.task, decided)
-    lost = cv - score if scored.metric.higher_is_better else score - cv
+    score = labeled.metric(_truth(labeled, form), read.probs, labeled.task, decided)
+    lost = cv - score if labeled.metric.higher_is_better else score - cv
     if abs(lost) > SCORE_TOLERANCE and form.decimals is None:
-        raise _score_differs(cv, score, scored.metric.name, where)
+        raise _score_differs(cv, score, labeled.metric.name, where)
     return RoundTrip(score, lost if abs(lost) > SCORE_TOLERANCE else 0.0)
 
 
-def _truth(scored: LabeledPredictions, form: SubmissionFormat) -> np.ndarray:
+def _truth(labeled: LabeledPredictions, form: SubmissionFormat) -> np.ndarray:
     """Return the targets in the order of the format's images and classes."""
-    rows = pd.Index(scored.oof.ids).get_indexer(pd.Index(form.images))
-    columns = pd.Index(scored.oof.classes).get_indexer(pd.Index(form.classes))
-    if scored.task.exclusive:
-        return np.asarray(np.argsort(columns)[scored.targets[rows]])
-    return np.asarray(scored.targets[rows][:, columns])
+    rows = pd.Index(labeled.oof.ids).get_indexer(pd.Index(form.images))
+    columns = pd.Index(labeled.oof.classes).get_indexer(pd.Index(form.classes))
+    if labeled.task.exclusive:
+        return np.asarray(np.argsort(columns)[labeled.targets[rows]])
+    return np.asarray(labeled.targets[rows][:, columns])
 
 
 def _rows_differ(changed: np.ndarray, form: SubmissionFormat, where: str) -> KitError:
@@ -129,7 +129,7 @@ def _score_differs(cv: float, score: float, metric: str, where: str) -> KitError
         where,
         f"the OOF predictions score {metric} {cv:.6f}, but {score:.6f} once written and read back",
         RULE,
-        "Nothing was written. No row differs, so the format does not hold what the metric reads: compare "
+        "Nothing was written. No row differs, so the format lacks information that the metric needs: compare "
         "`submission.kind` and `decide` with the rules.",
         code="round_trip_score",
     )

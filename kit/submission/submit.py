@@ -1,4 +1,4 @@
-"""Write a run's submission, after every check; or reproduce one from the JSON file beside it."""
+"""Write a run's submission after all checks, or reproduce one from its provenance."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Submitted:
     Attributes:
         kind: The kind of its rows, as ``submission.kind``.
         proof: Its scores.
-        problems: Warnings; an error would have stopped the writing.
-        unreadable: Test ids whose image could not be read; their row is the class prior.
+        problems: Warnings of the submission check.
+        unreadable: Test ids of unreadable images; their rows contain the class prior.
         leaks: Test images that are also training images.
         leaks_used: Whether their known labels are in the file.
         written: False if the same file existed already.
@@ -64,7 +64,7 @@ class Submitted:
     kept: Path | None
 
     def for_trace(self) -> dict[str, Any]:
-        """Return scores and warnings as the JSON file beside the submission states them."""
+        """Return scores and warnings for the provenance."""
         return {
             "rows": self.rows,
             "kind": self.kind,
@@ -81,10 +81,10 @@ def submit(
     progress: Progress = SILENT,
     opened: OpenedCompetition | None = None,
 ) -> Submitted:
-    """Write the submission of a run's test predictions, and beside it what it was made from.
+    """Write the submission of a run's test predictions, and its provenance.
 
-    First, the OOF predictions and every held-out set are written in the same format, read back and scored.
-    Unless that reproduces the score, nothing is written.
+    Before that, the round-trip check writes the OOF predictions and every held-out set in the same format,
+    reads them back and scores them. If a score differs, nothing is written.
 
     Args:
         opened: The run's competition, if the caller has opened it already.
@@ -126,13 +126,13 @@ def submit(
 
 
 def submit_again(path: Path, workspace: Workspace) -> tuple[SubmissionFile, bool]:
-    """Write a submission again, from the JSON file beside it.
+    """Write a submission again from its provenance, with the same bytes.
 
     Returns:
-        The submission, and whether it had to be written; its bytes are the same as before.
+        The submission, and whether it was written (False: the same file exists).
 
     Raises:
-        KitError: What it was made from has changed; nothing was written.
+        KitError: The inputs of the submission have changed; nothing was written.
     """
     trace = require_trace(SubmissionFile(path))
     file = SubmissionFile(path.with_name(trace["file"]))
@@ -148,7 +148,7 @@ def submit_again(path: Path, workspace: Workspace) -> tuple[SubmissionFile, bool
         if checksum(draft) != trace["sha256"]:
             raise KitError(
                 path,
-                "the same predictions now give another file",
+                "gives another file with the same predictions",
                 "The sample file or the test images have changed",
                 "Restore them, or write a new submission: kit submit.",
                 code="inputs_changed",
@@ -224,7 +224,7 @@ def _report(done: Submitted, workspace: Workspace, progress: Progress) -> None:
         cost = f"{done.proof.lost:.2g} of {done.proof.metric}"
         progress.warn(f"rounding costs {cost}: set submission.decimals higher")
     for problem in done.problems:
-        progress.warn(f"{problem.count} x {problem.message} ({problem.first}). {problem.remedy}")
+        progress.warn(f"{problem.summary}. {problem.remedy}")
 
 
 def _listed(names: Sequence[str], where: str) -> str:
@@ -243,7 +243,10 @@ def _leaks_note(leaks: list[Leak], used: bool, where: str) -> str:
 def _refuse_errors(problems: list[Problem], where: str) -> None:
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        listed = "".join(f"\n  - {e.code}: {e.count} x {e.message} ({e.first})" for e in errors)
+        listed = "".join(f"\n  - {error.code}: {error.summary}" for error in errors)
         raise KitError(
-            where, f"fails its check:{listed}\n", "A submission passes its check", code="check_failed"
+            where,
+            f"fails the submission check:{listed}\n",
+            "Files with errors are not written",
+            code="check_failed",
         )

@@ -1,4 +1,4 @@
-"""Read the JSON file beside a submission that says what it was made from."""
+"""Read the provenance of a submission from its JSON file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kit.storage.workspace import SubmissionFile
 
 
 def read_trace(file: SubmissionFile) -> dict[str, Any] | None:
-    """Return what a submission was made from; None if there is no JSON file, so that kit did not write it.
+    """Return the provenance of a submission; None if it has no JSON file, so that kit did not write it.
 
     Raises:
         KitError: The JSON file is damaged.

@@ -1,4 +1,4 @@
-"""The scores of a submission, each proved by a round trip of labelled rows."""
+"""The scores of a submission, each verified by a round trip of labeled rows."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class SubmissionScores:
     """The scores of a submission.
 
     Attributes:
-        cv: On the OOF rows; None for a blend of members from different folds, which has no honest score.
-        sd: Standard deviation of the folds' scores; None where a fold has no score.
-        mirror: ``cv`` again, of the OOF rows written and read back; None where the format keeps less than
-            the metric needs.
+        cv: The score on the OOF rows; None for a blend of members from different folds, where it is biased.
+        sd: The standard deviation of the fold scores; None if a fold has no score.
+        mirror: The score of the OOF rows after the round trip; None if the metric cannot be computed from the
+            format.
         lost: The score lost by rounding to the format's decimals.
-        held_out: Held-out set -> its score, written and read back.
+        held_out: Held-out set -> its score after the round trip.
     """
 
     metric: str
@@ -44,29 +44,29 @@ class SubmissionScores:
 
 
 def verify(
-    inputs: SubmissionInputs, workspace: Workspace, shown: str
+    inputs: SubmissionInputs, workspace: Workspace, where: str
 ) -> tuple[Postprocessing, SubmissionScores]:
-    """Return the postprocessing that is learned for a submission, and its scores after a round trip.
+    """Return the postprocessing fitted for a submission, and the verified scores.
 
     Args:
-        shown: The submission, for messages.
+        where: The submission, for messages.
 
     Raises:
-        KitError: Rows or the score differ once written and read back.
+        KitError: Rows or the score differ after the round trip.
     """
-    scored, has_score = inputs.labelled(workspace)
-    outcome = fit_postprocessing(scored, steps_to_fit(inputs.run, inputs.config) if has_score else [])
-    predictions = final_for_format(inputs.form, outcome.nested, outcome.postprocessing, scored.oof)
-    cv = scored.metric(scored.targets, outcome.nested.probs, scored.task, predictions.decided)
-    trip = round_trip(scored, predictions, inputs.form, cv, shown)
-    return outcome.postprocessing, SubmissionScores(
-        metric=scored.metric.name,
-        higher_is_better=scored.metric.higher_is_better,
+    labeled, has_score = inputs.labeled_oof(workspace)
+    fitted = fit_postprocessing(labeled, steps_to_fit(inputs.run, inputs.config) if has_score else [])
+    predictions = final_for_format(inputs.form, fitted.nested, fitted.postprocessing, labeled.oof)
+    cv = labeled.metric(labeled.targets, fitted.nested.probs, labeled.task, predictions.decided)
+    trip = round_trip(labeled, predictions, inputs.form, cv, where)
+    return fitted.postprocessing, SubmissionScores(
+        metric=labeled.metric.name,
+        higher_is_better=labeled.metric.higher_is_better,
         cv=cv if has_score else None,
-        sd=_fold_sd(scored, outcome) if has_score else None,
+        sd=_fold_sd(labeled, fitted) if has_score else None,
         mirror=trip.score if has_score else None,
         lost=trip.lost,
-        held_out=_held_out_scores(inputs, workspace, scored, outcome.postprocessing, shown),
+        held_out=_held_out_scores(inputs, workspace, labeled, fitted.postprocessing, where),
     )
 
 
@@ -75,30 +75,30 @@ def _held_out_scores(
     workspace: Workspace,
     like: LabeledPredictions,
     postprocessing: Postprocessing,
-    shown: str,
+    where: str,
 ) -> dict[str, float | None]:
-    """Return the scores of the held-out sets; None where there is none (`kit evaluate` says why)."""
+    """Return the scores of the held-out sets; None if a set has none (`kit evaluate` gives the reason)."""
     scores: dict[str, float | None] = {}
     for name in inputs.run.held_out_sets() if inputs.pool is None else []:
         try:
             rows = load_labeled_held_out(inputs.run, name, workspace, like)
-            decided = postprocessing.apply(rows.oof.probs, rows.task)
-            predictions = final_for_format(inputs.form, decided, postprocessing, rows.oof)
+            final = postprocessing.apply(rows.oof.probs, rows.task)
+            predictions = final_for_format(inputs.form, final, postprocessing, rows.oof)
             score = rows.metric(rows.targets, predictions.probs, rows.task, predictions.decided)
         except KitError:
             scores[name] = None
             continue
-        scores[name] = round_trip(rows, predictions, inputs.form, score, f"{shown}, held out {name}").score
+        scores[name] = round_trip(rows, predictions, inputs.form, score, f"{where}, held out {name}").score
     return scores
 
 
-def _fold_sd(scored: LabeledPredictions, outcome: FittedPostprocessing) -> float | None:
-    """Return the standard deviation of the folds' scores; None where a fold has no score."""
-    nested = outcome.nested
+def _fold_sd(labeled: LabeledPredictions, fitted: FittedPostprocessing) -> float | None:
+    """Return the standard deviation of the fold scores; None if a fold has no score."""
+    nested = fitted.nested
     try:
         folds = [
-            scored.metric(scored.targets[k], nested.probs[k], scored.task, nested.decided[k])
-            for k in scored.validated
+            labeled.metric(labeled.targets[k], nested.probs[k], labeled.task, nested.decided[k])
+            for k in labeled.validated
         ]
     except KitError:
         return None

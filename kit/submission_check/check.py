@@ -22,7 +22,7 @@ from kit.submission_check.numbers import (
     only_numbers,
     read_numbers,
 )
-from kit.submission_check.problem_codes import Problem, Problems, shown
+from kit.submission_check.problem_codes import Problem, Problems, printable
 from kit.submission_format.spec import CellType, SubmissionFormat, text_column
 
 FEW = 20  # rows, which may all have the same class by chance
@@ -35,7 +35,7 @@ def check_file(path: Path, form: SubmissionFormat, context: CheckContext = NO_CO
     """Return every problem of a file, errors first; an empty list means that it can be submitted.
 
     Args:
-        context: What else is known, to compare the file with.
+        context: What to compare the file with.
 
     Raises:
         KitError: The file is missing, or is a folder.
@@ -53,7 +53,7 @@ def check_file(path: Path, form: SubmissionFormat, context: CheckContext = NO_CO
 def _content(
     path: Path, form: SubmissionFormat, context: CheckContext, problems: Problems
 ) -> FileContent | None:
-    """Add the problems of a file by itself, and return its content if that can be compared."""
+    """Add the problems of a file alone, and return its content if it can be compared."""
     read = read_cells(path, form, problems, context.max_bytes)
     if read is None:
         return None
@@ -101,7 +101,7 @@ def _check_class_cells(cells: ValueColumns, form: SubmissionFormat, problems: Pr
 
 
 def _check_any_cells(cells: ValueColumns, form: SubmissionFormat, problems: Problems) -> Values:
-    """Check cells of which only the sample is known: numbers where it has numbers, else text."""
+    """Check cells of unknown kind: numbers if the sample has numbers in that column, else text."""
     for name, column in zip(cells.names, cells.columns, strict=True):
         one = ValueColumns(cells.ids, (name,), (column,))
         position = form.columns.index(name)
@@ -127,7 +127,7 @@ def _by_image(
     numbers: np.ndarray | None,
     form: SubmissionFormat,
 ) -> FileContent | None:
-    """Return what the rows say of images; None if an image has no row or no valid value."""
+    """Return the values of the rows; None if an image has no row or no valid value."""
     if len(cells.ids) != len(form) or (rows is not None and len(np.unique(rows[rows >= 0])) < len(form)):
         return None
     if classes is not None:
@@ -155,10 +155,10 @@ def _check_constant(
 def _check_one_class(
     content: FileContent, form: SubmissionFormat, context: CheckContext, problems: Problems
 ) -> None:
-    """Add a problem if all rows say the same class.
+    """Add a problem if all rows have the same class.
 
-    Probabilities of two classes are only compared with predictions: those of a rare class may all be below
-    one half.
+    Probabilities of two classes are only compared with predictions: all probabilities of a rare class may be
+    below one half.
     """
     may_be_rare = form.kind.numeric and len(form.classes) == 2 and not context.counts_are_predictions
     if not form.exclusive or "constant" in problems or may_be_rare:
@@ -168,7 +168,7 @@ def _check_one_class(
         return
     only = int(classes[0])
     if only >= 0 and (classes == only).all() and _is_unlikely(len(classes), only, context.class_counts):
-        problems.add("one_class", len(classes), f"'{shown(form.written[only])}'")
+        problems.add("one_class", len(classes), f"'{printable(form.written[only])}'")
 
 
 def _is_unlikely(num_rows: int, only: int, counts: np.ndarray | None) -> bool:
@@ -180,7 +180,7 @@ def _is_unlikely(num_rows: int, only: int, counts: np.ndarray | None) -> bool:
 
 
 def _is_sample(cells: ValueColumns, rows: np.ndarray | None, form: SubmissionFormat) -> bool:
-    """Return whether every cell is that of the sample, whatever the order of rows."""
+    """Return whether every cell equals the sample's, in any order of rows."""
     if form.sample is None or len(cells.ids) != len(form) or cells.names != form.columns:
         return False
     if rows is None:
@@ -198,11 +198,11 @@ def _first_row(cells: ValueColumns) -> str:
 def _check_stale(context: CheckContext, problems: Problems) -> None:
     for names, what in ((context.unlisted, "is not listed"), (context.vanished, "is not a test image")):
         if names:
-            problems.add("stale_sample", len(names), f"{shown(names[0])} {what}")
+            problems.add("stale_sample", len(names), f"{printable(names[0])} {what}")
 
 
 def _compare_previous(content: FileContent, form: SubmissionFormat, path: Path, problems: Problems) -> None:
-    """Compare a file with the previous submission, if that has the same format and no error."""
+    """Compare a file with the previous submission if it has the same format and no error."""
     aside = Problems()
     try:
         before = _content(path, form, NO_CONTEXT, aside)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from kit.natural import natural_key
 from kit.predictions import FinalPredictions
 from kit.submission_check.context import CheckContext
-from kit.submission_check.problem_codes import Problems, shown
+from kit.submission_check.problem_codes import Problems, printable
 from kit.submission_format.spec import SubmissionFormat
 
 ENOUGH = 20  # rows that a comparison needs
@@ -29,15 +29,15 @@ MOSTLY_ONE = 0.9  # agreement by chance above which agreement is not informative
 
 @dataclass(frozen=True)
 class FileContent:
-    """What a file says of images.
+    """The values of a file, by image.
 
     Attributes:
         rows: (N,), each row's position in the format's images; None: the format's order.
         classes: (N,), each row's class, −1 for none; None if it follows from the numbers, or rows have
             several classes.
         numbers: (N, C), a number per class, or (N, 1), one per row; None for classes.
-        threshold: For one number per row: above it, the row says the second class.
-        texts: The cells, where they say more than one class.
+        threshold: For one number per row: above it, the row means the second class.
+        texts: The cells, if they contain more than one class.
     """
 
     rows: np.ndarray | None
@@ -68,7 +68,7 @@ class FileContent:
 
 
 def compare(content: FileContent, form: SubmissionFormat, context: CheckContext, problems: Problems) -> None:
-    """Add what is suspicious about a file, compared with predictions and class counts."""
+    """Add suspicious differences from predictions and class counts."""
     if context.predictions is None and context.class_counts is None:
         return
     classes = content.decided if form.exclusive else None
@@ -90,7 +90,7 @@ def permutations_of(names: tuple[str, ...]) -> Iterator[tuple[str, str, np.ndarr
     """Yield the permutations that arise when names are numbered in one order and written in another.
 
     Yields:
-        The two orders, and (N,): for each position in ``names`` the position that was meant.
+        The two orders, and (N,): for each position in ``names`` the intended position.
     """
     position = {name: number for number, name in enumerate(names)}
     orders = {
@@ -110,7 +110,7 @@ def permutations_of(names: tuple[str, ...]) -> Iterator[tuple[str, str, np.ndarr
 
 @dataclass(frozen=True)
 class ComparedRows:
-    """What a file and a run say of the same images: classes (N,), or numbers (N, K)."""
+    """The values of a file and a run for the same images: classes (N,), or numbers (N, K)."""
 
     file: np.ndarray
     run: np.ndarray
@@ -149,7 +149,7 @@ def _same_images(
     form: SubmissionFormat,
     predictions: FinalPredictions,
 ) -> ComparedRows | None:
-    """Return what a file and a run say: classes if each row has one of several, else numbers."""
+    """Return the values of a file and a run: classes if each row has one of several, else numbers."""
     if classes is not None and (len(form.classes) > 2 or content.numbers is None):
         if predictions.decided.ndim == 2:
             return None
@@ -167,7 +167,7 @@ def _check_permuted(
     """Add a problem if classes or rows agree with a run's predictions only when permuted."""
     before = rows.agreement()
     if before + rows.required_gain(before, before) > 1:
-        return False  # they agree as they are
+        return False  # they agree without a permutation
     has_classes = rows.are_classes or rows.file.shape[1] == len(form.classes)
     for numbered, written, meant in permutations_of(form.classes) if has_classes else ():
         undone = rows.with_classes(meant)
@@ -178,7 +178,9 @@ def _check_permuted(
                 changed = undone.file != rows.file
                 first = int(np.flatnonzero((undone.file == rows.run) & changed)[0])
                 count = int(changed.sum())
-                example = f"id {shown(form.images[first])}: {_instead(form.written, meant, rows.file[first])}"
+                example = (
+                    f"id {printable(form.images[first])}: {_instead(form.written, meant, rows.file[first])}"
+                )
             detail = f": numbered in {numbered}, named in {written}{_gain(rows, before, after, context)}"
             problems.add("labels_permuted", count, example, detail)
             return True
@@ -187,7 +189,7 @@ def _check_permuted(
         if after - before > rows.required_gain(before, after):
             moved = np.flatnonzero(meant != np.arange(len(meant)))
             row = int(moved[0])
-            example = f"id {shown(form.images[row])} has the row of {shown(form.images[meant[row]])}"
+            example = f"id {printable(form.images[row])} has the row of {printable(form.images[meant[row]])}"
             detail = f": predicted in {numbered}, written in {written}{_gain(rows, before, after, context)}"
             problems.add("rows_permuted", len(moved), example, detail)
             return True
@@ -195,9 +197,9 @@ def _check_permuted(
 
 
 def _instead(names: tuple[str, ...], meant: np.ndarray, said: int | None = None) -> str:
-    """Return which class would be which; by default the first one that moves."""
+    """Return a text that names a class and the one it should be; by default the first that differs."""
     first = int(np.flatnonzero(meant != np.arange(len(meant)))[0]) if said is None else int(said)
-    return f"'{shown(names[first])}' would be '{shown(names[meant[first]])}'"
+    return f"'{printable(names[first])}' would be '{printable(names[meant[first]])}'"
 
 
 def _gain(rows: ComparedRows, before: float, after: float, context: CheckContext) -> str:
@@ -274,21 +276,21 @@ def _check_shares(
     moved = np.abs(ours - theirs).sum() / 2
     if moved - noise > FAR:
         worst = int(np.argmax(np.abs(ours - theirs)))
-        example = f"'{shown(form.written[worst])}' {ours[worst]:.1%}, there {theirs[worst]:.1%}"
+        example = f"'{printable(form.written[worst])}' {ours[worst]:.1%}, there {theirs[worst]:.1%}"
         problems.add("shares_far", int(moved * counts.sum()), example, f" than in {context.counts_source}")
 
 
 def compare_previous(content: FileContent, before: FileContent, name: str, problems: Problems) -> None:
-    """Add a problem if a file says the same as the previous submission, or is unrelated to it."""
+    """Add a problem if a file has the same values as the previous submission, or is unrelated to it."""
     values, others = (each.classes if each.numbers is None else each.numbers for each in (content, before))
     if values is None or others is None or len(values) < ENOUGH or values.shape != others.shape:
         return
     ours, theirs = content.ordered(values), before.ordered(others)
     if np.array_equal(ours, theirs) and _same_texts(content, before):
-        problems.add("same_as_previous", len(ours), shown(name))
+        problems.add("same_as_previous", len(ours), printable(name))
     elif (found := _agreement(ours, theirs)) is not None and found.upper_bound < UNRELATED:
         problems.add(
-            "unlike_previous", len(ours), f"{shown(name)}: agreement {found.value:.2f}, 1 is the same"
+            "unlike_previous", len(ours), f"{printable(name)}: agreement {found.value:.2f}, 1 is the same"
         )
 
 

@@ -1,4 +1,4 @@
-"""What else is known when a file is checked: predictions, class counts, the previous submission."""
+"""What the submission check compares a file with: predictions, class counts, the previous submission."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from kit.predictions import FinalPredictions
 
 @dataclass(frozen=True)
 class CheckContext:
-    """What a submission is compared with; every part may be missing.
+    """What a submission is compared with; every part is optional.
 
     Attributes:
         class_counts: Images per class, (C,), in the order of the format's classes.
-        counts_source: Where they come from: a run's out-of-fold predictions, or the training labels.
-        counts_are_predictions: Whether they are predictions, so that a submission should have similar shares.
+        counts_source: The source of the counts: a run's OOF predictions, or the training labels.
+        counts_are_predictions: Whether the counts are of predictions, which a submission should resemble.
         predictions: A run's test predictions, in the order of the format's images.
-        predictions_source: The run.
-        previous: The submission that was written before.
+        predictions_source: The name of the run.
+        previous: The previous submission.
         unlisted: Test images that the sample does not list.
         vanished: Ids of the sample that are not test images.
         max_bytes: The largest allowed file size.

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from kit.errors import KitError
 from kit.submission_check.numbers import is_number
-from kit.submission_check.problem_codes import Problems, shown
+from kit.submission_check.problem_codes import Problems, printable
 from kit.submission_format.parse import (
     BOM,
     ParsedCsv,
@@ -35,7 +35,7 @@ START = 200  # bytes that show whether text has two bytes per character
 
 @dataclass(frozen=True)
 class ReadCells:
-    """The cells of a file, and the number of rows left out because they are reported already."""
+    """The cells of a file, and the number of rows left out because their problem is reported."""
 
     parsed: ParsedCsv
     left_out: int
@@ -54,7 +54,7 @@ def read_cells(
             path, "is a folder", "A submission is one CSV file", "Name the file in it.", code="is_folder"
         )
     if not path.is_file():
-        raise KitError(path, "there is no such file", next="Run `kit submit` first.", code="file_missing")
+        raise KitError(path, "does not exist", next="Run `kit submit` first.", code="file_missing")
     size = path.stat().st_size
     if max_bytes is not None and size > max_bytes:
         problems.add("too_large", 1, f"{size / MEGABYTE:.1f} MB", f": {max_bytes / MEGABYTE:g} MB")
@@ -101,7 +101,7 @@ def _is_utf8(data: pa.Buffer) -> bool:
 
 
 def _wide(start: bytes) -> str | None:
-    """Return the encoding of text with several bytes per character, from its mark or its NUL bytes."""
+    """Return the encoding of text with several bytes per character, from its BOM or its NUL bytes."""
     for mark, name in WIDE_MARKS.items():
         if start.startswith(mark):
             return name
@@ -110,7 +110,7 @@ def _wide(start: bytes) -> str | None:
 
 
 def _read(data: pa.Buffer, form: SubmissionFormat, problems: Problems) -> ReadCells | None:
-    """Return the cells of text; what can be fixed is fixed and reported."""
+    """Return the cells of text; problems that can be fixed are reported and fixed."""
     quotes = count_quotes(data)
     if quotes % 2:
         data = _without_open_quotes(data, form.dialect.delimiter, problems)
@@ -118,7 +118,7 @@ def _read(data: pa.Buffer, form: SubmissionFormat, problems: Problems) -> ReadCe
     if delimiter != form.dialect.delimiter:
         ours, theirs = (DELIMITER_NAMES.get(d, repr(d)) for d in (delimiter, form.dialect.delimiter))
         header = delimiter.join(first_row(data, delimiter))
-        problems.add("delimiter", 1, shown(header), f": by {ours}, not {theirs}")
+        problems.add("delimiter", 1, printable(header), f": by {ours}, not {theirs}")
     parsed = _parsed(data, delimiter, quotes > 0, problems)
     if quotes and parsed is not None and len(parsed) < len(form):
         data = _without_open_quotes(
@@ -139,7 +139,7 @@ def _parsed(data: pa.Buffer, delimiter: str, quoted: bool, problems: Problems) -
     try:
         return parse_csv(data, delimiter, quoted)
     except pa.ArrowInvalid as error:
-        problems.add("not_text", 1, shown(error), f": {shown(error)}")
+        problems.add("not_text", 1, printable(error), f": {printable(error)}")
         return None
 
 
@@ -154,7 +154,7 @@ def _delimiter(data: pa.Buffer, form: SubmissionFormat) -> str:
 
 
 def _without_open_quotes(data: pa.Buffer, delimiter: str, problems: Problems) -> pa.Buffer:
-    """Return text without the quotation marks of lines that do not close one; report them."""
+    """Return text without the quotation marks of lines with an unclosed one; report the lines."""
     for _ in range(MAX_FIXES):
         line = _open_quote(data, delimiter)
         if line is None:
@@ -165,7 +165,7 @@ def _without_open_quotes(data: pa.Buffer, delimiter: str, problems: Problems) ->
 
 
 def _open_quote(data: pa.Buffer, delimiter: str) -> int | None:
-    """Return the line of a cell whose quotation mark does not close; None if all close."""
+    """Return the line of the first cell with an unclosed quotation mark; None if all are closed."""
     text = io.TextIOWrapper(pa.BufferReader(data), encoding="utf-8", errors="replace", newline="")
     limit = csv.field_size_limit(max(csv.field_size_limit(), len(data)))
     rows, begins = csv.reader(text, delimiter=delimiter, strict=True), 1
@@ -199,10 +199,10 @@ def _has_split_numbers(parsed: ParsedCsv, delimiter: str, form: SubmissionFormat
 def _join_numbers(
     data: pa.Buffer, parsed: ParsedCsv, delimiter: str, form: SubmissionFormat, problems: Problems
 ) -> ReadCells:
-    """Return the cells of text, with numbers joined that decimal commas split."""
+    """Return the cells of text, after joining numbers that decimal commas split."""
     odd = parsed.ragged
     assert odd is not None  # checked by the caller
-    problems.add("decimal_comma", odd.count, f"row {odd.line}: {shown(odd.text)}", ", which splits them")
+    problems.add("decimal_comma", odd.count, f"row {odd.line}: {printable(odd.text)}", ", which splits them")
     _, end, rows = data.to_pybytes().partition(b"\n")
     header = delimiter.join(f"c{number}" for number in range(odd.cells)).encode()
     wide = parse_csv(pa.py_buffer(header + end + rows), delimiter)

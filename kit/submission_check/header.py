@@ -1,4 +1,4 @@
-"""Check the header, and find which column of the file is which column of the format."""
+"""Check the header, and match the columns of the file with those of the format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from kit.errors import first_few
 from kit.registry import nearest
 from kit.submission_check.numbers import is_number
-from kit.submission_check.problem_codes import Problems, shown
+from kit.submission_check.problem_codes import Problems, printable
 from kit.submission_format.parse import ParsedCsv
 from kit.submission_format.spec import SubmissionFormat
 
@@ -22,25 +22,25 @@ MANY = 200  # columns, above which similar names are not searched
 def columns_by_name(
     parsed: ParsedCsv, form: SubmissionFormat, problems: Problems
 ) -> dict[str, pa.ChunkedArray]:
-    """Return the columns of a file under the format's names, as far as they exist."""
+    """Return the columns of a file under the format's names; missing columns are left out."""
     header, columns = list(parsed.header), list(parsed.columns)
     if parsed.header == form.header:
         return dict(zip(header, columns, strict=True))
     if _is_row(header, form):
-        problems.add("no_header", 1, shown(form.dialect.delimiter.join(header)))
+        problems.add("no_header", 1, printable(form.dialect.delimiter.join(header)))
         return {
             name: pa.chunked_array([pa.array([cell], pa.string()), *column.chunks])
             for name, cell, column in zip(form.header, header, columns, strict=True)
         }
     extra_first = len(header) == len(form.header) + 1 and tuple(header[1:]) == form.header
     if extra_first and (header[0].strip().casefold() in INDEX_NAMES or _is_index(columns[0])):
-        problems.add("index_column", 1, shown(header[0]) or "a column without a name")
+        problems.add("index_column", 1, printable(header[0]) or "a column without a name")
         return dict(zip(form.header, columns[1:], strict=True))
     return _by_similar_names(header, columns, form, problems)
 
 
 def _is_row(header: Sequence[str], form: SubmissionFormat) -> bool:
-    """Return whether a header is a row: no column name, but an id or only values."""
+    """Return whether the first line is a row: it has no column name, but an id or only values."""
     if len(header) != len(form.header) or set(header) & set(form.header):
         return False
     if pc.index(form.ids, header[form.id_position]).as_py() >= 0:
@@ -62,7 +62,7 @@ def _by_similar_names(
 ) -> dict[str, pa.ChunkedArray]:
     duplicates = [name for name, count in Counter(header).items() if count > 1]
     if duplicates:
-        example = shown(first_few(duplicates)) or "columns without a name"
+        example = printable(first_few(duplicates)) or "columns without a name"
         problems.add("duplicate_columns", len(duplicates), example)
     found: dict[str, pa.ChunkedArray] = {}
     for name, column in zip(header, columns, strict=True):
@@ -73,14 +73,14 @@ def _by_similar_names(
     renamed = _match_names(missing, unknown, len(header) == len(form.header) and not duplicates)
     if renamed:
         name, there = next(iter(renamed.items()))
-        problems.add("header_name", len(renamed), f"'{shown(there)}' for '{shown(name)}'")
+        problems.add("header_name", len(renamed), f"'{printable(there)}' for '{printable(name)}'")
     _check_number(missing, unknown, renamed, problems)
     by_name = {n: found[renamed.get(n, n)] for n in form.header if n in found or n in renamed}
     back = {there: name for name, there in renamed.items()}
     order = [name for name in (back.get(each, each) for each in header) if name in by_name]
     if not duplicates and order != list(by_name):
         first = next(a for a, b in zip(order, by_name, strict=True) if a != b)
-        problems.add("header_order", len(order), shown(first))
+        problems.add("header_order", len(order), printable(first))
     return by_name
 
 
@@ -92,13 +92,13 @@ def _check_number(
     lost = [name for name in missing if name not in renamed]
     extra = [name for name in unknown if name not in used]
     if lost:
-        problems.add("missing_columns", len(lost), shown(lost[0]))
+        problems.add("missing_columns", len(lost), printable(lost[0]))
     if extra:
-        problems.add("extra_columns", len(extra), shown(extra[0]) or "a column without a name")
+        problems.add("extra_columns", len(extra), printable(extra[0]) or "a column without a name")
 
 
 def _match_names(missing: list[str], unknown: list[str], same_number: bool) -> dict[str, str]:
-    """Return for missing names the name in the file that was probably meant.
+    """Return missing name -> the name in the file that probably stands for it.
 
     Names match if they differ in case or white space only, if they are similar, or if they are the only ones
     left in a file with the right number of columns.

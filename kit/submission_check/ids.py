@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kit.submission_check.numbers import is_number
-from kit.submission_check.problem_codes import Problems, shown
+from kit.submission_check.problem_codes import Problems, printable
 from kit.submission_format.spec import SubmissionFormat
 
 MATCHED = 0.5  # share of the missing ids that a rule must find
@@ -34,7 +34,7 @@ def rows_of_ids(
 
     Args:
         values: The columns beside the ids.
-        left_out: The number of rows that are not in ``ids`` because they are reported already.
+        left_out: The number of rows that are not in ``ids`` because their problem is reported.
     """
     if ids.equals(form.ids):
         return None
@@ -56,7 +56,7 @@ def rows_of_ids(
 
 
 def _named(sample_id: pa.StringScalar) -> str:
-    return shown(sample_id.as_py()) or "a blank id"
+    return printable(sample_id.as_py()) or "a blank id"
 
 
 def _check_duplicates(
@@ -66,7 +66,7 @@ def _check_duplicates(
     counts: np.ndarray,
     problems: Problems,
 ) -> None:
-    """Add ids with several rows, and whether those rows are the same."""
+    """Add ids with several rows, and whether the rows are equal."""
     order = np.argsort(rows, kind="stable")
     again = np.flatnonzero((np.diff(rows[order]) == 0) & (rows[order][1:] >= 0))
     earlier, later = pa.array(order[again]), pa.array(order[again + 1])
@@ -85,7 +85,7 @@ def _find_rule(
     extra: np.ndarray,
     problems: Problems,
 ) -> None:
-    """Add the rule, or two, by which ids differ, and write the positions they match into ``rows``."""
+    """Add the one or two rules by which ids differ, and write the matched positions into ``rows``."""
     absent = form.ids.take(pa.array(missing)).to_pylist()
     there = ids.take(pa.array(extra)).to_pylist()
     pairs = combinations(RULES, 2) if len(absent) + len(there) <= MANY else ()
@@ -93,12 +93,12 @@ def _find_rule(
         plain = _apply(codes, absent)
         known = {name: number for number, name in enumerate(plain)}
         if len(known) < len(absent) or not any(n in known for n in _apply(codes, there[:TRIED])):
-            continue  # the rule makes two ids of the format equal, or finds nothing
+            continue  # the rule makes two ids of the format equal, or matches nothing
         found = np.array([known.get(name, -1) for name in _apply(codes, there)])
         hits = np.flatnonzero(found >= 0)
         if len(np.unique(found[hits])) < MATCHED * min(len(absent), len(there)):
             continue
-        example = f"'{shown(there[hits[0]])}' for '{shown(absent[found[hits[0]]])}'"
+        example = f"'{printable(there[hits[0]])}' for '{printable(absent[found[hits[0]]])}'"
         for code in codes:
             problems.add(code, len(hits), example)
         rows[extra[hits]] = missing[found[hits]]
@@ -106,7 +106,7 @@ def _find_rule(
 
 
 def _apply(codes: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return ids without the differences that codes stand for."""
+    """Return ids after removing the differences that the codes describe."""
     for code in codes:
         names = list(map(RULES[code], names))
     return list(names)

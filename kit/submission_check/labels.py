@@ -1,4 +1,4 @@
-"""Check cells that must be classes, and find what a wrong cell probably means."""
+"""Check cells that must be classes, and find the probable cause of wrong cells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from kit.errors import first_few
 from kit.submission_check.numbers import NO_VALUE, ValueColumns, is_formula, is_number
-from kit.submission_check.problem_codes import Problems, shown
+from kit.submission_check.problem_codes import Problems, printable
 from kit.submission_format.spec import SubmissionFormat
 from kit.submission_format.spelling import SEPARATORS, normalize_spelling
 
@@ -52,7 +52,7 @@ class Vocabulary:
         return np.asarray(at.to_numpy())
 
     def fault(self, text: str) -> str:
-        """Return the code of what is wrong with a cell that must be one word; empty: nothing."""
+        """Return the problem code of a cell that must be one word; empty: none."""
         if text in self.known:
             return ""
         if (plain := _general_fault(text)) and plain != "formula":
@@ -68,7 +68,7 @@ class Vocabulary:
 
 
 def read_classes(cells: ValueColumns, form: SubmissionFormat, problems: Problems) -> np.ndarray | None:
-    """Return the first class of each row, (N,), −1 for none; None if a cell is wrong. Add what is wrong."""
+    """Return the first class of each row, (N,), −1 for none; None if a cell is wrong. Add the problems."""
     vocabulary = Vocabulary.of(form.written)
     column = cells.columns[0]
     if not form.kind.separated:
@@ -104,7 +104,7 @@ def _repeated(keys: np.ndarray) -> np.ndarray:
 
 
 def check_flags(cells: ValueColumns, form: SubmissionFormat, problems: Problems) -> np.ndarray | None:
-    """Return yes and no as 1 and 0, (N, K); None if a cell is neither. Add what is wrong."""
+    """Return yes and no as 1 and 0, (N, K); None if a cell is neither. Add the problems."""
     vocabulary = Vocabulary.of(form.words)
     given = [vocabulary.positions(column) for column in cells.columns]
     faults = [
@@ -115,7 +115,7 @@ def check_flags(cells: ValueColumns, form: SubmissionFormat, problems: Problems)
 
 
 def check_text(cells: ValueColumns, position: int, form: SubmissionFormat, problems: Problems) -> None:
-    """Add what is wrong with the cells of a column of which only the sample is known."""
+    """Add the problems of the cells of a text column of unknown kind."""
     known = form.sample[position] if form.sample is not None else pa.chunked_array([], pa.string())
     odd = pc.match_substring_regex(cells.columns[position], r"^[\s=@]|^\s*$|^\s*<?[-+]?[iInN]")
     rows = np.flatnonzero(np.asarray(odd.to_numpy()))
@@ -126,7 +126,7 @@ def check_text(cells: ValueColumns, position: int, form: SubmissionFormat, probl
 
 
 def _general_fault(text: str) -> str:
-    """Return the code of what is wrong with a cell, whatever it should contain."""
+    """Return the code of a cell that is wrong in any column; empty: none."""
     if not text.strip():
         return "blank"
     if text.strip().casefold() in NO_VALUE:
@@ -135,7 +135,7 @@ def _general_fault(text: str) -> str:
 
 
 def _cell_fault(text: str, form: SubmissionFormat, vocabulary: Vocabulary) -> str:
-    """Return the code of what is wrong with a cell that may hold several classes."""
+    """Return the problem code of a cell that may contain several classes; empty: none."""
     if not text.strip():
         return "" if form.kind.allows_blank and form.blank and text == "" else "blank"
     if text == form.fallback:
@@ -167,10 +167,7 @@ def _add_faults(
     form: SubmissionFormat,
     problems: Problems,
 ) -> set[str]:
-    """Add each fault in some rows of a column, with its first row, and return the codes.
-
-    Each distinct cell is judged once.
-    """
+    """Add the problems in some rows of a column, and return their codes. Equal cells are checked once."""
     if not len(rows):
         return set()
     encoded = cells.columns[position].take(pa.array(rows)).combine_chunks().dictionary_encode()
@@ -184,7 +181,7 @@ def _add_faults(
 
 
 def _classes_of(form: SubmissionFormat) -> str:
-    return f" ({shown(first_few(list(form.kind.vocabulary(form))))})"
+    return f" ({printable(first_few(list(form.kind.vocabulary(form))))})"
 
 
 DETAILS: dict[str, Callable[[SubmissionFormat], str]] = {

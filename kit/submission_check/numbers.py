@@ -1,4 +1,4 @@
-"""Check cells that must be numbers: why a cell is not one, and whether its value is possible."""
+"""Check cells that must be numbers: their notation, range and row sums."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kit.submission_check.problem_codes import Problems, shown
+from kit.submission_check.problem_codes import Problems, printable
 from kit.submission_format.spec import SubmissionFormat
 
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -33,12 +33,12 @@ class ValueColumns:
 
     def example(self, row: int, cell: object) -> str:
         """Return a row's id and a cell, for messages."""
-        seen = shown(cell)
-        return f"id {shown(self.ids[row].as_py())}: {seen if seen.strip() else repr(seen)}"
+        seen = printable(cell)
+        return f"id {printable(self.ids[row].as_py())}: {seen if seen.strip() else repr(seen)}"
 
 
 def read_numbers(cells: ValueColumns, form: SubmissionFormat, problems: Problems) -> np.ndarray:
-    """Return the numbers in cells, (N, K), float64, NaN for other cells. Add what is wrong with those."""
+    """Return the numbers in cells, (N, K), float64, NaN for other cells. Add the problems of those."""
     found = [_numbers(cells, column, form, problems) for column in cells.columns]
     return np.stack(found, axis=1) if len(found) > 1 else found[0][:, None]
 
@@ -70,7 +70,7 @@ def _with_points(column: pa.ChunkedArray, mark: str) -> pa.ChunkedArray:
 def _parse_each(
     cells: ValueColumns, column: pa.ChunkedArray, text: pa.ChunkedArray, problems: Problems
 ) -> np.ndarray:
-    """Return the numbers of a column, (N,), NaN for other cells. Add what is wrong with those."""
+    """Return the numbers of a column, (N,), NaN for other cells. Add the problems of those."""
     fine = pc.match_substring_regex(text, NUMBER)
     values = np.full(len(column), np.nan)
     good = np.asarray(fine.to_numpy(), dtype=bool)
@@ -86,7 +86,7 @@ def _parse_each(
 
 
 def _number_fault(cell: str) -> str:
-    """Return the code of why a cell is not a number."""
+    """Return the problem code of a cell that is not a number."""
     text = cell.strip()
     if not text:
         return "blank"
@@ -102,7 +102,7 @@ def _number_fault(cell: str) -> str:
 
 
 def is_number(text: str) -> bool:
-    """Return whether a cell is a number in the notation that all programs share."""
+    """Return whether a cell is a number in plain decimal or scientific notation."""
     return re.fullmatch(NUMBER, text.strip(), re.ASCII) is not None
 
 
@@ -188,6 +188,6 @@ def is_constant(columns: Sequence[pa.ChunkedArray]) -> bool:
 
 
 def _is_one(column: pa.ChunkedArray) -> bool:
-    """Return whether all cells are the same; the first rows usually show that they are not."""
+    """Return whether all cells are equal; the first rows, checked first, usually differ."""
     first = column[0]
     return all(pc.all(pc.equal(part, first)).as_py() for part in (column[:FIRST_ROWS], column))

@@ -1,4 +1,4 @@
-"""What can be wrong with a submission: a table of codes, each with its meaning and remedy."""
+"""The problems that the submission check finds: a table of codes, each with its meaning and remedy."""
 
 from __future__ import annotations
 
@@ -11,37 +11,53 @@ LONGEST = 80  # characters of an example
 
 @dataclass(frozen=True)
 class ProblemCode:
-    """A kind of problem: a file with an ``error`` is refused or scored wrong; a ``warning`` is suspicious."""
+    """A kind of problem: a file with an ``error`` is refused or scored wrong; a ``warning`` is suspicious.
+
+    Attributes:
+        whole_file: Whether the problem concerns the file as a whole, so that messages give no count.
+    """
 
     severity: Severity
     meaning: str
     remedy: str
+    whole_file: bool = False
 
 
 CODES: dict[str, ProblemCode] = {
     # The file
-    "empty": ProblemCode("error", "the file has no row", "Write it again: kit submit."),
+    "empty": ProblemCode("error", "the file has no row", "Write it again: kit submit.", whole_file=True),
     "too_large": ProblemCode(
-        "error", "the file is larger than allowed", "Write fewer decimals, or drop columns."
+        "error", "the file is larger than allowed", "Write fewer decimals, or drop columns.", whole_file=True
     ),
-    "not_text": ProblemCode("error", "the file is not text", "Unpack it, or save it as CSV."),
-    "encoding": ProblemCode("error", "the file is not UTF-8", "Save it as UTF-8."),
+    "not_text": ProblemCode(
+        "error", "the file is not text", "Unpack it, or save it as CSV.", whole_file=True
+    ),
+    "encoding": ProblemCode("error", "the file is not UTF-8", "Save it as UTF-8.", whole_file=True),
     "bom": ProblemCode(
         "warning",
         "the file begins with a byte-order mark",
         "Write it with encoding='utf-8', not 'utf-8-sig'.",
+        whole_file=True,
     ),
     "nul_bytes": ProblemCode(
         "error", "the file holds NUL bytes", "Write it again: it is damaged, or not text."
     ),
-    "delimiter": ProblemCode("error", "cells have another delimiter", "Use the delimiter of the sample."),
+    "delimiter": ProblemCode(
+        "error", "cells have another delimiter", "Use the delimiter of the sample.", whole_file=True
+    ),
     "unclosed_quote": ProblemCode("error", "a quotation mark is not closed", 'Close it, or double it: "".'),
     "ragged": ProblemCode("error", "rows do not have the header's number of cells", "Fill or cut them."),
     # The header
-    "no_header": ProblemCode("error", "the first line is a row", "Write the sample's first line before it."),
-    "header_order": ProblemCode("error", "the columns are in another order", "Order them as in the sample."),
+    "no_header": ProblemCode(
+        "error", "the header is missing", "Write the sample's first line before it.", whole_file=True
+    ),
+    "header_order": ProblemCode(
+        "error", "the columns are in another order", "Order them as in the sample.", whole_file=True
+    ),
     "header_name": ProblemCode("error", "columns have other names", "Name them exactly as the sample does."),
-    "index_column": ProblemCode("error", "the first column is an index", "Write to_csv(index=False)."),
+    "index_column": ProblemCode(
+        "error", "the first column is an index", "Write to_csv(index=False).", whole_file=True
+    ),
     "extra_columns": ProblemCode("error", "columns are not in the sample", "Drop them."),
     "missing_columns": ProblemCode("error", "columns are missing", "Add every column of the sample."),
     "duplicate_columns": ProblemCode("error", "columns have the same name", "Keep one of each."),
@@ -68,7 +84,7 @@ CODES: dict[str, ProblemCode] = {
     # Values
     "blank": ProblemCode("error", "rows have a blank value", "Fill every cell."),
     "not_finite": ProblemCode(
-        "error", "values are missing or infinite", "Write a number or a class in every cell."
+        "error", "values are NaN, null or infinite", "Write a number or a class in every cell."
     ),
     "not_a_number": ProblemCode("error", "values are not numbers", "Write plain numbers such as 0.25."),
     "decimal_comma": ProblemCode("error", "numbers have a decimal comma", "Write a point: 0.5."),
@@ -99,17 +115,24 @@ CODES: dict[str, ProblemCode] = {
     "repeated_label": ProblemCode("error", "rows contain a class twice", "Write each class once."),
     "too_many_labels": ProblemCode("error", "rows contain more classes than allowed", "Keep the first ones."),
     "too_few_labels": ProblemCode(
-        "warning", "rows contain fewer classes than allowed", "Add guesses: they cost nothing."
+        "warning", "rows contain fewer classes than allowed", "Fill them: further guesses cost nothing."
     ),
     "formula": ProblemCode(
         "error", "cells begin like a formula", "Write plain text: a spreadsheet evaluates formulas."
     ),
     # All rows together
     "is_sample": ProblemCode(
-        "warning", "every value is that of the sample file", "Replace the example values by predictions."
+        "warning",
+        "every value is the same as in the sample file",
+        "Replace the example values by predictions.",
+        whole_file=True,
     ),
-    "constant": ProblemCode("warning", "every row has the same values", "Inspect the predictions."),
-    "one_class": ProblemCode("warning", "every row says the same class", "Inspect the predictions."),
+    "constant": ProblemCode(
+        "warning", "every row has the same values", "Inspect the predictions.", whole_file=True
+    ),
+    "one_class": ProblemCode(
+        "warning", "every row has the same class", "Inspect the predictions.", whole_file=True
+    ),
     # Compared with predictions, class counts and the previous submission
     "labels_permuted": ProblemCode(
         "error", "classes were numbered in another order", "Number them in one order: kit submit does."
@@ -121,10 +144,13 @@ CODES: dict[str, ProblemCode] = {
     ),
     "shares_far": ProblemCode("warning", "classes are far more or less frequent", "Inspect the predictions."),
     "same_as_previous": ProblemCode(
-        "warning", "the file is the same as the previous submission", "It would score the same."
+        "warning",
+        "the file is the same as the previous submission",
+        "It would score the same.",
+        whole_file=True,
     ),
     "unlike_previous": ProblemCode(
-        "warning", "the file is unrelated to the previous submission", "Compare the two."
+        "warning", "the file is unrelated to the previous submission", "Compare the two.", whole_file=True
     ),
     "stale_sample": ProblemCode(
         "error", "the sample does not list exactly the test images", "Download sample and images again."
@@ -138,9 +164,9 @@ class Problem:
 
     Attributes:
         code: One of ``CODES``; stable, for scripts.
-        count: The number of rows, cells, ids or columns it concerns.
+        count: The number of affected rows, cells, ids or columns.
         first: The first example.
-        message: What is wrong, in this file.
+        message: The code's meaning, with details of this file.
     """
 
     code: str
@@ -152,7 +178,14 @@ class Problem:
 
     def __post_init__(self) -> None:
         if self.code not in CODES or self.severity != CODES[self.code].severity:
-            raise ValueError(f"there is no code {self.code} of severity {self.severity}")
+            raise ValueError(f"there is no code {self.code} with severity {self.severity}")
+
+    @property
+    def summary(self) -> str:
+        """The message, with the count (unless the problem concerns the whole file) and the first example."""
+        if CODES[self.code].whole_file:
+            return f"{self.message} ({self.first})"
+        return f"{self.message} (count {self.count}; first: {self.first})"
 
     def as_dict(self) -> dict[str, object]:
         """Return plain values."""
@@ -166,7 +199,7 @@ class Problems:
     found: dict[str, Problem] = field(default_factory=dict)
 
     def add(self, code: str, count: int, first: str, detail: str = "", remedy: str = "") -> None:
-        """Add a problem; for a code that is there already, add to its count.
+        """Add a problem; if its code exists already, add to the count.
 
         Args:
             detail: Text to append to the code's meaning.
@@ -191,7 +224,7 @@ class Problems:
         return sorted(self.found.values(), key=lambda p: (p.severity, order[p.code]))
 
 
-def shown(text: object) -> str:
-    """Return a cell or name for messages: escaped if not printable, cut if long."""
+def printable(text: object) -> str:
+    """Return a cell or name for messages: unprintable characters escaped, long text cut."""
     plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text)[: LONGEST + 1])
     return plain if len(plain) <= LONGEST else plain[: LONGEST - 3] + "..."

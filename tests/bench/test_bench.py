@@ -452,10 +452,10 @@ def test_the_command_prints_tables_or_json(place, monkeypatch):
     done = CliRunner().invoke(app, [*command, "--steps", "4", "--no-settings", "--compile"])
     assert done.exit_code == 0, done.output
     assert asked == [BenchOptions(4, False, True)]
-    for text in ("512 MB on the host", "0.95 of the lowest, a training step alone", "200 without a cache"):
+    for text in ("512 MB on the host", "0.95 x the slowest (training step only)", "200 in the first epoch"):
         assert text in done.stdout
     for text in (
-        "2 views of each, up to 256 px",
+        "2 views per image, up to 256 px",
         "out of memory",
         "--set train.workers=1 trains 1.50 times",
     ):

@@ -249,4 +249,4 @@ def test_held_out_predictions_of_other_models_are_not_scored(workspace, labels):
     hold_out(workspace, labels, rows.targets, rows.probs, CLASSES, models="others")
     found = evaluate(labels, workspace)
     assert found.held_out == {"later": None}
-    assert "other models" in found.not_computed["later"]
+    assert "predicted by other models" in found.not_computed["later"]

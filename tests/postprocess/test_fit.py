@@ -320,16 +320,16 @@ def test_too_few_groups_prove_nothing():
 
 
 @pytest.mark.parametrize(
-    ("asked", "code"),
+    ("steps", "code"),
     [
         (["auto", "prior"], "step_not_alone"),
         ([{"name": "none", "strength": 3}], "step_not_alone"),
         (["thresholds", "thresholds"], "duplicate_step"),
     ],
 )
-def test_steps_that_contradict_each_other_are_refused(asked, code):
+def test_contradictory_steps_are_refused(steps, code):
     with raises_kit_error(code):
-        check_steps(named(*asked), LABELS, 4)
+        check_steps(named(*steps), LABELS, 4)
 
 
 def test_rules_for_several_labels_are_refused_where_classes_exclude_each_other():

@@ -8,7 +8,7 @@ from kit.config import Component, PoolConfig
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import LabeledPredictions
 from kit.metrics import get_metric
-from kit.submission.pooling import pool_rows, pool_scored, pooled_ids, task_of_rows
+from kit.submission.pooling import pool_labeled, pool_rows, pooled_ids, task_of_rows
 from kit.tasks import tasks
 from tests.conftest import raises_kit_error
 from tests.submission_format.public import competition, predictions
@@ -57,11 +57,13 @@ def scored(targets, parts) -> LabeledPredictions:
 
 
 def test_truth_and_folds_of_the_rows():
-    one = pool_scored(scored([1, 1, 0], [0, 0, 1]), POOL, tasks.get("multiclass"), Component(name="accuracy"))
+    one = pool_labeled(
+        scored([1, 1, 0], [0, 0, 1]), POOL, tasks.get("multiclass"), Component(name="accuracy")
+    )
     assert one.targets.tolist() == [1, 0]
     assert (one.parts.tolist(), one.oof.ids) == ([0, 1], ("i1", "i2"))
     assert [mask.tolist() for mask in one.validated] == [[True, False], [False, True]]
-    several = pool_scored(
+    several = pool_labeled(
         scored([1, 2, 0], [0, 0, 1]), POOL, tasks.get("multilabel"), Component(name="f1_macro")
     )
     assert several.targets.tolist() == [[0, 1, 1], [1, 0, 0]]
@@ -69,11 +71,11 @@ def test_truth_and_folds_of_the_rows():
 
 def test_a_row_in_two_folds_is_refused():
     with raises_kit_error("groups_split") as caught:
-        pool_scored(scored([1, 1, 0], [0, 1, 1]), POOL, tasks.get("multiclass"), Component(name="accuracy"))
+        pool_labeled(scored([1, 1, 0], [0, 1, 1]), POOL, tasks.get("multiclass"), Component(name="accuracy"))
     assert "(i1)" in caught.value.problem
 
 
 def test_a_metric_must_suit_the_rows():
     with pytest.raises(KitError) as caught:
-        pool_scored(scored([1, 2, 0], [0, 0, 1]), POOL, tasks.get("multilabel"), Component(name="accuracy"))
+        pool_labeled(scored([1, 2, 0], [0, 0, 1]), POOL, tasks.get("multilabel"), Component(name="accuracy"))
     assert caught.value.where == "competition.metric"

@@ -258,7 +258,7 @@ def test_points_where_the_sample_has_commas(tmp_path):
 def test_a_problem_has_a_code_of_the_table_and_its_severity():
     with pytest.raises(ValueError, match="no code nothing"):
         Problem("nothing", "error", 1, "x", "y", "z.")
-    with pytest.raises(ValueError, match="no code bom of severity error"):
+    with pytest.raises(ValueError, match="no code bom with severity error"):
         Problem("bom", "error", 1, "x", "y", "z.")
     assert Problem("bom", "warning", 1, "x", "y", "z.").as_dict()["code"] in CODES
 
@@ -305,3 +305,9 @@ def test_nothing_in_a_file_stops_the_check(tmp_path_factory, name, changes):
     path.write_bytes(data)
     for problem in check_file(path, ALL[name].form):
         assert problem.first and problem.first.isprintable() and problem.message.isprintable()
+
+
+def test_a_problem_of_the_whole_file_has_no_count_in_its_summary():
+    whole = Problem("same_as_previous", "warning", 360, "a.csv", "the file is the same", "y.")
+    assert whole.summary == "the file is the same (a.csv)"
+    assert "360" in Problem("missing_ids", "error", 360, "a.png", "ids are missing", "y.").summary
