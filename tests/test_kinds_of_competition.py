@@ -185,7 +185,7 @@ def test_images_without_a_label_are_said_and_not_trained_on(tiny):
     heard = Heard()
     path = write_config(tiny, competition__unlisted="unlabelled", train__epochs=2)
     done = pipeline.run(load_config(path), workspace=tiny, progress=heard)
-    assert "1 training images have no label: they are in no fold and not trained on" in heard.lines
+    assert "1 training images have no label and are not used" in heard.lines
     assert len(load_predictions(done.run.oof).ids) == 30
     folds = pd.read_csv(tiny.folds("tiny"), dtype=str, keep_default_na=False).set_index("id")
     assert folds.loc["loose.png"].tolist() == ["-1", ""]

@@ -183,7 +183,7 @@ def test_everything_is_shown(workspace, labels):
     for word in ("95 % interval", "applied", "thresholds", "exact_match", "highest loss", "ROC AUC"):
         assert word in text, word
     page = labels.report.read_text()
-    for word in ("Decisions", "applied", "Highest loss", "Other metrics"):
+    for word in ("Postprocessing", "applied", "Highest loss", "Other metrics"):
         assert word in page, word
 
 

@@ -66,7 +66,7 @@ def test_tables_can_be_drawn(trained):
     rows = {table.columns[0].header: table.row_count for table in evaluation_tables(found)}
     assert rows["out-of-fold"] == 1
     assert rows["class"] == 3
-    assert rows["also"] == len(found.others)
+    assert rows["other metrics"] == len(found.others)
     assert rows["highest loss"] == 10
     entries = read_leaderboard(trained).entries
     assert leaderboard_tables(entries)[0].row_count == len(entries) == 2

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from kit.cli.main import app
 from kit.config.load import load_config
 from kit.errors import KitError
-from kit.report.sheet import GAP, LINE, SMALLEST_TILE
+from kit.report.sheet import GAP, LINE, MIN_TILE
 from kit.training.augmentation_preview import training_examples
 from tests.conftest import write_config
 
@@ -60,6 +60,6 @@ def test_the_command_writes_only_the_sheet(tiny):
     assert result.exit_code == 0, result.output
     assert "runs/tiny/augment-tiny-cnn.png  3 images, 2 epochs" in result.stdout
     with Image.open(tiny.sheet("tiny", "tiny-cnn")) as sheet:
-        assert sheet.size == (GAP + 3 * (SMALLEST_TILE + GAP), LINE + 3 * (LINE + SMALLEST_TILE + GAP))
+        assert sheet.size == (GAP + 3 * (MIN_TILE + GAP), LINE + 3 * (LINE + MIN_TILE + GAP))
     assert not tiny.folds("tiny").exists()
     assert not tiny.run("tiny", "tiny-cnn").path.exists()

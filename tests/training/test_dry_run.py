@@ -57,7 +57,7 @@ def test_the_tables_contain_every_part(tiny):
     text = captured.get()
     for shown in (
         "nothing is trained",
-        "peak rate",
+        "peak lr",
         "RandomResizedCrop",
         "cutmix(alpha=1)",
         "simple_cnn, 4,395",

@@ -120,13 +120,13 @@ def test_memory_for_not_even_two_images_is_one_message(tiny, hungry_model):
     config = load_config(write_config(tiny), ["model.name=hungry", "train.epochs=2"])
     from kit.engine.fit import validate_config
 
-    recipe_trial = validate_config._try_out
-    validate_config._try_out = lambda config: None  # the trial would meet it first
+    recipe_trial = validate_config._trial_run
+    validate_config._trial_run = lambda config: None  # the trial would meet it first
     try:
         with raises_kit_error("out_of_memory", where="train.batch_size"):
             experiment.train(config, tiny, only=[0])
     finally:
-        validate_config._try_out = recipe_trial
+        validate_config._trial_run = recipe_trial
 
 
 # --- time, signals, other processes
@@ -140,7 +140,7 @@ def test_a_time_limit_tells_its_plan_stops_cleanly_and_goes_on(tiny):
     with pytest.raises(Interrupted, match=r"fold-0 stopped in epoch \d+, step \d of 2: the time limit"):
         experiment.train(config, tiny, only=[0], progress=heard, deadline=Deadline(10.0))
     assert "plan: 0:0" in heard
-    assert "it will stop in about epoch" in heard or "all of it fits" in heard
+    assert "training will stop in about epoch" in heard or "both will finish" in heard
     fold = tiny.run("tiny", "tiny-cnn").fold(0)
     done = len(pd.read_csv(fold.history))
     assert 0 < done < 400
