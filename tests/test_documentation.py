@@ -77,7 +77,7 @@ def test_every_example_of_a_new_entry_works_and_is_short():
     text = (ROOT / "kit" / "README.md").read_text()
     section = text.split("## Adding an entry")[1].split("\n## ")[0]
     examples = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    assert len(examples) >= 11
+    assert len(examples) >= 12
     assert all(sum(map(bool, block.splitlines())) <= 15 for block in examples)
     program = "\n".join([*examples, USE_OF_EXAMPLES])
     done = subprocess.run([sys.executable, "-"], input=program, text=True, capture_output=True)

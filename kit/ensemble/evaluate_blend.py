@@ -14,7 +14,7 @@ from kit.ensemble.blend_data import BlendData, Combination, weighted_mean
 from kit.ensemble.methods.registry import METHOD, BoundMethod
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import LabeledPredictions
-from kit.metrics.bootstrap import Interval
+from kit.metrics.bootstrap import Interval, plain_dict
 from kit.postprocess.nested_cv import FittedPostprocessing, fit_and_evaluate, gain
 from kit.predictions import FinalPredictions
 from kit.runtime.progress import SILENT, Progress
@@ -64,8 +64,7 @@ class BlendEvaluation:
         fitted: The metric on the rows that the weights were fitted on; it is optimistic.
         best: The member that scores best alone.
         gain: How much better ``nested`` is than the best member; positive is better.
-        low: Lower end of the 95 % interval of the gain.
-        high: Upper end.
+        interval: The 95 % interval of the gain.
     """
 
     metric: str
@@ -73,38 +72,33 @@ class BlendEvaluation:
     fitted: float
     best: MemberEvaluation
     gain: float
-    low: float
-    high: float
+    interval: Interval
     members: list[MemberEvaluation]
     pairs: list[MemberPair]
 
     @property
     def beats_best(self) -> bool:
         """Whether the blend is better than its best member beyond noise."""
-        return self.low > 0
+        return self.interval.is_above_zero
 
     def to_submit(self, blend: str) -> str:
         """Return the label of what to submit: the blend if it beats its best member, else that member."""
         return blend if self.beats_best else self.best.label
 
-    @property
-    def interval(self) -> str:
-        """The interval of the gain, for people."""
-        return Interval(self.low, self.high).text(signed=True)
-
     def verdict(self, blend: str) -> str:
         """Return what to submit, and why."""
         if self.beats_best:
             what = f"beats its best member {self.best.label} beyond noise"
-        elif self.high < 0:
+        elif self.interval.is_below_zero:
             what = "is worse than its best member"
         else:
             what = "does not beat its best member beyond noise"
-        return f"{what} ({self.gain:+.4f}, 95 % interval {self.interval}): submit {self.to_submit(blend)}"
+        interval = self.interval.text(signed=True)
+        return f"{what} ({self.gain:+.4f}, 95 % interval {interval}): submit {self.to_submit(blend)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return asdict(self) | {"beats_best": self.beats_best}
+        return asdict(self, dict_factory=plain_dict) | {"beats_best": self.beats_best}
 
 
 @dataclass(frozen=True)
@@ -232,15 +226,13 @@ def compare_with_members(
     costs = [sign * (score - scorer.score(scorer.nested(left))) for left in without]
     members = [MemberEvaluation(*values) for values in zip(labels, alone, shares, costs, strict=True)]
     best = int(np.argmax(sign * np.asarray(alone)))
-    interval = scorer.gain(ours, theirs[best])
     return BlendEvaluation(
         metric=data.metric.name,
         nested=score,
         fitted=fitted_score,
         best=members[best],
         gain=sign * (score - alone[best]),
-        low=interval.low,
-        high=interval.high,
+        interval=scorer.gain(ours, theirs[best]),
         members=members,
         pairs=_pairs(data, labels),
     )

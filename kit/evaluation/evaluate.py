@@ -23,10 +23,9 @@ from kit.evaluation.oof_with_labels import (
     load_labeled_oof,
 )
 from kit.metrics import Metric, get_metric, metrics
-from kit.metrics.bootstrap import score_interval
-from kit.postprocess.fit import check_steps
+from kit.metrics.bootstrap import Interval, plain_dict, score_interval
 from kit.postprocess.nested_cv import FittedPostprocessing, StepsEvaluation, as_json, fit_and_evaluate
-from kit.postprocess.steps import Postprocessing
+from kit.postprocess.postprocessing import Postprocessing, check_steps
 from kit.predictions import FinalPredictions
 from kit.storage.files import read_json, write_json, write_text
 from kit.storage.workspace import RunFolder, Workspace
@@ -52,8 +51,7 @@ class Evaluation:
 
     Attributes:
         cv: The metric over all OOF rows. Each fold is postprocessed by steps fitted on the other folds.
-        low: The lower bound of the 95 % bootstrap interval of ``cv``.
-        high: The upper bound.
+        interval: The 95 % bootstrap interval of ``cv``.
         plain: The metric without postprocessing.
         folds: The metric of each fold; None if it cannot be computed.
         not_computed: The reason, by fold or held-out set.
@@ -69,8 +67,7 @@ class Evaluation:
     metric: str
     higher_is_better: bool
     cv: float
-    low: float
-    high: float
+    interval: Interval
     plain: float
     folds: list[float | None]
     not_computed: dict[str, str]
@@ -113,7 +110,7 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the evaluation under the keys that ``--json`` promises; ``nested`` only for blends."""
-        values = asdict(self) | {"mean": self.mean, "sd": self.sd}
+        values = asdict(self, dict_factory=plain_dict) | {"mean": self.mean, "sd": self.sd}
         if self.nested is None:
             del values["nested"]
         return values
@@ -201,7 +198,6 @@ def _evaluation(
     nested = fitted.nested
     cv = metric(targets, nested.probs, task, nested.decided)
     scorer = metric.scorer(targets, nested.probs, task, nested.decided)
-    interval = score_interval(metric, scorer, nested.probs.shape, labeled.units)
     folds, folds_not_computed = _fold_scores(labeled, nested)
     held_out, sets_not_computed = _held_out_scores(run, workspace, labeled, fitted.postprocessing)
     return Evaluation(
@@ -209,8 +205,7 @@ def _evaluation(
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
         cv=cv,
-        low=interval.low,
-        high=interval.high,
+        interval=score_interval(metric, scorer, nested.probs.shape, labeled.units),
         plain=labeled.score(),
         folds=folds,
         not_computed=folds_not_computed | sets_not_computed,

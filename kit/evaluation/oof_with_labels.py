@@ -14,7 +14,7 @@ from kit.config.load import load_config
 from kit.errors import KitError, first_few
 from kit.folds.table import Folds, read_folds
 from kit.metrics import Metric, get_metric
-from kit.postprocess.fit import LabeledProbs
+from kit.postprocess.step import LabeledProbs
 from kit.predictions import MIXED_FOLDS, Predictions, load_predictions
 from kit.runtime.seeds import stable_seed
 from kit.storage.files import read_json

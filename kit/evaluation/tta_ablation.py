@@ -15,7 +15,7 @@ from kit.evaluation.oof_with_labels import LabeledPredictions, label_oof
 from kit.inference.fold_models import ViewPredictions
 from kit.inference.predict import predict_by_view
 from kit.metrics import Scorer
-from kit.metrics.bootstrap import bootstrap_scores, interval, num_draws_for
+from kit.metrics.bootstrap import Interval, bootstrap_scores, interval, num_draws_for, plain_dict
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import RunFolder, Workspace
 
@@ -36,18 +36,16 @@ class Gain:
     """The improvement of one score over another; positive is better, also if lower scores are better.
 
     Attributes:
-        low: The lower bound of the paired 95 % bootstrap interval.
-        high: The upper bound.
+        interval: The paired 95 % bootstrap interval.
     """
 
     value: float
-    low: float
-    high: float
+    interval: Interval
 
     @property
     def is_noise(self) -> bool:
         """Whether the interval includes 0, or there is none."""
-        return not (self.low > 0 or self.high < 0)
+        return not (self.interval.is_above_zero or self.interval.is_below_zero)
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ class TtaReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
-        return asdict(self)
+        return asdict(self, dict_factory=plain_dict)
 
 
 def tta_report(
@@ -298,8 +296,8 @@ class _Comparison:
     def gain(self, views: Views, beside: Views = PLAIN) -> Gain:
         """Return the gain of one set over another."""
         sign = self.sets.sign
-        span = interval(sign * (self.drawn[views] - self.drawn[beside]))
-        return Gain(sign * (self.scores[views] - self.scores[beside]), span.low, span.high)
+        drawn_gains = sign * (self.drawn[views] - self.drawn[beside])
+        return Gain(sign * (self.scores[views] - self.scores[beside]), interval(drawn_gains))
 
     def of_view(self, view: int) -> ViewScore:
         """Return the scores of one candidate."""

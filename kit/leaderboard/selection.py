@@ -144,7 +144,7 @@ def oof_errors(run: RunFolder, workspace: Workspace) -> pd.Series:
         KitError: There are no predictions, or the folds have changed since.
     """
     from kit.evaluation.oof_with_labels import load_labeled_oof
-    from kit.postprocess.steps import Postprocessing
+    from kit.postprocess.postprocessing import Postprocessing
 
     found = load_labeled_oof(run, workspace)
     steps = read_json(run.decision)["steps"] if run.decision.exists() else []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,12 +32,32 @@ class Interval:
     high: float
     skipped_draws: int = 0
 
+    @property
+    def is_above_zero(self) -> bool:
+        """Whether a gain with this interval is beyond noise."""
+        return self.low > 0
+
+    @property
+    def is_below_zero(self) -> bool:
+        """Whether a loss with this interval is beyond noise."""
+        return self.high < 0
+
     def text(self, signed: bool = False) -> str:
         """Return the interval as text."""
         if np.isnan(self.low):
             return "none: too few rows or groups"
         form = "+.4f" if signed else ".4f"
         return f"{self.low:{form}} to {self.high:{form}}"
+
+
+def plain_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a result for JSON, with the bounds of its interval as ``low`` and ``high``.
+
+    A ``dict_factory`` for ``dataclasses.asdict``.
+    """
+    values = dict(pairs)
+    interval = values.pop("interval", None)
+    return values | ({key: interval[key] for key in ("low", "high")} if interval else {})
 
 
 def bootstrap_weights(

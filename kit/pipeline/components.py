@@ -20,7 +20,7 @@ REGISTRIES = {  # kind -> (module, registry); loaded on demand, since most impor
     "averages": ("kit.engine.optim.weight_averaging", "averages"),
     "views": ("kit.engine.tta.views", "views"),
     "merges": ("kit.engine.tta.merge", "merges"),
-    "steps": ("kit.postprocess.fit", "step_kinds"),
+    "steps": ("kit.postprocess.postprocessing", "step_types"),
     "blends": ("kit.ensemble.methods", "blend_methods"),
 }
 

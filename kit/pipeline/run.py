@@ -80,6 +80,7 @@ def _note_scores(result: PredictResult, progress: Progress) -> None:
         progress.note("predicted already by the same models")
     progress.note(f"out-of-fold {evaluation.metric} {evaluation.cv:.4f}")
     for step in evaluation.decisions:
-        progress.note(f"{step.name}: {step.gain:+.4f}, 95 % interval {step.interval}; {step.verdict}")
+        interval = step.interval.text(signed=True)
+        progress.note(f"{step.name}: {step.gain:+.4f}, 95 % interval {interval}; {step.verdict}")
     for line in evaluation.held_out_lines():
         progress.note(line)

@@ -10,8 +10,8 @@ import numpy as np
 
 from kit.config import Component
 from kit.metrics.bootstrap import Interval, gain_interval
-from kit.postprocess.fit import AUTO, NONE, LabeledProbs, fit_steps, step_kinds
-from kit.postprocess.steps import Postprocessing
+from kit.postprocess.postprocessing import AUTO, NONE, Postprocessing, fit_steps
+from kit.postprocess.step import LabeledProbs, step_types
 from kit.predictions import FinalPredictions
 
 
@@ -24,8 +24,7 @@ class StepsEvaluation:
         score: The metric on rows that the steps were not fitted on.
         fitted: The metric on the rows that the steps were fitted on (optimistic).
         gain: The improvement in ``score``; positive is better.
-        low: The lower bound of the paired 95 % interval of the gain.
-        high: The upper bound.
+        interval: The paired 95 % interval of the gain.
         shipped: Whether the steps are applied to the submission.
         told: One line per step with the values fitted on all rows.
     """
@@ -34,8 +33,7 @@ class StepsEvaluation:
     score: float
     fitted: float
     gain: float
-    low: float
-    high: float
+    interval: Interval
     shipped: bool
     told: list[str]
 
@@ -48,11 +46,6 @@ class StepsEvaluation:
     def verdict(self) -> str:
         """Whether the steps are applied."""
         return "applied" if self.shipped else "no gain beyond noise: not applied"
-
-    @property
-    def interval(self) -> str:
-        """The interval of the gain as text."""
-        return Interval(self.low, self.high).text(signed=True)
 
 
 @dataclass(frozen=True)
@@ -115,9 +108,8 @@ def _fit_auto(rows: LabeledProbs, parts: np.ndarray, units: np.ndarray | None) -
 
 def suggested(rows: LabeledProbs) -> list[str]:
     """Return the names of the steps that can improve the metric."""
-    kinds = [step_kinds.get(name) for name in step_kinds]
-    num_classes = rows.probs.shape[1]
-    return [k.name for k in kinds if k.suits(rows.task, num_classes) and k.helps(rows.metric, rows.task)]
+    num_classes, task = rows.probs.shape[1], rows.task
+    return [s.name for s in step_types.values() if s.suits(task, num_classes) and s.helps(rows.metric, task)]
 
 
 def nested_predictions(steps: list[Component], rows: LabeledProbs, parts: np.ndarray) -> FinalPredictions:
@@ -154,9 +146,8 @@ def evaluate_steps(
         score=score,
         fitted=fitted,
         gain=score - score_before if rows.metric.higher_is_better else score_before - score,
-        low=interval.low,
-        high=interval.high,
-        shipped=interval.low > 0 if shipped is None else shipped,
+        interval=interval,
+        shipped=interval.is_above_zero if shipped is None else shipped,
         told=[step.describe(rows.classes) for step in postprocessing.steps],
     )
 

@@ -56,7 +56,7 @@ def _scores(label: str, blend: BlendEvaluation, evaluation: Evaluation) -> Table
         f"{blend.fitted:.4f}",
         f"{blend.best.score:.4f} {escape(blend.best.label)}",
         f"{blend.gain:+.4f}",
-        blend.interval,
+        blend.interval.text(signed=True),
     )
     return table
 

@@ -7,7 +7,6 @@ from rich.table import Table
 
 from kit.evaluation.classes import ClassScore
 from kit.evaluation.evaluate import Evaluation
-from kit.metrics.bootstrap import Interval
 from kit.report.tables import MAX_ROWS, plain_table
 
 MAX_IMAGES = 10
@@ -42,7 +41,7 @@ def _scores(evaluation: Evaluation) -> Table:
     table = plain_table("out-of-fold", "95 % interval", *folds, "mean ± sd", title=title)
     table.add_row(
         f"[bold]{evaluation.cv:.4f}[/bold]",
-        Interval(evaluation.low, evaluation.high).text(),
+        evaluation.interval.text(),
         *map(score_text, evaluation.folds),
         evaluation.spread,
     )
@@ -65,7 +64,7 @@ def _decisions(evaluation: Evaluation) -> Table:
             f"{steps.score:.4f}",
             f"{steps.fitted:.4f}",
             f"{steps.gain:+.4f}",
-            steps.interval,
+            steps.interval.text(signed=True),
             steps.verdict,
             escape("; ".join(steps.told)),
         )

@@ -82,7 +82,7 @@ def write_run_page(run: RunFolder, evaluation: Evaluation, images: Path | None) 
         environment=read_json(run.environment) if run.environment.exists() else {},
         config=run.config.read_text(encoding="utf-8") if run.config.exists() else None,
         blend=members,
-        interval=Interval(evaluation.low, evaluation.high).text(),
+        interval=evaluation.interval.text(),
         blend_interval=_blend_interval(members),
         hardest=_with_thumbnails(evaluation.hardest[:MAX_HARD_IMAGES], images),
         suspects=_with_thumbnails(evaluation.suspects, images),

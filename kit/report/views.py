@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from kit.evaluation.tta_ablation import Gain, TtaReport, ViewSetScore
+from kit.evaluation.tta_ablation import TtaReport, ViewSetScore
 from kit.report.tables import plain_table
 
 
@@ -28,7 +28,7 @@ def _views(report: TtaReport) -> Table:
             f"{view.score:.4f}",
             f"{view.alone.value:+.4f}",
             f"{view.added.value:+.4f}",
-            span(view.added),
+            view.added.interval.text(signed=True),
             f"{view.seconds:.1f}",
         )
     table.caption = f"reading the images takes {report.reading:.1f} s / 1,000, once for all views"
@@ -49,7 +49,7 @@ def _row(step: ViewSetScore) -> tuple[str, ...]:
         _names(step),
         f"{step.score:.4f}",
         f"{step.gain.value:+.4f}",
-        span(step.gain),
+        step.gain.interval.text(signed=True),
         f"{step.seconds:.1f}",
     )
 
@@ -58,17 +58,12 @@ def _names(step: ViewSetScore) -> str:
     return escape(" ".join(step.views))
 
 
-def span(gain: Gain) -> str:
-    """Return the interval of a gain as text."""
-    return f"{gain.low:+.4f} to {gain.high:+.4f}"
-
-
 def _advice(report: TtaReport) -> list[str]:
     nested, cheapest = report.nested, report.cheapest
     named = escape(", ".join(cheapest.views))
     return [
         f"Best: {_names(report.best)}, {report.best.score:.4f} (optimistic: chosen on the same rows).",
         f"Nested score, with the best set of the other folds: {nested.score:.4f}, {nested.gain.value:+.4f} "
-        f"over identity, 95 % interval {span(nested.gain)}.",
+        f"over identity, 95 % interval {nested.gain.interval.text(signed=True)}.",
         f"[bold]Fastest within noise of the best: tta: \\[{named}][/bold]",
     ]

@@ -9,7 +9,7 @@ import numpy as np
 from kit.competition.samples import Competition
 from kit.config import Config
 from kit.errors import KitError
-from kit.postprocess.steps import Postprocessing
+from kit.postprocess.postprocessing import Postprocessing
 from kit.predictions import FinalPredictions, load_predictions
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import json_number, read_json

@@ -9,7 +9,7 @@ from kit.competition.samples import Competition, load_competition
 from kit.config import Config, PoolConfig
 from kit.errors import KitError, first_few
 from kit.evaluation.oof_with_labels import LabeledPredictions, label_oof, load_labeled_oof
-from kit.postprocess.steps import Postprocessing
+from kit.postprocess.postprocessing import Postprocessing
 from kit.predictions import MIXED_FOLDS, FinalPredictions, Predictions, load_predictions
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.format import format_for

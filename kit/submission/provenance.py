@@ -8,7 +8,7 @@ from typing import Any
 from kit import __version__
 from kit.config import Config
 from kit.errors import KitError
-from kit.postprocess.steps import Postprocessing
+from kit.postprocess.postprocessing import Postprocessing
 from kit.predictions import Predictions
 from kit.runtime.environment import commit_of, now
 from kit.storage.files import checksum, read_json, write_json

@@ -9,7 +9,7 @@ import pandas as pd
 
 from kit.errors import KitError, first_few
 from kit.evaluation.oof_with_labels import LabeledPredictions
-from kit.postprocess.steps import Postprocessing
+from kit.postprocess.postprocessing import Postprocessing
 from kit.predictions import FinalPredictions, Predictions
 from kit.submission_format.reader import read_back
 from kit.submission_format.spec import SubmissionFormat
@@ -64,7 +64,7 @@ def final_for_format(
     Args:
         rows: The predictions before postprocessing.
     """
-    if form.kind.numeric and postprocessing.sets_labels:
+    if form.kind.numeric and postprocessing.chooses_labels:
         task = tasks.get(rows.origin.task)
         one_hot = task.one_hot(predictions.decided, len(rows.classes)).astype(np.float32)
         return replace(predictions, probs=one_hot)

@@ -11,7 +11,7 @@ from kit.errors import KitError
 from kit.evaluation.evaluate import fit_postprocessing, steps_to_fit
 from kit.evaluation.oof_with_labels import LabeledPredictions, load_labeled_held_out
 from kit.postprocess.nested_cv import FittedPostprocessing
-from kit.postprocess.steps import Postprocessing
+from kit.postprocess.postprocessing import Postprocessing
 from kit.storage.workspace import Workspace
 from kit.submission.inputs import SubmissionInputs
 from kit.submission.round_trip import final_for_format, round_trip

@@ -44,7 +44,7 @@ def run_alone(module: str) -> Outcome:
     name = module.rpartition(".")[2]
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "claims.json"
-        command = [sys.executable, "-m", __spec__.name, "--alone", module, str(result)]
+        command = [sys.executable, "-m", "tests.benchmarks", "--alone", module, str(result)]
         done = subprocess.run(command, cwd=HERE.parents[1], stdout=STDERR, check=False)
         if not result.exists():
             return Outcome(name, crash=f"the process ended with {done.returncode}")

@@ -20,7 +20,8 @@ from kit.config import Component
 from kit.ensemble.blend_data import BlendData, weighted_mean
 from kit.ensemble.methods.hill_climb import climbed_weights
 from kit.metrics import get_metric
-from kit.postprocess.fit import Rows, learned
+from kit.postprocess.postprocessing import fit_steps
+from kit.postprocess.step import LabeledProbs
 from kit.tasks import tasks
 from tests.benchmarks.claim import Claim, not_measured, show
 from tests.benchmarks.folds import peak_memory
@@ -97,15 +98,15 @@ def plain(data: BlendData, steps: int = STEPS) -> Climb:
 
 def _rows_sum_to_1(values: np.ndarray) -> np.ndarray:
     values = values.astype(np.float64)
-    return values / values.sum(axis=1, keepdims=True)
+    return np.asarray(values / values.sum(axis=1, keepdims=True))
 
 
 def autogluons(data: BlendData, python: str, steps: int = STEPS) -> Climb:
     """Return AutoGluon's climb, made by another interpreter, which alone is timed."""
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "members.npz"
-        np.savez(data, members=data.members, targets=data.targets)
-        command = [python, "-c", AUTOGLUON, str(data), str(steps)]
+        arrays = Path(folder) / "members.npz"
+        np.savez(arrays, members=data.members, targets=data.targets)
+        command = [python, "-c", AUTOGLUON, str(arrays), str(steps)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     values = json.loads(done.stdout.splitlines()[-1])
     return Climb("AutoGluon", values["seconds"], loss_of(data, np.array(values["weights"])))
@@ -124,9 +125,9 @@ def thresholds(metric: str = "f1_macro") -> float:
     targets = (rng.random((100_000, 50)) < 0.1).astype(np.float32)
     probs = np.clip(0.3 * targets + 0.7 * rng.random(targets.shape), 0, 1).astype(np.float32)
     names = tuple(f"label {c}" for c in range(50))
-    rows = Rows(targets, probs, names, task, get_metric(metric, task))
+    rows = LabeledProbs(targets, probs, names, task, get_metric(metric, task))
     begun = time.perf_counter()
-    learned([Component(name="thresholds")], rows)
+    fit_steps([Component(name="thresholds")], rows)
     return time.perf_counter() - begun
 
 

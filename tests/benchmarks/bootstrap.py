@@ -49,7 +49,7 @@ class Case:
     def drawn(self, draws: int) -> np.ndarray:
         """Return kit's scores of some draws."""
         scorer = get_metric(self.metric, self.task).scorer(self.targets, self.probs, self.task)
-        return bootstrap_scores([scorer], len(self.targets), draws)[0]
+        return np.asarray(bootstrap_scores([scorer], len(self.targets), draws)[0])
 
     def looped(self, draws: int) -> np.ndarray:
         """Return scikit-learn's scores of some draws."""

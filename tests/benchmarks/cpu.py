@@ -63,7 +63,7 @@ class BareLoop:
             logits = self.model(self.images)
         loss = nn.functional.cross_entropy(logits.float(), self.labels)
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         self.optimizer.step()
 
     def pace(self) -> Pace:

@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,7 @@ def table_bytes(table: pd.DataFrame) -> int:
     return int(table.memory_usage(deep=True).sum())
 
 
-def folds_of_splitter(splitter: object, labels: np.ndarray) -> np.ndarray:
+def folds_of_splitter(splitter: Any, labels: np.ndarray) -> np.ndarray:
     """Return each row's fold under a scikit-learn splitter, (N,)."""
     folds = np.zeros(len(labels), dtype=int)
     for number, (_, rows) in enumerate(splitter.split(np.zeros(len(labels)), labels)):
@@ -102,12 +103,12 @@ def stratified(rows: int = 1_000_000, classes: int = 100) -> Measured:
     )
 
 
-def multilabel(rows: int = 100_000, labels: int = 50, order: int = 1) -> Measured:
+def multilabel(rows: int = 100_000, labels: int = 50, order: Literal[1, 2] = 1) -> Measured:
     """Return how multi-label folds compare with iterative-stratification's, which knows the first order only.
 
     Labels have from 0.2 % to 30 % of the rows and come together more often than by chance.
     """
-    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold  # type: ignore[import-untyped]
 
     rng = np.random.default_rng(0)
     share = np.geomspace(0.002, 0.3, labels)

@@ -60,7 +60,7 @@ def draw_pool(folder: Path, count: int) -> None:
         coarse = rng.integers(0, 256, (COARSE, COARSE, 3), dtype=np.uint8)
         smooth = cv2.resize(coarse, (PIXELS, PIXELS), interpolation=cv2.INTER_CUBIC)
         (folder / f"{number}.jpg").write_bytes(
-            cv2.imencode(".jpg", smooth, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+            cv2.imencode(".jpg", smooth, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
         )
 
 

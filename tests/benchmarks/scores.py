@@ -20,7 +20,7 @@ from kit.config.load import load_config
 from kit.evaluation.oof_with_labels import LabeledPredictions, load_labeled_oof
 from kit.inference.predict import predict
 from kit.postprocess.nested_cv import gain
-from kit.postprocess.steps import Postprocessing
+from kit.postprocess.postprocessing import Postprocessing
 from kit.predictions import FinalPredictions
 from kit.storage.workspace import Workspace
 from kit.training import experiment

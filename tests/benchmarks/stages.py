@@ -17,12 +17,13 @@ import torch
 
 from kit import pipeline
 from kit.competition.audit import audit
+from kit.competition.opened import open_competition
 from kit.competition.samples import load_competition
 from kit.competition.scan import scan_images
 from kit.config import Component, Config
 from kit.config.load import load_config
 from kit.engine.augment.pipelines import training_transform
-from kit.engine.data.datasets import EpochBatches, ImageDataset, ImageSet, View, make_loader
+from kit.engine.data.datasets import EpochBatches, ImageDataset, ImageSet, SizedTransform, make_loader
 from kit.engine.device.amp import Amp
 from kit.engine.models.build import build_model
 from kit.engine.tta.merge import merges
@@ -34,7 +35,7 @@ from kit.folds.make import make_folds
 from kit.predictions import Kind, Origin, Predictions
 from kit.storage.workspace import RunFolder, Workspace
 from kit.submission.submit import submit
-from kit.training.data import TrainingData, image_set, image_store, open_competition, population_of, prepare
+from kit.training.data import TrainingData, image_set, image_store, population_of, prepare
 from kit.training.run_state import claim as claim_run
 from tests.benchmarks.growth import CLASSES, NAME
 from tests.benchmarks.memory import PeakOwn
@@ -87,7 +88,7 @@ def audit_again(place: Place) -> Work:
     """Audit what was read before: duplicates exact and near, sizes, classes."""
     config = place.config()
     opened = open_competition(config, place.workspace)
-    return lambda: audit(opened.competition, opened.scan, config.competition.near)
+    return lambda: audit(opened.loaded, opened.scan, config.competition.near)
 
 
 def folds(place: Place) -> Work:
@@ -106,12 +107,12 @@ def reopen(place: Place) -> Work:
 
 def load(place: Place) -> Work:
     """Show every training image once: decoded, varied, in batches."""
-    config, data = place.config(), place.data()
+    config, data = place.config(), place.training_data()
     model, _ = build_model(config.model, config.image, CLASSES)
     images = image_set(data, np.ones(len(data.samples), dtype=bool))
     store = image_store(config, place.workspace, data)
     own = model.preprocessing
-    views = {1: View(training_transform(config.augment, own), (own.channels, own.size))}
+    views = {1: SizedTransform(training_transform(config.augment, own), (own.channels, own.size))}
     dataset = ImageDataset(images, store, views, seed=0)
     batches = EpochBatches(len(images), config.train.batch_size, seed=0)
     batches.epoch = 1
@@ -125,7 +126,7 @@ def load(place: Place) -> Work:
 
 def predict(place: Place) -> Work:
     """Ask an untrained network about every test image."""
-    config, data = place.config(), place.data()
+    config, data = place.config(), place.training_data()
     competition = data.competition
     model, _ = build_model(config.model, config.image, CLASSES)
     images = ImageSet.of(competition.test)
@@ -157,7 +158,7 @@ def _predicted(place: Place) -> RunFolder:
     run = place.workspace.run(NAME, "drawn")
     if run.test.exists():
         return run
-    config, data = place.config(), place.data()
+    config, data = place.config(), place.training_data()
     claim_run(run, config.model_copy(update={"name": run.name}), data)
     rng = np.random.default_rng(0)
     competition, validated = data.competition, data.validated()

@@ -108,16 +108,16 @@ def test_members_weights_costs_and_pairs():
 
 def test_the_verdict_names_what_to_submit():
     better = evaluated("mean", blend_data(skills=(1.0, 1.0, 1.0), rows=3000))
-    assert better.beats_best and better.low > 0
+    assert better.beats_best and better.interval.is_above_zero
     assert better.verdict("c/blend").endswith("submit c/blend")
     same = evaluated("weights", blend_data(skills=(2.0, -0.5), rows=300))
-    assert not same.beats_best and same.high >= 0
+    assert not same.beats_best and not same.interval.is_below_zero
     assert same.verdict("c/blend").endswith("submit m0")
     doubtful = evaluated("mean", blend_data(skills=(1.6, 1.2), rows=60))
-    assert doubtful.low < 0 < doubtful.high
+    assert doubtful.interval.low < 0 < doubtful.interval.high
     assert doubtful.to_submit("c/blend") == doubtful.best.label
     worse = evaluated("mean", blend_data(skills=(2.5, -2.0, -2.0), rows=1000))
-    assert worse.high < 0
+    assert worse.interval.is_below_zero
     assert worse.to_submit("c/blend") == "m0"
 
 
@@ -127,7 +127,7 @@ def test_the_gain_is_that_of_scores_whichever_way_is_better():
         found = evaluated("mean", given)
         sign = 1 if given.metric.higher_is_better else -1
         assert found.gain == pytest.approx(sign * (found.nested - found.best.score))
-        assert found.low <= found.gain <= found.high
+        assert found.interval.low <= found.gain <= found.interval.high
 
 
 def test_a_constant_member_has_no_correlation():

@@ -11,12 +11,12 @@ from kit import pipeline
 from kit.config import Component
 from kit.evaluation.evaluate import evaluate
 from kit.evaluation.oof_with_labels import load_labeled_oof
-from kit.postprocess.fit import fit_steps
+from kit.postprocess.postprocessing import fit_steps
 from kit.report.evaluations import evaluation_tables
 from kit.storage.files import read_json
 from tests.conftest import raises_kit_error
 from tests.evaluation.made import hold_out, made_run
-from tests.postprocess.test_fit import label_rows
+from tests.postprocess.test_postprocessing import label_rows
 
 CLASSES = ("a", "b", "c", "d")
 
@@ -35,8 +35,8 @@ def test_what_helps_is_learned_and_the_score_is_that_of_folds_left_out(workspace
     assert found.cv == worth.score < worth.fitted
     assert found.cv > found.plain
     assert worth.gain == pytest.approx(found.cv - found.plain)
-    assert 0 < worth.low < worth.gain < worth.high
-    assert found.low < found.cv < found.high
+    assert 0 < worth.interval.low < worth.gain < worth.interval.high
+    assert found.interval.low < found.cv < found.interval.high
     scored = load_labeled_oof(labels, workspace)
     assert found.plain == pytest.approx(f1_score(scored.targets, scored.oof.probs >= 0.5, average="macro"))
     assert read_json(labels.metrics) == found.as_dict()
@@ -154,7 +154,7 @@ def test_rows_of_a_group_are_drawn_together_which_widens_the_interval(workspace)
     for name, given in (("alone", None), ("together", groups)):
         run = made_run(workspace, "binary", "accuracy", truth, probs, ("no", "yes"), groups % 5, name, given)
         found = evaluate(run, workspace)
-        widths.append(found.high - found.low)
+        widths.append(found.interval.high - found.interval.low)
     assert widths[1] > 2 * widths[0]
 
 
@@ -188,7 +188,7 @@ def test_everything_is_shown(workspace, labels):
 
 
 def test_ordinal_grades_get_cut_points(workspace):
-    from tests.postprocess.test_fit import ordinal_rows
+    from tests.postprocess.test_postprocessing import ordinal_rows
 
     rows = ordinal_rows()
     run = made_run(workspace, "ordinal", "quadratic_kappa", rows.targets, rows.probs, tuple("01234"))

@@ -16,6 +16,7 @@ from kit.evaluation.oof_with_labels import LabeledPredictions, load_labeled_oof
 from kit.evaluation.tta_ablation import Gain, _ViewSets
 from kit.inference import fold_models, predict
 from kit.metrics import get_metric
+from kit.metrics.bootstrap import Interval
 from kit.predictions import load_predictions
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import tasks
@@ -56,9 +57,9 @@ def test_scores_are_those_of_predicting_with_the_views(run):
         if view != "identity":
             added = plain - oof_score(run, "identity", view)
             assert worth.added.value == pytest.approx(added, abs=1e-6)
-            assert worth.added.low <= added + 1e-6
-            assert worth.added.high >= added - 1e-6
-    assert found.views[0].added == Gain(0.0, 0.0, 0.0)
+            assert worth.added.interval.low <= added + 1e-6
+            assert worth.added.interval.high >= added - 1e-6
+    assert found.views[0].added == Gain(0.0, Interval(0.0, 0.0))
     assert (found.metric, found.higher_is_better, found.merge) == ("log_loss", False, "mean")
     assert found.configured.views == ("hflip",)
     assert found.configured.score == found.views[1].score
@@ -73,7 +74,7 @@ def test_the_path_grows_by_one_view_to_all_of_them_and_holds_the_best(run):
     pairs = [view.added.value for view in found.views[1:]]
     assert found.path[1].gain.value == pytest.approx(max(pairs))  # the view that helps most is the first
     assert found.best.score == min(worth.score for worth in found.path)
-    assert found.best.to_best == Gain(0.0, 0.0, 0.0)
+    assert found.best.to_best == Gain(0.0, Interval(0.0, 0.0))
     assert found.cheapest.to_best.is_noise
     assert found.cheapest.seconds <= found.best.seconds
     assert found.path[-1].seconds == pytest.approx(sum(view.seconds for view in found.views))

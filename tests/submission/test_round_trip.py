@@ -8,7 +8,8 @@ import pytest
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import LabeledPredictions
 from kit.metrics import get_metric
-from kit.postprocess.steps import Postprocessing, Thresholds
+from kit.postprocess.postprocessing import Postprocessing
+from kit.postprocess.steps.thresholds import Thresholds
 from kit.predictions import FinalPredictions
 from kit.submission.round_trip import final_for_format, in_format_order, round_trip
 from kit.submission_format.kinds import submission_kinds

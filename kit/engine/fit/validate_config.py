@@ -23,7 +23,7 @@ from kit.engine.tta.merge import merges
 from kit.engine.tta.views import check_sizes, check_view
 from kit.errors import KitError, raise_mistakes
 from kit.metrics import get_metric
-from kit.postprocess.fit import check_steps
+from kit.postprocess.postprocessing import check_steps
 from kit.storage.workspace import Workspace
 from kit.tasks import tasks
 

@@ -1,4 +1,4 @@
-"""Search for the best thresholds: exact for metrics of counts, coordinate ascent for others."""
+"""Search for the best thresholds or cut points: exact for metrics of counts, coordinate ascent for others."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from kit.metrics.counts import f_beta_of
 from kit.metrics.metric import ValueOfCounts
 
 Per = Literal["class", "all"]
+NUM_CANDIDATES = 40  # values that coordinate ascent tries for each parameter
 
 
 @dataclass(frozen=True)

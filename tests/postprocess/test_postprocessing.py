@@ -7,9 +7,13 @@ from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score
 
 from kit.config import Component
 from kit.metrics import get_metric
-from kit.postprocess.fit import LabeledProbs, check_steps, fit_steps, step_kinds
 from kit.postprocess.nested_cv import fit_and_evaluate, nested_predictions, plain, suggested
-from kit.postprocess.steps import CutPoints, Postprocessing, Prior, Temperature, Thresholds
+from kit.postprocess.postprocessing import Postprocessing, check_steps, fit_steps
+from kit.postprocess.step import LabeledProbs, step_types
+from kit.postprocess.steps.cut_points import CutPoints
+from kit.postprocess.steps.prior import Prior
+from kit.postprocess.steps.temperature import Temperature
+from kit.postprocess.steps.thresholds import Thresholds
 from kit.tasks import tasks
 from tests.conftest import raises_kit_error
 
@@ -186,7 +190,7 @@ def test_auto_keeps_what_helps_beyond_noise_and_nothing_else():
     helped = fit_and_evaluate(named("auto"), label_rows(), parts(label_rows()), None)
     assert [step.name for step in helped.postprocessing.steps] == ["thresholds"]
     assert helped.tried[0].shipped
-    assert helped.tried[0].low > 0
+    assert helped.tried[0].interval.is_above_zero
     rng = np.random.default_rng(0)
     noise = replace(label_rows("label_accuracy"), probs=rng.random((600, 4)).astype(np.float32) * 0.4)
     useless = fit_and_evaluate(named("auto"), noise, parts(noise), None)
@@ -205,7 +209,7 @@ def test_what_is_named_is_shipped_and_its_worth_told_whatever_it_is():
     [worth] = outcome.tried
     assert worth.shipped
     assert worth.fitted > worth.score
-    assert worth.low <= worth.gain <= worth.high
+    assert worth.interval.low <= worth.gain <= worth.interval.high
 
 
 def test_of_noise_the_fitted_score_is_optimistic_and_the_nested_one_is_not():
@@ -251,7 +255,7 @@ def test_what_cannot_be_learned_is_refused():
         fit_steps(named({"name": "thresholds", "fallback": "a", "at_least_one": True}), label_rows())
 
 
-@pytest.mark.parametrize("name", list(step_kinds))
+@pytest.mark.parametrize("name", list(step_types))
 def test_every_decision_suits_some_task_and_tells_what_it_learned(name):
     rows = {
         "temperature": class_rows("log_loss"),
@@ -277,7 +281,7 @@ def test_a_gain_is_positive_where_a_loss_falls():
     before = rows.metric(rows.targets, rows.probs, MULTI)
     assert worth.score < before
     assert worth.gain == pytest.approx(before - worth.score)
-    assert 0 < worth.low <= worth.gain <= worth.high
+    assert 0 < worth.interval.low <= worth.gain <= worth.interval.high
 
 
 def test_of_equal_strengths_the_one_that_changes_least_is_taken():
@@ -316,7 +320,7 @@ def test_too_few_groups_prove_nothing():
     units = np.arange(600) % 3
     [worth] = fit_and_evaluate(named("auto"), rows, parts(rows), units).tried
     assert not worth.shipped
-    assert worth.interval == "none: too few rows or groups"
+    assert worth.interval.text() == "none: too few rows or groups"
 
 
 @pytest.mark.parametrize(

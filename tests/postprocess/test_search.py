@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, fbeta_score, matthews_corrcoef
 
 from kit.metrics.counts import f_beta_of_label
-from kit.postprocess.thresholds import (
+from kit.postprocess.search import (
     all_cutoffs,
     best_global_micro,
     best_micro,
