@@ -33,7 +33,7 @@ WorkspaceOption = Annotated[
     typer.Option(
         "--workspace",
         metavar="DIR",
-        help="Folder of configs, folds, runs and submissions. Default: this folder.",
+        help="Folder of configs, folds, runs and submissions. Default: the current folder.",
     ),
 ]
 DataRootOption = Annotated[
