@@ -55,7 +55,7 @@ class LeaderboardResult:
 
     Attributes:
         is_empty: Nothing has been scored yet, whatever the filters.
-        correlations: Whether CV and leaderboard rank alike.
+        correlations: Rank correlations of CV and leaderboard.
         selections: Which two submissions to select for the final.
         problems: Artifacts that could not be read.
     """
