@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BlendResult:
-    """A blend of runs (by label), and its evaluation; None if its members come from different folds."""
+    """A blend of runs (by label), and its evaluation; None if its members have different folds."""
 
     blended: Blended
     runs: list[str]
@@ -91,7 +91,7 @@ def blend(
     Args:
         experiments: Experiments and blends; the first determines the competition.
         foreign: CSVs with OOF and test predictions of other tools.
-        allow_fold_mismatch: Blend members of different folds, without a score.
+        allow_fold_mismatch: Blend members with different folds, without a score.
     """
     from kit.ensemble.blend_runs import blend_runs
     from kit.pipeline.models import evaluate
