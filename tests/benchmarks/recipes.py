@@ -140,9 +140,9 @@ def recipe_config(number: int, overrides: list[str], epochs: int) -> Config:
 
 def train_fold(config: Config, workspace: Workspace) -> tuple[float, float]:
     """Train fold 0, and return its score and the seconds."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     run = experiment.train(config, workspace, only=[0])
-    return fold_scores(run)[0][0], time.perf_counter() - began
+    return fold_scores(run)[0][0], time.perf_counter() - start
 
 
 def main(epochs: int = 4, models: bool = False) -> None:
