@@ -6,7 +6,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from kit.competition.files import ImageFolder
-from kit.competition.layouts import Layout, Reading, layouts, register_layout
+from kit.competition.layouts import LabeledImages, Layout, layouts, register_layout
 from kit.competition.layouts.base import images_table
 from kit.competition.samples import load_competition
 from kit.config import CompetitionConfig, LabeledSource
@@ -434,7 +434,7 @@ def test_a_layout_is_one_class_that_config_reader_and_detection_use(data, monkey
         def read(self, root, source, config):
             paths = ImageFolder.open(root, source.folder, "name").paths
             labels = [name.split(source.separator)[0] for name in paths]
-            return Reading(images_table(paths).assign(label=labels))
+            return LabeledImages(images_table(paths).assign(label=labels))
 
         def detect(self, survey, label):
             return None

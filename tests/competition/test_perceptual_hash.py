@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from kit.competition import perceptual_hash
-from kit.competition.perceptual_hash import TURNS, image_hash, near_index_groups
+from kit.competition.perceptual_hash import TRANSFORMS, image_hash, near_index_groups
 
 
 def scene(seed: int, size=(120, 90)) -> Image.Image:
@@ -62,7 +62,7 @@ def test_an_altered_copy_is_found(name):
 @pytest.mark.parametrize("turn", range(8))
 def test_each_symmetry_is_found_if_allowed(turn):
     image = scene(0, (90, 90))
-    turned = Image.fromarray(np.ascontiguousarray(TURNS[turn](np.asarray(image.convert("L")))))
+    turned = Image.fromarray(np.ascontiguousarray(TRANSFORMS[turn](np.asarray(image.convert("L")))))
     images = [image, turned]
     by_rotation, by_mirror = turn in (0, 3, 5, 6), turn in (0, 1, 2, 4, 7)
     assert bool(groups(images)) == (turn == 0)
