@@ -80,7 +80,7 @@ def test_flat_images_match_no_other():
     assert groups([white, white.copy(), Image.new("L", (50, 50), 7), noisy]) == []
 
 
-def test_an_image_that_matches_one_of_a_group_belongs_to_it_in_any_order():
+def test_an_image_that_matches_one_image_of_a_group_joins_it_in_any_order():
     copies = [saved(scene(3), quality) for quality in (95, 70, 40)]
     images = [scene(0), *copies, scene(1)]
     assert groups(images) == [[1, 2, 3]]
@@ -102,7 +102,7 @@ def test_lookup_by_bands_finds_all_pairs(monkeypatch):
     assert len(exhaustive) == 20
 
 
-def test_an_equal_hash_alone_does_not_make_two_images_one():
+def test_images_with_equal_hashes_and_different_thumbnails_do_not_match():
     seen = [image_hash(scene(i)) for i in range(2)]
     hashes, thumbnails = np.stack([seen[0].hashes] * 2), np.stack([s.thumbnail for s in seen])
     assert near_index_groups(hashes, thumbnails, np.zeros(2, bool), 9) == []

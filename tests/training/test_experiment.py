@@ -26,11 +26,11 @@ def copy(trained, tmp_path) -> Workspace:
     return Workspace.open(tmp_path / "copy")
 
 
-def test_it_learns_the_colours(trained):
+def test_the_model_learns_the_colors(trained):
     assert pipeline.evaluate(trained.run("tiny", "a"), workspace=trained).cv > 0.8
 
 
-def test_the_run_folder_holds_what_the_design_promises(trained):
+def test_the_run_folder_contains_the_documented_files(trained):
     run = trained.run("tiny", "a")
     files = {p.relative_to(run.path) for p in run.path.rglob("*") if p.is_file()}
     names = {str(p) for p in files if p.parts[0] != ".locks"}
@@ -54,7 +54,7 @@ def test_oof_and_test_cover_every_id_once(trained):
     np.testing.assert_allclose(test.probs.sum(axis=1), 1, atol=1e-5)
 
 
-def test_the_same_seed_gives_the_same_oof_to_the_bit(trained, tmp_path):
+def test_the_same_seed_gives_bit_identical_oof_probs(trained, tmp_path):
     workspace = Workspace.open(tmp_path)
     draw_class_folders(tmp_path / "data" / "tiny")
     pipeline.run(load_config(write_config(workspace, name="a")), workspace=workspace)
@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_oof_to_the_bit(trained, tmp_path):
     assert oof_bytes(workspace, "other") != oof_bytes(trained)
 
 
-def test_run_again_skips_everything(copy):
+def test_a_second_run_skips_finished_stages(copy):
     heard = Heard()
     before = {p: p.stat().st_mtime_ns for p in copy.run("tiny", "a").path.rglob("*.safetensors")}
     pipeline.run(load_config(copy.config("a")), workspace=copy, progress=heard)
@@ -123,7 +123,7 @@ pipeline.run(load_config(workspace.config("a")), workspace=workspace)
         pytest.param("mid-write", marks=pytest.mark.slow),
     ],
 )
-def test_killed_and_gone_on_equals_uninterrupted_to_the_bit(trained, tmp_path, moment):
+def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(trained, tmp_path, moment):
     workspace = Workspace.open(tmp_path)
     draw_class_folders(tmp_path / "data" / "tiny")
     every_step = {"checkpoint__every_minutes": 1e-9}
@@ -142,7 +142,7 @@ def test_killed_and_gone_on_equals_uninterrupted_to_the_bit(trained, tmp_path, m
     assert left == {"best.safetensors", "done.json", "history.csv"}
 
 
-def test_a_resume_file_cut_short_starts_the_fold_anew(trained, tmp_path):
+def test_a_truncated_checkpoint_restarts_the_fold(trained, tmp_path):
     workspace = Workspace.open(tmp_path)
     draw_class_folders(tmp_path / "data" / "tiny")
     fold = workspace.run("tiny", "a").fold(0)
@@ -152,7 +152,7 @@ def test_a_resume_file_cut_short_starts_the_fold_anew(trained, tmp_path):
     assert oof_bytes(workspace) == oof_bytes(trained)
 
 
-def test_another_config_under_the_same_name_is_refused_and_says_what_changed(copy):
+def test_another_config_with_the_same_name_is_refused_with_the_changed_values(copy):
     before = oof_bytes(copy)
     changed = load_config(copy.config("a"), ["train.lr=0.5"])
     with pytest.raises(KitError) as caught:
@@ -164,13 +164,13 @@ def test_another_config_under_the_same_name_is_refused_and_says_what_changed(cop
     assert not copy.run("tiny", "a").oof.exists()
 
 
-def test_what_only_predicting_reads_may_change(copy):
+def test_prediction_settings_may_change_after_training(copy):
     config = load_config(copy.config("a"), ["predict.tta=[identity, hflip]"])
     finished = pipeline.run(config, workspace=copy)
     assert finished.evaluation.tta == ["identity", "hflip"]
 
 
-def test_other_folds_than_trained_on_are_refused(copy):
+def test_folds_other_than_the_trained_ones_are_refused(copy):
     config = load_config(copy.config("a"), ["folds.seed=1"])
     pipeline.folds(config, workspace=copy, force=True)
     for again in (
@@ -184,7 +184,7 @@ def test_other_folds_than_trained_on_are_refused(copy):
         pipeline.evaluate(copy.run("tiny", "a"), workspace=copy)
 
 
-def test_a_seed_that_the_folds_file_does_not_follow_is_said(tiny):
+def test_a_folds_file_made_with_another_seed_gives_a_warning(tiny):
     pipeline.folds(load_config(write_config(tiny)), workspace=tiny)
     heard = Heard()
     experiment.train(
@@ -193,7 +193,7 @@ def test_a_seed_that_the_folds_file_does_not_follow_is_said(tiny):
     assert "was not made with folds.seed 9" in heard
 
 
-def test_predicting_needs_every_fold(tiny):
+def test_prediction_needs_every_fold(tiny):
     config = load_config(write_config(tiny), ["train.epochs=2"])
     run = experiment.train(config, tiny, only=[1])
     assert (list(run_state.fold_scores(run)[0]), run_state.fold_scores(run)[1]) == ([1], 2)
@@ -204,7 +204,7 @@ def test_predicting_needs_every_fold(tiny):
         experiment.train(config, tiny, only=[2])
 
 
-def test_bad_images_train_refused_or_left_out_and_test_gets_the_prior(tiny):
+def test_unreadable_training_images_are_refused_or_skipped_and_test_images_get_the_prior(tiny):
     (tiny.root / "data/tiny/train/2/0.png").write_bytes(b"")
     (tiny.root / "data/tiny/test/5.png").write_bytes(b"no image")
     config = load_config(write_config(tiny), ["train.epochs=2"])
@@ -239,7 +239,7 @@ def test_early_stopping_keeps_the_best_epoch(tiny):
     assert done["score"] == history["score"].max()
 
 
-def test_mistakes_in_names_are_told_at_once_before_data_is_read(workspace):
+def test_all_unknown_names_are_reported_at_once_before_data_is_read(workspace):
     overrides = [
         "model.name=resnet5O",
         "train.loss={name: focall}",
@@ -263,7 +263,7 @@ def test_a_diverging_loss_stops_with_fold_epoch_and_step(tiny):
     assert sum("at half the learning rate" in line for line in heard.lines) == 1
 
 
-def test_other_training_images_than_trained_on_are_refused(copy):
+def test_changed_training_images_are_refused(copy):
     draw(copy.root / "data/tiny/train/2/0.png", COLOURS["red"], seed=999)
     with raises_kit_error("data_changed") as caught:
         pipeline.run(load_config(copy.config("a")), workspace=copy)
@@ -279,13 +279,13 @@ def test_a_changed_test_image_is_predicted_again(copy):
     np.testing.assert_array_equal(before.probs[1:], after.probs[1:])
 
 
-def test_damaged_predictions_are_made_again(copy, trained):
+def test_damaged_predictions_are_computed_again(copy, trained):
     copy.run("tiny", "a").oof.write_bytes(b"PAR1 cut short")
     pipeline.run(load_config(copy.config("a")), workspace=copy)
     assert oof_bytes(copy) == oof_bytes(trained)
 
 
-def test_a_damaged_model_is_trained_again_and_only_that_one(copy, trained):
+def test_only_the_fold_with_a_damaged_model_is_trained_again(copy, trained):
     run = copy.run("tiny", "a")
     run.fold(1).model.write_bytes(b"cut")
     untouched = run.fold(0).model.stat().st_mtime_ns
@@ -294,7 +294,7 @@ def test_a_damaged_model_is_trained_again_and_only_that_one(copy, trained):
     assert run.fold(0).model.stat().st_mtime_ns == untouched
 
 
-def test_fresh_forgets_only_the_folds_asked_for(copy):
+def test_fresh_discards_only_the_given_folds(copy):
     run = copy.run("tiny", "a")
     untouched = run.fold(0).model.stat().st_mtime_ns
     experiment.train(load_config(copy.config("a")), copy, only=[1], fresh=True)
@@ -302,14 +302,14 @@ def test_fresh_forgets_only_the_folds_asked_for(copy):
     assert not run.oof.exists()
 
 
-def test_fresh_loses_nothing_when_the_weights_cannot_be_had(copy):
+def test_fresh_keeps_the_run_if_the_weights_are_missing(copy):
     changed = load_config(copy.config("a"), ["model={name: resnet18, weights: gone.safetensors}"])
     with pytest.raises(KitError, match="model.weights gone.safetensors: there is no"):
         experiment.train(changed, copy, fresh=True)
     assert copy.run("tiny", "a").fold(0).done.exists()
 
 
-def test_the_submission_form_is_checked_before_training(tiny):
+def test_the_submission_format_is_checked_before_training(tiny):
     config = load_config(write_config(tiny), ["submission.sample=simple.csv"])
     with pytest.raises(KitError, match="simple.csv: there is no such file"):
         pipeline.run(config, workspace=tiny)
@@ -332,7 +332,7 @@ def test_the_submission_form_is_checked_before_training(tiny):
         (["image.mean=[0.5]"], "image.mean: has 1 values for 3 channels"),
     ],
 )
-def test_values_that_cannot_work_are_refused_before_anything_is_written(tiny, overrides, message):
+def test_invalid_values_are_refused_before_files_are_written(tiny, overrides, message):
     with pytest.raises(KitError, match=message):
         experiment.train(load_config(write_config(tiny), overrides), tiny)
     assert not tiny.folds("tiny").exists()
@@ -352,13 +352,13 @@ def test_a_fold_that_the_metric_cannot_score_is_refused_before_training(workspac
     assert not list(workspace.run("tiny", "tiny-cnn").path.glob("fold-*/history.csv"))
 
 
-def test_a_metric_that_suits_no_fold_is_refused_in_its_own_words(tiny):
+def test_a_metric_that_does_not_suit_the_number_of_classes_is_refused(tiny):
     config = load_config(write_config(tiny), ["competition.metric={name: top_k, k: 3}"])
     with pytest.raises(KitError, match=r"metric top_k\(k=3\): there are 3 classes"):
         experiment.train(config, tiny)
 
 
-def test_the_metric_may_change_only_where_it_chose_nothing(copy):
+def test_the_metric_may_change_only_if_it_did_not_select_the_epoch(copy):
     finished = pipeline.run(load_config(copy.config("a"), ["competition.metric=log_loss"]), workspace=copy)
     assert finished.evaluation.metric == "log_loss"
     with pytest.raises(KitError, match="train.keep: last -> best"):
@@ -374,7 +374,7 @@ def test_predictions_of_other_models_are_not_submitted(copy):
         pipeline.submit(run, workspace=copy)
 
 
-def test_assemble_oof_puts_rows_where_they_belong():
+def test_assemble_oof_returns_rows_in_table_order():
     rows = {0: np.array([False, True, False, True]), 1: np.array([True, False, True, False])}
     probs = {0: np.array([[1.0], [3.0]]), 1: np.array([[0.0], [2.0]])}
     assert assemble_oof(rows, probs).ravel().tolist() == [0, 1, 2, 3]
@@ -386,7 +386,7 @@ def test_assemble_oof_puts_rows_where_they_belong():
         assemble_oof({0: rows[0]}, probs)
 
 
-def test_the_oof_of_repeats_is_the_mean_over_them():
+def test_the_oof_of_repeated_folds_is_their_mean():
     everything = np.array([True, True])
     twice = assemble_oof(
         {0: everything, 1: everything}, {0: np.array([[0.2], [1.0]]), 1: np.array([[0.4], [0.0]])}
@@ -394,7 +394,7 @@ def test_the_oof_of_repeats_is_the_mean_over_them():
     np.testing.assert_allclose(twice.ravel(), [0.3, 0.5])
 
 
-def test_a_blend_is_not_trained_nor_predicted(copy):
+def test_a_blend_cannot_be_trained_or_predicted(copy):
     run = pipeline.blend(
         [copy.run("tiny", n) for n in "ab"], method=Component(name="mean"), name="both", workspace=copy
     ).blended.run
@@ -405,7 +405,7 @@ def test_a_blend_is_not_trained_nor_predicted(copy):
 
 
 @pytest.mark.parametrize("task", ["multilabel", "binary"])
-def test_the_other_tasks_go_all_the_way(workspace, task):
+def test_other_tasks_run_from_training_to_submission(workspace, task):
     from tests.conftest import TINY
 
     data = workspace.root / "data" / "tiny"
@@ -437,7 +437,7 @@ def test_the_other_tasks_go_all_the_way(workspace, task):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch compiles for a CPU with a C++ compiler")
-def test_a_compiled_network_learns_the_same_and_its_warm_up_is_told(trained, copy):
+def test_a_compiled_network_gives_the_same_predictions_and_its_compile_time_is_noted(trained, copy):
     config = load_config(copy.config("a"), ["train.compile=true", "name=compiled"])
     heard = Heard()
     run = pipeline.run(config, workspace=copy, progress=heard).run
@@ -446,7 +446,7 @@ def test_a_compiled_network_learns_the_same_and_its_warm_up_is_told(trained, cop
     np.testing.assert_allclose(ours.probs, theirs.probs, atol=0.05)  # rounded otherwise in every step
 
 
-def test_a_network_that_cannot_be_compiled_is_one_message(tiny_config, tiny, monkeypatch):
+def test_a_network_that_cannot_be_compiled_is_one_error(tiny_config, tiny, monkeypatch):
     from torch._dynamo.exc import BackendCompilerFailed
     from torch.fx.experimental.proxy_tensor import make_fx
 

@@ -38,7 +38,7 @@ def rates(workspace: Workspace) -> list[float]:
 # --- a loss that is not finite
 
 
-def test_a_loss_that_breaks_once_goes_on_at_half_the_rate(tiny, monkeypatch):
+def test_after_a_non_finite_loss_training_resumes_at_half_the_learning_rate(tiny, monkeypatch):
     from kit.engine.fit import trainer
 
     overrides = ["train.epochs=4", "train.schedule={name: constant, warmup_epochs: 0}"]
@@ -98,7 +98,7 @@ def hungry_model(request):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hungry_model", [3], indirect=True)
-def test_out_of_memory_halves_the_batch_once_for_all_folds_and_keeps_the_step(tiny, hungry_model):
+def test_out_of_memory_halves_the_micro_batch_for_all_folds(tiny, hungry_model):
     overrides = ["model.name=hungry", "train.epochs=2", "predict.batch_size=8"]
     config = load_config(write_config(tiny), overrides)
     heard = Heard()
@@ -116,7 +116,7 @@ def test_out_of_memory_halves_the_batch_once_for_all_folds_and_keeps_the_step(ti
 
 
 @pytest.mark.parametrize("hungry_model", [0], indirect=True)
-def test_memory_for_not_even_two_images_is_one_message(tiny, hungry_model):
+def test_too_little_memory_for_two_images_is_one_error(tiny, hungry_model):
     config = load_config(write_config(tiny), ["model.name=hungry", "train.epochs=2"])
     from kit.engine.fit import validate_config
 
@@ -132,7 +132,7 @@ def test_memory_for_not_even_two_images_is_one_message(tiny, hungry_model):
 # --- time, signals, other processes
 
 
-def test_a_time_limit_tells_its_plan_stops_cleanly_and_goes_on(tiny):
+def test_a_time_limit_stops_cleanly_and_the_next_run_resumes(tiny):
     import kit.engine.fit.trainer  # noqa: F401 - importing torch and timm must not use up the time limit
 
     config = load_config(write_config(tiny), LONG)
@@ -166,7 +166,7 @@ class StopsAtCall(Deadline):
 
 @pytest.mark.parametrize("average", ["ema", pytest.param("{name: swa, start: 0.5}", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("call", [9, 10], ids=["in the last step", "in the validation"])
-def test_an_average_of_weights_goes_on_as_if_it_had_never_stopped(tiny, average, call):
+def test_a_resumed_weight_average_equals_the_uninterrupted_one(tiny, average, call):
     overrides = ["train.epochs=4", f"train.average={average}"]
     whole = load_config(write_config(tiny), [*overrides, "name=whole"])
     stopped = load_config(write_config(tiny), [*overrides, "name=stopped"])
@@ -177,13 +177,13 @@ def test_an_average_of_weights_goes_on_as_if_it_had_never_stopped(tiny, average,
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
-def test_there_may_be_no_time_to_begin(tiny):
+def test_without_time_for_a_fold_no_fold_starts(tiny):
     with pytest.raises(Interrupted, match="time limit"):
         experiment.train(load_config(write_config(tiny)), tiny, deadline=Deadline(0.01))
     assert not tiny.run("tiny", "tiny-cnn").fold(0).done.exists()
 
 
-def test_predictions_stopped_by_the_limit_do_not_ask_again_what_was_answered(copy, trained):
+def test_interrupted_predictions_reuse_partial_predictions(copy, trained):
     run = copy.run("tiny", "a")
     run.oof.unlink()
 
@@ -207,7 +207,7 @@ def test_predictions_stopped_by_the_limit_do_not_ask_again_what_was_answered(cop
     assert not (run.path / ".answers").exists()
 
 
-def test_ctrl_c_stops_after_the_step_and_the_message_has_the_command_that_goes_on(tiny):
+def test_ctrl_c_stops_after_the_step_and_the_message_has_the_resume_command(tiny):
     config = write_config(tiny, train__epochs=4000)
     process = kit(tiny, "train", str(config), "--fold", "0")
     fold = tiny.run("tiny", "tiny-cnn").fold(0)
@@ -222,7 +222,7 @@ def test_ctrl_c_stops_after_the_step_and_the_message_has_the_command_that_goes_o
 
 
 @pytest.mark.slow  # 12 s: three trainings; tests/test_locks.py has the locks alone
-def test_two_processes_on_one_fold_are_one_too_many_and_other_folds_are_free(tiny):
+def test_a_second_process_cannot_train_the_same_fold_but_can_train_another(tiny):
     config = write_config(tiny, train__epochs=4000)
     first = kit(tiny, "train", str(config), "--fold", "0")
     try:
@@ -244,7 +244,7 @@ def test_two_processes_on_one_fold_are_one_too_many_and_other_folds_are_free(tin
 
 
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_loader_processes_change_nothing(trained, tmp_path, workers):
+def test_predictions_do_not_depend_on_the_number_of_workers(trained, tmp_path, workers):
     workspace = Workspace.open(tmp_path)
     draw_class_folders(tmp_path / "data" / "tiny")
     pipeline.run(
@@ -253,7 +253,7 @@ def test_loader_processes_change_nothing(trained, tmp_path, workers):
     assert oof_bytes(workspace) == oof_bytes(trained)
 
 
-def test_a_loader_process_that_dies_is_one_message_and_nothing_is_lost(tiny, monkeypatch):
+def test_after_a_worker_dies_training_resumes(tiny, monkeypatch):
     from kit.engine.data import datasets
 
     plain = datasets.ImageDataset.__getitems__
@@ -274,7 +274,7 @@ def test_a_loader_process_that_dies_is_one_message_and_nothing_is_lost(tiny, mon
     assert "fold 0 resumes after epoch 2/5" in heard
 
 
-def test_an_image_that_vanishes_in_mid_run_is_named_and_nothing_is_lost(tiny, monkeypatch):
+def test_an_image_removed_during_training_is_named_and_training_resumes(tiny, monkeypatch):
     from kit.engine.fit import trainer
 
     config = load_config(write_config(tiny), ["image.cache=none", "train.epochs=5"])
@@ -316,7 +316,7 @@ mount -o remount,size=50m "$1/runs"
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_message_and_with_room_it_goes_on(tiny):
+def test_a_full_disk_is_one_message_and_training_resumes_with_free_space(tiny):
     config = write_config(tiny, model__options={"widths": [16, 32]}, train__average="ema")
     done = in_namespace(FULL, str(tiny.root), sys.executable, str(config))
     if done.returncode == 77:
@@ -347,7 +347,7 @@ def test_a_read_only_folder_is_one_message(tiny):
 # --- beginning with another experiment
 
 
-def test_each_fold_may_begin_with_the_same_fold_of_another_experiment(copy):
+def test_each_fold_starts_from_the_same_fold_of_another_experiment(copy):
     config = load_config(copy.config("a"), ["name=second", "model.start=tiny/a", "train.epochs=1"])
     heard = Heard()
     run = experiment.train(config, copy, progress=heard)
@@ -358,7 +358,7 @@ def test_each_fold_may_begin_with_the_same_fold_of_another_experiment(copy):
     assert run_state.fold_scores(run)[1] == 2
 
 
-def test_beginning_with_a_model_that_saw_the_validation_rows_is_refused(copy):
+def test_starting_from_a_model_trained_on_validation_rows_is_refused(copy):
     pipeline.folds(load_config(copy.config("a"), ["folds.seed=1"]), workspace=copy, force=True)
     config = load_config(copy.config("a"), ["name=second", "model.start=tiny/a", "folds.seed=1"])
     with pytest.raises(KitError, match="model.start: tiny/a was trained on other folds"):
@@ -366,7 +366,7 @@ def test_beginning_with_a_model_that_saw_the_validation_rows_is_refused(copy):
     assert not copy.run("tiny", "second").fold(0).done.exists()
 
 
-def test_beginning_with_what_is_not_there_is_refused(copy):
+def test_starting_from_a_missing_fold_or_experiment_is_refused(copy):
     shutil.rmtree(copy.run("tiny", "a").fold(1).path)
     for start, message in (
         ("tiny/a", "fold 1 of tiny/a is not trained"),
@@ -381,7 +381,7 @@ def test_beginning_with_what_is_not_there_is_refused(copy):
 
 
 @pytest.mark.slow
-def test_a_rehearsal_shows_what_training_would_do_and_writes_no_run(tiny):
+def test_a_dry_run_describes_the_training_and_writes_no_run(tiny):
     config = write_config(tiny, model__trains={1: "head", 2: "all"}, train__head_lr=0.05, augment__mixup=0.2)
     process = kit(tiny, "train", str(config), "--dry-run", "--json")
     out, said = process.communicate()
@@ -398,7 +398,7 @@ def test_a_rehearsal_shows_what_training_would_do_and_writes_no_run(tiny):
     assert not tiny.folds("tiny").exists()
 
 
-def test_a_schedule_that_cannot_reach_its_floor_is_warned_of(tiny):
+def test_a_schedule_and_freezing_that_do_not_fit_the_epochs_give_warnings(tiny):
     heard = Heard()
     overrides = ["train.schedule={name: step, every: 30}", "train.epochs=2", "model.trains={1: head, 5: all}"]
     experiment.train(load_config(write_config(tiny), overrides), tiny, only=[0], progress=heard)

@@ -22,9 +22,7 @@ NOWHERE = torch.device("meta")  # its tensors have shapes and no values: whoever
 @pytest.mark.parametrize("micro_batch_size", [8, 4])
 @pytest.mark.parametrize("mixed", [{"mixup": 0.2}, {"cutmix": 1.0}, {}])
 @pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD])
-def test_a_step_never_asks_for_a_value_for_which_a_gpu_would_have_to_be_waited(
-    optimizer, mixed, micro_batch_size
-):
+def test_a_step_never_waits_for_a_value_on_the_device(optimizer, mixed, micro_batch_size):
     layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(), nn.Linear(4 * 36, 4)]
     model = nn.Sequential(*layers).to(NOWHERE)
     mixing = build_mixing(AugmentConfig(**mixed), 4, 5)
@@ -40,7 +38,7 @@ def test_a_step_never_asks_for_a_value_for_which_a_gpu_would_have_to_be_waited(
         watch.read()
 
 
-def test_each_batch_is_moved_before_the_one_before_is_used():
+def test_the_next_batch_is_moved_before_the_current_one_is_used():
     events = []
 
     def move(batch):
@@ -52,7 +50,7 @@ def test_each_batch_is_moved_before_the_one_before_is_used():
     assert events == ["move a", "move b", "use a", "move c", "use b", "use c"]
 
 
-def test_on_a_cpu_a_batch_is_loaded_when_it_is_asked_for():
+def test_on_a_cpu_a_batch_is_loaded_on_demand():
     events = []
     for _, moved in on_device(iter("ab"), lambda b: events.append(b) or b.upper(), CPU):
         events.append(moved)
@@ -74,7 +72,7 @@ class Announcing(torch.utils.data.Dataset):
         return Item(torch.zeros(3, 2, 2, dtype=torch.uint8), key.position, "")
 
 
-def test_loader_processes_go_on_while_a_step_is_taken():
+def test_loader_processes_load_batches_during_a_step():
     third = multiprocessing.get_context("fork").Event()
     loader = iter(make_loader(Announcing(third), EpochBatches(8, 2, None), 1, CPU))
     next(loader)  # a step would be taken now

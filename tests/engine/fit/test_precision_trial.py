@@ -24,14 +24,14 @@ def tried(monkeypatch, bf16, fp32):
     return faster_precision(classifier(), "AMX")
 
 
-def test_the_quicker_is_taken_and_a_tie_goes_to_bf16(monkeypatch):
+def test_the_faster_precision_is_chosen_and_a_tie_goes_to_bf16(monkeypatch):
     bf16, fp32 = tried(monkeypatch, 1.0, 2.0), tried(monkeypatch, 3.0, 2.0)
     assert (bf16.name, "AMX" in bf16.why, "2.0" in bf16.why) == ("bf16", True, True)
     assert (fp32.name, "1.5" in fp32.why) == ("fp32", True)
     assert tried(monkeypatch, 1.05, 1.0).name == "bf16"
 
 
-def test_what_does_not_learn_is_not_timed(monkeypatch):
+def test_only_trainable_parameters_are_timed(monkeypatch):
     learning = set()
 
     def timed(model, *_):
@@ -43,7 +43,7 @@ def test_what_does_not_learn_is_not_timed(monkeypatch):
     assert learning == {2}  # the head's weight and bias, of six
 
 
-def test_the_trial_leaves_the_model_and_the_draws_alone():
+def test_the_trial_changes_neither_the_model_nor_the_random_state():
     model = classifier()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     torch.manual_seed(7)

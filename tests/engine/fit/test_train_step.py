@@ -36,7 +36,7 @@ def train_step(micro_batch_size: int, clip=None, weight=0.3):
 @pytest.mark.parametrize(
     ("micro_batch_size", "parts"), [(10, [10]), (5, [5, 5]), (4, [4, 3, 3]), (1, [2] * 5)]
 )
-def test_a_step_in_parts_is_the_step_in_one(micro_batch_size, parts):
+def test_a_step_in_micro_batches_equals_the_whole_step(micro_batch_size, parts):
     whole, step = train_step(micro_batch_size=99)
     expected = step(IMAGES, TARGETS, 1)
     model, step = train_step(micro_batch_size)
@@ -47,7 +47,7 @@ def test_a_step_in_parts_is_the_step_in_one(micro_batch_size, parts):
         torch.testing.assert_close(theirs, ours)
 
 
-def test_auxiliary_heads_learn_at_their_weight():
+def test_the_loss_of_auxiliary_heads_is_weighted():
     (without, plain), (model, step) = train_step(10, weight=0.0), train_step(10, weight=0.3)
     alone = plain(IMAGES, TARGETS, 1)
     expected = alone + 0.3 * F.cross_entropy(Two.forward(model, IMAGES.float())[1], TARGETS)
@@ -63,7 +63,7 @@ def test_the_gradient_is_clipped():
     assert moved.norm().item() == pytest.approx(0.1 * 1e-3, rel=1e-3)
 
 
-def test_a_step_draws_by_its_number_alone():
+def test_random_numbers_of_a_step_depend_only_on_its_seed():
     def drawn(*place):
         seed_step(*place, torch.device("cpu"))
         return torch.rand(3).tolist()

@@ -25,12 +25,12 @@ print("alive")
 
 
 @pytest.mark.slow
-def test_a_stem_that_has_a_faulty_gradient_learns_in_fp32():
+def test_a_strided_pointwise_stem_trains_without_a_crash():
     done = subprocess.run([sys.executable, "-c", POINTWISE], capture_output=True, text=True)
     assert "alive" in done.stdout, done.stderr
 
 
-def test_picking_pixels_before_a_pointwise_convolution_is_its_stride():
+def test_subsampling_before_a_pointwise_convolution_equals_its_stride():
     layer = torch.nn.Conv2d(3, 4, 1, stride=(2, 3))
     images = torch.rand(2, 3, 11, 13)
     expected = layer(images)
@@ -54,7 +54,7 @@ def changed(network):
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "tf_mobilenetv3_small_075", "test_vit"])
-def test_depthwise_convolutions_alone_are_changed_and_weights_keep_their_names(name):
+def test_only_depthwise_convolutions_are_replaced_and_weights_keep_their_names(name):
     plain, suited = networks(name)
     depthwise = [m for m in plain.modules() if isinstance(m, nn.Conv2d) and 1 < m.groups == m.in_channels]
     assert len(changed(suited)) == len(depthwise)
@@ -62,12 +62,12 @@ def test_depthwise_convolutions_alone_are_changed_and_weights_keep_their_names(n
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "tf_mobilenetv3_small_075"])
-def test_in_fp32_nothing_changes(name):
+def test_outputs_in_fp32_are_unchanged(name):
     plain, suited = (network.train() for network in networks(name))
     assert torch.equal(plain(IMAGES), suited(IMAGES))
 
 
-def test_in_mixed_precision_they_are_computed_in_fp32_while_they_train():
+def test_in_mixed_precision_depthwise_convolutions_train_in_fp32():
     layer = nn.Conv2d(4, 4, 3, groups=4, bias=False)
     network = nn.Sequential(layer)
     replace_cpu_convolutions(network)
@@ -80,7 +80,7 @@ def test_in_mixed_precision_they_are_computed_in_fp32_while_they_train():
     assert not torch.equal(predicting, expected.bfloat16())
 
 
-def test_a_copy_is_changed_too_and_computes_with_weights_of_its_own():
+def test_a_deep_copy_uses_its_own_weights():
     _, suited = networks()
     twin = copy.deepcopy(suited)
     assert len(changed(twin)) == len(changed(suited)) > 0

@@ -47,7 +47,7 @@ def assert_same_logits(folded, model, size=32):
         "torchvision:resnet18",
     ],
 )
-def test_predictions_stay_and_norms_go(name):
+def test_folding_removes_the_norms_and_keeps_the_predictions(name):
     model, _ = build_model(ModelConfig(name=name, pretrained=False), ImageConfig(size=32), 5)
     trained_like(model)
     before = norms(model)
@@ -94,7 +94,7 @@ class Bypassed(nn.Module):
     ],
     ids=["standardized weights", "used twice", "output used twice", "no norm"],
 )
-def test_a_model_that_cannot_be_folded_is_returned_as_it_is(network):
+def test_a_model_that_cannot_be_folded_is_returned_unchanged(network):
     model = trained_like(Classifier(network, OWN))
     assert with_folded_norms(model) is model
 

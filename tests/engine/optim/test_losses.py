@@ -59,7 +59,7 @@ def hard(task, images=10, classes=4, seed=0):
 
 @every_loss
 @pytest.mark.parametrize("unusual", [False, True])
-def test_the_loss_of_a_batch_is_the_mean_of_its_images(name, task, unusual):
+def test_the_loss_of_a_batch_is_the_mean_over_its_images(name, task, unusual):
     logits, targets = batch(task)
     options = OPTIONS.get(name, {}) if unusual else {}
     weights = torch.tensor([0.5, 1.0, 2.0, 3.0]) if unusual else None
@@ -75,7 +75,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_images(name, task, unusual):
 
 
 @every_loss
-def test_every_loss_prefers_the_right_answer(name, task):
+def test_every_loss_is_lowest_for_the_right_class(name, task):
     loss = configured(name, task)
     targets = torch.eye(3)
     right = targets * 8 - 4
@@ -84,7 +84,7 @@ def test_every_loss_prefers_the_right_answer(name, task):
 
 @every_loss
 @pytest.mark.parametrize("size", [0.0, 20.0, 200.0, 1e4])
-def test_losses_and_gradients_stay_finite_however_sure_the_model_is(name, task, size):
+def test_losses_and_gradients_are_finite_for_extreme_logits(name, task, size):
     for options in ({}, OPTIONS.get(name, {})):
         loss = configured(name, task, **options)
         for sign in (1, -1):
@@ -96,7 +96,7 @@ def test_losses_and_gradients_stay_finite_however_sure_the_model_is(name, task, 
 
 
 @every_loss
-def test_gradients_are_those_of_the_formula(name, task):
+def test_gradients_agree_with_numerical_differentiation(name, task):
     logits, targets = batch(task, images=3)
     logits = logits.double().requires_grad_()
     for options in ({}, {k: v for k, v in OPTIONS.get(name, {}).items() if k != "target_threshold"}):
@@ -105,7 +105,7 @@ def test_gradients_are_those_of_the_formula(name, task):
 
 
 @every_loss
-def test_class_weights_weigh_and_equal_ones_change_nothing(name, task):
+def test_class_weights_scale_the_loss_and_weights_of_one_do_not_change_it(name, task):
     logits, targets = hard(task)
     plain = configured(name, task)(logits, targets)
     torch.testing.assert_close(configured(name, task, torch.ones(4))(logits, targets), plain)
@@ -117,21 +117,21 @@ def test_class_weights_weigh_and_equal_ones_change_nothing(name, task):
 # --- the formulas
 
 
-def test_cross_entropy_by_hand():
+def test_cross_entropy_agrees_with_a_computation_by_hand():
     loss = build_loss(None, MULTI)(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]))
     assert loss.item() == pytest.approx(math.log(2))
     bce = build_loss(None, LABELS)(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
     assert bce.item() == pytest.approx(math.log(2))
 
 
-def test_cross_entropy_is_torchs():
+def test_cross_entropy_equals_torch():
     logits, targets = batch(MULTI)
     weights = torch.tensor([0.5, 1.0, 2.0, 3.0])
     ours = configured("cross_entropy", MULTI, weights, label_smoothing=0.1)(logits, targets)
     torch.testing.assert_close(ours, F.cross_entropy(logits, targets, weights, label_smoothing=0.1))
 
 
-def test_bce_weighs_the_classes_that_are_there():
+def test_bce_applies_positive_weights():
     logits, targets = batch(LABELS)
     prevalence = torch.tensor([0.5, 0.2, 0.1, 0.04])
     balanced = configured("bce", LABELS, None, prevalence, positive_weight="balanced")
@@ -148,25 +148,25 @@ def test_bce_weighs_the_classes_that_are_there():
     torch.testing.assert_close(unknown, F.binary_cross_entropy_with_logits(logits, targets))
 
 
-def test_balanced_weights_of_classes_that_all_or_no_images_have_are_finite():
+def test_balanced_weights_are_finite_for_classes_of_all_or_no_images():
     loss = configured("bce", LABELS, None, torch.tensor([0.0, 1.0]), positive_weight="balanced")
     assert loss(torch.zeros(2, 2), torch.eye(2)).isfinite()
 
 
-def test_bce_counts_targets_above_the_threshold_as_one():
+def test_bce_rounds_targets_at_the_threshold():
     logits, targets = batch(MULTI)
     ours = configured("bce", MULTI, target_threshold=0.3)(logits, targets)
     torch.testing.assert_close(ours, BinaryCrossEntropy(smoothing=0.0, target_threshold=0.3)(logits, targets))
 
 
-def test_soft_margin_is_torchs():
+def test_soft_margin_equals_torch():
     logits, targets = batch(LABELS)
     weights = torch.tensor([0.5, 1.0, 2.0, 3.0])
     ours = configured("soft_margin", LABELS, weights)(logits, targets)
     torch.testing.assert_close(ours, F.multilabel_soft_margin_loss(logits, targets, weights))
 
 
-def test_sigmoid_focal_is_torchvisions():
+def test_sigmoid_focal_equals_torchvision():
     logits, targets = batch(LABELS)
     for gamma, alpha in ((2.0, None), (1.5, 0.25), (0.0, None)):
         ours = configured("focal", LABELS, gamma=gamma, alpha=alpha)(logits, targets)
@@ -174,7 +174,7 @@ def test_sigmoid_focal_is_torchvisions():
         torch.testing.assert_close(ours, theirs)
 
 
-def test_softmax_focal_by_hand_and_without_focus_the_cross_entropy():
+def test_softmax_focal_agrees_with_a_computation_by_hand_and_is_cross_entropy_at_gamma_0():
     logits = torch.log(torch.tensor([[0.7, 0.2, 0.1]]))
     loss = configured("focal", MULTI, gamma=2.0)(logits, torch.tensor([[0.0, 1.0, 0.0]]))
     assert loss.item() == pytest.approx(-(0.8**2) * math.log(0.2), rel=1e-5)
@@ -186,7 +186,7 @@ def test_softmax_focal_by_hand_and_without_focus_the_cross_entropy():
     )
 
 
-def test_asymmetric_loss_of_several_classes_is_timms():
+def test_multilabel_asymmetric_loss_equals_timm():
     logits, targets = batch(LABELS)
     for positive, negative, clip in ((1.0, 4.0, 0.05), (0.0, 2.0, 0.0), (0.0, 3.0, 0.2)):
         options = {"gamma_positive": positive, "gamma_negative": negative, "clip": clip}
@@ -199,7 +199,7 @@ def test_asymmetric_loss_of_several_classes_is_timms():
             torch.testing.assert_close(loss(*image), reference(*image) / 4)
 
 
-def test_asymmetric_loss_of_one_class_is_timms():
+def test_multiclass_asymmetric_loss_equals_timm():
     logits, targets = hard(MULTI)
     for positive, negative, smoothing in ((0.0, 4.0, 0.1), (1.0, 2.0, 0.0)):
         options = {"gamma_positive": positive, "gamma_negative": negative, "label_smoothing": smoothing}
@@ -209,7 +209,7 @@ def test_asymmetric_loss_of_one_class_is_timms():
 
 
 @pytest.mark.parametrize(("task", "activation"), [(MULTI, lambda z: z.softmax(1)), (LABELS, torch.sigmoid)])
-def test_mse_and_l1_are_torchs_of_the_probabilities(task, activation):
+def test_mse_and_l1_of_probs_equal_torch(task, activation):
     logits, targets = batch(task)
     torch.testing.assert_close(
         configured("mse", task)(logits, targets), F.mse_loss(activation(logits), targets)
@@ -219,7 +219,7 @@ def test_mse_and_l1_are_torchs_of_the_probabilities(task, activation):
     )
 
 
-def test_poly_adds_the_missing_probability():
+def test_poly_adds_the_probability_missing_from_the_right_class():
     logits = torch.log(torch.tensor([[0.7, 0.2, 0.1]]))
     target = torch.tensor([[0.0, 1.0, 0.0]])
     loss = configured("poly", MULTI, epsilon=2.0)(logits, target)
@@ -230,7 +230,7 @@ def test_poly_adds_the_missing_probability():
     torch.testing.assert_close(ours, F.binary_cross_entropy_with_logits(logits, targets) + 2 * wrong)
 
 
-def test_symmetric_cross_entropy_by_hand():
+def test_symmetric_cross_entropy_agrees_with_a_computation_by_hand():
     logits = torch.log(torch.tensor([[0.7, 0.2, 0.1]]))
     loss = configured("symmetric_cross_entropy", MULTI, alpha=0.5, beta=2.0)
     # The reverse: minus 0.7 log 0 and minus 0.1 log 0, with log 0 taken as -4, and log 1 is 0.
@@ -250,7 +250,7 @@ def tempered(logits, t):
 
 
 @pytest.mark.parametrize("t", [1.05, 1.2, 2.0, 4.0])
-def test_the_tempered_softmax_sums_to_one_and_is_the_equations_solution(t):
+def test_the_tempered_softmax_solves_its_equation_and_sums_to_one(t):
     for logits in ([0.0, 1.0, -2.0, 0.5], [30.0, -10.0, 0.0, 29.0], [0.0] * 4):
         found = tempered_softmax(torch.tensor([logits], dtype=torch.float64), t)[0]
         assert found.tolist() == pytest.approx(tempered(logits, t), abs=1e-6)
@@ -263,7 +263,7 @@ def test_the_tempered_softmax_of_many_classes_sums_to_one():
         torch.testing.assert_close(tempered_softmax(logits, t).sum(dim=1), torch.ones(8), atol=1e-3, rtol=0)
 
 
-def test_bi_tempered_is_the_papers_formula():
+def test_bi_tempered_equals_the_formula_of_the_paper():
     t1, t2 = 0.5, 1.5
     logits, target = [1.0, -1.0, 0.5], [0.0, 1.0, 0.0]
 
@@ -278,13 +278,13 @@ def test_bi_tempered_is_the_papers_formula():
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_bi_tempered_without_temperature_is_the_cross_entropy():
+def test_bi_tempered_at_temperature_one_is_cross_entropy():
     logits, targets = hard(MULTI)
     ours = configured("bi_tempered", MULTI, t1=1.0, t2=1.0)(logits, targets)
     torch.testing.assert_close(ours, F.cross_entropy(logits, targets))
 
 
-def test_losses_for_wrong_labels_do_not_grow_without_bound():
+def test_bi_tempered_is_bounded_for_wrong_labels():
     target = torch.tensor([[1.0, 0.0]])
     far, farther = torch.tensor([[-20.0, 20.0]]), torch.tensor([[-200.0, 200.0]])
     bounded = configured("bi_tempered", MULTI, t1=0.5, t2=2.0)
@@ -298,7 +298,7 @@ def test_losses_for_wrong_labels_do_not_grow_without_bound():
 # --- what is refused
 
 
-def test_a_loss_that_does_not_fit_or_exist_is_refused():
+def test_unsuitable_and_unknown_losses_are_refused():
     with raises_kit_error("loss_unsuitable", "train.loss"):
         configured("cross_entropy", LABELS)
     with raises_kit_error("loss_unsuitable", "train.loss"):
@@ -309,7 +309,7 @@ def test_a_loss_that_does_not_fit_or_exist_is_refused():
         configured("bce", LABELS, smoothing=0.1)
 
 
-def test_options_belong_to_the_form_of_the_loss_that_the_task_takes():
+def test_options_are_checked_for_the_function_of_the_task():
     configured("asymmetric", LABELS, clip=0.1)
     with raises_kit_error("unknown_option", "train.loss.clip"):
         configured("asymmetric", MULTI, clip=0.1)
@@ -319,7 +319,7 @@ def test_options_belong_to_the_form_of_the_loss_that_the_task_takes():
         configured("bce", LABELS, positive_weight="balance")
 
 
-def test_a_list_has_a_number_for_each_class():
+def test_a_list_of_weights_needs_one_number_per_class():
     loss = configured("bce", LABELS, positive_weight=[1.0, 2.0])
     with raises_kit_error("classes_differ", "train.loss.positive_weight"):
         loss(torch.zeros(2, 3), torch.zeros(2, 3))
@@ -330,15 +330,15 @@ def test_a_list_has_a_number_for_each_class():
     assert num_classes_listed(None) is None
 
 
-def test_the_entries_say_for_which_tasks_they_are():
+def test_entries_state_which_tasks_they_support():
     assert [losses.get(n).exclusive for n in ("cross_entropy", "soft_margin", "focal")] == [True, False, None]
 
 
-def test_a_name_is_registered_once_for_each_kind_of_task():
+def test_registering_a_loss_twice_for_the_same_tasks_is_an_error():
     with pytest.raises(ValueError, match="'cross_entropy' is registered twice"):
         register_loss("cross_entropy", exclusive=True)(lambda logits, targets, classes: logits.sum(dim=1))
 
 
-def test_images_weigh_what_their_classes_do():
+def test_an_image_has_the_weight_of_its_classes():
     classes = Classes(torch.tensor([1.0, 3.0]))
     assert classes.of_images(torch.tensor([[1.0, 0.0], [0.5, 0.5]])).tolist() == [1.0, 2.0]

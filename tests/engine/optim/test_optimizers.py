@@ -67,14 +67,14 @@ def learn(backbone, optimizer, steps):
 
 
 @pytest.mark.parametrize("name", USABLE)
-def test_every_optimiser_learns(name):
+def test_every_optimizer_reduces_the_loss(name):
     backbone = network()
     losses = learn(backbone, built(name, backbone), 12)
     assert losses[-1] < 0.9 * losses[0]
 
 
 @pytest.mark.parametrize("name", USABLE)
-def test_every_optimiser_goes_on_from_what_a_checkpoint_holds(name):
+def test_every_optimizer_resumes_from_a_checkpoint(name):
     backbone = network()
     optimizer = built(name, backbone)
     learn(backbone, optimizer, 5)
@@ -93,7 +93,7 @@ def test_every_optimiser_goes_on_from_what_a_checkpoint_holds(name):
     assert learn(again, resumed, 5) == uninterrupted
 
 
-def test_a_checkpoint_that_stepped_without_the_fused_kernel_goes_on_with_it():
+def test_a_checkpoint_without_the_fused_kernel_resumes_with_it():
     backbone = network()
     plain = torch.optim.AdamW(backbone.parameters(), lr=1e-3, foreach=False)
     learn(backbone, plain, 2)
@@ -108,7 +108,7 @@ def test_a_checkpoint_that_stepped_without_the_fused_kernel_goes_on_with_it():
 
 
 @pytest.mark.parametrize("name", USABLE)
-def test_no_optimiser_weighs_down_norms_and_biases(name):
+def test_no_optimizer_decays_norms_and_biases(name):
     """The same gradients with hardly any decay and with much: only what is decayed may come to differ."""
 
     def after_steps(decay):
@@ -128,7 +128,7 @@ def test_no_optimiser_weighs_down_norms_and_biases(name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_work_here_is_refused_with_the_reason(name):
+def test_unusable_optimizers_are_refused_with_the_reason(name):
     with pytest.raises(
         KitError, match=rf"train.optimizer: {name} needs (\w+, which is not installed|second derivatives)"
     ):
@@ -138,7 +138,7 @@ def test_what_cannot_work_here_is_refused_with_the_reason(name):
 # --- names and options
 
 
-def test_an_unknown_optimiser_names_the_nearest():
+def test_an_unknown_optimizer_is_refused():
     check_optimizer(Component(name="adamw"))
     check_optimizer(Component(name="lookahead_radam"))
     with raises_kit_error("unknown_name", "train.optimizer"):
@@ -147,7 +147,7 @@ def test_an_unknown_optimiser_names_the_nearest():
         check_optimizer(Component(name="lookahead_radm"))
 
 
-def test_options_reach_the_optimiser():
+def test_options_reach_the_optimizer():
     train = TrainConfig(optimizer=Component(name="adamw", betas=[0.8, 0.9], eps=1e-6))
     optimizer = build_optimizer(network(), train)
     assert {(group["betas"], group["eps"]) for group in optimizer.param_groups} == {((0.8, 0.9), 1e-6)}
@@ -157,7 +157,7 @@ def test_options_reach_the_optimiser():
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lookahead_adamw"])
-def test_one_kernel_takes_the_step_unless_another_way_is_asked_for(name):
+def test_the_fused_kernel_is_the_default(name):
     def is_fused(**options):
         optimizer = build_optimizer(network(), TrainConfig(optimizer=Component(name=name, **options)))
         return {bool(group["fused"]) for group in optimizer.param_groups} == {True}
@@ -214,7 +214,7 @@ def of_each(backbone, optimizer, key):
 
 @NETWORKS
 @pytest.mark.parametrize("train", [{}, {"layer_decay": 0.7, "head_lr": 0.01}])
-def test_every_parameter_is_there_once_and_norms_and_biases_are_not_decayed(make, train):
+def test_every_parameter_is_in_one_group_and_norms_and_biases_are_not_decayed(make, train):
     backbone = make()
     optimizer = build_optimizer(backbone, TrainConfig(weight_decay=0.1, lr=0.001, **train))
     parameters = dict(backbone.named_parameters())
@@ -225,14 +225,14 @@ def test_every_parameter_is_there_once_and_norms_and_biases_are_not_decayed(make
         assert decays[name] == (0.0 if parameter.ndim <= 1 or name in spared else 0.1), name
 
 
-def test_a_network_says_what_else_is_not_decayed():
+def test_parameters_that_the_network_excludes_are_not_decayed():
     backbone = vit()
     decays = of_each(backbone, build_optimizer(backbone, TrainConfig(weight_decay=0.1)), "weight_decay")
     assert (decays["pos_embed"], decays["cls_token"], decays["head.weight"]) == (0.0, 0.0, 0.1)
 
 
 @NETWORKS
-def test_frozen_parameters_are_left_out_and_change_no_other_rate(make):
+def test_frozen_parameters_are_left_out_and_do_not_change_other_rates(make):
     backbone = make()
     whole = of_each(backbone, build_optimizer(backbone, TrainConfig(layer_decay=0.7)), "lr_scale")
     frozen = stages_of(backbone)[0]
@@ -243,7 +243,7 @@ def test_frozen_parameters_are_left_out_and_change_no_other_rate(make):
 
 
 @NETWORKS
-def test_the_head_alone_has_its_own_rate(make):
+def test_head_lr_applies_to_the_head_only(make):
     backbone = make()
     head = {name for name, p in backbone.named_parameters() if p in head_parameters(backbone)}
     optimizer = build_optimizer(backbone, TrainConfig(lr=0.001, head_lr=0.005))
@@ -253,7 +253,7 @@ def test_the_head_alone_has_its_own_rate(make):
 
 
 @NETWORKS
-def test_rates_fall_by_the_layer_from_the_head_to_the_input(make):
+def test_layer_decay_reduces_rates_from_the_head_to_the_input(make):
     backbone = make()
     scales = of_each(backbone, build_optimizer(backbone, TrainConfig(layer_decay=0.5)), "lr_scale")
     head = {name for name, p in backbone.named_parameters() if p in head_parameters(backbone)}
@@ -267,7 +267,7 @@ def test_rates_fall_by_the_layer_from_the_head_to_the_input(make):
 
 
 @pytest.mark.parametrize("make", [resnet, vit])
-def test_layers_of_timms_networks_are_timms(make):
+def test_layer_decay_of_timm_networks_equals_timm(make):
     backbone = make()
     ours = of_each(backbone, build_optimizer(backbone, TrainConfig(layer_decay=0.6)), "lr_scale")
     theirs = {
@@ -279,7 +279,7 @@ def test_layers_of_timms_networks_are_timms(make):
 
 
 @pytest.mark.parametrize("make", [small, from_torchvision])
-def test_layers_of_other_networks_are_their_stages(make):
+def test_layer_decay_of_other_networks_goes_by_stage(make):
     backbone = make()
     stages = stages_of(backbone)
     scales = of_each(backbone, build_optimizer(backbone, TrainConfig(layer_decay=0.5)), "lr_scale")

@@ -30,7 +30,7 @@ def weights_along_the_way(model: nn.Module, average, steps_per_epoch: int, epoch
     return found
 
 
-def test_ema_by_hand():
+def test_ema_agrees_with_a_computation_by_hand():
     model = network()
     average = build_average(Component(name="ema", decay=0.5, warmup=False), model, epochs=2)
     expected, value = [], None
@@ -40,7 +40,7 @@ def test_ema_by_hand():
     assert weights_along_the_way(model, average, 3, 2) == pytest.approx([expected[2], expected[5]])
 
 
-def test_a_warm_ema_forgets_where_it_began():
+def test_ema_with_warmup_forgets_the_initial_weights():
     model = network()
     average = build_average(Component(name="ema", decay=0.9999), model, epochs=1)
     assert weights_along_the_way(model, average, 200, 1)[0] > 100
@@ -55,7 +55,7 @@ def test_swa_is_the_mean_of_the_last_epochs():
 
 
 @pytest.mark.parametrize("name", list(averages))
-def test_an_average_goes_on_from_its_state(name):
+def test_an_average_resumes_from_its_state(name):
     model = network()
     whole = build_average(Component(name=name), model, 4)
     expected = weights_along_the_way(model, whole, 5, 4)
@@ -72,7 +72,7 @@ def test_an_average_goes_on_from_its_state(name):
     assert second.model[0].weight[0, 0, 0, 0].item() == expected[-1]
 
 
-def test_renewed_norms_know_the_images_and_frozen_ones_are_left_alone():
+def test_renewed_norms_have_the_statistics_of_the_images_and_frozen_norms_are_unchanged():
     model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3)).train()
     model[1].eval()
     assert moving_norms(model) == ["0"]
