@@ -1,4 +1,4 @@
-"""What may happen to a long training, and that nothing is lost by it."""
+"""Training recovers from a non-finite loss, out-of-memory, time limits, signals and damaged files."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from kit import pipeline
 from kit.config.load import load_config
 from kit.engine.models.small_cnn import simple_cnn, small_models
-from kit.errors import Interrupted, KitError
+from kit.errors import Interrupted
 from kit.runtime.deadline import Deadline
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
@@ -288,7 +288,7 @@ def test_an_image_removed_during_training_is_named_and_training_resumes(tiny, mo
             gone.unlink(missing_ok=True)
 
     monkeypatch.setattr(trainer.FoldTrainer, "_validate_epoch", then_it_vanishes)
-    with pytest.raises(KitError, match=r"train/2/0.png: was readable when scanned and is not now"):
+    with raises_kit_error("image_unreadable", where="train/2/0.png"):
         experiment.train(config, tiny, only=[0])
     monkeypatch.undo()
     monkeypatch.chdir(tiny.root)
@@ -361,20 +361,21 @@ def test_each_fold_starts_from_the_same_fold_of_another_experiment(copy):
 def test_starting_from_a_model_trained_on_validation_rows_is_refused(copy):
     pipeline.folds(load_config(copy.config("a"), ["folds.seed=1"]), workspace=copy, force=True)
     config = load_config(copy.config("a"), ["name=second", "model.start=tiny/a", "folds.seed=1"])
-    with pytest.raises(KitError, match="model.start: tiny/a was trained on other folds"):
+    with raises_kit_error("folds_differ", where="model.start"):
         experiment.train(config, copy)
     assert not copy.run("tiny", "second").fold(0).done.exists()
 
 
 def test_starting_from_a_missing_fold_or_experiment_is_refused(copy):
     shutil.rmtree(copy.run("tiny", "a").fold(1).path)
-    for start, message in (
-        ("tiny/a", "fold 1 of tiny/a is not trained"),
-        ("tiny/c", "there is no such experiment"),
+    for start, code, fact in (
+        ("tiny/a", "folds_untrained", "fold 1 of tiny/a"),
+        ("tiny/c", "run_not_found", "tiny/c"),
     ):
         config = load_config(copy.config("a"), ["name=second", f"model.start={start}"])
-        with pytest.raises(KitError, match=message):
+        with raises_kit_error(code) as caught:
             experiment.train(config, copy)
+        assert fact in str(caught.value)
 
 
 # --- the rehearsal
