@@ -124,11 +124,11 @@ def test_a_too_large_archive_is_refused_before_files_are_written(tmp_path):
 
 
 def declaring(path, size):
-    """Write another size of the uncompressed file into a zip's directory and before the file."""
+    """Change the declared size of a zip's file, in its directory and in the file's header."""
     content = bytearray(path.read_bytes())
     for signature, offset in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
-        place = content.index(signature) + offset
-        content[place : place + 4] = struct.pack("<I", size)
+        position = content.index(signature) + offset
+        content[position : position + 4] = struct.pack("<I", size)
     path.write_bytes(content)
     return path
 
@@ -166,23 +166,23 @@ def test_a_damaged_zip_with_other_compression_is_refused(tmp_path, method):
     assert_refused(flipped(path, 20_000), tmp_path, "archive_damaged")
 
 
-def flipped(path, *places):
+def flipped(path, *positions):
     content = bytearray(path.read_bytes())
-    for place in places:
-        content[place] ^= 255
+    for position in positions:
+        content[position] ^= 255
     path.write_bytes(content)
     return path
 
 
 @pytest.mark.parametrize("name, mode", [("x.tar.gz", "w:gz"), ("x.tar.bz2", "w:bz2"), ("x.tar.xz", "w:xz")])
-@pytest.mark.parametrize("place", [100_000, -6])
-def test_a_compressed_tar_with_damaged_content_or_checksum_is_refused(tmp_path, name, mode, place):
+@pytest.mark.parametrize("position", [100_000, -6])
+def test_a_compressed_tar_with_damaged_content_or_checksum_is_refused(tmp_path, name, mode, position):
     files = {f"{i}.bin": os.urandom(20_000) for i in range(10)}
-    assert_refused(flipped(tarred(tmp_path / name, files, mode=mode), place), tmp_path, "archive_damaged")
+    assert_refused(flipped(tarred(tmp_path / name, files, mode=mode), position), tmp_path, "archive_damaged")
 
 
 def test_a_tar_with_a_damaged_header_or_missing_files_is_refused(tmp_path):
-    files = {f"{i}.bin": os.urandom(1024) for i in range(10)}  # each takes a header of 512 bytes, and 1024
+    files = {f"{i}.bin": os.urandom(1024) for i in range(10)}  # each has a header of 512 bytes
     path = tarred(tmp_path / "x.tar", files, mode="w:")
     whole = path.read_bytes()
     path.write_bytes(whole[: 4 * 1536])
@@ -213,7 +213,7 @@ def test_names_that_are_not_utf8_are_refused_with_a_printable_message(tmp_path):
 def test_a_zip_with_a_damaged_directory_is_refused(tmp_path, signature, offset, value):
     path = zipped(tmp_path / "x.zip", {"caf\u00e9.png": b"x"})
     content = bytearray(path.read_bytes())
-    content[content.index(signature) + offset] = value  # a name that is no UTF-8; a place before the file
+    content[content.index(signature) + offset] = value  # an invalid UTF-8 name; an offset before the file
     path.write_bytes(content)
     assert_refused(path, tmp_path, "archive_damaged")
 
@@ -254,7 +254,7 @@ def test_the_size_limit_applies_to_the_sum_of_files(tmp_path):
 
 def test_reading_stops_when_a_tar_is_too_large(tmp_path):
     path = tarred(tmp_path / "x.tar", {"a": b"x" * 200, "b": b"y" * 5000}, mode="w:")
-    path.write_bytes(path.read_bytes()[:2000])  # reading on would meet the cut
+    path.write_bytes(path.read_bytes()[:2000])  # reading further would reach the truncated end
     assert_refused(path, tmp_path, "archive_too_large", max_bytes=100)
 
 

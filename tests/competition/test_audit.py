@@ -7,7 +7,7 @@ from kit.competition.audit import audit
 from kit.competition.samples import load_competition
 from kit.competition.scan import readable, scan_images
 from kit.config import NearConfig
-from tests.conftest import COLOURS, draw, raises_kit_error
+from tests.conftest import COLORS, draw, raises_kit_error
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_only_changed_files_are_read_again(tiny, tiny_config):
     marked = pd.read_parquet(table).assign(digest="from the table")
     marked.to_parquet(table)
     changed = tiny.root / "data/tiny/train/2/0.png"
-    draw(changed, COLOURS["red"], 77)
+    draw(changed, COLORS["red"], 77)
     os.utime(changed, ns=(1, 1))
     again = scan_images(competition, table).set_index("path")["digest"]
     assert again["train/2/0.png"] != "from the table"

@@ -10,12 +10,12 @@ from kit.competition.decode import (
     register_reader,
 )
 from kit.competition.files import list_images
-from tests.conftest import COLOURS, draw
+from tests.conftest import COLORS, draw
 
 
 @pytest.fixture
 def folder(tmp_path):
-    draw(tmp_path / "0.png", COLOURS["red"], 0)
+    draw(tmp_path / "0.png", COLORS["red"], 0)
     return tmp_path
 
 

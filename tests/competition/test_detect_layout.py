@@ -12,7 +12,7 @@ from kit.config.load import load_config
 from kit.storage.workspace import Workspace
 from tests.competition.test_archives import zipped
 from tests.conftest import (
-    COLOURS,
+    COLORS,
     annotation,
     draw,
     draw_class_folders,
@@ -39,10 +39,15 @@ def loaded(root):
 
 
 def test_every_layout_is_detected_and_loads(tmp_path):
-    draws = {"class_folders": draw_class_folders, "csv": draw_csv, "voc": draw_voc, "id_lists": draw_id_lists}
-    assert set(draws) == set(layouts)
-    for layout, draw_it in draws.items():
-        root = draw_it(tmp_path / layout / "data")
+    draw_functions = {
+        "class_folders": draw_class_folders,
+        "csv": draw_csv,
+        "voc": draw_voc,
+        "id_lists": draw_id_lists,
+    }
+    assert set(draw_functions) == set(layouts)
+    for layout, draw_layout in draw_functions.items():
+        root = draw_layout(tmp_path / layout / "data")
         assert values_in(root)["competition.train.layout"] == layout
         assert values_in(root, layout=layout)["competition.train.layout"] == layout
         if layout != "id_lists":
@@ -57,7 +62,7 @@ def test_a_layout_can_be_given_but_must_exist(tmp_path):
         infer_config(root, "c", "c", layout="vok")
     assert "voc" in caught.value.next
     for name in ("red", "green"):
-        draw(root / "sorted" / name / "0.png", COLOURS["red"], 1)
+        draw(root / "sorted" / name / "0.png", COLORS["red"], 1)
     assert values_in(root)["competition.train.layout"] == "csv"
     assert values_in(root, layout="class_folders")["competition.train.folder"] == "sorted"
 
@@ -113,7 +118,7 @@ def test_class_folders_of_a_labeled_test_set_are_held_out(tmp_path):
     draw_class_folders(tmp_path)
     for part in ("val", "labelled_test"):
         for name in ("2", "10"):
-            draw(tmp_path / part / name / "0.png", COLOURS[name], 7)
+            draw(tmp_path / part / name / "0.png", COLORS[name], 7)
     found = values_in(tmp_path)
     assert found["competition.held_out.val.folder"] == "val"
     assert found["competition.held_out.test.folder"] == "labelled_test"
@@ -123,16 +128,15 @@ def test_class_folders_of_a_labeled_test_set_are_held_out(tmp_path):
 def test_a_table_of_test_labels_is_held_out(tmp_path):
     draw_csv(tmp_path)
     for i in range(4):
-        draw(tmp_path / "held" / f"{i}.png", COLOURS["red"], 60 + i)
+        draw(tmp_path / "held" / f"{i}.png", COLORS["red"], 60 + i)
     (tmp_path / "test_labels.csv").write_text("Image,target\n0.png,red\n1.png,green\n2.png,2\n3.png,red\n")
     found = values_in(tmp_path)
     assert found["competition.held_out.test.folder"] == "held"
     assert found["competition.test.folder"] == "test"
 
 
-def labels_csv(root, target):
-    table = pd.read_csv(root / "train.csv").rename(columns={"target": "target"})
-    table.assign(**target).to_csv(root / "train.csv", index=False)
+def change_columns(root, columns):
+    pd.read_csv(root / "train.csv").assign(**columns).to_csv(root / "train.csv", index=False)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ def labels_csv(root, target):
 )
 def test_several_labels_are_distinguished_from_names_of_several_words(tmp_path, cells, separator):
     root = draw_csv(tmp_path)
-    labels_csv(root, {"target": cells})
+    change_columns(root, {"target": cells})
     found = values_in(root)
     assert found.get("competition.train.separator") == separator
     assert found["competition.task"] == ("multiclass" if separator is None else "multilabel")
@@ -187,7 +191,9 @@ def test_grades_are_ordinal_and_digits_are_not(tmp_path):
 
 def test_a_patient_column_defines_groups(tmp_path):
     root = draw_csv(tmp_path)
-    labels_csv(root, {"patient_id": [f"p{i // 3}" for i in range(30)], "fold": [i % 5 for i in range(30)]})
+    change_columns(
+        root, {"patient_id": [f"p{i // 3}" for i in range(30)], "fold": [i % 5 for i in range(30)]}
+    )
     found = found_in(root)
     assert found["competition.train.group"].value == "patient_id"
     assert found["competition.train.fold"].value == "fold"
@@ -207,7 +213,7 @@ def test_a_table_with_several_rows_per_image_is_not_a_label_table(tmp_path):
 def test_a_test_table_with_unknown_images_is_not_used(tmp_path):
     root = draw_csv(tmp_path)
     for i in range(20):
-        draw(root / "test" / f"more{i}.png", COLOURS["red"], i)
+        draw(root / "test" / f"more{i}.png", COLORS["red"], i)
     names = [f"more{i}.png" for i in range(20)] + ["900.png", "oops"]
     pd.DataFrame({"Image": names}).to_csv(root / "test.csv", index=False)
     found = found_in(root)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from kit.competition.files import ImageFolder, list_images
 from kit.competition.tables import column, read_table
 from kit.natural import natural_key
-from tests.conftest import COLOURS, draw, raises_kit_error
+from tests.conftest import COLORS, draw, raises_kit_error
 
 
 def test_natural_order_compares_numbers_by_value():
@@ -75,7 +75,7 @@ def test_a_missing_or_blank_column_is_refused_with_known_columns_and_line_number
 
 
 def test_image_folder_finds_by_name_or_stem(tmp_path):
-    draw(tmp_path / "x" / "007.png", COLOURS["red"], 0)
+    draw(tmp_path / "x" / "007.png", COLORS["red"], 0)
     assert ImageFolder.open(tmp_path, "x", "name").paths == {"007.png": "x/007.png"}
     assert ImageFolder.open(tmp_path, "x", "stem").paths == {"007": "x/007.png"}
 

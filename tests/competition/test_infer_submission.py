@@ -8,7 +8,7 @@ from kit.competition.samples import load_competition
 from kit.config.load import load_config
 from kit.storage.workspace import Workspace
 from kit.submission.format import format_for
-from tests.conftest import COLOURS, draw
+from tests.conftest import COLORS, draw
 
 TEST = ("t0", "t1", "t2", "t3")
 
@@ -18,18 +18,18 @@ def started(tmp_path):
     """Return a function of labels and a sample that returns the findings and the submission format."""
     root = tmp_path / "data" / "c"
     for number in range(12):
-        draw(root / "train" / f"{number}.jpg", COLOURS["red"], number)
+        draw(root / "train" / f"{number}.jpg", COLORS["red"], number)
     for number, name in enumerate(TEST):
-        draw(root / "test" / f"{name}.jpg", COLOURS["red"], 100 + number)
+        draw(root / "test" / f"{name}.jpg", COLORS["red"], 100 + number)
 
     def start(labels: dict, sample: str):
         table = pd.DataFrame({"image": [f"{number}.jpg" for number in range(12)]} | labels)
         table.to_csv(root / "train.csv", index=False)
         (root / "sample_submission.csv").write_text(sample)
-        place = Workspace.open(tmp_path)
-        made = pipeline.init("c", workspace=place, force=True)
+        workspace = Workspace.open(tmp_path)
+        made = pipeline.init("c", workspace=workspace, force=True)
         config = load_config(made.config)
-        competition = load_competition(config.competition, place)
+        competition = load_competition(config.competition, workspace)
         return {f.key: f.value for f in made.findings}, format_for(config.submission, competition)
 
     return start

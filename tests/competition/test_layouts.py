@@ -1,4 +1,4 @@
-"""Each layout is read from a drawn folder; what contradicts it is refused."""
+"""Each layout is read from a generated folder; contradictions are refused."""
 
 import pandas as pd
 import pytest
@@ -13,7 +13,7 @@ from kit.config import CompetitionConfig, LabeledSource
 from kit.config.competition import layout_sections
 from kit.storage.workspace import Workspace
 from tests.conftest import (
-    COLOURS,
+    COLORS,
     annotation,
     draw,
     draw_class_folders,
@@ -53,7 +53,7 @@ def assert_refused(code, fact, *arguments, **options):
 
 VOC = {"layout": "voc"}
 TRAINVAL = VOC | {"set": "ImageSets/Main/trainval.txt"}
-HELD = {"test": VOC | {"set": "ImageSets/Main/test.txt"}}
+HELD_OUT = {"test": VOC | {"set": "ImageSets/Main/test.txt"}}
 
 
 # --- tables
@@ -64,44 +64,44 @@ def table(data, text, name="train.csv", encoding="utf-8"):
     return {"layout": "csv", "file": name, "id": "id", "label": "label"}
 
 
-def pictures(data, *names, folder="train"):
+def draw_images(data, *names, folder="train"):
     for i, name in enumerate(names):
-        draw(data / folder / name, COLOURS["red"], seed=i)
+        draw(data / folder / name, COLORS["red"], seed=i)
 
 
 def test_tables_with_bom_crlf_and_quotes_are_read(data):
-    pictures(data, "a, b.png", "007.png")
+    draw_images(data, "a, b.png", "007.png")
     found = load(data, table(data, '\ufeffid,label\r\n"a, b.png","x ""y"""\r\n007.png,2\r\n'))
     assert found.train[["id", "label"]].to_numpy().tolist() == [["a, b.png", 'x "y"'], ["007.png", "2"]]
 
 
 @pytest.mark.parametrize("delimiter", ["\t", ";"])
 def test_tables_with_tabs_or_semicolons_are_read(data, delimiter):
-    pictures(data, "1.png", "2.png")
+    draw_images(data, "1.png", "2.png")
     text = "id,label\n1.png,a\n2.png,b\n".replace(",", delimiter)
     assert load(data, table(data, text)).classes == ("a", "b")
 
 
 def test_spaces_after_delimiters_are_removed(data):
-    pictures(data, "1.png", "2.png")
+    draw_images(data, "1.png", "2.png")
     assert load(data, table(data, "id, label\n1.png, a\n2.png, b\n")).classes == ("a", "b")
 
 
 def test_ids_match_with_or_without_folders_and_with_any_case_of_the_suffix(data):
-    pictures(data, "x/001.png", "y/002.PNG", "y/003.png")
+    draw_images(data, "x/001.png", "y/002.PNG", "y/003.png")
     found = load(data, table(data, "id,label\nx/001.png,a\n002.png,b\n003.png,a\n"))
     assert found.train["path"].tolist() == ["train/x/001.png", "train/y/002.PNG", "train/y/003.png"]
     assert found.train["id"].tolist() == ["x/001.png", "002.png", "003.png"]
 
 
 def test_an_ambiguous_id_matches_no_image(data):
-    pictures(data, "x/1.png", "y/1.png", "2.png")
+    draw_images(data, "x/1.png", "y/1.png", "2.png")
     source = table(data, "id,label\n1.png,a\n2.png,b\n")
     assert_refused("image_missing", "(1.png)", data, source, unlisted="ignore")
 
 
 def test_cells_with_several_labels_are_split(data):
-    pictures(data, *(f"{i}.png" for i in range(4)))
+    draw_images(data, *(f"{i}.png" for i in range(4)))
     source = table(data, "id,label\n0.png,scab rust\n1.png,rust\n2.png,\n3.png,scab  rust\n") | {
         "separator": " "
     }
@@ -111,7 +111,7 @@ def test_cells_with_several_labels_are_split(data):
 
 
 def test_one_hot_columns_are_one_label_for_exclusive_classes(data):
-    pictures(data, "0.png", "1.png")
+    draw_images(data, "0.png", "1.png")
     source = table(data, "id,age,cat,dog\n0.png,3,1,0\n1.png,4,0,1\n") | {"label": ["cat", "dog"]}
     assert load(data, source, "binary").train["label"].tolist() == ["cat", "dog"]
     source = table(data, "id,age,cat,dog\n0.png,3,1,1\n1.png,4,0,1\n") | {"label": ["cat", "dog"]}
@@ -119,7 +119,7 @@ def test_one_hot_columns_are_one_label_for_exclusive_classes(data):
 
 
 def test_blank_labels_are_refused_or_mean_unlabeled(data):
-    pictures(data, *(f"{i}.png" for i in range(3)))
+    draw_images(data, *(f"{i}.png" for i in range(3)))
     source = table(data, "id,label\n0.png,a\n1.png,\n2.png,b\n")
     caught = assert_refused("cells_blank", "(lines 3)", data, source)
     assert "competition.blank: unlabelled" in caught.next
@@ -129,7 +129,7 @@ def test_blank_labels_are_refused_or_mean_unlabeled(data):
 
 
 def test_rows_of_minus_one_are_unlabeled(data):
-    pictures(data, *(f"{i}.png" for i in range(3)))
+    draw_images(data, *(f"{i}.png" for i in range(3)))
     source = table(data, "id,x,y\n0.png,1,0\n1.png,-1,-1\n2.png,0,1\n") | {"label": ["x", "y"]}
     caught = assert_refused("label_invalid", "line 3", data, source, "multilabel")
     assert "competition.blank: unlabelled" in caught.next
@@ -149,40 +149,40 @@ def test_rows_of_minus_one_are_unlabeled(data):
     ],
 )
 def test_contradictory_tables_are_refused(data, text, code, fact):
-    pictures(data, "x/1.png", "2.png")
+    draw_images(data, "x/1.png", "2.png")
     if "1.png,a\n1.png" in text:
-        pictures(data, "1.png")
+        draw_images(data, "1.png")
     assert_refused(code, fact, data, table(data, text), unlisted="ignore")
 
 
 def test_ids_that_differ_only_in_case_are_refused_unless_declared_distinct(data):
-    pictures(data, "a1.png", "A1.png", "b.png")
+    draw_images(data, "a1.png", "A1.png", "b.png")
     source = table(data, "id,label\na1.png,x\nA1.png,y\nb.png,x\n")
     assert_refused("case_differs", "2 names", data, source)
     assert len(load(data, source, case="distinct").train) == 3
 
 
 def test_a_table_that_is_not_utf8_is_refused(data):
-    pictures(data, "1.png", "2.png")
+    draw_images(data, "1.png", "2.png")
     source = table(data, "id,label\n1.png,caf\xe9\n2.png,b\n", encoding="latin-1")
     assert_refused("not_utf8", "byte 18", data, source)
     assert_refused("not_utf8", "UTF-16", data, table(data, "id,label\n1.png,a\n", encoding="utf-16"))
 
 
 def test_a_table_that_contradicts_class_folders_is_refused(data):
-    pictures(data, "cat/1.png", "cat/2.png", "dog/3.png")
+    draw_images(data, "cat/1.png", "cat/2.png", "dog/3.png")
     source = table(data, "id,label\ncat/1.png,cat\ncat/2.png,dog\ndog/3.png,dog\n")
     assert_refused("labels_contradict", "(train/cat/2.png is 'dog')", data, source)
 
 
 def test_a_class_with_a_reserved_name_is_refused(data):
-    pictures(data, "1.png", "2.png")
+    draw_images(data, "1.png", "2.png")
     source = table(data, "id,fold,y\n1.png,1,0\n2.png,0,1\n") | {"label": ["fold", "y"]}
     assert_refused("class_name_reserved", "(fold)", data, source, "multilabel")
 
 
 def test_columns_of_groups_and_folds_are_read(data):
-    pictures(data, "1.png", "2.png")
+    draw_images(data, "1.png", "2.png")
     source = table(data, "id,label,who,part\n1.png,a,p,1\n2.png,b,q,2\n") | {"group": "who", "fold": "part"}
     found = load(data, source).train
     assert found[["group", "given_fold"]].to_numpy().tolist() == [["p", "1"], ["q", "2"]]
@@ -201,8 +201,8 @@ def test_groups_are_extracted_from_ids_with_a_pattern(data):
 
 def test_held_out_and_extra_images_are_read(data):
     draw_class_folders(data)
-    draw(data / "val" / "red" / "0.png", COLOURS["red"], 501)
-    draw(data / "more" / "2" / "0.png", COLOURS["2"], 502)
+    draw(data / "val" / "red" / "0.png", COLORS["red"], 501)
+    draw(data / "more" / "2" / "0.png", COLORS["2"], 502)
     folders = {"layout": "class_folders"}
     found = load(
         data, folders, held_out={"val": folders | {"folder": "val"}}, extra=[folders | {"folder": "more"}]
@@ -214,7 +214,7 @@ def test_held_out_and_extra_images_are_read(data):
 
 def test_a_held_out_set_with_other_classes_or_training_images_is_refused(data):
     draw_class_folders(data)
-    draw(data / "val" / "blue" / "0.png", COLOURS["red"], 501)
+    draw(data / "val" / "blue" / "0.png", COLORS["red"], 501)
     folders = {"layout": "class_folders"}
     val = {"val": folders | {"folder": "val"}}
     assert_refused("classes_differ", "(blue)", data, folders, held_out=val)
@@ -266,7 +266,7 @@ def test_id_lists_with_unknown_or_repeated_ids_are_refused(data):
 
 def test_boxes_become_labels_of_their_image(data):
     draw_voc(data)
-    found = load(data, TRAINVAL, "multilabel", held_out=HELD)
+    found = load(data, TRAINVAL, "multilabel", held_out=HELD_OUT)
     assert found.classes == ("green", "red")
     assert found.train.set_index("id")[["green", "red"]].loc["im_001"].tolist() == [1, 1]
     assert found.train.set_index("id")[["green", "red"]].loc["im_002"].tolist() == [0, 1]
@@ -275,7 +275,7 @@ def test_boxes_become_labels_of_their_image(data):
 
 def test_boxes_become_crops(data):
     draw_voc(data)
-    found = load(data, TRAINVAL, "binary", held_out=HELD, voc={"as": "crops"})
+    found = load(data, TRAINVAL, "binary", held_out=HELD_OUT, voc={"as": "crops"})
     row = found.train[found.train["id"] == "im_001#1"].iloc[0]
     assert row[["label", "group", "path"]].tolist() == ["green", "im_001", "JPEGImages/im_001.jpg"]
     assert row[["xmin", "ymin", "xmax", "ymax"]].tolist() == [34, 8, 58, 32]
@@ -298,7 +298,7 @@ def test_xml_files_beside_the_images_are_read(data):
 
 def test_images_without_xml_are_unlisted(data):
     draw_voc(data)
-    draw(data / "JPEGImages" / "more.jpg", COLOURS["red"], 1)
+    draw(data / "JPEGImages" / "more.jpg", COLORS["red"], 1)
     assert_refused("images_unlisted", "JPEGImages/more.jpg", data, VOC, "multilabel")
     assert load(data, VOC, "multilabel", unlisted="negative").train.iloc[-1].tolist() == [
         "more",
@@ -372,7 +372,7 @@ def test_an_image_size_missing_in_the_xml_is_read_from_the_image(data):
 
 def test_links_out_of_the_folder_are_refused(data, tmp_path):
     draw_class_folders(data)
-    draw(tmp_path / "secret" / "1.png", COLOURS["red"], 1)
+    draw(tmp_path / "secret" / "1.png", COLORS["red"], 1)
     (data / "train/red/evil.png").symlink_to(tmp_path / "secret/1.png")
     (data / "train/blue").symlink_to(tmp_path / "secret")
     fact = "(train/blue, train/red/evil.png)"
@@ -388,11 +388,10 @@ def test_a_link_inside_the_folder_is_an_image(data):
 def test_deeply_nested_images_are_found(data):
     draw_class_folders(data)
     deep = data / "train" / "red"
-    here = deep
     for _ in range(60):
-        here = here / "a"
-    here.mkdir(parents=True)
-    Image.new("RGB", (8, 8)).save(here / "x.png")
+        deep = deep / "a"
+    deep.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(deep / "x.png")
     assert len(load(data, {"layout": "class_folders"}).train) == 31
 
 
@@ -402,7 +401,7 @@ def test_images_of_several_formats_and_modes_are_read(data):
         [("jpg", "L"), ("PNG", "RGBA"), ("gif", "P"), ("bmp", "RGB"), ("webp", "RGB"), ("TIFF", "CMYK")]
     ):
         (data / "train").mkdir(exist_ok=True)
-        Image.new("RGB", (9, 9), COLOURS["red"]).convert(mode).save(data / "train" / f"{i}.{suffix}")
+        Image.new("RGB", (9, 9), COLORS["red"]).convert(mode).save(data / "train" / f"{i}.{suffix}")
         rows.append(f"{i},{'ab'[i % 2]}")
     source = table(data, "id,label\n" + "\n".join(rows)) | {"ids": "stem"}
     assert pd.Series(load(data, source).train["path"]).str.split(".").str[1].tolist() == [
@@ -439,7 +438,7 @@ def test_a_registered_layout_adds_a_config_section_and_a_reader(data, monkeypatc
         def detect(self, survey, label):
             return None
 
-    pictures(data, "cat-1.png", "dog-1.png", "dog-2.png")
+    draw_images(data, "cat-1.png", "dog-1.png", "dog-2.png")
     found = load(data, {"layout": "prefixes", "separator": "-"})
     assert found.class_counts().to_dict() == {"cat": 1, "dog": 2}
     with pytest.raises(ValidationError, match="separatorr"):

@@ -30,11 +30,11 @@ def saved(image, quality):
 
 
 def groups(images, distance=9, **options):
-    seen = [image_hash(image) for image in images]
+    hashed = [image_hash(image) for image in images]
     stacked = [
-        np.stack([s.hashes for s in seen]),
-        np.stack([s.thumbnail for s in seen]),
-        np.array([s.flat for s in seen]),
+        np.stack([s.hashes for s in hashed]),
+        np.stack([s.thumbnail for s in hashed]),
+        np.array([s.flat for s in hashed]),
     ]
     return near_index_groups(*stacked, distance, **options)
 
@@ -88,8 +88,8 @@ def test_an_image_that_matches_one_image_of_a_group_joins_it_in_any_order():
 
 
 def test_thousands_of_equal_images_are_one_group_in_bounded_time():
-    seen = image_hash(scene(0))
-    hashes, thumbnails = np.tile(seen.hashes, (4000, 1)), np.tile(seen.thumbnail, (4000, 1, 1))
+    hashed = image_hash(scene(0))
+    hashes, thumbnails = np.tile(hashed.hashes, (4000, 1)), np.tile(hashed.thumbnail, (4000, 1, 1))
     assert near_index_groups(hashes, thumbnails, np.zeros(4000, bool), 8) == [list(range(4000))]
 
 
@@ -103,7 +103,7 @@ def test_lookup_by_bands_finds_all_pairs(monkeypatch):
 
 
 def test_images_with_equal_hashes_and_different_thumbnails_do_not_match():
-    seen = [image_hash(scene(i)) for i in range(2)]
-    hashes, thumbnails = np.stack([seen[0].hashes] * 2), np.stack([s.thumbnail for s in seen])
+    hashed = [image_hash(scene(i)) for i in range(2)]
+    hashes, thumbnails = np.stack([hashed[0].hashes] * 2), np.stack([s.thumbnail for s in hashed])
     assert near_index_groups(hashes, thumbnails, np.zeros(2, bool), 9) == []
     assert near_index_groups(hashes, thumbnails[[0, 0]], np.zeros(2, bool), 9) == [[0, 1]]

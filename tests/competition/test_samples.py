@@ -3,7 +3,7 @@ import pytest
 
 from kit.competition.samples import load_competition
 from kit.config.load import load_config
-from tests.conftest import COLOURS, TINY, draw, draw_csv, raises_kit_error, write_config
+from tests.conftest import COLORS, TINY, draw, draw_csv, raises_kit_error, write_config
 
 CSV_TRAIN = {"layout": "csv", "folder": "train", "file": "train.csv", "id": "Image", "label": "target"}
 CSV_TEST = {"folder": "test", "file": "test.csv", "id": "Image"}
@@ -73,7 +73,7 @@ def test_a_training_id_without_an_image_is_refused(csv):
 
 
 def test_an_image_without_a_row_is_refused_or_ignored(csv):
-    draw(csv.root / "data/tiny/train/extra.png", COLOURS["red"], 1)
+    draw(csv.root / "data/tiny/train/extra.png", COLORS["red"], 1)
     with raises_kit_error("images_unlisted") as caught:
         load_csv(csv)
     assert "(train/extra.png)" in caught.value.problem
@@ -81,7 +81,7 @@ def test_an_image_without_a_row_is_refused_or_ignored(csv):
 
 
 def test_a_test_image_missing_from_the_list_is_refused(tiny):
-    draw(tiny.root / "data/tiny/test/99.png", COLOURS["red"], 1)
+    draw(tiny.root / "data/tiny/test/99.png", COLORS["red"], 1)
     with raises_kit_error("images_unlisted") as caught:
         load(tiny)
     assert "(test/99.png)" in caught.value.problem
@@ -104,7 +104,7 @@ def test_a_repeated_id_is_refused(csv):
 
 
 def test_an_image_outside_the_class_folders_is_refused(tiny):
-    draw(tiny.root / "data/tiny/train/loose.png", COLOURS["red"], 1)
+    draw(tiny.root / "data/tiny/train/loose.png", COLORS["red"], 1)
     with raises_kit_error("images_unlisted") as caught:
         load(tiny)
     assert "(train/loose.png)" in caught.value.problem

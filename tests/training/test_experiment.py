@@ -18,7 +18,15 @@ from kit.predictions import load_predictions
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
 from kit.training import experiment, run_state
-from tests.conftest import COLOURS, Heard, draw, draw_class_folders, oof_bytes, raises_kit_error, write_config
+from tests.conftest import (
+    COLORS,
+    RecordedProgress,
+    draw,
+    draw_class_folders,
+    oof_bytes,
+    raises_kit_error,
+    write_config,
+)
 
 
 @pytest.fixture
@@ -66,11 +74,11 @@ def test_the_same_seed_gives_bit_identical_oof_probs(trained, tmp_path):
 
 
 def test_a_second_run_skips_finished_stages(copy):
-    heard = Heard()
+    progress = RecordedProgress()
     before = {p: p.stat().st_mtime_ns for p in copy.run("tiny", "a").path.rglob("*.safetensors")}
-    pipeline.run(load_config(copy.config("a")), workspace=copy, progress=heard)
-    assert "fold 0 is already trained" in heard
-    assert "predicted already by the same models" in heard
+    pipeline.run(load_config(copy.config("a")), workspace=copy, progress=progress)
+    assert "fold 0 is already trained" in progress
+    assert "predicted already by the same models" in progress
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
 
@@ -135,9 +143,9 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(trained, tmp_path, 
     run = workspace.run("tiny", "a")
     assert run.fold(0).done.exists()
     assert not run.fold(1).done.exists()
-    heard = Heard()
-    pipeline.run(config, workspace=workspace, progress=heard)
-    assert "fold 1 resumes after epoch" in heard
+    progress = RecordedProgress()
+    pipeline.run(config, workspace=workspace, progress=progress)
+    assert "fold 1 resumes after epoch" in progress
     assert oof_bytes(workspace) == oof_bytes(trained)
     left = {path.name for path in run.fold(1).path.iterdir()}
     assert left == {"best.safetensors", "done.json", "history.csv"}
@@ -187,11 +195,11 @@ def test_folds_other_than_the_trained_ones_are_refused(copy):
 
 def test_a_folds_file_made_with_another_seed_gives_a_warning(tiny):
     pipeline.folds(load_config(write_config(tiny)), workspace=tiny)
-    heard = Heard()
+    progress = RecordedProgress()
     experiment.train(
-        load_config(write_config(tiny), ["folds.seed=9", "train.epochs=2"]), tiny, [0], progress=heard
+        load_config(write_config(tiny), ["folds.seed=9", "train.epochs=2"]), tiny, [0], progress=progress
     )
-    assert "was not made with folds.seed 9" in heard
+    assert "was not made with folds.seed 9" in progress
 
 
 def test_prediction_needs_every_fold(tiny):
@@ -213,17 +221,17 @@ def test_unreadable_training_images_are_refused_or_skipped_and_test_images_get_t
         pipeline.run(config, workspace=tiny)
     assert not tiny.folds("tiny").exists()
     assert not tiny.run("tiny", "tiny-cnn").path.exists()
-    heard = Heard()
+    progress = RecordedProgress()
     made = pipeline.folds(
-        load_config(write_config(tiny), ["competition.on_bad_image=skip"]), workspace=tiny, progress=heard
+        load_config(write_config(tiny), ["competition.on_bad_image=skip"]), workspace=tiny, progress=progress
     ).folds
     assert len(made.table) == 29
-    assert "1 unreadable training images are left out (train/2/0.png)" in heard
-    heard = Heard()
+    assert "1 unreadable training images are left out (train/2/0.png)" in progress
+    progress = RecordedProgress()
     skipping = load_config(write_config(tiny), ["train.epochs=2", "competition.on_bad_image=skip"])
-    finished = pipeline.run(skipping, workspace=tiny, progress=heard)
-    assert "1 unreadable training images are left out (train/2/0.png)" in heard
-    assert "1 test images cannot be read and get the class prior (5.png)" in heard
+    finished = pipeline.run(skipping, workspace=tiny, progress=progress)
+    assert "1 unreadable training images are left out (train/2/0.png)" in progress
+    assert "1 test images cannot be read and get the class prior (5.png)" in progress
     test = load_predictions(finished.run.test)
     row = test.probs[test.ids.index("5.png")]
     np.testing.assert_allclose(row, [9 / 29, 10 / 29, 10 / 29], atol=1e-6)
@@ -257,16 +265,16 @@ def test_all_unknown_names_are_reported_at_once_before_data_is_read(workspace):
 
 def test_a_diverging_loss_stops_with_fold_epoch_and_step(tiny):
     overrides = ["train.optimizer=sgd", "train.lr=1e30", "train.schedule.warmup_epochs=0"]
-    heard = Heard()
+    progress = RecordedProgress()
     with raises_kit_error("loss_not_finite") as caught:
-        experiment.train(load_config(write_config(tiny), overrides), tiny, only=[0], progress=heard)
+        experiment.train(load_config(write_config(tiny), overrides), tiny, only=[0], progress=progress)
     assert str(caught.value.where).endswith("fold-0")
     assert re.search(r"epoch 1, step \d \(images first 3: .*png, .*png, .*png\)", caught.value.problem)
-    assert sum("at half the learning rate" in line for line in heard.lines) == 1
+    assert sum("at half the learning rate" in line for line in progress.lines) == 1
 
 
 def test_changed_training_images_are_refused(copy):
-    draw(copy.root / "data/tiny/train/2/0.png", COLOURS["red"], seed=999)
+    draw(copy.root / "data/tiny/train/2/0.png", COLORS["red"], seed=999)
     with raises_kit_error("data_changed") as caught:
         pipeline.run(load_config(copy.config("a")), workspace=copy)
     assert "other training images" in caught.value.problem
@@ -274,7 +282,7 @@ def test_changed_training_images_are_refused(copy):
 
 def test_a_changed_test_image_is_predicted_again(copy):
     before = load_predictions(copy.run("tiny", "a").test)
-    draw(copy.root / "data/tiny/test/0.png", COLOURS["green"], seed=999)
+    draw(copy.root / "data/tiny/test/0.png", COLORS["green"], seed=999)
     pipeline.run(load_config(copy.config("a")), workspace=copy)
     after = load_predictions(copy.run("tiny", "a").test)
     assert (before.probs[0] != after.probs[0]).any()
@@ -422,10 +430,10 @@ def test_other_tasks_run_from_training_to_submission(workspace, task):
     names = ["red", "green"]
     rows = []
     for i in range(24):
-        draw(data / "train" / f"{i}.png", COLOURS[names[i % 2]], i)
+        draw(data / "train" / f"{i}.png", COLORS[names[i % 2]], i)
         rows.append({"id": f"{i}.png", "kind": names[i % 2], "red": int(i % 2 == 0), "dark": int(i % 3 == 0)})
     for i in range(4):
-        draw(data / "test" / f"{i}.png", COLOURS[names[i % 2]], 900 + i)
+        draw(data / "test" / f"{i}.png", COLORS[names[i % 2]], 900 + i)
     pd.DataFrame(rows).to_csv(data / "train.csv", index=False)
     label = "kind" if task == "binary" else ["red", "dark"]
     kind = {"kind": "score", "label": "p"} if task == "binary" else {"kind": "probabilities"}
@@ -449,11 +457,11 @@ def test_other_tasks_run_from_training_to_submission(workspace, task):
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch compiles for a CPU with a C++ compiler")
 def test_a_compiled_network_gives_the_same_predictions_and_its_compile_time_is_noted(trained, copy):
     config = load_config(copy.config("a"), ["train.compile=true", "name=compiled"])
-    heard = Heard()
-    run = pipeline.run(config, workspace=copy, progress=heard).run
-    assert "torch.compile and a step took" in heard
+    progress = RecordedProgress()
+    run = pipeline.run(config, workspace=copy, progress=progress).run
+    assert "torch.compile and a step took" in progress
     ours, theirs = load_predictions(run.oof), load_predictions(trained.run("tiny", "a").oof)
-    np.testing.assert_allclose(ours.probs, theirs.probs, atol=0.05)  # rounded otherwise in every step
+    np.testing.assert_allclose(ours.probs, theirs.probs, atol=0.05)  # rounding differs in every step
 
 
 def test_a_network_that_cannot_be_compiled_is_one_error(tiny_config, tiny, monkeypatch):

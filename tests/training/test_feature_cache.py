@@ -20,7 +20,7 @@ from kit.predictions import Origin, load_predictions
 from kit.training import experiment
 from kit.training.data import image_store, prepare
 from kit.training.fold import FoldRunner
-from tests.conftest import Heard, draw_class_folders, write_config
+from tests.conftest import RecordedProgress, draw_class_folders, write_config
 
 MODEL = "test_resnet"
 SAMPLES = 30
@@ -104,10 +104,10 @@ def test_features_of_another_format_are_computed_again(place, weights, counted, 
 def test_training_on_features_equals_training_on_images_without_augmentation(place, weights):
     plain = ["augment={preset: none, hflip: false}", "train.epochs=6"]
     on_features = pipeline.run(config(place, weights, *plain), workspace=place).run
-    heard = Heard()
+    progress = RecordedProgress()
     wanted = config(place, weights, *plain, "augment.views=null", name="b")
-    on_images = pipeline.run(wanted, workspace=place, progress=heard).run
-    assert "augment.views is null" in heard
+    on_images = pipeline.run(wanted, workspace=place, progress=progress).run
+    assert "augment.views is null" in progress
     ours, theirs = load_predictions(on_features.oof), load_predictions(on_images.oof)
     np.testing.assert_allclose(ours.probs, theirs.probs, atol=1e-4)
     assert ours.probs.std() > 0.01
@@ -189,7 +189,7 @@ def test_finished_parts_survive_an_interruption(place, weights, counted, monkeyp
 def test_cached_features_are_memory_mapped(place, weights):
     wanted = config(place, weights)
     data, run = prepare(wanted, place), place.run("tiny", "a")
-    runner = FoldRunner(wanted, place, data, run, image_store(wanted, place, data), Heard())
+    runner = FoldRunner(wanted, place, data, run, image_store(wanted, place, data), RecordedProgress())
     for _ in range(2):  # computed, then read
         runner.features.clear()
         runner.trainer(0, RetryState())
@@ -212,10 +212,10 @@ def test_a_full_disk_stops_caching_features_only(place, weights, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    heard = Heard()
-    run = experiment.train(config(place, weights), place, progress=heard)
-    assert "features cannot be cached" in heard
-    assert "No space left on device" in heard
+    progress = RecordedProgress()
+    run = experiment.train(config(place, weights), place, progress=progress)
+    assert "features cannot be cached" in progress
+    assert "No space left on device" in progress
     assert run.fold(1).done.exists()
 
 
@@ -229,10 +229,10 @@ def test_feature_extraction_halves_the_batch_on_out_of_memory(place, weights, mo
         return plain(self, images)
 
     monkeypatch.setattr(FeatureModel, "forward", narrow)
-    heard = Heard()
-    run = experiment.train(config(place, weights), place, progress=heard)
+    progress = RecordedProgress()
+    run = experiment.train(config(place, weights), place, progress=progress)
     assert max(largest) == 8
-    assert "out of memory with a micro-batch of 16 images: continuing with 8" in heard
+    assert "out of memory with a micro-batch of 16 images: continuing with 8" in progress
     assert not run.memory.exists()  # the head's own steps fit
 
 
@@ -256,9 +256,9 @@ def test_norms_in_a_head_allow_shared_features_and_are_not_changed_by_the_trial(
     ],
 )
 def test_uncacheable_features_give_a_note_with_the_reason(place, weights, overrides, why):
-    heard = Heard()
-    experiment.train(config(place, weights, *overrides), place, only=[0], progress=heard)
-    assert f"features cannot be cached, every epoch runs the whole network: {why}" in heard
+    progress = RecordedProgress()
+    experiment.train(config(place, weights, *overrides), place, only=[0], progress=progress)
+    assert f"features cannot be cached, every epoch runs the whole network: {why}" in progress
 
 
 def classifier(name, head=(), **options):
@@ -334,7 +334,7 @@ def test_folds_with_different_frozen_networks_do_not_share_a_pass(place, weights
 
 def models_of(run, place):
     wanted = load_config(run.config)
-    return open_models(wanted, run, place, prepare(wanted, place), Heard())
+    return open_models(wanted, run, place, prepare(wanted, place), RecordedProgress())
 
 
 def test_partial_predictions_are_not_computed_again(place, weights, counted):

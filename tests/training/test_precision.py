@@ -1,4 +1,4 @@
-"""Which number format is quicker is tried once for a network on a machine, and holds for all that is compared."""
+"""The faster precision is tried once per network and machine, and used by all experiments."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.conftest import write_config
 
 @pytest.fixture
 def trials(monkeypatch):
-    """A CPU with bf16, on which each trial comes to the other result."""
+    """A CPU with bf16, on which bf16 and fp32 win trials in turn."""
     tried = []
 
     def faster_precision(model, native, training):
@@ -25,9 +25,9 @@ def trials(monkeypatch):
     return tried
 
 
-def settled(place, *overrides, run=None):
-    config = load_config(write_config(place), ["train.precision=auto", *overrides])
-    return settled_precision(config, place, prepare(config, place), run)
+def settled(workspace, *overrides, run=None):
+    config = load_config(write_config(workspace), ["train.precision=auto", *overrides])
+    return settled_precision(config, workspace, prepare(config, workspace), run)
 
 
 def test_experiments_with_the_same_network_share_one_trial(tiny, trials):
@@ -59,13 +59,13 @@ def test_an_experiment_keeps_its_precision_after_the_trials_are_removed(tiny, tr
 
 
 def test_of_two_simultaneous_trials_the_first_result_is_used_by_both(tiny, trials, monkeypatch):
-    plain = precision.waiting_lock
+    original = precision.waiting_lock
 
     def after_another(path):
-        monkeypatch.setattr(precision, "waiting_lock", plain)
-        other = settled(tiny, "name=b")  # the other process is quicker
+        monkeypatch.setattr(precision, "waiting_lock", original)
+        other = settled(tiny, "name=b")  # the other process is faster
         assert other.why == "trial 2"
-        return plain(path)
+        return original(path)
 
     monkeypatch.setattr(precision, "waiting_lock", after_another)
     assert settled(tiny).why == "trial 2"

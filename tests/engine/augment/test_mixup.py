@@ -1,4 +1,4 @@
-"""Mixing: targets follow images, how often, and until when."""
+"""Mixing: targets match images, and batches are mixed with the configured probability and epochs."""
 
 import pytest
 import torch
@@ -39,15 +39,15 @@ def test_multilabel_targets_are_mixed_with_the_same_shares(kind):
     torch.manual_seed(0)
     for _ in range(10):
         images, mixed = mixing(IMAGES, labels, 1)
-        # Which images went into which is known by their values, and so what the labels must be.
+        # The pixel values show which images were mixed, and so the expected labels.
         shares = build_shares(images)
         torch.testing.assert_close(mixed, shares @ labels, atol=1e-4, rtol=0)
 
 
 def build_shares(images):
-    """Return the share of each image (columns) in each mixed one: its own, and that of the one before it."""
-    brought = VALUES.roll(1)
-    own = (images.mean(dim=(1, 2, 3)) - brought) / (VALUES - brought)
+    """Return the share of each image (columns) in each mixed image: of itself and of the image before it."""
+    previous = VALUES.roll(1)
+    own = (images.mean(dim=(1, 2, 3)) - previous) / (VALUES - previous)
     return torch.diag(own) + torch.diag(1 - own).roll(-1, dims=1)
 
 

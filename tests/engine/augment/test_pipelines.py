@@ -50,7 +50,7 @@ def test_steps_draw_independently():
 
 
 def distance(preset, **options):
-    """Return how far training images lie from those that are predicted, on average."""
+    """Return the mean distance of training images from the image as predicted."""
     plain = training_transform(with_preset("none", hflip=False), OWN)(SMOOTH, 0).astype(float)
     transform = training_transform(with_preset(preset, hflip=False, **options), OWN)
     return np.mean([np.abs(transform(SMOOTH, seed).astype(float) - plain).mean() for seed in range(60)])
@@ -114,7 +114,7 @@ def test_torchvision_steps_depend_only_on_the_seed(name, shape):
         before = torch.get_rng_state()
         step.set_random_seed(seed)
         result = step(image=image)["image"]
-        assert torch.equal(torch.get_rng_state(), before)  # what the loop draws next stays what it was
+        assert torch.equal(torch.get_rng_state(), before)  # the global random state is unchanged
         assert (result.shape, result.dtype) == (shape, np.uint8)
         return result
 
@@ -148,19 +148,19 @@ def test_the_magnitude_of_a_torchvision_step_sets_its_strength():
 
 
 def test_erasing_fills_a_rectangle_with_noise_at_its_probability():
-    grey = np.full((24, 24, 3), 99, dtype=np.uint8)
+    gray = np.full((24, 24, 3), 99, dtype=np.uint8)
     transform = training_transform(with_preset("none", hflip=False, erasing=0.4), OWN)
-    erased = [(transform(grey, seed) != 99).any(axis=2) for seed in range(300)]
+    erased = [(transform(gray, seed) != 99).any(axis=2) for seed in range(300)]
     assert np.mean([e.any() for e in erased]) == pytest.approx(0.4, abs=0.1)
     first = next(e for e in erased if e.any())
     rows, columns = np.flatnonzero(first.any(axis=1)), np.flatnonzero(first.any(axis=0))
     assert first[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() > 0.95
     without = training_transform(with_preset("none", hflip=False), OWN)
-    assert all((without(grey, seed) == 99).all() for seed in range(20))
+    assert all((without(gray, seed) == 99).all() for seed in range(20))
 
 
 def test_erasing_is_last_and_does_not_change_the_steps_before_it():
-    """A seed that does not erase gives what it gives without erasing."""
+    """Images that are not erased are the same as without erasing."""
     plain, erasing = (training_transform(with_preset("medium", erasing=p), OWN) for p in (0.0, 0.3))
     same = [np.array_equal(plain(IMAGE, seed), erasing(IMAGE, seed)) for seed in range(60)]
     assert np.mean(same) == pytest.approx(0.7, abs=0.15)
@@ -200,7 +200,7 @@ def test_without_hflip_images_are_never_flipped():
 
 def test_prediction_resizes_and_crops_the_center():
     marked = np.zeros((48, 96, 3), dtype=np.uint8)
-    marked[:, 20:76] = 200  # the center, and what its borders are mixed with
+    marked[:, 20:76] = 200  # the center, and the pixels that resizing mixes into its borders
     assert (prediction_transform(Preprocessing(24, (0.5,) * 3, (0.5,) * 3))(marked, 0) == 200).all()
     larger = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, predict_size=32)
     assert prediction_transform(larger)(marked, 0).shape == (32, 32, 3)

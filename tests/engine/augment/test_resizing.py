@@ -11,7 +11,13 @@ from kit.engine.models.preprocessing import Preprocessing
 
 RNG = np.random.default_rng(0)
 PILLOWS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-SHAPES = [(20, 30), (90, 25), (33, 70), (61, 47), (120, 200)]  # smaller, narrower, wider, nearly so, larger
+SHAPES = [
+    (20, 30),
+    (90, 25),
+    (33, 70),
+    (61, 47),
+    (120, 200),
+]  # smaller, narrower, wider, almost equal, larger
 
 
 def photo(rows, columns, channels=3):
@@ -20,8 +26,8 @@ def photo(rows, columns, channels=3):
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def is_alike(one, other):
-    """Tell whether images differ by no more than two ways to round: 2 of 255 anywhere, 0.3 on average."""
+def is_close(one, other):
+    """Return whether images differ by rounding only: at most 2 of 255 anywhere, 0.3 on average."""
     distance = np.abs(one.astype(int) - np.asarray(other).reshape(one.shape).astype(int))
     return distance.max() <= 2 and distance.mean() <= 0.3
 
@@ -34,7 +40,7 @@ def test_resizing_equals_pillow(interpolation, shape, channels):
     expected = Image.fromarray(image.squeeze()).resize(shape[::-1], PILLOWS[interpolation])
     result = resized(image, shape, INTERPOLATIONS[interpolation])
     assert (result.shape, result.dtype) == ((*shape, channels), np.uint8)
-    assert is_alike(result, expected)
+    assert is_close(result, expected)
 
 
 def test_nearest_interpolation_keeps_the_colors_of_the_image():
@@ -72,13 +78,13 @@ def test_a_crop_does_not_mix_in_pixels_outside_its_box():
     crop = RandomResizedCrop((24, 24), interpolation=cv2.INTER_CUBIC)
     box = (7, 11, 40, 52)
     expected = Image.fromarray(image).crop(box).resize((24, 24), Image.Resampling.BICUBIC)
-    assert is_alike(crop.apply(image, box), expected)
+    assert is_close(crop.apply(image, box), expected)
 
 
 @pytest.mark.parametrize("interpolation", list(PILLOWS))
 def test_the_prediction_transform_equals_timm(interpolation):
     own = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, interpolation=interpolation, crop=0.75)
     image = photo(96, 120)
-    timms = create_transform((3, 24, 24), interpolation=interpolation, crop_pct=0.75, normalize=False)
-    expected = timms(Image.fromarray(image)).permute(1, 2, 0)
-    assert is_alike(prediction_transform(own)(image, 0), expected)
+    transform = create_transform((3, 24, 24), interpolation=interpolation, crop_pct=0.75, normalize=False)
+    expected = transform(Image.fromarray(image)).permute(1, 2, 0)
+    assert is_close(prediction_transform(own)(image, 0), expected)

@@ -1,4 +1,4 @@
-"""Nothing in a step waits for the device, and the next batch is under way while the model works."""
+"""Steps do not wait for the device, and the next batch is loaded during a step."""
 
 import multiprocessing
 
@@ -16,7 +16,7 @@ from kit.engine.fit.monitoring import Watch
 from kit.engine.fit.train_step import TrainStep
 
 CPU = torch.device("cpu")
-NOWHERE = torch.device("meta")  # its tensors have shapes and no values: whoever asks for one is refused
+META = torch.device("meta")  # tensors of this device have no values: reading one is an error
 
 
 @pytest.mark.parametrize("micro_batch_size", [8, 4])
@@ -24,16 +24,16 @@ NOWHERE = torch.device("meta")  # its tensors have shapes and no values: whoever
 @pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD])
 def test_a_step_never_waits_for_a_value_on_the_device(optimizer, mixed, micro_batch_size):
     layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(), nn.Linear(4 * 36, 4)]
-    model = nn.Sequential(*layers).to(NOWHERE)
+    model = nn.Sequential(*layers).to(META)
     mixing = build_mixing(AugmentConfig(**mixed), 4, 5)
     learning = optimizer(model.parameters(), lr=0.1)
     step = TrainStep(
         model, learning, Amp(torch.device("cpu"), "fp32"), F.cross_entropy, mixing, 0.3, 1.0, micro_batch_size
     )
-    watch = Watch(NOWHERE)
-    images = torch.zeros(8, 3, 8, 8, dtype=torch.uint8, device=NOWHERE)
+    watch = Watch(META)
+    images = torch.zeros(8, 3, 8, 8, dtype=torch.uint8, device=META)
     for number in range(2):
-        watch.note(step(images, torch.zeros(8, 4, device=NOWHERE), 1), 8, number)
+        watch.note(step(images, torch.zeros(8, 4, device=META), 1), 8, number)
     with pytest.raises(RuntimeError, match="meta"):
         watch.read()
 
@@ -57,8 +57,8 @@ def test_on_a_cpu_a_batch_is_loaded_on_demand():
     assert events == ["a", "A", "b", "B"]
 
 
-class Announcing(torch.utils.data.Dataset):
-    """Says when the third batch is being loaded."""
+class ThirdBatchEvent(torch.utils.data.Dataset):
+    """A dataset that sets an event when the third batch is loaded."""
 
     def __init__(self, third):
         self.third = third
@@ -74,6 +74,6 @@ class Announcing(torch.utils.data.Dataset):
 
 def test_loader_processes_load_batches_during_a_step():
     third = multiprocessing.get_context("fork").Event()
-    loader = iter(make_loader(Announcing(third), EpochBatches(8, 2, None), 1, CPU))
-    next(loader)  # a step would be taken now
+    loader = iter(make_loader(ThirdBatchEvent(third), EpochBatches(8, 2, None), 1, CPU))
+    next(loader)  # a training step would run now
     assert third.wait(timeout=60)

@@ -1,4 +1,4 @@
-"""Steps use fewer threads only where that was measured to be faster."""
+"""Steps use fewer threads only if a trial measured that they are faster."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The format that a CPU is quicker in is found by trying, and the model stays as it was."""
+"""The trial finds the faster precision of a CPU and does not change the model."""
 
 import torch
 from torch import nn
@@ -17,18 +17,18 @@ def classifier() -> Classifier:
     return Classifier(layers, Preprocessing(16, (0.5,) * 3, (0.5,) * 3))
 
 
-def tried(monkeypatch, bf16, fp32):
-    """Return the choice where each format takes so long at its best."""
+def choice(monkeypatch, bf16, fp32):
+    """Return the choice if the fastest step of each precision takes this many seconds."""
     seconds = {"bf16": iter([9.0, bf16, 7.0]), "fp32": iter([9.0, 7.0, fp32])}
     monkeypatch.setattr(module, "_seconds", lambda model, images, name: next(seconds[name]))
     return faster_precision(classifier(), "AMX")
 
 
 def test_the_faster_precision_is_chosen_and_a_tie_goes_to_bf16(monkeypatch):
-    bf16, fp32 = tried(monkeypatch, 1.0, 2.0), tried(monkeypatch, 3.0, 2.0)
+    bf16, fp32 = choice(monkeypatch, 1.0, 2.0), choice(monkeypatch, 3.0, 2.0)
     assert (bf16.name, "AMX" in bf16.why, "2.0" in bf16.why) == ("bf16", True, True)
     assert (fp32.name, "1.5" in fp32.why) == ("fp32", True)
-    assert tried(monkeypatch, 1.05, 1.0).name == "bf16"
+    assert choice(monkeypatch, 1.05, 1.0).name == "bf16"
 
 
 def test_only_trainable_parameters_are_timed(monkeypatch):

@@ -246,7 +246,7 @@ def test_inception_preprocessing_equals_torchvision_transform_input():
     torch.testing.assert_close(seen[0], seen[1])
 
 
-NAMED = [
+OWN_SIZES = [
     ("torchvision:vit_l_16@IMAGENET1K_SWAG_E2E_V1", 512),
     ("torchvision:vit_b_16@IMAGENET1K_SWAG_LINEAR_V1", 224),
     ("torchvision:resnext101_64x4d@IMAGENET1K_V1", 224),
@@ -266,10 +266,10 @@ NAMED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "size"), NAMED)
+@pytest.mark.parametrize(("name", "size"), OWN_SIZES)
 @pytest.mark.parametrize("mode", ["rgb", "grey"])
 def test_networks_accept_the_image_size_of_their_weights_and_gray_images(name, size, mode):
-    """Without data, so that the largest are as quick as the smallest: every shape is worked out all the same."""
+    """The meta device computes shapes without data, so that large networks are fast."""
     channels = 3 if mode == "rgb" else 1
     with torch.device("meta"):
         model, _ = build(name, image=ImageConfig(mode=mode))

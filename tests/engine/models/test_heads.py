@@ -1,4 +1,4 @@
-"""``model.head`` and ``model.pool``: what is put in front of the classifier, and in place of the pooling."""
+"""``model.head`` and ``model.pool``: layers before the classifier, and the global pooling."""
 
 import pytest
 import torch
@@ -20,8 +20,8 @@ from kit.engine.models.pooling import GeM, GlobalPool
 from tests.conftest import raises_kit_error
 
 RICH = [12, "batch_norm", "gelu", 8, "layer_norm", "multi_dropout 0.3 3"]
-ENDINGS = [([], "gem"), ([12, "relu", "dropout 0.5"], None), (RICH, "max")]
-# Small ones of every source, their classifiers linear, convolutional, and two of them.
+HEADS_AND_POOLS = [([], "gem"), ([12, "relu", "dropout 0.5"], None), (RICH, "max")]
+# Small networks of every library, with linear and with convolutional classifiers.
 NETWORKS = [
     ("simple_cnn", 16),
     ("residual_cnn", 16),
@@ -46,13 +46,13 @@ def images(size, count=2):
     return torch.randint(0, 255, (count, 3, size, size), generator=torch.Generator().manual_seed(0)).float()
 
 
-@pytest.mark.parametrize(("head", "pool"), ENDINGS)
+@pytest.mark.parametrize(("head", "pool"), HEADS_AND_POOLS)
 @pytest.mark.parametrize(("name", "size"), NETWORKS)
 def test_a_model_with_head_and_pool_is_rebuilt_around_its_weights(name, size, head, pool):
     pool = None if name in WITHOUT_POOL else pool
     config = ModelConfig(name=name, pretrained=False, head=head, pool=pool)
     model, _ = build_model(config, ImageConfig(size=size), 5)
-    model.train()(images(size, 4))  # so that norms and their statistics are no longer as drawn
+    model.train()(images(size, 4))  # changes the statistics of norms
     copy = rebuild_model(config, model.preprocessing, 5)
     copy.load_state_dict(model.state_dict())
     logits = model.eval()(images(size))
@@ -201,7 +201,7 @@ def test_gem_neither_overflows_nor_breaks_at_zero_in_half_precision():
 
 @pytest.mark.parametrize("name", [name for name, _ in NETWORKS if name not in WITHOUT_POOL])
 def test_average_pooling_equals_the_pooling_of_the_network(name):
-    size = 64  # so that there is more than one place to take the mean over
+    size = 64  # px: features of more than one position
     plain, pooled, largest = (build(name, size, pool=pool).eval() for pool in (None, "avg", "max"))
     pooled.load_state_dict(plain.state_dict())
     largest.load_state_dict(plain.state_dict())
@@ -211,7 +211,7 @@ def test_average_pooling_equals_the_pooling_of_the_network(name):
 
 
 def test_channels_last_poolings_are_replaced_too():
-    """Swin pools (B, H, W, C); with the dimensions mistaken, the classifier would not even fit."""
+    """Swin pools (B, H, W, C); with other dimensions the classifier would not fit."""
     options = {"embed_dim": 24, "depths": [1, 1], "num_heads": [2, 2]}
     plain = build("swin_tiny_patch4_window7_224", 56, options=options).eval()
     pooled = build("swin_tiny_patch4_window7_224", 56, options=options, pool="avg").eval()

@@ -1,4 +1,4 @@
-"""The two small networks: what their options change, and what the defaults are."""
+"""Options and defaults of the two small networks."""
 
 import pytest
 import torch
@@ -62,7 +62,7 @@ def test_every_variant_returns_logits_and_gets_gradients(name, batch_norm, chann
 
 
 def test_the_default_architectures_do_not_change():
-    """Experiments that exist say only a name: their checkpoints must go on fitting."""
+    """Existing configs have only a name, so the defaults must fit their checkpoints."""
     simple = [m.out_channels for m in modules(simple_cnn(10, 3), nn.Conv2d)]
     assert simple == [32, 32, 64, 64, 128, 128]
     residual = [(m.out_channels, m.kernel_size[0]) for m in modules(residual_cnn(10, 3), nn.Conv2d)]

@@ -1,4 +1,4 @@
-"""Optimizers: a contract for every one that timm lists, and which parameter learns how fast."""
+"""Optimizers: a contract for every optimizer of timm, and the rates and weight decay of parameters."""
 
 import io
 from itertools import pairwise
@@ -20,14 +20,14 @@ from tests.conftest import raises_kit_error
 
 REFUSED = [n for n in list_optimizers() if n.startswith(("bnb", "fused"))] + ["adahessian"]
 USABLE = [n for n in list_optimizers() if n not in REFUSED] + ["lookahead_adamw", "lookahead_sgd"]
-# Those that scale the step by the size of the weights, or by the steps so far, want another rate.
+# Optimizers that scale steps by the norm of the weights or by earlier steps need another rate.
 RATES = {"adadelta": 1.0, "lars": 1.0, "nlars": 1.0, "larc": 0.1, "nlarc": 0.1}
 
 
 @pytest.fixture(autouse=True)
-def _quick():
-    # kron compiles its formulas, which takes a minute and changes nothing of what is tested here; and threads
-    # cost a network of this size far more time than they save.
+def _eager_and_single_threaded():
+    # kron compiles its formulas, which takes a minute and does not change results; more threads slow down a
+    # network of this size.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.compiler.set_stance("force_eager"):
@@ -48,7 +48,7 @@ def built(name, backbone, **train):
 
 
 def learn(backbone, optimizer, steps):
-    """Return the loss of each step on images whose class is a channel that is brighter."""
+    """Return the loss of each step on images whose class is the brightest channel."""
     truth = torch.arange(24) % 3
     noise = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     images = 0.3 * noise + torch.eye(3)[truth][:, :, None, None]
@@ -100,7 +100,7 @@ def test_a_checkpoint_without_the_fused_kernel_resumes_with_it():
     load_optimizer(fused, plain.state_dict())
     assert fused.param_groups[0]["fused"]
     assert {state["step"].dtype for state in fused.state.values()} == {torch.float32}
-    scaler = torch.amp.GradScaler("cpu")  # which hands a fused kernel its scale, and no other
+    scaler = torch.amp.GradScaler("cpu")  # passes its scale to fused kernels only
     scaler.scale(backbone(torch.zeros(2, 3, 8, 8)).sum()).backward()
     scaler.step(fused)
     assert {int(state["step"]) for state in fused.state.values()} == {3}
@@ -108,7 +108,7 @@ def test_a_checkpoint_without_the_fused_kernel_resumes_with_it():
 
 @pytest.mark.parametrize("name", USABLE)
 def test_no_optimizer_decays_norms_and_biases(name):
-    """The same gradients with hardly any decay and with much: only what is decayed may come to differ."""
+    """With equal gradients, the amount of weight decay changes only the decayed parameters."""
 
     def after_steps(decay):
         backbone = network()
@@ -182,7 +182,7 @@ def test_wrong_options_are_refused_before_anything_is_built(component, code, whe
         check_optimizer(Component(**component))
 
 
-# --- which parameter learns how fast
+# --- parameter groups
 
 
 def small():
@@ -206,9 +206,9 @@ NETWORKS = pytest.mark.parametrize("make", [small, resnet, vit, from_torchvision
 
 
 def of_each(backbone, optimizer, key):
-    """Return what each parameter's group has under ``key``, by name."""
-    held = {id(p): group[key] for group in optimizer.param_groups for p in group["params"]}
-    return {name: held[id(p)] for name, p in backbone.named_parameters() if id(p) in held}
+    """Return parameter name -> the value of ``key`` in its group."""
+    values = {id(p): group[key] for group in optimizer.param_groups for p in group["params"]}
+    return {name: values[id(p)] for name, p in backbone.named_parameters() if id(p) in values}
 
 
 @NETWORKS
@@ -219,9 +219,9 @@ def test_every_parameter_is_in_one_group_and_norms_and_biases_are_not_decayed(ma
     parameters = dict(backbone.named_parameters())
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(parameters)
     decays = of_each(backbone, optimizer, "weight_decay")
-    spared = getattr(backbone, "no_weight_decay", set)()
+    excluded = getattr(backbone, "no_weight_decay", set)()
     for name, parameter in parameters.items():
-        assert decays[name] == (0.0 if parameter.ndim <= 1 or name in spared else 0.1), name
+        assert decays[name] == (0.0 if parameter.ndim <= 1 or name in excluded else 0.1), name
 
 
 def test_parameters_that_the_network_excludes_are_not_decayed():
