@@ -141,7 +141,7 @@ def test_inspect_says_how_to_keep_near_duplicates_together(workspace):
     assert page.count("data:image/jpeg;base64,") >= 5
 
 
-def test_nothing_is_submitted_where_nothing_is_asked(cells):
+def test_submitting_without_test_images_is_refused(cells):
     workspace, done, _ = cells
     with raises_kit_error("no_test_images"):
         pipeline.submit(done.run, workspace=workspace)

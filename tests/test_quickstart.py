@@ -68,7 +68,7 @@ def test_its_configs_and_folds_are_the_committed_ones(started):
     assert workspace.folds("digits").read_bytes() == (REPOSITORY / "folds" / "digits.csv").read_bytes()
 
 
-def test_again_it_says_what_is_done_and_gives_the_same(started):
+def test_a_second_quickstart_reports_finished_stages_and_gives_the_same_result(started):
     values, workspace, _ = started
     result = CliRunner().invoke(app, ["quickstart", "--json", "--workspace", str(workspace.root)])
     again = json.loads(result.stdout)

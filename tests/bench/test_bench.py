@@ -333,7 +333,7 @@ def test_settings_are_tried_with_as_many_images_at_once_as_fit(place, monkeypatc
         ("predict.merge=meann", "unknown_name", "predict.merge"),
     ],
 )
-def test_what_could_not_be_trained_is_refused_before_anything_is_measured(
+def test_configs_that_cannot_be_trained_are_refused_before_measuring(
     place, monkeypatch, mistake, code, where
 ):
     monkeypatch.setattr(measure, "prepare", lambda *_, **__: pytest.fail("images were read"))
