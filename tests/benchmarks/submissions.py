@@ -31,7 +31,7 @@ from tests.benchmarks.claim import Claim, show
 from tests.benchmarks.memory import PeakOwn
 
 ROWS = 5_000_000
-TURNS = 3
+TRANSFORMS = 3
 KINDS = ("score", "label")
 
 
@@ -123,7 +123,7 @@ def _alone(who: str, kind: str, ids: Path) -> Part:
     return Part(**json.loads(done.stdout))
 
 
-def compared(kind: str, rows: int = ROWS, turns: int = TURNS) -> Compared:
+def compared(kind: str, rows: int = ROWS, turns: int = TRANSFORMS) -> Compared:
     """Return both, the quickest of some turns each."""
     with tempfile.TemporaryDirectory() as folder:
         ids = Path(folder) / "ids.feather"

@@ -206,7 +206,7 @@ class TestOtherFolds:
         run = pipeline.blend(
             members(apart), method=MEAN, name="both", workspace=apart, allow_fold_mismatch=True
         ).blended.run
-        with pytest.raises(KitError, match="tiny/both"):
+        with raises_kit_error("folds_mixed", where="tiny/both"):
             pipeline.evaluate(run, workspace=apart)
 
     def test_it_keeps_no_score_of_a_blend_that_had_its_name(self, apart):

@@ -12,7 +12,6 @@ from kit.config.load import load_config
 from kit.engine.models.checkpoints import load_model, save_mean, save_model
 from kit.ensemble.methods import parse_method
 from kit.ensemble.soup import SoupSearch
-from kit.errors import KitError
 from kit.evaluation.oof_with_labels import load_labeled_oof
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
@@ -86,7 +85,7 @@ def test_a_soup_is_one_model_per_fold_scored_and_submitted_like_an_experiment(co
 
 
 def test_members_that_make_no_soup_are_refused(copy):
-    with pytest.raises(KitError, match="tiny/"):
+    with raises_kit_error("models_differ"):
         pipeline.blend(runs(copy, "ab"), method=SOUP, name="x", workspace=copy)
     mean = Component(name="mean")
     blended = pipeline.blend(runs(copy, "ac"), method=mean, name="mean", workspace=copy).blended.run
