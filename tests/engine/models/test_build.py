@@ -189,7 +189,10 @@ def test_the_head_of_a_pretrained_network_starts_with_small_logits_and_gets_grad
     assert any(p.grad.abs().max() > 0 for p in head_parameters(model.backbone))
 
 
-AUXILIARY = [("torchvision:googlenet", 64, 2), ("torchvision:inception_v3", 299, 1)]
+AUXILIARY = [
+    ("torchvision:googlenet", 64, 2),
+    pytest.param("torchvision:inception_v3", 299, 1, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(("name", "size", "count"), AUXILIARY)
@@ -258,10 +261,10 @@ OWN_SIZES = [
     ("torchvision:convnext_tiny", 224),
     ("torchvision:swin_t", 224),
     ("torchvision:googlenet", 224),
-    ("torchvision:inception_v3", 299),
+    pytest.param("torchvision:inception_v3", 299, marks=pytest.mark.slow),
     ("torchvision:mnasnet0_5", 224),
-    ("torchvision:maxvit_t", 224),
-    ("vit_large_patch14_clip_336", 336),
+    pytest.param("torchvision:maxvit_t", 224, marks=pytest.mark.slow),
+    pytest.param("vit_large_patch14_clip_336", 336, marks=pytest.mark.slow),
     ("swinv2_tiny_window8_256", 256),
 ]
 
