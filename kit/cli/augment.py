@@ -10,7 +10,7 @@ from kit.cli.options import ConfigArgument, DataRootOption, JsonOption, SetOptio
 def augment(
     config: ConfigArgument,
     images: Annotated[int, typer.Option(min=1, max=50, help="Number of training images.")] = 6,
-    epochs: Annotated[int, typer.Option(min=1, max=50, help="Number of epochs to show each image in.")] = 7,
+    epochs: Annotated[int, typer.Option(min=1, max=50, help="Number of epochs to draw of each image.")] = 7,
     overrides: SetOption = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,

@@ -20,14 +20,14 @@ def bench(
         bool | None,
         typer.Option(
             "--compile/--no-compile",
-            help="Try torch.compile too. Default: on a GPU only; on a CPU it takes a minute.",
+            help="Also try torch.compile. Default: on a GPU only; on a CPU it takes a minute.",
         ),
     ] = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Measure how fast a config trains and predicts here, find the bottleneck, and suggest faster settings.
+    """Measure the speed of training and prediction here, find the bottleneck, and suggest faster settings.
 
     kit bench configs/leaves.yaml
 

@@ -28,17 +28,17 @@ def blend(
     ] = None,
     test: Annotated[
         list[Path] | None,
-        typer.Option("--test", metavar="CSV", help="Its test probabilities, in the order of --oof."),
+        typer.Option("--test", metavar="CSV", help="The tool's test probabilities, in the order of --oof."),
     ] = None,
     allow_fold_mismatch: Annotated[
         bool,
-        typer.Option("--allow-fold-mismatch", help="Average members of different folds, without a score."),
+        typer.Option("--allow-fold-mismatch", help="Average members with different folds, without a score."),
     ] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Combine the predictions of several runs, scored on rows that the weights were not fitted on.
+    """Combine the predictions of several runs; score the blend on rows that its weights were not fitted on.
 
     kit blend leaves/first leaves/second --method hill_climb --name both
     kit blend leaves/first --oof theirs.csv --test theirs-test.csv

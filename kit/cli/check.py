@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 def check(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="A submission file, made by any tool.")
+        Path | None, typer.Argument(metavar="[FILE]", help="The submission file, made by any tool.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="The YAML of the competition.")
+        Path | None, typer.Argument(metavar="[CONFIG]", help="The YAML file of an experiment.")
     ] = None,
-    sample: Annotated[Path | None, typer.Option(help="A sample submission, instead of a config.")] = None,
+    sample: Annotated[Path | None, typer.Option(help="The sample submission, instead of a config.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
-    codes: Annotated[bool, typer.Option("--codes", help="List every check.")] = False,
-    max_mb: Annotated[float, typer.Option(min=0, help="The largest size of the file.")] = 1000.0,
+    codes: Annotated[bool, typer.Option("--codes", help="List all checks with their codes.")] = False,
+    max_mb: Annotated[float, typer.Option(min=0, help="Maximum size of the file in MB.")] = 1000.0,
     overrides: SetOption = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Report everything that is wrong with a submission file, made by any tool. Exit 1 if it would fail.
+    """Report all problems of a submission file, made by any tool. Exit with 1 if it would be rejected.
 
     With a CONFIG the file is also compared with the competition's predictions and earlier submissions.
 

@@ -1,4 +1,4 @@
-"""``kit clean``: remove caches of images."""
+"""``kit clean``: remove image caches."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from kit.cli.options import JsonOption, WorkspaceOption
 
 def clean(
     competition: Annotated[
-        str | None, typer.Argument(metavar="[COMPETITION]", help="Only the caches of this one.")
+        str | None, typer.Argument(metavar="[COMPETITION]", help="Only the caches of this competition.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the caches; remove nothing.")] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Remove caches of images: decoded pixels, foreground masks, features of frozen backbones.
+    """Remove image caches: decoded pixels, foreground masks, features of frozen backbones.
 
-    Models, predictions and submissions stay.
+    Keep models, predictions and submissions.
 
     kit clean --dry-run
 

@@ -1,4 +1,4 @@
-"""``kit components``: list what a config can name."""
+"""``kit components``: list the components that a config can name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def components(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List what a config can name: losses, metrics, TTA views, blend methods, layouts and more.
+    """List the components that a config can name: losses, metrics, TTA views, blend methods, layouts, ...
 
     kit components
 

@@ -1,4 +1,4 @@
-"""How the command speaks: results on stdout, progress and errors on stderr."""
+"""Print results on stdout, and progress and errors on stderr."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,11 +9,11 @@ from rich.console import Console, RenderableType
 T = TypeVar("T")
 out = Console(soft_wrap=False, highlight=False)
 err = Console(stderr=True, highlight=False)
-PLAIN_WIDTH = 200  # of tables that go to a file or a pipe: no terminal cuts them
+PLAIN_WIDTH = 200  # characters per line of tables in a file or a pipe, where no terminal limits the width
 
 
 class Terminal:
-    """Progress on stderr: a line per stage and note, and bars where somebody is watching."""
+    """Progress on stderr: a line per stage, note and warning, and progress bars if stderr is a terminal."""
 
     def stage(self, name: str, detail: str = "") -> None:
         """Print the stage's name, bold."""
@@ -29,7 +29,7 @@ class Terminal:
         err.print(f"  warning: {text}", markup=False, style="yellow", soft_wrap=True)
 
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
-        """Yield ``items`` under a bar with the time left, if stderr is a terminal."""
+        """Yield ``items``, with a progress bar if stderr is a terminal."""
         if not err.is_terminal:
             yield from items
             return

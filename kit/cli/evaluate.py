@@ -9,7 +9,7 @@ from kit.cli.options import DataRootOption, JsonOption, RunArgument, WorkspaceOp
 
 
 class Pooling(StrEnum):
-    """How the probabilities of an image's crops become one."""
+    """How to combine the probabilities of the crops of an image."""
 
     MAX = "max"
     MEAN = "mean"
@@ -25,10 +25,10 @@ def evaluate(
         ),
     ] = None,
     tta_report: Annotated[
-        bool, typer.Option("--tta-report", help="Measure what each TTA view adds to the score and costs.")
+        bool, typer.Option("--tta-report", help="Measure what each TTA view adds to score and time.")
     ] = False,
     per_image: Annotated[
-        Pooling | None, typer.Option(help="Pool the predictions of crops into predictions of their images.")
+        Pooling | None, typer.Option(help="Combine the predictions of crops of an image, and score images.")
     ] = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
@@ -58,7 +58,7 @@ def evaluate(
     evaluation = pipeline.evaluate(run, decide=steps, workspace=place)
     pooled = pipeline.pool_crops(run, how=per_image.value, workspace=place) if per_image else []
     if json:
-        images = {each.name: each.scores for each in pooled}
+        images = {result.name: result.scores for result in pooled}
         show_json(evaluation.as_dict() | ({"per_image": images} if per_image else {}))
         return
     from kit.report.evaluations import evaluation_tables

@@ -11,7 +11,7 @@ def folds(
     config: ConfigArgument,
     overrides: SetOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a folds CSV that holds a different partition.")
+        bool, typer.Option("--force", help="Replace an existing folds CSV that differs.")
     ] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
@@ -19,7 +19,7 @@ def folds(
 ) -> None:
     """Split the training images into stratified folds and write folds/COMPETITION.csv.
 
-    Groups and duplicate images stay in one fold.
+    Images of a group and duplicate images stay in one fold.
 
     kit folds configs/leaves.yaml --set folds.count=10
     kit folds configs/leaves.yaml --set folds.keep_duplicates_together=near
@@ -41,6 +41,6 @@ def folds(
     first = done.balances[0]
     show(
         f"\n{place.shown(done.path)} {state}. "
-        f"Classes deviate by at most {done.largest_deviation:.2g} images; "
+        f"Class counts deviate from even ones by at most {done.largest_deviation:.2g} images; "
         f"chi-square {first.chi_square:.2f}, p {first.p_value:.2g}."
     )

@@ -12,18 +12,18 @@ def init(
     name: Annotated[
         str | None, typer.Option(help="The competition's name. Default: the folder's name.")
     ] = None,
-    label: Annotated[str | None, typer.Option(help="The label column, if several could be it.")] = None,
+    label: Annotated[str | None, typer.Option(help="The label column, if several are candidates.")] = None,
     model: Annotated[str | None, typer.Option(help="The model to start with.")] = None,
     weights: Annotated[
-        str | None, typer.Option(help="Its weights file, looked up in $KIT_WEIGHTS and weights/.")
+        str | None, typer.Option(help="The model's weights file, searched in $KIT_WEIGHTS and weights/.")
     ] = None,
     layout: Annotated[
         str | None,
-        typer.Option(help="Use this layout; `kit components layouts` lists them. Default: detected."),
+        typer.Option(help="The layout; `kit components layouts` lists them. Default: detected."),
     ] = None,
-    max_gb: Annotated[float, typer.Option(help="The largest size an archive may unpack to.", min=0)] = 50.0,
+    max_gb: Annotated[float, typer.Option(help="Maximum size of the unpacked archive in GB.", min=0)] = 50.0,
     force: Annotated[
-        bool, typer.Option("--force", help="Overwrite a different config of the same name.")
+        bool, typer.Option("--force", help="Overwrite an existing config that differs.")
     ] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
@@ -31,7 +31,7 @@ def init(
 ) -> None:
     """Detect the layout of a competition folder, write configs/NAME.yaml, and explain every choice.
 
-    A zip or tar is unpacked under data/ first.
+    A zip or tar is first unpacked to data/.
 
     kit init ../downloads/leaves
     kit init leaves --data-root ../downloads --model convnext_tiny

@@ -10,7 +10,7 @@ def inspect(
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Scan every image: counts, unreadable files, exact and near duplicates; write an HTML page.
+    """Scan all images and report counts, unreadable files, exact and near duplicates, also as an HTML page.
 
     kit inspect configs/leaves.yaml
     kit inspect configs/leaves.yaml --set competition.near.mirrors=true
@@ -28,4 +28,4 @@ def inspect(
         show_json(done.audit.as_dict() | {"page": place.shown(done.page)})
         return
     show(*audit_tables(done.audit, loaded.folds.models or 0), *near_duplicates_hint(done.audit, loaded.folds))
-    show(f"\nPage with pictures: {place.shown(done.page)}")
+    show(f"\nPage with images: {place.shown(done.page)}")

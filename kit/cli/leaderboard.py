@@ -24,7 +24,7 @@ def leaderboard(
         str | None, typer.Option("--name", metavar="PATTERN", help="Only matching names: --name 'b*'.")
     ] = None,
     sort: Annotated[
-        str, typer.Option("--sort", metavar="BY", help="By cv, public, private, date, minutes or name.")
+        str, typer.Option("--sort", metavar="BY", help="Sort by cv, public, private, date, minutes or name.")
     ] = "cv",
     csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
     json: JsonOption = False,
@@ -32,14 +32,14 @@ def leaderboard(
 ) -> None:
     """List every experiment, blend and submission: CV, leaderboard scores, and what changed.
 
-    Also reports whether CV and leaderboard rank alike, and which two submissions to select for the final.
+    Also report the rank correlation of CV and leaderboard, and which two submissions to select for the final.
 
     kit leaderboard --competition leaves --sort date
 
     kit leaderboard record submissions/leaves/first.csv --public 0.81
     """
     if context.invoked_subcommand is not None:
-        _refuse_options_before(context)
+        _refuse_options_before_verb(context)
         return
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
@@ -74,20 +74,20 @@ def leaderboard(
         show(*leaderboard_tables(found.entries, found.correlations, found.selections))
 
 
-def _refuse_options_before(context: typer.Context) -> None:
-    """Refuse options before ``record``: they belong to the list and would be ignored."""
+def _refuse_options_before_verb(context: typer.Context) -> None:
+    """Refuse options before ``record``: they apply to the list only and would be ignored."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
-    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-    if given:
+    passed = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if passed:
         raise typer.BadParameter(
-            f"options stand after '{context.invoked_subcommand}': --{given[0]}", ctx=context
+            f"options must come after '{context.invoked_subcommand}': --{passed[0]}", ctx=context
         )
 
 
 @app.command("record")
 def record(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A submission: its path, COMPETITION/NAME, or its name.")
+        str, typer.Argument(metavar="FILE", help="A submission: its path, COMPETITION/NAME, or NAME.")
     ],
     public: Annotated[
         float | None, typer.Option("--public", metavar="SCORE", help="Score on the public leaderboard.")
@@ -98,7 +98,7 @@ def record(
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Record the leaderboard scores of a submission; a score that is not given stays as it was.
+    """Record the leaderboard scores of a submission; without --public or --private, that score stays.
 
     kit leaderboard record submissions/leaves/first.csv --public 0.81 --private 0.80
     """

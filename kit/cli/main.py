@@ -28,7 +28,7 @@ VERBS = tuple(name for names in PANELS.values() for name in names)
 
 
 class KitGroup(TyperGroup):
-    """Turn mistakes that the user can fix into one message and exit 1, Ctrl-C into exit 130."""
+    """Print errors that the user can fix as one message and exit with 1; on Ctrl-C exit with 130."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
@@ -37,7 +37,7 @@ class KitGroup(TyperGroup):
         except KitError as error:
             _fail(ctx, error)
         except BrokenPipeError:
-            raise  # the reader, such as head, has left: click ends silently
+            raise  # the reader (such as `head`) closed the pipe: click exits silently
         except OSError as error:
             if ctx.params.get("debug"):
                 raise
@@ -70,13 +70,13 @@ def _print_error(text: str) -> None:
 
 
 def _operating_system_error(error: OSError) -> KitError:
-    """Return an error of the operating system (full disk, read-only folder, missing file) as a KitError."""
+    """Return an operating-system error (full disk, read-only folder, missing file) as a KitError."""
     where = error.filename or "the operating system"
     problem = (error.strerror or str(error) or type(error).__name__).lower()
     return KitError(
         where,
         problem,
-        "Files are written whole or not at all, so nothing is damaged",
+        "kit writes a file completely or not at all, so no file is damaged",
         "Fix it and run the same command again.",
         code="operating_system",
     )
@@ -111,7 +111,7 @@ def kit(
 
 
 def _add_verbs() -> None:
-    """Register every verb: ``kit/cli/VERB.py`` holds a function VERB, or (with subcommands) an ``app``."""
+    """Register every verb: ``kit/cli/VERB.py`` defines a function VERB, or an ``app`` with subcommands."""
     for panel, names in PANELS.items():
         for name in names:
             verb = import_module(f"kit.cli.{name}")
@@ -137,11 +137,11 @@ def main() -> None:
 
 
 def _exit_at_once(code: int) -> None:
-    """End the process without taking torch's modules apart, which would take Python a second."""
+    """Exit without unloading torch's modules, which would take a second."""
     atexit._run_exitfuncs()
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except OSError:
-        return  # Python reports it at its regular exit
+        return  # Python reports the error at its regular exit
     os._exit(code)

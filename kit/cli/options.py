@@ -9,16 +9,16 @@ JSON_KEY = "json"
 
 
 def _remember_json(context: typer.Context, wanted: bool) -> bool:
-    """Note --json on the context, so that errors are printed as JSON, too."""
+    """Store --json in the context, so that errors are printed as JSON, too."""
     if wanted:
         context.find_root().ensure_object(dict)[JSON_KEY] = True
     return wanted
 
 
-ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML of an experiment.")]
+ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of an experiment.")]
 RunArgument = Annotated[
     str,
-    typer.Argument(metavar="EXPERIMENT", help="COMPETITION/NAME, the name, or a path to its folder."),
+    typer.Argument(metavar="EXPERIMENT", help="COMPETITION/NAME, NAME, or the path of its folder."),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -31,7 +31,9 @@ JsonOption = Annotated[
 WorkspaceOption = Annotated[
     Path | None,
     typer.Option(
-        "--workspace", metavar="DIR", help="Folder of configs, folds, runs and submissions. Default: here."
+        "--workspace",
+        metavar="DIR",
+        help="Folder of configs, folds, runs and submissions. Default: the current folder.",
     ),
 ]
 DataRootOption = Annotated[
@@ -41,13 +43,13 @@ DataRootOption = Annotated[
     ),
 ]
 FreshOption = Annotated[
-    bool, typer.Option("--fresh", help="Discard what an earlier run of the experiment left.")
+    bool, typer.Option("--fresh", help="Discard the results of earlier runs of the experiment.")
 ]
 TimeLimitOption = Annotated[
     str | None,
     typer.Option(
         "--time-limit",
         metavar="8h30m",
-        help="Stop cleanly before this time is over; the same command resumes.",
+        help="Stop before this time is over, with a checkpoint; the same command resumes.",
     ),
 ]

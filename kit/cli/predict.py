@@ -17,14 +17,14 @@ def predict(
         ),
     ] = None,
     merge: Annotated[
-        str | None, typer.Option(help="How to merge the views; `kit components merges` lists the ways.")
+        str | None, typer.Option(help="How to merge the views; `kit components merges` lists the methods.")
     ] = None,
     time_limit: TimeLimitOption = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Predict with every fold's model: out-of-fold predictions, scored, and test predictions, averaged.
+    """Predict with every fold's model: out-of-fold predictions (scored) and test predictions (averaged).
 
     kit predict leaves/first --tta identity --tta hflip
     kit predict leaves/first --tta identity --tta '{name: random, times: 4}' --merge gmean

@@ -22,7 +22,7 @@ def probe(
 ) -> None:
     """Compare backbones in minutes: cross-validate a linear classifier on each one's features.
 
-    Weights are looked up by the model's name in the weights folders, then downloaded.
+    Weights are searched by the model's name in the weights folders, then downloaded.
 
     kit probe configs/leaves.yaml --models mobilenetv2_100,convnext_tiny,torchvision:resnet18
 

@@ -4,10 +4,10 @@ from kit.cli.options import JsonOption, WorkspaceOption
 
 
 def quickstart(json: JsonOption = False, workspace: WorkspaceOption = None) -> None:
-    """Run the whole pipeline on the handwritten digits that scikit-learn ships: about a minute on a CPU.
+    """Run the whole pipeline on the handwritten digits of scikit-learn: about a minute on a CPU.
 
-    Writes data/digits, trains two small models on five folds, blends them, and scores the checked
-    submission on held-out labels. A second run skips what is done.
+    Write data/digits, train two small models on five folds, blend them, and score the checked
+    submission on held-out labels. A second run skips finished steps.
     """
     from kit.cli.console import Terminal, show, show_json
     from kit.quickstart import quickstart as run_quickstart

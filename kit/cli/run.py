@@ -20,7 +20,7 @@ def run(
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Make folds, train, predict, score, and write the checked submission; skip what is done.
+    """Make folds, train, predict, score, and write the checked submission; skip finished steps.
 
     kit run configs/leaves.yaml
     """

@@ -11,11 +11,13 @@ from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
 def submit(
     experiment: Annotated[
         str | None,
-        typer.Argument(metavar="[EXPERIMENT]", help="COMPETITION/NAME, the name, or a path to its folder."),
+        typer.Argument(metavar="[EXPERIMENT]", help="COMPETITION/NAME, NAME, or the path of its folder."),
     ] = None,
     again: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE.json", help="Write the submission beside this JSON again."),
+        typer.Option(
+            "--from", metavar="FILE.json", help="Write the submission that this JSON describes again."
+        ),
     ] = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
@@ -23,7 +25,7 @@ def submit(
 ) -> None:
     """Write submissions/COMPETITION/NAME.csv in exactly the sample's format, verified by a round trip.
 
-    NAME.json beside it records what it was made from.
+    NAME.json beside it records the models, folds and config that it was made from.
 
     kit submit leaves/first
     kit submit --from submissions/leaves/first.json
@@ -37,7 +39,7 @@ def submit(
     if (experiment is None) == (again is None):
         raise KitError(
             "kit submit",
-            "needs EXPERIMENT or --from, one of the two",
+            "needs either EXPERIMENT or --from",
             next="kit submit NAME",
             code="submit_needs_experiment_or_from",
         )
@@ -47,7 +49,7 @@ def submit(
         if json:
             show_json({"file": place.shown(made.path), "written": written})
         else:
-            state = "written again, byte for byte" if written else "exists already, unchanged"
+            state = "written again with the same bytes" if written else "exists already, unchanged"
             show(f"{place.shown(made.path)} {state}.")
         return
     done = pipeline.submit(str(experiment), workspace=place, progress=Terminal())

@@ -24,7 +24,7 @@ def train(
     fresh: FreshOption = False,
     time_limit: TimeLimitOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be trained, and how; train nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be trained, and how, without training.")
     ] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,

@@ -64,8 +64,8 @@ class Component(BaseModel):
         return f"{self.name}({options})" if options else self.name
 
 
-def options_of(name: str) -> BeforeValidator:
-    """Return a validator that lets a component be given by options only; its name is then ``name``."""
+def default_name(name: str) -> BeforeValidator:
+    """Return a validator that accepts a component without a name and names it ``name``."""
 
     def with_name(value: Any) -> Any:
         return {"name": name, **value} if isinstance(value, dict) else value
@@ -74,7 +74,7 @@ def options_of(name: str) -> BeforeValidator:
 
 
 def at_epoch(plan: Mapping[int, T], epoch: int) -> T:
-    """Return the value of a plan in an epoch: that of the last entry at or before it.
+    """Return the value of a plan at an epoch: the value of the last entry at or before the epoch.
 
     >>> at_epoch({1: 128, 8: 224}, 7)
     128
@@ -83,7 +83,7 @@ def at_epoch(plan: Mapping[int, T], epoch: int) -> T:
 
 
 def check_name(name: str, where: str) -> None:
-    """Refuse a name of an experiment, blend or competition that cannot be a file name."""
+    """Refuse a name of an experiment, blend or competition that is not a valid file name."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise KitError(
             f"{where} {name}",

@@ -14,7 +14,7 @@ from kit.config.base import Component, Name, Section
 from kit.registry import Registry
 from kit.tasks import tasks
 
-# Registries of what a config names. They are imported by name, because they are built on this schema.
+# Modules of registries. They are imported by name when needed, because they import this schema.
 LAYOUTS_MODULE = "kit.competition.layouts"
 KINDS_MODULE = "kit.submission_format.kinds"
 
@@ -26,12 +26,12 @@ def _with_one_group(pattern: str, what: str) -> str:
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from error
     if groups != 1:
-        raise ValueError(f"needs one group in parentheses: {what}")
+        raise ValueError(f"needs exactly one group in parentheses: {what}")
     return pattern
 
 
 class LabeledSource(Section):
-    """Labeled images. ``layout`` says how they are laid out; the other keys depend on the layout."""
+    """Labeled images. The keys depend on ``layout``, the arrangement of files and labels."""
 
     layout: str
     """The layout; `kit components layouts` lists them."""
@@ -39,7 +39,7 @@ class LabeledSource(Section):
     """The folder of the images."""
 
 
-layout_sections: Registry[type[LabeledSource]] = Registry("layout")  # filled by the layouts
+layout_sections: Registry[type[LabeledSource]] = Registry("layout")  # each layout registers its section
 
 
 def _not_allowed(value: object, allowed: Iterable[str], where: tuple[str, ...] = ()) -> ValidationError:
@@ -77,16 +77,16 @@ class TestSource(Section):
     folder: str = "test"
     """The folder of the images."""
     file: str | None = None
-    """The table that lists the ids to predict; null: every image of the folder."""
+    """The table of ids to predict; null: every image of the folder."""
     id: str | None = None
-    """The column of ids in that table."""
+    """The id column of that table."""
     ids: Literal["name", "stem"] = "name"
     """Whether ids are file names with suffix (`name`) or without (`stem`)."""
 
     @model_validator(mode="after")
     def _file_needs_its_column(self) -> TestSource:
         if (self.file is None) != (self.id is None):
-            raise ValueError("file and id go together: the table and its column of ids")
+            raise ValueError("file and id go together: the table and its id column")
         return self
 
 
@@ -94,11 +94,11 @@ class VocConfig(Section):
     """How the boxes of the layout ``voc`` are used."""
 
     as_: Annotated[Literal["images", "crops"], Field(alias="as")] = "images"
-    """Whether boxes are labels of their image (`images`), or each box is a sample (`crops`)."""
+    """The samples: whole images, labeled by their boxes (`images`), or one crop per box (`crops`)."""
     margin: Annotated[float, Field(ge=0, le=2)] = 0.0
     """The margin added on every side of a crop, as a fraction of the box's side."""
     difficult: Literal["keep", "skip"] = "keep"
-    """Whether boxes marked as difficult are used."""
+    """Whether to keep boxes marked as difficult."""
     min_side: Annotated[int, Field(ge=1)] = 1
     """The smallest side of a box in pixels; smaller boxes are skipped."""
     bad_boxes: Literal["refuse", "skip"] = "refuse"
@@ -109,11 +109,11 @@ class NearConfig(Section):
     """Which images count as near duplicates."""
 
     distance: Annotated[int, Field(ge=0, le=16)] = 9
-    """How many of the 64 bits of the perceptual hash may differ."""
+    """The maximum number of different bits, of the 64 bits of the perceptual hash."""
     rotations: bool = False
-    """Whether an image rotated by 90, 180 or 270 degrees is a duplicate."""
+    """Whether an image rotated by 90, 180 or 270 degrees counts as a near duplicate."""
     mirrors: bool = False
-    """Whether the mirror image is a duplicate."""
+    """Whether a mirrored image counts as a near duplicate."""
 
 
 class CompetitionConfig(Section):
@@ -132,13 +132,13 @@ class CompetitionConfig(Section):
     train: AnySource
     """The training images."""
     extra: list[AnySource] = []
-    """Further labeled images that are always trained on and never validated."""
+    """Further labeled images, used for training only."""
     held_out: dict[Name, AnySource] = {}
-    """Labeled sets by name that are scored and never trained on."""
+    """Labeled sets by name, used for scoring only."""
     test: TestSource | None = TestSource()
     """The images to predict; null: none."""
     group_pattern: str | None = None
-    """A regular expression whose group, found in an id, names the group that must stay together."""
+    """A regular expression with one group in parentheses: ids with the same match stay together."""
     voc: VocConfig = VocConfig()
     """How the boxes of the layout `voc` are used."""
     near: NearConfig = NearConfig()
@@ -146,7 +146,7 @@ class CompetitionConfig(Section):
     on_bad_image: Literal["refuse", "skip"] = "refuse"
     """What to do if a labeled image cannot be decoded."""
     unlisted: Literal["refuse", "ignore", "unlabelled", "negative"] = "refuse"
-    """What to do with images that no table or class folder mentions; `negative`: they have no class."""
+    """What to do with images that are in no table or class folder; `negative`: they have no class."""
     case: Literal["refuse", "distinct"] = "refuse"
     """What to do if ids or classes differ only in case; `distinct`: they are different."""
     blank: Literal["refuse", "unlabelled"] = "refuse"
@@ -182,9 +182,9 @@ class PoolConfig(Section):
     """Test images, such as crops, that share a row of the submission."""
 
     image: str
-    """A regular expression whose group, found in an id, is the name of the row."""
+    """A regular expression with one group in parentheses, which matches the name of the row in an id."""
     how: Literal["mean", "max"] = "mean"
-    """How the probabilities of the images of a row are combined."""
+    """How to combine the probabilities of the images of a row."""
 
     @field_validator("image")
     @classmethod
@@ -198,30 +198,30 @@ class SubmissionConfig(Section):
     sample: str | None = None
     """The sample submission; null: the file is described by `id` and `label`."""
     kind: Annotated[str, BeforeValidator(_known_kind)] = "auto"
-    """What a row contains; `auto`: inferred from the sample. `kit components kinds` lists them."""
+    """What a row contains; `auto`: inferred from the sample. `kit components kinds` lists the kinds."""
     id: str | None = None
     """The name of the id column, without a sample."""
     label: str | None = None
     """The name of the label column, without a sample."""
     separator: Annotated[str, Field(min_length=1)] | None = None
-    """What separates the classes in a cell; null: as in the sample, or a space."""
+    """The separator of classes in a cell; null: as in the sample, or a space."""
     most: Annotated[int, Field(ge=1)] | None = None
-    """The largest number of classes in a cell: the length of a ranked list."""
+    """The maximum number of classes in a cell: the length of a ranked list."""
     fallback: str | None = None
-    """What is written for an image without a class."""
+    """The label to write for an image without a class."""
     blank: bool | None = None
     """Whether an image without a class may have a blank cell; null: as in the sample."""
     decimals: Annotated[int, Field(ge=0, le=15)] | None = None
-    """The number of decimals; null: as many as needed to lose no precision."""
+    """The number of decimals; null: the shortest text that is exact in float32."""
     delimiter: Literal[",", "\t", ";"] = ","
-    """The delimiter without a sample; a tab makes the file a `.tsv`."""
+    """The delimiter, without a sample; with a tab the file is a `.tsv`."""
     pool: PoolConfig | None = None
-    """How test images that share a row are combined."""
+    """How to combine test images that share a row."""
 
     @model_validator(mode="after")
     def _sample_or_columns(self) -> SubmissionConfig:
         if self.sample is not None and (self.id is not None or self.label is not None):
-            raise ValueError("with a sample file, column names are read from it: remove id and label")
+            raise ValueError("the sample file defines the column names: remove id and label")
         if self.sample is None and self.id is None:
-            raise ValueError("must name a sample file, or the id column")
+            raise ValueError("needs a sample file or the id column")
         return self

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from kit.config.base import Component, Name, Section, options_of
+from kit.config.base import Component, Name, Section, default_name
 from kit.config.competition import CompetitionConfig, SubmissionConfig
 
 Epoch = Annotated[int, Field(ge=1)]
@@ -28,13 +28,13 @@ class FoldsConfig(Section):
         "column",
         "repeated",
     ] = "auto"
-    """How images are split; `auto`: by task and groups, `column`: the organizers' own folds."""
+    """How to split; `auto`: by task and groups, `column`: the organizers' own folds."""
     count: Annotated[int, Field(ge=2, le=1000)] = 5
     """The number of folds."""
     repeats: Annotated[int, Field(ge=2, le=100)] | None = None
-    """The number of partitions, for scheme `repeated`."""
+    """The number of different partitions into folds, for scheme `repeated`."""
     fractions: Annotated[list[float], Field(min_length=2, max_length=3)] | None = None
-    """The shares of training, validation and (optional) held-out images, for scheme `holdout`."""
+    """The fractions of training, validation and (optional) held-out images, for scheme `holdout`."""
     order: Literal[1, 2] = 1
     """For multi-label schemes: 2 also balances pairs of classes."""
     seed: Annotated[int, Field(ge=0)] = 42
@@ -46,7 +46,7 @@ class FoldsConfig(Section):
 
     @property
     def models(self) -> int | None:
-        """The number of models to train; None if the data's own folds decide it."""
+        """The number of models to train; None if a column of the data defines the folds."""
         known = self.count * (self.repeats or 1)
         return {"holdout": 1, "column": None}.get(self.scheme, known)
 
@@ -62,7 +62,7 @@ class FoldsConfig(Section):
 
 
 def _by_epoch(value: Any) -> Any:
-    """Return a plan with integer epochs; in JSON and ``--set a.4=b`` they are text."""
+    """Return a plan with integer epochs; JSON and ``--set a.4=b`` have them as text."""
     if not isinstance(value, dict):
         return value
     return {int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in value.items()}
@@ -72,13 +72,13 @@ class ImageConfig(Section):
     """The images that the model sees; null values come from the model's pretrained weights."""
 
     size: Pixels | None = None
-    """The side in pixels."""
+    """The side of the square input in pixels."""
     predict_size: Pixels | None = None
     """The side in pixels for validation and prediction; null: `size`."""
     size_by_epoch: Annotated[dict[Epoch, Pixels] | None, BeforeValidator(_by_epoch)] = None
     """Progressive resizing: the training size from an epoch on, such as `{1: 128, 8: 224}`."""
     mode: Literal["rgb", "grey"] = "rgb"
-    """Three channels or one."""
+    """Three channels (`rgb`) or one (`grey`)."""
     mean: list[float] | None = None
     """The mean of each channel, for normalization, 0..1."""
     std: list[Annotated[float, Field(gt=0)]] | None = None
@@ -86,11 +86,11 @@ class ImageConfig(Section):
     crop: Annotated[float, Field(gt=0, le=1)] | None = None
     """The fraction of the image that the center crop keeps for prediction."""
     foreground: Literal["none", "mask", "crop"] = "none"
-    """Whether the background is masked (`mask`) or cropped away (`crop`)."""
+    """What to do with the background: `mask` blanks it, `crop` crops to the foreground."""
     decode_size: Literal["auto", "full"] | Pixels = "auto"
     """The shorter side at which large images are decoded; `auto`: the smallest without upsampling."""
     cache: str = "auto"
-    """Disk space for decoded images: `auto` (a quarter of the free space), `none`, or such as `2GB`."""
+    """Disk space for decoded images: `auto` (a quarter of what is free), `none`, or a size as `2GB`."""
 
     @model_validator(mode="after")
     def _sizes_begin_with_the_first_epoch(self) -> ImageConfig:
@@ -136,7 +136,7 @@ class ModelConfig(Section):
     head: list[int | str] = []
     """Layers before the classifier, such as `[500, relu, dropout 0.5]`; `kit components heads` lists them."""
     trains: Annotated[dict[int, int | Literal["all"]], BeforeValidator(_stages_by_epoch)] = {1: "all"}
-    """What is trained: `all`, `head`, `{last: 2}` (stages), or by epoch `{1: head, 4: 2, 8: all}`."""
+    """The layers to train: `all`, `head`, `{last: 2}` (stages), or by epoch `{1: head, 4: 2, 8: all}`."""
 
     @model_validator(mode="after")
     def _weights_are_used(self) -> ModelConfig:
@@ -150,16 +150,16 @@ class ModelConfig(Section):
 class AugmentConfig(Section):
     """Augmentation of training images."""
 
-    preset: Annotated[Component, options_of("medium")] = Component(name="medium")
+    preset: Annotated[Component, default_name("medium")] = Component(name="medium")
     """A preset, such as `light` or `{name: rand_augment, magnitude: 9}` (`kit components presets`)."""
     hflip: bool = True
-    """Whether images are flipped left to right."""
+    """Whether to flip images left to right, at random."""
     vflip: bool = False
-    """Whether images are flipped upside down."""
+    """Whether to flip images upside down, at random."""
     pipeline: list[dict[str, Any]] | None = None
-    """Albumentations transforms, in place of preset, flips and erasing."""
+    """A list of Albumentations transforms, which replaces preset, flips and erasing."""
     erasing: Probability = 0.0
-    """The probability that a rectangle is erased."""
+    """The probability of random erasing (of a rectangle)."""
     mixup: Annotated[float, Field(ge=0)] = 0.0
     """The alpha of mixup; 0: off. With `cutmix` too, each batch gets one of them."""
     cutmix: Annotated[float, Field(ge=0)] = 0.0
@@ -167,14 +167,14 @@ class AugmentConfig(Section):
     mix_probability: Probability = 1.0
     """The probability that a batch is mixed."""
     mix_off_epochs: Annotated[int, Field(ge=0)] = 0
-    """The number of last epochs without mixing."""
+    """The number of final epochs without mixing."""
     views: Annotated[int, Field(ge=0, le=100)] | None = 4
-    """If only the head trains: augmented copies per image, encoded once; 0: unaugmented; null: always new."""
+    """With a frozen backbone: augmented copies per image with cached features; 0: none; null: no cache."""
 
     @model_validator(mode="after")
     def _pipeline_or_preset(self) -> AugmentConfig:
-        given = (self.preset, self.hflip, self.vflip, self.erasing)
-        if self.pipeline is not None and given != (Component(name="medium"), True, False, 0.0):
+        replaced = (self.preset, self.hflip, self.vflip, self.erasing)
+        if self.pipeline is not None and replaced != (Component(name="medium"), True, False, 0.0):
             raise ValueError("pipeline replaces preset, hflip, vflip and erasing: remove them")
         return self
 
@@ -188,8 +188,8 @@ class TrainConfig(Section):
     """Images per batch."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Batches per optimizer step (gradient accumulation)."""
-    optimizer: Annotated[Component, options_of("adamw")] = Component(name="adamw")
-    """The optimizer, any of timm's, with its options."""
+    optimizer: Annotated[Component, default_name("adamw")] = Component(name="adamw")
+    """The optimizer: any of timm, with its options."""
     lr: Annotated[float, Field(gt=0)] = 1.0e-3
     """The peak learning rate."""
     head_lr: Annotated[float, Field(gt=0)] | None = None
@@ -197,29 +197,29 @@ class TrainConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     """The weight decay."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
-    """The factor from the learning rate of each layer to that of the layer before it; null: none."""
+    """Layer-wise learning-rate decay: the factor per layer, from the head back; null: none."""
     clip: Annotated[float, Field(gt=0)] | None = None
-    """The largest gradient norm; null: no clipping."""
+    """The maximum gradient norm; null: no clipping."""
     frozen_norm: bool = False
     """Whether batch norm keeps the pretrained mean and variance."""
-    schedule: Annotated[Component, options_of("cosine")] = Component(name="cosine")
+    schedule: Annotated[Component, default_name("cosine")] = Component(name="cosine")
     """The learning-rate schedule; `kit components schedules` lists them."""
     loss: Component | None = None
-    """The loss; null: that of the task. `kit components losses` lists them."""
+    """The loss; null: the default of the task. `kit components losses` lists the losses."""
     balance: Component = Component(name="none")
     """How an epoch samples images to balance classes; `kit components balances` lists them."""
     average: Component | None = None
-    """The average of weights that is validated and kept: `ema` or `swa`; null: none."""
+    """The weight average to validate and keep: `ema` or `swa`; null: none."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """The precision; `auto`: the fastest in a trial on this device."""
     compile: bool = False
-    """Whether the network is compiled by torch: minutes at the start, faster steps on a GPU."""
+    """Whether to use `torch.compile`: minutes at the start, then faster steps on a GPU."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Early stopping: the number of epochs without a better score; null: off."""
     keep: Literal["best", "last"] = "best"
-    """Which epoch's weights are kept."""
+    """The epoch whose weights are kept."""
     workers: Annotated[int, Field(ge=0)] | None = None
-    """The number of processes that load images; null: chosen for this machine."""
+    """The number of data-loader processes; null: chosen for this machine."""
 
 
 class CheckpointConfig(Section):
@@ -233,15 +233,15 @@ class PredictConfig(Section):
     """How trained models predict."""
 
     tta: Annotated[list[Component], Field(min_length=1)] = [Component(name="identity")]
-    """Test-time augmentation: views, as `hflip` or `{name: random, times: 4}` (`kit components views`)."""
+    """TTA views, such as `hflip` or `{name: random, times: 4}`; `kit components views` lists them."""
     merge: str = "mean"
-    """How the predictions of the views are averaged; `kit components merges` lists the ways."""
+    """How to average the predictions of the views; `kit components merges` lists the methods."""
     batch_size: Annotated[int, Field(ge=1)] = 64
     """Images per batch."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """A label for each view, and one for the merge unless it is the mean: these identify the TTA."""
+        """The labels of the views, and of the merge method unless it is the mean; they identify the TTA."""
         merged = () if self.merge == "mean" else (f"merged by {self.merge}",)
         return (*(view.label for view in self.tta), *merged)
 
@@ -283,7 +283,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _test_and_submission_go_together(self) -> Config:
         if self.submission is None and self.competition.test is not None:
-            raise ValueError("submission must be given, or competition.test: null if there is no test set")
+            raise ValueError("submission is missing; without a test set, set competition.test: null")
         if self.submission is not None and self.competition.test is None:
-            raise ValueError("submission is given, and competition.test is null: there is nothing to submit")
+            raise ValueError("competition.test is null, so there is nothing to submit: remove submission")
         return self

@@ -17,14 +17,14 @@ from kit.config.competition import section_of_layout
 from kit.errors import KitError, raise_mistakes
 from kit.registry import nearest
 
-# Mappings whose keys depend on what one key names -> that key. Another name inherits none of the other keys.
+# Mapping with a name and its options -> the key of the name. With another name, a child inherits no options.
 NAMED = dict.fromkeys(
     ("model", "preset", "optimizer", "schedule", "loss", "balance", "average", "metric"), "name"
 )
 NAMED["train"] = "layout"
-# The keys that a pipeline replaces.
+# The keys of `augment` that `pipeline` replaces.
 REPLACED_BY_PIPELINE = {"preset", "hflip", "vflip", "erasing"}
-BY_EPOCH = {"trains", "size_by_epoch"}  # plans that are inherited as a whole
+BY_EPOCH = {"trains", "size_by_epoch"}  # mappings that a child replaces as a whole
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -44,9 +44,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def _inherit(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
-    """Return ``base`` overridden key by key by ``child``.
+    """Return ``base``, overridden key by key by ``child``.
 
-    If the child names another model, loss, schedule or the like, it inherits no options of the base's.
+    If the child names another model, loss, schedule or the like, it does not inherit the base's options.
     """
     result = {key: value for key, value in base.items() if not _replaces(child, key)}
     for key, value in child.items():
@@ -138,7 +138,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         beside = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         close = nearest(path.name, beside)
         hint = f"Did you mean {path.parent / close[0]}?" if close else "`kit init DATA` writes one."
-        raise KitError(path, "there is no such config file", next=hint, code="config_missing")
+        raise KitError(path, "does not exist", next=hint, code="config_missing")
     try:
         values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except UnicodeDecodeError as error:
@@ -151,7 +151,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise KitError(path, f"is not valid YAML{place}: {problem}", code="yaml_invalid") from error
     if not isinstance(values, dict):
         rule = "A config is a YAML mapping with name, competition, model, …"
-        raise KitError(path, "holds no mapping", rule, code="yaml_invalid")
+        raise KitError(path, "is not a mapping", rule, code="yaml_invalid")
     return typing.cast(dict[str, Any], values)
 
 
@@ -209,7 +209,7 @@ def _validate(values: Any, where: str) -> Config:
 
 
 def _explain(mistake: Any, values: Any) -> KitError:
-    """Return a mistake that pydantic found: the key, what is wrong, what is allowed, the nearest spelling."""
+    """Return the error for a mistake that pydantic found: key, problem, allowed values, nearest spelling."""
     location = mistake["loc"]
     key, _ = _locate(location, values)
     kind, value = mistake["type"], mistake["input"]
@@ -219,7 +219,7 @@ def _explain(mistake: Any, values: Any) -> KitError:
         rule, hint = _allowed(location[-1], known, "Keys here")
         return KitError(key, "is not a key", rule, hint, code="unknown_key")
     if kind == "missing":
-        return KitError(key, "must be given", code="key_missing")
+        return KitError(key, "is required", code="key_missing")
     if kind == "literal_error":
         allowed = mistake["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         rule, hint = _allowed(value, allowed, "Allowed")
@@ -236,9 +236,9 @@ def _allowed(value: object, allowed: list[str], title: str) -> tuple[str, str]:
 
 
 def _locate(location: Sequence[object], values: Any) -> tuple[str, list[type[BaseModel]]]:
-    """Return a place in the YAML as a dotted key, and the sections that may be there.
+    """Return pydantic's location of a value as a dotted key, and the sections that the value may be.
 
-    Pydantic's location also has the names of types in unions, which are not keys.
+    The location also has the names of types in unions, which are not keys.
     """
     shown: list[str] = []
     sections: list[type[BaseModel]] = [Config]

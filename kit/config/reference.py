@@ -32,7 +32,7 @@ def write_reference(readme: Path) -> None:
 
 
 def with_reference(text: str) -> str:
-    """Return a text whose part between the markers is the reference."""
+    """Return a text with the reference between the markers."""
     before, _, rest = text.partition(BEGIN)
     return f"{before}{BEGIN}\n\n{config_reference()}\n{END}{rest.partition(END)[2]}"
 
@@ -58,7 +58,7 @@ def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
 
 
 def _layouts(key: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    section_of_layout("")  # registers them
+    section_of_layout("")  # registers the layouts
     for name in layout_sections:
         yield f"`{key}` with `layout: {name}`", layout_sections.get(name)
 
@@ -108,7 +108,7 @@ def _type(field: FieldInfo) -> str:
 
 
 def _inner_metadata(annotation: Any) -> list[Any]:
-    """Return the ranges of the types in an optional type, such as ``Annotated[int, Field(ge=1)] | None``."""
+    """Return the ranges inside an optional type, such as ``Annotated[int, Field(ge=1)] | None``."""
     if typing.get_origin(annotation) in (list, dict):
         return []
     found: list[Any] = []
@@ -153,7 +153,7 @@ def _yaml(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_yaml, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_yaml(each)}' for key, each in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {_yaml(item)}' for key, item in value.items())}}}"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return (

@@ -1,4 +1,4 @@
-"""Blend the predictions of several members, and write the blend like an experiment."""
+"""Blend the predictions of several members, and write the blend in the format of an experiment."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def blend(
     """Write the blend of several members' predictions, and return its evaluation.
 
     Members are matched by id and class name; their order does not matter. The written OOF predictions are
-    nested: each fold's rows are blended as fitted on the other folds, so that scores of them are honest. The
-    test predictions are blended as fitted on all rows.
+    nested: each fold's rows are blended with weights fitted on the other folds, so scores are not optimistic.
+    The test predictions are blended with weights fitted on all rows.
 
     Args:
         run: The folder to write to.
-        config: The config of an experiment among the members: it names the competition and its metric.
-        any_folds: Whether members may come from different folds; then the blend has no score.
+        config: The config of an experiment among the members, for competition, metric and postprocessing.
+        any_folds: Whether members may have different folds; then the blend has no score.
 
     Raises:
-        KitError: There are fewer than two members, duplicates, or members of different tasks, classes, ids or
+        KitError: Fewer than two members, duplicate members, or members with different tasks, classes, ids or
             folds.
     """
     bound = _bind(method)
     check_members([member.label for member in members], run)
     if any_folds:
         _refuse_common_folds(bound)
-    else:  # before sorting, so that members are compared with the first one given
+    else:  # before sorting, so that errors compare with the first argument
         check_compatible([member.oof for member in members], [member.label for member in members])
     members = sorted(members, key=lambda member: member.label)
     labels = [member.label for member in members]
@@ -82,18 +82,18 @@ def blend(
 
 
 def _bind(component: Component) -> BoundMethod:
-    """Return the method with its options, which are checked."""
+    """Return the method with its options, validated."""
     return BoundMethod(*blend_methods.bind(component, METHOD))
 
 
 def _refuse_common_folds(bound: BoundMethod) -> None:
-    """Refuse a method that needs members of the same folds."""
+    """Refuse a method that needs members with the same folds."""
     if not bound.method.any_folds:
         fitting = ", ".join(name for name in blend_methods if blend_methods.get(name).any_folds)
         raise KitError(
             "--allow-fold-mismatch",
             f"does not work with {bound.method.name}",
-            f"Members of different folds can only be blended by: {fitting}",
+            f"Methods for members with different folds: {fitting}",
             "Omit --method.",
             code="method_needs_common_folds",
         )
@@ -122,22 +122,26 @@ def _write(
     folds: str,
     method: str,
 ) -> None:
-    """Write the blend's OOF, test and held-out predictions, as far as all members have them."""
+    """Write the blend's OOF and test predictions, and those of held-out sets that all members have."""
     labels = [member.label for member in members]
     sets = sorted(set.intersection(*(set(member.held_out) for member in members)))
     held_out = {name: [member.held_out[name] for member in members] for name in sets}
     oof_parts, test_parts = [m.oof for m in members], [m.test for m in members]
     run.remove_scores()
     blends = [(run.oof, first, fitted.nested, oof_parts)]
-    for path, (like, probs), parts in (
+    for path, (reference, probs), parts in (
         (run.test, tests, test_parts),
         *((run.held_out(name), align(parts, labels), parts) for name, parts in held_out.items()),
     ):
-        combined = tasks.get(like.origin.task).normalized(fitted.shipped(probs)) if like.ids else like.probs
-        blends.append((path, like, combined, parts))
-    for path, like, probs, parts in blends:
-        origin = _origin(like.origin, parts, run.label, folds, method)
-        Predictions(like.ids, like.classes, probs, origin).save(path)
+        combined = (
+            tasks.get(reference.origin.task).normalized(fitted.final(probs))
+            if reference.ids
+            else reference.probs
+        )
+        blends.append((path, reference, combined, parts))
+    for path, reference, probs, parts in blends:
+        origin = _origin(reference.origin, parts, run.label, folds, method)
+        Predictions(reference.ids, reference.classes, probs, origin).save(path)
     for name in set(run.held_out_sets()) - set(sets):
         run.held_out(name).unlink()
     run.config.unlink(missing_ok=True)  # of a soup that had this name

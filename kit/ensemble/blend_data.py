@@ -1,4 +1,4 @@
-"""What a blend is fitted on, and how members are combined."""
+"""The data that a blend is fitted on, and the combination of members."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kit.tasks import Task
 
 @dataclass(frozen=True)
 class BlendData:
-    """The members' out-of-fold probabilities beside the truth.
+    """The members' out-of-fold probabilities, with targets, task and metric.
 
     Attributes:
         members: (M, N, C), float32; all members have the same rows and columns.
@@ -33,20 +33,20 @@ class BlendData:
         return score if self.metric.higher_is_better else -score
 
     def only(self, rows: np.ndarray) -> BlendData:
-        """Return some of the rows."""
+        """Return the data of some rows."""
         return replace(self, members=self.members[:, rows], targets=self.targets[rows])
 
     def without(self, member: int) -> BlendData:
-        """Return all members but one."""
+        """Return the data without one member."""
         return replace(self, members=np.delete(self.members, member, axis=0))
 
 
 @dataclass(frozen=True)
 class Combination:
-    """How members are combined.
+    """A function that combines members.
 
     Attributes:
-        combine: From (M, N, C) to (N, C); rows need not sum to 1.
+        combine: From (M, N, C) to (N, C), whose rows need not sum to 1.
         weights: (M,), summing to 1; None if the method has no weights.
     """
 
@@ -54,12 +54,12 @@ class Combination:
     weights: np.ndarray | None = None
 
     def __call__(self, members: np.ndarray) -> np.ndarray:
-        """Return the combined members."""
+        """Return the combined probabilities (N, C)."""
         return self.combine(members)
 
 
 def weighted_mean(weights: np.ndarray) -> Combination:
-    """Return the weighted mean; with negative weights it is clipped to 0..1."""
+    """Return the weighted mean, clipped to 0..1 if a weight is negative."""
 
     def combine(members: np.ndarray) -> np.ndarray:
         total = np.zeros(members.shape[1:])

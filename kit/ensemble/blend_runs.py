@@ -32,22 +32,22 @@ def blend_runs(
     Args:
         runs: Experiments and blends; the first determines the competition.
         foreign: CSVs with OOF and test predictions of other tools.
-        any_folds: Whether members may come from different folds.
+        any_folds: Whether members may have different folds.
 
     Raises:
-        KitError: No run is given, or the members do not fit the method or each other.
+        KitError: ``runs`` is empty, or the members do not fit the method or each other.
     """
     if not runs:
         raise KitError(
             "kit blend",
             "has no experiment or blend among its members",
-            "The first one determines the competition",
+            "The first experiment or blend determines the competition",
             code="blend_without_run",
         )
     folder = workspace.run(runs[0].competition, name)
     entry = blend_methods.get(method.name, METHOD)
     if entry.blends_weights:
-        _refuse_beside_weights(entry, method, bool(foreign), any_folds)
+        _refuse_for_weights(entry, method, bool(foreign), any_folds)
         blended: Blended = entry.function(runs, folder, workspace, progress)
         return blended
     config = config_of(runs[0])
@@ -55,21 +55,21 @@ def blend_runs(
     task = tasks.get(members[0].oof.origin.task)
     members += [foreign_member(oof, test, members[0], task) for oof, test in foreign]
     for oof, _ in foreign:
-        progress.note(f"{oof}: kit cannot verify that it was made with the same folds")
+        progress.note(f"{oof}: kit cannot verify that it comes from the same folds")
     return blend(members, method, folder, config, workspace, any_folds, progress)
 
 
-def _refuse_beside_weights(entry: BlendMethod, method: Component, foreign: bool, any_folds: bool) -> None:
-    """Refuse what a method that averages weights cannot use."""
+def _refuse_for_weights(entry: BlendMethod, method: Component, foreign: bool, any_folds: bool) -> None:
+    """Refuse arguments that a method that averages model weights does not support."""
     for unfit, what in (
         (bool(method.options), "options"),
         (foreign, "predictions of other tools"),
-        (any_folds, "members of different folds"),
+        (any_folds, "members with different folds"),
     ):
         if unfit:
             raise KitError(
                 f"{METHOD} {entry.name}",
                 f"takes no {what}",
-                "It averages the weights of trained folds",
+                "The method averages the weights of trained models",
                 code="method_does_not_take",
             )

@@ -1,4 +1,4 @@
-"""A written blend, and the checks that every blend method shares."""
+"""A written blend, and the checks of members that all blend methods share."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from kit.storage.workspace import RunFolder
 
 @dataclass(frozen=True)
 class Blended:
-    """A written blend; ``evaluation`` is None if its members come from different folds."""
+    """A written blend; ``evaluation`` is None if its members have different folds."""
 
     run: RunFolder
     evaluation: BlendEvaluation | None
 
 
 def check_members(labels: Sequence[str], run: RunFolder) -> None:
-    """Refuse fewer than two members, duplicates, and a name that an experiment or a member has.
+    """Refuse fewer than two members, duplicates, and the name of an experiment or a member.
 
     Raises:
-        KitError: The message names the first example.
+        KitError: One of these problems.
     """
     if len(labels) < 2:
         raise KitError(
             "kit blend", f"has {len(labels)} member", "A blend has at least two", code="too_few_members"
         )
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice:
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:
         raise KitError(
             "kit blend",
-            f"has a member twice ({first_few(twice)})",
+            f"has a member twice ({first_few(repeated)})",
             "Members are distinct",
             code="duplicate_member",
         )

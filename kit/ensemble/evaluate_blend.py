@@ -1,4 +1,4 @@
-"""Evaluate a blend on rows that its weights were not fitted on, and compare it with its best member."""
+"""Score a blend on rows that its weights were not fitted on, and compare it with its best member."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from kit.postprocess.nested_cv import FittedPostprocessing, fit_and_evaluate, ga
 from kit.predictions import FinalPredictions
 from kit.runtime.progress import SILENT, Progress
 
-MANY = 10  # members, above which the blend without a member keeps the other weights instead of refitting
-COLUMNS_AT_ONCE = 100_000
+MAX_REFITTED = 10  # members; with more, a blend without one member keeps the other weights
+CHUNK_COLUMNS = 100_000
 CONSTANT = 1e-7  # standard deviation below which a member is constant
 
 
@@ -30,8 +30,8 @@ class MemberEvaluation:
 
     Attributes:
         score: The metric of the member alone.
-        weight: Its weight in the shipped blend; None if the method has no weights.
-        cost_of_dropping: How much worse the blend of the others scores, nested; negative if it is better.
+        weight: The weight in the final blend; None if the method has no weights.
+        cost_of_dropping: How much worse the blend of the other members scores (nested); negative: better.
     """
 
     label: str
@@ -46,7 +46,7 @@ class MemberPair:
 
     Attributes:
         correlation: Correlation of their probabilities; None if one is constant.
-        disagreement: The share of images (of labels, if there are several) with different decisions.
+        disagreement: The fraction of images (multi-label: of labels) with different predictions.
     """
 
     a: str
@@ -57,13 +57,13 @@ class MemberPair:
 
 @dataclass(frozen=True)
 class BlendEvaluation:
-    """The scores of a blend and its members, each with its own learned postprocessing.
+    """The scores of a blend and its members, each with its own fitted postprocessing.
 
     Attributes:
-        nested: The metric; each fold's rows are blended and decided as learned on the other folds.
-        fitted: The metric on the rows that the weights were fitted on; it is optimistic.
-        best: The member that scores best alone.
-        gain: How much better ``nested`` is than the best member; positive is better.
+        nested: The score; the rows of each fold use weights and postprocessing fitted on the other folds.
+        fitted: The score on the rows that the weights were fitted on; it is optimistic.
+        best: The member with the best score alone.
+        gain: How much better ``nested`` is than the best member's score; positive: better.
         interval: The 95 % interval of the gain.
     """
 
@@ -86,7 +86,7 @@ class BlendEvaluation:
         return blend if self.beats_best else self.best.label
 
     def verdict(self, blend: str) -> str:
-        """Return what to submit, and why."""
+        """Return a sentence that says what to submit, and why."""
         if self.beats_best:
             what = f"beats its best member {self.best.label} beyond noise"
         elif self.interval.is_below_zero:
@@ -103,35 +103,35 @@ class BlendEvaluation:
 
 @dataclass(frozen=True)
 class NestedScorer:
-    """Scores probabilities as they would be submitted: with nested, learned decisions.
+    """Scores probabilities with nested postprocessing, as for a submission.
 
     Attributes:
-        truth: OOF rows with the truth.
-        steps: The postprocessing steps to learn.
+        truth: OOF rows with targets.
+        steps: The postprocessing steps to fit.
     """
 
     truth: LabeledPredictions
     steps: Sequence[Component]
 
-    def _outcome(self, probs: np.ndarray) -> FittedPostprocessing:
+    def _fit(self, probs: np.ndarray) -> FittedPostprocessing:
         rows = replace(self.truth.rows, probs=probs)
         return fit_and_evaluate(self.steps, rows, self.truth.parts, self.truth.units)
 
     def nested(self, probs: np.ndarray) -> FinalPredictions:
-        """Return probabilities (N, C) with nested decisions."""
-        return self._outcome(probs).nested
+        """Return the predictions of probabilities (N, C) after nested postprocessing."""
+        return self._fit(probs).nested
 
     def score(self, predictions: FinalPredictions) -> float:
-        """Return the metric of predictions."""
+        """Return the score of predictions."""
         truth = self.truth
         return truth.metric(truth.targets, predictions.probs, truth.task, predictions.decided)
 
     def fitted_score(self, probs: np.ndarray) -> float:
-        """Return the metric of probabilities (N, C) with a postprocessing learned on the same rows."""
-        return self.score(self._outcome(probs).postprocessing.apply(probs, self.truth.task))
+        """Return the score of probabilities (N, C) with postprocessing fitted on the same rows."""
+        return self.score(self._fit(probs).postprocessing.apply(probs, self.truth.task))
 
     def gain(self, predictions: FinalPredictions, others: FinalPredictions) -> Interval:
-        """Return the 95 % interval of how much better predictions score than others."""
+        """Return the 95 % interval of the gain of predictions over others."""
         return gain(self.truth.rows, predictions, others, self.truth.units)
 
 
@@ -140,12 +140,12 @@ class FittedBlend:
     """A fitted method.
 
     Attributes:
-        shipped: Fitted on all rows, for the test images.
-        parts: The rows of each part, (N,) bool, and the method fitted on the other rows.
-        nested: Probabilities (N, C), float32; each row is blended as fitted on the other parts.
+        final: The combination fitted on all rows, for the test images.
+        parts: For each part its rows, (N,) bool, and the combination fitted on the other rows.
+        nested: Probabilities (N, C), float32; each row is blended by the combination of its part.
     """
 
-    shipped: Combination
+    final: Combination
     parts: list[tuple[np.ndarray, Combination]]
     nested: np.ndarray
 
@@ -170,8 +170,8 @@ def fit_nested(
     if len(masks) < 2:
         raise KitError(
             METHOD,
-            "cannot be scored honestly: all rows belong to one part",
-            "Weights are fitted on some rows and scored on others",
+            "cannot be scored: all rows belong to one part",
+            "Weights are fitted on some parts and scored on another",
             "Use --method mean.",
             code="one_part",
         )
@@ -197,9 +197,9 @@ def evaluate_blend(
     """Return the evaluation of a fitted blend."""
     dropped = progress.track(range(len(labels)), len(labels), "leaving one member out")
     without = (_without(j, fitted, method, data, scorer.truth.parts) for j in dropped)
-    fitted_score = scorer.fitted_score(data.task.normalized(fitted.shipped(data.members)))
+    fitted_score = scorer.fitted_score(data.task.normalized(fitted.final(data.members)))
     return compare_with_members(
-        data, labels, fitted.nested, fitted_score, fitted.shipped.weights, without, scorer
+        data, labels, fitted.nested, fitted_score, fitted.final.weights, without, scorer
     )
 
 
@@ -212,16 +212,16 @@ def compare_with_members(
     without: Iterable[np.ndarray],
     scorer: NestedScorer,
 ) -> BlendEvaluation:
-    """Return the evaluation of nested probabilities (N, C) beside the members that they come from.
+    """Return the evaluation of nested probabilities (N, C) in comparison with the members.
 
     Args:
-        fitted_score: The metric on the rows that the blend was fitted on.
+        fitted_score: The score on the rows that the blend was fitted on.
         weights: (M,), as in ``MemberEvaluation``.
         without: For each member the nested probabilities (N, C) of the blend of the others.
     """
     sign = 1 if data.metric.higher_is_better else -1
-    ours, theirs = scorer.nested(nested), [scorer.nested(member) for member in data.members]
-    score, alone = scorer.score(ours), [scorer.score(predictions) for predictions in theirs]
+    blend, of_members = scorer.nested(nested), [scorer.nested(member) for member in data.members]
+    score, alone = scorer.score(blend), [scorer.score(predictions) for predictions in of_members]
     shares = [None] * len(labels) if weights is None else [float(weight) for weight in weights]
     costs = [sign * (score - scorer.score(scorer.nested(left))) for left in without]
     members = [MemberEvaluation(*values) for values in zip(labels, alone, shares, costs, strict=True)]
@@ -232,7 +232,7 @@ def compare_with_members(
         fitted=fitted_score,
         best=members[best],
         gain=sign * (score - alone[best]),
-        interval=scorer.gain(ours, theirs[best]),
+        interval=scorer.gain(blend, of_members[best]),
         members=members,
         pairs=_pairs(data, labels),
     )
@@ -243,9 +243,9 @@ def _without(
 ) -> np.ndarray:
     """Return the nested probabilities (N, C) of the blend without one member.
 
-    The blend is fitted again. With many members the other weights are kept instead, since each one is small.
+    The blend is refitted. With many members, each weight is small, and the other weights are kept instead.
     """
-    if len(data.members) <= MANY or fitted.shipped.weights is None:
+    if len(data.members) <= MAX_REFITTED or fitted.final.weights is None:
         left = data.without(member)
         return nested_probs(left, fit_nested(method, left, parts))
     kept = np.arange(len(data.members)) != member
@@ -253,7 +253,7 @@ def _without(
 
 
 def _only(combination: Combination, kept: np.ndarray) -> Combination:
-    """Return a weighted mean of the kept members; equal weights if they had none."""
+    """Return the weighted mean of the kept members; with equal weights if all their weights are 0."""
     weights = np.where(kept, np.asarray(combination.weights), 0.0)
     if weights.sum() <= 0:
         weights = kept.astype(np.float64)
@@ -271,11 +271,11 @@ def _pairs(data: BlendData, labels: Sequence[str]) -> list[MemberPair]:
 
 
 def _correlations(rows: np.ndarray) -> np.ndarray:
-    """Return the correlations of rows (M, K), (M, M), NaN for a constant row; column blocks save memory."""
+    """Return the correlations (M, M) of rows (M, K), NaN for a constant row; column chunks save memory."""
     means = rows.mean(axis=1, dtype=np.float64, keepdims=True)
     products = np.zeros((len(rows), len(rows)))
-    for start in range(0, rows.shape[1], COLUMNS_AT_ONCE):
-        centered = rows[:, start : start + COLUMNS_AT_ONCE] - means
+    for start in range(0, rows.shape[1], CHUNK_COLUMNS):
+        centered = rows[:, start : start + CHUNK_COLUMNS] - means
         products += centered @ centered.T
     spread = np.sqrt(products.diagonal())
     spread[spread < CONSTANT * np.sqrt(rows.shape[1])] = np.nan

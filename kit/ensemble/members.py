@@ -19,7 +19,7 @@ from kit.tasks import Task
 
 SUM_TOLERANCE = 0.01  # of a row's sum, for files with few decimals
 
-FOLDS_RULE = "Weights are fitted only if no model has seen the others' validation rows"
+FOLDS_RULE = "Weights can be fitted only if all members have the same validation rows in each fold"
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class BlendMember:
     """One member's predictions.
 
     Attributes:
-        label: Its name in reports.
+        label: The name in reports.
         held_out: Held-out set -> predictions; empty for files of other tools.
     """
 
@@ -48,15 +48,15 @@ def member_of(run: RunFolder) -> BlendMember:
 
 
 def pairs_of_files(oof: Sequence[Path], test: Sequence[Path]) -> list[tuple[Path, Path | None]]:
-    """Return the files of other tools in pairs (OOF, test); without test files the second is None.
+    """Return the files of other tools in pairs (OOF, test); without test files, the second is None.
 
     Raises:
-        KitError: There are test files, but not as many as OOF files.
+        KitError: The numbers of OOF files and of test files (if any) differ.
     """
     if test and len(test) != len(oof):
         raise KitError(
             "--oof and --test",
-            f"there are {len(oof)} and {len(test)} of them",
+            f"have {len(oof)} and {len(test)} files",
             "Every OOF file needs its test file, in the same order",
             code="test_file_missing",
         )
@@ -65,14 +65,14 @@ def pairs_of_files(oof: Sequence[Path], test: Sequence[Path]) -> list[tuple[Path
 
 
 def foreign_member(oof_file: Path, test_file: Path | None, first: BlendMember, task: Task) -> BlendMember:
-    """Return another tool's files as a member, named like the path of the OOF file.
+    """Return another tool's files as a member, labeled with the path of the OOF file.
 
-    The files do not show which folds they come from; kit cannot verify that.
+    The files do not name their folds, so kit cannot verify them.
 
     Args:
         oof_file: A CSV with an id column and one column of probabilities per class.
-        test_file: The same for the test images; None if the competition has none.
-        first: A member from kit, with the ids and classes to expect.
+        test_file: The same for the test images; None if the competition has no test images.
+        first: A member from kit, with the expected ids and classes.
 
     Raises:
         KitError: A file has other contents, or the test file is missing.
@@ -88,44 +88,44 @@ def foreign_member(oof_file: Path, test_file: Path | None, first: BlendMember, t
     oof = read_foreign(oof_file, first.oof, task)
     test = read_foreign(test_file, first.test, task) if test_file is not None else first.test
     models = hashlib.sha256(f"{oof.origin.models} {test.origin.models}".encode()).hexdigest()[:16]
-    oof, test = (replace(side, origin=replace(side.origin, models=models)) for side in (oof, test))
+    oof, test = (replace(part, origin=replace(part.origin, models=models)) for part in (oof, test))
     return BlendMember(label, oof, test)
 
 
-def read_foreign(path: Path, like: Predictions, task: Task) -> Predictions:
+def read_foreign(path: Path, reference: Predictions, task: Task) -> Predictions:
     """Return the probabilities in a CSV: column ``id`` (or the first), and one column per class, by name.
 
     Args:
-        like: Predictions of the same rows, with the classes, kind and folds to expect.
+        reference: Predictions of the same rows, with the expected classes, kind and folds.
 
     Raises:
         KitError: Classes or ids differ, or a cell is not a probability.
     """
     table = read_table(path)
     id_column = "id" if "id" in table else str(table.columns[0])
-    lacking = [name for name in like.classes if name not in table]
-    extra = [name for name in table if name not in (*like.classes, id_column)]
+    lacking = [name for name in reference.classes if name not in table]
+    extra = [name for name in table if name not in (*reference.classes, id_column)]
     if lacking or extra:
         raise KitError(
             path,
             f"lacks the columns {first_few(lacking)}" if lacking else f"has the columns {first_few(extra)}",
-            f"The file has an id column and one column for each of the {len(like.classes)} classes",
+            f"The file has an id column and one column for each of the {len(reference.classes)} classes",
             "Rename the columns to the class names.",
             code="columns_not_classes",
         )
     ids = table[id_column].tolist()
-    probs = _numbers(table, like.classes, path)
+    probs = _numbers(table, reference.classes, path)
     _check_probabilities(probs, ids, task, path)
     origin = Origin(
-        kind=like.origin.kind,
+        kind=reference.origin.kind,
         task=task.name,
         experiment=path.stem,
-        folds=like.origin.folds,
+        folds=reference.origin.folds,
         tta=(),
         models=file_digest(path),
-        images=like.origin.images,
+        images=reference.origin.images,
     )
-    found = Predictions(tuple(ids), like.classes, task.normalized(probs), origin)
+    found = Predictions(tuple(ids), reference.classes, task.normalized(probs), origin)
     found.check(path)
     return found
 
@@ -171,32 +171,32 @@ def _check_probabilities(probs: np.ndarray, ids: Sequence[str], task: Task, path
 
 
 def align(
-    parts: Sequence[Predictions], labels: Sequence[str], mismatch: bool = False
+    parts: Sequence[Predictions], labels: Sequence[str], any_folds: bool = False
 ) -> tuple[Predictions, np.ndarray]:
     """Return members' predictions in the first member's order of ids and classes.
 
     Args:
-        mismatch: Whether OOF predictions may come from different folds and so have different ids; the common
-            ids are taken.
+        any_folds: Whether OOF predictions may have different folds and therefore different ids; the result
+            has the common ids.
 
     Returns:
         The first member's predictions (for ids and classes), and all probabilities (M, N, C), float32.
 
     Raises:
-        KitError: The members are not compatible, or have no id in common.
+        KitError: The members are not compatible, or have no common id.
     """
-    if mismatch:
+    if any_folds:
         common = set.intersection(*(set(part.ids) for part in parts))
         if not common:
             raise KitError(
                 labels[1],
-                f"has no id in common with {labels[0]}",
+                f"has no common id with {labels[0]}",
                 "Predictions are matched by id",
-                "Check that both are of the same images.",
+                "Check that both predict the same images.",
                 code="no_common_ids",
             )
         parts = [part.of_ids([i for i in part.ids if i in common]) for part in parts]
-    check_compatible(parts, labels, any_folds=mismatch)
+    check_compatible(parts, labels, any_folds)
     first = parts[0]
     probs = np.empty((len(parts), *first.probs.shape), dtype=np.float32)
     for number, (part, label) in enumerate(zip(parts, labels, strict=True)):
@@ -216,11 +216,11 @@ def check_compatible(members: Sequence[Predictions], labels: Sequence[str], any_
         where = f"{label} ({member.origin.kind})"
         _check_finite(member, where)
         for aspect in ("kind", "task"):
-            theirs, ours = getattr(member.origin, aspect), getattr(first.origin, aspect)
-            if theirs != ours:
+            actual, expected = getattr(member.origin, aspect), getattr(first.origin, aspect)
+            if actual != expected:
                 raise KitError(
                     where,
-                    f"has {aspect} {theirs}, and {labels[0]} has {ours}",
+                    f"has {aspect} {actual}, and {labels[0]} has {expected}",
                     f"Members have the same {aspect}",
                     code=f"{aspect}_differs",
                 )
@@ -228,7 +228,7 @@ def check_compatible(members: Sequence[Predictions], labels: Sequence[str], any_
         if scored and member.origin.folds == MIXED_FOLDS:
             raise KitError(
                 where,
-                "is a blend of members from different folds, which has no score",
+                "is a blend of members with different folds, which has no score",
                 FOLDS_RULE,
                 "Use --allow-fold-mismatch for a mean without a score.",
                 code="mixed_folds",
@@ -237,7 +237,7 @@ def check_compatible(members: Sequence[Predictions], labels: Sequence[str], any_
         if scored and member.origin.folds != first.origin.folds:
             raise KitError(
                 where,
-                f"was trained on other folds than {labels[0]}",
+                f"and {labels[0]} were trained on different folds",
                 FOLDS_RULE,
                 "Train both on the same folds CSV, or use --allow-fold-mismatch for a mean without a score.",
                 code="folds_differ",
@@ -252,6 +252,6 @@ def _check_finite(member: Predictions, where: str) -> None:
             where,
             f"{broken.sum()} of {len(broken)} rows are not finite (first: {first})",
             "A blend needs a prediction of every member",
-            "Run `kit predict` for it again, or omit it.",
+            "Run `kit predict` for the member again, or omit it.",
             code="not_finite",
         )

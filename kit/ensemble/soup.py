@@ -31,7 +31,7 @@ from kit.training.data import TrainingData, prepare
 from kit.training.run_state import refuse_other_data
 
 NAME = "soup"
-MemberSet = tuple[int, ...]  # members by number
+MemberSet = tuple[int, ...]  # member numbers
 
 
 def write_soup(
@@ -40,11 +40,11 @@ def write_soup(
     """Write one model per fold with averaged weights, and its predictions; return its evaluation.
 
     Args:
-        members: Experiments of one architecture, trained on the same folds.
+        members: Experiments with the same architecture and folds.
         run: The folder to write to; it becomes both an experiment and a blend.
 
     Raises:
-        KitError: A member is a blend, has another architecture or other folds, or there is only one fold.
+        KitError: A member is a blend, or has another architecture or other folds; or only one fold exists.
     """
     members = sorted(members, key=lambda member: member.label)
     labels = [member.label for member in members]
@@ -74,7 +74,7 @@ def write_soup(
 
 
 def _config_of_all(members: Sequence[RunFolder]) -> Config:
-    """Return the first member's config; the architectures are compared when weights are averaged."""
+    """Return the first member's config. Averaging the weights compares the architectures."""
     for member in members:
         if not member.config.exists():
             raise KitError(
@@ -88,10 +88,10 @@ def _config_of_all(members: Sequence[RunFolder]) -> Config:
 
 @dataclass
 class SoupSearch:
-    """Tries soups, each once.
+    """Writes and scores soups, each once.
 
     Attributes:
-        models: Models of a temporary run, which holds the soup that is tried.
+        models: Models of a temporary run, which holds the current soup.
         tried: Members of a soup -> its OOF probabilities (N, C).
     """
 
@@ -137,7 +137,7 @@ class SoupSearch:
         write_json(folder.done, done | {"score": float(np.mean(score))})
 
     def greedy(self, rows: np.ndarray, candidates: Sequence[int]) -> MemberSet:
-        """Return the best member, and every other one that improves the soup's score on some rows."""
+        """Return the best member and each further member that improves the soup's score on ``rows``."""
         truth = self.truth.rows
 
         def value(chosen: MemberSet) -> float:
@@ -167,15 +167,15 @@ def _choose(
     search: SoupSearch, labels: Sequence[str], scorer: NestedScorer, progress: Progress
 ) -> tuple[list[MemberSet], BlendEvaluation]:
     """Return the members of each fold's soup, and the evaluation of the soups."""
-    everyone, truth = range(len(labels)), search.truth
-    chosen = search.choose(everyone)
+    all_members, truth = range(len(labels)), search.truth
+    chosen = search.choose(all_members)
     for k, members in enumerate(chosen):
         progress.note(f"fold {k}: {' + '.join(labels[j] for j in members)}")
     all_rows = np.ones(len(truth.targets), dtype=bool)
-    fitted_score = scorer.fitted_score(search.probs(search.greedy(all_rows, everyone)))
-    shares = [[(j in members) / len(members) for j in everyone] for members in chosen]
-    without = (search.nested(search.choose([i for i in everyone if i != j])) for j in everyone)
-    alone = np.stack([search.probs((j,)) for j in everyone])
+    fitted_score = scorer.fitted_score(search.probs(search.greedy(all_rows, all_members)))
+    shares = [[(j in members) / len(members) for j in all_members] for members in chosen]
+    without = (search.nested(search.choose([i for i in all_members if i != j])) for j in all_members)
+    alone = np.stack([search.probs((j,)) for j in all_members])
     data = BlendData(alone, truth.targets, truth.task, truth.metric)
     weights = np.mean(shares, axis=0)
     nested = search.nested(chosen)

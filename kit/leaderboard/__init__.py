@@ -1,4 +1,4 @@
-"""Every experiment, blend and submission as one table, read from disk each time.
+"""List every experiment, blend and submission in one table, read from disk each time.
 
 Reads: ``runs/*/*/`` (metrics, config, environment), ``submissions/*/*`` with provenance and recorded scores.
 Writes: ``submissions/<competition>/<name>.scores.json``, the leaderboard scores that the user records.
@@ -9,7 +9,7 @@ Writes: ``submissions/<competition>/<name>.scores.json``, the leaderboard scores
     runs.py         a run's scores, config and times
     entries.py      runs and submissions as rows
     order.py        filter and sort rows
-    correlation.py  whether CV and leaderboard rank alike
+    correlation.py  rank correlation of CV and leaderboard
     selection.py    which two submissions to select for the final ranking
     record.py       record leaderboard scores
 """

@@ -1,4 +1,4 @@
-"""Whether cross-validation ranks submissions as the leaderboard does."""
+"""Compute the rank correlation of cross-validation scores and leaderboard scores."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from kit.leaderboard.entries import Entry
+from kit.leaderboard.scores import BOARDS
 
-ENOUGH = 3  # submissions; two always rank the same or the opposite way
-ALIKE = 0.5
-BOARDS = ("public", "private")
+MIN_SUBMISSIONS = 3  # two always rank in the same or the opposite order
+MIN_SPEARMAN = 0.5  # from here on, the ranks count as similar
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Correlation:
 
     Attributes:
         board: ``public`` or ``private``.
-        spearman: 1 for the same order, −1 for the opposite one, ties sharing a rank; None where all CV or all
-            leaderboard scores are equal.
+        spearman: 1 for the same order, −1 for the opposite one; ties share a rank. None if all CV scores or
+            all leaderboard scores are equal.
         submissions: The number of submissions with both scores.
     """
 
@@ -36,16 +36,16 @@ class Correlation:
 
     @property
     def summary(self) -> str:
-        """One line for people."""
+        """The correlation and its meaning in one line of text."""
         what = f"CV and {self.board} LB"
         over = f"over {self.submissions} submissions"
         if self.spearman is None:
             return f"{what}: no rank correlation {over}, all scores are equal"
-        if self.spearman >= ALIKE:
-            return f"{what} rank alike: Spearman {self.spearman:.2f} {over}"
+        if self.spearman >= MIN_SPEARMAN:
+            return f"{what} rank submissions similarly: Spearman {self.spearman:.2f} {over}"
         return (
-            f"{what} do not rank alike: Spearman {self.spearman:.2f} {over}. CV does not predict the "
-            "leaderboard: check the folds, leaks, and how test images differ from training images"
+            f"{what} rank submissions differently: Spearman {self.spearman:.2f} {over}. CV does not predict "
+            "the leaderboard: check folds, leaks and the differences between training and test images"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Correlation:
 def correlations(entries: Sequence[Entry]) -> list[Correlation]:
     """Return the rank correlation for every competition and leaderboard with three submissions or more.
 
-    CV and leaderboard score are of the same metric, so its direction does not matter.
+    Both scores are values of the same metric, so its direction does not matter.
     """
     found = []
     scored = sorted((e for e in entries if e.cv is not None), key=_group)
@@ -64,7 +64,7 @@ def correlations(entries: Sequence[Entry]) -> list[Correlation]:
         rows = list(group)
         for board in BOARDS:
             pairs = [(row.cv, score) for row in rows if (score := getattr(row, board)) is not None]
-            if len(pairs) >= ENOUGH:
+            if len(pairs) >= MIN_SUBMISSIONS:
                 found.append(Correlation(competition, metric, board, _spearman(pairs), len(pairs)))
     return found
 
@@ -74,7 +74,7 @@ def _group(entry: Entry) -> tuple[str, str]:
 
 
 def _spearman(pairs: Sequence[tuple[Any, Any]]) -> float | None:
-    """Return the rank correlation. It uses pandas, since importing scipy takes longer than the command."""
+    """Return the rank correlation; with pandas, because importing scipy takes longer than the command."""
     ranks = pd.DataFrame(pairs).rank()
     if (ranks.nunique() == 1).any():
         return None

@@ -1,4 +1,4 @@
-"""Every experiment, blend and submission as one row, read from disk each time.
+"""Read every experiment, blend and submission from disk, each as one row.
 
 No table is stored, so none can be out of date.
 """
@@ -18,7 +18,7 @@ from kit.leaderboard.submitted import SubmissionRecord, read_submission
 from kit.storage.files import json_number
 from kit.storage.workspace import Workspace
 
-COMMIT_LENGTH = 8  # characters shown of a commit
+COMMIT_LENGTH = 8  # displayed characters of a commit
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Entry:
 
     Attributes:
         kind: ``experiment``, ``blend``, or ``submission`` for a file that no run would write now.
-        cv: The out-of-fold score; None if there is no honest one.
+        cv: The out-of-fold score; None for a blend of members with different folds, or if unknown.
         low: Lower end of its 95 % interval.
         high: Upper end.
         sd: Standard deviation of the folds' scores.
@@ -38,8 +38,8 @@ class Entry:
         minutes: Training time; None for blends.
         date: When the run started, or the file was written; ISO, UTC.
         submission: The submission file, if one was written.
-        parent: The experiment that it was derived from.
-        changed: ``key: old -> new`` against the parent; for a blend its method and members.
+        parent: The experiment that this one was derived from.
+        changed: Differences from the parent, ``key: old -> new``; for a blend its method and members.
     """
 
     competition: str
@@ -65,7 +65,7 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """Its label in commands: ``<competition>/<name>``."""
+        """The label in commands: ``<competition>/<name>``."""
         return f"{self.competition}/{self.name}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """All rows, by competition and best CV first; and the artifacts that could not be read."""
+    """All rows, by competition and best CV first, and the problems of unreadable artifacts."""
 
     entries: list[Entry]
     problems: list[KitError]
@@ -84,15 +84,15 @@ class Leaderboard:
 def read_leaderboard(workspace: Workspace) -> Leaderboard:
     """Return every scored run and every submission.
 
-    A damaged artifact is left out and reported; it does not hide other rows.
+    A damaged artifact is omitted and reported as a problem; it does not hide other rows.
     """
     problems: list[KitError] = []
     runs = [found for run in workspace.runs() if (found := read_run(run, problems))]
     files = (read_submission(file, workspace, problems) for file in workspace.submissions())
-    of_runs, alone = _match(runs, [file for file in files if file], problems)
+    of_runs, unmatched = _match(runs, [file for file in files if file], problems)
     rows = [_run_entry(run, of_runs.get(run.folder.label), workspace) for run in runs]
     rows = _with_parents(rows, runs)
-    rows += [_submission_entry(each, workspace, _metric_of(each, runs)) for each in alone]
+    rows += [_submission_entry(file, workspace, _metric_of(file, runs)) for file in unmatched]
     return Leaderboard(best_first(rows), problems)
 
 
@@ -114,20 +114,20 @@ def _match(
     """Return label of a run -> the submission that it would write now, and all other submissions."""
     by_label = {run.folder.label: run for run in runs}
     matched: dict[str, SubmissionRecord] = {}
-    alone = []
-    for each in files:
-        run = by_label.get(each.experiment)
+    unmatched = []
+    for submitted in files:
+        run = by_label.get(submitted.experiment)
         try:
-            own_name = each.file.label == each.experiment
-            is_current = run is not None and own_name and matches_run(each.trace, run)
+            own_name = submitted.file.label == submitted.experiment
+            is_current = run is not None and own_name and matches_run(submitted.trace, run)
         except KitError as error:
             problems.append(error)
             is_current = False
-        if is_current and each.experiment not in matched:
-            matched[each.experiment] = each
+        if is_current and submitted.experiment not in matched:
+            matched[submitted.experiment] = submitted
         else:
-            alone.append(each)
-    return matched, alone
+            unmatched.append(submitted)
+    return matched, unmatched
 
 
 def _run_entry(run: RunRecord, submitted: SubmissionRecord | None, workspace: Workspace) -> Entry:
@@ -176,19 +176,20 @@ def _with_parent(row: Entry, derivation: Derivation | None) -> Entry:
     return replace(row, parent=derivation.parent, changed=tuple(derivation.changed))
 
 
-def _metric_of(each: SubmissionRecord, runs: Iterable[RunRecord]) -> tuple[str, bool]:
+def _metric_of(submitted: SubmissionRecord, runs: Iterable[RunRecord]) -> tuple[str, bool]:
     """Return the metric of a submission and its direction: its own, or the only one of the runs."""
-    if each.trace.get("metric"):
-        return str(each.trace["metric"]), bool(each.trace.get("higher_is_better", True))
-    known = {(r.metric, r.higher_is_better) for r in runs if r.folder.competition == each.file.competition}
+    trace, competition = submitted.trace, submitted.file.competition
+    if trace.get("metric"):
+        return str(trace["metric"]), bool(trace.get("higher_is_better", True))
+    known = {(r.metric, r.higher_is_better) for r in runs if r.folder.competition == competition}
     return known.pop() if len(known) == 1 else ("", True)
 
 
-def _submission_entry(each: SubmissionRecord, workspace: Workspace, metric: tuple[str, bool]) -> Entry:
-    trace, scores = each.trace, each.scores or RecordedScores("")
+def _submission_entry(submitted: SubmissionRecord, workspace: Workspace, metric: tuple[str, bool]) -> Entry:
+    trace, scores = submitted.trace, submitted.scores or RecordedScores("")
     return Entry(
-        competition=each.file.competition,
-        name=each.file.name,
+        competition=submitted.file.competition,
+        name=submitted.file.name,
         kind="submission",
         metric=metric[0],
         higher_is_better=metric[1],
@@ -197,10 +198,10 @@ def _submission_entry(each: SubmissionRecord, workspace: Workspace, metric: tupl
         nested=_number_or_none(trace.get("cv")) if trace.get("of") == "blend" else None,
         public=scores.public,
         private=scores.private,
-        date=each.date,
+        date=submitted.date,
         commit=_short(trace.get("commit")),
-        submission=workspace.shown(each.file.path),
-        parent=each.experiment.removeprefix(f"{each.file.competition}/") or None,
+        submission=workspace.shown(submitted.file.path),
+        parent=submitted.experiment.removeprefix(f"{submitted.file.competition}/") or None,
     )
 
 

@@ -51,7 +51,7 @@ def filter_entries(
 
 
 def sort_entries(entries: Sequence[Entry], by: str = "cv") -> list[Entry]:
-    """Return the rows by competition and metric, then best score, latest or fastest first, missing ones last.
+    """Return the rows by competition and metric, then best, latest or fastest first, missing values last.
 
     Raises:
         KitError: The order is unknown.

@@ -1,4 +1,4 @@
-"""Find the earlier experiment that each one was derived from, and what changed."""
+"""Find for each experiment the earlier one that it was derived from, and what changed."""
 
 from __future__ import annotations
 
@@ -32,19 +32,21 @@ class Derivation(NamedTuple):
 
 
 def find_parents(experiments: Sequence[StartedExperiment]) -> dict[str, Derivation]:
-    """Return name -> what the experiment was derived from, without the earliest experiments.
+    """Return name -> derivation, without experiments that have no earlier one.
 
     The parent is the earlier experiment that differs in the fewest values; of several, the latest.
     """
-    latest_first = sorted(experiments, key=lambda each: (each.started, each.name), reverse=True)
-    values = _values([each.config for each in latest_first])
+    latest_first = sorted(
+        experiments, key=lambda experiment: (experiment.started, experiment.name), reverse=True
+    )
+    values = _values([experiment.config for experiment in latest_first])
     found = {}
-    for row, each in enumerate(latest_first):
-        earlier = [n for n in range(row + 1, len(values)) if latest_first[n].started < each.started]
+    for row, experiment in enumerate(latest_first):
+        earlier = [n for n in range(row + 1, len(values)) if latest_first[n].started < experiment.started]
         if earlier:
             nearest = earlier[int((values[earlier] != values[row]).sum(axis=1).argmin())]
             parent = latest_first[nearest]
-            found[each.name] = Derivation(parent.name, _changes(parent.config, each.config))
+            found[experiment.name] = Derivation(parent.name, _changes(parent.config, experiment.config))
     return found
 
 

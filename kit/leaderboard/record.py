@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError, first_few
-from kit.leaderboard.scores import RecordedScores, read_scores, write_scores
+from kit.leaderboard.scores import BOARDS, RecordedScores, read_scores, write_scores
 from kit.leaderboard.submitted import file_changed
 from kit.registry import nearest
 from kit.runtime.environment import now
@@ -18,16 +18,14 @@ from kit.storage.locks import waiting_lock
 from kit.storage.workspace import SUBMISSION_SUFFIXES, SubmissionFile, Workspace
 from kit.submission.trace import read_trace
 
-BOARDS = ("public", "private")
-
 
 @dataclass(frozen=True)
 class Recorded:
     """The recorded scores of a submission, now and before.
 
     Attributes:
-        before: None if nothing was recorded.
-        replaced: Whether the earlier scores belonged to another file of that name, and so are gone.
+        before: The earlier scores; None if there were none.
+        replaced: Whether the earlier scores belonged to another file of that name and were removed.
     """
 
     file: SubmissionFile
@@ -54,21 +52,21 @@ class Recorded:
 def record(
     spec: str, workspace: Workspace, public: float | None = None, private: float | None = None
 ) -> Recorded:
-    """Record leaderboard scores of a submission; a score that is not given stays as it is.
+    """Record leaderboard scores of a submission; None keeps the recorded score.
 
     Args:
         spec: A path to the file, ``competition/name``, or its name if that is unique.
 
     Raises:
-        KitError: No score is given, or one is not finite; there is no such submission; or the file was
-            edited since kit wrote it, so that it is unknown what was scored.
+        KitError: Both scores are None, or one is not finite; the submission does not exist; or the file has
+            changed since kit wrote it, so the scored file is unknown.
     """
-    given = {board: score for board, score in (("public", public), ("private", private)) if score is not None}
-    if not given:
+    new = {board: s for board, s in zip(BOARDS, (public, private), strict=True) if s is not None}
+    if not new:
         raise KitError(
             "kit leaderboard record", "needs a score", "--public, --private, or both", code="no_score"
         )
-    for board, score in given.items():
+    for board, score in new.items():
         if not math.isfinite(score):
             raise KitError(f"--{board}", f"is {score}", "A score is a finite number", code="score_not_finite")
     file = find_submission(spec, workspace)
@@ -78,17 +76,17 @@ def record(
         replaced = before is not None and before.sha256 != digest
         kept = before if before and not replaced else RecordedScores(digest)
         scores = RecordedScores(
-            digest, given.get("public", kept.public), given.get("private", kept.private), recorded=now()
+            digest, new.get("public", kept.public), new.get("private", kept.private), recorded=now()
         )
         write_scores(file, scores)
     return Recorded(file, scores, before, replaced)
 
 
 def _digest(file: SubmissionFile, workspace: Workspace) -> str:
-    """Return the checksum of a submission that kit wrote and that is unchanged, or that kit did not write.
+    """Return the checksum of a submission.
 
     Raises:
-        KitError: It was edited, or its provenance cannot be read.
+        KitError: The file has changed since kit wrote it, or its provenance cannot be read.
     """
     digest = checksum(file.path)
     if (read_trace(file) or {}).get("sha256", digest) != digest:
@@ -97,10 +95,10 @@ def _digest(file: SubmissionFile, workspace: Workspace) -> str:
 
 
 def find_submission(spec: str, workspace: Workspace) -> SubmissionFile:
-    """Return the submission given by a path, ``competition/name``, or its name.
+    """Return the submission with a path, a label ``competition/name``, or a name.
 
     Raises:
-        KitError: There is none, there are several, or the file is not in ``submissions/``.
+        KitError: No submission or several match, or the file is not in ``submissions/``.
     """
     files = workspace.submissions()
     places = {path.resolve() for path in (Path(spec), workspace.root / spec) if path.is_file()}
@@ -110,7 +108,7 @@ def find_submission(spec: str, workspace: Workspace) -> SubmissionFile:
             spec,
             "is not a submission of this workspace",
             f"Submissions are {' and '.join(SUBMISSION_SUFFIXES)} files in submissions/COMPETITION/",
-            f"Copy it there, under {workspace.root}.",
+            f"Copy the file there, under {workspace.root}.",
             code="submission_elsewhere",
         )
     matches = matches or [file for file in files if spec in (file.label, file.name, file.path.name)]
@@ -134,8 +132,8 @@ def _missing(spec: str, files: Sequence[SubmissionFile], workspace: Workspace) -
     listed = first_few([workspace.shown(file.path) for file in files])
     return KitError(
         spec,
-        "there is no such submission",
-        f"There are: {listed}" if files else "`kit submit EXPERIMENT` writes one",
+        "is not a submission",
+        f"Submissions: {listed}" if files else "`kit submit EXPERIMENT` writes one",
         hint,
         code="submission_missing",
     )

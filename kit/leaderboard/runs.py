@@ -52,7 +52,7 @@ def read_run(run: RunFolder, problems: list[KitError]) -> RunRecord | None:
     """Return the record of a run, and append what is wrong with it to ``problems``.
 
     Returns:
-        None if there is no score: the run has not finished, or it is damaged.
+        None if the run has no score: it has not finished, or it is damaged.
     """
     is_blend = run.blend.exists()
     try:
@@ -63,7 +63,7 @@ def read_run(run: RunFolder, problems: list[KitError]) -> RunRecord | None:
         return None
     if scores is None:
         return None
-    about = {} if is_blend else _or_nothing(run.environment, problems)
+    about = {} if is_blend else _mapping_or_empty(run.environment, problems)
     return RunRecord(
         folder=run,
         **scores,
@@ -77,10 +77,10 @@ def read_run(run: RunFolder, problems: list[KitError]) -> RunRecord | None:
 
 
 def _scores(run: RunFolder, blend: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the scores of a run; None if there are none yet.
+    """Return the scores of a run; None if it has no scores yet.
 
     Raises:
-        KitError: They are damaged, or missing although there are predictions.
+        KitError: The scores are damaged, or missing although predictions exist.
     """
     again = f"Run `kit evaluate {run.label}`."
     if not run.metrics.exists():
@@ -88,7 +88,7 @@ def _scores(run: RunFolder, blend: dict[str, Any]) -> dict[str, Any] | None:
             return _without_score(run, blend)
         if run.oof.exists():
             raise KitError(
-                run.metrics, "is missing: the predictions are not scored", next=again, code="scores_missing"
+                run.metrics, "is missing: the predictions have no score", next=again, code="scores_missing"
             )
         return None
     values = _mapping(run.metrics, again)
@@ -107,17 +107,17 @@ def _scores(run: RunFolder, blend: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _without_score(run: RunFolder, blend: dict[str, Any]) -> dict[str, Any]:
-    """Return the metric of a blend of members from different folds, which has no honest score.
+    """Return the metric of a blend of members with different folds, which has no score.
 
     Raises:
-        KitError: The blend does not say its competition.
+        KitError: The blend does not name its competition.
     """
     try:
         competition = Config.model_validate(blend["config"]).competition
     except (KeyError, ValidationError) as error:
         raise KitError(
             run.blend,
-            "does not say its competition",
+            "does not name its competition",
             "kit blend writes it",
             "Run `kit blend` again.",
             code="file_damaged",
@@ -142,30 +142,30 @@ def _mapping(path: Path, next_step: str) -> dict[str, Any]:
     return values
 
 
-def _or_nothing(path: Path, problems: list[KitError]) -> dict[str, Any]:
+def _mapping_or_empty(path: Path, problems: list[KitError]) -> dict[str, Any]:
     """Return the JSON object in a file; empty if the file is missing, or damaged (then it is reported)."""
     try:
-        return _mapping(path, "Only device, date and commit are lost.") if path.exists() else {}
+        return _mapping(path, "Only device, date and commit are missing.") if path.exists() else {}
     except KitError as error:
         problems.append(error)
         return {}
 
 
 def _minutes(run: RunFolder, problems: list[KitError]) -> float | None:
-    """Return the training time of the folds; None if none is done, or one does not say."""
+    """Return the training time of the finished folds; None if no fold is finished, or a time is missing."""
     try:
         folds = sorted(run.path.glob("fold-*/done.json"))
-        done = [_mapping(path, "Only the minutes of this run are lost.") for path in folds]
+        done = [_mapping(path, "Only the minutes of this run are missing.") for path in folds]
     except KitError as error:
         problems.append(error)
         return None
-    seconds = [each.get("seconds") for each in done]
-    known = [float(each) for each in seconds if isinstance(each, int | float)]
+    seconds = [fold.get("seconds") for fold in done]
+    known = [float(s) for s in seconds if isinstance(s, int | float)]
     return sum(known) / 60 if known and len(known) == len(seconds) else None
 
 
 def _blend_date(run: RunFolder, blend: dict[str, Any]) -> str:
-    """Return when a blend was made, or when its file was written if it does not say."""
+    """Return when a blend was made; if unknown, when its file was written."""
     return str(blend.get("made") or "") or written_at(run.blend)
 
 
@@ -179,18 +179,14 @@ def _method(blend: dict[str, Any]) -> str:
 def _config(run: RunFolder, problems: list[KitError]) -> Config | None:
     """Return the config of an experiment; None if it cannot be read (then it is reported).
 
-    The config of a run is complete, so plain YAML suffices, which takes a tenth of the time.
+    The config of a run is complete, so plain YAML is enough; it takes a tenth of the time of the full loader.
     """
     try:
         return Config.model_validate(_plain_yaml(run.config))
     except (OSError, yaml.YAMLError, ValueError):
-        return _loaded_or_reported(run.config, problems)
-
-
-def _loaded_or_reported(path: Path, problems: list[KitError]) -> Config | None:
-    """Return a config by the full loader, whose error explains what is wrong; None if it is reported."""
+        pass  # the full loader explains what is wrong
     try:
-        return load_config(path)
+        return load_config(run.config)
     except KitError as error:
         problems.append(error)
         return None
@@ -202,7 +198,7 @@ def _plain_yaml(path: Path) -> Any:
 
 
 def matches_run(trace: dict[str, Any], run: RunRecord) -> bool:
-    """Return whether a submission is what the run would write now: the same predictions and postprocessing.
+    """Return whether the run would write the same submission now: the same predictions and postprocessing.
 
     The CV is not compared: the same predictions give the same file.
 
@@ -225,7 +221,7 @@ def matches_run(trace: dict[str, Any], run: RunRecord) -> bool:
 def _metadata(predictions: Path) -> dict[str, Any]:
     """Return the metadata of a predictions file: models, and the digest if it has one.
 
-    Reading all of hundreds of files would take seconds.
+    Only the metadata is read: the predictions of hundreds of files would take seconds.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -246,7 +242,7 @@ def _metadata(predictions: Path) -> dict[str, Any]:
 def _same_decision(trace: dict[str, Any], run: RunFolder) -> bool:
     """Return whether a submission has the postprocessing that the run has now.
 
-    Where crops are pooled, the steps are learned on the pooled rows: only their names are compared.
+    If crops are pooled, the steps are fitted on the pooled rows, so only their names are compared.
     """
     if "decision" not in trace or not run.decision.exists():
         return True

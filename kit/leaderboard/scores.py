@@ -8,16 +8,18 @@ from kit.errors import KitError
 from kit.storage.files import json_number, read_json, write_json
 from kit.storage.workspace import SubmissionFile
 
+BOARDS = ("public", "private")
+
 
 @dataclass(frozen=True)
 class RecordedScores:
     """The leaderboard scores of one submission.
 
     Attributes:
-        sha256: Checksum of the file that was scored.
-        public: On the test images that the leaderboard shows.
-        private: On the rest.
-        recorded: When it was last recorded, ISO, UTC.
+        sha256: Checksum of the scored file.
+        public: Score on the test images of the public leaderboard.
+        private: Score on the other test images.
+        recorded: Time of the last recording, ISO, UTC.
     """
 
     sha256: str

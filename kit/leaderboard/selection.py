@@ -1,7 +1,7 @@
 """Select two submissions for the final ranking, by CV and not by leaderboard score.
 
-The public part of the test images is small, often a tenth of the training images, so that the best of many
-submissions on it is the luckiest one. CV has more images, and nothing was fitted on them.
+The public part of the test images is small, often a tenth of the training images, so the best of many
+submissions is best there by chance. CV uses more images, and no model was trained on its validation images.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from kit.leaderboard.entries import Entry, best_first
 from kit.storage.files import read_json
 from kit.storage.workspace import RunFolder, Workspace
 
-ALIKE = 0.7  # correlation of errors above which a second submission adds little
-TRIED = 10  # best candidates; each takes the time to read its predictions and the folds
+MAX_CORRELATION = 0.7  # of errors; above, a second submission adds little
+MAX_CANDIDATES = 10  # compared with the first; each takes the time to read its predictions and the folds
 
 
 @dataclass(frozen=True)
 class Pick:
-    """One of the two submissions.
+    """One of the two selected submissions.
 
     Attributes:
-        correlation: Correlation of its errors with the first's; None for the first, or if not compared.
+        correlation: Correlation of its errors with those of the first; None for the first, or if unknown.
+        why: The reason for the selection, as text.
     """
 
     experiment: str
@@ -40,7 +41,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class Selection:
-    """The two submissions of a competition to select."""
+    """The two submissions to select in a competition."""
 
     competition: str
     metric: str
@@ -49,8 +50,8 @@ class Selection:
 
     @property
     def summary(self) -> str:
-        """One line for people."""
-        first, second = (f"{each.experiment} ({each.why})" for each in (self.first, self.second))
+        """The selection and its reasons in one line of text."""
+        first, second = (f"{pick.experiment} ({pick.why})" for pick in (self.first, self.second))
         return f"select: {first} and {second}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -61,12 +62,12 @@ class Selection:
 def select_submissions(
     entries: Sequence[Entry], workspace: Workspace, problems: list[KitError]
 ) -> list[Selection]:
-    """Return for every competition with two submitted runs which two to select.
+    """Return the two submissions to select, for every competition with at least two submitted runs.
 
     The first has the best CV (nested for a blend). The second is the one whose errors correlate least with
     the first's, among those whose 95 % interval reaches the first's CV: if the first is unlucky on the
     private part, the second is least likely to be. If none is that close, it is the one with the next best
-    CV. Runs that cannot be compared are appended to ``problems``.
+    CV. Errors of runs that cannot be compared are appended to ``problems``.
     """
     candidates = [
         e for e in best_first(entries) if e.kind != "submission" and e.submission and e.cv is not None
@@ -78,16 +79,20 @@ def select_submissions(
 
 def _select(rows: Sequence[Entry], workspace: Workspace, problems: list[KitError]) -> Selection:
     first, others = rows[0], rows[1:]
-    close = [row for row in others if _within_noise(row, first)][:TRIED]
+    close = [row for row in others if _within_noise(row, first)][:MAX_CANDIDATES]
     related = _error_correlations(first, close, workspace, problems) if close else {}
     if related:
-        label = min(related, key=lambda each: related[each])
+        label = min(related, key=lambda candidate: related[candidate])
         second = next(row for row in close if row.label == label)
-        how = "different errors" if related[label] < ALIKE else "the least similar errors of those as good"
+        how = (
+            "different errors"
+            if related[label] < MAX_CORRELATION
+            else "the least similar errors of the equally good"
+        )
         why = f"{_score(second)}; {how}: correlation {related[label]:.2f}"
     else:
         second = others[0]
-        reason = "the errors could not be compared" if close else "no other is as good within noise"
+        reason = "the errors could not be compared" if close else "no other is within noise of the best"
         why = f"{_score(second)}, the next best CV; {reason}"
     return Selection(
         first.competition,
@@ -137,11 +142,11 @@ def _error_correlations(
 def oof_errors(run: RunFolder, workspace: Workspace) -> pd.Series:
     """Return which OOF rows a run predicts wrongly, by id; with several labels, all must be right.
 
-    Postprocessing is that of the submission. Nested postprocessing, as in `kit evaluate`, takes longer and
+    The postprocessing is the submission's. Nested postprocessing, as in `kit evaluate`, takes longer and
     hardly changes the errors.
 
     Raises:
-        KitError: There are no predictions, or the folds have changed since.
+        KitError: The run has no predictions, or the folds have changed since.
     """
     from kit.evaluation.oof_with_labels import load_labeled_oof
     from kit.postprocess.postprocessing import Postprocessing

@@ -13,7 +13,7 @@ from kit.storage.files import checksum
 from kit.storage.workspace import SubmissionFile, Workspace
 from kit.submission.trace import read_trace
 
-HASHED = 1 << 26  # bytes; of larger files only the size is compared, so that listing them is fast
+MAX_HASHED_BYTES = 1 << 26  # of larger files only the size is compared, so that listing is fast
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class SubmissionRecord:
     """A submission as the leaderboard lists it.
 
     Attributes:
-        trace: What it was made from; empty if kit did not write the file as it is now.
+        trace: The provenance; empty if kit did not write the file, or it has changed since.
         scores: The recorded scores of this file.
-        date: When it was written, ISO, UTC.
+        date: When the file was written, ISO, UTC.
     """
 
     file: SubmissionFile
@@ -33,7 +33,7 @@ class SubmissionRecord:
 
     @property
     def experiment(self) -> str:
-        """The label of the run that made it; empty if unknown."""
+        """The label of the run that the submission comes from; empty if unknown."""
         return str(self.trace.get("experiment") or "")
 
 
@@ -68,9 +68,9 @@ def read_submission(
         problems.append(
             KitError(
                 workspace.shown(file.scores),
-                f"belongs to another {file.path.name} than the present one",
+                f"belongs to another version of {file.path.name}",
                 "A score belongs to the file that was scored",
-                "Restore that file, or record the score of this one.",
+                "Restore the scored file, or record the score of this one.",
                 code="scores_of_other_file",
             )
         )
@@ -80,11 +80,11 @@ def read_submission(
 
 def _digest(path: Path) -> str | None:
     """Return the checksum of a file; None for a file too large to read at each listing."""
-    return checksum(path) if path.stat().st_size <= HASHED else None
+    return checksum(path) if path.stat().st_size <= MAX_HASHED_BYTES else None
 
 
 def _is_unchanged(trace: dict[str, Any], path: Path, digest: str | None) -> bool:
-    """Return whether a file is the one that its provenance describes; of a large one the size is compared."""
+    """Return whether a file is the one that its provenance describes; for large files, compare the size."""
     if digest is not None:
         return bool(trace.get("sha256", digest) == digest)
     return bool(trace.get("bytes", path.stat().st_size) == path.stat().st_size)

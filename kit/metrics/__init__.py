@@ -1,10 +1,10 @@
 """Metrics: from targets and probabilities to a score, with its direction and its bootstrap interval.
 
 Reads: targets, probabilities and row weights, as arrays.
-Writes: nothing; ``metrics`` is the registry, ``get_metric`` the entrance.
+Writes: nothing; ``get_metric`` returns the metric that a config names.
 
     metric.py       Metric, Scorer, the registry, and how to add a metric
-    counts.py       metrics of decided labels: accuracy, F-beta, Matthews, kappa
+    counts.py       metrics of predicted labels: accuracy, F-beta, Matthews, kappa
     likelihoods.py  metrics of probabilities: log loss, Brier, pF1, RMSE and MAE of grades, calibration
     ranks.py        metrics of rankings: ROC AUC, average precision, top-k, MAP@k
     bootstrap.py    confidence intervals of scores and of gains

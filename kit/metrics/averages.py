@@ -14,8 +14,8 @@ from kit.metrics.likelihoods import EPSILON
 def geometric_mean(parts: Iterable[Any], weights: Iterable[Any], xp: ModuleType = np) -> Any:
     """Return the weighted geometric mean of probabilities; classes of a row need not sum to 1.
 
-    Probabilities are clipped at ``EPSILON``, as in the log loss: float32 probabilities carry no information
-    below it. With a much smaller bound, one model's exact 0 would rule a class out against all others.
+    Probabilities are clipped at ``EPSILON``, as in the log loss: below it, float32 probabilities carry no
+    information. With a much smaller bound, an exact 0 of one model would exclude a class for all models.
 
     Args:
         parts: M arrays (N, C).
@@ -34,8 +34,8 @@ def geometric_mean(parts: Iterable[Any], weights: Iterable[Any], xp: ModuleType 
 def mean_rank(parts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the weighted mean of percentile ranks within each class, in 0..1; ties share their rank.
 
-    Ranks are no probabilities: use them for metrics that read only the order of rows. A row's rank depends on
-    all rows.
+    Ranks are not probabilities: use them for metrics that read only the order of rows. The rank of a row
+    depends on all rows.
 
     Args:
         parts: (M, N, C).

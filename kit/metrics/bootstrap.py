@@ -1,4 +1,4 @@
-"""Bootstrap intervals: how far a score would vary with other rows, drawn from these with replacement.
+"""Bootstrap intervals: how much a score varies between samples of the rows, drawn with replacement.
 
 Efron & Tibshirani 1993, "An introduction to the bootstrap"; percentile intervals, chapter 13.
 """
@@ -16,7 +16,7 @@ from kit.metrics.metric import Metric, Scorer
 DRAWS = 1000
 MIN_DRAWS = 100
 MIN_UNITS = 10  # rows or groups; with fewer, the interval would be meaningless
-MAX_CELLS = 5 * 10**8  # rows x draws (x classes, for rankings): takes seconds
+MAX_CELLS = 5 * 10**8  # rows x draws (x classes, for rankings), which take seconds
 CHUNK_CELLS = 2**17  # draws x rows per chunk, to fit a processor's cache
 
 
@@ -92,7 +92,7 @@ def bootstrap_scores(
     seed: int = 0,
     units: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the score of each scorer in each draw, (scorers, draws); NaN where there is none.
+    """Return the score of each scorer in each draw, (scorers, draws); NaN where it cannot be computed.
 
     All scorers get the same draws, so that differences between them are paired. See ``bootstrap_weights`` for
     the arguments.
@@ -102,9 +102,9 @@ def bootstrap_scores(
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> Interval:
-    """Return the central interval of the draws (D,).
+    """Return the central interval of the draws' scores (D,).
 
-    Draws without a score are skipped and counted; without any score the interval is NaN.
+    NaN scores are skipped and counted; if all are NaN, so is the interval.
     """
     scored = values[~np.isnan(values)]
     skipped = len(values) - len(scored)
@@ -132,13 +132,13 @@ def score_interval(
         shape: (N, C) of the probabilities.
         units: See ``bootstrap_weights``.
     """
-    if not _are_enough(shape[0], units):
+    if not _has_enough_units(shape[0], units):
         return Interval(np.nan, np.nan)
     draws = num_draws_for(metric, *shape)
     return interval(bootstrap_scores([scorer], shape[0], draws, units=units)[0])
 
 
-def _are_enough(num_rows: int, units: np.ndarray | None) -> bool:
+def _has_enough_units(num_rows: int, units: np.ndarray | None) -> bool:
     return (num_rows if units is None else len(np.unique(units))) >= MIN_UNITS
 
 
@@ -154,7 +154,7 @@ def gain_interval(
     A positive gain is an improvement, whichever direction the metric has. See ``score_interval`` for the
     arguments.
     """
-    if not _are_enough(shape[0], units):
+    if not _has_enough_units(shape[0], units):
         return Interval(np.nan, np.nan)
     draws = num_draws_for(metric, *shape)
     after, baseline = bootstrap_scores([scorer, before], shape[0], draws, units=units)

@@ -1,4 +1,4 @@
-"""Metrics of decided labels, computed from counts per class: true positives, predictions, support."""
+"""Metrics of predicted labels, computed from counts per class: true positives, predictions, support."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Counts:
 
     Attributes:
         hits: (D, C), true positives.
-        predicted: (D, C), rows with a class predicted.
-        support: (D, C), rows with a class in truth.
+        predicted: (D, C), rows for which the class is predicted.
+        support: (D, C), rows that have the class.
         total: (D,), all rows.
     """
 
@@ -48,7 +48,7 @@ def f_beta_of(hits: np.ndarray, predicted: np.ndarray, support: np.ndarray, beta
 def count_scorer(
     targets: np.ndarray, decided: np.ndarray, task: Task, score: Callable[[Counts], np.ndarray]
 ) -> SumScorer:
-    """Return the scorer of a function of counts."""
+    """Return the scorer of a metric that is a function of counts."""
     from scipy.sparse import hstack
 
     truth, predicted = _indicators(targets, decided, task)
@@ -62,18 +62,18 @@ def count_scorer(
 
 
 def _indicators(targets: np.ndarray, decided: np.ndarray, task: Task) -> tuple[csr_matrix, csr_matrix]:
-    """Return truth and predictions as 0/1 matrices (N, C); C covers the largest class index."""
+    """Return targets and predictions as 0/1 matrices (N, C); C is the largest class index + 1."""
     from scipy.sparse import csr_matrix
 
     if not task.exclusive:
         return csr_matrix(targets, dtype=np.float64), csr_matrix(decided, dtype=np.float64)
     shape = len(targets), int(max(targets.max(), decided.max())) + 1
     rows, ones = np.arange(len(targets)), np.ones(len(targets))
-    truth, predicted = (csr_matrix((ones, (rows, each)), shape=shape) for each in (targets, decided))
+    truth, predicted = (csr_matrix((ones, (rows, classes)), shape=shape) for classes in (targets, decided))
     return truth, predicted
 
 
-# --- functions of counts that the search for thresholds maximizes
+# --- functions of counts that the threshold search maximizes
 
 
 def f_beta_of_label(
@@ -112,19 +112,19 @@ def matthews_of_label(
 
 @register_scorer("accuracy", needs="labels", exclusive=True, equal_images=True, binary_value=num_correct)
 def accuracy(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
-    """The share of images with the right class."""
+    """The fraction of images with the right class."""
     return mean_scorer(decided == targets)
 
 
 @register_scorer("label_accuracy", needs="labels", exclusive=False, label_value=num_correct)
 def label_accuracy(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
-    """The share of right labels over all images and classes."""
+    """The fraction of right labels over all images and classes."""
     return mean_scorer((decided == targets).mean(axis=1))
 
 
 @register_scorer("exact_match", needs="labels", exclusive=False)
 def exact_match(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
-    """The share of images with all labels right."""
+    """The fraction of images with all labels right."""
     return mean_scorer((decided == targets).all(axis=1))
 
 
@@ -218,7 +218,7 @@ def matthews(targets: np.ndarray, decided: np.ndarray, task: Task) -> Scorer:
         if not task.exclusive:
             spread = counts.predicted * (total - counts.predicted) * counts.support * (total - counts.support)
             return np.asarray(ratio(together, np.sqrt(spread), otherwise=0.0).mean(axis=1))
-        spreads = [counts.total**2 - (each**2).sum(axis=1) for each in (counts.predicted, counts.support)]
+        spreads = [counts.total**2 - (sums**2).sum(axis=1) for sums in (counts.predicted, counts.support)]
         return ratio(together.sum(axis=1), np.sqrt(spreads[0] * spreads[1]), otherwise=0.0)
 
     return count_scorer(targets, decided, task, correlation)

@@ -1,4 +1,4 @@
-"""Metrics of the values of probabilities: log loss, Brier, calibration, errors of expected grades."""
+"""Metrics of probabilities: log loss, Brier, calibration, errors of expected grades."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def log_loss(targets: np.ndarray, probs: np.ndarray, task: Task) -> Scorer:
     """
     if not task.exclusive:
         return log_loss_columns(targets, probs, task)
-    chosen = _shares(probs)[np.arange(len(targets)), targets]
+    chosen = _normalized(probs)[np.arange(len(targets)), targets]
     return mean_scorer(-np.log(np.clip(chosen, EPSILON, 1.0)))
 
 
@@ -38,11 +38,11 @@ def kl_divergence(targets: np.ndarray, probs: np.ndarray, task: Task) -> Scorer:
     """The mean divergence of the probabilities from the truth, in nats.
 
     Kullback & Leibler 1951. Both are distributions over the classes: the true labels of an image get equal
-    shares, and its probabilities are divided by their sum. An image without a label counts as 0.
+    parts, and its probabilities are divided by their sum. An image without a label counts as 0.
     """
     truth = task.one_hot(targets, probs.shape[1]).astype(np.float64)
     truth = truth / np.maximum(truth.sum(axis=1, keepdims=True), 1.0)
-    logs = np.log(np.clip(truth, EPSILON, 1.0)) - np.log(np.clip(_shares(probs), EPSILON, 1.0))
+    logs = np.log(np.clip(truth, EPSILON, 1.0)) - np.log(np.clip(_normalized(probs), EPSILON, 1.0))
     return mean_scorer((truth * logs).sum(axis=1))
 
 
@@ -121,13 +121,13 @@ def expected_grade(probs: np.ndarray) -> np.ndarray:
 
 
 def columns_of(targets: np.ndarray, probs: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Return truth (0/1) and probabilities, (N, C); for two exclusive classes the second only, (N, 1)."""
+    """Return targets (0/1) and probabilities, (N, C); of two exclusive classes the second only, (N, 1)."""
     truth = task.one_hot(targets, probs.shape[1])
     first = 1 if task.exclusive and probs.shape[1] == 2 else 0
     return truth[:, first:], probs[:, first:]
 
 
-def _shares(probs: np.ndarray) -> np.ndarray:
+def _normalized(probs: np.ndarray) -> np.ndarray:
     """Return probabilities divided by their row sums, (N, C), float64."""
     values = probs.astype(np.float64)
     return ratio(values, values.sum(axis=1, keepdims=True), otherwise=0.0)

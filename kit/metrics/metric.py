@@ -1,4 +1,4 @@
-"""Metrics know their direction and tasks; their scorers score fixed rows under any weights of the rows."""
+"""A metric has a direction, tasks and options; its scorer computes scores for any weights of the rows."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 
 Needs = Literal["labels", "probabilities", "ranking"]
 
-
 # (hits, predicted, support, number of rows, beta) -> value; arrays of one shape
 ValueOfCounts = Callable[[np.ndarray, np.ndarray, np.ndarray, int, float], np.ndarray]
 
 
 class Scorer(Protocol):
-    """A metric with its targets and predictions; called with weights of the rows, it returns scores."""
+    """A metric bound to targets and predictions; called with weights of the rows, it returns scores."""
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """Return one score per weighting, (D,); NaN where it cannot be computed.
@@ -76,21 +75,20 @@ class Metric:
     """A metric with its options.
 
     Attributes:
-        kind: Its name in the registry.
+        kind: The name in the registry.
         function: The function of targets (see ``Task.targets``), inputs (see ``inputs``), task and options
             that returns a scorer.
         higher_is_better: The direction.
-        needs: What it reads: decided labels (``labels``), the order of probabilities (``ranking``), or their
+        needs: The input: predicted labels (``labels``), the order of probabilities (``ranking``), or their
             values (``probabilities``).
-        exclusive: Whether it is for tasks with one class per image (True), for multi-label (False), or for
-            both (None).
-        options: The values of all its options.
+        exclusive: True: for tasks with one class per image; False: for multi-label tasks; None: for both.
+        options: The values of all options.
         binary: Whether it scores the second of two classes only.
         ordinal: Whether it measures distances between grades.
-        likelihood: Where it is the mean log-likelihood of the truth: for all tasks, or for exclusive classes.
+        likelihood: The tasks for which it is the mean log-likelihood of the truth: all, or exclusive ones.
         equal_images: Whether every image counts the same, whatever its class.
-        label_value: For multi-label tasks: the function of a label's counts whose mean over the labels the
-            metric maximizes. None: the metric is no such mean.
+        label_value: For multi-label tasks: the function of a label's counts whose mean over the labels is the
+            metric. None: the metric is not such a mean.
         binary_value: The same for the second of two exclusive classes.
         is_micro: Whether it is an F-beta of the counts of all labels together.
     """
@@ -122,7 +120,7 @@ class Metric:
         return f"{self.kind}({', '.join(changed)})" if changed else self.kind
 
     def inputs(self, probs: np.ndarray, task: Task, decided: np.ndarray | None = None) -> np.ndarray:
-        """Return what the metric reads: the probabilities (N, C), or the labels decided from them.
+        """Return the input of the metric: the probabilities (N, C), or the labels predicted from them.
 
         Args:
             decided: Class indices (N,), or 0/1 (N, C), in place of ``task.decide(probs)``.
@@ -140,7 +138,7 @@ class Metric:
             KitError: The metric cannot be computed on these rows.
         """
         if len(targets) == 0:
-            raise KitError(f"metric {self.name}", "there are no rows to score", code="no_rows")
+            raise KitError(f"metric {self.name}", "has no rows to score", code="no_rows")
         return self.function(targets, self.inputs(probs, task, decided), task, **self.options)
 
     def __call__(
@@ -227,7 +225,7 @@ def register_metric(
 
 
 class _RepeatedScorer:
-    """The scorer of a plain function, which it calls once per weighting."""
+    """The scorer of a function of the rows, which it calls once per weighting."""
 
     def __init__(self, score_of: Callable[[np.ndarray], float], num_rows: int) -> None:
         self.score_of = score_of
@@ -242,7 +240,7 @@ class _RepeatedScorer:
             return self.full_score
         counts = weights.astype(np.int64)
         if (counts != weights).any():
-            raise ValueError("a plain metric can repeat rows, not weigh them")
+            raise ValueError("a metric function without a scorer takes integer weights only")
         try:
             return self.score_of(np.repeat(self.rows, counts)) if counts.any() else np.nan
         except KitError:
@@ -258,7 +256,7 @@ def get_metric(chosen: str | Component, task: Task, where: str = "competition.me
     component = Component(name=chosen) if isinstance(chosen, str) else chosen
     metric, options = metrics.bind(component, where)
     if not metric.suits(task):
-        suitable = ", ".join(each.kind for each in metrics.values() if each.suits(task))
+        suitable = ", ".join(other.kind for other in metrics.values() if other.suits(task))
         raise KitError(
             where,
             f"{metric.kind} does not suit the task {task.name}",

@@ -41,41 +41,41 @@ class Ranking:
         return cls(rows[order], truth[order].astype(np.float64), starts)
 
     def weigh(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the weights of positives and of negatives in each run of equal scores, (D, G) both."""
+        """Return the weights of positives and of negatives in each run of equal scores, each (D, G)."""
         ranked = weights[:, self.rows]
-        found = ranked * self.positive
+        positives = ranked * self.positive
         if len(self.starts) < len(self.rows):
-            ranked, found = (np.add.reduceat(each, self.starts, axis=1) for each in (ranked, found))
-        return found, ranked - found
+            ranked, positives = (np.add.reduceat(w, self.starts, axis=1) for w in (ranked, positives))
+        return positives, ranked - positives
 
 
-def area_under_roc(found: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the weighted share of (positive, negative) pairs in the right order, (D,); a tie counts half.
+def area_under_roc(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+    """Return the weighted fraction of (positive, negative) pairs in the right order, (D,); a tie counts half.
 
     This is the area under the ROC curve (Hanley & McNeil 1982). NaN without a positive or a negative.
     """
-    above = np.cumsum(others, axis=1)
-    beaten = above[:, -1:] - above + others / 2
-    return ratio((found * beaten).sum(axis=1), found.sum(axis=1) * above[:, -1])
+    above = np.cumsum(negatives, axis=1)
+    below = above[:, -1:] - above + negatives / 2
+    return ratio((positives * below).sum(axis=1), positives.sum(axis=1) * above[:, -1])
 
 
-def area_under_precision(found: np.ndarray, others: np.ndarray) -> np.ndarray:
+def area_under_precision(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
     """Return the mean precision at each positive, without interpolation, (D,); NaN without a positive."""
-    hits = np.cumsum(found, axis=1)
-    precision = ratio(hits, hits + np.cumsum(others, axis=1), otherwise=0.0)
-    return ratio((found * precision).sum(axis=1), hits[:, -1])
+    hits = np.cumsum(positives, axis=1)
+    precision = ratio(hits, hits + np.cumsum(negatives, axis=1), otherwise=0.0)
+    return ratio((positives * precision).sum(axis=1), hits[:, -1])
 
 
 @dataclass(frozen=True)
 class Area:
-    """A curve's area.
+    """The area under a curve.
 
     Attributes:
-        of: The function from what ``Ranking.weigh`` returns to areas (D,).
-        needs_negatives: Whether there is no area without a negative.
+        compute: From the weights that ``Ranking.weigh`` returns to areas (D,).
+        needs_negatives: Whether the area is undefined without a negative.
     """
 
-    of: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    compute: Callable[[np.ndarray, np.ndarray], np.ndarray]
     needs_negatives: bool
 
 
@@ -97,9 +97,9 @@ class AreaScorer:
         """Return the average of the areas, (D,); NaN if one of them is."""
         areas, supports = [], []
         for ranking in self.rankings:
-            found, others = ranking.weigh(weights)
-            areas.append(self.area.of(found, others))
-            supports.append(found.sum(axis=1))
+            positives, negatives = ranking.weigh(weights)
+            areas.append(self.area.compute(positives, negatives))
+            supports.append(positives.sum(axis=1))
         if not self.by_support:
             return np.asarray(np.mean(areas, axis=0))
         return ratio(np.sum(np.multiply(areas, supports), axis=0), np.sum(supports, axis=0))
@@ -133,7 +133,7 @@ def per_class(metric_name: str, targets: np.ndarray, probs: np.ndarray, task: Ta
     truth, rows = task.one_hot(targets, probs.shape[1]), np.arange(len(targets))
     weights = np.ones((1, len(targets)))
     rankings = (Ranking.of(truth[:, c], probs[:, c], rows) for c in range(probs.shape[1]))
-    return np.array([AREAS[metric_name].of(*ranking.weigh(weights))[0] for ranking in rankings])
+    return np.array([AREAS[metric_name].compute(*ranking.weigh(weights))[0] for ranking in rankings])
 
 
 def _averaged(name: str, targets: np.ndarray, probs: np.ndarray, task: Task, average: Average) -> Scorer:
@@ -148,12 +148,12 @@ def _averaged(name: str, targets: np.ndarray, probs: np.ndarray, task: Task, ave
 
 @register_scorer("top_k", needs="ranking", exclusive=True)
 def top_k(targets: np.ndarray, probs: np.ndarray, task: Task, *, k: Rank = 5) -> Scorer:
-    """The share of images whose class is among the ``k`` most probable; ties go to the first class."""
+    """The fraction of images whose class is among the ``k`` most probable; ties go to the first class."""
     num_classes = probs.shape[1]
     if k >= num_classes:
         raise KitError(
             f"metric top_k(k={k})",
-            f"there are {num_classes} classes, so every image would be right",
+            f"would count every image as right: the task has {num_classes} classes",
             "k must be less than the number of classes",
             f"Set `competition.metric`: {{name: top_k, k: {max(1, num_classes - 1)}}} or less.",
             code="k_too_large",
@@ -165,8 +165,8 @@ def top_k(targets: np.ndarray, probs: np.ndarray, task: Task, *, k: Rank = 5) ->
 def map_at_k(targets: np.ndarray, probs: np.ndarray, task: Task, *, k: Rank = 5) -> Scorer:
     """The mean average precision of the ``k`` most probable classes of each image.
 
-    It is the sum of the precisions at each right class, divided by ``k`` or by the number of the image's
-    classes, if smaller: with one class, the inverse of its rank. An image without a class counts as 0.
+    The average precision of an image is the sum of the precisions at each right class, divided by the smaller
+    of ``k`` and the number of its classes; with one class, the inverse of its rank. Without a class it is 0.
     """
     if task.exclusive:
         rank = _rank_of_truth(targets, probs)
@@ -179,7 +179,7 @@ def map_at_k(targets: np.ndarray, probs: np.ndarray, task: Task, *, k: Rank = 5)
 
 
 def _rank_of_truth(targets: np.ndarray, probs: np.ndarray) -> np.ndarray:
-    """Return the rank of the true class of each image from 0, (N,); ties go to the first class."""
+    """Return the rank, from 0, of the true class of each image, (N,); ties go to the first class."""
     own = np.take_along_axis(probs, targets[:, None], axis=1)
     before = np.arange(probs.shape[1]) < targets[:, None]
     return np.asarray(((probs > own) | ((probs == own) & before)).sum(axis=1))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BlendResult:
-    """A blend of runs (by label), and its evaluation; None if its members come from different folds."""
+    """A blend of runs (by label), and its evaluation; None if its members have different folds."""
 
     blended: Blended
     runs: list[str]
@@ -54,8 +54,8 @@ class LeaderboardResult:
     """Experiments, blends and submissions in order, with correlations and advice.
 
     Attributes:
-        is_empty: Whether there is no entry, before filtering.
-        correlations: Whether CV and leaderboard rank alike.
+        is_empty: Whether nothing has been scored yet, before filtering.
+        correlations: Rank correlations of CV and leaderboard.
         selections: Which two submissions to select for the final.
         problems: Artifacts that could not be read.
     """
@@ -91,7 +91,7 @@ def blend(
     Args:
         experiments: Experiments and blends; the first determines the competition.
         foreign: CSVs with OOF and test predictions of other tools.
-        allow_fold_mismatch: Blend members of different folds, without a score.
+        allow_fold_mismatch: Blend members with different folds, without a score.
     """
     from kit.ensemble.blend_runs import blend_runs
     from kit.pipeline.models import evaluate

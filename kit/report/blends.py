@@ -19,7 +19,7 @@ def blend_tables(blended: Blended, evaluation: Evaluation | None) -> list[Table 
     """Return the scores of a blend, its members, and how similar the members are."""
     label, blend = blended.run.label, blended.evaluation
     if blend is None or evaluation is None:
-        return [f"{label}: the mean of members from different folds; no unbiased score can be computed."]
+        return [f"{label}: the mean of members with different folds; no unbiased score can be computed."]
     return [
         _scores(label, blend, evaluation),
         _members(blend),

@@ -36,7 +36,7 @@ def submission_lines(done: Submitted, file: str) -> list[str]:
 def _scores_line(done: Submitted) -> str:
     proof = done.proof
     if proof.cv is None:
-        return "No CV score: its members come from different folds. The format passed the round-trip check."
+        return "No CV score: its members have different folds. The format passed the round-trip check."
     if proof.mirror is None:
         verified = f"{proof.metric} cannot be computed from this format, so only the rows were verified"
     else:

@@ -33,8 +33,8 @@ def random_members(number=20, rows=300, classes=2, seed=0) -> BlendData:
     return BlendData(members, rng.integers(0, classes, rows), MULTI, get_metric("accuracy", MULTI))
 
 
-def probs_of(fit, given, split):
-    return nested_probs(given, fit_nested(fit, given, split))
+def probs_of(fit, data, split):
+    return nested_probs(data, fit_nested(fit, data, split))
 
 
 def parts(rows, number=5):
@@ -45,21 +45,21 @@ def method(name, **options):
     return BoundMethod(blend_methods.get(name), options)
 
 
-def scorer_of(given, *steps):
+def scorer_of(data, *steps):
     """Return a scorer of these rows that learns some postprocessing steps."""
-    num_rows, num_classes = given.members.shape[1:]
+    num_rows, num_classes = data.members.shape[1:]
     names = tuple("abcdefgh"[:num_classes])
-    origin = Origin("oof", given.task.name, "c/x", "f", (), "m", "i")
-    oof = Predictions(tuple(f"{n}" for n in range(num_rows)), names, given.members[0], origin)
-    truth = LabeledPredictions(oof, [], given.targets, parts(num_rows), None, given.task, given.metric)
+    origin = Origin("oof", data.task.name, "c/x", "f", (), "m", "i")
+    oof = Predictions(tuple(f"{n}" for n in range(num_rows)), names, data.members[0], origin)
+    truth = LabeledPredictions(oof, [], data.targets, parts(num_rows), None, data.task, data.metric)
     return NestedScorer(truth, [Component(name=name) for name in steps or ("none",)])
 
 
-def evaluated(name, given, decide=(), **options):
+def evaluated(name, data, decide=(), **options):
     fit = method(name, **options)
-    labels = [f"m{j}" for j in range(len(given.members))]
-    fitted = fit_blend(fit, given, parts(len(given.targets)))
-    return evaluate_blend(fitted, fit, given, scorer_of(given, *decide), labels)
+    labels = [f"m{j}" for j in range(len(data.members))]
+    fitted = fit_blend(fit, data, parts(len(data.targets)))
+    return evaluate_blend(fitted, fit, data, scorer_of(data, *decide), labels)
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def evaluated(name, given, decide=(), **options):
 def test_of_random_members_the_fitted_score_is_optimistic_and_the_nested_one_is_chance(name, options):
     results = []
     for seed in range(3):
-        given = random_members(8, seed=seed)
+        data = random_members(8, seed=seed)
         fit = method(name, **options)
-        result = fit_blend(fit, given, parts(300))
-        score = lambda probs, given=given: given.metric(given.targets, probs, MULTI)  # noqa: E731
-        results.append((score(MULTI.normalized(result.shipped(given.members))), score(result.nested)))
+        result = fit_blend(fit, data, parts(300))
+        score = lambda probs, data=data: data.metric(data.targets, probs, MULTI)  # noqa: E731
+        results.append((score(MULTI.normalized(result.final(data.members))), score(result.nested)))
     shown, honest = np.mean(results, axis=0)
     assert shown > 0.55
     assert abs(honest - 0.5) < 0.04
@@ -81,28 +81,28 @@ def test_of_random_members_the_fitted_score_is_optimistic_and_the_nested_one_is_
 
 def test_labels_of_a_part_do_not_reach_its_own_probabilities():
     """Whatever the labels of one part say, its nested probabilities stay as they are."""
-    given = blend_data()
+    data = blend_data()
     split = parts(400)
     fit = method("stack")
-    before = probs_of(fit, given, split)
-    targets = given.targets.copy()
+    before = probs_of(fit, data, split)
+    targets = data.targets.copy()
     targets[split == 2] = (targets[split == 2] + 1) % 4
-    after = probs_of(fit, BlendData(given.members, targets, MULTI, given.metric), split)
+    after = probs_of(fit, BlendData(data.members, targets, MULTI, data.metric), split)
     np.testing.assert_array_equal(before[split == 2], after[split == 2])
     assert (before[split != 2] != after[split != 2]).any()
 
 
 def test_members_weights_costs_and_pairs():
-    given = blend_data(skills=(0.5, 2.0, 0.5))
-    found = evaluated("weights", given)
+    data = blend_data(skills=(0.5, 2.0, 0.5))
+    found = evaluated("weights", data)
     assert found.best.label == "m1"
     assert found.best.score == max((m.score for m in found.members), key=lambda s: -s)  # log loss: the lowest
     assert sum(m.weight for m in found.members) == pytest.approx(1)
     assert max(found.members, key=lambda m: m.cost_of_dropping).label == "m1"
     assert len(found.pairs) == 3
-    flat = given.members.reshape(3, -1)
+    flat = data.members.reshape(3, -1)
     assert found.pairs[0].correlation == pytest.approx(np.corrcoef(flat[0], flat[1])[0, 1])
-    decided = given.members.argmax(axis=2)
+    decided = data.members.argmax(axis=2)
     assert found.pairs[2].disagreement == pytest.approx((decided[1] != decided[2]).mean())
 
 
@@ -123,35 +123,35 @@ def test_the_verdict_names_what_to_submit():
 
 def test_the_gain_is_that_of_scores_whichever_way_is_better():
     for metric in ("log_loss", "accuracy"):
-        given = blend_data(metric)
-        found = evaluated("mean", given)
-        sign = 1 if given.metric.higher_is_better else -1
+        data = blend_data(metric)
+        found = evaluated("mean", data)
+        sign = 1 if data.metric.higher_is_better else -1
         assert found.gain == pytest.approx(sign * (found.nested - found.best.score))
         assert found.interval.low <= found.gain <= found.interval.high
 
 
 def test_a_constant_member_has_no_correlation():
-    given = blend_data()
-    constant = np.full_like(given.members[:1], 0.25)
+    data = blend_data()
+    constant = np.full_like(data.members[:1], 0.25)
     found = evaluated(
-        "mean", BlendData(np.concatenate([given.members[:1], constant]), given.targets, MULTI, given.metric)
+        "mean", BlendData(np.concatenate([data.members[:1], constant]), data.targets, MULTI, data.metric)
     )
     assert found.pairs[0].correlation is None
 
 
 def test_a_method_that_learns_nothing_has_one_score():
-    given = blend_data()
+    data = blend_data()
     fit = method("mean")
-    result = fit_blend(fit, given, parts(400))
+    result = fit_blend(fit, data, parts(400))
     assert isinstance(result, FittedBlend)
-    np.testing.assert_allclose(result.nested, MULTI.normalized(result.shipped(given.members)), atol=1e-7)
+    np.testing.assert_allclose(result.nested, MULTI.normalized(result.final(data.members)), atol=1e-7)
 
 
 def test_what_dropping_costs_is_nearly_the_same_whether_weights_are_fitted_anew_or_kept(monkeypatch):
-    given = blend_data(skills=(0.5, 2.0, 1.9, 0.1), rows=2000)
-    anew = evaluated("weights", given)
-    monkeypatch.setattr(module, "MANY", 2)
-    kept = evaluated("weights", given)
+    data = blend_data(skills=(0.5, 2.0, 1.9, 0.1), rows=2000)
+    anew = evaluated("weights", data)
+    monkeypatch.setattr(module, "MAX_REFITTED", 2)
+    kept = evaluated("weights", data)
     for a, b in zip(anew.members, kept.members, strict=True):
         assert b.cost_of_dropping == pytest.approx(a.cost_of_dropping, abs=0.01)
     assert max(m.cost_of_dropping for m in kept.members) > 0.02
@@ -159,8 +159,8 @@ def test_what_dropping_costs_is_nearly_the_same_whether_weights_are_fitted_anew_
 
 def test_members_and_blend_are_compared_as_they_would_be_submitted():
     """All probabilities are low: without learned thresholds no label is predicted."""
-    given = blend_data("f1_macro", task=tasks.get("multilabel"))
-    low = BlendData(given.members * 0.3, given.targets, given.task, given.metric)
+    data = blend_data("f1_macro", task=tasks.get("multilabel"))
+    low = BlendData(data.members * 0.3, data.targets, data.task, data.metric)
     plain, decided = evaluated("mean", low), evaluated("mean", low, decide=("thresholds",))
     assert plain.nested < 0.1
     assert decided.nested > 0.4
@@ -170,12 +170,12 @@ def test_members_and_blend_are_compared_as_they_would_be_submitted():
 
 
 def test_weights_that_cannot_be_proved_are_refused_and_fixed_ones_are_not():
-    given = blend_data()
+    data = blend_data()
     together = np.zeros(400, dtype=int)
     with raises_kit_error("one_part", where="--method"):
-        fit_nested(method("stack"), given, together)
+        fit_nested(method("stack"), data, together)
     np.testing.assert_allclose(
-        nested_probs(given, fit_nested(method("mean"), given, together)),
-        given.members.mean(axis=0),
+        nested_probs(data, fit_nested(method("mean"), data, together)),
+        data.members.mean(axis=0),
         atol=1e-6,
     )

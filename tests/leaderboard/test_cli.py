@@ -176,7 +176,7 @@ def test_scores_of_another_file_that_go_are_told(workspace):
 
 def test_options_of_the_list_do_nothing_before_record_and_so_are_refused(season):
     result = kit("leaderboard", "--workspace", season.root, "record", "first", "--public", "0.5", code=2)
-    assert "options stand after 'record': --workspace" in result.stderr
+    assert "options must come after 'record': --workspace" in result.stderr
 
 
 def test_record_has_help_with_an_example():

@@ -238,7 +238,7 @@ def test_predictions_without_scores_are_reported(workspace):
 
 def test_a_large_file_is_known_by_its_size(workspace, monkeypatch):
     file = submitted(workspace, experiment(workspace, "a"))
-    monkeypatch.setattr(submitted_files, "HASHED", 4)
+    monkeypatch.setattr(submitted_files, "MAX_HASHED_BYTES", 4)
     monkeypatch.setattr(submitted_files, "checksum", lambda path: pytest.fail("it was read"))
     assert rows(workspace)["a"].submission is not None
     write_text(file.path, "ID,Label\n1,red\n2,red\n")

@@ -81,5 +81,5 @@ def test_a_plain_function_may_refuse_all_rows_and_skip_draws(plain_metric):
         metric(np.zeros(4, dtype=int), np.full((4, 2), 0.5), MULTI.task)
     with raises_kit_error("metric_not_computable", where="metric share_of_class"):
         metric(np.ones(4, dtype=int), np.eye(2)[[0] * 4], MULTI.task)
-    with pytest.raises(ValueError, match="can repeat rows, not weigh them"):
+    with pytest.raises(ValueError, match="integer weights"):
         scorer(np.full((1, 300), 0.5))

@@ -3,7 +3,8 @@
 To add a method: write a function of ``BlendData`` and keyword-only options that returns a ``Combination``,
 decorate it with ``@register_method(...)`` in its own file, and import it here.
 
-    registry.py    the registry `blend_methods`, and what an entry says
+    registry.py    the registry `blend_methods`, and the attributes of an entry
+    options.py     parse the method and its options
     mean.py        arithmetic mean
     gmean.py       geometric mean
     power.py       power mean

@@ -16,7 +16,7 @@ from kit.ensemble.methods.registry import register_method
 from kit.metrics import EPSILON
 from kit.runtime.seeds import stable_seed
 
-DIGITS = 12  # decimals to which scores are compared
+DECIMALS = 12  # of scores, for comparisons
 
 Value = tuple[float, ...]  # the score, then the tie-breaker; larger is better
 
@@ -34,10 +34,10 @@ def hill_climb(
     """Return the weighted mean that greedy selection with replacement finds.
 
     Args:
-        steps: Members added, one after the other; the best set on the way is taken.
-        bags: Selections from random subsets of the members, averaged; 1: one selection from all.
-        share: The share of the members in a subset.
-        warm: A selection starts with at most so many of the best members.
+        steps: Number of steps, each of which adds a member; the best set of all steps counts.
+        bags: Number of selections from random subsets of the members, averaged; 1: one selection from all.
+        share: The fraction of the members in a subset.
+        warm: Maximum number of best members that a selection starts with.
         negative: Whether members may also be subtracted.
     """
     return weighted_mean(climbed_weights(data, steps, bags, share, warm, negative))
@@ -50,14 +50,14 @@ class Objective(Protocol):
         """Return the empty sum."""
 
     def member(self, number: int) -> np.ndarray:
-        """Return what a member adds to the sum."""
+        """Return the term of a member in the sum."""
 
     def value(self, total: np.ndarray, count: int) -> Value:
         """Return the value of the sum of ``count`` members."""
 
 
 class LikelihoodObjective:
-    """The log loss: it needs one number per row, the probability of the truth, instead of C."""
+    """The log loss, which needs one number per row, the probability of the truth, instead of C."""
 
     def __init__(self, data: BlendData) -> None:
         self.likely = likelihoods(data.members, data.targets, data.task)
@@ -95,13 +95,13 @@ class MetricObjective:
         """Return the metric and the mean log-likelihood."""
         mean = np.clip(total * np.float32(1 / count), EPSILON, 1.0, dtype=np.float32)
         likely = likelihoods(mean[None], self.data.targets, self.data.task)[0]
-        return round(self.data.value(mean), DIGITS), mean_log(likely)
+        return round(self.data.value(mean), DECIMALS), mean_log(likely)
 
 
 def climbed_weights(
     data: BlendData, steps: int, bags: int, share: float, warm: int, negative: bool
 ) -> np.ndarray:
-    """Return the weights (M,) of greedy selection, averaged over bags of members; they sum to 1."""
+    """Return the weights (M,) of greedy selection, averaged over bags; they sum to 1."""
     number = len(data.members)
     by_likelihood = data.metric.is_log_likelihood(data.task)
     objective: Objective = LikelihoodObjective(data) if by_likelihood else MetricObjective(data)
@@ -113,7 +113,7 @@ def climbed_weights(
     rng = np.random.default_rng(stable_seed("bags", data.seed))
     total = np.zeros(number)
     for _ in range(bags):
-        # The best member is in every bag: a good blend nearly always has it.
+        # Every bag has the best member, because nearly every good blend has it.
         others = rng.permutation(order[1:])[: size - 1].tolist()
         bag = [j for j in order if j == order[0] or j in others]
         total += select(objective, bag, number, steps, warm, negative)
@@ -123,29 +123,29 @@ def climbed_weights(
 def select(
     objective: Objective, order: list[int], number: int, steps: int, warm: int, negative: bool
 ) -> np.ndarray:
-    """Return the weights (number,) of the best set on a greedy walk; they sum to 1.
+    """Return the weights (number,) of the best set of a greedy selection; they sum to 1.
 
     Args:
-        order: The members that may be added, the best one alone first.
-        warm: The walk starts with the best-scoring set of the first members, at most so many.
+        order: The members that may be added, by score, the best first.
+        warm: The selection starts with the best-scoring prefix of ``order``, of at most this length.
     """
-    walk = _Walk(objective, number)
-    walk.start(order[:warm])
-    best, kept = walk.value(), walk.counts.copy()
+    selection = _Selection(objective, number)
+    selection.start(order[:warm])
+    best, kept = selection.value(), selection.counts.copy()
     moves = [(j, sign) for sign in ((1, -1) if negative else (1,)) for j in order]
     for _ in range(steps):
-        possible = [(j, sign) for j, sign in moves if sign > 0 or walk.counts.sum() > 1]
-        values = [walk.value_with(j, sign) for j, sign in possible]
-        reached = max(values)
-        walk.add(*possible[values.index(reached)])
-        if reached > best:
-            best, kept = reached, walk.counts.copy()
+        possible = [(j, sign) for j, sign in moves if sign > 0 or selection.counts.sum() > 1]
+        values = [selection.value_with(j, sign) for j, sign in possible]
+        value = max(values)
+        selection.add(*possible[values.index(value)])
+        if value > best:
+            best, kept = value, selection.counts.copy()
     weights: np.ndarray = kept / kept.sum()
     return weights
 
 
-class _Walk:
-    """A growing sum of members."""
+class _Selection:
+    """The selected members: their counts and their sum."""
 
     def __init__(self, objective: Objective, number: int) -> None:
         self.objective = objective
@@ -153,7 +153,7 @@ class _Walk:
         self.counts = np.zeros(number)
 
     def start(self, members: list[int]) -> None:
-        """Add the first members, as many as score best together."""
+        """Add the best-scoring prefix of ``members``."""
         total, values = self.objective.start(), []
         for count, member in enumerate(members, start=1):
             total = total + self.objective.member(member)
@@ -171,6 +171,6 @@ class _Walk:
         return self.objective.value(self.total, int(self.counts.sum()))
 
     def value_with(self, member: int, sign: int) -> Value:
-        """Return the value of the sum after one more move."""
+        """Return the value of the sum after adding (sign 1) or subtracting (sign -1) a member."""
         moved = self.total + np.float32(sign) * self.objective.member(member)
         return self.objective.value(moved, int(self.counts.sum()) + sign)

@@ -13,7 +13,7 @@ OPTION = "--option"
 
 
 def parse_method(name: str, options: Sequence[str]) -> Component:
-    """Return a method with its options, each ``key=value`` with the value in YAML.
+    """Return a method with its options, texts ``key=value`` with the value in YAML.
 
     Raises:
         KitError: The method is unknown, or an option has no key or is not valid YAML.

@@ -11,6 +11,6 @@ from kit.metrics.averages import mean_rank
 def rank(data: BlendData) -> Combination:
     """Return the mean of the members' ranks within each class, for metrics that read only the order of rows.
 
-    Ranks are taken over the rows that are predicted together: a fold, or the test images.
+    Ranks are computed within the rows of one prediction: a fold, or the test images.
     """
     return Combination(lambda members: mean_rank(members, np.full(len(members), 1 / len(members))))

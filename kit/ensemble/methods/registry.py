@@ -15,15 +15,15 @@ METHOD = "--method"
 
 @dataclass(frozen=True)
 class BlendMethod:
-    """A way to blend.
+    """A blend method.
 
     Attributes:
         function: From ``BlendData`` and keyword-only options to a ``Combination``; with ``blends_weights``
             from runs, the folder to write, workspace and progress to a ``Blended``.
-        learns: Whether it reads the truth, so that a score on the same rows is optimistic.
-        any_folds: Whether members may come from different folds (then the blend has no score).
-        blends_weights: Whether it averages the weights of networks instead of predictions. Then members are
-            experiments, and there are no options.
+        learns: Whether it is fitted on the targets, so that a score on the same rows is optimistic.
+        any_folds: Whether members may have different folds (then the blend has no score).
+        blends_weights: Whether it averages model weights instead of predictions. Then members are
+            experiments, and the method has no options.
     """
 
     name: str
@@ -52,7 +52,7 @@ blend_methods: Registry[BlendMethod] = Registry("blend method", function=lambda 
 def register_method(
     name: str, *, learns: bool = False, any_folds: bool = False, blends_weights: bool = False
 ) -> Callable[[F], F]:
-    """Register a method; the arguments are the attributes of ``BlendMethod``."""
+    """Register a function as a blend method; the arguments are the attributes of ``BlendMethod``."""
 
     def add(function: F) -> F:
         blend_methods.register(name)(BlendMethod(name, function, learns, any_folds, blends_weights))

@@ -33,8 +33,8 @@ def stack(
 def stacked(data: BlendData, learner: Learner, strength: float) -> Combination:
     """Return a model that is fitted on the members' logits.
 
-    A class that the rows lack gets probability ``EPSILON``. If only one class or label value occurs, it
-    is always predicted.
+    A class without rows gets probability ``EPSILON``. If the rows have only one class or label value, the
+    model always predicts it.
     """
     features = _features(data.members, data.task.exclusive)
     truth = data.targets if data.task.exclusive else data.targets.T
@@ -52,14 +52,14 @@ def stacked(data: BlendData, learner: Learner, strength: float) -> Combination:
 
 
 def _features(members: np.ndarray, exclusive: bool) -> np.ndarray:
-    """Return the logits of all members side by side, (N, M * C); of exclusive classes centered."""
+    """Return the concatenated logits of all members, (N, M * C); for exclusive classes, centered per row."""
     probs = np.clip(members.astype(np.float64), EPSILON, 1 - EPSILON)
     logits = np.log(probs) - (np.log(probs).mean(axis=2, keepdims=True) if exclusive else np.log1p(-probs))
     return np.asarray(logits.transpose(1, 0, 2).reshape(logits.shape[1], -1))
 
 
 def _fitted(features: np.ndarray, labels: np.ndarray, learner: Learner, strength: float, seed: int) -> Any:
-    """Return a fitted scikit-learn classifier, or the only label."""
+    """Return a fitted scikit-learn classifier, or the label if only one occurs."""
     if len(np.unique(labels)) == 1:
         return int(labels[0])
     return _model(learner, strength, seed).fit(features, labels.astype(np.int64))
@@ -80,7 +80,7 @@ def _model(learner: Learner, strength: float, seed: int) -> Any:
 
 
 def _predict(model: Any, features: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return the model's probabilities (N, num_classes), ``EPSILON`` for classes that it has not seen."""
+    """Return the model's probabilities (N, num_classes); ``EPSILON`` for classes without training rows."""
     probs = np.full((len(features), num_classes), EPSILON)
     if isinstance(model, int):
         probs[:, model] = 1 - EPSILON

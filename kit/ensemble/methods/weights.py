@@ -1,4 +1,4 @@
-"""Method ``weights``: the weights, at least 0 and summing to 1, that score best."""
+"""Method ``weights``: the weighted mean with the best score; weights are at least 0 and sum to 1."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from kit.ensemble.blend_data import BlendData, Combination, weighted_mean
 from kit.ensemble.likelihood import likelihoods
 from kit.ensemble.methods.registry import register_method
 
-STEP_SIZES = (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625)  # towards a member, or away from it
-MAX_STEPS = 20  # of each size
+STEP_SIZES = (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625)  # towards a member or away from it
+MAX_STEPS = 20  # per step size
 
 
 @register_method("weights", learns=True)
 def weights(data: BlendData) -> Combination:
-    """Return the weighted mean with the weights, at least 0 and summing to 1, that score best."""
+    """Return the weighted mean with the best score; weights are at least 0 and sum to 1."""
     return weighted_mean(simplex_weights(data))
 
 
 def simplex_weights(data: BlendData) -> np.ndarray:
-    """Return the weights (M,) of the mean that scores best.
+    """Return the weights (M,) of the mean with the best score.
 
-    The log loss is convex in the weights: its minimum is found by gradient descent. Any other metric is
-    climbed from the best of three starts (these weights, equal weights, the best member alone): the best step
-    towards a member or away from it is taken, with decreasing step sizes.
+    The log loss is convex in the weights, and SLSQP finds its minimum. For any other metric, hill climbing
+    starts at the best of these weights, equal weights, and the best member alone; each step is the best move
+    towards a member or away from it, with decreasing step sizes.
     """
     number = len(data.members)
     smooth = max_likelihood_weights(likelihoods(data.members, data.targets, data.task))
@@ -77,12 +77,12 @@ def _mixed(data: BlendData, weights: np.ndarray) -> np.ndarray:
 
 
 def _climb(data: BlendData, weights: np.ndarray, value: float) -> np.ndarray:
-    """Return weights that no step towards a member or away from it improves."""
+    """Return weights that no step towards a member or away from it improves (hill climbing)."""
     corners = np.eye(len(weights))
     for share in STEP_SIZES:
         for _ in range(MAX_STEPS):
             mean = _mixed(data, weights)
-            # A step away from a member ends where the member has no weight.
+            # A step away from a member stops at weight 0.
             away = np.where(weights < 1, np.minimum(share, weights / np.maximum(1 - weights, 1e-12)), 0.0)
             moves = [
                 *((j, share) for j in range(len(weights))),
