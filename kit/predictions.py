@@ -1,4 +1,4 @@
-"""Predictions: probabilities by id and class; saved, aligned and checked, never joined by position."""
+"""Predictions: probabilities by id and class; saved, aligned and checked by name, never by position."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from kit.storage.files import atomic_write
 from kit.tasks import Task
 
 METADATA_KEY = b"kit"
-Pooling = Literal[
-    "mean", "max"
-]  # how probabilities of several rows, such as crops of one image, are combined
+Pooling = Literal["mean", "max"]  # combines the probabilities of several rows, such as the crops of an image
 Kind = Literal["oof", "test", "held_out"]
 MIXED_FOLDS = "mixed"  # the fingerprint of a blend whose members have different folds
 
@@ -66,7 +64,9 @@ class Predictions:
 
     def __post_init__(self) -> None:
         if self.probs.shape != (len(self.ids), len(self.classes)):
-            raise ValueError(f"{self.probs.shape} for {len(self.ids)} ids and {len(self.classes)} classes")
+            raise ValueError(
+                f"probs of shape {self.probs.shape} for {len(self.ids)} ids and {len(self.classes)} classes"
+            )
 
     def save(self, path: Path) -> None:
         """Write the Parquet file atomically.
@@ -102,12 +102,13 @@ class Predictions:
         index = pd.Index(self.ids)
         if index.has_duplicates:
             twice = first_few(list(index[index.duplicated()].unique()))
-            problem = f"ids occur more than once ({twice})"
+            problem = f"some ids occur more than once ({twice})"
             raise KitError(path, problem, "Each id has one row", code="ids_duplicate")
         invalid = ~np.isfinite(self.probs).all(axis=1)
         if invalid.any():
-            problem = f"{invalid.sum()} rows are not finite (first: {self.ids[int(invalid.argmax())]})"
-            raise KitError(path, problem, "Probabilities are finite", code="not_finite")
+            first = self.ids[int(invalid.argmax())]
+            problem = f"{invalid.sum()} rows have NaN or infinite probabilities (first: {first})"
+            raise KitError(path, problem, "Probabilities must be finite", code="not_finite")
 
     def aligned_to(self, ids: Sequence[str], classes: Sequence[str], where: object) -> Predictions:
         """Return the predictions with rows in the order of ``ids`` and columns in the order of ``classes``.

@@ -57,7 +57,7 @@ class ScoredRun:
 
 @dataclass(frozen=True)
 class QuickstartResult:
-    """What the quickstart made: two experiments, their blend, and the blend's submission file."""
+    """The results of the quickstart: two experiments, their blend, and the blend's submission file."""
 
     seconds: float
     metric: str
@@ -66,7 +66,7 @@ class QuickstartResult:
     submission: Path
 
     def as_dict(self) -> dict[str, object]:
-        """Return it under the keys that ``--json`` promises."""
+        """Return the result as ``--json`` prints it."""
         blended = {
             "cv": self.blend.evaluation.cv,
             "nested": self.blend.evaluation.nested,
@@ -83,28 +83,28 @@ class QuickstartResult:
 
 
 def quickstart(*, workspace: WorkspaceLike = None, progress: Progress = SILENT) -> QuickstartResult:
-    """Write the digits competition and run every stage on it; a second run skips what is done."""
-    start, place = time.perf_counter(), open_workspace(workspace)
-    configs = _write_configs(place, progress)
+    """Write the digits competition and run every stage on it; a second run skips finished stages."""
+    start, workspace = time.perf_counter(), open_workspace(workspace)
+    configs = _write_configs(workspace, progress)
     first = next(iter(configs.values()))
-    _inspect_and_fold(first, place, progress)
-    data = prepare(first, place, progress)  # shared: the configs differ in model and training only
-    runs = [_train(config, data, place, progress) for config in configs.values()]
+    _inspect_and_fold(first, workspace, progress)
+    data = prepare(first, workspace, progress)  # shared: the configs differ in model and training only
+    runs = [_train(config, data, workspace, progress) for config in configs.values()]
 
     progress.stage("blend", f"mean of {' and '.join(configs)}")
-    blend = pipeline.blend([run for run, _ in runs], name=BLEND, workspace=place)
+    blend = pipeline.blend([run for run, _ in runs], name=BLEND, workspace=workspace)
     assert blend.evaluation is not None  # its members share the folds
     progress.note(f"out-of-fold {blend.evaluation.metric} {blend.evaluation.cv:.4f}")
 
     progress.stage("submit")
     all_runs = [*runs, (blend.blended.run, blend.evaluation)]
-    *experiments, final = [_submit(run, result, first, data, place, progress) for run, result in all_runs]
+    *experiments, final = [_submit(run, result, first, data, workspace, progress) for run, result in all_runs]
     return QuickstartResult(
         seconds=time.perf_counter() - start,
         metric=data.competition.metric.name,
         experiments=experiments,
         blend=final,
-        submission=place.submission(NAME, BLEND).path,
+        submission=workspace.submission(NAME, BLEND).path,
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LABEL = "label"  # the column of class names, for tasks with one class per image
 NO_LABEL = ""  # in that column: the image has no label
-UNKNOWN = -1  # in a 0/1 column: nobody has said whether the image has the class
+UNKNOWN = -1  # in a 0/1 column: unknown whether the image has the class
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Task:
     """A kind of classification.
 
     Attributes:
-        name: As in the config.
+        name: The value of ``competition.task``.
         description: One line, for lists of tasks.
         exclusive: Whether an image has exactly one class. Samples then have a column ``label``;
             otherwise one 0/1 column per class.
@@ -68,7 +68,7 @@ class Task:
             Exclusive tasks: class indices (N,), int64. Multi-label: (N, C), float32, 0 or 1.
         """
         if self.exclusive:
-            import pandas as pd  # the config schema imports this module, and needs no tables
+            import pandas as pd  # the config schema imports this module, and does not need pandas
 
             index = pd.Index(classes).get_indexer(pd.Index(samples[LABEL]))
             if (index < 0).any():

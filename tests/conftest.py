@@ -1,5 +1,6 @@
-"""A tiny competition, drawn: three coloured classes, 32-pixel images."""
+"""Shared fixtures and helpers: a tiny competition of three colored classes with 32-pixel images."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "2")
-if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes would wait for each other
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes would compete for the cores
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
@@ -27,19 +28,19 @@ from kit.predictions import load_predictions
 from kit.storage.workspace import Workspace
 
 LONGEST = "test_quickstart.py"
-COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "10": (60, 60, 200), "2": (190, 190, 60)}
+COLORS = {"red": (200, 60, 60), "green": (60, 200, 60), "10": (60, 60, 200), "2": (190, 190, 60)}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the module that takes longest, so that processes end together."""
+    """Start with the slowest module, so that all worker processes end at about the same time."""
     items.sort(key=lambda item: item.path.name != LONGEST)
 
 
-def draw(path: Path, colour: tuple[int, int, int], seed: int, size: tuple[int, int] = (36, 32)) -> None:
-    """Write a noisy image of one colour; the same seed gives the same bytes."""
+def draw(path: Path, color: tuple[int, int, int], seed: int, size: tuple[int, int] = (36, 32)) -> None:
+    """Write a noisy image of one color; the same seed gives the same bytes."""
     noise = np.random.default_rng(seed).integers(-40, 40, (size[1], size[0], 3))
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)).save(path)
+    Image.fromarray(np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)).save(path)
 
 
 def draw_class_folders(root: Path, per_class: int = 10, test: int = 8, newline: str = "\r\n") -> Path:
@@ -47,10 +48,10 @@ def draw_class_folders(root: Path, per_class: int = 10, test: int = 8, newline: 
     names = ["2", "10", "red"]
     for c, name in enumerate(names):
         for i in range(per_class):
-            draw(root / "train" / name / f"{i}.png", COLOURS[name], seed=100 * c + i)
+            draw(root / "train" / name / f"{i}.png", COLORS[name], seed=100 * c + i)
     rows = []
     for i in range(test):
-        draw(root / "test" / f"{i}.png", COLOURS[names[i % 3]], seed=10_000 + i)
+        draw(root / "test" / f"{i}.png", COLORS[names[i % 3]], seed=10_000 + i)
         rows.append(f"{i}.png,{names[(i + 1) % 3]}")
     (root / "sample_submission.csv").write_bytes(newline.join(["ID,Label", *rows, ""]).encode())
     return root
@@ -61,11 +62,11 @@ def draw_csv(root: Path, per_class: int = 10, test: int = 6) -> Path:
     names = ["red", "green", "2"]
     rows = []
     for i in range(per_class * 3):
-        draw(root / "train" / f"{i:03d}.png", COLOURS[names[i % 3]], seed=i)
+        draw(root / "train" / f"{i:03d}.png", COLORS[names[i % 3]], seed=i)
         rows.append((f"{i:03d}.png", names[i % 3]))
     pd.DataFrame(rows, columns=["Image", "target"]).to_csv(root / "train.csv", index=False)
     for i in range(test):
-        draw(root / "test" / f"{900 - i}.png", COLOURS[names[i % 3]], seed=5_000 + i)
+        draw(root / "test" / f"{900 - i}.png", COLORS[names[i % 3]], seed=5_000 + i)
     ids = [f"{900 - i}.png" for i in range(test)]
     pd.DataFrame({"Image": ids}).to_csv(root / "test.csv", index=False)
     return root
@@ -92,7 +93,7 @@ def draw_voc(root: Path, images: int = 12, beside: bool = False) -> Path:
         canvas = Image.new("RGB", (64, 48), (90, 90, 90))
         boxes = [("red", 4, 4, 28, 28)] + ([("green", 34, 8, 58, 32)] if i % 2 else [])
         for label, x0, y0, x1, y1 in boxes:
-            canvas.paste(COLOURS[label], (x0, y0, x1, y1))
+            canvas.paste(COLORS[label], (x0, y0, x1, y1))
         noise = np.random.default_rng(i).integers(-20, 20, (48, 64, 3))
         canvas = Image.fromarray(np.clip(np.asarray(canvas) + noise, 0, 255).astype(np.uint8))
         pictures.mkdir(parents=True, exist_ok=True)
@@ -110,7 +111,7 @@ def draw_voc(root: Path, images: int = 12, beside: bool = False) -> Path:
 def draw_id_lists(root: Path, images: int = 12) -> Path:
     """Write a competition of one file of ids per class; the last two images are in no file."""
     for i in range(1, images + 1):
-        draw(root / "images" / f"im{i}.jpg", COLOURS["red"], seed=i)
+        draw(root / "images" / f"im{i}.jpg", COLORS["red"], seed=i)
     lists = root / "annotations"
     lists.mkdir()
     named = range(1, images - 1)
@@ -153,13 +154,13 @@ def write_config(workspace: Workspace, values: dict | None = None, **changes) ->
 
 
 def kit(workspace: Workspace, *arguments: str, **options) -> subprocess.Popen:
-    """Start the command in a process of its own."""
+    """Start ``kit`` with these arguments in a new process."""
     command = [sys.executable, "-m", "kit", *arguments, "--workspace", str(workspace.root)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def wait_for(condition, seconds: float = 60) -> None:
-    """Wait until something is there; a process under way gives no other sign."""
+    """Wait until the condition holds, for example until another process has written a file."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
@@ -176,8 +177,8 @@ def raises_kit_error(code: str, where: str | None = None) -> Iterator[pytest.Exc
         assert caught.value.where == where
 
 
-class Heard:
-    """A progress that remembers what was said."""
+class RecordedProgress:
+    """A progress that records its messages."""
 
     def __init__(self):
         self.lines = []
@@ -198,9 +199,18 @@ def oof_bytes(workspace, name="a") -> bytes:
     return load_predictions(workspace.run("tiny", name).oof).probs.tobytes()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def frozen_imports() -> None:
+    """Freeze imported modules, as a command does: each garbage collection would take half a second longer."""
+    import albumentations  # noqa: F401
+    import timm  # noqa: F401
+
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
-def no_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test see this machine's data or weights."""
+def isolated_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide this machine's data, weights and caches from every test."""
     monkeypatch.delenv("KIT_DATA", raising=False)
     monkeypatch.delenv("KIT_WEIGHTS", raising=False)
     monkeypatch.delenv("KIT_CACHE", raising=False)
@@ -222,13 +232,13 @@ def tiny(workspace: Workspace) -> Workspace:
 
 @pytest.fixture
 def tiny_config(tiny: Workspace) -> Config:
-    """The experiment on it."""
+    """The config of an experiment on ``tiny``."""
     return load_config(write_config(tiny))
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace in which two experiments were run to the end; tests read it and copy it, never change it."""
+    """A workspace with two finished experiments; tests read or copy it, and never change it."""
     from kit import pipeline
 
     root = tmp_path_factory.mktemp("trained")

@@ -9,14 +9,22 @@ import pytest
 from kit import pipeline
 from kit.config import Component
 from kit.config.load import load_config
-from kit.errors import KitError
 from kit.evaluation.per_image import pool_run
 from kit.predictions import load_predictions
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
 from tests.cli.test_cli import kit, kit_json
 from tests.competition.test_perceptual_hash import scene
-from tests.conftest import COLOURS, TINY, Heard, draw, draw_class_folders, draw_voc, write_config
+from tests.conftest import (
+    COLORS,
+    TINY,
+    RecordedProgress,
+    draw,
+    draw_class_folders,
+    draw_voc,
+    raises_kit_error,
+    write_config,
+)
 
 SETS = {"train": "ImageSets/Main/trainval.txt", "test": "ImageSets/Main/test.txt"}
 CROPS = TINY | {
@@ -42,15 +50,15 @@ def cells(tmp_path_factory):
     root = tmp_path_factory.mktemp("cells")
     workspace = Workspace.open(root)
     draw_voc(root / "data" / "cells", images=24)
-    heard = Heard()
-    done = pipeline.run(load_config(write_config(workspace, CROPS)), workspace=workspace, progress=heard)
-    return workspace, done, heard
+    progress = RecordedProgress()
+    done = pipeline.run(load_config(write_config(workspace, CROPS)), workspace=workspace, progress=progress)
+    return workspace, done, progress
 
 
 def test_crops_are_predicted_under_their_box_and_held_out_ones_scored(cells):
-    workspace, done, heard = cells
+    workspace, done, progress = cells
     assert done.submitted is None
-    assert "no test images: no submission to write" in heard.lines
+    assert "no test images: no submission to write" in progress.lines
     oof, held_out = load_predictions(done.run.oof), load_predictions(done.run.held_out("test"))
     assert "im_001#1" in oof.ids
     assert (len(oof.ids), len(held_out.ids)) == (24, 12)
@@ -69,8 +77,8 @@ def test_crops_of_one_image_are_on_one_fold(cells):
 
 
 def test_what_balancing_changed_is_told_and_kept(cells):
-    _, done, heard = cells
-    assert any(line.startswith("balance cap: red 8 -> 6, green 4 -> 4") for line in heard.lines)
+    _, done, progress = cells
+    assert any(line.startswith("balance cap: red 8 -> 6, green 4 -> 4") for line in progress.lines)
     assert read_json(done.run.fold(0).done)["classes"] == {"green": [4, 4], "red": [8, 6]}
 
 
@@ -133,9 +141,9 @@ def test_inspect_says_how_to_keep_near_duplicates_together(workspace):
     assert page.count("data:image/jpeg;base64,") >= 5
 
 
-def test_nothing_is_submitted_where_nothing_is_asked(cells):
+def test_submitting_without_test_images_is_refused(cells):
     workspace, done, _ = cells
-    with pytest.raises(KitError, match="has no test images: there is nothing to submit"):
+    with raises_kit_error("no_test_images"):
         pipeline.submit(done.run, workspace=workspace)
 
 
@@ -156,7 +164,7 @@ def test_blends_score_held_out_sets_too(cells):
 
 
 def test_whole_images_are_not_pooled(trained):
-    with pytest.raises(KitError, match="predicts whole images"):
+    with raises_kit_error("no_crops"):
         pool_run(trained.run("tiny", "a"), trained, "max")
 
 
@@ -181,11 +189,11 @@ def test_repeats_train_a_model_for_each_and_average_the_oof(tiny):
 
 
 def test_images_without_a_label_are_said_and_not_trained_on(tiny):
-    draw(tiny.root / "data/tiny/train/loose.png", COLOURS["red"], 1)
-    heard = Heard()
+    draw(tiny.root / "data/tiny/train/loose.png", COLORS["red"], 1)
+    progress = RecordedProgress()
     path = write_config(tiny, competition__unlisted="unlabelled", train__epochs=2)
-    done = pipeline.run(load_config(path), workspace=tiny, progress=heard)
-    assert "1 training images have no label and are not used" in heard.lines
+    done = pipeline.run(load_config(path), workspace=tiny, progress=progress)
+    assert "1 training images have no label and are not used" in progress.lines
     assert len(load_predictions(done.run.oof).ids) == 30
     folds = pd.read_csv(tiny.folds("tiny"), dtype=str, keep_default_na=False).set_index("id")
     assert folds.loc["loose.png"].tolist() == ["-1", ""]
@@ -193,7 +201,7 @@ def test_images_without_a_label_are_said_and_not_trained_on(tiny):
 
 def test_extra_images_are_trained_on_and_never_validated(tiny):
     for i in range(4):
-        draw(tiny.root / "data/tiny/more/red" / f"{i}.png", COLOURS["red"], 900 + i)
+        draw(tiny.root / "data/tiny/more/red" / f"{i}.png", COLORS["red"], 900 + i)
     extra = [{"layout": "class_folders", "folder": "more"}]
     done = pipeline.run(
         load_config(write_config(tiny, competition__extra=extra, train__epochs=2)), workspace=tiny
@@ -215,11 +223,11 @@ def with_leaks(root):
 @pytest.mark.parametrize("leaks", ["report", "use"])
 def test_a_test_image_that_is_a_training_image_is_told_and_its_label_used_if_asked(workspace, leaks):
     with_leaks(workspace.root)
-    heard = Heard()
+    progress = RecordedProgress()
     config = load_config(
         write_config(workspace, competition__leaks=leaks, train__epochs=1, train__schedule__warmup_epochs=0)
     )
-    submitted = pipeline.run(config, workspace=workspace, progress=heard).submitted
+    submitted = pipeline.run(config, workspace=workspace, progress=progress).submitted
     assert [(leak.test_id, leak.train_id) for leak in submitted.leaks] == [("1.png", "10/7.png")]
     written = pd.read_csv(submitted.file.path, dtype=str).set_index("ID")["Label"]
     test = load_predictions(workspace.run("tiny", "tiny-cnn").test)
@@ -227,7 +235,7 @@ def test_a_test_image_that_is_a_training_image_is_told_and_its_label_used_if_ask
     expected = predicted | ({"1.png": "10"} if leaks == "use" else {})
     assert written.to_dict() == expected
     said = "KNOWN LABELS" if leaks == "use" else "their rows are predictions"
-    assert any(said in line and "1.png = 10/7.png" in line for line in heard.lines)
+    assert any(said in line and "1.png = 10/7.png" in line for line in progress.lines)
 
 
 def test_duplicates_never_lie_on_both_sides(workspace):

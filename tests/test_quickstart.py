@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from kit.cli.main import app
 from kit.competition.digits import write_digits
-from kit.errors import KitError
 from kit.quickstart import EXPERIMENTS
 from kit.storage.workspace import Workspace
+from tests.conftest import raises_kit_error
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -31,9 +31,9 @@ def test_digits_are_a_whole_competition_and_written_once(tmp_path):
     assert set(sample["label"]) == {"0"}
 
 
-def test_a_file_in_the_way_of_the_digits(tmp_path):
+def test_a_file_in_place_of_the_digits_folder_is_refused(tmp_path):
     (tmp_path / "digits").touch()
-    with pytest.raises(KitError, match="is a file"):
+    with raises_kit_error("folder_exists"):
         write_digits(tmp_path / "digits")
 
 
@@ -68,7 +68,7 @@ def test_its_configs_and_folds_are_the_committed_ones(started):
     assert workspace.folds("digits").read_bytes() == (REPOSITORY / "folds" / "digits.csv").read_bytes()
 
 
-def test_again_it_says_what_is_done_and_gives_the_same(started):
+def test_a_second_quickstart_reports_finished_stages_and_gives_the_same_result(started):
     values, workspace, _ = started
     result = CliRunner().invoke(app, ["quickstart", "--json", "--workspace", str(workspace.root)])
     again = json.loads(result.stdout)

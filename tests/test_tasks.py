@@ -37,7 +37,7 @@ def test_decisions():
     assert tasks.get("multilabel").decide(probs).tolist() == [[0, 1, 0], [1, 1, 0]]
 
 
-def test_each_task_says_what_others_need_to_know():
+def test_each_task_has_the_attributes_that_other_modules_read():
     assert [name for name in tasks if tasks.get(name).is_binary] == ["binary"]
     assert [name for name in tasks if tasks.get(name).is_nominal] == ["multiclass"]
     assert [name for name in tasks if tasks.get(name).ordinal] == ["ordinal"]

@@ -1,4 +1,4 @@
-"""Unpack a zip or tar of competition data: completely or not at all, and never outside its folder."""
+"""Unpack a zip or tar of competition data: completely or not at all, never outside the target folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RECEIPT = ".unpacked.json"
 CHUNK = 2**20
 MAX_SHOWN = 80  # characters of a name in a message
 MAX_NAME, MAX_PATH = 255, 1024  # bytes that file systems allow, with room for the folder before the path
-DAMAGE = (
+DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
@@ -89,14 +89,14 @@ def unpack(archive: Path, target: Path, max_bytes: int, progress: Progress = SIL
 
 def _check_receipt(target: Path, archive: Path, receipt: dict[str, object]) -> None:
     try:
-        there = json.loads((target / RECEIPT).read_text(encoding="utf-8"))
+        existing = json.loads((target / RECEIPT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        there = None
-    if there != receipt:
+        existing = None
+    if existing != receipt:
         raise KitError(
             target,
             f"exists already, and is not the content of {archive.name}",
-            "An archive is unpacked to a folder of its own name",
+            "An archive is unpacked to a folder with the archive's name",
             f"Remove or rename the folder, or give it instead of the archive: kit init {target}",
             code="folder_exists",
         )
@@ -108,13 +108,13 @@ def _opened(path: Path) -> Iterator[Archive]:
     try:
         with zipfile.ZipFile(path) if path.name.lower().endswith(".zip") else tarfile.open(path) as source:
             yield source
-    except (*DAMAGE, OSError) as error:
+    except (*DAMAGE_ERRORS, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # about the disk; about an archive there is no number, or a seek before its start
+            raise  # a problem of the disk; damage has no errno, or EINVAL for a seek before the start
         what = str(error).partition("\n")[0].rstrip(":")
         raise KitError(
             path,
-            f"is damaged or no archive: {what}",
+            f"is damaged or not an archive: {what}",
             "An archive must unpack completely",
             "Download it again.",
             code="archive_damaged",
@@ -131,11 +131,11 @@ def _members(source: Archive) -> Iterator[Member]:
         return
     for entry in source:
         yield Member(entry, entry.name, entry.size, entry.isdir(), entry.isreg() or entry.isdir())
-    # `tarfile` takes a damaged header for the end, and does not read a checksum behind the end.
+    # `tarfile` treats a damaged header as the end, and does not verify a checksum after the end.
     if (stream := source.fileobj) is not None:
         stream.seek(source.offset)
         if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError(f"it breaks off after {len(source.getmembers())} entries")
+            raise tarfile.ReadError(f"it ends too early, after {len(source.getmembers())} entries")
         while stream.read(CHUNK):
             pass
 
@@ -156,12 +156,14 @@ def _checked_members(path: Path, source: Archive, max_bytes: int, target: Path) 
             break  # listing the rest of a tar would decompress all of it
     names = Counter(str(PurePosixPath(member.name)) for member in members)
     folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
-    wrong["files are there twice"] = [name for name, count in names.items() if count > 1]
+    wrong["files occur twice"] = [name for name, count in names.items() if count > 1]
     wrong["files have the name of a folder"] = [name for name in names if name in folders]
     for what, named in wrong.items():
         if named:
             problem = f"{len(named)} {what} ({first_few(named)})"
-            raise KitError(path, problem, "An archive holds plain files", code="archive_unsafe")
+            raise KitError(
+                path, problem, "An archive must hold plain files, each once", code="archive_unsafe"
+            )
     if not members:
         raise KitError(path, "holds no file", code="archive_empty")
     _check_size(path, total, max_bytes, target)
@@ -194,10 +196,10 @@ def _check_size(path: Path, size: int, max_bytes: int, target: Path) -> None:
             "If the size is right, raise the limit: --max-gb.",
             code="archive_too_large",
         )
-    home = next(parent for parent in target.absolute().parents if parent.exists())
-    free = shutil.disk_usage(home).free
+    disk = next(parent for parent in target.absolute().parents if parent.exists())
+    free = shutil.disk_usage(disk).free
     if size > free:
-        problem = f"unpacks to {size / 1e9:.1f} GB, and {home} has {free / 1e9:.1f} GB free"
+        problem = f"unpacks to {size / 1e9:.1f} GB, and {disk} has {free / 1e9:.1f} GB free"
         raise KitError(path, problem, code="disk_full")
 
 

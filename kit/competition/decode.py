@@ -21,7 +21,7 @@ from kit.registry import Registry
 ColorMode = Literal["rgb", "grey"]
 JPEG_SCALES = (8, 4, 2)  # the factors by which a JPEG decoder can shrink an image, which is much faster
 
-# From a path, and the pixels that the shorter side needs, to an image that may decode its pixels on `load`.
+# (path, pixels that the shorter side needs or None) -> image, which may decode its pixels on `load`.
 ImageReader = Callable[[Path, int | None], Image.Image]
 image_readers: Registry[ImageReader] = Registry("image reader")  # by suffix, in lower case
 
@@ -63,7 +63,7 @@ def _open(path: Path, side: int | None) -> Image.Image:
     return reader(path, side)
 
 
-def open_whole(path: Path, side: int | None = None) -> Image.Image:
+def load_image(path: Path, side: int | None = None) -> Image.Image:
     """Return an image, decoded completely and turned upright as its EXIF orientation says.
 
     A damaged EXIF block is ignored: the pixels are complete.
@@ -81,7 +81,7 @@ def open_whole(path: Path, side: int | None = None) -> Image.Image:
         raise UnreadableImageError(_reason(path, error)) from error
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # likewise
+    except Exception:  # readers raise many types of errors for damaged EXIF blocks
         return image
 
 
@@ -94,7 +94,7 @@ def header_size(path: Path) -> tuple[int, int]:
     try:
         with _open(path, None) as image:
             return image.size
-    except Exception as error:  # likewise
+    except Exception as error:  # readers raise many types of errors for damaged files
         raise UnreadableImageError(_reason(path, error)) from error
 
 
@@ -107,7 +107,7 @@ def decode(path: Path, mode: ColorMode, side: int | None = None) -> np.ndarray:
     Raises:
         UnreadableImageError: The file is missing, empty, truncated or not an image.
     """
-    image = open_whole(path, side)
+    image = load_image(path, side)
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     pixels = np.asarray(image.convert("RGB" if mode == "rgb" else "L"))

@@ -34,7 +34,7 @@ def open_competition(config: Config, workspace: Workspace, progress: Progress = 
 
     Raises:
         KitError: The folder is not as the config says, or an image cannot be read and
-            ``competition.on_bad_image`` does not allow to skip it.
+            ``competition.on_bad_image`` does not allow skipping it.
     """
     loaded = load_competition(config.competition, workspace)
     scan = scan_images(loaded, workspace.image_table(loaded.name), progress)

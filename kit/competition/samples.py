@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kit.competition.files import ImageFolder
-from kit.competition.layouts import Reading, layouts
+from kit.competition.layouts import LabeledImages, layouts
 from kit.competition.layouts.base import PLAIN_COLUMNS, classes_in, images_table, without_listed
 from kit.competition.tables import column, read_table, unique_ids
 from kit.config import CompetitionConfig, LabeledSource, TestSource
@@ -79,7 +79,7 @@ def load_competition(config: CompetitionConfig, workspace: Workspace) -> Competi
     classes = _class_order(config, task, train)
     samples = _with_unlisted([train, *extra], held_out, test, unlisted_test, config, classes, root)
     samples = _with_groups(samples, config.group_pattern)
-    sets = {name: _aligned(reading, classes, f"held_out.{name}") for name, reading in held_out.items()}
+    sets = {name: _aligned(images, classes, f"held_out.{name}") for name, images in held_out.items()}
     for name, table in (("train", samples), *sets.items(), ("test", test)):
         if config.case == "refuse":
             _check_case(table["id"], f"{root}, {name} ids")
@@ -87,11 +87,11 @@ def load_competition(config: CompetitionConfig, workspace: Workspace) -> Competi
     return Competition(config.name, root, task, metric, classes, samples, sets, test)
 
 
-def _read(root: Path, source: LabeledSource, config: CompetitionConfig, task: Task) -> Reading:
+def _read(root: Path, source: LabeledSource, config: CompetitionConfig, task: Task) -> LabeledImages:
     """Return the samples of a source, with labels in the form that the task needs."""
-    reading = layouts.get(source.layout).read(root, source, config)
-    if task.exclusive == (LABEL in reading.samples):
-        return reading
+    images = layouts.get(source.layout).read(root, source, config)
+    if task.exclusive == (LABEL in images.samples):
+        return images
     if not task.exclusive:
         raise KitError(
             "competition.train",
@@ -99,7 +99,7 @@ def _read(root: Path, source: LabeledSource, config: CompetitionConfig, task: Ta
             "It needs one 0/1 column per class (label: a list), or cells with several classes (separator)",
             code="labels_do_not_suit_task",
         )
-    return replace(reading, samples=_one_class_each(reading.samples, f"{root}, layout {source.layout}"))
+    return replace(images, samples=_one_class_each(images.samples, f"{root}, layout {source.layout}"))
 
 
 def _one_class_each(samples: pd.DataFrame, where: str) -> pd.DataFrame:
@@ -112,7 +112,7 @@ def _one_class_each(samples: pd.DataFrame, where: str) -> pd.DataFrame:
         raise KitError(
             where,
             f"{invalid.sum()} images have no class or several ({first_few(list(samples['id'][invalid]))})",
-            "Under this task each image has one class",
+            "In this task each image has exactly one class",
             "Set `competition.task: multilabel`.",
             code="labels_do_not_suit_task",
         )
@@ -120,12 +120,12 @@ def _one_class_each(samples: pd.DataFrame, where: str) -> pd.DataFrame:
     return samples.drop(columns=names).assign(**{LABEL: labels.astype(str)})
 
 
-def _with_paths_as_ids(reading: Reading) -> Reading:
+def _with_paths_as_ids(images: LabeledImages) -> LabeledImages:
     """Return extra samples with their paths as ids, because their names may be taken."""
-    samples = reading.samples
+    samples = images.samples
     if not samples["path"].duplicated().any():
         samples = samples.assign(id=samples["path"])
-    return replace(reading, samples=samples.assign(source=EXTRA))
+    return replace(images, samples=samples.assign(source=EXTRA))
 
 
 def _read_test(root: Path, source: TestSource | None) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -146,8 +146,8 @@ def _read_test(root: Path, source: TestSource | None) -> tuple[pd.DataFrame, pd.
 
 
 def _with_unlisted(
-    readings: Sequence[Reading],
-    held_out: dict[str, Reading],
+    sources: Sequence[LabeledImages],
+    held_out: dict[str, LabeledImages],
     test: pd.DataFrame,
     unlisted_test: pd.DataFrame,
     config: CompetitionConfig,
@@ -155,20 +155,20 @@ def _with_unlisted(
     root: Path,
 ) -> pd.DataFrame:
     """Return all training samples; the config's ``unlisted`` decides about images that no table mentions."""
-    labeled = [_aligned(readings[0], classes, "train")]
-    labeled += [_aligned(reading, classes, "extra") for reading in readings[1:]]
-    tables = [*labeled, *(reading.samples for reading in held_out.values()), test]
+    labeled = [_aligned(sources[0], classes, "train")]
+    labeled += [_aligned(images, classes, "extra") for images in sources[1:]]
+    tables = [*labeled, *(images.samples for images in held_out.values()), test]
     listed = {path for table in tables for path in table["path"]}
-    unlisted = pd.concat([each.unlisted for each in (*readings, *held_out.values())])
+    unlisted = pd.concat([each.unlisted for each in (*sources, *held_out.values())])
     unlisted = unlisted[~unlisted["path"].isin(listed)]
     lost = pd.concat([unlisted, unlisted_test[~unlisted_test["path"].isin(listed)]])
     if config.unlisted == "refuse" and len(lost):
-        also = "" if tasks.get(config.task).exclusive else ", negative (they have no class)"
+        also = "" if tasks.get(config.task).exclusive else " or negative (they have no class)"
         raise KitError(
             root,
             f"{len(lost)} images are in no list and no class folder ({first_few(list(lost['path']))})",
             "Every image has a label or is a test image",
-            f"Add their rows, remove them, or set `competition.unlisted`: ignore, unlabelled{also}.",
+            f"Add their rows, remove them, or set `competition.unlisted` to ignore, unlabelled{also}.",
             code="images_unlisted",
         )
     if config.unlisted in ("unlabelled", "negative") and len(unlisted):
@@ -203,9 +203,9 @@ def _with_groups(samples: pd.DataFrame, pattern: str | None) -> pd.DataFrame:
     return samples.assign(group=groups.astype(str))
 
 
-def _aligned(reading: Reading, classes: Sequence[str], where: str) -> pd.DataFrame:
+def _aligned(images: LabeledImages, classes: Sequence[str], where: str) -> pd.DataFrame:
     """Return samples with exactly these classes; a class that does not occur is a column of 0."""
-    unknown = [name for name in reading.classes if name not in set(classes)]
+    unknown = [name for name in images.classes if name not in set(classes)]
     if unknown:
         raise KitError(
             f"competition.{where}",
@@ -213,7 +213,7 @@ def _aligned(reading: Reading, classes: Sequence[str], where: str) -> pd.DataFra
             "Every set has the classes of the training images",
             code="classes_differ",
         )
-    samples = reading.samples
+    samples = images.samples
     if LABEL in samples:
         return samples
     plain = [name for name in samples.columns if name in PLAIN_COLUMNS]
@@ -249,7 +249,7 @@ def _check_overlap(train: pd.DataFrame, held_out: dict[str, pd.DataFrame]) -> No
             )
 
 
-def _class_order(config: CompetitionConfig, task: Task, train: Reading) -> tuple[str, ...]:
+def _class_order(config: CompetitionConfig, task: Task, train: LabeledImages) -> tuple[str, ...]:
     """Return the class names in the config's order, or in natural order."""
     found = train.classes
     if "id" in found:  # the only reserved name for classes that are values, not columns
@@ -260,7 +260,7 @@ def _class_order(config: CompetitionConfig, task: Task, train: Reading) -> tuple
     if task.num_classes not in (None, len(found)):
         raise KitError(
             "competition.task",
-            f"is {task.name}, and there are {len(found)} classes ({first_few(found)})",
+            f"is {task.name}, but the data has {len(found)} classes ({first_few(found)})",
             next="Set `competition.task: multiclass`.",
             code="num_classes_wrong",
         )

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from kit.competition.decode import UnreadableImageError, open_whole
+from kit.competition.decode import UnreadableImageError, load_image
 from kit.competition.perceptual_hash import image_hash
 from kit.competition.samples import Competition
 from kit.errors import KitError, first_few
@@ -52,7 +52,9 @@ def scan_images(competition: Competition, table: Path, progress: Progress = SILE
     fresh = [paths.iloc[row] for row in pending]
     try:
         for row in progress.track(_examine_all(competition.root, fresh), len(fresh), "reading images"):
-            examined.append([row[column] for column in (*STAMP, *FACTS)])  # a dict takes far more
+            examined.append(
+                [row[column] for column in (*STAMP, *FACTS)]
+            )  # a list takes far less memory than a dict
     finally:
         found = pd.DataFrame(examined, columns=[*STAMP, *FACTS])
         whole = pd.concat([scan[scan["digest"].notna()], found]) if len(pending) < len(scan) else found
@@ -123,13 +125,13 @@ def _examine_all(root: Path, paths: list[str]) -> Iterator[dict[str, object]]:
 
 
 def _examine(root: Path, path: str) -> dict[str, object]:
-    """Return the row of one file; a problem becomes its ``error``."""
+    """Return the row of one file; if the file cannot be decoded, ``error`` has the reason."""
     size, mtime = _stamp(root / path)
     row: dict[str, object] = {"path": path, "bytes": size, "mtime_ns": mtime}
     row |= {"width": 0, "height": 0, "mode": "", "format": "", "digest": "", "error": "", "flat": True}
     row |= {"hashes": b"", "thumbnail": b""} | dict.fromkeys(MOMENTS, 0.0)
     try:
-        image = open_whole(root / path)
+        image = load_image(root / path)
         row |= {"width": image.width, "height": image.height, "mode": image.mode}
         row["format"] = Path(path).suffix.lower().removeprefix(".")
         row |= _appearance(image)
@@ -142,15 +144,15 @@ def _examine(root: Path, path: str) -> dict[str, object]:
 
 
 def _appearance(image: Image.Image) -> dict[str, object]:
-    seen = image_hash(image)
+    hashed = image_hash(image)
     pixels = np.asarray(image.convert("RGB"))
     step = max(1, math.isqrt(image.width * image.height // SAMPLED_PIXELS))
     spread = pixels[::step, ::step].reshape(-1, 3).astype(np.float32) / 255
     moments = np.concatenate([spread.mean(axis=0), (spread**2).mean(axis=0)]).astype(float)
     return {
-        "flat": seen.flat,
-        "hashes": seen.hashes.tobytes(),
-        "thumbnail": seen.thumbnail.tobytes(),
+        "flat": hashed.flat,
+        "hashes": hashed.hashes.tobytes(),
+        "thumbnail": hashed.thumbnail.tobytes(),
         **dict(zip(MOMENTS, moments.tolist(), strict=True)),
     }
 

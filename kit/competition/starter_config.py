@@ -11,7 +11,7 @@ import yaml
 from kit.competition.layouts.base import Finding
 from kit.tasks import tasks
 
-SMALL_IMAGE = 64  # px; smaller images are too blurred for networks made for 224 px
+SMALL_IMAGE = 64  # px; smaller images would be too blurred at the 224 px of pretrained networks
 DEFAULT_MODEL = "mobilenetv2_100"
 COMMENT_COLUMN = 44
 
@@ -93,10 +93,10 @@ def _nested(findings: Sequence[Finding]) -> Nested:
     tree: Nested = {}
     for finding in findings:
         *sections, last = finding.key.split(".")
-        place = tree
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[last] = finding
+        section = tree
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[last] = finding
     return tree
 
 

@@ -24,10 +24,10 @@ from kit.competition.tables import TABLE_SUFFIXES, read_table
 from kit.errors import KitError
 
 TEST_TABLES = ("test", "sample", "submission", "solution")
-MIN_MATCHED = 0.9  # a column is of ids if this share of its values are image ids; the reader reports the rest
-PROBED_ROWS = 200  # checked first, to reject other columns quickly
-MAX_PARTS = 10  # a folder with more folders inside has one per class, not one per part
-MAX_DEPTH = 3  # of folders in which tables, XML and lists are searched
+MIN_MATCHED = 0.9  # share of a column's values that must be image ids; the reader reports the rest
+PROBED_ROWS = 200  # checked first, to reject columns without ids quickly
+MAX_PARTS = 10  # a folder with more subfolders has one per class, not one per part (train, test)
+MAX_DEPTH = 3  # of the folders that are searched for tables, XML and lists
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Table:
 
     @property
     def repeats(self) -> bool:
-        """Whether an id has several rows: then the rows are not its labels."""
+        """Whether an id has several rows; then the table does not hold one label per image."""
         return bool(self.cells[self.id].duplicated().any())
 
 
@@ -65,7 +65,7 @@ class Survey:
     """The content of a competition folder; every path is relative to ``root``.
 
     Attributes:
-        prefix: The archive's own folder, with a trailing ``/``, or "".
+        prefix: The only folder in ``root``, as archives often have one, with a trailing ``/``; or "".
         images: Folder -> its images, paths below it.
         class_folders: Folder whose images all lie one folder deeper -> the names of those folders.
         xml: Folder -> names of its XML files, without suffix.
@@ -84,7 +84,7 @@ class Survey:
 
 
 def survey_folder(root: Path) -> Survey:
-    """Return the content of a folder; descends while it holds only one folder (an archive's own)."""
+    """Return the content of a folder; descend while it holds only one folder, as archives do."""
     if not root.is_dir():
         rule = "DATA is the folder of a competition"
         raise KitError(root, "there is no such folder", rule, code="folder_missing")
@@ -188,7 +188,7 @@ def _add_table(survey: Survey, name: str, known: dict[tuple[str, IdStyle], set[s
         if matched
     ]
     if candidates:
-        survey.tables.append(max(candidates, key=lambda table: _fit(table, survey)))
+        survey.tables.append(max(candidates, key=lambda table: _match_quality(table, survey)))
     else:
         survey.ignored[name] = "no column names images"
 
@@ -210,10 +210,10 @@ def _matches(values: list[str], known: set[str]) -> int:
     return found if found >= MIN_MATCHED * len(values) else 0
 
 
-def _fit(table: Table, survey: Survey) -> tuple[int, bool, float]:
+def _match_quality(table: Table, survey: Survey) -> tuple[int, bool, float]:
     """Return how well a table fits its folder: matched ids, matching names, share of the folder covered.
 
-    If ids start at 0 in both train and test, a table matches both, and only the latter two decide.
+    If ids start at 0 in both train and test, a table matches both; then only the last two values decide.
     """
     of_test = has_word(table.name, *TEST_TABLES)
     agrees = has_word(table.folder, "test") == of_test

@@ -28,8 +28,8 @@ def read_table(path: Path) -> pd.DataFrame:
     header, delimiter, spaced = _first_line(path)
     twice = sorted(name for name, count in Counter(header).items() if count > 1)
     if twice:
-        problem = f"has {len(twice)} columns twice ({first_few(twice)})"
-        raise KitError(path, problem, "Column names are unique", code="duplicate_columns")
+        problem = f"has {len(twice)} repeated column names ({first_few(twice)})"
+        raise KitError(path, problem, "Column names must be unique", code="duplicate_columns")
     try:
         table = pd.read_csv(
             path,
@@ -69,12 +69,12 @@ def _first_line(path: Path) -> tuple[list[str], str, bool]:
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> KitError:
     with path.open("rb") as file:
-        wide = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
-    looks = "; it looks like UTF-16" if wide else ""
+        is_utf16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+    looks = "; it looks like UTF-16" if is_utf16 else ""
     return KitError(
         path,
         f"is not UTF-8 (byte {error.start}{looks})",
-        "Tables are UTF-8 text",
+        "Tables must be UTF-8 text",
         "Save it as UTF-8.",
         code="not_utf8",
     )

@@ -224,7 +224,7 @@ def ensure_folds(
     population: Population,
     config: FoldsConfig,
     on_difference: Literal["use", "refuse", "replace"] = "use",
-) -> tuple[Folds, Literal["made", "there", "different"]]:
+) -> tuple[Folds, Literal["made", "existing", "different"]]:
     """Return the folds of a competition; make the CSV if it does not exist, with rows in natural order.
 
     Args:
@@ -243,7 +243,7 @@ def ensure_folds(
         return folds, "made"
     folds, wanted = load_folds(path, population, config), make_folds(population, config)
     if wanted.fingerprint == folds.fingerprint:
-        return folds, "there"
+        return folds, "existing"
     same_size = wanted.models == folds.models
     if on_difference == "use" and same_size:
         return folds, "different"

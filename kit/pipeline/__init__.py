@@ -1,12 +1,12 @@
-"""Every verb of kit as one function: the one way in for the command line, notebooks, apps and clusters.
+"""Every verb of kit as one function, for the command line, notebooks, apps and clusters.
 
 Files, in pipeline order:
-    inputs.py   paths, names and time limits -> kit's own objects
-    prepare.py  init, inspect, folds, augment, probe, bench, dry_run
-    models.py   train, predict, evaluate, tta_ablation, pool_crops
+    inputs.py      paths, names and time limits -> kit's own objects
+    prepare.py     init, inspect, folds, augment, probe, bench, dry_run
+    models.py      train, predict, evaluate, tta_ablation, pool_crops
     components.py  what a config can name
-    results.py  blend, submit, resubmit, check, leaderboard, record, clean
-    run.py      run: all of it
+    results.py     blend, submit, resubmit, check, leaderboard, record, clean
+    run.py         run: every stage
 """
 
 from kit.pipeline.components import components

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from kit.registry import Registry, unknown_name
 
-REGISTRIES = {  # kind -> (module, registry); loaded on demand, since most import torch
+REGISTRIES = {  # kind -> (module, registry); imported on demand, since most import torch
     "layouts": ("kit.competition.layouts", "layouts"),
     "kinds": ("kit.submission_format.kinds", "submission_kinds"),
     "metrics": ("kit.metrics", "metrics"),

@@ -31,7 +31,7 @@ def open_config(config: ConfigLike, overrides: Sequence[str] = ()) -> Config:
     """
     if isinstance(config, Config):
         if overrides:
-            raise ValueError("overrides apply to a YAML file: pass its path, or load_config(path, overrides)")
+            raise ValueError("overrides apply to a YAML file: pass the path, or load_config(path, overrides)")
         return config
     return load_config(Path(config), list(overrides))
 
@@ -42,5 +42,5 @@ def open_run(experiment: RunLike, workspace: Workspace) -> RunFolder:
 
 
 def open_deadline(time_limit: TimeLimit) -> Deadline:
-    """Return a deadline: itself, or the one after a duration such as ``8h30m``; None never ends."""
+    """Return a deadline: itself, or one after a duration such as ``8h30m``; None: no limit."""
     return time_limit if isinstance(time_limit, Deadline) else Deadline.of(time_limit)

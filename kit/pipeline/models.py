@@ -41,7 +41,7 @@ class TrainResult:
     num_folds: int
 
     def as_dict(self) -> dict[str, object]:
-        """Return it under the keys that ``--json`` promises; ``cv`` is known after ``predict`` only."""
+        """Return the result as ``--json`` prints it; ``cv`` is known after ``predict`` only."""
         folds = list(self.scores.values())
         return {"experiment": self.run.label, "metric": self.metric, "cv": None, "folds": folds}
 
@@ -70,7 +70,7 @@ def train(
 
     Args:
         folds: The folds to train; none means all.
-        fresh: Discard what an earlier run of the experiment left.
+        fresh: Discard the results of an earlier run of the experiment.
         time_limit: Stop cleanly before this much time has passed.
         data: The training data, if the caller has checked the config and prepared the data already.
 
@@ -80,10 +80,10 @@ def train(
     from kit.training import experiment
     from kit.training.run_state import fold_scores
 
-    loaded, place = open_config(config, overrides), open_workspace(workspace)
-    run = experiment.train(loaded, place, folds, fresh, progress, open_deadline(time_limit), data)
+    config, workspace = open_config(config, overrides), open_workspace(workspace)
+    run = experiment.train(config, workspace, folds, fresh, progress, open_deadline(time_limit), data)
     scores, num_folds = fold_scores(run)
-    return TrainResult(run, loaded.competition.metric.label, scores, num_folds)
+    return TrainResult(run, config.competition.metric.label, scores, num_folds)
 
 
 def predict(
@@ -106,11 +106,11 @@ def predict(
     from kit.evaluation.oof_with_labels import config_of
     from kit.inference.predict import predict as predict_folds
 
-    place = open_workspace(workspace)
-    run = open_run(experiment, place)
-    predicted = predict_folds(run, place, tta, progress, open_deadline(time_limit), merge, data)
+    workspace = open_workspace(workspace)
+    run = open_run(experiment, workspace)
+    predicted = predict_folds(run, workspace, tta, progress, open_deadline(time_limit), merge, data)
     opened = None if data is None else data.opened
-    evaluation = _evaluated(run, place, config_of(run).decide, opened)
+    evaluation = _evaluated(run, workspace, config_of(run).decide, opened)
     return PredictResult(run, evaluation, predicted)
 
 
@@ -123,10 +123,10 @@ def evaluate(
     """Score out-of-fold predictions; write the scores, postprocessing steps, label errors and report page.
 
     Args:
-        decide: Postprocessing steps to fit; None: those fitted last, or else the config's.
+        decide: Postprocessing steps to fit; None: the last fitted steps, or else the config's.
     """
-    place = open_workspace(workspace)
-    return _evaluated(open_run(experiment, place), place, decide)
+    workspace = open_workspace(workspace)
+    return _evaluated(open_run(experiment, workspace), workspace, decide)
 
 
 def _evaluated(
@@ -158,13 +158,13 @@ def tta_ablation(
     """Measure on out-of-fold rows what each TTA view adds to the score and what it costs."""
     from kit.evaluation.tta_ablation import tta_report
 
-    place = open_workspace(workspace)
-    return tta_report(open_run(experiment, place), place, progress=progress)
+    workspace = open_workspace(workspace)
+    return tta_report(open_run(experiment, workspace), workspace, progress=progress)
 
 
 def pool_crops(experiment: RunLike, *, how: Pooling, workspace: WorkspaceLike = None) -> list[PerImage]:
     """Pool the predictions of crops into predictions of whole images, by ``mean`` or ``max``; score them."""
     from kit.evaluation.per_image import pool_run
 
-    place = open_workspace(workspace)
-    return pool_run(open_run(experiment, place), place, how)
+    workspace = open_workspace(workspace)
+    return pool_run(open_run(experiment, workspace), workspace, how)

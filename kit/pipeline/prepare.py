@@ -46,12 +46,12 @@ class FoldsResult:
     """The folds of a competition, their CSV, and how evenly each repeat spreads the classes.
 
     Attributes:
-        state: ``made`` now, ``there`` already, or ``different`` from what the config describes.
+        state: ``made`` now, ``existing``, or ``different``: existing, but not as the config describes.
     """
 
     folds: Folds
     path: Path
-    state: Literal["made", "there", "different"]
+    state: Literal["made", "existing", "different"]
     scheme: str
     balances: list[FoldBalance]
 
@@ -61,7 +61,7 @@ class FoldsResult:
         return max(balance.largest_deviation for balance in self.balances)
 
     def as_dict(self) -> dict[str, object]:
-        """Return it under the keys that ``--json`` promises."""
+        """Return the result as ``--json`` prints it."""
         return {
             "count": self.folds.count,
             "rows": len(self.folds.table),
@@ -104,20 +104,20 @@ def init(
     from kit.competition.starter_config import starter_config
     from kit.competition.survey import image_sizes
 
-    place = open_workspace(workspace)
+    workspace = open_workspace(workspace)
     given = Path(data).expanduser()
-    root = (given if given.exists() else place.data(str(data))).absolute()
+    root = (given if given.exists() else workspace.data(str(data))).absolute()
     if is_archive(root):
-        root = _unpacked(root, place, max_gb, progress)
+        root = _unpacked(root, workspace, max_gb, progress)
     chosen = name or root.resolve().name
     check_name(chosen, "--name")
-    findings = infer_config(root, chosen, _name_for_config(root, place), label, layout)
+    findings = infer_config(root, chosen, _name_for_config(root, workspace), label, layout)
     text = starter_config(findings, image_sizes(root), model, weights)
-    path = place.config(chosen)
+    path = workspace.config(chosen)
     existing = path.read_text(encoding="utf-8") if path.exists() else None
     if existing not in (None, text) and not force:
         raise KitError(
-            place.shown(path),
+            workspace.shown(path),
             "exists already with different content",
             "kit init does not overwrite a config that you may have edited",
             "Choose another --name, or --force to overwrite it.",
@@ -162,11 +162,11 @@ def inspect(
     from kit.competition.scan import scan_images
     from kit.report.pages import write_audit_page
 
-    loaded, place = open_config(config, overrides), open_workspace(workspace)
-    competition = load_competition(loaded.competition, place)
-    scan = scan_images(competition, place.image_table(competition.name), progress)
-    found = audit(competition, scan, loaded.competition.near)
-    page = place.audit_page(competition.name)
+    config, workspace = open_config(config, overrides), open_workspace(workspace)
+    competition = load_competition(config.competition, workspace)
+    scan = scan_images(competition, workspace.image_table(competition.name), progress)
+    found = audit(competition, scan, config.competition.near)
+    page = workspace.audit_page(competition.name)
     write_audit_page(found, competition, page)
     return InspectResult(found, page)
 
@@ -189,13 +189,13 @@ def folds(
     from kit.folds.make import ensure_folds
     from kit.training.data import population_of
 
-    loaded, place = open_config(config, overrides), open_workspace(workspace)
-    opened = open_competition(loaded, place, progress)
-    population = population_of(opened, loaded, progress)
-    path = place.folds(opened.loaded.name)
-    made, state = ensure_folds(path, population, loaded.folds, "replace" if force else "refuse")
-    balances = [fold_balance(made, loaded.folds, repeat) for repeat in range(len(made.columns))]
-    return FoldsResult(made, path, state, loaded.folds.scheme, balances)
+    config, workspace = open_config(config, overrides), open_workspace(workspace)
+    opened = open_competition(config, workspace, progress)
+    population = population_of(opened, config, progress)
+    path = workspace.folds(opened.loaded.name)
+    made, state = ensure_folds(path, population, config.folds, "replace" if force else "refuse")
+    balances = [fold_balance(made, config.folds, repeat) for repeat in range(len(made.columns))]
+    return FoldsResult(made, path, state, config.folds.scheme, balances)
 
 
 def augment(
@@ -211,9 +211,9 @@ def augment(
     from kit.report.sheet import write_sheet
     from kit.training.augmentation_preview import training_examples
 
-    loaded, place = open_config(config, overrides), open_workspace(workspace)
-    path = place.sheet(loaded.competition.name, loaded.name)
-    write_sheet(training_examples(loaded, place, images, epochs, progress), path)
+    config, workspace = open_config(config, overrides), open_workspace(workspace)
+    path = workspace.sheet(config.competition.name, config.name)
+    write_sheet(training_examples(config, workspace, images, epochs, progress), path)
     return path
 
 

@@ -35,7 +35,7 @@ class BlendResult:
     evaluation: Evaluation | None
 
     def as_dict(self) -> dict[str, object]:
-        """Return it under the keys that ``--json`` promises."""
+        """Return the result as ``--json`` prints it."""
         blended, evaluation = self.blended, self.evaluation
         values = {"experiment": blended.run.label} if evaluation is None else evaluation.as_dict()
         return values | {"worth": blended.evaluation and blended.evaluation.as_dict()}
@@ -43,7 +43,7 @@ class BlendResult:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What is wrong with a submission file that should have ``num_rows`` rows."""
+    """The problems of a submission file, which should have ``num_rows`` rows."""
 
     num_rows: int
     problems: list[Problem]
@@ -51,10 +51,10 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class LeaderboardResult:
-    """Experiments, blends and submissions in order, and what follows from their scores.
+    """Experiments, blends and submissions in order, with correlations and advice.
 
     Attributes:
-        is_empty: Nothing has been scored yet, whatever the filters.
+        is_empty: Whether nothing has been scored yet, before filtering.
         correlations: Rank correlations of CV and leaderboard.
         selections: Which two submissions to select for the final.
         problems: Artifacts that could not be read.
@@ -67,7 +67,7 @@ class LeaderboardResult:
     problems: list[KitError]
 
     def as_dict(self) -> dict[str, object]:
-        """Return it under the keys that ``--json`` promises."""
+        """Return the result as ``--json`` prints it."""
         return {
             "entries": [entry.as_dict() for entry in self.entries],
             "correlation": [each.as_dict() for each in self.correlations],
@@ -96,12 +96,12 @@ def blend(
     from kit.ensemble.blend_runs import blend_runs
     from kit.pipeline.models import evaluate
 
-    place = open_workspace(workspace)
+    workspace = open_workspace(workspace)
     check_name(name, "--name")
     chosen = Component(name=method) if isinstance(method, str) else method
-    runs = [open_run(each, place) for each in experiments]
-    blended = blend_runs(runs, chosen, name, place, foreign, allow_fold_mismatch, progress)
-    evaluation = None if blended.evaluation is None else evaluate(blended.run, workspace=place)
+    runs = [open_run(each, workspace) for each in experiments]
+    blended = blend_runs(runs, chosen, name, workspace, foreign, allow_fold_mismatch, progress)
+    evaluation = None if blended.evaluation is None else evaluate(blended.run, workspace=workspace)
     return BlendResult(blended, [run.label for run in runs], evaluation)
 
 
@@ -119,8 +119,8 @@ def submit(
     """
     from kit.submission.submit import submit as write_submission
 
-    place = open_workspace(workspace)
-    return write_submission(open_run(experiment, place), place, progress, opened=opened)
+    workspace = open_workspace(workspace)
+    return write_submission(open_run(experiment, workspace), workspace, progress, opened=opened)
 
 
 def resubmit(trace: Path | str, *, workspace: WorkspaceLike = None) -> tuple[SubmissionFile, bool]:
@@ -154,7 +154,7 @@ def check(
     if (config is None) == (sample is None):
         raise KitError(
             "kit check",
-            "needs a CONFIG or --sample, one of the two",
+            "needs either a CONFIG or --sample",
             next="kit check FILE CONFIG",
             code="check_needs_config_or_sample",
         )
@@ -165,11 +165,11 @@ def check(
         from kit.competition.samples import load_competition
         from kit.submission.check_context import check_context
 
-        loaded, place = open_config(config, overrides), open_workspace(workspace)
-        competition = load_competition(loaded.competition, place)
-        form = format_for(loaded.submission, competition, stale="allow")
+        config, workspace = open_config(config, overrides), open_workspace(workspace)
+        competition = load_competition(config.competition, workspace)
+        form = format_for(config.submission, competition, stale="allow")
         context = check_context(
-            loaded, competition, form, place, file, max_bytes=max_bytes, progress=progress
+            config, competition, form, workspace, file, max_bytes=max_bytes, progress=progress
         )
     return CheckResult(len(form), check_file(file, form, context))
 
@@ -197,15 +197,15 @@ def leaderboard(
     from kit.leaderboard.order import entries_of, filter_entries, sort_entries
     from kit.leaderboard.selection import select_submissions
 
-    place = open_workspace(workspace)
-    found = read_leaderboard(place)
+    workspace = open_workspace(workspace)
+    found = read_leaderboard(workspace)
     scored = entries_of(found.entries, competition)
     problems = list(found.problems)
     return LeaderboardResult(
         entries=sort_entries(filter_entries(scored, kind, name), sort),
         is_empty=not found.entries,
         correlations=correlations(scored) if advice else [],
-        selections=select_submissions(scored, place, problems) if advice else [],
+        selections=select_submissions(scored, workspace, problems) if advice else [],
         problems=problems,
     )
 
@@ -217,7 +217,7 @@ def record(
     private: float | None = None,
     workspace: WorkspaceLike = None,
 ) -> Recorded:
-    """Record the leaderboard scores of a submission beside it; a score that is not given stays."""
+    """Record the leaderboard scores of a submission in a file beside it; a score not given is kept."""
     from kit.leaderboard.record import record as write_scores
 
     return write_scores(str(file), open_workspace(workspace), public, private)
@@ -226,7 +226,7 @@ def record(
 def clean(
     competition: str | None = None, *, dry_run: bool = False, workspace: WorkspaceLike = None
 ) -> list[CacheUsage]:
-    """Remove caches of images: decoded pixels, foreground masks, features; no model or prediction.
+    """Remove caches of images (decoded pixels, foreground masks, features), not models or predictions.
 
     Args:
         competition: Only this one.

@@ -42,7 +42,7 @@ def run(
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
 ) -> RunResult:
-    """Go from the competition folder to the checked submission, skipping what is done.
+    """Go from the competition folder to the checked submission, skipping finished stages.
 
     Names and values of the config are checked before images are read, the submission format before folds
     are written; the competition is opened once. Without test images no submission is written.
@@ -52,25 +52,27 @@ def run(
     from kit.training.data import prepare
     from kit.training.experiment import check_experiment
 
-    loaded, place = open_config(config, overrides), open_workspace(workspace)
+    config, workspace = open_config(config, overrides), open_workspace(workspace)
     deadline = open_deadline(time_limit)
-    progress.stage("train", loaded.name)
-    check_experiment(loaded, place, fresh, progress)
-    opened = open_competition(loaded, place, progress)
-    if loaded.submission is not None:
-        format_for(loaded.submission, opened.loaded)
-    data = prepare(loaded, place, progress, opened=opened)
-    trained = train(loaded, fresh=fresh, time_limit=deadline, data=data, workspace=place, progress=progress)
-    progress.stage("predict", f"views {', '.join(loaded.predict.labels)}")
-    predicted = predict(trained.run, time_limit=deadline, data=data, workspace=place, progress=progress)
+    progress.stage("train", config.name)
+    check_experiment(config, workspace, fresh, progress)
+    opened = open_competition(config, workspace, progress)
+    if config.submission is not None:
+        format_for(config.submission, opened.loaded)
+    data = prepare(config, workspace, progress, opened=opened)
+    trained = train(
+        config, fresh=fresh, time_limit=deadline, data=data, workspace=workspace, progress=progress
+    )
+    progress.stage("predict", f"views {', '.join(config.predict.labels)}")
+    predicted = predict(trained.run, time_limit=deadline, data=data, workspace=workspace, progress=progress)
     _note_scores(predicted, progress)
-    if loaded.submission is None:
+    if config.submission is None:
         progress.note("no test images: no submission to write")
         return RunResult(trained.run, predicted.evaluation, None)
     progress.stage("submit")
-    submitted = submit(trained.run, opened=opened, workspace=place, progress=progress)
+    submitted = submit(trained.run, opened=opened, workspace=workspace, progress=progress)
     state = "written" if submitted.written else "exists already, unchanged"
-    progress.note(f"{place.shown(submitted.file.path)} {state}")
+    progress.note(f"{workspace.shown(submitted.file.path)} {state}")
     return RunResult(trained.run, predicted.evaluation, submitted)
 
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from kit.competition.audit import Audit
-from kit.competition.decode import UnreadableImageError, open_whole
+from kit.competition.decode import UnreadableImageError, load_image
 from kit.competition.duplicates import Duplicates
 from kit.competition.samples import Competition
 from kit.evaluation.evaluate import Evaluation
@@ -122,7 +122,7 @@ def _thumbnail(root: Path, path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        image = open_whole(root / path).convert("RGB")
+        image = load_image(root / path).convert("RGB")
     except UnreadableImageError:
         return None  # the page lists it as unreadable
     image.thumbnail((THUMBNAIL, THUMBNAIL))

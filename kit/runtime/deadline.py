@@ -32,7 +32,7 @@ class Deadline:
 
     @classmethod
     def of(cls, time_limit: str | None) -> Deadline:
-        """Return the deadline of a command's ``--time-limit``, or one without limit."""
+        """Return the deadline for a command's ``--time-limit``; None: no limit."""
         return cls(None if time_limit is None else parse_time_limit(time_limit))
 
     @property
@@ -52,7 +52,7 @@ class Deadline:
         """Check that the next ``needed`` seconds of work may start.
 
         Raises:
-            Interrupted: There is no time left for it.
+            Interrupted: The time left is too short, or a signal has arrived.
         """
         if reason := self.reason_to_stop(needed):
             raise Interrupted(f"Stopped before {what}: {reason}. All finished work is saved.")

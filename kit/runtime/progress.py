@@ -10,7 +10,7 @@ class Progress(Protocol):
     """Reports of a stage while it runs."""
 
     def stage(self, name: str, detail: str = "") -> None:
-        """Report that a stage starts, or is already done."""
+        """Report that a stage starts or is already finished."""
 
     def note(self, text: str) -> None:
         """Report a choice that was made, or a file that was written."""

@@ -1,4 +1,4 @@
-"""Derive seeds from their purpose, so that order, workers and resuming change nothing."""
+"""Derive seeds from their purpose, so that order, number of workers and resuming do not change results."""
 
 import zlib
 

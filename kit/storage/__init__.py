@@ -1,4 +1,4 @@
-"""Files and folders: where artifacts are, how they are written, locks, caches.
+"""Files and folders: paths, atomic writes, locks, caches.
 
 Reads and writes: everything below the workspace; other packages get their paths from here.
 

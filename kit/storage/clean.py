@@ -28,7 +28,7 @@ class CacheUsage:
 
 
 def clean(workspace: Workspace, competition: str | None = None, dry_run: bool = False) -> list[CacheUsage]:
-    """Remove the caches of images, and return what they used. A running training is not disturbed.
+    """Remove the caches of images, and return what they used. Training that runs at the same time continues.
 
     Args:
         competition: Only this one.
@@ -40,7 +40,11 @@ def clean(workspace: Workspace, competition: str | None = None, dry_run: bool = 
     folders = workspace.caches()
     if competition is not None:
         if competition not in folders:
-            known = f"Caches: {first_few(list(folders))}." if folders else "There is nothing to remove."
+            known = (
+                f"Competitions with a cache: {first_few(list(folders))}."
+                if folders
+                else "There is nothing to remove."
+            )
             raise KitError(competition, "has no cache", "", known, code="cache_missing")
         folders = {competition: folders[competition]}
     caches = [_usage(name, folder) for name, folder in folders.items()]

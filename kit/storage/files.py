@@ -50,7 +50,7 @@ def format_bytes(count: int) -> str:
 def disk_usage(path: Path) -> int:
     """Return how many bytes a file uses on the disk, which is less than its length if it is sparse.
 
-    A file that another process has just removed uses none.
+    A file that another process has just removed uses 0 bytes.
     """
     try:
         return path.stat().st_blocks * 512
@@ -100,7 +100,7 @@ def file_digest(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file of kit's own.
+    """Return the content of a JSON file that kit wrote.
 
     Raises:
         KitError: The file is missing or damaged.

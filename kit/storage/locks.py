@@ -1,4 +1,4 @@
-"""Locks between processes; the system releases them when their holder ends."""
+"""Locks between processes; the operating system releases them when the process ends."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def exclusive_lock(path: Path, what: str) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        who = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
+        owner = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
         raise KitError(
             path.parent,
-            f"{what} is running in another process ({who})",
+            f"{what} is running in another process ({owner})",
             "Two processes would overwrite each other's files",
-            "Wait for it or stop it; the lock is released when it ends.",
+            "Wait for it or stop it; the lock is released when the process ends.",
             code="locked",
         ) from error
     try:
@@ -64,6 +64,6 @@ def waiting_lock(path: Path) -> Iterator[None]:
             path,
             f"another process has held this lock for {MAX_WAIT:.0f} s",
             "Only one process at a time may write here",
-            "Find the process and stop it; the lock is released when it ends.",
+            "Find the process and stop it; the lock is released when the process ends.",
             code="locked",
         ) from error

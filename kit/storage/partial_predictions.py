@@ -38,7 +38,7 @@ def write_partial_predictions(path: Path, predictions: PartialPredictions) -> No
 
 
 def read_partial_predictions(path: Path) -> PartialPredictions | None:
-    """Return what ``write_partial_predictions`` wrote, or None if the file is missing or damaged."""
+    """Return the predictions in a file, or None if the file is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             problems = {int(row): text for row, text in json.loads(str(arrays["problems"])).items()}

@@ -33,7 +33,7 @@ class CompetitionItem:
 
     @property
     def label(self) -> str:
-        """Its name in commands: ``<competition>/<name>``."""
+        """The name in commands: ``<competition>/<name>``."""
         return f"{self.competition}/{self.name}"
 
 
@@ -106,7 +106,7 @@ class RunFolder(CompetitionItem):
 
     @property
     def report(self) -> Path:
-        """The report."""
+        """The HTML report."""
         return self.path / "report.html"
 
     def remove_scores(self) -> None:
@@ -150,7 +150,7 @@ class FoldFolder:
 
     @property
     def model(self) -> Path:
-        """The kept weights, and the settings to build the model."""
+        """The weights of the kept epoch, and the settings to build the model."""
         return self.path / "best.safetensors"
 
     @property
@@ -160,7 +160,7 @@ class FoldFolder:
 
     @property
     def resume_before(self) -> Path:
-        """The checkpoint before it, in case the last is damaged."""
+        """The previous checkpoint, in case the last one is damaged."""
         return self.path / "last-but-one.pt"
 
     @property
@@ -170,7 +170,7 @@ class FoldFolder:
 
     @property
     def done(self) -> Path:
-        """Written last: the fold is complete."""
+        """The file that marks the fold as complete, written last."""
         return self.path / "done.json"
 
 
@@ -185,12 +185,12 @@ class SubmissionFile(CompetitionItem):
 
     @property
     def trace(self) -> Path:
-        """The record of its inputs, written with it."""
+        """The JSON that records which predictions and settings it was written from."""
         return self.path.with_suffix(".json")
 
     @property
     def scores(self) -> Path:
-        """Its recorded leaderboard scores."""
+        """The recorded leaderboard scores."""
         return self.path.with_suffix(".scores.json")
 
     @property
@@ -293,7 +293,7 @@ class Workspace:
         return _folder_from("KIT_CACHE") or self.root / "runs"
 
     def audit_page(self, competition: str) -> Path:
-        """Return the path of the audit's page."""
+        """Return the path of the HTML page of the audit."""
         return self.root / "runs" / competition / "audit.html"
 
     def sheet(self, competition: str, name: str) -> Path:

@@ -95,7 +95,7 @@ def prepare(
     population = population_of(opened, config, progress)
     path = workspace.folds(opened.loaded.name)
     if not write_folds and not path.exists():
-        folds, state = make_folds(population, config.folds), "there"
+        folds, state = make_folds(population, config.folds), "existing"
     else:
         folds, state = ensure_folds(path, population, config.folds)
     if state == "made":

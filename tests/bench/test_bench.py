@@ -24,11 +24,10 @@ from kit.competition import decode
 from kit.config.load import load_config
 from kit.engine.data import image_store
 from kit.engine.fit.train_step import TrainStep
-from kit.errors import KitError
 from kit.runtime.progress import SILENT, Silent
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import prepare
-from tests.conftest import draw_class_folders, write_config
+from tests.conftest import draw_class_folders, raises_kit_error, write_config
 
 CPU = torch.device("cpu")
 BATCH = SimpleNamespace(indices=[0, 1, 2, 3])
@@ -328,14 +327,17 @@ def test_settings_are_tried_with_as_many_images_at_once_as_fit(place, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("mistake", "message"),
-    [("model.trains={1: 50}", "the network has"), ("predict.merge=meann", "Did you mean mean")],
+    ("mistake", "code", "where"),
+    [
+        ("model.trains={1: 50}", "too_many_stages", "model.trains"),
+        ("predict.merge=meann", "unknown_name", "predict.merge"),
+    ],
 )
-def test_what_could_not_be_trained_is_refused_before_anything_is_measured(
-    place, monkeypatch, mistake, message
+def test_configs_that_cannot_be_trained_are_refused_before_measuring(
+    place, monkeypatch, mistake, code, where
 ):
     monkeypatch.setattr(measure, "prepare", lambda *_, **__: pytest.fail("images were read"))
-    with pytest.raises(KitError, match=message):
+    with raises_kit_error(code, where):
         bench(tiny(place, mistake), place)
 
 

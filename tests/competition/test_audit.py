@@ -7,7 +7,7 @@ from kit.competition.audit import audit
 from kit.competition.samples import load_competition
 from kit.competition.scan import readable, scan_images
 from kit.config import NearConfig
-from tests.conftest import COLOURS, draw, raises_kit_error
+from tests.conftest import COLORS, draw, raises_kit_error
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def faulty(tiny, tiny_config):
     return tiny, load_competition(tiny_config.competition, tiny)
 
 
-def test_unreadable_files_are_found_with_the_reason(faulty):
+def test_unreadable_files_are_listed_with_the_reason(faulty):
     workspace, competition = faulty
     found = audit(competition, scan_images(competition, workspace.image_table("tiny")), NearConfig())
     assert set(found.unreadable) == {"train/2/0.png", "train/red/1.png", "test/5.png"}
@@ -34,7 +34,7 @@ def test_unreadable_files_are_found_with_the_reason(faulty):
     assert "truncated" in found.unreadable["train/red/1.png"]
 
 
-def test_identical_files_are_split_by_what_they_mean(faulty):
+def test_identical_files_are_split_by_class_and_set(faulty):
     workspace, competition = faulty
     found = audit(
         competition, scan_images(competition, workspace.image_table("tiny")), NearConfig()
@@ -45,7 +45,7 @@ def test_identical_files_are_split_by_what_they_mean(faulty):
     assert found.test_test == [["test/2.png", "test/3.png"]]
 
 
-def test_bad_training_images_are_refused_all_at_once_or_left_out(faulty):
+def test_unreadable_training_images_are_all_reported_or_skipped(faulty):
     workspace, competition = faulty
     scan = scan_images(competition, workspace.image_table("tiny"))
     with raises_kit_error("image_unreadable") as caught:
@@ -58,7 +58,7 @@ def test_bad_training_images_are_refused_all_at_once_or_left_out(faulty):
     assert "2/0.png" not in set(kept["id"])
 
 
-def test_a_class_of_which_nothing_can_be_read_is_refused_even_when_skipping(tiny, tiny_config):
+def test_a_class_without_readable_images_is_refused(tiny, tiny_config):
     for path in (tiny.root / "data/tiny/train/2").iterdir():
         path.write_bytes(b"")
     competition = load_competition(tiny_config.competition, tiny)
@@ -76,14 +76,14 @@ def test_only_changed_files_are_read_again(tiny, tiny_config):
     marked = pd.read_parquet(table).assign(digest="from the table")
     marked.to_parquet(table)
     changed = tiny.root / "data/tiny/train/2/0.png"
-    draw(changed, COLOURS["red"], 77)
+    draw(changed, COLORS["red"], 77)
     os.utime(changed, ns=(1, 1))
     again = scan_images(competition, table).set_index("path")["digest"]
     assert again["train/2/0.png"] != "from the table"
     assert (again.drop("train/2/0.png") == "from the table").all()
 
 
-def test_a_link_that_points_nowhere_is_unreadable(tiny, tiny_config):
+def test_a_broken_link_is_unreadable(tiny, tiny_config):
     path = tiny.root / "data/tiny/test/5.png"
     path.unlink()
     path.symlink_to(path.parent / "gone.png")
@@ -92,7 +92,7 @@ def test_a_link_that_points_nowhere_is_unreadable(tiny, tiny_config):
     assert found.unreadable == {"test/5.png": "no such file"}
 
 
-def test_a_damaged_table_is_made_anew(tiny, tiny_config):
+def test_a_damaged_scan_is_computed_again(tiny, tiny_config):
     competition = load_competition(tiny_config.competition, tiny)
     table = tiny.image_table("tiny")
     first = scan_images(competition, table)

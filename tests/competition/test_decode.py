@@ -10,24 +10,24 @@ from kit.competition.decode import (
     register_reader,
 )
 from kit.competition.files import list_images
-from tests.conftest import COLOURS, draw
+from tests.conftest import COLORS, draw
 
 
 @pytest.fixture
 def folder(tmp_path):
-    draw(tmp_path / "0.png", COLOURS["red"], 0)
+    draw(tmp_path / "0.png", COLORS["red"], 0)
     return tmp_path
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA", "1", "CMYK"])
-def test_every_mode_becomes_three_channels_or_one(tmp_path, mode):
+def test_every_mode_is_converted_to_three_channels_or_one(tmp_path, mode):
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     Image.new("RGB", (5, 4), (200, 60, 60)).convert(mode).save(path)
     assert decode(path, "rgb").shape == (4, 5, 3)
     assert decode(path, "grey").shape == (4, 5, 1)
 
 
-def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+def test_sixteen_bit_images_are_scaled_not_clipped(tmp_path):
     Image.fromarray(np.full((3, 3), 32768, dtype=np.uint16)).save(tmp_path / "a.png")
     assert decode(tmp_path / "a.png", "grey")[0, 0, 0] == 128
 
@@ -63,14 +63,14 @@ def test_a_file_that_cannot_be_decoded_is_an_error(tmp_path, content):
         decode(tmp_path / "a.png", "rgb")
 
 
-def test_a_cut_file_is_an_error(folder):
+def test_a_truncated_file_is_an_error(folder):
     whole = (folder / "0.png").read_bytes()
     (folder / "0.png").write_bytes(whole[:-200])
     with pytest.raises(UnreadableImageError):
         decode(folder / "0.png", "rgb")
 
 
-def test_a_damaged_exif_block_does_not_cost_the_image(tmp_path):
+def test_an_image_with_a_damaged_exif_block_is_decoded(tmp_path):
     exif = Image.Exif()
     exif[274] = 6
     Image.new("RGB", (8, 4), (200, 60, 60)).save(tmp_path / "a.jpg", exif=exif)

@@ -12,7 +12,7 @@ from kit.config.load import load_config
 from kit.storage.workspace import Workspace
 from tests.competition.test_archives import zipped
 from tests.conftest import (
-    COLOURS,
+    COLORS,
     annotation,
     draw,
     draw_class_folders,
@@ -39,10 +39,15 @@ def loaded(root):
 
 
 def test_every_layout_is_detected_and_loads(tmp_path):
-    draws = {"class_folders": draw_class_folders, "csv": draw_csv, "voc": draw_voc, "id_lists": draw_id_lists}
-    assert set(draws) == set(layouts)
-    for layout, draw_it in draws.items():
-        root = draw_it(tmp_path / layout / "data")
+    draw_functions = {
+        "class_folders": draw_class_folders,
+        "csv": draw_csv,
+        "voc": draw_voc,
+        "id_lists": draw_id_lists,
+    }
+    assert set(draw_functions) == set(layouts)
+    for layout, draw_layout in draw_functions.items():
+        root = draw_layout(tmp_path / layout / "data")
         assert values_in(root)["competition.train.layout"] == layout
         assert values_in(root, layout=layout)["competition.train.layout"] == layout
         if layout != "id_lists":
@@ -57,12 +62,12 @@ def test_a_layout_can_be_given_but_must_exist(tmp_path):
         infer_config(root, "c", "c", layout="vok")
     assert "voc" in caught.value.next
     for name in ("red", "green"):
-        draw(root / "sorted" / name / "0.png", COLOURS["red"], 1)
+        draw(root / "sorted" / name / "0.png", COLORS["red"], 1)
     assert values_in(root)["competition.train.layout"] == "csv"
     assert values_in(root, layout="class_folders")["competition.train.folder"] == "sorted"
 
 
-def test_files_of_ids_ask_what_unlisted_images_are(tmp_path):
+def test_id_lists_leave_the_meaning_of_unlisted_images_to_the_user(tmp_path):
     found = found_in(draw_id_lists(tmp_path))
     assert found["competition.train.pattern"].value == "im{id}.jpg"
     assert found["competition.task"].value == "multilabel"
@@ -70,7 +75,7 @@ def test_files_of_ids_ask_what_unlisted_images_are(tmp_path):
     assert "2 of 12 images" in found["competition.unlisted"].because
 
 
-def test_sets_of_voc_are_held_out_and_boxes_of_ubiquitous_classes_become_crops(tmp_path):
+def test_voc_sets_are_held_out_and_boxes_of_ubiquitous_classes_become_crops(tmp_path):
     found = found_in(draw_voc(tmp_path))
     assert found["competition.train.set"].value == "ImageSets/Main/trainval.txt"
     assert found["competition.held_out.test.set"].value == "ImageSets/Main/test.txt"
@@ -90,7 +95,7 @@ def test_voc_without_a_ubiquitous_class_is_multilabel(tmp_path):
     assert found["folds.scheme"] == "multilabel"
 
 
-def test_impossible_boxes_are_told_and_left_out(tmp_path):
+def test_invalid_boxes_are_reported_and_skipped(tmp_path):
     root = draw_voc(tmp_path)
     (root / "Annotations/im_001.xml").write_text(annotation("im_001", [("red", 4, 4, 65, 28)]))
     found = found_in(root)["competition.voc.bad_boxes"]
@@ -98,7 +103,7 @@ def test_impossible_boxes_are_told_and_left_out(tmp_path):
     assert "(im_001.xml object 0)" in found.because
 
 
-def test_xml_beside_the_images_of_each_part(tmp_path):
+def test_xml_files_beside_the_images_of_each_part_are_detected(tmp_path):
     for part in ("train", "valid", "test"):
         draw_voc(tmp_path / part, beside=True)
     found = values_in(tmp_path)
@@ -109,30 +114,29 @@ def test_xml_beside_the_images_of_each_part(tmp_path):
     }
 
 
-def test_class_folders_of_a_labelled_test_are_held_out(tmp_path):
+def test_class_folders_of_a_labeled_test_set_are_held_out(tmp_path):
     draw_class_folders(tmp_path)
     for part in ("val", "labelled_test"):
         for name in ("2", "10"):
-            draw(tmp_path / part / name / "0.png", COLOURS[name], 7)
+            draw(tmp_path / part / name / "0.png", COLORS[name], 7)
     found = values_in(tmp_path)
     assert found["competition.held_out.val.folder"] == "val"
     assert found["competition.held_out.test.folder"] == "labelled_test"
     assert found["competition.test.folder"] == "test"
 
 
-def test_a_labelled_test_table_is_held_out(tmp_path):
+def test_a_table_of_test_labels_is_held_out(tmp_path):
     draw_csv(tmp_path)
     for i in range(4):
-        draw(tmp_path / "held" / f"{i}.png", COLOURS["red"], 60 + i)
+        draw(tmp_path / "held" / f"{i}.png", COLORS["red"], 60 + i)
     (tmp_path / "test_labels.csv").write_text("Image,target\n0.png,red\n1.png,green\n2.png,2\n3.png,red\n")
     found = values_in(tmp_path)
     assert found["competition.held_out.test.folder"] == "held"
     assert found["competition.test.folder"] == "test"
 
 
-def labels_csv(root, target):
-    table = pd.read_csv(root / "train.csv").rename(columns={"target": "target"})
-    table.assign(**target).to_csv(root / "train.csv", index=False)
+def change_columns(root, columns):
+    pd.read_csv(root / "train.csv").assign(**columns).to_csv(root / "train.csv", index=False)
 
 
 @pytest.mark.parametrize(
@@ -149,15 +153,15 @@ def labels_csv(root, target):
         (["golden retriever", "border collie", "great dane"] * 10, None),
     ],
 )
-def test_sets_of_labels_are_told_from_names_of_several_words(tmp_path, cells, separator):
+def test_several_labels_are_distinguished_from_names_of_several_words(tmp_path, cells, separator):
     root = draw_csv(tmp_path)
-    labels_csv(root, {"target": cells})
+    change_columns(root, {"target": cells})
     found = values_in(root)
     assert found.get("competition.train.separator") == separator
     assert found["competition.task"] == ("multiclass" if separator is None else "multilabel")
 
 
-def test_a_one_hot_block_among_other_columns_is_one_label(tmp_path):
+def test_one_hot_columns_among_other_columns_are_the_label(tmp_path):
     root = draw_csv(tmp_path)
     table = pd.read_csv(root / "train.csv")
     block = pd.get_dummies(table["target"]).astype(int)
@@ -185,9 +189,11 @@ def test_grades_are_ordinal_and_digits_are_not(tmp_path):
     assert values_in(root)["competition.task"] == "multiclass"
 
 
-def test_a_column_of_patients_makes_groups(tmp_path):
+def test_a_patient_column_defines_groups(tmp_path):
     root = draw_csv(tmp_path)
-    labels_csv(root, {"patient_id": [f"p{i // 3}" for i in range(30)], "fold": [i % 5 for i in range(30)]})
+    change_columns(
+        root, {"patient_id": [f"p{i // 3}" for i in range(30)], "fold": [i % 5 for i in range(30)]}
+    )
     found = found_in(root)
     assert found["competition.train.group"].value == "patient_id"
     assert found["competition.train.fold"].value == "fold"
@@ -195,7 +201,7 @@ def test_a_column_of_patients_makes_groups(tmp_path):
     assert "'patient_id'" in found["folds.scheme"].because
 
 
-def test_a_table_with_several_rows_per_image_is_no_labels_table(tmp_path):
+def test_a_table_with_several_rows_per_image_is_not_a_label_table(tmp_path):
     root = draw_voc(tmp_path)
     rows = [(f"im_{i:03d}.jpg", "red") for i in range(12) for _ in range(2)]
     pd.DataFrame(rows, columns=["filename", "cell"]).to_csv(root / "boxes.csv", index=False)
@@ -204,10 +210,10 @@ def test_a_table_with_several_rows_per_image_is_no_labels_table(tmp_path):
         infer_config(root, "c", "c", layout="csv")
 
 
-def test_a_damaged_list_of_test_images_is_not_relied_on(tmp_path):
+def test_a_test_table_with_unknown_images_is_not_used(tmp_path):
     root = draw_csv(tmp_path)
     for i in range(20):
-        draw(root / "test" / f"more{i}.png", COLOURS["red"], i)
+        draw(root / "test" / f"more{i}.png", COLORS["red"], i)
     names = [f"more{i}.png" for i in range(20)] + ["900.png", "oops"]
     pd.DataFrame({"Image": names}).to_csv(root / "test.csv", index=False)
     found = found_in(root)
@@ -229,7 +235,7 @@ def test_an_archive_is_unpacked_and_read(tmp_path):
     assert not again.written
 
 
-def test_each_inferred_line_has_its_reason_as_a_comment(tmp_path):
+def test_each_inferred_line_has_its_evidence_as_a_comment(tmp_path):
     root = draw_voc(tmp_path / "cells")
     text = pipeline.init(str(root), workspace=Workspace.open(tmp_path), name="c").config.read_text()
     assert yaml.safe_load(text)["competition"]["held_out"]["test"]["set"] == "ImageSets/Main/test.txt"

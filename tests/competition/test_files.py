@@ -6,30 +6,30 @@ from hypothesis import strategies as st
 from kit.competition.files import ImageFolder, list_images
 from kit.competition.tables import column, read_table
 from kit.natural import natural_key
-from tests.conftest import COLOURS, draw, raises_kit_error
+from tests.conftest import COLORS, draw, raises_kit_error
 
 
-def test_natural_order_counts():
+def test_natural_order_compares_numbers_by_value():
     assert sorted(["10", "2", "1", "img10", "img9", "b", "0"], key=natural_key) == [
         "0", "1", "2", "10", "b", "img9", "img10",
     ]  # fmt: skip
 
 
 @given(st.lists(st.text(max_size=8), unique=True), st.randoms())
-def test_natural_order_does_not_depend_on_the_order_given(names, random):
+def test_natural_order_does_not_depend_on_the_input_order(names, random):
     shuffled = names.copy()
     random.shuffle(shuffled)
     assert sorted(names, key=natural_key) == sorted(shuffled, key=natural_key)
 
 
-def test_images_are_found_below_in_natural_order_and_hidden_ones_are_not(tmp_path):
+def test_images_are_listed_recursively_in_natural_order_without_hidden_ones(tmp_path):
     for name in ("10.PNG", "2.png", "sub/1.jpeg", ".hidden.png", "__MACOSX/3.png", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert list_images(tmp_path) == ["2.png", "10.PNG", "sub/1.jpeg"]
 
 
-def test_cells_stay_text_and_the_bom_goes(tmp_path):
+def test_cells_stay_text_and_the_bom_is_removed(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(b'\xef\xbb\xbfid,label\r\n007,NA\r\n"a,b",1.0\r\n')
     table = read_table(path)
@@ -37,7 +37,7 @@ def test_cells_stay_text_and_the_bom_goes(tmp_path):
     assert table.to_numpy().tolist() == [["007", "NA"], ["a,b", "1.0"]]
 
 
-def test_tsv_by_its_ending(tmp_path):
+def test_a_tsv_is_recognized_by_its_suffix(tmp_path):
     (tmp_path / "t.tsv").write_text("id\tlabel\n1\ta b\n")
     assert read_table(tmp_path / "t.tsv")["label"].tolist() == ["a b"]
 
@@ -58,12 +58,12 @@ def test_damaged_tables_are_refused(tmp_path, content, code, fact):
     assert fact in caught.value.problem
 
 
-def test_a_missing_table(tmp_path):
+def test_a_missing_table_is_refused(tmp_path):
     with raises_kit_error("file_missing"):
         read_table(tmp_path / "t.csv")
 
 
-def test_column_names_what_there_is_and_where_it_is_blank(tmp_path):
+def test_a_missing_or_blank_column_is_refused_with_known_columns_and_line_numbers(tmp_path):
     table = pd.DataFrame({"id": ["1", "2"], "label": ["a", " "]})
     with raises_kit_error("column_missing") as caught:
         column(table, "Id", tmp_path, "k.id")
@@ -75,12 +75,12 @@ def test_column_names_what_there_is_and_where_it_is_blank(tmp_path):
 
 
 def test_image_folder_finds_by_name_or_stem(tmp_path):
-    draw(tmp_path / "x" / "007.png", COLOURS["red"], 0)
+    draw(tmp_path / "x" / "007.png", COLORS["red"], 0)
     assert ImageFolder.open(tmp_path, "x", "name").paths == {"007.png": "x/007.png"}
     assert ImageFolder.open(tmp_path, "x", "stem").paths == {"007": "x/007.png"}
 
 
-def test_image_folder_refuses_what_is_ambiguous_or_empty(tmp_path):
+def test_image_folder_refuses_missing_and_empty_folders_and_ambiguous_ids(tmp_path):
     (tmp_path / "x").mkdir()
     with raises_kit_error("no_images"):
         ImageFolder.open(tmp_path, "x", "name")

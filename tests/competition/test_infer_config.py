@@ -5,15 +5,15 @@ from kit import pipeline
 from kit.competition.infer_config import infer_config
 from kit.competition.samples import load_competition
 from kit.config.load import load_config
-from tests.conftest import COLOURS, draw, draw_class_folders, draw_csv, raises_kit_error
+from tests.conftest import COLORS, draw, draw_class_folders, draw_csv, raises_kit_error
 
 
-def facts(root, **options) -> dict:
+def values_in(root, **options) -> dict:
     return {f.key: f.value for f in infer_config(root, "c", "c", **options)}
 
 
-def test_class_folders_with_a_sample(tmp_path):
-    found = facts(draw_class_folders(tmp_path))
+def test_class_folders_with_a_sample_file_are_inferred(tmp_path):
+    found = values_in(draw_class_folders(tmp_path))
     assert found["competition.train.layout"] == "class_folders"
     assert found["competition.task"] == "multiclass"
     assert (found["competition.test.file"], found["competition.test.id"]) == ("sample_submission.csv", "ID")
@@ -21,15 +21,15 @@ def test_class_folders_with_a_sample(tmp_path):
     assert (found["submission.sample"], found["submission.kind"]) == ("sample_submission.csv", "label")
 
 
-def test_every_finding_says_why(tmp_path):
+def test_every_finding_has_evidence(tmp_path):
     because = {f.key: f.because for f in infer_config(draw_class_folders(tmp_path), "c", "c")}
     assert all(because.values())
     assert "in natural order" in because["competition.train.layout"]
     assert "holds class names" in because["submission.kind"]
 
 
-def test_labels_csv_without_a_sample_derives_the_submission(tmp_path):
-    found = facts(draw_csv(tmp_path))
+def test_without_a_sample_file_the_submission_has_the_columns_of_the_labels(tmp_path):
+    found = values_in(draw_csv(tmp_path))
     assert found["competition.train.layout"] == "csv"
     assert (found["competition.train.id"], found["competition.train.label"]) == ("Image", "target")
     assert found["competition.test.file"] == "test.csv"
@@ -37,34 +37,34 @@ def test_labels_csv_without_a_sample_derives_the_submission(tmp_path):
     assert "submission.sample" not in found
 
 
-def test_a_folder_in_the_archives_own_folder(tmp_path):
+def test_a_single_top_folder_is_part_of_the_paths(tmp_path):
     draw_csv(tmp_path / "dataset")
-    assert facts(tmp_path)["competition.train.file"] == "dataset/train.csv"
+    assert values_in(tmp_path)["competition.train.file"] == "dataset/train.csv"
 
 
-def test_ids_without_ending_and_probability_columns(tmp_path):
+def test_ids_without_suffix_and_probability_columns_are_inferred(tmp_path):
     root = draw_csv(tmp_path)
     ids = [f"{900 - i}" for i in range(6)]
     pd.DataFrame({"id": ids, "red": 0.3, "2": 0.3, "green": 0.4}).to_csv(root / "sample.csv", index=False)
     (root / "test.csv").unlink()
-    found = facts(root)
+    found = values_in(root)
     assert found["competition.test.ids"] == "stem"
     assert found["submission.kind"] == "probabilities"
     assert found["competition.metric"] == "log_loss"
     assert found["competition.classes"] == ["red", "2", "green"]
 
 
-def test_binary_with_scores(tmp_path):
+def test_a_binary_task_with_scores_is_inferred(tmp_path):
     for i in range(6):
-        draw(tmp_path / "train" / f"{i}.png", COLOURS["red"], i)
-        draw(tmp_path / "test" / f"t{i}.png", COLOURS["red"], 50 + i)
+        draw(tmp_path / "train" / f"{i}.png", COLORS["red"], i)
+        draw(tmp_path / "test" / f"t{i}.png", COLORS["red"], 50 + i)
     pd.DataFrame({"id": [f"{i}.png" for i in range(6)], "has": [0, 1] * 3}).to_csv(
         tmp_path / "train.csv", index=False
     )
     pd.DataFrame({"id": [f"t{i}.png" for i in range(6)], "has": 0.5}).to_csv(
         tmp_path / "sample_submission.csv", index=False
     )
-    found = facts(tmp_path)
+    found = values_in(tmp_path)
     assert (found["competition.task"], found["submission.kind"]) == ("binary", "score")
     assert found["competition.metric"] == "roc_auc"
 
@@ -75,7 +75,7 @@ def test_zero_one_columns_are_multilabel(tmp_path):
     block = pd.get_dummies(table["target"]).astype(int)
     block.loc[0, ["2", "green"]] = 1
     pd.concat([table[["Image"]], block], axis=1).to_csv(root / "train.csv", index=False)
-    found = facts(root)
+    found = values_in(root)
     assert found["competition.task"] == "multilabel"
     assert found["competition.train.label"] == ["2", "green", "red"]
     assert found["submission.kind"] == "probabilities"
@@ -86,67 +86,67 @@ def test_a_solution_file_is_never_read_as_labels(tmp_path):
     pd.DataFrame({"Image": [f"{900 - i}.png" for i in range(6)], "target": "red"}).to_csv(
         root / "solution.csv", index=False
     )
-    found = facts(root)
+    found = values_in(root)
     assert found["competition.train.file"] == "train.csv"
     assert found["competition.test.file"] == "test.csv"
 
 
-def test_ids_that_begin_anew_in_each_folder_are_told_apart_by_name_and_coverage(tmp_path):
+def test_equal_ids_in_train_and_test_are_matched_by_name_and_coverage(tmp_path):
     for i in range(8):
-        draw(tmp_path / "train" / f"{i}.png", COLOURS["red"], i)
+        draw(tmp_path / "train" / f"{i}.png", COLORS["red"], i)
     for i in range(12):
-        draw(tmp_path / "test" / f"{i}.png", COLOURS["red"], 50 + i)
+        draw(tmp_path / "test" / f"{i}.png", COLORS["red"], 50 + i)
     labels = {"id": [f"{i}.png" for i in range(8)], "label": ["a", "b"] * 4}
     pd.DataFrame(labels).to_csv(tmp_path / "train.csv", index=False)
     sample = {"id": [f"{i}.png" for i in range(12)], "label": "a"}
     pd.DataFrame(sample).to_csv(tmp_path / "sample_submission.csv", index=False)
-    found = facts(tmp_path)
+    found = values_in(tmp_path)
     assert (found["competition.train.folder"], found["competition.test.folder"]) == ("train", "test")
     assert found["submission.sample"] == "sample_submission.csv"
     (tmp_path / "train.csv").rename(tmp_path / "contest_labels.csv")
-    assert facts(tmp_path)["competition.train.file"] == "contest_labels.csv"
+    assert values_in(tmp_path)["competition.train.file"] == "contest_labels.csv"
 
 
-def test_a_flag_column_with_a_label_column_is_no_class(tmp_path):
+def test_a_flag_column_beside_a_label_column_is_not_a_class(tmp_path):
     root = draw_csv(tmp_path)
     pd.read_csv(root / "train.csv").assign(target=1, is_rotated=0).to_csv(root / "train.csv", index=False)
-    assert facts(root)["competition.train.label"] == "target"
+    assert values_in(root)["competition.train.label"] == "target"
 
 
-def test_an_open_label_is_asked_for_not_guessed(tmp_path):
+def test_an_ambiguous_label_column_must_be_given(tmp_path):
     root = draw_csv(tmp_path)
     pd.read_csv(root / "train.csv").assign(camera="x").to_csv(root / "train.csv", index=False)
-    assert facts(root)["competition.train.label"] == "target"
+    assert values_in(root)["competition.train.label"] == "target"
     pd.read_csv(root / "train.csv").rename(columns={"target": "what"}).to_csv(root / "train.csv", index=False)
     with raises_kit_error("label_ambiguous") as caught:
-        facts(root)
+        values_in(root)
     assert "what, camera" in caught.value.problem
-    assert facts(root, label="what")["competition.train.label"] == "what"
+    assert values_in(root, label="what")["competition.train.label"] == "what"
     with raises_kit_error("column_missing", where="--label kind"):
-        facts(root, label="kind")
+        values_in(root, label="kind")
 
 
-def test_what_says_nothing_is_refused(tmp_path):
+def test_folders_without_a_known_layout_are_refused(tmp_path):
     with raises_kit_error("folder_missing"):
-        facts(tmp_path / "nowhere")
+        values_in(tmp_path / "nowhere")
     with raises_kit_error("no_images"):
-        facts(tmp_path)
-    draw(tmp_path / "pictures" / "1.png", COLOURS["red"], 1)
+        values_in(tmp_path)
+    draw(tmp_path / "pictures" / "1.png", COLORS["red"], 1)
     (tmp_path / "labels.csv").write_text("picture,label\nnowhere.png,a\n")
     with raises_kit_error("layout_unknown") as caught:
-        facts(tmp_path)
+        values_in(tmp_path)
     assert "labels.csv: " in caught.value.problem
 
 
-def test_sample_columns_that_are_no_classes_are_refused(tmp_path):
+def test_sample_columns_that_are_not_classes_are_refused(tmp_path):
     root = draw_class_folders(tmp_path)
     ids = [f"{i}.png" for i in range(8)]
     pd.DataFrame({"ID": ids, "x": 0, "y": 0}).to_csv(root / "sample_submission.csv", index=False)
     with raises_kit_error("columns_not_classes"):
-        facts(root)
+        values_in(root)
 
 
-def test_init_writes_a_config_that_loads_and_gives_a_reason_for_each_line(tiny):
+def test_init_writes_a_config_that_loads_and_has_evidence(tiny):
     started = pipeline.init("tiny", workspace=tiny)
     text = started.config.read_text()
     config = load_config(started.config)
@@ -166,7 +166,7 @@ def test_init_does_not_overwrite_an_edited_config(tiny):
     assert pipeline.init("tiny", workspace=tiny, force=True).written
 
 
-def test_init_outside_a_data_root_keeps_the_whole_path(workspace, tmp_path_factory):
+def test_init_outside_a_data_root_writes_the_absolute_path(workspace, tmp_path_factory):
     root = draw_class_folders(tmp_path_factory.mktemp("elsewhere") / "leaves")
     config = load_config(pipeline.init(str(root), workspace=workspace).config)
     assert config.competition.data == str(root)
@@ -174,7 +174,7 @@ def test_init_outside_a_data_root_keeps_the_whole_path(workspace, tmp_path_facto
         pipeline.init(str(root), workspace=workspace, name="a/b")
 
 
-def test_a_name_that_means_another_folder_in_an_earlier_root_is_not_used(
+def test_a_name_of_another_folder_in_an_earlier_data_root_is_not_used(
     workspace, tmp_path_factory, monkeypatch
 ):
     elsewhere = tmp_path_factory.mktemp("root")
@@ -188,7 +188,7 @@ def test_a_name_that_means_another_folder_in_an_earlier_root_is_not_used(
 
 
 @pytest.mark.parametrize("text", ["007", "1e5", "12e03", "yes", "null", "a: b", "#1", "[x]", "3"])
-def test_texts_stay_texts_in_the_starter_config(text):
+def test_text_values_stay_text_in_the_starter_config(text):
     from omegaconf import OmegaConf
 
     from kit.competition.starter_config import _scalar

@@ -8,7 +8,7 @@ from kit.competition.samples import load_competition
 from kit.config.load import load_config
 from kit.storage.workspace import Workspace
 from kit.submission.format import format_for
-from tests.conftest import COLOURS, draw
+from tests.conftest import COLORS, draw
 
 TEST = ("t0", "t1", "t2", "t3")
 
@@ -18,18 +18,18 @@ def started(tmp_path):
     """Return a function of labels and a sample that returns the findings and the submission format."""
     root = tmp_path / "data" / "c"
     for number in range(12):
-        draw(root / "train" / f"{number}.jpg", COLOURS["red"], number)
+        draw(root / "train" / f"{number}.jpg", COLORS["red"], number)
     for number, name in enumerate(TEST):
-        draw(root / "test" / f"{name}.jpg", COLOURS["red"], 100 + number)
+        draw(root / "test" / f"{name}.jpg", COLORS["red"], 100 + number)
 
     def start(labels: dict, sample: str):
         table = pd.DataFrame({"image": [f"{number}.jpg" for number in range(12)]} | labels)
         table.to_csv(root / "train.csv", index=False)
         (root / "sample_submission.csv").write_text(sample)
-        place = Workspace.open(tmp_path)
-        made = pipeline.init("c", workspace=place, force=True)
+        workspace = Workspace.open(tmp_path)
+        made = pipeline.init("c", workspace=workspace, force=True)
         config = load_config(made.config)
-        competition = load_competition(config.competition, place)
+        competition = load_competition(config.competition, workspace)
         return {f.key: f.value for f in made.findings}, format_for(config.submission, competition)
 
     return start
@@ -39,7 +39,7 @@ def rows(cell: str, ids=TEST) -> str:
     return "".join(f"{i}.jpg,{cell}\n" for i in ids)
 
 
-def test_sets_of_labels(started):
+def test_cells_with_several_labels_are_inferred(started):
     labels = {"labels": ["rust scab", "rust", "scab", "healthy"] * 3}
     found, form = started(labels, "image,labels\n" + rows("healthy"))
     assert (found["competition.task"], found["submission.kind"]) == ("multilabel", "labels")
@@ -47,7 +47,7 @@ def test_sets_of_labels(started):
     assert (form.kind.name, form.classes) == ("labels", ("healthy", "rust", "scab"))
 
 
-def test_ranked_classes(started):
+def test_ranked_classes_are_inferred(started):
     labels = {"hotel_id": ["12", "7", "101", "33"] * 3}
     found, form = started(labels, "image,hotel_id\n" + rows("7 12 101"))
     assert (found["submission.kind"], found["submission.most"]) == ("top_k", 3)
@@ -55,7 +55,7 @@ def test_ranked_classes(started):
     assert (form.kind.name, form.most, form.separator) == ("top_k", 3, " ")
 
 
-def test_a_row_per_image_and_class(started):
+def test_one_row_per_image_and_class_is_inferred(started):
     labels = {"C1": [0, 1, 0] * 4, "C2": [1, 0, 0] * 4, "patient_overall": [1, 1, 0] * 4}
     sample = "row_id,fractured\n" + "".join(f"{i}_{c},0.5\n" for i in TEST for c in labels)
     found, form = started(labels, sample)
@@ -64,7 +64,7 @@ def test_a_row_per_image_and_class(started):
     assert (form.images, len(form)) == (TEST, 12)
 
 
-def test_a_number_per_image(started):
+def test_one_number_per_image_is_inferred(started):
     labels = {"grade": [str(1 + number % 6) for number in range(12)]}
     found, form = started(labels, "image,grade\n" + rows("3.5"))
     assert (found["competition.task"], found["submission.kind"]) == ("ordinal", "value")
@@ -72,7 +72,7 @@ def test_a_number_per_image(started):
     assert (form.low, form.high) == (1.0, 6.0)
 
 
-def test_many_whole_numbers_are_grades_if_the_sample_has_numbers_between_them(started):
+def test_many_integers_are_grades_if_the_sample_has_fractions(started):
     """Such as Pawpularity, from 1 to 100."""
     labels = {"Pawpularity": [str(1 + number) for number in range(12)]}
     found, form = started(labels, "image,Pawpularity\n" + rows("5.25"))
@@ -82,7 +82,7 @@ def test_many_whole_numbers_are_grades_if_the_sample_has_numbers_between_them(st
     assert (found["competition.task"], found["submission.kind"]) == ("multiclass", "label")
 
 
-def test_yes_and_no_per_class(started):
+def test_true_and_false_per_class_are_inferred(started):
     labels = {"a": [0, 1, 1] * 4, "b": [1, 1, 0] * 4}
     found, form = started(labels, "image,b,a\n" + rows("False,False"))
     assert (found["submission.kind"], found["competition.metric"]) == ("flags", "f1_macro")

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from kit.competition import perceptual_hash
-from kit.competition.perceptual_hash import TURNS, image_hash, near_index_groups
+from kit.competition.perceptual_hash import TRANSFORMS, image_hash, near_index_groups
 
 
 def scene(seed: int, size=(120, 90)) -> Image.Image:
@@ -30,11 +30,11 @@ def saved(image, quality):
 
 
 def groups(images, distance=9, **options):
-    seen = [image_hash(image) for image in images]
+    hashed = [image_hash(image) for image in images]
     stacked = [
-        np.stack([s.hashes for s in seen]),
-        np.stack([s.thumbnail for s in seen]),
-        np.array([s.flat for s in seen]),
+        np.stack([s.hashes for s in hashed]),
+        np.stack([s.thumbnail for s in hashed]),
+        np.array([s.flat for s in hashed]),
     ]
     return near_index_groups(*stacked, distance, **options)
 
@@ -62,7 +62,7 @@ def test_an_altered_copy_is_found(name):
 @pytest.mark.parametrize("turn", range(8))
 def test_each_symmetry_is_found_if_allowed(turn):
     image = scene(0, (90, 90))
-    turned = Image.fromarray(np.ascontiguousarray(TURNS[turn](np.asarray(image.convert("L")))))
+    turned = Image.fromarray(np.ascontiguousarray(TRANSFORMS[turn](np.asarray(image.convert("L")))))
     images = [image, turned]
     by_rotation, by_mirror = turn in (0, 3, 5, 6), turn in (0, 1, 2, 4, 7)
     assert bool(groups(images)) == (turn == 0)
@@ -80,7 +80,7 @@ def test_flat_images_match_no_other():
     assert groups([white, white.copy(), Image.new("L", (50, 50), 7), noisy]) == []
 
 
-def test_an_image_that_matches_one_of_a_group_belongs_to_it_in_any_order():
+def test_an_image_that_matches_one_image_of_a_group_joins_it_in_any_order():
     copies = [saved(scene(3), quality) for quality in (95, 70, 40)]
     images = [scene(0), *copies, scene(1)]
     assert groups(images) == [[1, 2, 3]]
@@ -88,8 +88,8 @@ def test_an_image_that_matches_one_of_a_group_belongs_to_it_in_any_order():
 
 
 def test_thousands_of_equal_images_are_one_group_in_bounded_time():
-    seen = image_hash(scene(0))
-    hashes, thumbnails = np.tile(seen.hashes, (4000, 1)), np.tile(seen.thumbnail, (4000, 1, 1))
+    hashed = image_hash(scene(0))
+    hashes, thumbnails = np.tile(hashed.hashes, (4000, 1)), np.tile(hashed.thumbnail, (4000, 1, 1))
     assert near_index_groups(hashes, thumbnails, np.zeros(4000, bool), 8) == [list(range(4000))]
 
 
@@ -102,8 +102,8 @@ def test_lookup_by_bands_finds_all_pairs(monkeypatch):
     assert len(exhaustive) == 20
 
 
-def test_an_equal_hash_alone_does_not_make_two_images_one():
-    seen = [image_hash(scene(i)) for i in range(2)]
-    hashes, thumbnails = np.stack([seen[0].hashes] * 2), np.stack([s.thumbnail for s in seen])
+def test_images_with_equal_hashes_and_different_thumbnails_do_not_match():
+    hashed = [image_hash(scene(i)) for i in range(2)]
+    hashes, thumbnails = np.stack([hashed[0].hashes] * 2), np.stack([s.thumbnail for s in hashed])
     assert near_index_groups(hashes, thumbnails, np.zeros(2, bool), 9) == []
     assert near_index_groups(hashes, thumbnails[[0, 0]], np.zeros(2, bool), 9) == [[0, 1]]

@@ -3,7 +3,7 @@ import pytest
 
 from kit.competition.samples import load_competition
 from kit.config.load import load_config
-from tests.conftest import COLOURS, TINY, draw, draw_csv, raises_kit_error, write_config
+from tests.conftest import COLORS, TINY, draw, draw_csv, raises_kit_error, write_config
 
 CSV_TRAIN = {"layout": "csv", "folder": "train", "file": "train.csv", "id": "Image", "label": "target"}
 CSV_TEST = {"folder": "test", "file": "test.csv", "id": "Image"}
@@ -27,7 +27,7 @@ def load_csv(workspace, **changes):
     return load(workspace, values=values, **changes)
 
 
-def test_class_folders(tiny):
+def test_class_folders_are_loaded(tiny):
     found = load(tiny)
     assert found.classes == ("2", "10", "red")
     assert found.train.iloc[0].tolist() == ["2/0.png", "train/2/0.png", "2"]
@@ -35,14 +35,14 @@ def test_class_folders(tiny):
     assert found.class_counts().to_dict() == {"2": 10, "10": 10, "red": 10}
 
 
-def test_csv_labels(csv):
+def test_csv_labels_are_loaded(csv):
     found = load_csv(csv)
     assert found.classes == ("2", "green", "red")
     assert found.train.iloc[1].tolist() == ["001.png", "train/001.png", "green"]
     assert found.test["id"].tolist()[0] == "900.png"
 
 
-def test_csv_of_zero_and_one_is_multilabel(csv):
+def test_zero_one_columns_are_multilabel_labels(csv):
     path = csv.root / "data/tiny/train.csv"
     table = pd.read_csv(path)
     block = pd.get_dummies(table["target"]).astype(int)
@@ -62,7 +62,7 @@ def test_csv_of_zero_and_one_is_multilabel(csv):
     assert all(fact in caught.value.problem for fact in ("'2'", "'7'", "line 6"))
 
 
-def test_an_id_without_image_is_named_with_the_rule(csv):
+def test_a_training_id_without_an_image_is_refused(csv):
     with (csv.root / "data/tiny/train.csv").open("a") as file:
         file.write("999.png,red\n")
     with raises_kit_error("image_missing") as caught:
@@ -73,15 +73,15 @@ def test_an_id_without_image_is_named_with_the_rule(csv):
 
 
 def test_an_image_without_a_row_is_refused_or_ignored(csv):
-    draw(csv.root / "data/tiny/train/extra.png", COLOURS["red"], 1)
+    draw(csv.root / "data/tiny/train/extra.png", COLORS["red"], 1)
     with raises_kit_error("images_unlisted") as caught:
         load_csv(csv)
     assert "(train/extra.png)" in caught.value.problem
     assert len(load_csv(csv, competition__unlisted="ignore").train) == 30
 
 
-def test_a_test_image_that_the_list_lacks_is_refused(tiny):
-    draw(tiny.root / "data/tiny/test/99.png", COLOURS["red"], 1)
+def test_a_test_image_missing_from_the_list_is_refused(tiny):
+    draw(tiny.root / "data/tiny/test/99.png", COLORS["red"], 1)
     with raises_kit_error("images_unlisted") as caught:
         load(tiny)
     assert "(test/99.png)" in caught.value.problem
@@ -95,7 +95,7 @@ def test_a_listed_test_id_without_image_is_refused(tiny):
     assert "(3.png)" in caught.value.problem
 
 
-def test_an_id_twice_is_refused(csv):
+def test_a_repeated_id_is_refused(csv):
     with (csv.root / "data/tiny/train.csv").open("a") as file:
         file.write("000.png,red\n")
     with raises_kit_error("ids_duplicate") as caught:
@@ -104,7 +104,7 @@ def test_an_id_twice_is_refused(csv):
 
 
 def test_an_image_outside_the_class_folders_is_refused(tiny):
-    draw(tiny.root / "data/tiny/train/loose.png", COLOURS["red"], 1)
+    draw(tiny.root / "data/tiny/train/loose.png", COLORS["red"], 1)
     with raises_kit_error("images_unlisted") as caught:
         load(tiny)
     assert "(train/loose.png)" in caught.value.problem
@@ -117,7 +117,7 @@ def test_an_empty_class_folder_is_refused(tiny):
     assert "(blue)" in caught.value.problem
 
 
-def test_missing_and_empty_data_say_where_was_looked(workspace):
+def test_missing_and_empty_data_folders_are_named(workspace):
     with raises_kit_error("data_not_found", where="competition.data tiny") as caught:
         load(workspace)
     assert str(workspace.root / "data" / "tiny") in caught.value.problem
@@ -129,21 +129,21 @@ def test_missing_and_empty_data_say_where_was_looked(workspace):
         load(workspace)
 
 
-def test_classes_given_must_be_those_of_the_data(tiny):
+def test_configured_classes_must_be_the_classes_of_the_data(tiny):
     assert load(tiny, competition__classes=["red", "2", "10"]).classes == ("red", "2", "10")
     with raises_kit_error("classes_differ") as caught:
         load(tiny, competition__classes=["red", "2", "blue"])
     assert "10, blue" in caught.value.problem
 
 
-def test_a_task_that_does_not_fit_is_refused(tiny):
+def test_an_unsuitable_task_is_refused(tiny):
     with raises_kit_error("num_classes_wrong", where="competition.task"):
         load(tiny, competition__task="binary")
     with raises_kit_error("labels_do_not_suit_task"):
         load(tiny, competition__task="multilabel", competition__metric="f1_macro")
 
 
-def test_an_unknown_metric_names_the_nearest(tiny):
+def test_an_unknown_metric_is_refused_with_the_nearest_name(tiny):
     with raises_kit_error("unknown_name", where="competition.metric") as caught:
         load(tiny, competition__metric="acuracy")
     assert "accuracy" in caught.value.next

@@ -4,7 +4,7 @@ from kit.competition import scan
 from kit.competition.samples import load_competition
 
 
-def test_parts_leave_nothing_out_and_keep_the_order(tiny_config, tiny, monkeypatch, tmp_path):
+def test_chunks_cover_all_images_in_order(tiny_config, tiny, monkeypatch, tmp_path):
     competition = load_competition(tiny_config.competition, tiny)
     whole = scan.scan_images(competition, tmp_path / "whole.parquet")
     waiting: list[int] = []

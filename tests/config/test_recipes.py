@@ -15,7 +15,16 @@ def few_digits(tmp_path_factory) -> Workspace:
     return digits_workspace(tmp_path_factory.mktemp("recipes"), per_class=10)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+COVERED_ELSEWHERE = ("train.loss=", "train.optimizer=", "train.schedule=", "train.lr=")
+
+
+def everyday_or_slow(name: str, overrides: list[str]):
+    """Mark a recipe slow if it varies only what tests/engine/optim runs for every entry of a registry."""
+    covered = bool(overrides) and all(each.startswith(COVERED_ELSEWHERE) for each in overrides)
+    return pytest.param(name, marks=pytest.mark.slow if covered else ())
+
+
+@pytest.mark.parametrize("name", [everyday_or_slow(*recipe) for recipe in RECIPES.items()])
 def test_every_recipe_trains(few_digits, name):
     config = recipe_config(list(RECIPES).index(name), RECIPES[name], epochs=2)
     run = experiment.train(config, few_digits, only=[0])

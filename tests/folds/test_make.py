@@ -291,7 +291,7 @@ def test_ensure_makes_keeps_refuses_and_replaces(tmp_path):
     path, people = tmp_path / "f.csv", population()
     assert ensure_folds(path, people, FoldsConfig())[1] == "made"
     content = path.read_bytes()
-    assert ensure_folds(path, people, FoldsConfig())[1] == "there"
+    assert ensure_folds(path, people, FoldsConfig())[1] == "existing"
     other = FoldsConfig(seed=7)
     assert ensure_folds(path, people, other)[1] == "different"
     with raises_kit_error("folds_differ", where=str(path)) as caught:

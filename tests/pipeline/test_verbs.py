@@ -21,7 +21,7 @@ def test_every_verb_of_the_command_line_is_a_function_of_kit():
 
 
 @pytest.mark.parametrize("name", kit.__all__)
-def test_only_what_a_verb_works_on_is_positional(name):
+def test_only_the_main_inputs_of_a_verb_are_positional(name):
     positional = [
         parameter.name
         for parameter in inspect.signature(getattr(kit, name)).parameters.values()

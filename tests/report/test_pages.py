@@ -2,7 +2,7 @@ import re
 
 from kit.config.load import load_config
 from kit.pipeline import inspect
-from tests.conftest import COLOURS, draw
+from tests.conftest import COLORS, draw
 
 
 def external(html: str) -> list[str]:
@@ -22,7 +22,7 @@ def test_the_run_page_is_self_contained_and_shows_scores_and_curves(trained):
 def test_the_audit_page_shows_duplicates_side_by_side(tiny, tiny_config):
     folder = tiny.root / "data/tiny"
     (folder / "train/2/3.png").write_bytes((folder / "train/2/2.png").read_bytes())
-    draw(folder / "train/2/<b>.png", COLOURS["2"], 5)
+    draw(folder / "train/2/<b>.png", COLORS["2"], 5)
     (folder / "train/10/4.png").write_bytes(b"")
     page = inspect(tiny_config, workspace=tiny).page
     html = page.read_text()

@@ -72,9 +72,9 @@ def test_twenty_random_kills_change_no_bit(tmp_path):
         process.kill()
         process.communicate()
         hits.append(where_it_was(folds))
-    heard = kit(killed, "run", str(killed.config("a")))
-    _, said = heard.communicate()
-    assert heard.returncode == 0, said
+    progress = kit(killed, "run", str(killed.config("a")))
+    _, said = progress.communicate()
+    assert progress.returncode == 0, said
     assert oof_bytes(killed) == oof_bytes(whole)
     print("\n".join(hits))
 

@@ -32,7 +32,7 @@ def holder(tmp_path):
     process.communicate()
 
 
-def test_a_held_lock_says_who_holds_it_and_what_to_do(tmp_path, holder):
+def test_a_held_lock_is_an_error_with_the_holder_and_the_next_step(tmp_path, holder):
     with raises_kit_error("locked") as caught, exclusive_lock(tmp_path / "fold-0.lock", "training fold 0"):
         pass
     assert "training fold 0" in caught.value.problem

@@ -8,7 +8,7 @@ from kit.storage.files import write_json
 from kit.storage.workspace import Workspace
 from kit.submission.check_context import check_context
 from kit.submission.format import format_for
-from tests.conftest import Heard
+from tests.conftest import RecordedProgress
 from tests.submission.made import made_submission
 
 CLASSES = ("bus", "car", "van")
@@ -36,7 +36,7 @@ def compared_with(place, metric="accuracy", progress=None):
     form = format_for(config.submission, competition)
     file = place.root / "mine.csv"
     return check_context(
-        config, competition, form, place, file, progress=progress or Heard()
+        config, competition, form, place, file, progress=progress or RecordedProgress()
     ).predictions_source
 
 
@@ -75,9 +75,9 @@ def test_a_run_without_a_score_is_not_compared(place):
 def test_a_run_with_damaged_scores_is_skipped_and_named(place, content):
     run_with(place, "fine", 0.1)
     run_with(place, "damaged", 0.9).metrics.write_text(content)
-    heard = Heard()
-    assert compared_with(place, progress=heard) == "made/fine"
-    (line,) = heard.lines
+    progress = RecordedProgress()
+    assert compared_with(place, progress=progress) == "made/fine"
+    (line,) = progress.lines
     assert "made/damaged" in line and "metrics.json" in line
 
 

@@ -1,14 +1,12 @@
 import numpy as np
-import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from kit.cli.main import app
 from kit.config.load import load_config
-from kit.errors import KitError
 from kit.report.sheet import GAP, LINE, MIN_TILE
 from kit.training.augmentation_preview import training_examples
-from tests.conftest import write_config
+from tests.conftest import raises_kit_error, write_config
 
 
 def examples(tiny, *overrides, images=3, epochs=4):
@@ -51,8 +49,9 @@ def test_an_unreadable_image_is_named(tiny):
     training_examples(config, tiny, 30, 1)
     broken = tiny.root / "data/tiny/train/2/0.png"
     broken.write_bytes(broken.read_bytes()[:60])
-    with pytest.raises(KitError, match=r"train/2/0.png"):
+    with raises_kit_error("image_unreadable") as caught:
         training_examples(config, tiny, 30, 1)
+    assert "train/2/0.png" in caught.value.problem
 
 
 def test_the_command_writes_only_the_sheet(tiny):

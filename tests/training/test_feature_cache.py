@@ -1,4 +1,4 @@
-"""A head that trains alone: images go through the network once, and what comes of it is the same."""
+"""Training only the head: each image runs through the network once, with the same results."""
 
 from collections import Counter
 
@@ -20,7 +20,7 @@ from kit.predictions import Origin, load_predictions
 from kit.training import experiment
 from kit.training.data import image_store, prepare
 from kit.training.fold import FoldRunner
-from tests.conftest import Heard, draw_class_folders, write_config
+from tests.conftest import RecordedProgress, draw_class_folders, write_config
 
 MODEL = "test_resnet"
 SAMPLES = 30
@@ -36,14 +36,14 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture
-def place(workspace, weights):
+def workspace(workspace, weights):
     draw_class_folders(workspace.root / "data" / "tiny")
     return workspace
 
 
-def config(place, weights, *overrides, name="a"):
+def config(workspace, weights, *overrides, name="a"):
     values = [f"name={name}", f"model={{name: {MODEL}, weights: {weights}, trains: head}}", "image.size=32"]
-    return load_config(write_config(place), [*values, *overrides])
+    return load_config(write_config(workspace), [*values, *overrides])
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def counted(monkeypatch):
         return plain(self, images)
 
     monkeypatch.setattr(FeatureModel, "forward", counting)
-    # Their trials run the network, too.
+    # Their trial runs also call the network.
     monkeypatch.setattr("kit.training.feature_cache.why_not_cached", lambda *_: "")
     monkeypatch.setattr("kit.engine.models.fold_norms.with_folded_norms", lambda model: model)
     return counts
@@ -65,12 +65,12 @@ def counted(monkeypatch):
 
 @pytest.mark.parametrize(("views", "passes"), [(2, 3), (0, 1), pytest.param(99, 5, marks=pytest.mark.slow)])
 def test_each_variation_runs_through_the_network_once_for_all_folds_and_epochs(
-    place, weights, counted, views, passes
+    workspace, weights, counted, views, passes
 ):
     wanted = [f"augment.views={views}", "train.epochs=4"]
-    experiment.train(config(place, weights, *wanted), place)
+    experiment.train(config(workspace, weights, *wanted), workspace)
     assert counted["features"] == SAMPLES * passes
-    experiment.train(config(place, weights, *wanted, "train.lr=0.02", name="b"), place)
+    experiment.train(config(workspace, weights, *wanted, "train.lr=0.02", name="b"), workspace)
     assert counted["features"] == SAMPLES * passes  # another experiment, the same images and network
 
 
@@ -84,36 +84,36 @@ def test_each_variation_runs_through_the_network_once_for_all_folds_and_epochs(
     ],
 )
 def test_features_are_computed_again_if_anything_they_depend_on_changes(
-    place, weights, counted, changed, again
+    workspace, weights, counted, changed, again
 ):
-    experiment.train(config(place, weights), place, only=[0])
+    experiment.train(config(workspace, weights), workspace, only=[0])
     first = counted["features"]
-    assert first == 4 * SAMPLES  # plain, and three variations
-    experiment.train(config(place, weights, changed, name="b"), place, only=[0])
+    assert first == 4 * SAMPLES  # without augmentation, and three variations
+    experiment.train(config(workspace, weights, changed, name="b"), workspace, only=[0])
     assert counted["features"] == first + again * SAMPLES
 
 
-def test_features_of_another_format_are_computed_again(place, weights, counted, monkeypatch):
-    experiment.train(config(place, weights), place, only=[0])
+def test_features_of_another_format_are_computed_again(workspace, weights, counted, monkeypatch):
+    experiment.train(config(workspace, weights), workspace, only=[0])
     first = counted["features"]
     monkeypatch.setattr("kit.engine.fit.frozen_features.FORMAT", "another")
-    experiment.train(config(place, weights, name="b"), place, only=[0])
+    experiment.train(config(workspace, weights, name="b"), workspace, only=[0])
     assert counted["features"] == 2 * first
 
 
-def test_training_on_features_equals_training_on_images_without_augmentation(place, weights):
+def test_training_on_features_equals_training_on_images_without_augmentation(workspace, weights):
     plain = ["augment={preset: none, hflip: false}", "train.epochs=6"]
-    on_features = pipeline.run(config(place, weights, *plain), workspace=place).run
-    heard = Heard()
-    wanted = config(place, weights, *plain, "augment.views=null", name="b")
-    on_images = pipeline.run(wanted, workspace=place, progress=heard).run
-    assert "augment.views is null" in heard
+    on_features = pipeline.run(config(workspace, weights, *plain), workspace=workspace).run
+    progress = RecordedProgress()
+    wanted = config(workspace, weights, *plain, "augment.views=null", name="b")
+    on_images = pipeline.run(wanted, workspace=workspace, progress=progress).run
+    assert "augment.views is null" in progress
     ours, theirs = load_predictions(on_features.oof), load_predictions(on_images.oof)
     np.testing.assert_allclose(ours.probs, theirs.probs, atol=1e-4)
     assert ours.probs.std() > 0.01
 
 
-def test_finished_variations_survive_an_interruption(place, weights, monkeypatch):
+def test_finished_variations_survive_an_interruption(workspace, weights, monkeypatch):
     from kit.engine.fit.frozen_features import FeatureExtractor
 
     plain, calls = FeatureExtractor.features, []
@@ -126,43 +126,43 @@ def test_finished_variations_survive_an_interruption(place, weights, monkeypatch
 
     monkeypatch.setattr(FeatureExtractor, "features", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        experiment.train(config(place, weights), place)
-    experiment.train(config(place, weights), place)
+        experiment.train(config(workspace, weights), workspace)
+    experiment.train(config(workspace, weights), workspace)
     assert calls == [0, 1, 2, 2, 3]
 
 
-def test_truncated_features_are_computed_again(place, weights, counted):
-    experiment.train(config(place, weights), place, only=[0])
+def test_truncated_features_are_computed_again(workspace, weights, counted):
+    experiment.train(config(workspace, weights), workspace, only=[0])
     before = counted["features"]
-    for file in sorted(place.cache("tiny").glob("*.features.npy"))[:2]:
+    for file in sorted(workspace.cache("tiny").glob("*.features.npy"))[:2]:
         file.write_bytes(file.read_bytes()[:200])
-    experiment.train(config(place, weights, name="b"), place, only=[0])
+    experiment.train(config(workspace, weights, name="b"), workspace, only=[0])
     assert counted["features"] == before + 2 * SAMPLES
 
 
 @pytest.mark.parametrize("damaged", [b"PK\x03\x04 no archive", b"\x93NUMPY\x01\x00\x05\x00{'a'(", b""])
-def test_a_damaged_features_file_is_computed_again(place, weights, counted, damaged):
-    experiment.train(config(place, weights), place, only=[0])
+def test_a_damaged_features_file_is_computed_again(workspace, weights, counted, damaged):
+    experiment.train(config(workspace, weights), workspace, only=[0])
     before = counted["features"]
-    next(place.cache("tiny").glob("*.features.npy")).write_bytes(damaged)
-    experiment.train(config(place, weights, name="b"), place, only=[0])
+    next(workspace.cache("tiny").glob("*.features.npy")).write_bytes(damaged)
+    experiment.train(config(workspace, weights, name="b"), workspace, only=[0])
     assert counted["features"] == before + SAMPLES
 
 
-def test_features_with_missing_rows_are_computed_again(place, weights, counted):
-    experiment.train(config(place, weights), place, only=[0])
+def test_features_with_missing_rows_are_computed_again(workspace, weights, counted):
+    experiment.train(config(workspace, weights), workspace, only=[0])
     before = counted["features"]
-    file = next(place.cache("tiny").glob("*.features.npy"))
+    file = next(workspace.cache("tiny").glob("*.features.npy"))
     np.save(file, np.load(file)[: SAMPLES // 2])
-    experiment.train(config(place, weights, name="b"), place, only=[0])
+    experiment.train(config(workspace, weights, name="b"), workspace, only=[0])
     assert counted["features"] == before + SAMPLES
 
 
-def test_finished_parts_survive_an_interruption(place, weights, counted, monkeypatch):
-    expected = pipeline.run(config(place, weights, "augment.views=1"), workspace=place).run
-    (place.root / "runs").rename(place.root / "before")
+def test_finished_parts_survive_an_interruption(workspace, weights, counted, monkeypatch):
+    expected = pipeline.run(config(workspace, weights, "augment.views=1"), workspace=workspace).run
+    (workspace.root / "runs").rename(workspace.root / "before")
     monkeypatch.setattr("kit.training.feature_cache.PART_SIZE", 8)
-    wanted, plain = config(place, weights, "augment.views=1"), FeatureModel.forward
+    wanted, plain = config(workspace, weights, "augment.views=1"), FeatureModel.forward
 
     def interrupted(self, images):
         if counted["features"] == counted["stop"]:
@@ -172,24 +172,26 @@ def test_finished_parts_survive_an_interruption(place, weights, counted, monkeyp
     counted["stop"] = counted["features"] + SAMPLES + 16  # in the third part of the second variation
     monkeypatch.setattr(FeatureModel, "forward", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        experiment.train(wanted, place)
-    kept = [file.name for file in place.cache("tiny").glob("*.features.npy")]
+        experiment.train(wanted, workspace)
+    kept = [file.name for file in workspace.cache("tiny").glob("*.features.npy")]
     assert len(kept) == 1 + 2
     assert sum("-part-" in name for name in kept) == 2
     monkeypatch.setattr(FeatureModel, "forward", plain)
     before = counted["features"]
-    experiment.train(wanted, place)
+    experiment.train(wanted, workspace)
     assert counted["features"] - before == SAMPLES - 16
-    assert not list(place.cache("tiny").glob("*-part-*"))
-    ours = load_predictions(pipeline.run(wanted, workspace=place).run.oof)
-    theirs = load_predictions(place.root / "before" / expected.oof.relative_to(place.root / "runs"))
+    assert not list(workspace.cache("tiny").glob("*-part-*"))
+    ours = load_predictions(pipeline.run(wanted, workspace=workspace).run.oof)
+    theirs = load_predictions(workspace.root / "before" / expected.oof.relative_to(workspace.root / "runs"))
     np.testing.assert_allclose(ours.probs, theirs.probs, atol=1e-6)
 
 
-def test_cached_features_are_memory_mapped(place, weights):
-    wanted = config(place, weights)
-    data, run = prepare(wanted, place), place.run("tiny", "a")
-    runner = FoldRunner(wanted, place, data, run, image_store(wanted, place, data), Heard())
+def test_cached_features_are_memory_mapped(workspace, weights):
+    wanted = config(workspace, weights)
+    data, run = prepare(wanted, workspace), workspace.run("tiny", "a")
+    runner = FoldRunner(
+        wanted, workspace, data, run, image_store(wanted, workspace, data), RecordedProgress()
+    )
     for _ in range(2):  # computed, then read
         runner.features.clear()
         runner.trainer(0, RetryState())
@@ -199,27 +201,27 @@ def test_cached_features_are_memory_mapped(place, weights):
 
 @pytest.mark.parametrize("cache", ["none", "1MB"])
 def test_features_beyond_the_cache_limit_are_computed_once_and_not_stored(
-    place, weights, counted, monkeypatch, cache
+    workspace, weights, counted, monkeypatch, cache
 ):
     monkeypatch.setattr("kit.engine.data.cache.UNITS", {"MB": 1, "GB": 1})
-    experiment.train(config(place, weights, f"image.cache={cache}"), place)
-    assert not list(place.cache("tiny").glob("*.features.npy"))
+    experiment.train(config(workspace, weights, f"image.cache={cache}"), workspace)
+    assert not list(workspace.cache("tiny").glob("*.features.npy"))
     assert counted["features"] == 4 * SAMPLES  # for both folds
 
 
-def test_a_full_disk_stops_caching_features_only(place, weights, monkeypatch):
+def test_a_full_disk_stops_caching_features_only(workspace, weights, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    heard = Heard()
-    run = experiment.train(config(place, weights), place, progress=heard)
-    assert "features cannot be cached" in heard
-    assert "No space left on device" in heard
+    progress = RecordedProgress()
+    run = experiment.train(config(workspace, weights), workspace, progress=progress)
+    assert "features cannot be cached" in progress
+    assert "No space left on device" in progress
     assert run.fold(1).done.exists()
 
 
-def test_feature_extraction_halves_the_batch_on_out_of_memory(place, weights, monkeypatch):
+def test_feature_extraction_halves_the_batch_on_out_of_memory(workspace, weights, monkeypatch):
     plain, largest = FeatureModel.forward, []
 
     def narrow(self, images):
@@ -229,16 +231,16 @@ def test_feature_extraction_halves_the_batch_on_out_of_memory(place, weights, mo
         return plain(self, images)
 
     monkeypatch.setattr(FeatureModel, "forward", narrow)
-    heard = Heard()
-    run = experiment.train(config(place, weights), place, progress=heard)
+    progress = RecordedProgress()
+    run = experiment.train(config(workspace, weights), workspace, progress=progress)
     assert max(largest) == 8
-    assert "out of memory with a micro-batch of 16 images: continuing with 8" in heard
+    assert "out of memory with a micro-batch of 16 images: continuing with 8" in progress
     assert not run.memory.exists()  # the head's own steps fit
 
 
-def test_norms_in_a_head_allow_shared_features_and_are_not_changed_by_the_trial(place, weights, counted):
+def test_norms_in_a_head_allow_shared_features_and_are_not_changed_by_the_trial(workspace, weights, counted):
     normed = ["model.head=[8, batch_norm, relu]", "augment.views=1"]
-    experiment.train(config(place, weights, *normed), place)
+    experiment.train(config(workspace, weights, *normed), workspace)
     assert counted["features"] == 2 * SAMPLES
     model = classifier(MODEL, head=[8, "batch_norm", "relu"])
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -255,10 +257,10 @@ def test_norms_in_a_head_allow_shared_features_and_are_not_changed_by_the_trial(
         (["model.pretrained=false", "model.weights=null"], "folds do not share the weights before the head"),
     ],
 )
-def test_uncacheable_features_give_a_note_with_the_reason(place, weights, overrides, why):
-    heard = Heard()
-    experiment.train(config(place, weights, *overrides), place, only=[0], progress=heard)
-    assert f"features cannot be cached, every epoch runs the whole network: {why}" in heard
+def test_uncacheable_features_give_a_note_with_the_reason(workspace, weights, overrides, why):
+    progress = RecordedProgress()
+    experiment.train(config(workspace, weights, *overrides), workspace, only=[0], progress=progress)
+    assert f"features cannot be cached, every epoch runs the whole network: {why}" in progress
 
 
 def classifier(name, head=(), **options):
@@ -302,9 +304,9 @@ def test_multi_head_classifier_equals_the_single_classifiers():
     assert not torch.allclose(logits[0], logits[1], atol=0.1)
 
 
-def test_folds_with_a_shared_network_predict_in_one_pass_with_equal_results(place, weights, monkeypatch):
+def test_folds_with_a_shared_network_predict_in_one_pass_with_equal_results(workspace, weights, monkeypatch):
     heads = ["model.head=[8, relu, batch_norm]", "predict.tta=[identity, hflip]", "predict.merge=rank"]
-    run = experiment.train(config(place, weights, *heads), place)
+    run = experiment.train(config(workspace, weights, *heads), workspace)
     calls = []
     plain = fold_models.FoldModels._predict_missing
     monkeypatch.setattr(
@@ -314,32 +316,32 @@ def test_folds_with_a_shared_network_predict_in_one_pass_with_equal_results(plac
             calls.append((list(ks), len(images))) or plain(self, ks, images, view_lists)
         ),
     )
-    predict(run, place)
+    predict(run, workspace)
     tests = len(load_predictions(run.test).ids)
     assert calls[-1] == ([0, 1], tests)  # the test images once, after each fold's validation rows
     together = load_predictions(run.test).probs
     monkeypatch.setattr(fold_models.FoldModels, "_share_backbone", False)
     run.test.unlink()
-    predict(run, place)
+    predict(run, workspace)
     assert calls[-2:] == [([0], tests), ([1], tests)]
     np.testing.assert_array_equal(load_predictions(run.test).probs, together)
     assert together.std() > 0.01
 
 
-def test_folds_with_different_frozen_networks_do_not_share_a_pass(place, weights):
+def test_folds_with_different_frozen_networks_do_not_share_a_pass(workspace, weights):
     untrained = ["model.pretrained=false", "model.weights=null"]
-    run = experiment.train(config(place, weights, *untrained), place)
-    assert not models_of(run, place)._share_backbone
+    run = experiment.train(config(workspace, weights, *untrained), workspace)
+    assert not models_of(run, workspace)._share_backbone
 
 
-def models_of(run, place):
+def models_of(run, workspace):
     wanted = load_config(run.config)
-    return open_models(wanted, run, place, prepare(wanted, place), Heard())
+    return open_models(wanted, run, workspace, prepare(wanted, workspace), RecordedProgress())
 
 
-def test_partial_predictions_are_not_computed_again(place, weights, counted):
-    run = experiment.train(config(place, weights), place)
-    models = models_of(run, place)
+def test_partial_predictions_are_not_computed_again(workspace, weights, counted):
+    run = experiment.train(config(workspace, weights), workspace)
+    models = models_of(run, workspace)
     assert models._share_backbone
     test = models.data.competition.test
     origin = Origin("test", "multiclass", run.label, "", ("identity",), "", "these")

@@ -1,4 +1,4 @@
-"""Which number format is quicker is tried once for a network on a machine, and holds for all that is compared."""
+"""The faster precision is tried once per network and machine, and used by all experiments."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.conftest import write_config
 
 @pytest.fixture
 def trials(monkeypatch):
-    """A CPU with bf16, on which each trial comes to the other result."""
+    """A CPU with bf16, on which bf16 and fp32 win trials in turn."""
     tried = []
 
     def faster_precision(model, native, training):
@@ -25,12 +25,12 @@ def trials(monkeypatch):
     return tried
 
 
-def settled(place, *overrides, run=None):
-    config = load_config(write_config(place), ["train.precision=auto", *overrides])
-    return settled_precision(config, place, prepare(config, place), run)
+def settled(workspace, *overrides, run=None):
+    config = load_config(write_config(workspace), ["train.precision=auto", *overrides])
+    return settled_precision(config, workspace, prepare(config, workspace), run)
 
 
-def test_experiments_on_one_network_share_what_the_first_trial_came_to(tiny, trials):
+def test_experiments_with_the_same_network_share_one_trial(tiny, trials):
     first = settled(tiny)
     assert (first.name, first.why) == ("bf16", "trial 1")
     assert settled(tiny, "name=b", "train.lr=0.5", "model.head=[8]", run=tiny.run("tiny", "b")) == first
@@ -38,19 +38,19 @@ def test_experiments_on_one_network_share_what_the_first_trial_came_to(tiny, tri
 
 
 @pytest.mark.parametrize("other", ["image.size=24", "model.trains=head", "model.options={widths: [4]}"])
-def test_another_network_size_or_part_that_trains_is_tried_anew(tiny, trials, other):
+def test_another_network_image_size_or_trained_part_gets_a_new_trial(tiny, trials, other):
     settled(tiny)
     assert settled(tiny, other).why == "trial 2"
 
 
-def test_another_machine_tries_anew(tiny, trials, monkeypatch):
+def test_another_machine_gets_a_new_trial(tiny, trials, monkeypatch):
     run = tiny.run("tiny", "a")
     settled(tiny, run=run)
     monkeypatch.setattr(precision, "processor", lambda: "another")
     assert settled(tiny, run=run).why == "trial 2"
 
 
-def test_an_experiment_keeps_its_format_when_the_trials_are_forgotten(tiny, trials):
+def test_an_experiment_keeps_its_precision_after_the_trials_are_removed(tiny, trials):
     run = tiny.run("tiny", "a")
     first = settled(tiny, run=run)
     tiny.precision_trials("tiny").unlink()
@@ -58,20 +58,20 @@ def test_an_experiment_keeps_its_format_when_the_trials_are_forgotten(tiny, tria
     assert settled(tiny, run=tiny.run("tiny", "b")).why == "trial 2"
 
 
-def test_of_two_processes_that_try_at_once_both_take_what_the_first_wrote(tiny, trials, monkeypatch):
-    plain = precision.waiting_lock
+def test_of_two_simultaneous_trials_the_first_result_is_used_by_both(tiny, trials, monkeypatch):
+    original = precision.waiting_lock
 
     def after_another(path):
-        monkeypatch.setattr(precision, "waiting_lock", plain)
-        other = settled(tiny, "name=b")  # the other process is quicker
+        monkeypatch.setattr(precision, "waiting_lock", original)
+        other = settled(tiny, "name=b")  # the other process is faster
         assert other.why == "trial 2"
-        return plain(path)
+        return original(path)
 
     monkeypatch.setattr(precision, "waiting_lock", after_another)
     assert settled(tiny).why == "trial 2"
 
 
-def test_folds_made_anew_keep_the_format_of_those_that_stay(tiny, trials):
+def test_retrained_folds_keep_the_precision_of_the_other_folds(tiny, trials):
     config = load_config(write_config(tiny), ["train.precision=auto", "train.epochs=1"])
     run = experiment.train(config, tiny)
     tiny.precision_trials("tiny").unlink()
@@ -80,6 +80,6 @@ def test_folds_made_anew_keep_the_format_of_those_that_stay(tiny, trials):
     assert len(trials) == 1
 
 
-def test_what_is_configured_is_not_tried(tiny, trials):
+def test_a_configured_precision_needs_no_trial(tiny, trials):
     assert str(settled(tiny, "train.precision=fp32")) == "fp32 (as configured)"
     assert trials == []

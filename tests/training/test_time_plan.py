@@ -3,21 +3,21 @@ import pytest
 from kit.engine.fit.fold_state import FoldState
 from kit.runtime.deadline import Deadline
 from kit.training.time_plan import TimePlan, epoch_costs
-from tests.conftest import Heard
+from tests.conftest import RecordedProgress
 
 
 def report(seconds_left: float | None, epochs_done: int = 1, folds_after: int = 1, costs=(1.0,) * 10) -> str:
     """Return the note on two folds of ten epochs (60 s, 10 s of that validation) and 1000 predictions (10/s)."""
-    heard = Heard()
+    progress = RecordedProgress()
     plan = TimePlan(
-        list(costs), validated=100, num_predictions=1000, deadline=Deadline(seconds_left), progress=heard
+        list(costs), validated=100, num_predictions=1000, deadline=Deadline(seconds_left), progress=progress
     )
     state = FoldState(8, epoch=epochs_done, history=[{"seconds": 50.0, "validation_seconds": 10.0}])
     callback = plan.after_epoch(0, folds_after)
     callback(state)
     callback(state)
-    assert len(heard.lines) <= 1
-    return heard.lines[0] if heard.lines else ""
+    assert len(progress.lines) <= 1
+    return progress.lines[0] if progress.lines else ""
 
 
 def test_without_a_deadline_nothing_is_reported():

@@ -6,7 +6,7 @@ it with ``@register_layout("name")``, and import the file here.
 Reads: a competition folder.
 Writes: nothing; ``layouts`` is the registry, ``detect_layout`` finds the layout of a folder.
 
-    base.py           Layout, Reading, Detection, the registry, detect_layout
+    base.py           Layout, LabeledImages, Detection, the registry, detect_layout
     voc.py            boxes in Pascal VOC's XML
     voc_boxes.py      XML -> table of boxes, checked against their images
     id_lists.py       one file of ids per class
@@ -20,6 +20,6 @@ from kit.competition.layouts import voc as _voc  # noqa: F401, I001
 from kit.competition.layouts import id_lists as _id_lists  # noqa: F401
 from kit.competition.layouts import label_table as _label_table  # noqa: F401
 from kit.competition.layouts import class_folders as _class_folders  # noqa: F401
-from kit.competition.layouts.base import Layout, Reading, detect_layout, layouts, register_layout
+from kit.competition.layouts.base import Layout, LabeledImages, detect_layout, layouts, register_layout
 
-__all__ = ["Layout", "Reading", "detect_layout", "layouts", "register_layout"]
+__all__ = ["LabeledImages", "Layout", "detect_layout", "layouts", "register_layout"]

@@ -1,4 +1,4 @@
-"""What a layout is, and the registry of layouts."""
+"""The interface of a layout, and the registry of layouts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HELD_OUT_WORDS = ("val", "valid", "validation", "dev", "test", "holdout", "eval"
 
 
 @dataclass(frozen=True)
-class Reading:
+class LabeledImages:
     """Labeled images, and images that the labels do not mention.
 
     Attributes:
@@ -92,7 +92,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class LabeledPart:
-    """A set of labeled images that was detected.
+    """A detected set of labeled images.
 
     Attributes:
         source: Findings whose keys are those of the layout's config section.
@@ -116,7 +116,7 @@ class Detection:
 
     Attributes:
         held_out: Name -> further labeled images.
-        remarks: Findings beside the sources, such as what boxes become.
+        remarks: Further findings, such as whether boxes become crops.
         grouped: The evidence that samples form groups, or "".
         ordinal: The evidence that classes are grades, or "".
     """
@@ -132,11 +132,11 @@ class Detection:
 
 
 class Layout(ABC, Generic[S]):
-    """A way to lay out labeled images.
+    """A way in which competitions lay out labeled images.
 
     Attributes:
-        name: As in the config, ``competition.train.layout``.
-        description: One line.
+        name: The value of ``competition.train.layout``.
+        description: One line, for lists of layouts.
         section: The config section, with the keys that the reader needs.
     """
 
@@ -145,7 +145,7 @@ class Layout(ABC, Generic[S]):
     section: type[S]
 
     @abstractmethod
-    def read(self, root: Path, source: S, config: CompetitionConfig) -> Reading:
+    def read(self, root: Path, source: S, config: CompetitionConfig) -> LabeledImages:
         """Return the labeled images of a source.
 
         Raises:

@@ -12,9 +12,9 @@ from kit.competition.layouts.base import (
     HELD_OUT_WORDS,
     Detection,
     Finding,
+    LabeledImages,
     LabeledPart,
     Layout,
-    Reading,
     images_table,
     register_layout,
 )
@@ -38,7 +38,7 @@ class ClassFoldersLayout(Layout[ClassFolders]):
     description = "One folder of images per class: train/<class>/*.jpg"
     section = ClassFolders
 
-    def read(self, root: Path, source: ClassFolders, config: CompetitionConfig) -> Reading:
+    def read(self, root: Path, source: ClassFolders, config: CompetitionConfig) -> LabeledImages:
         """Return ``id path label`` of ``<folder>/<class>/*``."""
         folder = root / source.folder
         if not folder.is_dir():
@@ -65,7 +65,9 @@ class ClassFoldersLayout(Layout[ClassFolders]):
             )
         below = PurePosixPath(source.folder)
         samples = images_table({name: str(below / name) for name in labeled}).assign(label=labels)
-        return Reading(samples, images_table({name: str(below / name) for name in names if "/" not in name}))
+        return LabeledImages(
+            samples, images_table({name: str(below / name) for name in names if "/" not in name})
+        )
 
     def detect(self, survey: Survey, label: str | None) -> Detection | None:
         """Detect a folder per class; further folders with the same classes are held out."""
@@ -96,5 +98,5 @@ class ClassFoldersLayout(Layout[ClassFolders]):
 
 
 def _are_classes(names: Sequence[str]) -> bool:
-    """Return whether folders may be classes: at least two, and not the parts of a competition."""
+    """Return whether folders may be classes: at least two, and none named train, test or images."""
     return len(names) > 1 and not any(has_word(name, "train", *HELD_OUT_WORDS, "images") for name in names)

@@ -13,9 +13,9 @@ from kit.competition.files import ImageFolder
 from kit.competition.layouts.base import (
     Detection,
     Finding,
+    LabeledImages,
     LabeledPart,
     Layout,
-    Reading,
     images_table,
     register_layout,
     with_classes,
@@ -51,7 +51,7 @@ class IdListsLayout(Layout[IdLists]):
     description = "one text file of image ids per class"
     section = IdLists
 
-    def read(self, root: Path, source: IdLists, config: CompetitionConfig) -> Reading:
+    def read(self, root: Path, source: IdLists, config: CompetitionConfig) -> LabeledImages:
         """Return ``id path`` and one 0/1 column per file of ids."""
         folder = root / source.lists
         files = sorted(folder.glob("*.txt"), key=lambda p: natural_key(p.name)) if folder.is_dir() else []
@@ -79,7 +79,7 @@ class IdListsLayout(Layout[IdLists]):
         block = {name: samples["id"].isin(set(ids)).astype("int8") for name, ids in lists.items()}
         samples = with_classes(samples, pd.DataFrame(block), folder)
         listed = set(named)
-        return Reading(samples, images_table({i: p for i, p in paths.items() if i not in listed}))
+        return LabeledImages(samples, images_table({i: p for i, p in paths.items() if i not in listed}))
 
     def detect(self, survey: Survey, label: str | None) -> Detection | None:
         """Detect a folder of text files that list ids, and the images with those ids."""
@@ -109,7 +109,7 @@ class IdListsLayout(Layout[IdLists]):
             "competition.unlisted",
             "refuse",
             f"{unlisted} of {count} images are in no list: set negative if they have none of the classes, "
-            "unlabelled if nobody checked, or ignore",
+            "unlabelled if their classes are unknown, or ignore",
         )
         part = LabeledPart(source, folder, pd.DataFrame(columns))
         return Detection(part, remarks=[remark] if unlisted else [])
@@ -141,7 +141,7 @@ def _image_pattern(survey: Survey, ids: set[str]) -> tuple[str, str, int] | None
         by_pattern: dict[str, set[str]] = {}
         for match in filter(None, numbered):
             by_pattern.setdefault(f"{match[1]}{{id}}{match[3]}", set()).add(match[2])
-        for pattern, there in by_pattern.items():
-            best = max(best, (len(ids & there), folder, pattern, len(there)))
+        for pattern, numbers in by_pattern.items():
+            best = max(best, (len(ids & numbers), folder, pattern, len(numbers)))
     hits, folder, pattern, count = best
     return (folder, pattern, count) if hits > len(ids) / 2 else None

@@ -15,7 +15,7 @@ from kit.natural import natural_key
 
 LABEL_NAMES = ("label", "labels", "target", "class", "category", "species", "breed", "diagnosis", "tags")
 ORDINAL_NAMES = ("diagnosis", "grade", "level", "severity", "stage", "rating", "score", "isup")
-MOST_GRADES = 11
+MAX_GRADES = 11
 GROUP_NAMES = ("patient", "subject", "group", "person", "lesion", "study", "case", "user", "site", "video")
 FOLD_NAMES = ("fold", "folds", "kfold", "cv_fold")
 SEPARATORS = (" ", "|", ",", ";")
@@ -26,13 +26,13 @@ class LabelColumns:
     """The inferred columns of a table.
 
     Attributes:
-        chosen: The label column, or the 0/1 columns.
+        label: The label column, or the 0/1 columns.
         because: The evidence.
         separator: What separates the classes in a cell.
         ordinal: The evidence that labels are grades, or "".
     """
 
-    chosen: str | list[str]
+    label: str | list[str]
     because: str
     separator: str | None = None
     group: str | None = None
@@ -59,7 +59,7 @@ class LabelColumns:
         values = table.cells[chosen]
         separator = _separator(values)
         if separator is not None:
-            shown = {" ": "blanks"}.get(separator, f"'{separator}'")
+            shown = {" ": "spaces"}.get(separator, f"'{separator}'")
             because = f"cells such as '{max(values, key=len)}' hold several classes, separated by {shown}"
         return cls(chosen, because, separator, group, fold, _grades(chosen, values))
 
@@ -67,7 +67,7 @@ class LabelColumns:
 def _grades(name: str, values: pd.Series) -> str:
     """Return the evidence that a column holds grades, or "": its name, and a range of whole numbers."""
     found = {v for v in values if v.isdecimal()}
-    if not _is_word(name, ORDINAL_NAMES) or set(values) != found or not 2 < len(found) <= MOST_GRADES:
+    if not _is_word(name, ORDINAL_NAMES) or set(values) != found or not 2 < len(found) <= MAX_GRADES:
         return ""
     low, high = min(map(int, found)), max(map(int, found))
     return f"'{name}' holds the grades {low} to {high}" if high - low + 1 == len(found) else ""
@@ -86,10 +86,10 @@ def _choose_label(table: Table, others: list[str], label: str | None) -> tuple[s
             )
         return label, "given by --label"
     if len(others) == 1:
-        return others[0], f"the only column beside the id; {_examples(table.cells[others[0]])}"
+        return others[0], f"the only column besides the id; {_examples(table.cells[others[0]])}"
     named = [c for c in others if c.lower() in LABEL_NAMES]
     if len(named) == 1:
-        return named[0], f"the one column with the name of a label; {_examples(table.cells[named[0]])}"
+        return named[0], f"the only column named like a label; {_examples(table.cells[named[0]])}"
     block = [c for c in others if _is_flag(table.cells[c])]
     if len(block) >= 2 and (len(block) == len(others) or is_one_hot(table.cells[block])):
         rest = f", among {len(others)}" if len(block) < len(others) else ""
@@ -104,7 +104,7 @@ def _choose_label(table: Table, others: list[str], label: str | None) -> tuple[s
 
 
 def _is_flag(cells: pd.Series) -> bool:
-    """Return whether a column holds only 0, 1, -1 and blanks: so it may be a class, and is no group."""
+    """Return whether a column holds only 0, 1, -1 and blanks: it may be a class, but not a group."""
     return bool(cells.str.strip().isin(["0", "1", "0.0", "1.0", "-1", ""]).all())
 
 
@@ -116,9 +116,9 @@ def is_one_hot(block: pd.DataFrame) -> bool:
 def _separator(values: pd.Series) -> str | None:
     """Return what separates the classes in cells, if they hold several.
 
-    Sets of classes must be told from class names of several words. In sets, each word also occurs alone, or
-    in more than two combinations on average. Commas and bars are not part of names: one repeated word is
-    enough.
+    ``brown spot`` may be two classes or one class name. Words are classes if each also occurs alone, or if
+    they occur in more than two combinations on average. Other separators are not part of names: one repeated
+    word is enough.
     """
     cells = sorted(set(values) - {""})
     for separator in SEPARATORS:

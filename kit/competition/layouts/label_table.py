@@ -14,9 +14,9 @@ from kit.competition.layouts.base import (
     HELD_OUT_WORDS,
     Detection,
     Finding,
+    LabeledImages,
     LabeledPart,
     Layout,
-    Reading,
     register_layout,
     with_classes,
     without_listed,
@@ -65,7 +65,7 @@ class LabelTableLayout(Layout[LabelTable]):
     description = "a CSV or TSV with a column of image names and columns of labels"
     section = LabelTable
 
-    def read(self, root: Path, source: LabelTable, config: CompetitionConfig) -> Reading:
+    def read(self, root: Path, source: LabelTable, config: CompetitionConfig) -> LabeledImages:
         """Return ``id path``, the labels, and groups and folds if the config names their columns."""
         path = root / source.file
         table = read_table(path)
@@ -85,7 +85,7 @@ class LabelTableLayout(Layout[LabelTable]):
         else:
             samples[LABEL] = labels
             _check_class_folders(samples, source, path)
-        return Reading(samples, without_listed(images.paths, samples["path"]))
+        return LabeledImages(samples, without_listed(images.paths, samples["path"]))
 
     def detect(self, survey: Survey, label: str | None) -> Detection | None:
         """Detect a table of images and labels; further tables with the same columns are held out."""
@@ -102,7 +102,7 @@ class LabelTableLayout(Layout[LabelTable]):
         train = self._part(table, columns)
         held_out = {}
         for other in tables:
-            names = [columns.chosen] if isinstance(columns.chosen, str) else columns.chosen
+            names = [columns.label] if isinstance(columns.label, str) else columns.label
             if other is not table and other.folder != table.folder and set(names) <= set(other.others):
                 part = self._part(other, columns)
                 if (part.labels.to_numpy() != UNKNOWN).all() and _classes(part) <= _classes(train):
@@ -120,7 +120,7 @@ class LabelTableLayout(Layout[LabelTable]):
             Finding("file", table.name, f"{len(table.cells)} rows"),
             Finding("id", table.id, f"{matched} values are images in {table.folder}/"),
             Finding("ids", table.ids, f"ids are file names {style} suffix"),
-            Finding("label", columns.chosen, columns.because),
+            Finding("label", columns.label, columns.because),
         ]
         if columns.separator is not None:
             source.append(Finding("separator", columns.separator, "separates the classes in a cell"))
@@ -207,12 +207,12 @@ def _classes(part: LabeledPart) -> set[str]:
 
 
 def _detected_labels(table: Table, columns: LabelColumns) -> pd.DataFrame:
-    if isinstance(columns.chosen, list):
-        numbers = table.cells[columns.chosen].apply(pd.to_numeric, errors="coerce")
+    if isinstance(columns.label, list):
+        numbers = table.cells[columns.label].apply(pd.to_numeric, errors="coerce")
         block: pd.DataFrame = numbers.fillna(UNKNOWN).astype("int8")
         if is_one_hot(block):
-            names = np.array(columns.chosen, dtype=object)[block.to_numpy().argmax(axis=1)]
+            names = np.array(columns.label, dtype=object)[block.to_numpy().argmax(axis=1)]
             return pd.DataFrame({LABEL: names}, dtype=str)
         return block
-    cells = column(table.cells, columns.chosen, Path(table.name), "label", "allowed")
+    cells = column(table.cells, columns.label, Path(table.name), "label", "allowed")
     return split_labels(cells, columns.separator) if columns.separator else cells.to_frame(LABEL)

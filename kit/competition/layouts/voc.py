@@ -13,9 +13,9 @@ from kit.competition.layouts.base import (
     HELD_OUT_WORDS,
     Detection,
     Finding,
+    LabeledImages,
     LabeledPart,
     Layout,
-    Reading,
     images_table,
     register_layout,
     with_classes,
@@ -34,7 +34,7 @@ from kit.config import CompetitionConfig, VocConfig
 from kit.errors import KitError, first_few
 from kit.natural import natural_key
 
-UBIQUITOUS = 0.95  # a class on more than this share of images says almost nothing as a label of whole images
+UBIQUITOUS = 0.95  # a class on more than this share of images is almost useless as a label of images
 
 
 @register_layout("voc")
@@ -48,19 +48,21 @@ class VocLayout(Layout[Voc]):
     description = "boxes in Pascal VOC's XML"
     section = Voc
 
-    def read(self, root: Path, source: Voc, config: CompetitionConfig) -> Reading:
+    def read(self, root: Path, source: Voc, config: CompetitionConfig) -> LabeledImages:
         """Return one row per image with its classes, or one per box: ``id path label group`` and the box."""
         boxes, paths, others = read_boxes(root, source, config.voc)
         unlisted = images_table({image_id(PurePosixPath(path).name, "stem"): path for path in others})
         if config.voc.as_ == "crops":
             numbered = boxes["image"] + "#" + boxes["number"].astype(str)
             crops = pd.DataFrame({"id": numbered, "path": boxes["path"], "label": boxes["label"]}, dtype=str)
-            return Reading(pd.concat([crops, boxes[BOX]], axis=1).assign(group=boxes["image"]), unlisted)
+            return LabeledImages(
+                pd.concat([crops, boxes[BOX]], axis=1).assign(group=boxes["image"]), unlisted
+            )
         samples = images_table(paths)
         images_with = {str(name): set(images) for name, images in boxes.groupby("label")["image"]}
         names = sorted(images_with, key=natural_key)
         block = {name: samples["id"].isin(images_with[name]).astype("int8") for name in names}
-        return Reading(with_classes(samples, pd.DataFrame(block), root / source.annotations), unlisted)
+        return LabeledImages(with_classes(samples, pd.DataFrame(block), root / source.annotations), unlisted)
 
     def detect(self, survey: Survey, label: str | None) -> Detection | None:
         """Detect XML annotations: in a folder of their own with sets, or beside the images of each part."""

@@ -87,13 +87,13 @@ def _listed(root: Path, source: Voc) -> list[str]:
     if not folder.is_dir():
         rule = "It should hold one XML file per image"
         raise KitError(folder, "there is no such folder", rule, code="folder_missing")
-    there = sorted(path.stem for path in folder.iterdir() if path.suffix.lower() == ".xml")
-    if not there:
-        raise KitError(folder, "has no XML file", "Each image has one in Pascal VOC's form", code="no_xml")
+    available = sorted(path.stem for path in folder.iterdir() if path.suffix.lower() == ".xml")
+    if not available:
+        raise KitError(folder, "has no XML file", "Each image has one in Pascal VOC's format", code="no_xml")
     if source.set is None:
-        return there
+        return available
     names = read_set(root / source.set)
-    known = set(there)
+    known = set(available)
     missing = [name for name in names if name not in known]
     if missing:
         raise KitError(

@@ -1,4 +1,4 @@
-"""Mixing: targets follow images, how often, and until when."""
+"""Mixing: targets match images, and batches are mixed with the configured probability and epochs."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def test_without_mixup_and_cutmix_nothing_is_mixed():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_targets_are_shares_of_the_images_mixed(kind):
+def test_targets_are_the_shares_of_the_mixed_images(kind):
     mixing = build_mixing(AugmentConfig(**kind), 4, 1)
     torch.manual_seed(0)
     for _ in range(10):
@@ -33,25 +33,25 @@ def test_targets_are_shares_of_the_images_mixed(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_several_classes_per_image_are_mixed_likewise(kind):
+def test_multilabel_targets_are_mixed_with_the_same_shares(kind):
     mixing = build_mixing(AugmentConfig(**kind), 3, 1)
     labels = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 0.0]])
     torch.manual_seed(0)
     for _ in range(10):
         images, mixed = mixing(IMAGES, labels, 1)
-        # Which images went into which is known by their values, and so what the labels must be.
+        # The pixel values show which images were mixed, and so the expected labels.
         shares = build_shares(images)
         torch.testing.assert_close(mixed, shares @ labels, atol=1e-4, rtol=0)
 
 
 def build_shares(images):
-    """Return the share of each image (columns) in each mixed one: its own, and that of the one before it."""
-    brought = VALUES.roll(1)
-    own = (images.mean(dim=(1, 2, 3)) - brought) / (VALUES - brought)
+    """Return the share of each image (columns) in each mixed image: of itself and of the image before it."""
+    previous = VALUES.roll(1)
+    own = (images.mean(dim=(1, 2, 3)) - previous) / (VALUES - previous)
     return torch.diag(own) + torch.diag(1 - own).roll(-1, dims=1)
 
 
-def test_mixup_blends_and_cutmix_cuts():
+def test_mixup_blends_pixels_and_cutmix_keeps_them():
     torch.manual_seed(0)
     blended, _ = build_mixing(AugmentConfig(mixup=1.0), 4, 1)(IMAGES, torch.eye(4), 1)
     assert all(len(image.unique()) == 1 for image in blended)
@@ -61,7 +61,7 @@ def test_mixup_blends_and_cutmix_cuts():
     assert is_mixed(cut)
 
 
-def test_with_both_a_batch_gets_either():
+def test_with_mixup_and_cutmix_each_batch_gets_one_of_them():
     mixing = build_mixing(AugmentConfig(mixup=1.0, cutmix=1.0), 4, 1)
     torch.manual_seed(0)
     blended = 0
@@ -72,7 +72,7 @@ def test_with_both_a_batch_gets_either():
 
 
 @pytest.mark.parametrize("probability", [0.25, 0.8, 1.0])
-def test_batches_are_mixed_as_often_as_asked(probability):
+def test_batches_are_mixed_with_mix_probability(probability):
     mixing = build_mixing(AugmentConfig(mixup=5.0, mix_probability=probability), 4, 1)
     torch.manual_seed(0)
     share = sum(is_mixed(mixing(IMAGES, torch.eye(4), 1)[0]) for _ in range(400)) / 400
@@ -87,14 +87,14 @@ def test_the_last_epochs_are_not_mixed():
     ] * 3
 
 
-def test_a_single_image_is_left_alone():
+def test_a_single_image_is_not_mixed():
     mixing = build_mixing(AugmentConfig(mixup=5.0), 4, 1)
     images, targets = mixing(IMAGES[1:2], torch.eye(4)[1:2], 1)
     assert torch.equal(images, IMAGES[1:2])
     assert torch.equal(targets, torch.eye(4)[1:2])
 
 
-def test_torchs_generator_alone_decides():
+def test_mixing_depends_only_on_the_torch_generator():
     mixing = build_mixing(AugmentConfig(mixup=1.0, cutmix=1.0, mix_probability=0.7), 4, 1)
 
     def draws(seed):
@@ -105,7 +105,7 @@ def test_torchs_generator_alone_decides():
     assert not torch.equal(draws(1), draws(2))
 
 
-def test_the_batch_itself_is_not_changed():
+def test_mixing_does_not_change_its_inputs():
     images, targets = IMAGES.clone(), torch.eye(4)
     mixing = build_mixing(AugmentConfig(mixup=1.0, cutmix=1.0), 4, 1)
     for _ in range(10):
@@ -114,7 +114,7 @@ def test_the_batch_itself_is_not_changed():
     assert torch.equal(targets, torch.eye(4))
 
 
-def test_mixing_is_described_in_a_line():
+def test_mixing_is_described_in_one_line():
     both = AugmentConfig(mixup=0.2, cutmix=1.0, mix_probability=0.5, mix_off_epochs=2)
     assert describe_mixing(both, 10) == [
         "mixup(alpha=0.2) or cutmix(alpha=1) of batches, p=0.5, not in the last 2 epochs"

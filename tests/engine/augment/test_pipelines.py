@@ -28,7 +28,7 @@ def with_preset(name, hflip=True, erasing=0.0, **options):
 
 @pytest.mark.parametrize("preset", list(presets))
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_preset_gives_the_models_size_and_depends_on_the_seed_alone(preset, channels):
+def test_every_preset_returns_the_model_size_and_depends_only_on_the_seed(preset, channels):
     own = Preprocessing(24, (0.5,) * channels, (0.5,) * channels)
     image = IMAGE[:, :, :channels]
     transform = training_transform(with_preset(preset), own)
@@ -38,7 +38,7 @@ def test_every_preset_gives_the_models_size_and_depends_on_the_seed_alone(preset
     assert any((results[0] != r).any() for r in results[1:-1])
 
 
-def test_steps_draw_apart_from_one_another():
+def test_steps_draw_independently():
     own = replace(OWN, size=40, crop=1.0)
     square = IMAGE[:, :40]
     transform = training_transform(AugmentConfig(preset=Component(name="none"), hflip=True, vflip=True), own)
@@ -50,13 +50,13 @@ def test_steps_draw_apart_from_one_another():
 
 
 def distance(preset, **options):
-    """Return how far training images lie from those that are predicted, on average."""
+    """Return the mean distance of training images from the image as predicted."""
     plain = training_transform(with_preset("none", hflip=False), OWN)(SMOOTH, 0).astype(float)
     transform = training_transform(with_preset(preset, hflip=False, **options), OWN)
     return np.mean([np.abs(transform(SMOOTH, seed).astype(float) - plain).mean() for seed in range(60)])
 
 
-def test_presets_grow_in_strength():
+def test_presets_are_ordered_by_strength():
     distances = [distance(preset) for preset in ("none", "light", "medium", "heavy")]
     assert distances[0] == 0
     assert distances == sorted(set(distances))
@@ -90,7 +90,7 @@ def test_options_of_presets_make_them_stronger():
         ({"name": "none", "crop": 0.5}, "unknown_option", "augment.preset.crop"),
     ],
 )
-def test_a_preset_or_an_option_that_is_not_there_is_refused(preset, code, where):
+def test_unknown_presets_and_options_are_refused(preset, code, where):
     with raises_kit_error(code, where):
         check_preset(Component(**preset))
     check_preset(Component(name="rand_augment", num_ops=3, magnitude=30))
@@ -105,7 +105,7 @@ def test_the_size_follows_the_preprocessing(preset):
 
 @pytest.mark.parametrize("name", ["RandAugment", "AugMix"])
 @pytest.mark.parametrize("shape", [(24, 30, 3), (24, 30, 1), (24, 30)])
-def test_steps_of_torchvision_draw_from_the_seed_alone(name, shape):
+def test_torchvision_steps_depend_only_on_the_seed(name, shape):
     image = np.random.default_rng(1).integers(0, 255, shape, dtype=np.uint8)
     step = build_step({"name": name, "p": 1.0}, "p[0]")
 
@@ -114,7 +114,7 @@ def test_steps_of_torchvision_draw_from_the_seed_alone(name, shape):
         before = torch.get_rng_state()
         step.set_random_seed(seed)
         result = step(image=image)["image"]
-        assert torch.equal(torch.get_rng_state(), before)  # what the loop draws next stays what it was
+        assert torch.equal(torch.get_rng_state(), before)  # the global random state is unchanged
         assert (result.shape, result.dtype) == (shape, np.uint8)
         return result
 
@@ -124,7 +124,7 @@ def test_steps_of_torchvision_draw_from_the_seed_alone(name, shape):
 
 
 @pytest.mark.parametrize("name", ["RandAugment", "AugMix"])
-def test_steps_of_torchvision_stand_beside_the_others_in_a_pipeline(name):
+def test_torchvision_steps_work_in_a_pipeline(name):
     options = {"RandAugment": {"num_ops": 3, "magnitude": 15}, "AugMix": {"severity": 5, "width": 2}}[name]
     either = {"name": "OneOf", "transforms": [{"name": name, **options}, {"name": "Transpose"}], "p": 1.0}
     for own, image in ((OWN, IMAGE), (replace(OWN, mean=(0.5,), std=(0.5,)), IMAGE[:, :, :1])):
@@ -134,7 +134,7 @@ def test_steps_of_torchvision_stand_beside_the_others_in_a_pipeline(name):
         assert len({result.tobytes() for result in results}) == 12
 
 
-def test_the_strength_of_a_step_of_torchvision_is_its_option():
+def test_the_magnitude_of_a_torchvision_step_sets_its_strength():
     weak, strong = (build_step({"name": "RandAugment", "magnitude": m}, "p") for m in (0, 30))
 
     def moved(step):
@@ -147,26 +147,26 @@ def test_the_strength_of_a_step_of_torchvision_is_its_option():
     assert moved(weak) < moved(strong) / 2
 
 
-def test_erasing_puts_noise_over_a_rectangle_as_often_as_asked():
-    grey = np.full((24, 24, 3), 99, dtype=np.uint8)
+def test_erasing_fills_a_rectangle_with_noise_at_its_probability():
+    gray = np.full((24, 24, 3), 99, dtype=np.uint8)
     transform = training_transform(with_preset("none", hflip=False, erasing=0.4), OWN)
-    erased = [(transform(grey, seed) != 99).any(axis=2) for seed in range(300)]
+    erased = [(transform(gray, seed) != 99).any(axis=2) for seed in range(300)]
     assert np.mean([e.any() for e in erased]) == pytest.approx(0.4, abs=0.1)
     first = next(e for e in erased if e.any())
     rows, columns = np.flatnonzero(first.any(axis=1)), np.flatnonzero(first.any(axis=0))
     assert first[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() > 0.95
     without = training_transform(with_preset("none", hflip=False), OWN)
-    assert all((without(grey, seed) == 99).all() for seed in range(20))
+    assert all((without(gray, seed) == 99).all() for seed in range(20))
 
 
-def test_erasing_comes_last_and_changes_nothing_before_it():
-    """A seed that does not erase gives what it gives without erasing."""
+def test_erasing_is_last_and_does_not_change_the_steps_before_it():
+    """Images that are not erased are the same as without erasing."""
     plain, erasing = (training_transform(with_preset("medium", erasing=p), OWN) for p in (0.0, 0.3))
     same = [np.array_equal(plain(IMAGE, seed), erasing(IMAGE, seed)) for seed in range(60)]
     assert np.mean(same) == pytest.approx(0.7, abs=0.15)
 
 
-def test_what_an_image_goes_through_is_told_line_by_line():
+def test_a_pipeline_is_described_in_one_line_per_step():
     assert describe(with_preset("light", erasing=0.25), OWN) == [
         "RandomResizedCrop(scale=(0.7, 1), size=(24, 24))",
         "HorizontalFlip() p=0.5",
@@ -186,11 +186,11 @@ def test_what_an_image_goes_through_is_told_line_by_line():
 
 
 @pytest.mark.parametrize("preset", list(presets))
-def test_every_preset_can_be_told(preset):
+def test_every_preset_has_a_description(preset):
     assert all("(" in line and "\n" not in line for line in describe(with_preset(preset), OWN))
 
 
-def test_flips_are_off_when_they_change_the_meaning():
+def test_without_hflip_images_are_never_flipped():
     plain = training_transform(with_preset("none", hflip=False), OWN)
     assert all((plain(IMAGE, s) == plain(IMAGE, 0)).all() for s in range(10))
     flipped = training_transform(with_preset("none", hflip=True), OWN)
@@ -198,15 +198,15 @@ def test_flips_are_off_when_they_change_the_meaning():
     assert seen == {plain(IMAGE, 0).tobytes(), plain(IMAGE, 0)[:, ::-1].tobytes()}
 
 
-def test_prediction_resizes_and_crops_the_centre():
+def test_prediction_resizes_and_crops_the_center():
     marked = np.zeros((48, 96, 3), dtype=np.uint8)
-    marked[:, 20:76] = 200  # the center, and what its borders are mixed with
+    marked[:, 20:76] = 200  # the center, and the pixels that resizing mixes into its borders
     assert (prediction_transform(Preprocessing(24, (0.5,) * 3, (0.5,) * 3))(marked, 0) == 200).all()
     larger = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, predict_size=32)
     assert prediction_transform(larger)(marked, 0).shape == (32, 32, 3)
 
 
-def test_a_free_pipeline_is_built_from_yaml():
+def test_a_custom_pipeline_is_built_from_yaml():
     steps = [
         {"name": "RandomResizedCrop", "size": [24, 24], "scale": [0.5, 1.0]},
         {
@@ -239,13 +239,13 @@ def test_a_free_pipeline_is_built_from_yaml():
         ({"name": "RandAugmnt"}, "unknown_name", "RandAugment"),
     ],
 )
-def test_a_wrong_step_says_which_and_why(step, code, fact):
+def test_an_invalid_step_is_refused_with_the_reason(step, code, fact):
     with raises_kit_error(code) as caught:
         build_step(step, "p[0]")
     assert fact in str(caught.value)
 
 
-def test_a_pipeline_of_another_size_is_refused():
+def test_a_pipeline_with_another_output_size_is_refused():
     with raises_kit_error("pipeline_size", "augment.pipeline"):
         training_transform(AugmentConfig(pipeline=[{"name": "HorizontalFlip"}]), OWN)
     transform = AugmentConfig(pipeline=[CROP])

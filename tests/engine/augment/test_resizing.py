@@ -11,7 +11,13 @@ from kit.engine.models.preprocessing import Preprocessing
 
 RNG = np.random.default_rng(0)
 PILLOWS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-SHAPES = [(20, 30), (90, 25), (33, 70), (61, 47), (120, 200)]  # smaller, narrower, wider, nearly so, larger
+SHAPES = [
+    (20, 30),
+    (90, 25),
+    (33, 70),
+    (61, 47),
+    (120, 200),
+]  # smaller, narrower, wider, almost equal, larger
 
 
 def photo(rows, columns, channels=3):
@@ -20,8 +26,8 @@ def photo(rows, columns, channels=3):
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def is_alike(one, other):
-    """Tell whether images differ by no more than two ways to round: 2 of 255 anywhere, 0.3 on average."""
+def is_close(one, other):
+    """Return whether images differ by rounding only: at most 2 of 255 anywhere, 0.3 on average."""
     distance = np.abs(one.astype(int) - np.asarray(other).reshape(one.shape).astype(int))
     return distance.max() <= 2 and distance.mean() <= 0.3
 
@@ -29,15 +35,15 @@ def is_alike(one, other):
 @pytest.mark.parametrize("interpolation", list(PILLOWS))
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_images_are_resized_as_pillow_resizes_them(interpolation, shape, channels):
+def test_resizing_equals_pillow(interpolation, shape, channels):
     image = photo(60, 48, channels)
     expected = Image.fromarray(image.squeeze()).resize(shape[::-1], PILLOWS[interpolation])
     result = resized(image, shape, INTERPOLATIONS[interpolation])
     assert (result.shape, result.dtype) == ((*shape, channels), np.uint8)
-    assert is_alike(result, expected)
+    assert is_close(result, expected)
 
 
-def test_the_nearest_pixel_stays_one_of_the_image():
+def test_nearest_interpolation_keeps_the_colors_of_the_image():
     image = photo(60, 48)
     result = resized(image, (25, 30), INTERPOLATIONS["nearest"])
     colors = {tuple(pixel) for pixel in image.reshape(-1, 3)}
@@ -47,7 +53,7 @@ def test_the_nearest_pixel_stays_one_of_the_image():
 
 @pytest.mark.parametrize("shape", [(60, 48), (24, 24)])
 @pytest.mark.parametrize("interpolation", list(INTERPOLATIONS))
-def test_the_result_may_be_written_to_and_the_image_stays(shape, interpolation):
+def test_the_result_is_writable_and_does_not_share_memory_with_the_image(shape, interpolation):
     image = photo(60, 48)
     image.setflags(write=False)
     before = image.copy()
@@ -67,18 +73,18 @@ def test_the_result_does_not_depend_on_the_number_of_threads():
     np.testing.assert_array_equal(*results)
 
 
-def test_a_crop_is_resized_without_what_lies_around_it():
+def test_a_crop_does_not_mix_in_pixels_outside_its_box():
     image = photo(60, 48)
     crop = RandomResizedCrop((24, 24), interpolation=cv2.INTER_CUBIC)
     box = (7, 11, 40, 52)
     expected = Image.fromarray(image).crop(box).resize((24, 24), Image.Resampling.BICUBIC)
-    assert is_alike(crop.apply(image, box), expected)
+    assert is_close(crop.apply(image, box), expected)
 
 
 @pytest.mark.parametrize("interpolation", list(PILLOWS))
-def test_images_are_predicted_as_timm_evaluates_its_weights(interpolation):
+def test_the_prediction_transform_equals_timm(interpolation):
     own = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, interpolation=interpolation, crop=0.75)
     image = photo(96, 120)
-    timms = create_transform((3, 24, 24), interpolation=interpolation, crop_pct=0.75, normalize=False)
-    expected = timms(Image.fromarray(image)).permute(1, 2, 0)
-    assert is_alike(prediction_transform(own)(image, 0), expected)
+    transform = create_transform((3, 24, 24), interpolation=interpolation, crop_pct=0.75, normalize=False)
+    expected = transform(Image.fromarray(image)).permute(1, 2, 0)
+    assert is_close(prediction_transform(own)(image, 0), expected)

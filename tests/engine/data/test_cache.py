@@ -14,7 +14,7 @@ from kit.engine.data.datasets import channels_first
 from kit.engine.data.image_store import ImageDecoder, ImageStore, Picture
 from kit.engine.data.pixel_file import ENTRY, PixelFile
 from kit.storage.files import disk_usage
-from tests.conftest import COLOURS, Heard, draw, raises_kit_error
+from tests.conftest import COLORS, RecordedProgress, draw, raises_kit_error
 
 SIZE = (36, 32)
 BYTES = 36 * 33 * 3  # a slot fits one more row
@@ -23,7 +23,7 @@ BYTES = 36 * 33 * 3  # a slot fits one more row
 @pytest.fixture
 def folder(tmp_path):
     for i in range(6):
-        draw(tmp_path / f"{i}.png", COLOURS["red"], i, SIZE)
+        draw(tmp_path / f"{i}.png", COLORS["red"], i, SIZE)
     return tmp_path
 
 
@@ -36,9 +36,11 @@ def scan(folder):
     return pd.DataFrame(rows, columns=["path", "bytes", "mtime_ns", "width", "height"])
 
 
-def store(folder, cache="auto", side=None, heard=None):
+def store(folder, cache="auto", side=None, progress=None):
     decoder = ImageDecoder("rgb", side=side)
-    cache_file = open_cache(folder / "cache", decoder, PICTURES, scan(folder), cache, heard or Heard())
+    cache_file = open_cache(
+        folder / "cache", decoder, PICTURES, scan(folder), cache, progress or RecordedProgress()
+    )
     return ImageStore(folder, decoder, cache_file)
 
 
@@ -77,23 +79,23 @@ def test_cached_pixels_are_read_only(folder):
 def test_a_changed_image_or_setting_is_decoded_again(folder, changed):
     before = store(folder).load(PICTURES[2])
     if changed == "image":
-        draw(folder / "2.png", COLOURS["green"], 2, SIZE)
+        draw(folder / "2.png", COLORS["green"], 2, SIZE)
         os.utime(folder / "2.png", ns=(1, 1))
     after = store(folder, side=16 if changed == "side" else None).load(PICTURES[2])
     assert after.shape != before.shape or (after != before).any()
 
 
 def test_pictures_beyond_the_limit_are_decoded_each_time_with_a_note(folder, monkeypatch):
-    heard = Heard()
+    progress = RecordedProgress()
     monkeypatch.setattr("kit.engine.data.cache.cache_budget", lambda *_: 4096 + 3 * BYTES)
-    found = store(folder, "2GB", heard=heard)
+    found = store(folder, "2GB", progress=progress)
     plain = store(folder, "none").load_all(PICTURES)
     for _ in range(2):
         for pixels, expected in zip(found.load_all(PICTURES), plain, strict=True):
             np.testing.assert_array_equal(pixels, expected)
     (file,) = cache_files(folder / "cache")
     assert disk_usage(file) <= 2 * 4096 + 3 * BYTES
-    assert "image.cache 2GB fits 3 of 6 decoded images" in heard
+    assert "image.cache 2GB fits 3 of 6 decoded images" in progress
 
 
 def test_the_least_recently_used_file_is_removed_first(folder, monkeypatch):
@@ -181,9 +183,9 @@ def test_a_full_disk_stops_caching_only(folder, monkeypatch):
 
 def test_without_a_cache_folder_images_are_decoded_each_time(folder):
     (folder / "cache").write_text("a file where the folder should be")
-    heard = Heard()
-    assert store(folder, heard=heard).load(PICTURES[0]).shape == (32, 36, 3)
-    assert "decoded images cannot be cached" in heard
+    progress = RecordedProgress()
+    assert store(folder, progress=progress).load(PICTURES[0]).shape == (32, 36, 3)
+    assert "decoded images cannot be cached" in progress
 
 
 def test_cache_budget(tmp_path):

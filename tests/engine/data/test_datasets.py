@@ -17,7 +17,7 @@ from kit.engine.data.datasets import (
 from kit.engine.data.image_store import ImageDecoder, ImageStore, Picture
 from kit.engine.data.sampling import EpochPlan
 from kit.engine.models.preprocessing import Preprocessing
-from tests.conftest import COLOURS, draw
+from tests.conftest import COLORS, draw
 
 OWN = Preprocessing(16, (0.5,) * 3, (0.5,) * 3)
 PLAIN = SizedTransform(prediction_transform(OWN), (3, 16))
@@ -26,7 +26,7 @@ PLAIN = SizedTransform(prediction_transform(OWN), (3, 16))
 @pytest.fixture
 def folder(tmp_path):
     for i in range(9):
-        draw(tmp_path / f"{i}.png", COLOURS["red"], i)
+        draw(tmp_path / f"{i}.png", COLORS["red"], i)
     return tmp_path
 
 

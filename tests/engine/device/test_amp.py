@@ -7,7 +7,7 @@ from kit.engine.device.amp import DTYPES, Amp, choose_precision
 from tests.conftest import raises_kit_error
 
 
-def test_precision_says_which_and_why():
+def test_the_chosen_precision_has_a_reason():
     cpu = torch.device("cpu")
     assert str(choose_precision("fp32", cpu)) == "fp32 (as configured)"
     automatic = choose_precision("auto", cpu)
@@ -40,7 +40,7 @@ def weight_after(gradient: float, precision: str, clip: float | None = None) -> 
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_step_takes_the_gradient_of_the_loss_whatever_its_scale(precision):
+def test_loss_scaling_does_not_change_the_step(precision):
     assert weight_after(0.25, precision) == 0.75
     assert weight_after(3.0, precision, clip=0.5) == pytest.approx(0.5)
 

@@ -9,7 +9,7 @@ def outcome(program: str) -> tuple[list[str], str]:
     return done.stdout.split(), done.stderr
 
 
-def test_finding_the_device_leaves_the_process_as_it_is():
+def test_finding_the_device_does_not_change_the_process():
     program = (
         "import gc, kit.engine.device.device as device; device.find_device(); print(gc.get_freeze_count())"
     )
@@ -21,7 +21,7 @@ def test_a_library_user_keeps_the_settings_of_the_process():
     assert outcome(program)[0] == ["0"]
 
 
-def test_a_command_freezes_what_it_imported_and_libraries_report_no_leak():
+def test_a_command_freezes_imported_objects_and_libraries_report_no_leak():
     program = (
         "import gc, kit.engine.models.build, kit.engine.device.device as device, kit.runtime.process as process;"
         "process.claim_process(); device.prepare_process();"

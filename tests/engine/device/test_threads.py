@@ -1,4 +1,4 @@
-"""Steps use fewer threads only where that was measured to be faster."""
+"""Steps use fewer threads only if a trial measured that they are faster."""
 
 import time
 
@@ -56,7 +56,7 @@ def test_the_choice_is_made_again_in_each_epoch(monkeypatch):
     assert len(epoch.lines) == 1
 
 
-def test_a_resumed_epoch_goes_on_with_its_choice(monkeypatch):
+def test_a_resumed_epoch_keeps_its_choice(monkeypatch):
     seconds = {4: 0.03, 2: 0.02, 1: 0.01}
     whole = Epoch(seconds, monkeypatch).run()
     first = Epoch(seconds, monkeypatch)
@@ -73,7 +73,7 @@ def test_long_steps_and_short_epochs_and_gpus_use_all_threads(monkeypatch):
     assert set(gpu.run()) == {4}
 
 
-def test_fewer_threads_chosen_before_are_tried_against_all_again_even_if_steps_are_long(monkeypatch):
+def test_an_earlier_choice_is_tried_against_all_threads_even_if_steps_are_long(monkeypatch):
     epoch = Epoch({4: 0.3, 2: 0.6, 1: 0.9}, monkeypatch, chosen=1)
     assert set(epoch.run()[7:]) == {4}
 

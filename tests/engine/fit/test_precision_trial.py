@@ -1,4 +1,4 @@
-"""The format that a CPU is quicker in is found by trying, and the model stays as it was."""
+"""The trial finds the faster precision of a CPU and does not change the model."""
 
 import torch
 from torch import nn
@@ -17,21 +17,21 @@ def classifier() -> Classifier:
     return Classifier(layers, Preprocessing(16, (0.5,) * 3, (0.5,) * 3))
 
 
-def tried(monkeypatch, bf16, fp32):
-    """Return the choice where each format takes so long at its best."""
+def choice(monkeypatch, bf16, fp32):
+    """Return the choice if the fastest step of each precision takes this many seconds."""
     seconds = {"bf16": iter([9.0, bf16, 7.0]), "fp32": iter([9.0, 7.0, fp32])}
     monkeypatch.setattr(module, "_seconds", lambda model, images, name: next(seconds[name]))
     return faster_precision(classifier(), "AMX")
 
 
-def test_the_quicker_is_taken_and_a_tie_goes_to_bf16(monkeypatch):
-    bf16, fp32 = tried(monkeypatch, 1.0, 2.0), tried(monkeypatch, 3.0, 2.0)
+def test_the_faster_precision_is_chosen_and_a_tie_goes_to_bf16(monkeypatch):
+    bf16, fp32 = choice(monkeypatch, 1.0, 2.0), choice(monkeypatch, 3.0, 2.0)
     assert (bf16.name, "AMX" in bf16.why, "2.0" in bf16.why) == ("bf16", True, True)
     assert (fp32.name, "1.5" in fp32.why) == ("fp32", True)
-    assert tried(monkeypatch, 1.05, 1.0).name == "bf16"
+    assert choice(monkeypatch, 1.05, 1.0).name == "bf16"
 
 
-def test_what_does_not_learn_is_not_timed(monkeypatch):
+def test_only_trainable_parameters_are_timed(monkeypatch):
     learning = set()
 
     def timed(model, *_):
@@ -43,7 +43,7 @@ def test_what_does_not_learn_is_not_timed(monkeypatch):
     assert learning == {2}  # the head's weight and bias, of six
 
 
-def test_the_trial_leaves_the_model_and_the_draws_alone():
+def test_the_trial_changes_neither_the_model_nor_the_random_state():
     model = classifier()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     torch.manual_seed(7)

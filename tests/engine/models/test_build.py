@@ -54,7 +54,7 @@ def test_a_model_is_rebuilt_around_its_weights(name):
     assert torch.equal(copy(images), model(images))
 
 
-def test_normalisation_is_that_of_the_weights():
+def test_timm_preprocessing_comes_from_its_weights():
     model, notes = build("mobilenetv3_small_050", image=ImageConfig())
     expects = timm.data.resolve_model_data_config(timm.create_model("mobilenetv3_small_050"))
     own = model.preprocessing
@@ -74,7 +74,7 @@ def test_torchvision_preprocessing_comes_from_its_weights():
     assert own.mean == (0.485, 0.456, 0.406)
 
 
-def test_overrides_are_followed_and_said():
+def test_config_overrides_of_the_preprocessing_are_applied_and_noted():
     own = Preprocessing(224, (0.4, 0.5, 0.6), (0.2,) * 3)
     changed, notes = overridden(own, ImageConfig(size=128, mean=[0.5, 0.5, 0.5], predict_size=160))
     assert (changed.size, changed.mean, changed.std, changed.predicting) == (128, (0.5,) * 3, own.std, 160)
@@ -104,7 +104,7 @@ def test_an_unknown_model_names_the_nearest(name, nearest):
     assert nearest in caught.value.rule + caught.value.next
 
 
-def test_options_of_a_small_model_are_bound():
+def test_model_options_are_checked():
     check_model(ModelConfig(name="simple_cnn", options={"widths": [4, 8]}))
     with raises_kit_error("unknown_option", "model.options.width"):
         check_model(ModelConfig(name="simple_cnn", options={"width": 4}))
@@ -116,7 +116,7 @@ def test_options_of_a_small_model_are_bound():
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "torchvision:squeezenet1_1"])
 @pytest.mark.parametrize("ask", ["build", "check"])
-def test_weights_out_of_reach_say_which_file_to_put_where(name, ask, monkeypatch, tmp_path):
+def test_missing_weights_name_the_file_and_where_to_put_it(name, ask, monkeypatch, tmp_path):
     monkeypatch.setattr("kit.engine.models.timm_models.reachable", lambda _: False)
     monkeypatch.setattr("kit.engine.models.torchvision_models.reachable", lambda _: False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -148,7 +148,7 @@ def test_torchvision_weights_from_a_file(tmp_path):
             build(other, weights=file)
 
 
-def test_weights_of_a_file_are_loaded_into_a_grey_stem(tmp_path):
+def test_weights_from_a_file_are_summed_for_a_gray_stem(tmp_path):
     source = timm.create_model("mobilenetv3_small_050")
     file = tmp_path / "w.safetensors"
     save_file(source.state_dict(), file)
@@ -175,7 +175,7 @@ PRETRAINED = ["mobilenetv3_small_050", "torchvision:squeezenet1_1", "deit_tiny_d
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
-def test_the_head_of_a_pretrained_network_starts_quiet_and_learns(name, tmp_path):
+def test_the_head_of_a_pretrained_network_starts_with_small_logits_and_gets_gradients(name, tmp_path):
     plain = torchvision.models.squeezenet1_1() if ":" in name else timm.create_model(name)
     file = tmp_path / "w.safetensors"
     save_file(plain.state_dict(), file)
@@ -189,12 +189,15 @@ def test_the_head_of_a_pretrained_network_starts_quiet_and_learns(name, tmp_path
     assert any(p.grad.abs().max() > 0 for p in head_parameters(model.backbone))
 
 
-AUXILIARY = [("torchvision:googlenet", 64, 2), ("torchvision:inception_v3", 299, 1)]
+AUXILIARY = [
+    ("torchvision:googlenet", 64, 2),
+    pytest.param("torchvision:inception_v3", 299, 1, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(("name", "size", "count"), AUXILIARY)
 @pytest.mark.parametrize("mode", ["rgb", "grey"])
-def test_auxiliary_heads_speak_in_training_only(name, size, count, mode):
+def test_auxiliary_heads_return_logits_in_training_only(name, size, count, mode):
     model, _ = build(name, image=ImageConfig(size=size, mode=mode))
     channels = 3 if mode == "rgb" else 1
     logits = model.train()(torch.rand(2, channels, size, size) * 255)
@@ -231,7 +234,7 @@ def test_images_too_small_for_an_auxiliary_head_are_refused(image, key):
     assert model(torch.rand(2, 3, 128, 128)).shape == (2, 5)
 
 
-def test_the_scale_of_inceptions_weights_is_a_mean_and_deviation_of_one_half():
+def test_inception_preprocessing_equals_torchvision_transform_input():
     """What torchvision's `transform_input` makes of ImageNet's normalization."""
     model, _ = build("torchvision:googlenet", image=ImageConfig(size=64))
     images = torch.randint(0, 255, (2, 3, 64, 64)).float()
@@ -246,7 +249,7 @@ def test_the_scale_of_inceptions_weights_is_a_mean_and_deviation_of_one_half():
     torch.testing.assert_close(seen[0], seen[1])
 
 
-NAMED = [
+OWN_SIZES = [
     ("torchvision:vit_l_16@IMAGENET1K_SWAG_E2E_V1", 512),
     ("torchvision:vit_b_16@IMAGENET1K_SWAG_LINEAR_V1", 224),
     ("torchvision:resnext101_64x4d@IMAGENET1K_V1", 224),
@@ -258,18 +261,18 @@ NAMED = [
     ("torchvision:convnext_tiny", 224),
     ("torchvision:swin_t", 224),
     ("torchvision:googlenet", 224),
-    ("torchvision:inception_v3", 299),
+    pytest.param("torchvision:inception_v3", 299, marks=pytest.mark.slow),
     ("torchvision:mnasnet0_5", 224),
-    ("torchvision:maxvit_t", 224),
-    ("vit_large_patch14_clip_336", 336),
+    pytest.param("torchvision:maxvit_t", 224, marks=pytest.mark.slow),
+    pytest.param("vit_large_patch14_clip_336", 336, marks=pytest.mark.slow),
     ("swinv2_tiny_window8_256", 256),
 ]
 
 
-@pytest.mark.parametrize(("name", "size"), NAMED)
+@pytest.mark.parametrize(("name", "size"), OWN_SIZES)
 @pytest.mark.parametrize("mode", ["rgb", "grey"])
-def test_networks_take_their_weights_own_size_and_grey_images(name, size, mode):
-    """Without data, so that the largest are as quick as the smallest: every shape is worked out all the same."""
+def test_networks_accept_the_image_size_of_their_weights_and_gray_images(name, size, mode):
+    """The meta device computes shapes without data, so that large networks are fast."""
     channels = 3 if mode == "rgb" else 1
     with torch.device("meta"):
         model, _ = build(name, image=ImageConfig(mode=mode))
@@ -278,7 +281,7 @@ def test_networks_take_their_weights_own_size_and_grey_images(name, size, mode):
 
 
 @pytest.mark.parametrize(("name", "own"), [("test_vit", 160), ("swin_tiny_patch4_window7_224", 224)])
-def test_a_network_of_fixed_size_takes_every_size_that_the_config_names(name, own):
+def test_a_network_of_fixed_size_accepts_every_size_in_the_config(name, own):
     options = {"embed_dim": 24, "depths": [1, 1], "num_heads": [2, 2]} if "swin" in name else {}
     image = ImageConfig(size=96, predict_size=128, size_by_epoch={1: 64, 3: 96})
     config = ModelConfig(name=name, pretrained=False, options=options)
@@ -301,7 +304,7 @@ def test_a_network_of_fixed_size_takes_every_size_that_the_config_names(name, ow
         ({"size_by_epoch": {1: 192, 2: 224}}, "image.size_by_epoch"),
     ],
 )
-def test_a_network_that_takes_one_size_names_the_key_of_the_other(image, key):
+def test_a_second_image_size_is_refused_by_networks_that_accept_one(image, key):
     with (
         torch.device("meta"),
         raises_kit_error("image_size_unsuitable", key),
@@ -311,7 +314,7 @@ def test_a_network_that_takes_one_size_names_the_key_of_the_other(image, key):
         build("torchvision:vit_b_32", image=ImageConfig(size=100))
 
 
-def test_a_torchvision_vit_is_built_and_rebuilt_for_the_images_size():
+def test_a_torchvision_vit_is_built_and_rebuilt_for_the_image_size():
     with torch.device("meta"):
         model, _ = build("torchvision:vit_b_32", image=ImageConfig(size=384))
         copy = rebuild_model(ModelConfig(name="torchvision:vit_b_32"), model.preprocessing, 5)
@@ -320,7 +323,7 @@ def test_a_torchvision_vit_is_built_and_rebuilt_for_the_images_size():
     assert shapes[0] == shapes[1]
 
 
-def test_preprocessing_is_read_back_from_what_is_written_now_and_was_before():
+def test_preprocessing_is_read_from_current_and_older_files():
     own = Preprocessing(64, (0.5,), (0.2,), predict_size=96, training_sizes=(32, 64))
     assert Preprocessing.from_dict(json.loads(json.dumps(own.as_dict()))) == own
     older = {
@@ -335,7 +338,7 @@ def test_preprocessing_is_read_back_from_what_is_written_now_and_was_before():
     assert (read.size, read.predicting, read.training) == (64, 64, {64: "image.size"})
 
 
-def test_a_predict_size_that_changes_nothing_is_not_told():
+def test_a_predict_size_equal_to_the_default_gives_no_note():
     own = Preprocessing(224, (0.5,) * 3, (0.2,) * 3)
     assert overridden(own, ImageConfig(predict_size=224))[1] == []
     assert overridden(own, ImageConfig(size=128, predict_size=128))[1] == [
@@ -343,6 +346,6 @@ def test_a_predict_size_that_changes_nothing_is_not_told():
     ]
 
 
-def test_an_unknown_tag_of_weights_names_the_nearest():
+def test_an_unknown_weights_tag_is_refused():
     with raises_kit_error("unknown_name", "model.name"):
         check_model(ModelConfig(name="mobilenetv2_100.ra_in1"))

@@ -1,4 +1,4 @@
-"""Convolutions that suit a CPU compute what they did before, and do not end the process."""
+"""Convolutions replaced on a CPU compute the same values, and do not crash the process."""
 
 import copy
 import subprocess
@@ -25,12 +25,12 @@ print("alive")
 
 
 @pytest.mark.slow
-def test_a_stem_that_has_a_faulty_gradient_learns_in_fp32():
+def test_a_strided_pointwise_stem_trains_without_a_crash():
     done = subprocess.run([sys.executable, "-c", POINTWISE], capture_output=True, text=True)
     assert "alive" in done.stdout, done.stderr
 
 
-def test_picking_pixels_before_a_pointwise_convolution_is_its_stride():
+def test_subsampling_before_a_pointwise_convolution_equals_its_stride():
     layer = torch.nn.Conv2d(3, 4, 1, stride=(2, 3))
     images = torch.rand(2, 3, 11, 13)
     expected = layer(images)
@@ -44,30 +44,30 @@ IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 def networks(name="mobilenetv3_small_050"):
     torch.manual_seed(0)
     plain = timm.create_model(name, num_classes=3)
-    suited = copy.deepcopy(plain)
-    replace_cpu_convolutions(suited)
-    return plain, suited
+    replaced = copy.deepcopy(plain)
+    replace_cpu_convolutions(replaced)
+    return plain, replaced
 
 
-def changed(network):
+def replaced_layers(network):
     return [m for m in network.modules() if isinstance(m, TrainedInFp32)]
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "tf_mobilenetv3_small_075", "test_vit"])
-def test_depthwise_convolutions_alone_are_changed_and_weights_keep_their_names(name):
-    plain, suited = networks(name)
+def test_only_depthwise_convolutions_are_replaced_and_weights_keep_their_names(name):
+    plain, replaced = networks(name)
     depthwise = [m for m in plain.modules() if isinstance(m, nn.Conv2d) and 1 < m.groups == m.in_channels]
-    assert len(changed(suited)) == len(depthwise)
-    assert list(suited.state_dict()) == list(plain.state_dict())
+    assert len(replaced_layers(replaced)) == len(depthwise)
+    assert list(replaced.state_dict()) == list(plain.state_dict())
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "tf_mobilenetv3_small_075"])
-def test_in_fp32_nothing_changes(name):
-    plain, suited = (network.train() for network in networks(name))
-    assert torch.equal(plain(IMAGES), suited(IMAGES))
+def test_outputs_in_fp32_are_unchanged(name):
+    plain, replaced = (network.train() for network in networks(name))
+    assert torch.equal(plain(IMAGES), replaced(IMAGES))
 
 
-def test_in_mixed_precision_they_are_computed_in_fp32_while_they_train():
+def test_in_mixed_precision_depthwise_convolutions_train_in_fp32():
     layer = nn.Conv2d(4, 4, 3, groups=4, bias=False)
     network = nn.Sequential(layer)
     replace_cpu_convolutions(network)
@@ -80,12 +80,12 @@ def test_in_mixed_precision_they_are_computed_in_fp32_while_they_train():
     assert not torch.equal(predicting, expected.bfloat16())
 
 
-def test_a_copy_is_changed_too_and_computes_with_weights_of_its_own():
-    _, suited = networks()
-    twin = copy.deepcopy(suited)
-    assert len(changed(twin)) == len(changed(suited)) > 0
+def test_a_deep_copy_uses_its_own_weights():
+    _, replaced = networks()
+    twin = copy.deepcopy(replaced)
+    assert len(replaced_layers(twin)) == len(replaced_layers(replaced)) > 0
     with torch.no_grad():
-        for parameter in suited.parameters():
+        for parameter in replaced.parameters():
             parameter.zero_()
-    assert all(m.weight.any() for m in changed(twin))
+    assert all(m.weight.any() for m in replaced_layers(twin))
     assert twin.eval()(IMAGES).std() > 0

@@ -1,4 +1,4 @@
-"""Folded batch norms change neither predictions nor the model."""
+"""Folding batch norms changes neither the predictions nor the given model."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def trained_like(model: nn.Module) -> Classifier:
     return model.eval()
 
 
-def norms(model: nn.Module) -> int:
+def num_norms(model: nn.Module) -> int:
     return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
@@ -47,12 +47,12 @@ def assert_same_logits(folded, model, size=32):
         "torchvision:resnet18",
     ],
 )
-def test_predictions_stay_and_norms_go(name):
+def test_folding_removes_the_norms_and_keeps_the_predictions(name):
     model, _ = build_model(ModelConfig(name=name, pretrained=False), ImageConfig(size=32), 5)
     trained_like(model)
-    before = norms(model)
+    before = num_norms(model)
     folded = with_folded_norms(model)
-    assert norms(folded) == 0 < before == norms(model)
+    assert num_norms(folded) == 0 < before == num_norms(model)
     assert_same_logits(folded, model)
 
 
@@ -64,7 +64,7 @@ class Standardized(nn.Conv2d):
 
 
 class UsedTwice(nn.Module):
-    """One convolution with two norms, and one whose output goes past its norm, too."""
+    """A convolution followed by two norms."""
 
     def __init__(self):
         super().__init__()
@@ -75,6 +75,8 @@ class UsedTwice(nn.Module):
 
 
 class Bypassed(nn.Module):
+    """A convolution whose output is also used without its norm."""
+
     def __init__(self):
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
@@ -94,12 +96,12 @@ class Bypassed(nn.Module):
     ],
     ids=["standardized weights", "used twice", "output used twice", "no norm"],
 )
-def test_a_model_that_cannot_be_folded_is_returned_as_it_is(network):
+def test_a_model_that_cannot_be_folded_is_returned_unchanged(network):
     model = trained_like(Classifier(network, OWN))
     assert with_folded_norms(model) is model
 
 
 def test_only_fp32_on_a_cpu_is_folded():
     model = trained_like(Classifier(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten()), OWN))
-    assert norms(for_prediction(model, Amp(torch.device("cpu"), "fp32"))) == 0
+    assert num_norms(for_prediction(model, Amp(torch.device("cpu"), "fp32"))) == 0
     assert for_prediction(model, Amp(torch.device("cpu"), "bf16")) is model

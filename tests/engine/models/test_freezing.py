@@ -39,7 +39,7 @@ def network(name: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_stages_hold_every_parameter_of_the_body_once_and_each_has_a_matrix(name):
+def test_stages_contain_every_body_parameter_once_and_at_least_one_matrix_each(name):
     backbone = network(name)
     stages = stages_of(backbone)
     assert len(stages) == NETWORKS[name]
@@ -55,7 +55,7 @@ def learning(backbone: nn.Module) -> set[str]:
     return {n.split(".")[0] for n, p in backbone.named_parameters() if p.requires_grad}
 
 
-def test_only_what_is_asked_for_learns():
+def test_train_only_freezes_the_other_stages():
     backbone = network("resnet18")
     for count, expected in ((0, {"fc"}), (1, {"fc", "layer4"}), (2, {"fc", "layer4", "layer3"})):
         train_only(backbone, count)
@@ -64,7 +64,7 @@ def test_only_what_is_asked_for_learns():
     assert all(p.requires_grad for p in backbone.parameters())
 
 
-def test_a_plan_by_epoch():
+def test_the_trained_part_changes_by_epoch():
     plan = {1: 0, 4: 2, 8: "all"}
     assert [num_training(plan, epoch) for epoch in (1, 3, 4, 7, 8, 20)] == [0, 0, 2, 2, "all", "all"]
     assert (widest(plan), widest({1: 0, 2: 3})) == ("all", 3)
@@ -72,7 +72,7 @@ def test_a_plan_by_epoch():
         check_freezing({1: 0, 3: 6}, network("resnet18"))
 
 
-def test_the_norms_of_frozen_stages_keep_their_statistics():
+def test_norms_of_frozen_stages_keep_their_statistics():
     backbone = timm.create_model("resnet18", num_classes=3)
     train_only(backbone, 1)
     backbone.train()
@@ -85,7 +85,7 @@ def test_the_norms_of_frozen_stages_keep_their_statistics():
     assert moved == {"layer4"}
 
 
-def test_all_norms_keep_their_statistics_where_asked_and_still_learn_their_scale():
+def test_frozen_norms_keep_their_statistics_and_train_their_scale():
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train()
     settle_norms(model, frozen=True)
     before = model[1].running_mean.clone()

@@ -1,4 +1,4 @@
-"""``model.head`` and ``model.pool``: what is put in front of the classifier, and in place of the pooling."""
+"""``model.head`` and ``model.pool``: layers before the classifier, and the global pooling."""
 
 import pytest
 import torch
@@ -20,8 +20,8 @@ from kit.engine.models.pooling import GeM, GlobalPool
 from tests.conftest import raises_kit_error
 
 RICH = [12, "batch_norm", "gelu", 8, "layer_norm", "multi_dropout 0.3 3"]
-ENDINGS = [([], "gem"), ([12, "relu", "dropout 0.5"], None), (RICH, "max")]
-# Small ones of every source, their classifiers linear, convolutional, and two of them.
+HEADS_AND_POOLS = [([], "gem"), ([12, "relu", "dropout 0.5"], None), (RICH, "max")]
+# Small networks of every library, with linear and with convolutional classifiers.
 NETWORKS = [
     ("simple_cnn", 16),
     ("residual_cnn", 16),
@@ -46,13 +46,13 @@ def images(size, count=2):
     return torch.randint(0, 255, (count, 3, size, size), generator=torch.Generator().manual_seed(0)).float()
 
 
-@pytest.mark.parametrize(("head", "pool"), ENDINGS)
+@pytest.mark.parametrize(("head", "pool"), HEADS_AND_POOLS)
 @pytest.mark.parametrize(("name", "size"), NETWORKS)
 def test_a_model_with_head_and_pool_is_rebuilt_around_its_weights(name, size, head, pool):
     pool = None if name in WITHOUT_POOL else pool
     config = ModelConfig(name=name, pretrained=False, head=head, pool=pool)
     model, _ = build_model(config, ImageConfig(size=size), 5)
-    model.train()(images(size, 4))  # so that norms and their statistics are no longer as drawn
+    model.train()(images(size, 4))  # changes the statistics of norms
     copy = rebuild_model(config, model.preprocessing, 5)
     copy.load_state_dict(model.state_dict())
     logits = model.eval()(images(size))
@@ -61,7 +61,7 @@ def test_a_model_with_head_and_pool_is_rebuilt_around_its_weights(name, size, he
 
 
 @pytest.mark.parametrize(("name", "size"), NETWORKS)
-def test_everything_new_for_the_task_is_the_heads_and_nothing_else(name, size):
+def test_head_parameters_are_exactly_the_new_parameters(name, size):
     pool = None if name in WITHOUT_POOL else "gem"
     plain, rich = build(name, size), build(name, size, head=[12, "batch_norm", "relu"], pool=pool)
     body = {n for n, p in plain.backbone.named_parameters() if p not in head_parameters(plain.backbone)}
@@ -82,7 +82,7 @@ def test_both_heads_of_a_distilled_network_are_extended():
 
 
 @pytest.mark.parametrize("name", ["levit_128s", "poolformerv2_s12", "caformer_s18", "repvit_m0_9"])
-def test_the_classifier_inside_a_librarys_own_head_is_found(name):
+def test_the_classifier_inside_a_timm_head_is_found(name):
     """Only the last linear layer is new: the norm or hidden layer before it has pretrained weights."""
     with torch.device("meta"):
         model = build_meta(name)
@@ -111,7 +111,7 @@ def test_only_the_classifier_starts_at_zero():
 
 @pytest.mark.parametrize("name", list(layers))
 @pytest.mark.parametrize("spatial", [False, True])
-def test_every_layer_keeps_the_form_of_features(name, spatial):
+def test_every_layer_keeps_the_shape_of_features(name, spatial):
     values = {"linear": {"features": 6}, "dropout": {"p": 0.2}, "multi_dropout": {"p": 0.2}}.get(name, {})
     build_layer: LayerBuilder = layers.get(name)
     features = torch.randn(4, 6, 3, 3) if spatial else torch.randn(4, 6)
@@ -152,7 +152,7 @@ def test_multi_dropout_gives_the_mean_of_the_logits_over_its_masks():
         ([""], "unknown_name", "model.head[0]"),
     ],
 )
-def test_a_mistake_in_the_head_is_found_before_anything_is_built(head, code, where):
+def test_a_mistake_in_the_head_is_refused_before_the_model_is_built(head, code, where):
     config = ModelConfig(name="simple_cnn", pretrained=False, head=head)
     with raises_kit_error(code, where):
         check_head(config)
@@ -160,7 +160,7 @@ def test_a_mistake_in_the_head_is_found_before_anything_is_built(head, code, whe
         build_model(config, ImageConfig(size=16), 3)
 
 
-def test_a_head_without_a_mistake_passes():
+def test_a_valid_head_is_accepted():
     check_head(
         ModelConfig(name="simple_cnn", head=["dropout 0.2", 64, "batch_norm", "leaky_relu 0.2", 32, "tanh"])
     )
@@ -200,8 +200,8 @@ def test_gem_neither_overflows_nor_breaks_at_zero_in_half_precision():
 
 
 @pytest.mark.parametrize("name", [name for name, _ in NETWORKS if name not in WITHOUT_POOL])
-def test_the_mean_in_place_of_a_networks_own_mean_changes_nothing(name):
-    size = 64  # so that there is more than one place to take the mean over
+def test_average_pooling_equals_the_pooling_of_the_network(name):
+    size = 64  # px: features of more than one position
     plain, pooled, largest = (build(name, size, pool=pool).eval() for pool in (None, "avg", "max"))
     pooled.load_state_dict(plain.state_dict())
     largest.load_state_dict(plain.state_dict())
@@ -211,7 +211,7 @@ def test_the_mean_in_place_of_a_networks_own_mean_changes_nothing(name):
 
 
 def test_channels_last_poolings_are_replaced_too():
-    """Swin pools (B, H, W, C); with the dimensions mistaken, the classifier would not even fit."""
+    """Swin pools (B, H, W, C); with other dimensions the classifier would not fit."""
     options = {"embed_dim": 24, "depths": [1, 1], "num_heads": [2, 2]}
     plain = build("swin_tiny_patch4_window7_224", 56, options=options).eval()
     pooled = build("swin_tiny_patch4_window7_224", 56, options=options, pool="avg").eval()
@@ -219,7 +219,7 @@ def test_channels_last_poolings_are_replaced_too():
     torch.testing.assert_close(pooled(images(56)), plain(images(56)))
 
 
-def test_the_means_of_squeeze_and_excitation_stay():
+def test_squeeze_and_excitation_keeps_its_average_pooling():
     model = build("torchvision:mobilenet_v3_small", pool="gem").backbone
     gates = [m.avgpool for m in model.modules() if type(m).__name__ == "SqueezeExcitation"]
     assert gates
@@ -228,7 +228,7 @@ def test_the_means_of_squeeze_and_excitation_stay():
 
 
 @pytest.mark.parametrize("name", [*sorted(WITHOUT_POOL), "torchvision:vgg11_bn"])
-def test_a_network_without_a_global_pooling_says_so(name):
+def test_a_network_without_global_pooling_is_refused(name):
     with (
         torch.device("meta"),
         raises_kit_error("pool_not_replaceable", "model.pool"),

@@ -1,4 +1,4 @@
-"""The two small networks: what their options change, and what the defaults are."""
+"""Options and defaults of the two small networks."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_depth_is_the_number_of_convolutions_per_stage(name):
     assert count(4) - count(2) == 3 * 2
 
 
-def test_simple_cnn_pools_as_it_is_told():
+def test_simple_cnn_uses_the_configured_pooling():
     largest, mean = (simple_cnn(3, 3, widths=(4, 4), pooling=kind) for kind in ("max", "average"))
     assert len(modules(largest, nn.MaxPool2d)) == len(modules(mean, nn.AvgPool2d)) == 1
     assert not modules(largest, nn.AvgPool2d)
@@ -33,7 +33,7 @@ def test_simple_cnn_pools_as_it_is_told():
 
 
 @pytest.mark.parametrize("name", list(small_models))
-def test_without_batch_norm_convolutions_have_a_bias_that_begins_at_zero(name):
+def test_without_batch_norm_convolutions_have_a_bias_initialized_to_zero(name):
     build = small_models.get(name)
     bare, normed = build(3, 3, batch_norm=False), build(3, 3)
     assert not modules(bare, nn.BatchNorm2d)
@@ -43,7 +43,7 @@ def test_without_batch_norm_convolutions_have_a_bias_that_begins_at_zero(name):
 
 
 @pytest.mark.parametrize("name", list(small_models))
-def test_convolutions_begin_as_he_et_al_draw_them(name):
+def test_convolutions_are_initialized_as_by_he_et_al(name):
     for conv in modules(small_models.get(name)(3, 3, widths=(64, 128)), nn.Conv2d):
         fan_out = conv.out_channels * conv.kernel_size[0] * conv.kernel_size[1]
         assert conv.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.1)
@@ -53,7 +53,7 @@ def test_convolutions_begin_as_he_et_al_draw_them(name):
 @pytest.mark.parametrize("batch_norm", [True, False])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [17, 32])
-def test_every_form_maps_images_to_logits_and_learns(name, batch_norm, channels, size):
+def test_every_variant_returns_logits_and_gets_gradients(name, batch_norm, channels, size):
     model = small_models.get(name)(5, channels, widths=(8, 16, 8), depth=4, batch_norm=batch_norm)
     logits = model(torch.rand(2, channels, size, size).contiguous(memory_format=torch.channels_last))
     assert logits.shape == (2, 5)
@@ -61,8 +61,8 @@ def test_every_form_maps_images_to_logits_and_learns(name, batch_norm, channels,
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_the_defaults_are_these_networks():
-    """Experiments that exist say only a name: their checkpoints must go on fitting."""
+def test_the_default_architectures_do_not_change():
+    """Existing configs have only a name, so the defaults must fit their checkpoints."""
     simple = [m.out_channels for m in modules(simple_cnn(10, 3), nn.Conv2d)]
     assert simple == [32, 32, 64, 64, 128, 128]
     residual = [(m.out_channels, m.kernel_size[0]) for m in modules(residual_cnn(10, 3), nn.Conv2d)]

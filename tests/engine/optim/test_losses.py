@@ -15,17 +15,17 @@ from kit.engine.optim.tempered_softmax import tempered_softmax
 from kit.tasks import tasks
 from tests.conftest import raises_kit_error
 
-MULTI, LABELS = tasks.get("multiclass"), tasks.get("multilabel")
+MULTICLASS, MULTILABEL = tasks.get("multiclass"), tasks.get("multilabel")
 ENTRIES = [
-    (name, tasks_)
+    (name, task)
     for name in losses
-    for tasks_ in (MULTI, LABELS)
-    if tasks_.exclusive in losses.get(name).functions
+    for task in (MULTICLASS, MULTILABEL)
+    if task.exclusive in losses.get(name).functions
 ]
 IDS = [f"{name}-{task.name}" for name, task in ENTRIES]
 every_loss = pytest.mark.parametrize(("name", "task"), ENTRIES, ids=IDS)
 
-# Options other than the defaults: what a batch's loss is must not depend on them either.
+# Options other than the defaults: the contract must hold for them too.
 OPTIONS = {
     "cross_entropy": {"label_smoothing": 0.1},
     "bce": {"label_smoothing": 0.1, "positive_weight": "balanced", "target_threshold": 0.2},
@@ -59,7 +59,7 @@ def hard(task, images=10, classes=4, seed=0):
 
 @every_loss
 @pytest.mark.parametrize("unusual", [False, True])
-def test_the_loss_of_a_batch_is_the_mean_of_its_images(name, task, unusual):
+def test_the_loss_of_a_batch_is_the_mean_over_its_images(name, task, unusual):
     logits, targets = batch(task)
     options = OPTIONS.get(name, {}) if unusual else {}
     weights = torch.tensor([0.5, 1.0, 2.0, 3.0]) if unusual else None
@@ -75,7 +75,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_images(name, task, unusual):
 
 
 @every_loss
-def test_every_loss_prefers_the_right_answer(name, task):
+def test_every_loss_is_lowest_for_the_right_class(name, task):
     loss = configured(name, task)
     targets = torch.eye(3)
     right = targets * 8 - 4
@@ -84,7 +84,7 @@ def test_every_loss_prefers_the_right_answer(name, task):
 
 @every_loss
 @pytest.mark.parametrize("size", [0.0, 20.0, 200.0, 1e4])
-def test_losses_and_gradients_stay_finite_however_sure_the_model_is(name, task, size):
+def test_losses_and_gradients_are_finite_for_extreme_logits(name, task, size):
     for options in ({}, OPTIONS.get(name, {})):
         loss = configured(name, task, **options)
         for sign in (1, -1):
@@ -96,7 +96,7 @@ def test_losses_and_gradients_stay_finite_however_sure_the_model_is(name, task, 
 
 
 @every_loss
-def test_gradients_are_those_of_the_formula(name, task):
+def test_gradients_agree_with_numerical_differentiation(name, task):
     logits, targets = batch(task, images=3)
     logits = logits.double().requires_grad_()
     for options in ({}, {k: v for k, v in OPTIONS.get(name, {}).items() if k != "target_threshold"}):
@@ -105,7 +105,7 @@ def test_gradients_are_those_of_the_formula(name, task):
 
 
 @every_loss
-def test_class_weights_weigh_and_equal_ones_change_nothing(name, task):
+def test_class_weights_scale_the_loss_and_weights_of_one_do_not_change_it(name, task):
     logits, targets = hard(task)
     plain = configured(name, task)(logits, targets)
     torch.testing.assert_close(configured(name, task, torch.ones(4))(logits, targets), plain)
@@ -117,99 +117,101 @@ def test_class_weights_weigh_and_equal_ones_change_nothing(name, task):
 # --- the formulas
 
 
-def test_cross_entropy_by_hand():
-    loss = build_loss(None, MULTI)(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]))
+def test_cross_entropy_agrees_with_a_computation_by_hand():
+    loss = build_loss(None, MULTICLASS)(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]))
     assert loss.item() == pytest.approx(math.log(2))
-    bce = build_loss(None, LABELS)(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+    bce = build_loss(None, MULTILABEL)(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
     assert bce.item() == pytest.approx(math.log(2))
 
 
-def test_cross_entropy_is_torchs():
-    logits, targets = batch(MULTI)
+def test_cross_entropy_equals_torch():
+    logits, targets = batch(MULTICLASS)
     weights = torch.tensor([0.5, 1.0, 2.0, 3.0])
-    ours = configured("cross_entropy", MULTI, weights, label_smoothing=0.1)(logits, targets)
+    ours = configured("cross_entropy", MULTICLASS, weights, label_smoothing=0.1)(logits, targets)
     torch.testing.assert_close(ours, F.cross_entropy(logits, targets, weights, label_smoothing=0.1))
 
 
-def test_bce_weighs_the_classes_that_are_there():
-    logits, targets = batch(LABELS)
+def test_bce_applies_positive_weights():
+    logits, targets = batch(MULTILABEL)
     prevalence = torch.tensor([0.5, 0.2, 0.1, 0.04])
-    balanced = configured("bce", LABELS, None, prevalence, positive_weight="balanced")
-    listed = configured("bce", LABELS, positive_weight=[1.0, 4.0, 9.0, 24.0])
+    balanced = configured("bce", MULTILABEL, None, prevalence, positive_weight="balanced")
+    listed = configured("bce", MULTILABEL, positive_weight=[1.0, 4.0, 9.0, 24.0])
     expected = F.binary_cross_entropy_with_logits(
         logits, targets, pos_weight=torch.tensor([1.0, 4.0, 9.0, 24.0])
     )
     torch.testing.assert_close(balanced(logits, targets), expected)
     torch.testing.assert_close(listed(logits, targets), expected)
-    one = configured("bce", LABELS, positive_weight=3.0)(logits, targets)
+    one = configured("bce", MULTILABEL, positive_weight=3.0)(logits, targets)
     expected = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=torch.tensor(3.0))
     torch.testing.assert_close(one, expected)
-    unknown = configured("bce", LABELS, positive_weight="balanced")(logits, targets)
+    unknown = configured("bce", MULTILABEL, positive_weight="balanced")(logits, targets)
     torch.testing.assert_close(unknown, F.binary_cross_entropy_with_logits(logits, targets))
 
 
-def test_balanced_weights_of_classes_that_all_or_no_images_have_are_finite():
-    loss = configured("bce", LABELS, None, torch.tensor([0.0, 1.0]), positive_weight="balanced")
+def test_balanced_weights_are_finite_for_classes_of_all_or_no_images():
+    loss = configured("bce", MULTILABEL, None, torch.tensor([0.0, 1.0]), positive_weight="balanced")
     assert loss(torch.zeros(2, 2), torch.eye(2)).isfinite()
 
 
-def test_bce_counts_targets_above_the_threshold_as_one():
-    logits, targets = batch(MULTI)
-    ours = configured("bce", MULTI, target_threshold=0.3)(logits, targets)
+def test_bce_rounds_targets_at_the_threshold():
+    logits, targets = batch(MULTICLASS)
+    ours = configured("bce", MULTICLASS, target_threshold=0.3)(logits, targets)
     torch.testing.assert_close(ours, BinaryCrossEntropy(smoothing=0.0, target_threshold=0.3)(logits, targets))
 
 
-def test_soft_margin_is_torchs():
-    logits, targets = batch(LABELS)
+def test_soft_margin_equals_torch():
+    logits, targets = batch(MULTILABEL)
     weights = torch.tensor([0.5, 1.0, 2.0, 3.0])
-    ours = configured("soft_margin", LABELS, weights)(logits, targets)
+    ours = configured("soft_margin", MULTILABEL, weights)(logits, targets)
     torch.testing.assert_close(ours, F.multilabel_soft_margin_loss(logits, targets, weights))
 
 
-def test_sigmoid_focal_is_torchvisions():
-    logits, targets = batch(LABELS)
+def test_sigmoid_focal_equals_torchvision():
+    logits, targets = batch(MULTILABEL)
     for gamma, alpha in ((2.0, None), (1.5, 0.25), (0.0, None)):
-        ours = configured("focal", LABELS, gamma=gamma, alpha=alpha)(logits, targets)
+        ours = configured("focal", MULTILABEL, gamma=gamma, alpha=alpha)(logits, targets)
         theirs = sigmoid_focal_loss(logits, targets, -1 if alpha is None else alpha, gamma, reduction="mean")
         torch.testing.assert_close(ours, theirs)
 
 
-def test_softmax_focal_by_hand_and_without_focus_the_cross_entropy():
+def test_softmax_focal_agrees_with_a_computation_by_hand_and_is_cross_entropy_at_gamma_0():
     logits = torch.log(torch.tensor([[0.7, 0.2, 0.1]]))
-    loss = configured("focal", MULTI, gamma=2.0)(logits, torch.tensor([[0.0, 1.0, 0.0]]))
+    loss = configured("focal", MULTICLASS, gamma=2.0)(logits, torch.tensor([[0.0, 1.0, 0.0]]))
     assert loss.item() == pytest.approx(-(0.8**2) * math.log(0.2), rel=1e-5)
-    listed = configured("focal", MULTI, gamma=2.0, alpha=[1.0, 3.0, 1.0])
+    listed = configured("focal", MULTICLASS, gamma=2.0, alpha=[1.0, 3.0, 1.0])
     assert listed(logits, torch.tensor([[0.0, 1.0, 0.0]])).item() == pytest.approx(3 * loss.item(), rel=1e-5)
-    logits, targets = batch(MULTI)
+    logits, targets = batch(MULTICLASS)
     torch.testing.assert_close(
-        configured("focal", MULTI, gamma=0)(logits, targets), F.cross_entropy(logits, targets)
+        configured("focal", MULTICLASS, gamma=0)(logits, targets), F.cross_entropy(logits, targets)
     )
 
 
-def test_asymmetric_loss_of_several_classes_is_timms():
-    logits, targets = batch(LABELS)
+def test_multilabel_asymmetric_loss_equals_timm():
+    logits, targets = batch(MULTILABEL)
     for positive, negative, clip in ((1.0, 4.0, 0.05), (0.0, 2.0, 0.0), (0.0, 3.0, 0.2)):
         options = {"gamma_positive": positive, "gamma_negative": negative, "clip": clip}
         loss, reference = (
-            configured("asymmetric", LABELS, **options),
+            configured("asymmetric", MULTILABEL, **options),
             AsymmetricLossMultiLabel(gamma_neg=negative, gamma_pos=positive, clip=clip),
         )
-        for one in range(10):  # since timm sums over the images in some versions, and not in others
-            image = (logits[one : one + 1], targets[one : one + 1])
+        for row in range(10):  # some versions of timm sum over the images
+            image = (logits[row : row + 1], targets[row : row + 1])
             torch.testing.assert_close(loss(*image), reference(*image) / 4)
 
 
-def test_asymmetric_loss_of_one_class_is_timms():
-    logits, targets = hard(MULTI)
+def test_multiclass_asymmetric_loss_equals_timm():
+    logits, targets = hard(MULTICLASS)
     for positive, negative, smoothing in ((0.0, 4.0, 0.1), (1.0, 2.0, 0.0)):
         options = {"gamma_positive": positive, "gamma_negative": negative, "label_smoothing": smoothing}
-        ours = configured("asymmetric", MULTI, **options)(logits, targets)
+        ours = configured("asymmetric", MULTICLASS, **options)(logits, targets)
         reference = AsymmetricLossSingleLabel(gamma_pos=positive, gamma_neg=negative, eps=smoothing)
         torch.testing.assert_close(ours, reference(logits, targets.argmax(dim=1)))
 
 
-@pytest.mark.parametrize(("task", "activation"), [(MULTI, lambda z: z.softmax(1)), (LABELS, torch.sigmoid)])
-def test_mse_and_l1_are_torchs_of_the_probabilities(task, activation):
+@pytest.mark.parametrize(
+    ("task", "activation"), [(MULTICLASS, lambda z: z.softmax(1)), (MULTILABEL, torch.sigmoid)]
+)
+def test_mse_and_l1_of_probs_equal_torch(task, activation):
     logits, targets = batch(task)
     torch.testing.assert_close(
         configured("mse", task)(logits, targets), F.mse_loss(activation(logits), targets)
@@ -219,20 +221,20 @@ def test_mse_and_l1_are_torchs_of_the_probabilities(task, activation):
     )
 
 
-def test_poly_adds_the_missing_probability():
+def test_poly_adds_the_probability_missing_from_the_right_class():
     logits = torch.log(torch.tensor([[0.7, 0.2, 0.1]]))
     target = torch.tensor([[0.0, 1.0, 0.0]])
-    loss = configured("poly", MULTI, epsilon=2.0)(logits, target)
+    loss = configured("poly", MULTICLASS, epsilon=2.0)(logits, target)
     assert loss.item() == pytest.approx(-math.log(0.2) + 2 * 0.8, rel=1e-5)
-    logits, targets = batch(LABELS)
+    logits, targets = batch(MULTILABEL)
     wrong = (torch.sigmoid(logits) - targets).abs().mean()
-    ours = configured("poly", LABELS, epsilon=2.0)(logits, targets)
+    ours = configured("poly", MULTILABEL, epsilon=2.0)(logits, targets)
     torch.testing.assert_close(ours, F.binary_cross_entropy_with_logits(logits, targets) + 2 * wrong)
 
 
-def test_symmetric_cross_entropy_by_hand():
+def test_symmetric_cross_entropy_agrees_with_a_computation_by_hand():
     logits = torch.log(torch.tensor([[0.7, 0.2, 0.1]]))
-    loss = configured("symmetric_cross_entropy", MULTI, alpha=0.5, beta=2.0)
+    loss = configured("symmetric_cross_entropy", MULTICLASS, alpha=0.5, beta=2.0)
     # The reverse: minus 0.7 log 0 and minus 0.1 log 0, with log 0 taken as -4, and log 1 is 0.
     expected = 0.5 * -math.log(0.2) + 2.0 * 4 * (0.7 + 0.1)
     assert loss(logits, torch.tensor([[0.0, 1.0, 0.0]])).item() == pytest.approx(expected, rel=1e-5)
@@ -250,7 +252,7 @@ def tempered(logits, t):
 
 
 @pytest.mark.parametrize("t", [1.05, 1.2, 2.0, 4.0])
-def test_the_tempered_softmax_sums_to_one_and_is_the_equations_solution(t):
+def test_the_tempered_softmax_solves_its_equation_and_sums_to_one(t):
     for logits in ([0.0, 1.0, -2.0, 0.5], [30.0, -10.0, 0.0, 29.0], [0.0] * 4):
         found = tempered_softmax(torch.tensor([logits], dtype=torch.float64), t)[0]
         assert found.tolist() == pytest.approx(tempered(logits, t), abs=1e-6)
@@ -263,7 +265,7 @@ def test_the_tempered_softmax_of_many_classes_sums_to_one():
         torch.testing.assert_close(tempered_softmax(logits, t).sum(dim=1), torch.ones(8), atol=1e-3, rtol=0)
 
 
-def test_bi_tempered_is_the_papers_formula():
+def test_bi_tempered_equals_the_formula_of_the_paper():
     t1, t2 = 0.5, 1.5
     logits, target = [1.0, -1.0, 0.5], [0.0, 1.0, 0.0]
 
@@ -274,23 +276,24 @@ def test_bi_tempered_is_the_papers_formula():
         y * (log_t(y) - log_t(p)) - (y ** (2 - t1) - p ** (2 - t1)) / (2 - t1)
         for y, p in zip(target, tempered(logits, t2), strict=True)
     )
-    loss = configured("bi_tempered", MULTI, t1=t1, t2=t2)(torch.tensor([logits]), torch.tensor([target]))
+    loss = configured("bi_tempered", MULTICLASS, t1=t1, t2=t2)(torch.tensor([logits]), torch.tensor([target]))
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_bi_tempered_without_temperature_is_the_cross_entropy():
-    logits, targets = hard(MULTI)
-    ours = configured("bi_tempered", MULTI, t1=1.0, t2=1.0)(logits, targets)
+def test_bi_tempered_at_temperature_one_is_cross_entropy():
+    logits, targets = hard(MULTICLASS)
+    ours = configured("bi_tempered", MULTICLASS, t1=1.0, t2=1.0)(logits, targets)
     torch.testing.assert_close(ours, F.cross_entropy(logits, targets))
 
 
-def test_losses_for_wrong_labels_do_not_grow_without_bound():
+def test_bi_tempered_is_bounded_for_wrong_labels():
     target = torch.tensor([[1.0, 0.0]])
     far, farther = torch.tensor([[-20.0, 20.0]]), torch.tensor([[-200.0, 200.0]])
-    bounded = configured("bi_tempered", MULTI, t1=0.5, t2=2.0)
+    bounded = configured("bi_tempered", MULTICLASS, t1=0.5, t2=2.0)
     assert bounded(farther, target) - bounded(far, target) < 0.5
     assert (
-        configured("cross_entropy", MULTI)(farther, target) - configured("cross_entropy", MULTI)(far, target)
+        configured("cross_entropy", MULTICLASS)(farther, target)
+        - configured("cross_entropy", MULTICLASS)(far, target)
         > 300
     )
 
@@ -298,47 +301,47 @@ def test_losses_for_wrong_labels_do_not_grow_without_bound():
 # --- what is refused
 
 
-def test_a_loss_that_does_not_fit_or_exist_is_refused():
+def test_unsuitable_and_unknown_losses_are_refused():
     with raises_kit_error("loss_unsuitable", "train.loss"):
-        configured("cross_entropy", LABELS)
+        configured("cross_entropy", MULTILABEL)
     with raises_kit_error("loss_unsuitable", "train.loss"):
-        configured("soft_margin", MULTI)
+        configured("soft_margin", MULTICLASS)
     with raises_kit_error("unknown_name", "train.loss.name"):
-        configured("crossentropy", MULTI)
+        configured("crossentropy", MULTICLASS)
     with raises_kit_error("unknown_option", "train.loss.smoothing"):
-        configured("bce", LABELS, smoothing=0.1)
+        configured("bce", MULTILABEL, smoothing=0.1)
 
 
-def test_options_belong_to_the_form_of_the_loss_that_the_task_takes():
-    configured("asymmetric", LABELS, clip=0.1)
+def test_options_are_checked_for_the_function_of_the_task():
+    configured("asymmetric", MULTILABEL, clip=0.1)
     with raises_kit_error("unknown_option", "train.loss.clip"):
-        configured("asymmetric", MULTI, clip=0.1)
+        configured("asymmetric", MULTICLASS, clip=0.1)
     with raises_kit_error("option_invalid", "train.loss.t2"):
-        configured("bi_tempered", MULTI, t2=0.5)
+        configured("bi_tempered", MULTICLASS, t2=0.5)
     with raises_kit_error("option_invalid", "train.loss.positive_weight"):
-        configured("bce", LABELS, positive_weight="balance")
+        configured("bce", MULTILABEL, positive_weight="balance")
 
 
-def test_a_list_has_a_number_for_each_class():
-    loss = configured("bce", LABELS, positive_weight=[1.0, 2.0])
+def test_a_list_of_weights_needs_one_number_per_class():
+    loss = configured("bce", MULTILABEL, positive_weight=[1.0, 2.0])
     with raises_kit_error("classes_differ", "train.loss.positive_weight"):
         loss(torch.zeros(2, 3), torch.zeros(2, 3))
     with raises_kit_error("classes_differ", "train.loss.positive_weight"):
-        configured("bce", LABELS, None, torch.rand(3), positive_weight=[1.0, 2.0])
+        configured("bce", MULTILABEL, None, torch.rand(3), positive_weight=[1.0, 2.0])
     assert num_classes_listed(Component(name="bce", positive_weight=[1.0, 2.0])) == 2
     assert num_classes_listed(Component(name="bce", positive_weight=2.0)) is None
     assert num_classes_listed(None) is None
 
 
-def test_the_entries_say_for_which_tasks_they_are():
+def test_entries_state_which_tasks_they_support():
     assert [losses.get(n).exclusive for n in ("cross_entropy", "soft_margin", "focal")] == [True, False, None]
 
 
-def test_a_name_is_registered_once_for_each_kind_of_task():
+def test_registering_a_loss_twice_for_the_same_tasks_is_an_error():
     with pytest.raises(ValueError, match="'cross_entropy' is registered twice"):
         register_loss("cross_entropy", exclusive=True)(lambda logits, targets, classes: logits.sum(dim=1))
 
 
-def test_images_weigh_what_their_classes_do():
+def test_an_image_has_the_weight_of_its_classes():
     classes = Classes(torch.tensor([1.0, 3.0]))
     assert classes.of_images(torch.tensor([[1.0, 0.0], [0.5, 0.5]])).tolist() == [1.0, 2.0]

@@ -1,4 +1,4 @@
-"""Schedules: a contract for every entry, and each against timm's or torch's, or by hand."""
+"""Schedules: a contract for every entry, and each schedule against timm, torch or a computation by hand."""
 
 import math
 import re
@@ -20,20 +20,20 @@ def component(name, **options):
     return Component(name=name, **(NEEDED.get(name, {}) | options))
 
 
-def optimizer(*scales):
+def make_optimizer(*scales):
     parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in scales or (1,)]
     scaled = zip(parameters, scales or (1,), strict=True)
     return SGD([{"params": [p], "lr_scale": scale} for p, scale in scaled], lr=0.1)
 
 
-def lr_schedule(name, epochs=10, steps=4, lr=0.1, scores=None, higher_is_better=True, **options):
-    """Return the rate of every step, each epoch done with its score."""
-    held = optimizer()
-    schedule = build_schedule(component(name, **options), held, lr, epochs, steps, higher_is_better)
+def step_rates(name, epochs=10, steps=4, lr=0.1, scores=None, higher_is_better=True, **options):
+    """Return the rate of every step; each epoch ends with its score."""
+    optimizer = make_optimizer()
+    schedule = build_schedule(component(name, **options), optimizer, lr, epochs, steps, higher_is_better)
     found = []
     for step in range(epochs * steps):
         schedule.at(step)
-        found.append(held.param_groups[0]["lr"])
+        found.append(optimizer.param_groups[0]["lr"])
         if step % steps == steps - 1:
             schedule.epoch_done(scores[step // steps] if scores else step)
     return found
@@ -44,77 +44,77 @@ def lr_schedule(name, epochs=10, steps=4, lr=0.1, scores=None, higher_is_better=
 
 @pytest.mark.parametrize("name", list(schedules))
 @pytest.mark.parametrize(("epochs", "steps"), [(10, 4), (3, 5), (1, 1), (1, 7), (2, 1)])
-def test_rates_lie_between_nothing_and_the_full_rate(name, epochs, steps):
-    found = lr_schedule(name, epochs, steps)
+def test_rates_lie_between_zero_and_the_peak_rate(name, epochs, steps):
+    found = step_rates(name, epochs, steps)
     assert all(0 <= rate <= 0.1 + 1e-12 for rate in found)
     assert found[0] > 0
 
 
 @pytest.mark.parametrize("name", list(schedules))
-def test_a_rate_depends_on_its_step_alone(name):
-    forwards = lr_schedule(name, 6, 4)
-    held = optimizer()
-    schedule = build_schedule(component(name), held, 0.1, 6, 4)
+def test_the_rate_depends_only_on_the_step(name):
+    forwards = step_rates(name, 6, 4)
+    optimizer = make_optimizer()
+    schedule = build_schedule(component(name), optimizer, 0.1, 6, 4)
     for step in reversed(range(24)):
         schedule.at(step)
-        assert held.param_groups[0]["lr"] == forwards[step]
+        assert optimizer.param_groups[0]["lr"] == forwards[step]
 
 
 @pytest.mark.parametrize("name", list(schedules))
-def test_groups_keep_their_share_of_the_rate(name):
-    held = optimizer(1.0, 0.25, 5.0)
-    schedule = build_schedule(component(name), held, 0.1, 5, 3)
+def test_parameter_groups_keep_their_lr_scale(name):
+    optimizer = make_optimizer(1.0, 0.25, 5.0)
+    schedule = build_schedule(component(name), optimizer, 0.1, 5, 3)
     for step in range(15):
         schedule.at(step)
-        first, slow, fast = (group["lr"] for group in held.param_groups)
+        first, slow, fast = (group["lr"] for group in optimizer.param_groups)
         assert (slow, fast) == pytest.approx((0.25 * first, 5 * first))
 
 
 @pytest.mark.parametrize("name", list(schedules))
-def test_the_rates_told_are_the_rates_set(name):
-    found = lr_schedule(name, 7, 6)
+def test_reported_rates_are_the_rates_of_the_optimizer(name):
+    found = step_rates(name, 7, 6)
     assert rates(component(name), 0.1, 7, 6) == (found[0], max(found), found[-1])
 
 
-def test_an_optimiser_whose_groups_were_loaded_anew_is_still_the_one_that_is_set():
-    held = optimizer(1.0, 0.5)
-    schedule = build_schedule(component("constant", warmup_epochs=0), held, 0.2, 5, 3)
-    held.load_state_dict(held.state_dict())
+def test_the_schedule_sets_rates_after_the_optimizer_state_was_loaded():
+    optimizer = make_optimizer(1.0, 0.5)
+    schedule = build_schedule(component("constant", warmup_epochs=0), optimizer, 0.2, 5, 3)
+    optimizer.load_state_dict(optimizer.state_dict())
     schedule.at(0)
-    assert [group["lr"] for group in held.param_groups] == [0.2, 0.1]
+    assert [group["lr"] for group in optimizer.param_groups] == [0.2, 0.1]
 
 
-# --- the warm-up
+# --- warmup
 
 
 @pytest.mark.parametrize("name", ["cosine", "step", "plateau", "constant"])
-def test_the_warm_up_rises_in_a_line_from_a_hundredth(name):
-    found = lr_schedule(name, 10, 4, warmup_epochs=2)
+def test_warmup_is_linear_from_one_percent(name):
+    found = step_rates(name, 10, 4, warmup_epochs=2)
     assert found[:9] == pytest.approx([0.1 * (0.01 + 0.99 * step / 8) for step in range(9)])
 
 
 @pytest.mark.parametrize(("epochs", "steps_of_warmup"), [(10, 8), (4, 8), (3, 6), (2, 4), (1, 2)])
-def test_unsaid_the_warm_up_is_an_epoch_or_a_quarter_of_few(epochs, steps_of_warmup):
-    found = lr_schedule("constant", epochs, 8)
+def test_the_default_warmup_is_one_epoch_or_a_quarter_of_a_short_training(epochs, steps_of_warmup):
+    found = step_rates("constant", epochs, 8)
     assert found.index(0.1) == steps_of_warmup
 
 
-def test_a_warm_up_that_never_ends_is_refused():
+def test_a_warmup_as_long_as_the_training_is_refused():
     for name in ("cosine", "step", "plateau", "constant"):
         with raises_kit_error("warmup_too_long", "train.schedule.warmup_epochs"):
             check_schedule(component(name, warmup_epochs=5), 5)
         check_schedule(component(name, warmup_epochs=4.9), 5)
 
 
-# --- each of them
+# --- each schedule
 
 
 @pytest.mark.parametrize(("warmup", "floor"), [(2, 0.001), (0, 0.0), (1, 0.01)])
-def test_cosine_is_timms_and_ends_at_its_floor(warmup, floor):
-    found = lr_schedule("cosine", warmup_epochs=warmup, floor=floor)
-    held = optimizer()
+def test_cosine_equals_timm_and_ends_at_its_floor(warmup, floor):
+    found = step_rates("cosine", warmup_epochs=warmup, floor=floor)
+    optimizer = make_optimizer()
     reference = CosineLRScheduler(
-        held,
+        optimizer,
         t_initial=40 - warmup * 4 - 1,
         lr_min=floor,
         warmup_t=warmup * 4,
@@ -124,39 +124,39 @@ def test_cosine_is_timms_and_ends_at_its_floor(warmup, floor):
     )
     for step in range(40):
         reference.step_update(step)
-        assert found[step] == pytest.approx(held.param_groups[0]["lr"], abs=1e-12)
+        assert found[step] == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
     assert found[-1] == pytest.approx(floor)
 
 
-def test_constant_stays():
-    assert set(lr_schedule("constant", warmup_epochs=0)) == {0.1}
+def test_constant_keeps_the_rate():
+    assert set(step_rates("constant", warmup_epochs=0)) == {0.1}
 
 
-def test_step_is_torchs():
-    held = optimizer()
-    reference = StepLR(held, step_size=3, gamma=0.5)
-    found = lr_schedule("step", epochs=10, steps=4, every=3, factor=0.5, warmup_epochs=0)
+def test_step_equals_torch():
+    optimizer = make_optimizer()
+    reference = StepLR(optimizer, step_size=3, gamma=0.5)
+    found = step_rates("step", epochs=10, steps=4, every=3, factor=0.5, warmup_epochs=0)
     for epoch in range(10):
-        assert found[epoch * 4 : epoch * 4 + 4] == pytest.approx([held.param_groups[0]["lr"]] * 4)
-        held.step()
+        assert found[epoch * 4 : epoch * 4 + 4] == pytest.approx([optimizer.param_groups[0]["lr"]] * 4)
+        optimizer.step()
         reference.step()
 
 
-def test_step_stops_at_its_floor_and_takes_parts_of_epochs():
-    assert lr_schedule("step", every=2, floor=0.01, warmup_epochs=0)[-1] == 0.01
-    found = lr_schedule("step", epochs=6, steps=10, every=2.4, factor=0.5, warmup_epochs=0)
+def test_step_stops_at_its_floor_and_accepts_fractions_of_epochs():
+    assert step_rates("step", every=2, floor=0.01, warmup_epochs=0)[-1] == 0.01
+    found = step_rates("step", epochs=6, steps=10, every=2.4, factor=0.5, warmup_epochs=0)
     assert [found.index(rate) for rate in (0.1, 0.05, 0.025)] == [0, 24, 48]
-    found = lr_schedule("step", epochs=1, steps=10, every=0.1, factor=0.5, warmup_epochs=0)
+    found = step_rates("step", epochs=1, steps=10, every=0.1, factor=0.5, warmup_epochs=0)
     assert found == pytest.approx([0.1 * 0.5**step for step in range(10)])
 
 
 @pytest.mark.parametrize(
     ("epochs", "steps", "peak_at"), [(10, 4, 0.3), (5, 7, 0.25), (3, 2, 0.5), (20, 1, 0.1)]
 )
-def test_one_cycle_is_torchs(epochs, steps, peak_at):
-    held = optimizer()
+def test_one_cycle_equals_torch(epochs, steps, peak_at):
+    optimizer = make_optimizer()
     reference = OneCycleLR(
-        held,
+        optimizer,
         max_lr=0.1,
         total_steps=epochs * steps,
         pct_start=peak_at,
@@ -164,15 +164,15 @@ def test_one_cycle_is_torchs(epochs, steps, peak_at):
         final_div_factor=100.0,
         cycle_momentum=False,
     )
-    found = lr_schedule("one_cycle", epochs, steps, peak_at=peak_at, start_factor=10.0, end_factor=100.0)
+    found = step_rates("one_cycle", epochs, steps, peak_at=peak_at, start_factor=10.0, end_factor=100.0)
     for step in range(epochs * steps):
-        assert found[step] == pytest.approx(held.param_groups[0]["lr"], rel=1e-9)
-        held.step()
+        assert found[step] == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
         if step < epochs * steps - 1:
             reference.step()
 
 
-def test_one_cycle_begins_and_ends_where_its_factors_say():
+def test_one_cycle_starts_and_ends_at_the_rates_of_its_factors():
     first, peak, last = rates(Component(name="one_cycle"), 0.1, 50, 20)
     assert (first, peak, last) == pytest.approx((0.004, 0.1, 4e-7), rel=1e-3)
 
@@ -181,42 +181,42 @@ SCORES = [0.1, 0.3, 0.3, 0.2, 0.29, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4]
 
 
 @pytest.mark.parametrize("higher_is_better", [True, False])
-def test_plateau_is_torchs(higher_is_better):
+def test_plateau_equals_torch(higher_is_better):
     scores = SCORES if higher_is_better else [1 - score for score in SCORES]
-    held = optimizer()
+    optimizer = make_optimizer()
     mode = "max" if higher_is_better else "min"
-    reference = ReduceLROnPlateau(held, mode, factor=0.5, patience=1, min_lr=0.03)
+    reference = ReduceLROnPlateau(optimizer, mode, factor=0.5, patience=1, min_lr=0.03)
     options = {"factor": 0.5, "patience": 1, "floor": 0.03, "warmup_epochs": 0}
-    found = lr_schedule("plateau", 12, 4, scores=scores, higher_is_better=higher_is_better, **options)
+    found = step_rates("plateau", 12, 4, scores=scores, higher_is_better=higher_is_better, **options)
     for epoch, score in enumerate(scores):
-        assert found[epoch * 4 : epoch * 4 + 4] == [held.param_groups[0]["lr"]] * 4
+        assert found[epoch * 4 : epoch * 4 + 4] == [optimizer.param_groups[0]["lr"]] * 4
         reference.step(score)
     assert min(found) == 0.03
 
 
-def test_plateau_counts_from_the_end_of_the_warm_up():
-    found = lr_schedule("plateau", 8, 2, scores=[0.9, *[0.5] * 7], patience=1, factor=0.5, warmup_epochs=2)
+def test_plateau_counts_epochs_from_the_end_of_the_warmup():
+    found = step_rates("plateau", 8, 2, scores=[0.9, *[0.5] * 7], patience=1, factor=0.5, warmup_epochs=2)
     assert found[4:10] == [0.1] * 6  # epochs 3, 4, 5: the best so far, and two misses
     assert found[10:14] == [0.05] * 4
 
 
-def test_plateau_is_brought_back_by_its_scores():
+def test_plateau_resumes_from_its_scores():
     options = {"factor": 0.5, "patience": 1, "warmup_epochs": 1}
-    whole = lr_schedule("plateau", 12, 4, scores=SCORES, **options)
+    whole = step_rates("plateau", 12, 4, scores=SCORES, **options)
     for stopped_after in range(12):
-        held = optimizer()
-        schedule = build_schedule(Component(name="plateau", **options), held, 0.1, 12, 4)
+        optimizer = make_optimizer()
+        schedule = build_schedule(Component(name="plateau", **options), optimizer, 0.1, 12, 4)
         for score in SCORES[:stopped_after]:
             schedule.epoch_done(score)
         schedule.at(stopped_after * 4)
-        assert held.param_groups[0]["lr"] == whole[stopped_after * 4]
+        assert optimizer.param_groups[0]["lr"] == whole[stopped_after * 4]
 
 
-# --- what a schedule does not come to
+# --- shortfalls
 
 
 @pytest.mark.parametrize("name", ["cosine", "constant", "one_cycle"])
-def test_schedules_that_follow_the_epochs_fall_short_of_nothing(name):
+def test_schedules_that_depend_on_the_number_of_epochs_have_no_shortfall(name):
     for epochs in (1, 5, 50):
         assert shortfall(component(name), epochs, 0.1) is None
 
@@ -227,13 +227,13 @@ def drops(found):
 
 @pytest.mark.parametrize("epochs", range(1, 8))
 @pytest.mark.parametrize("every", [1, 2, 4, 6, 9])
-def test_step_says_when_it_never_drops(epochs, every):
-    said = shortfall(component("step", every=every, warmup_epochs=0), epochs)
-    assert (said is None) == drops(lr_schedule("step", epochs, 3, every=every, warmup_epochs=0))
-    assert said is None or re.findall(r"\d+", said) == [str(every), str(epochs)]
+def test_step_reports_that_it_never_drops(epochs, every):
+    message = shortfall(component("step", every=every, warmup_epochs=0), epochs)
+    assert (message is None) == drops(step_rates("step", epochs, 3, every=every, warmup_epochs=0))
+    assert message is None or re.findall(r"\d+", message) == [str(every), str(epochs)]
 
 
-def test_step_says_when_it_ends_above_its_floor():
+def test_step_reports_that_it_ends_above_its_floor():
     short = component("step", every=4, factor=0.1, floor=1e-4)
     assert shortfall(short, 10, 0.1).count("0.001") == 1
     assert shortfall(short, 13, 0.1) is None
@@ -244,19 +244,19 @@ def test_step_says_when_it_ends_above_its_floor():
 @pytest.mark.parametrize("warmup", [0, 0.5, 1, 2])
 @pytest.mark.parametrize("patience", [0, 1, 3])
 @pytest.mark.parametrize("epochs", [3, 4, 5, 6, 7, 8, 9])
-def test_plateau_says_when_its_patience_cannot_run_out(epochs, patience, warmup):
+def test_plateau_reports_that_its_patience_cannot_run_out(epochs, patience, warmup):
     options = {"patience": patience, "warmup_epochs": warmup}
     after = math.ceil(warmup) * 4
-    ever = drops(lr_schedule("plateau", epochs, 4, scores=[0.5] * epochs, **options)[after:])
-    said = shortfall(Component(name="plateau", **options), epochs)
-    assert (said is None) == ever
-    assert said is None or f"patience {patience} does not run out in {epochs} epochs" in said
+    ever = drops(step_rates("plateau", epochs, 4, scores=[0.5] * epochs, **options)[after:])
+    message = shortfall(Component(name="plateau", **options), epochs)
+    assert (message is None) == ever
+    assert message is None or f"patience {patience} does not run out in {epochs} epochs" in message
 
 
 # --- what is refused
 
 
-def test_a_schedule_that_does_not_exist_or_cannot_be_is_refused():
+def test_unknown_schedules_and_options_are_refused():
     with raises_kit_error("unknown_name"):
         check_schedule(Component(name="cosin"), 5)
     with raises_kit_error("unknown_option", "train.schedule.warm_up"):
@@ -269,4 +269,4 @@ def test_a_schedule_that_does_not_exist_or_cannot_be_is_refused():
 
 def test_a_floor_above_the_rate_is_refused():
     with raises_kit_error("floor_above_lr", "train.schedule.floor"):
-        build_schedule(Component(name="cosine", floor=0.2), optimizer(), 0.1, 5, 4)
+        build_schedule(Component(name="cosine", floor=0.2), make_optimizer(), 0.1, 5, 4)

@@ -18,8 +18,8 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def weights_along_the_way(model: nn.Module, average, steps_per_epoch: int, epochs: int) -> list[torch.Tensor]:
-    """Set the first weight to the number of the step; return what the average made of it after each epoch."""
+def averaged_weights(model: nn.Module, average, steps_per_epoch: int, epochs: int) -> list[torch.Tensor]:
+    """Set the first weight to the number of the step; return its average after each epoch."""
     found = []
     for epoch in range(1, epochs + 1):
         for step in range((epoch - 1) * steps_per_epoch + 1, epoch * steps_per_epoch + 1):
@@ -30,35 +30,35 @@ def weights_along_the_way(model: nn.Module, average, steps_per_epoch: int, epoch
     return found
 
 
-def test_ema_by_hand():
+def test_ema_agrees_with_a_computation_by_hand():
     model = network()
     average = build_average(Component(name="ema", decay=0.5, warmup=False), model, epochs=2)
     expected, value = [], None
     for step in range(1, 7):
         value = float(step) if step == 1 else 0.5 * value + 0.5 * step
         expected.append(value)
-    assert weights_along_the_way(model, average, 3, 2) == pytest.approx([expected[2], expected[5]])
+    assert averaged_weights(model, average, 3, 2) == pytest.approx([expected[2], expected[5]])
 
 
-def test_a_warm_ema_forgets_where_it_began():
+def test_ema_with_warmup_forgets_the_initial_weights():
     model = network()
     average = build_average(Component(name="ema", decay=0.9999), model, epochs=1)
-    assert weights_along_the_way(model, average, 200, 1)[0] > 100
+    assert averaged_weights(model, average, 200, 1)[0] > 100
 
 
 def test_swa_is_the_mean_of_the_last_epochs():
     model = network()
     average = build_average(Component(name="swa", start=0.5), model, epochs=4)
     assert not average.is_begun()
-    assert weights_along_the_way(model, average, 10, 4)[2:] == pytest.approx([30, 35])
+    assert averaged_weights(model, average, 10, 4)[2:] == pytest.approx([30, 35])
     assert average.is_begun()
 
 
 @pytest.mark.parametrize("name", list(averages))
-def test_an_average_goes_on_from_its_state(name):
+def test_an_average_resumes_from_its_state(name):
     model = network()
     whole = build_average(Component(name=name), model, 4)
-    expected = weights_along_the_way(model, whole, 5, 4)
+    expected = averaged_weights(model, whole, 5, 4)
     first, second = (build_average(Component(name=name), network(), 4) for _ in range(2))
     for epoch in range(1, 5):
         for average, wanted in ((first, epoch <= 3), (second, epoch == 4)):
@@ -72,7 +72,7 @@ def test_an_average_goes_on_from_its_state(name):
     assert second.model[0].weight[0, 0, 0, 0].item() == expected[-1]
 
 
-def test_renewed_norms_know_the_images_and_frozen_ones_are_left_alone():
+def test_renewed_norms_have_the_statistics_of_the_images_and_frozen_norms_are_unchanged():
     model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3)).train()
     model[1].eval()
     assert moving_norms(model) == ["0"]
