@@ -20,7 +20,7 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Every claim about speed, memory and growth measured again, and written into tests/benchmarks/README.md. Takes 40 minutes.
+# Measure every claim about speed, memory and growth, and write tests/benchmarks/README.md. Takes 40 minutes.
 bench: .venv/.dev
 	$(BIN)/python -m tests.benchmarks --readme tests/benchmarks/README.md
 

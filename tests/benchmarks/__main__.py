@@ -1,7 +1,8 @@
-"""Every claim measured: ``python -m tests.benchmarks [NAME…] [--readme README.md]``.
+"""Measure all claims: ``python -m tests.benchmarks [NAME…] [--readme README.md]``.
 
-Each benchmark runs in a process of its own, so that none sees what another imported, holds or cached. The
-table goes to stdout, and into a README between its marks. Exit 1: a bar does not hold, or a benchmark broke off.
+Each benchmark runs in its own process, so that imports, memory and caches are not shared. The table is
+printed on stdout and written between the markers of a README. Exit with 1 if a claim does not hold or a
+benchmark fails.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from pathlib import Path
 
 from kit.runtime.process import claim_process
 from tests.benchmarks.claim import Claim
-from tests.benchmarks.table import Outcome, replaced, table_of
+from tests.benchmarks.table import Outcome, table_of, with_table
 
 HERE = Path(__file__).parent
-STDERR = 2  # what benchmarks print goes there: stdout holds the table
+STDERR = 2  # the output of benchmarks goes there, and the table to stdout
 
 
 def names() -> list[str]:
-    """Return the benchmarks: the scripts beside this one that define ``claims``, found without importing them."""
+    """Return the names of the benchmarks: the scripts in this folder that define ``claims``."""
     return sorted(path.stem for path in HERE.glob("*.py") if _has_claims(path))
 
 
@@ -36,10 +37,10 @@ def _has_claims(path: Path) -> bool:
 
 
 def run_alone(module: str) -> Outcome:
-    """Return what a module's ``claims()`` says in a process of its own, however that ends.
+    """Return the outcome of a module's ``claims()``, run in its own process; a crash is an outcome, too.
 
     Args:
-        module: Its full name; the last part is the benchmark's.
+        module: The full name of the module; its last part is the name of the benchmark.
     """
     name = module.rpartition(".")[2]
     with tempfile.TemporaryDirectory() as folder:
@@ -47,13 +48,13 @@ def run_alone(module: str) -> Outcome:
         command = [sys.executable, "-m", "tests.benchmarks", "--alone", module, str(result)]
         done = subprocess.run(command, cwd=HERE.parents[1], stdout=STDERR, check=False)
         if not result.exists():
-            return Outcome(name, crash=f"the process ended with {done.returncode}")
+            return Outcome(name, crash=f"exit status {done.returncode}")
         values = json.loads(result.read_text(encoding="utf-8"))
     return Outcome(name, [Claim(**claim) for claim in values["claims"]], values["crash"])
 
 
 def measure_alone(module: str, result: Path) -> None:
-    """Write what a module claims, or why it broke off, as JSON; the process is set up as a command's is."""
+    """Write the claims of a module, or its error, as JSON; the process has the settings of a kit command."""
     claim_process()
     values: dict[str, object] = {"claims": [], "crash": ""}
     try:
@@ -65,31 +66,33 @@ def measure_alone(module: str, result: Path) -> None:
 
 
 def main() -> int:
-    """Measure, print, and write the table; return 1 if a bar does not hold."""
+    """Measure the claims, print and write the table; return 1 if a claim does not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(names())}; default: all")
-    parser.add_argument("--readme", type=Path, help="write the table between the marks of this file, too")
-    parser.add_argument("--mark", default="bench", help="which marks: <!-- bench --> and <!-- /bench -->")
+    parser.add_argument("--readme", type=Path, help="also write the table between the markers of this file")
+    parser.add_argument(
+        "--mark", default="bench", help="name of the markers <!-- NAME --> and <!-- /NAME -->"
+    )
     parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.alone:
-        measure_alone(given.alone[0], Path(given.alone[1]))
+    args = parser.parse_args()
+    if args.alone:
+        measure_alone(args.alone[0], Path(args.alone[1]))
         return 0
-    unknown = sorted(set(given.names) - set(names()))
+    unknown = sorted(set(args.names) - set(names()))
     if unknown:
-        parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(names())}")
-    if given.readme:
-        replaced(given.readme.read_text(encoding="utf-8"), "", given.mark)  # refused before hours are spent
-    outcomes = [_announced(name) for name in given.names or names()]
-    table = table_of(outcomes, " ".join([parser.prog, *given.names]))
+        parser.error(f"unknown benchmarks: {', '.join(unknown)}; benchmarks: {', '.join(names())}")
+    if args.readme:
+        with_table(args.readme.read_text(encoding="utf-8"), "", args.mark)  # raises before hours of measuring
+    outcomes = [_run_and_report(name) for name in args.names or names()]
+    table = table_of(outcomes, " ".join([parser.prog, *args.names]))
     print(table)
-    if given.readme:
-        text = given.readme.read_text(encoding="utf-8")
-        given.readme.write_text(replaced(text, table, given.mark), encoding="utf-8")
+    if args.readme:
+        text = args.readme.read_text(encoding="utf-8")
+        args.readme.write_text(with_table(text, table, args.mark), encoding="utf-8")
     return 0 if all(outcome.holds for outcome in outcomes) else 1
 
 
-def _announced(name: str) -> Outcome:
+def _run_and_report(name: str) -> Outcome:
     print(f"--- {name}", file=sys.stderr, flush=True)
     outcome = run_alone(f"{__package__}.{name}")
     print(*outcome.rows(), sep="\n", file=sys.stderr, flush=True)

@@ -1,8 +1,8 @@
-"""How fast blends and thresholds are fitted: ``python -m tests.benchmarks.blends [--autogluon PYTHON]``.
+"""Time the fitting of blends and thresholds: ``python -m tests.benchmarks.blends [--autogluon PYTHON]``.
 
-The hill climb is compared, on the same data and for the same number of steps, with the algorithm of the paper
-written down plainly in NumPy and scikit-learn, and (given an interpreter that has ``autogluon.core``, which
-does not live beside kit's libraries) with AutoGluon's ``EnsembleSelection``.
+The hill climb is compared, on the same data and with the same number of steps, with a plain NumPy and
+scikit-learn version of the paper's algorithm, and with AutoGluon's ``EnsembleSelection`` if ``--autogluon``
+names an interpreter that has ``autogluon.core`` (which needs other random_members versions than kit).
 """
 
 import argparse
@@ -34,15 +34,16 @@ from autogluon.core.metrics import log_loss
 data = np.load(sys.argv[1])
 members, targets = list(data["members"]), data["targets"]
 selection = EnsembleSelection(ensemble_size=int(sys.argv[2]), problem_type="multiclass", metric=log_loss)
-begun = time.perf_counter()
+start = time.perf_counter()
 selection.fit(members, targets)
-print(json.dumps({"seconds": time.perf_counter() - begun, "weights": np.asarray(selection.weights_).tolist()}))
+seconds = time.perf_counter() - start
+print(json.dumps({"seconds": seconds, "weights": np.asarray(selection.weights_).tolist()}))
 """
 
 
 @dataclass(frozen=True)
 class Climb:
-    """A hill climb: seconds, and the log loss of its blend."""
+    """The result of a hill climb: seconds, and the log loss of the blend."""
 
     name: str
     seconds: float
@@ -52,8 +53,8 @@ class Climb:
         return f"{self.name}: {self.seconds:.2f} s, log loss {self.loss:.5f}"
 
 
-def library(number: int, rows: int, classes: int, seed: int = 0) -> BlendData:
-    """Return members of different skill, whose errors are partly shared, as out-of-fold predictions are."""
+def random_members(number: int, rows: int, classes: int, seed: int = 0) -> BlendData:
+    """Return members of different accuracy with partly shared errors, like out-of-fold predictions."""
     rng = np.random.default_rng(seed)
     targets = rng.integers(0, classes, rows)
     shared = rng.normal(size=(rows, classes)).astype(np.float32)
@@ -74,16 +75,16 @@ def loss_of(data: BlendData, weights: np.ndarray) -> float:
     return data.metric(data.targets, probs, data.task)
 
 
-def kits(data: BlendData, steps: int = STEPS) -> Climb:
-    """Return kit's climb among all members, begun from nothing, as the others do it."""
-    begun = time.perf_counter()
+def climb_with_kit(data: BlendData, steps: int = STEPS) -> Climb:
+    """Return kit's climb over all members, with the settings of the other implementations."""
+    start = time.perf_counter()
     weights = climbed_weights(data, steps, bags=1, share=1.0, warm=1, negative=False)
-    return Climb("kit", time.perf_counter() - begun, loss_of(data, weights))
+    return Climb("kit", time.perf_counter() - start, loss_of(data, weights))
 
 
-def plain(data: BlendData, steps: int = STEPS) -> Climb:
-    """Return the paper's algorithm written down plainly."""
-    begun = time.perf_counter()
+def climb_in_numpy(data: BlendData, steps: int = STEPS) -> Climb:
+    """Return the climb by a plain NumPy version of the paper's algorithm."""
+    start = time.perf_counter()
     total, counts = np.zeros(data.members.shape[1:]), np.zeros(len(data.members))
     best, kept = np.inf, counts
     for step in range(1, steps + 1):
@@ -93,7 +94,7 @@ def plain(data: BlendData, steps: int = STEPS) -> Climb:
         counts[chosen] += 1
         if losses[chosen] < best:
             best, kept = losses[chosen], counts / step
-    return Climb("the paper, plainly", time.perf_counter() - begun, loss_of(data, kept))
+    return Climb("plain NumPy", time.perf_counter() - start, loss_of(data, kept))
 
 
 def _rows_sum_to_1(values: np.ndarray) -> np.ndarray:
@@ -101,8 +102,8 @@ def _rows_sum_to_1(values: np.ndarray) -> np.ndarray:
     return np.asarray(values / values.sum(axis=1, keepdims=True))
 
 
-def autogluons(data: BlendData, python: str, steps: int = STEPS) -> Climb:
-    """Return AutoGluon's climb, made by another interpreter, which alone is timed."""
+def climb_with_autogluon(data: BlendData, python: str, steps: int = STEPS) -> Climb:
+    """Return AutoGluon's climb, run and timed in another interpreter."""
     with tempfile.TemporaryDirectory() as folder:
         arrays = Path(folder) / "members.npz"
         np.savez(arrays, members=data.members, targets=data.targets)
@@ -113,58 +114,58 @@ def autogluons(data: BlendData, python: str, steps: int = STEPS) -> Climb:
 
 
 def large() -> tuple[Climb, float]:
-    """Return the climb over 50 members x 100,000 rows x 20 classes, and its peak memory, data included, in GB."""
-    climb = kits(library(50, 100_000, 20))
-    return climb, peak_memory(lambda: kits(library(50, 100_000, 20), steps=5)) / 1e9
+    """Return the climb over 50 members x 100,000 rows x 20 classes, and its peak memory with data, in GB."""
+    climb = climb_with_kit(random_members(50, 100_000, 20))
+    return climb, peak_memory(lambda: climb_with_kit(random_members(50, 100_000, 20), steps=5)) / 1e9
 
 
 def thresholds(metric: str = "f1_macro") -> float:
-    """Return the seconds that thresholds for 100,000 rows x 50 labels take."""
+    """Return the seconds to fit thresholds on 100,000 rows x 50 labels."""
     rng = np.random.default_rng(0)
     task = tasks.get("multilabel")
     targets = (rng.random((100_000, 50)) < 0.1).astype(np.float32)
     probs = np.clip(0.3 * targets + 0.7 * rng.random(targets.shape), 0, 1).astype(np.float32)
     names = tuple(f"label {c}" for c in range(50))
     rows = LabeledProbs(targets, probs, names, task, get_metric(metric, task))
-    begun = time.perf_counter()
+    start = time.perf_counter()
     fit_steps([Component(name="thresholds")], rows)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def claims(autogluon: str | None = None) -> list[Claim]:
-    """Return how long climbs and thresholds take, and that a climb is the paper's.
+    """Return the claims: time and memory of climbs and thresholds, and equality with the paper's algorithm.
 
     Args:
-        autogluon: An interpreter that has ``autogluon.core``, to be compared with.
+        autogluon: An interpreter that has ``autogluon.core``; None: no comparison.
     """
     climb, memory = large()
     what = "hill climb, 50 members x 100,000 rows x 20 classes"
-    fits = [_threshold_claim(metric) for metric in ("f1_macro", "f1_micro", "exact_match")]
+    thresholds_of = [_threshold_claim(metric) for metric in ("f1_macro", "f1_micro", "exact_match")]
     return [
         Claim(what, climb.seconds, 60.0, "lower", "s", f"{STEPS} steps, log loss {climb.loss:.5f}"),
-        Claim(f"{what}: peak memory", memory, 3.0, "lower", "GB", "the members included"),
-        *_against_others(autogluon),
-        *fits,
+        Claim(f"{what}: peak memory", memory, 3.0, "lower", "GB", "including the members"),
+        *_comparisons(autogluon),
+        *thresholds_of,
     ]
 
 
-def _against_others(autogluon: str | None) -> list[Claim]:
-    """Return the claims of a climb that others make on the same data for the same number of steps."""
-    data = library(20, 10_000, 20)
-    ours, paper = kits(data), plain(data)
+def _comparisons(autogluon: str | None) -> list[Claim]:
+    """Return the claims that compare implementations on the same data with the same number of steps."""
+    data = random_members(20, 10_000, 20)
+    ours, plain = climb_with_kit(data), climb_in_numpy(data)
     what = "hill climb, 20 members x 10,000 rows x 20 classes"
     found = [
         Claim(
-            f"{what}: {paper.name}, takes",
-            paper.seconds / ours.seconds,
+            f"{what}: time of {plain.name}",
+            plain.seconds / ours.seconds,
             10.0,
             "higher",
             "x kit's time",
-            f"{ours}; {paper}",
+            f"{ours}; {plain}",
         ),
         Claim(
-            f"{what}: log loss above that of {paper.name}",
-            max(0.0, ours.loss - paper.loss),
+            f"{what}: log loss above that of {plain.name}",
+            max(0.0, ours.loss - plain.loss),
             1e-9,
             "lower",
             "",
@@ -173,19 +174,20 @@ def _against_others(autogluon: str | None) -> list[Claim]:
     if autogluon is None:
         return [
             *found,
-            not_measured(f"{what}: AutoGluon takes", "no interpreter with it; --autogluon PYTHON", "higher"),
+            not_measured(f"{what}: time of AutoGluon", "needs --autogluon PYTHON", "higher"),
         ]
-    theirs = autogluons(data, autogluon)
+    theirs = climb_with_autogluon(data, autogluon)
     ratio = theirs.seconds / ours.seconds
     return [
         *found,
-        Claim(f"{what}: AutoGluon takes", ratio, None, "higher", "x kit's time", f"{ours}; {theirs}"),
+        Claim(f"{what}: time of AutoGluon", ratio, None, "higher", "x kit's time", f"{ours}; {theirs}"),
     ]
 
 
 def _threshold_claim(metric: str) -> Claim:
-    bar = None if metric == "exact_match" else 10.0
-    return Claim(f"thresholds for {metric}, 100,000 rows x 50 labels", thresholds(metric), bar, "lower", "s")
+    limit = None if metric == "exact_match" else 10.0
+    name = f"fitting thresholds for {metric}, 100,000 rows x 50 labels"
+    return Claim(name, thresholds(metric), limit, "lower", "s")
 
 
 def main() -> None:

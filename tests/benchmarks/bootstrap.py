@@ -1,7 +1,7 @@
-"""How long 1,000 draws of 100,000 rows take, against a loop: ``python -m tests.benchmarks.bootstrap``.
+"""Time 1,000 bootstrap draws of 100,000 rows against a loop: ``python -m tests.benchmarks.bootstrap``.
 
-The loop takes rows with replacement and asks scikit-learn each time; a few draws of it are measured, and the
-rest is reckoned from them.
+The loop draws rows with replacement and calls scikit-learn for each draw; a few draws are measured, and the
+time of all draws is extrapolated.
 """
 
 import time
@@ -23,7 +23,7 @@ LOOPED_DRAWS = 5
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of ``DRAWS`` draws by kit and by the loop, and the most memory that kit's hold, in MiB."""
+    """Seconds of ``DRAWS`` draws by kit and by the loop, and the peak memory of kit's draws, in MiB."""
 
     metric: str
     seconds: float
@@ -32,13 +32,13 @@ class Measured:
 
     @property
     def ratio(self) -> float:
-        """How many times as long the loop takes."""
+        """The time of the loop over the time of kit."""
         return self.loop_seconds / self.seconds
 
 
 @dataclass(frozen=True)
 class Case:
-    """A metric on rows, and scikit-learn's word for it."""
+    """A metric on rows, and scikit-learn's function for it (of row indices)."""
 
     metric: str
     task: Task
@@ -47,19 +47,19 @@ class Case:
     reference: Callable[[np.ndarray], float]
 
     def drawn(self, draws: int) -> np.ndarray:
-        """Return kit's scores of some draws."""
+        """Return kit's scores of the draws."""
         scorer = get_metric(self.metric, self.task).scorer(self.targets, self.probs, self.task)
         return np.asarray(bootstrap_scores([scorer], len(self.targets), draws)[0])
 
     def looped(self, draws: int) -> np.ndarray:
-        """Return scikit-learn's scores of some draws."""
+        """Return scikit-learn's scores of the draws."""
         rng = np.random.default_rng(0)
         num_rows = len(self.targets)
         return np.array([self.reference(rng.integers(num_rows, size=num_rows)) for _ in range(draws)])
 
 
 def cases() -> list[Case]:
-    """Return what is measured: two metrics of decisions among many classes, and one of two classes' order."""
+    """Return the cases: two metrics of predicted labels (multiclass), and one of a ranking (binary)."""
     rng = np.random.default_rng(0)
     targets = rng.integers(0, CLASSES, ROWS)
     probs = rng.dirichlet(np.ones(CLASSES), ROWS) + 0.3 * np.eye(CLASSES)[targets]
@@ -92,13 +92,13 @@ def cases() -> list[Case]:
 
 
 def measured(case: Case) -> Measured:
-    """Return how long a case takes, kit's draws being those of the loop."""
-    began = time.perf_counter()
+    """Return the times of a case; kit and the loop use the same draws."""
+    start = time.perf_counter()
     scores = case.drawn(DRAWS)
-    seconds = time.perf_counter() - began
-    began = time.perf_counter()
+    seconds = time.perf_counter() - start
+    start = time.perf_counter()
     looped = case.looped(LOOPED_DRAWS)
-    loop_seconds = (time.perf_counter() - began) / LOOPED_DRAWS * DRAWS
+    loop_seconds = (time.perf_counter() - start) / LOOPED_DRAWS * DRAWS
     np.testing.assert_allclose(scores[:LOOPED_DRAWS], looped, atol=1e-9)
     tracemalloc.start()
     case.drawn(20)
@@ -108,18 +108,18 @@ def measured(case: Case) -> Measured:
 
 
 def claims() -> list[Claim]:
-    """Return how long the draws take together, and how much longer the loop takes for each metric."""
+    """Return the claims: the time of all draws, and the time of the loop for each metric."""
     rows = [measured(case) for case in cases()]
     what = f"{DRAWS:,} bootstrap draws of {ROWS:,} rows"
-    each = ", ".join(f"{row.metric} {row.seconds:.2f} s" for row in rows)
-    together = Claim(f"{what}, three metrics", sum(row.seconds for row in rows), 30.0, "lower", "s", each)
-    return [together, *(_against_the_loop(row, what) for row in rows)]
+    seconds = ", ".join(f"{row.metric} {row.seconds:.2f} s" for row in rows)
+    total = Claim(f"{what}, three metrics", sum(row.seconds for row in rows), 30.0, "lower", "s", seconds)
+    return [total, *(_loop_claim(row, what) for row in rows)]
 
 
-def _against_the_loop(row: Measured, what: str) -> Claim:
-    detail = f"{row.seconds:.2f} s against {row.loop_seconds:.1f} s; {row.memory:.0f} MiB"
+def _loop_claim(row: Measured, what: str) -> Claim:
+    detail = f"{row.seconds:.2f} s against {row.loop_seconds:.1f} s; kit's peak memory {row.memory:.0f} MiB"
     return Claim(
-        f"{what}, {row.metric}: a loop over scikit-learn's takes",
+        f"{what}, {row.metric}: time of a loop over scikit-learn",
         row.ratio,
         None,
         "higher",

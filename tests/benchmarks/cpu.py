@@ -1,8 +1,8 @@
 """Compare CPU speed with fastai and with a bare training loop: ``python -m tests.benchmarks.cpu``.
 
-mobilenetv2_100 at 224 px, 32 images per step. Each round measures kit, then a bare loop of steps on one batch in
-memory (in the precision that kit chose), then fastai at its defaults. fastai is taken from this Python, or from
-the one that ``$KIT_PEERS`` names.
+mobilenetv2_100 at 224 px, 32 images per step. Each round measures kit, then a bare loop of steps on one batch
+in memory (in the precision that kit chose), then fastai at its defaults. fastai is taken from this Python, or
+from the one that ``$KIT_PEERS`` names.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from tests.benchmarks.photos import config_of, photos
 
 MODEL, BATCH = "mobilenetv2_100", 32
 ROUNDS, WARMUP, STEPS = 3, 2, 6
-PREDICTED = 24  # batches, of 16
-OF_PEER = 16  # steps: its loader processes have a queue filled before the first, which a few would only empty
+PREDICTED = 24  # batches of 16 images
+PEER_STEPS = 16  # enough that images prefetched by its loader processes before the first step hardly count
 IMAGES = 512
-OF_FASTAI, OF_BARE, OF_GET_PREDS = 2.5, 0.95, 3.0
-TRAINING = f"training {MODEL} at 224 px on the processor"
-PREDICTING = f"predicting with {MODEL}, decoding included"
+MIN_OVER_FASTAI, MIN_OVER_BARE, MIN_OVER_GET_PREDS = 2.5, 0.95, 3.0
+TRAINING = f"training {MODEL} at 224 px on a CPU"
+PREDICTION = f"prediction with {MODEL} including decoding"
 
 
 class BareLoop:
-    """Steps of a network on one batch: channels last, AdamW, and nothing else.
+    """Training steps of a network on one batch: channels last, AdamW, and nothing else.
 
     Args:
         precision: The precision that kit chose: ``fp32`` or ``bf16``.
@@ -58,7 +58,7 @@ class BareLoop:
         self.labels = torch.randint(classes, (BATCH,))
 
     def step(self) -> None:
-        """Take one."""
+        """Run one training step."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
             logits = self.model(self.images)
         loss = nn.functional.cross_entropy(logits.float(), self.labels)
@@ -67,7 +67,7 @@ class BareLoop:
         self.optimizer.step()
 
     def pace(self) -> Pace:
-        """Return the pace of some, after some that do not count."""
+        """Return the pace of ``STEPS`` steps, after ``WARMUP`` steps that do not count."""
         moments = []
         for _ in range(WARMUP + STEPS):
             self.step()
@@ -78,7 +78,7 @@ class BareLoop:
 
 @dataclass
 class Rates:
-    """Images per second, round by round."""
+    """Images per second, one value per round."""
 
     kit: list[float] = field(default_factory=list)
     bare: list[float] = field(default_factory=list)
@@ -93,8 +93,8 @@ def python_of_fastai() -> str | None:
     return os.environ.get("KIT_PEERS")
 
 
-def measured(rig: Rig, asked: Path, python: str | None) -> Rates:
-    """Return what each manages, in turns."""
+def measured(rig: Rig, request: Path, python: str | None) -> Rates:
+    """Return the speeds of kit, the bare loop and fastai, measured in turns."""
     rates = Rates()
     rig.uncached()
     bare = BareLoop(len(rig.place.data.competition.classes), rig.precision)
@@ -103,49 +103,49 @@ def measured(rig: Rig, asked: Path, python: str | None) -> Rates:
         rates.bare.append(bare.pace().rate)
         rates.predicted.append(infer(rig, Effort(1, PREDICTED)).pipeline)
         if python is not None:
-            rates.peer.append(run_peer("fastai", asked, SILENT, python))
+            rates.peer.append(run_peer("fastai", request, SILENT, python))
     return rates
 
 
 def claims() -> list[Claim]:
-    """Return all of it."""
+    """Return the claims."""
     python = python_of_fastai()
     with photos() as (workspace, about):
         config = config_of(workspace, MODEL, BATCH)
         with measuring_place(config, workspace, IMAGES) as place:
             rig = Rig(config, place)
-            asked = workspace.root / "asked.json"
-            write_json(asked, peer_request(config, place, rig.pictures, OF_PEER))
-            rates = measured(rig, asked, python)
+            request = workspace.root / "request.json"
+            write_json(request, peer_request(config, place, rig.pictures, PEER_STEPS))
+            rates = measured(rig, request, python)
             detail = f"on {about}, batches of {BATCH}, {rig.precision}"
-    of_bare = _claim(
-        f"{TRAINING}, of a bare {rig.precision} step's pace", rates.kit, rates.bare, OF_BARE, detail
-    )
-    return [*_beside_fastai(rates, detail), of_bare]
+    name = f"{TRAINING}: speed over a bare {rig.precision} training step"
+    over_bare = _claim(name, rates.kit, rates.bare, MIN_OVER_BARE, detail)
+    return [*_over_fastai(rates, detail), over_bare]
 
 
-def _beside_fastai(rates: Rates, detail: str) -> list[Claim]:
-    training, predicting = f"{TRAINING}, beside fastai's defaults", f"{PREDICTING}, beside fastai's get_preds"
+def _over_fastai(rates: Rates, detail: str) -> list[Claim]:
+    training = f"{TRAINING}: speed over fastai's defaults"
+    prediction = f"{PREDICTION}: speed over fastai's get_preds"
     problem = next((peer.problem for peer in rates.peer if peer.problem), "")
     if not rates.peer or problem:
         why = problem or "fastai is not installed; $KIT_PEERS may name a Python that has it"
-        return [not_measured(what, why, "higher") for what in (training, predicting)]
+        return [not_measured(name, why, "higher") for name in (training, prediction)]
     versions = ", ".join(f"{name} {version}" for name, version in rates.peer[0].versions.items())
     trained = [peer.train for peer in rates.peer if peer.train is not None]
-    asked = [peer.predict for peer in rates.peer if peer.predict is not None]
+    predicted = [peer.predict for peer in rates.peer if peer.predict is not None]
     return [
-        _claim(training, rates.kit, trained, OF_FASTAI, f"{detail}; {versions}"),
-        _claim(predicting, rates.predicted, asked, OF_GET_PREDS, f"{detail}; {versions}"),
+        _claim(training, rates.kit, trained, MIN_OVER_FASTAI, f"{detail}; {versions}"),
+        _claim(prediction, rates.predicted, predicted, MIN_OVER_GET_PREDS, f"{detail}; {versions}"),
     ]
 
 
-def _claim(what: str, own: Sequence[float], other: Sequence[float], bar: float, detail: str) -> Claim:
-    """Return the claim of a ratio: the median of the rounds, in each of which both were measured."""
+def _claim(name: str, own: Sequence[float], other: Sequence[float], limit: float, detail: str) -> Claim:
+    """Return the claim of a ratio: the median over rounds, each of which measured both."""
     ratios = [a / b for a, b in zip(own, other, strict=True)]
-    told = f"{statistics.median(own):.1f} against {statistics.median(other):.1f} images/s"
+    speeds = f"{statistics.median(own):.1f} against {statistics.median(other):.1f} images/s"
     rounds = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     return Claim(
-        what, statistics.median(ratios), bar, "higher", detail=f"{told}; by round {rounds}; {detail}"
+        name, statistics.median(ratios), limit, "higher", detail=f"{speeds}; by round {rounds}; {detail}"
     )
 
 

@@ -1,7 +1,7 @@
-"""How fast and how even folds are, against the references, in one run: ``python -m tests.benchmarks.folds``.
+"""Compare the time and evenness of folds with reference libraries: ``python -m tests.benchmarks.folds``.
 
-Times are the best of several, of whole calls: ``make_folds`` reads a table, ranks its ids, assigns folds and
-proves the partition; scikit-learn and iterative-stratification get arrays and only split them.
+Times are the minimum over several calls: ``make_folds`` reads a table, ranks its ids, assigns folds and
+checks the partition; scikit-learn and iterative-stratification get arrays and only split them.
 """
 
 import time
@@ -24,9 +24,9 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Measured:
-    """A task done by kit and by a reference: seconds, mean deviation from the ideal in rows, memory.
+    """A split by kit and by a reference: seconds, mean deviation from even class counts in rows, memory.
 
-    ``memory`` is the peak that kit allocates, over the size of the table.
+    ``memory`` is kit's peak of allocated memory over the size of the table.
     """
 
     name: str
@@ -38,22 +38,22 @@ class Measured:
 
     @property
     def ratio(self) -> float:
-        """Kit's time over the reference's."""
+        """The time of kit over the time of the reference."""
         return self.seconds / self.reference_seconds
 
 
 def best_of(times: int, call: Callable[[], object]) -> float:
-    """Return the seconds of the fastest of several calls."""
+    """Return the seconds of the fastest call."""
     seconds = []
     for _ in range(times):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         call()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     return min(seconds)
 
 
 def peak_memory(call: Callable[[], object]) -> int:
-    """Return the most bytes allocated at once during a call."""
+    """Return the peak of allocated bytes during a call."""
     tracemalloc.start()
     call()
     peak = tracemalloc.get_traced_memory()[1]
@@ -62,7 +62,7 @@ def peak_memory(call: Callable[[], object]) -> int:
 
 
 def table_bytes(table: pd.DataFrame) -> int:
-    """Return the size of a table, its texts included."""
+    """Return the size of a table including its text, in bytes."""
     return int(table.memory_usage(deep=True).sum())
 
 
@@ -81,7 +81,7 @@ def unevenness(matrix: np.ndarray, folds: np.ndarray) -> float:
 
 
 def stratified(rows: int = 1_000_000, classes: int = 100) -> Measured:
-    """Return how stratified folds of one label compare with scikit-learn's."""
+    """Return the comparison of stratified folds with scikit-learn's."""
     codes = np.random.default_rng(0).integers(0, classes, rows)
     names = np.array([f"class-{c}" for c in range(classes)], dtype=object)[codes]
     table = pd.DataFrame({"id": [f"img_{i:07d}.jpg" for i in range(rows)], "label": names}, dtype=str)
@@ -104,9 +104,9 @@ def stratified(rows: int = 1_000_000, classes: int = 100) -> Measured:
 
 
 def multilabel(rows: int = 100_000, labels: int = 50, order: Literal[1, 2] = 1) -> Measured:
-    """Return how multi-label folds compare with iterative-stratification's, which knows the first order only.
+    """Return the comparison of multi-label folds with iterative-stratification's, which has order 1 only.
 
-    Labels have from 0.2 % to 30 % of the rows and come together more often than by chance.
+    Labels have from 0.2 % to 30 % of the rows and are correlated.
     """
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold  # type: ignore[import-untyped]
 
@@ -131,24 +131,31 @@ def multilabel(rows: int = 100_000, labels: int = 50, order: Literal[1, 2] = 1) 
 
 
 def claims() -> list[Claim]:
-    """Return that folds take little time and memory, and are as even as the references' at least."""
-    second_order = _claims(multilabel(order=2), "iterative-stratification's, of first order", time_bar=None)
+    """Return the claims: time, memory, and folds at least as even as those of the references."""
+    second_order = _claims(multilabel(order=2), "iterative-stratification's (order 1)", time_limit=None)
     return [
-        *_claims(stratified(), "scikit-learn's", time_bar=1.5),
-        *_claims(multilabel(), "iterative-stratification's", time_bar=1.0),
-        *(replace(claim, bar=None) for claim in second_order),  # which looks at what the reference does not
+        *_claims(stratified(), "scikit-learn's", time_limit=1.5),
+        *_claims(multilabel(), "iterative-stratification's", time_limit=1.0),
+        *(replace(claim, limit=None) for claim in second_order),  # the reference does not support order 2
     ]
 
 
-def _claims(found: Measured, reference: str, time_bar: float | None) -> list[Claim]:
+def _claims(found: Measured, reference: str, time_limit: float | None) -> list[Claim]:
     what = f"folds, {found.name}"
     times = f"{found.seconds:.2f} s against {found.reference_seconds:.2f} s"
     uneven = f"{reference}: {found.reference_deviation:.3f} rows"
     no_worse = found.reference_deviation + 1e-9
     return [
-        Claim(f"{what}: time over {reference}", found.ratio, time_bar, "lower", detail=times),
-        Claim(f"{what}: mean distance from the ideal", found.deviation, no_worse, "lower", "rows", uneven),
-        Claim(f"{what}: peak memory over the table", found.memory, 3.0, "lower"),
+        Claim(f"{what}: time over {reference}", found.ratio, time_limit, "lower", detail=times),
+        Claim(
+            f"{what}: mean deviation from even class counts",
+            found.deviation,
+            no_worse,
+            "lower",
+            "rows",
+            uneven,
+        ),
+        Claim(f"{what}: peak memory over table size", found.memory, 3.0, "lower"),
     ]
 
 

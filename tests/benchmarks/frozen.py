@@ -1,8 +1,8 @@
-"""What a head-only experiment takes beside one pass of its images: ``python -m tests.benchmarks.frozen``.
+"""Compare training of a head with one forward pass of its images: ``python -m tests.benchmarks.frozen``.
 
-The images are those of $KIT_DATA/cse144 where they are, else drawn ones; the network is mobilenetv2_100 at
-224 px, whose weights do not matter here. Each thing is measured in a process of its own, the start included
-where a command would have to start, and nothing is kept from one to the next but what is said.
+The images are those of $KIT_DATA/cse144 if present, else drawn ones; the network is mobilenetv2_100 at 224
+px, with random weights. Each measurement runs in its own process; times of commands include their start. Only
+the image and feature caches are shared.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from tests.benchmarks.growth import draw_pool, link_competition
 
 COMPETITION, IMAGES = "cse144", 1_000
 FOLDS, EPOCHS, VIEWS = 5, 20, 4
-MOST = 1.5
+MAX_RATIO = 1.5
 MODEL = "mobilenetv2_100"
+HEAD_ONLY = "kit train with a frozen backbone"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Place:
     data: str
 
     def overrides(self, name: str, *more: str) -> list[str]:
-        """Return the experiment: what ``kit init`` writes, but for what is measured."""
+        """Return the overrides of the config that ``kit init`` writes."""
         return [
             f"name={name}",
             f"model={{name: {MODEL}, weights: weights.safetensors, trains: head}}",
@@ -47,8 +48,8 @@ class Place:
         ]
 
 
-def lay_out(root: Path) -> Place:
-    """Write the competition's config and the weights; images are linked or drawn."""
+def create_workspace(root: Path) -> Place:
+    """Write the competition's config and the weights; link or draw the images."""
     import timm
     from safetensors.torch import save_file
 
@@ -69,7 +70,7 @@ def lay_out(root: Path) -> Place:
     return Place(root, name)
 
 
-# --- in processes of their own
+# --- measurements in their own processes
 
 
 def train(place: Place, name: str) -> float:
@@ -79,27 +80,27 @@ def train(place: Place, name: str) -> float:
 
 
 def predict(place: Place, name: str) -> float:
-    """Return the seconds of ``kit predict``, through one view: validation rows, and as many test images."""
+    """Return the seconds of ``kit predict`` with one view, on validation and test images."""
     return _seconds(place, "predict", name, "--tta", "identity")
 
 
 def _seconds(place: Place, *words: str) -> float:
-    """Return what a command of kit takes, its start included."""
+    """Return the seconds of a kit command, including its start."""
     command = [sys.executable, "-m", "kit", *words]
-    began = time.perf_counter()
+    start = time.perf_counter()
     subprocess.run(command, cwd=place.root, check=True, capture_output=True, env=_without_roots())
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def one_pass(place: Place) -> dict[str, float]:
-    """Return the seconds of one pass of images x views through the network, from files and from memory."""
+    """Return the seconds of one forward pass of all images and views, from files and from memory."""
     command = [sys.executable, "-m", "tests.benchmarks.frozen", "--pass", str(place.root), place.data]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=_without_roots())
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _rows(place: Place, name: str) -> int:
-    """Return how many images an experiment has predicted: those of its folds, and those of the test set."""
+def _num_predicted(place: Place, name: str) -> int:
+    """Return the number of images that an experiment has predicted: OOF and test images."""
     from kit.predictions import load_predictions
     from kit.storage.workspace import Workspace
 
@@ -108,12 +109,12 @@ def _rows(place: Place, name: str) -> int:
 
 
 def _without_roots() -> dict[str, str]:
-    """Return the environment without the roots that would be looked up before the workspace."""
+    """Return the environment without the variables that take precedence over the workspace."""
     return {k: v for k, v in os.environ.items() if k not in ("KIT_DATA", "KIT_WEIGHTS", "KIT_CACHE")}
 
 
 def measure_pass(place: Place) -> dict[str, float]:
-    """Take every view of every image through the network, in the precision that training finds quicker."""
+    """Return the seconds of one forward pass of all images and views, in the precision of training."""
     import torch
 
     from kit.config.load import load_config
@@ -133,23 +134,23 @@ def measure_pass(place: Place) -> dict[str, float]:
     runner = FoldRunner(config, workspace, data, run, image_store(config, workspace, data), SILENT)
     model = runner.model(0).to(amp.device).eval()
     own, images = model.preprocessing, ImageSet.of(data.samples)
-    varied = sized_training_transforms(config, own)[1]
+    augmented = sized_training_transforms(config, own)[1]
     resident: dict[tuple[int, ...], torch.Tensor] = {}
 
     def batches() -> Iterator[torch.Tensor]:
-        for number, view in enumerate([sized_prediction_transform(own), *[varied] * VIEWS]):
+        for number, view in enumerate([sized_prediction_transform(own), *[augmented] * VIEWS]):
             order = EpochBatches(len(images), 16, None)
             order.epoch = number
             dataset = ImageDataset(images, runner.store, {0: view}, config.seed)
             for batch in make_loader(dataset, order, config.train.workers, amp.device):
                 yield batch.images
 
-    def through(shown: Iterator[torch.Tensor]) -> float:
-        began = time.perf_counter()
+    def forward_seconds(batches: Iterator[torch.Tensor]) -> float:
+        start = time.perf_counter()
         with torch.inference_mode(), amp.autocast():
-            for batch in shown:
+            for batch in batches:
                 model(batch.to(amp.device)).sum().item()
-        return time.perf_counter() - began
+        return time.perf_counter() - start
 
     with torch.inference_mode(), amp.autocast():
         for batch in batches():
@@ -158,62 +159,62 @@ def measure_pass(place: Place) -> dict[str, float]:
                 model(batch.to(amp.device))
     shapes = [tuple(batch.shape) for batch in batches()]
     return {
-        "from files": through(batches()),
-        "from memory": through(resident[shape] for shape in shapes),
+        "from files": forward_seconds(batches()),
+        "from memory": forward_seconds(resident[shape] for shape in shapes),
         "images": len(images),
     }
 
 
 def claims() -> list[Claim]:
-    """Return what the experiment takes beside one pass, the first time and again."""
+    """Return the claims: the first and a second experiment, and prediction, over one forward pass."""
     with tempfile.TemporaryDirectory() as folder:
-        place = lay_out(Path(folder))
-        passed = one_pass(place)
+        place = create_workspace(Path(folder))
+        seconds = one_pass(place)
         first, again, predicted = train(place, "first"), train(place, "again"), predict(place, "first")
-        asked = _rows(place, "first")
-    images, passes = passed["images"], VIEWS + 1
+        num_predicted = _num_predicted(place, "first")
+    images, passes = seconds["images"], VIEWS + 1
     about = f"{FOLDS} folds x {EPOCHS} epochs on {images:.0f} images of {place.data}, {passes} views each"
-    files, memory = passed["from files"], passed["from memory"]
-    pass_of_asked = files * asked / (images * passes)
+    files, memory = seconds["from files"], seconds["from memory"]
+    predicted_pass = files * num_predicted / (images * passes)
     return [
         Claim(
-            "head-only kit train beside one pass over images x views",
+            f"{HEAD_ONLY}: time over one forward pass of all images and views",
             first / files,
-            MOST,
+            MAX_RATIO,
             "lower",
-            detail=f"{about}: {first:.0f} s beside {files:.0f} s",
+            detail=f"{about}: {first:.0f} s against {files:.0f} s",
         ),
         Claim(
-            "likewise beside a pass that reads and varies nothing",
+            f"{HEAD_ONLY}: time over one forward pass without decoding and augmentation",
             first / memory,
             None,
             "lower",
-            detail=f"{memory:.0f} s: images that lie in memory, ready for the network",
+            detail=f"{first:.0f} s against {memory:.0f} s with preprocessed images in memory",
         ),
         Claim(
-            "another such experiment on the same network",
+            f"{HEAD_ONLY}, second experiment: time over one forward pass of all images and views",
             again / files,
             None,
             "lower",
-            detail=f"{again:.0f} s: features are there",
+            detail=f"{again:.0f} s against {files:.0f} s; features are cached",
         ),
         Claim(
-            f"kit predict with its {FOLDS} heads beside one pass over the images",
-            predicted / pass_of_asked,
+            f"kit predict with {FOLDS} heads: time over one forward pass of the images",
+            predicted / predicted_pass,
             None,
             "lower",
-            detail=f"{asked} images once each: {predicted:.0f} s beside {pass_of_asked:.0f} s",
+            detail=f"{num_predicted} images, one view: {predicted:.0f} s against {predicted_pass:.0f} s",
         ),
     ]
 
 
 def main() -> None:
-    """Print the claims, or what one pass takes."""
+    """Print the claims, or the seconds of one forward pass."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pass", dest="workspace", nargs=2, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.workspace:
-        root, data = given.workspace
+    args = parser.parse_args()
+    if args.workspace:
+        root, data = args.workspace
         print(json.dumps(measure_pass(Place(Path(root), data))))
         return
     show(claims())

@@ -1,7 +1,7 @@
-"""Training and predicting on a CUDA GPU: ``python -m tests.benchmarks.gpu``.
+"""Measure training and prediction on a CUDA GPU: ``python -m tests.benchmarks.gpu``.
 
-resnet50 at 224 px under preset heavy, on drawn JPEGs or those of cse144. Every figure is of one run; ceilings and
-the whole take turns.
+resnet50 at 224 px with preset heavy, on drawn JPEGs or the photos of cse144. Each ratio compares measurements
+of one run; parts and the whole pipeline are measured in turns.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ MODEL, BATCH, IMAGES = "resnet50", 128, 4_096
 ROUNDS = 3
 EFFORT = Effort(warmup=10, steps=30, seconds=3.0)
 WORKERS = min(16, os.cpu_count() or 1)
-OF_STEP, OF_FP32 = 0.95, 2.0
+MIN_OVER_STEP, MIN_OVER_FP32 = 0.95, 2.0
 TRAINING = f"training {MODEL} at 224 px, preset heavy, on a GPU"
-WHATS = {
-    "pipeline": f"{TRAINING}: the whole, of its step's pace",
-    "amp": f"{TRAINING}: a step in mixed precision beside fp32",
-    "memory": f"{TRAINING}: peak of the GPU's memory",
-    "compile": f"{TRAINING}: a step compiled beside one that is not",
-    "compiling": f"{TRAINING}: what compiling takes",
-    "tta": f"predicting with {MODEL} through identity and hflip: the whole, of the model's pace",
-    "views": f"predicting with {MODEL}: two exact views beside one, decoding included",
+NAMES = {
+    "pipeline": f"{TRAINING}: speed over the training step alone",
+    "amp": f"{TRAINING}: speed of a mixed-precision step over fp32",
+    "memory": f"{TRAINING}: peak GPU memory",
+    "compile": f"{TRAINING}: speed of a compiled step over an eager one",
+    "compiling": f"{TRAINING}: time to compile",
+    "tta": f"prediction with {MODEL}, views identity and hflip: speed over the model alone",
+    "views": f"prediction with {MODEL} including decoding: time of two views over one",
 }
 
 
 def claims() -> list[Claim]:
-    """Return all of it."""
+    """Return the claims."""
     if not torch.cuda.is_available():
-        return [not_measured(what, "no CUDA GPU") for what in WHATS.values()]
+        return [not_measured(name, "no CUDA GPU") for name in NAMES.values()]
     with photos(IMAGES) as (workspace, about):
         detail = f"{torch.cuda.get_device_name()}, batches of {BATCH}, {WORKERS} loader processes, {about}"
         return [
@@ -57,13 +57,13 @@ def claims() -> list[Claim]:
 
 
 def heavy(workspace: Workspace, *overrides: str) -> Config:
-    """Return the experiment."""
+    """Return the config of the experiment."""
     return config_of(workspace, MODEL, BATCH, "augment.preset=heavy", f"train.workers={WORKERS}", *overrides)
 
 
 @contextmanager
-def rigged(workspace: Workspace, *overrides: str) -> Iterator[Rig]:
-    """Yield the experiment put together, all of its images decoded."""
+def open_rig(workspace: Workspace, *overrides: str) -> Iterator[Rig]:
+    """Yield the rig of the experiment, with all images decoded."""
     config = heavy(workspace, *overrides)
     with measuring_place(config, workspace, IMAGES) as place:
         rig = Rig(config, place)
@@ -74,8 +74,8 @@ def rigged(workspace: Workspace, *overrides: str) -> Iterator[Rig]:
 
 
 def as_configured(workspace: Workspace, detail: str) -> list[Claim]:
-    """Return how near the whole comes to its step, and the memory that it takes."""
-    with rigged(workspace) as rig:
+    """Return the claims about the speed of the pipeline over its step, and about memory."""
+    with open_rig(workspace) as rig:
         _reset_peak()
         ratios, steps, wholes, data = [], [], [], rig.data(EFFORT).rate
         for _ in range(ROUNDS):
@@ -83,68 +83,68 @@ def as_configured(workspace: Workspace, detail: str) -> list[Claim]:
             wholes.append(rig.pipeline(EFFORT).rate)
             ratios.append(wholes[-1] / steps[-1])
         peak, precision = _peak_mb(), rig.precision
-    told = f"{statistics.median(wholes):,.0f} of {statistics.median(steps):,.0f} images/s"
-    whole = f"{told}; the data alone {data:,.0f}; {precision}; {detail}"
+    speeds = f"{statistics.median(wholes):,.0f} of {statistics.median(steps):,.0f} images/s"
+    whole = f"{speeds}; data loading alone {data:,.0f}; {precision}; {detail}"
     return [
-        Claim(WHATS["pipeline"], statistics.median(ratios), OF_STEP, "higher", "x", whole),
-        Claim(WHATS["memory"], peak, None, "lower", "MB", f"{precision}; {detail}"),
+        Claim(NAMES["pipeline"], statistics.median(ratios), MIN_OVER_STEP, "higher", "x", whole),
+        Claim(NAMES["memory"], peak, None, "lower", "MB", f"{precision}; {detail}"),
     ]
 
 
 def in_fp32(workspace: Workspace) -> list[Claim]:
-    """Return what mixed precision gains: in fp32, PyTorch lets convolutions use TF32, and so does kit."""
+    """Return the claim about mixed precision over fp32 (convolutions use TF32, PyTorch's default)."""
     rates: dict[str, list[float]] = {"auto": [], "fp32": []}
     for _ in range(ROUNDS):
         for precision, found in rates.items():
-            with placed(workspace, f"train.precision={precision}") as (config, place):
+            with open_place(workspace, f"train.precision={precision}") as (config, place):
                 found.append(Rig(config, place).step(EFFORT).rate)
             free_memory()
     auto, fp32 = (statistics.median(found) for found in rates.values())
     detail = f"{auto:,.0f} against {fp32:,.0f} images/s"
-    return [Claim(WHATS["amp"], auto / fp32, OF_FP32, "higher", "x", detail)]
+    return [Claim(NAMES["amp"], auto / fp32, MIN_OVER_FP32, "higher", "x", detail)]
 
 
 @contextmanager
-def placed(workspace: Workspace, *overrides: str) -> Iterator[tuple[Config, Place]]:
-    """Yield the experiment, and where to put it together."""
+def open_place(workspace: Workspace, *overrides: str) -> Iterator[tuple[Config, Place]]:
+    """Yield the config of the experiment, and the place to measure it in."""
     config = heavy(workspace, *overrides)
     with measuring_place(config, workspace, IMAGES) as place:
         yield config, place
 
 
 def compiled(workspace: Workspace) -> list[Claim]:
-    """Return what ``train.compile`` gains, and the seconds until its first step is done."""
-    with placed(workspace) as (config, place):
+    """Return the claims about ``train.compile``: the speed, and the seconds of the first step."""
+    with open_place(workspace) as (config, place):
         plain = Rig(config, place).step(EFFORT).rate
     free_memory()
-    with placed(workspace, "train.compile=true") as (config, place):
+    with open_place(workspace, "train.compile=true") as (config, place):
         rig = Rig(config, place)
-        rig.resident  # noqa: B018 — loaded before the clock starts
-        began = time.perf_counter()
+        rig.resident  # noqa: B018 — loaded before the time starts
+        start = time.perf_counter()
         rig.step(Effort(0, 1))
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         quick = rig.step(EFFORT).rate
         del rig
     free_memory()
     detail = f"{quick:,.0f} against {plain:,.0f} images/s"
     return [
-        Claim(WHATS["compile"], quick / plain, None, "higher", "x", detail),
-        Claim(WHATS["compiling"], seconds, None, "lower", "s", "the first step, compiling included"),
+        Claim(NAMES["compile"], quick / plain, None, "higher", "x", detail),
+        Claim(NAMES["compiling"], seconds, None, "lower", "s", "the first step, including compilation"),
     ]
 
 
 def views(workspace: Workspace) -> list[Claim]:
-    """Return what predicting through views costs that are made of images on the GPU."""
+    """Return the claims about prediction with views that are computed on the GPU."""
     found = {}
     for views in ("identity", "identity, hflip"):
-        with placed(workspace, f"predict={{tta: [{views}], batch_size: {BATCH}}}") as (config, place):
+        with open_place(workspace, f"predict={{tta: [{views}], batch_size: {BATCH}}}") as (config, place):
             found[views] = infer(Rig(config, place), EFFORT)
         free_memory()
     one, two = found.values()
-    told = f"{two.pipeline:,.0f} images/s through both, {one.pipeline:,.0f} through one"
+    speeds = f"{two.pipeline:,.0f} images/s with both, {one.pipeline:,.0f} with one"
     return [
-        Claim(WHATS["tta"], two.ratio, None, "higher", "x", f"the model alone {two.step:,.0f} images/s"),
-        Claim(WHATS["views"], one.pipeline / two.pipeline, None, "lower", "x", told),
+        Claim(NAMES["tta"], two.ratio, None, "higher", "x", f"model alone {two.step:,.0f} images/s"),
+        Claim(NAMES["views"], one.pipeline / two.pipeline, None, "lower", "x", speeds),
     ]
 
 

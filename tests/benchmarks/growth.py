@@ -1,11 +1,11 @@
-"""How time and memory grow with the number of images: ``python -m tests.benchmarks.growth [--most 10000]``.
+"""Measure the growth of time and memory with the number of images: ``python -m tests.benchmarks.growth``.
 
-Photographs-to-be (coarse noise made smooth, 128 px JPEGs, 20 classes) are drawn once; a competition of n of
-them, and half as many test images, is a folder of links. Every stage works on every size in a process of its
-own. What a stage needs from the one before it lies in the workspace, as it does for the commands.
+JPEGs of 128 px in 20 classes (smoothed coarse noise) are drawn once; a competition of n training images and
+n/2 test images is a folder of hard links. Every stage runs on every size in its own process, and leaves its
+results in the workspace for the next stage, as commands do.
 
-Time is linear where the slope of log seconds over log images is 1. Memory is what the process allocates: not
-the pages of files that it maps, which the system takes back when it needs them.
+Time is linear if the slope of log seconds over log images is 1. Memory is the memory that the process
+allocates, without the pages of mapped files, which the system reclaims when needed.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ import numpy as np
 from tests.benchmarks.claim import Claim, not_measured, show, table_row
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
-FITTED_FROM = 3_000  # images: below, what happens once per run weighs too much
+MIN_FITTED = 3_000  # images; with fewer, constant costs dominate
 LINEAR = 1.1
 PIXELS, COARSE, CLASSES = 128, 12, 20
-# Of its own that a process may hold for each training image and the half image to predict that comes with it:
-# a sixth of one's pixels. A row of the largest table, which pandas holds some times over, takes 600 bytes.
-MOST_BYTES = PIXELS * PIXELS * 3 / 6
+# Allowed memory per training image (with half a test image): a sixth of its pixels. A row of the largest
+# table, of which pandas holds several copies, takes 600 bytes.
+MAX_BYTES_PER_IMAGE = PIXELS * PIXELS * 3 / 6
 NAME = "photos"
-# Every pair of images is a candidate for near duplicates: quick, a small part of `inspect`, and not linear.
-NOT_LINEAR = {"audit alone"}
+# The search for near duplicates compares pairs of images: fast, a small part of `inspect`, but not linear.
+NOT_LINEAR = {"audit"}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage took for some images: seconds, and the most bytes that it held beside its imports."""
+    """The cost of a stage for a number of images: seconds, and peak memory in bytes without imports."""
 
     stage: str
     images: int
@@ -53,7 +53,7 @@ class Cost:
 
 
 def draw_pool(folder: Path, count: int) -> None:
-    """Write so many different JPEGs, ``0.jpg`` on: the same every time."""
+    """Write ``count`` different JPEGs, ``0.jpg`` and up, always the same."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
     for number in range(count):
@@ -65,7 +65,7 @@ def draw_pool(folder: Path, count: int) -> None:
 
 
 def link_competition(pool: Path, root: Path, images: int) -> None:
-    """Lay out a competition of images from the pool: class folders, half as many to predict, a sample."""
+    """Link images of the pool as a competition: class folders, half as many test images, a sample file."""
     for c in range(CLASSES):
         (root / "train" / f"class_{c}").mkdir(parents=True)
     (root / "test").mkdir()
@@ -82,7 +82,7 @@ def link_competition(pool: Path, root: Path, images: int) -> None:
 
 
 def measure(sizes: Sequence[int], stages: Sequence[str] = ()) -> list[Cost]:
-    """Return what some stages take, or all of them, for every size; they are told as they come, on stderr."""
+    """Return the cost of the stages (default: all) for every size; print each cost on stderr."""
     from tests.benchmarks.stages import STAGES
 
     costs = []
@@ -105,7 +105,7 @@ def _workspace(root: Path, pool: Path, images: int) -> Iterator[Path]:
 
 
 def _alone(stage: str, root: Path, images: int) -> Cost:
-    """Return what a stage takes in a process of its own."""
+    """Return the cost of a stage, run in its own process."""
     command = [sys.executable, "-m", "tests.benchmarks.stages", stage, str(root)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return Cost(stage, images, **json.loads(done.stdout.splitlines()[-1]))
@@ -115,7 +115,7 @@ def _line(cost: Cost) -> str:
     return f"{cost.images:>7,} images  {cost.stage:11} {cost.seconds:8.3f} s  {cost.memory / 1e6:7.1f} MB"
 
 
-# --- what it says
+# --- claims
 
 
 def exponent(costs: Sequence[Cost]) -> float:
@@ -126,13 +126,13 @@ def exponent(costs: Sequence[Cost]) -> float:
 
 
 def bytes_per_image(costs: Sequence[Cost]) -> float:
-    """Return how many bytes more an image takes, between the smallest and the largest number of them."""
+    """Return the bytes per image, from the difference between the smallest and the largest size."""
     least, most = costs[0], costs[-1]
     return (most.memory - least.memory) / (most.images - least.images)
 
 
 def claims_of(costs: Sequence[Cost]) -> list[Claim]:
-    """Return that every stage's time is linear, and that its memory holds tables, not pictures."""
+    """Return the claims that the time of every stage is linear, and its memory holds tables, not images."""
     by_stage = {
         stage: [c for c in costs if c.stage == stage] for stage in dict.fromkeys(c.stage for c in costs)
     }
@@ -140,17 +140,22 @@ def claims_of(costs: Sequence[Cost]) -> list[Claim]:
 
 
 def _claims_of_stage(stage: str, costs: Sequence[Cost]) -> list[Claim]:
-    fitted = [cost for cost in costs if cost.images >= FITTED_FROM]
+    fitted = [cost for cost in costs if cost.images >= MIN_FITTED]
     if len(fitted) < 2:
-        return [not_measured(f"{stage}: growth", f"needs two sizes of at least {FITTED_FROM:,} images")]
+        return [not_measured(f"{stage}: growth", f"needs two sizes of at least {MIN_FITTED:,} images")]
     least, most = fitted[0], fitted[-1]
     what = f"{stage}, {least.images:,} to {most.images:,} images"
-    times = " · ".join(f"{cost.seconds:.3g}" for cost in costs) + f" s, from {costs[0].images:,} images on"
+    times = (
+        " · ".join(f"{cost.seconds:.3g}" for cost in costs)
+        + f" s for {costs[0].images:,} to {most.images:,} images"
+    )
     held = f"{least.memory / 1e6:.0f} MB, then {most.memory / 1e6:.0f} MB"
-    bar = None if stage in NOT_LINEAR else LINEAR
+    limit = None if stage in NOT_LINEAR else LINEAR
     return [
-        Claim(f"{what}: exponent of time", exponent(fitted), bar, "lower", "", times),
-        Claim(f"{what}: memory", bytes_per_image(fitted), MOST_BYTES, "lower", "bytes an image", held),
+        Claim(f"{what}: exponent of time", exponent(fitted), limit, "lower", "", times),
+        Claim(
+            f"{what}: memory per image", bytes_per_image(fitted), MAX_BYTES_PER_IMAGE, "lower", "bytes", held
+        ),
     ]
 
 
@@ -160,7 +165,7 @@ def claims() -> list[Claim]:
 
 
 def table_of(costs: Sequence[Cost]) -> str:
-    """Return seconds and MB by size and stage, in markdown."""
+    """Return seconds and MB by stage and size, as a Markdown table."""
     sizes = sorted({cost.images for cost in costs})
     at = {(cost.stage, cost.images): cost for cost in costs}
     rows = [
@@ -175,10 +180,10 @@ def main() -> None:
     """Print the table and the claims."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of training images")
-    parser.add_argument("--most", type=int, default=max(SIZES), help="leave out what is larger")
+    parser.add_argument("--most", type=int, default=max(SIZES), help="omit larger sizes")
     parser.add_argument("--stages", nargs="+", default=[], metavar="STAGE", help="default: all")
-    given = parser.parse_args()
-    costs = measure([n for n in given.sizes if n <= given.most], given.stages)
+    args = parser.parse_args()
+    costs = measure([n for n in args.sizes if n <= args.most], args.stages)
     print(table_of(costs), end="\n\n")
     show(claims_of(costs))
 

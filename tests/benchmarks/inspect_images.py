@@ -1,6 +1,6 @@
-"""How long `kit inspect` takes the first time and the second: ``python -m tests.benchmarks.inspect_images``.
+"""Time the first and the second `kit inspect`: ``python -m tests.benchmarks.inspect_images``.
 
-The images are noise made smooth, 128 px, drawn to a temporary folder; the command is run as a user runs it.
+The images are smoothed noise of 128 px in a temporary folder; the time includes the start of the command.
 """
 
 import subprocess
@@ -22,7 +22,7 @@ CLASSES = 20
 
 
 def draw_photos(folder: Path, count: int) -> None:
-    """Write JPEG files in class folders, each different, structured as photographs are."""
+    """Write different JPEG files in class folders, about as compressible as photos."""
     rng = np.random.default_rng(0)
     for number in range(count):
         coarse = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
@@ -32,15 +32,15 @@ def draw_photos(folder: Path, count: int) -> None:
 
 
 def inspect_seconds(root: Path, config: Path) -> float:
-    """Return the seconds of one `kit inspect`, its start included."""
-    begun = time.perf_counter()
+    """Return the seconds of one `kit inspect`, including its start."""
+    start = time.perf_counter()
     command = [sys.executable, "-m", "kit", "inspect", str(config), "--json"]
     subprocess.run(command, cwd=root, check=True, capture_output=True)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def seconds(count: int = IMAGES) -> tuple[float, float]:
-    """Draw, inspect twice, and return both times in seconds."""
+    """Draw images, inspect them twice, and return both times in seconds."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         draw_photos(root / "data" / "photos", count)
@@ -49,10 +49,10 @@ def seconds(count: int = IMAGES) -> tuple[float, float]:
 
 
 def claims() -> list[Claim]:
-    """Return how long the command takes, and takes again when nothing has changed."""
+    """Return the claims: the time of the command, and of a second run without changes."""
     first, second = seconds()
     what = f"kit inspect of {IMAGES:,} images of {SIDE} px"
-    return [Claim(what, first, 60.0, "lower", "s"), Claim(f"{what}, again", second, 3.0, "lower", "s")]
+    return [Claim(what, first, 60.0, "lower", "s"), Claim(f"{what}, second time", second, 3.0, "lower", "s")]
 
 
 if __name__ == "__main__":

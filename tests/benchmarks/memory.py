@@ -1,6 +1,6 @@
-"""How much memory a process holds, in bytes, as Linux counts it.
+"""Measure the memory of this process, in bytes, as Linux reports it.
 
-``ru_maxrss`` does not say it: a process begins with the peak of the one that started it.
+``ru_maxrss`` is not usable: a process starts with the peak of its parent.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ STATUS = Path("/proc/self/status")
 SAMPLING_INTERVAL = 0.01  # seconds
 
 
-def held() -> int:
-    """Return what the process holds of its own now: not the pages of mapped files, which the system takes back."""
+def anonymous_memory() -> int:
+    """Return the memory of the process without the pages of mapped files, which the system can reclaim."""
     found = re.search(r"^RssAnon:\s+(\d+) kB", STATUS.read_text(encoding="ascii"), re.MULTILINE)
     if found is None:
-        raise OSError(f"{STATUS} does not tell RssAnon")
+        raise OSError(f"{STATUS} has no RssAnon")
     return int(found[1]) * 1024
 
 
-class PeakOwn:
-    """The most memory of its own that this process held inside a ``with``, beyond what it held before."""
+class PeakMemory:
+    """The peak of this process's anonymous memory inside a ``with``, minus the memory at its start."""
 
-    def __enter__(self) -> PeakOwn:
-        self.before = held()
-        self.most = self.before
-        self.over = threading.Event()
+    def __enter__(self) -> PeakMemory:
+        self.before = anonymous_memory()
+        self.peak = self.before
+        self.stopped = threading.Event()
         self.watch = threading.Thread(target=self._watch, daemon=True)
         self.watch.start()
         return self
@@ -36,15 +36,15 @@ class PeakOwn:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self.over.set()
+        self.stopped.set()
         self.watch.join()
-        self.most = max(self.most, held())
+        self.peak = max(self.peak, anonymous_memory())
 
     def _watch(self) -> None:
-        while not self.over.wait(SAMPLING_INTERVAL):
-            self.most = max(self.most, held())
+        while not self.stopped.wait(SAMPLING_INTERVAL):
+            self.peak = max(self.peak, anonymous_memory())
 
     @property
     def bytes(self) -> int:
-        """How many."""
-        return self.most - self.before
+        """The peak in bytes."""
+        return self.peak - self.before

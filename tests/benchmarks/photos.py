@@ -1,4 +1,4 @@
-"""A competition of photos to measure speed on: cse144 where ``$KIT_DATA`` has it, else drawn JPEGs."""
+"""Provide photos for speed measurements: cse144 if ``$KIT_DATA`` has it, else drawn JPEGs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ IMAGES, CLASSES, SIDE, QUALITY = 1_000, 10, 256, 90
 
 @contextmanager
 def photos(images: int = IMAGES) -> Iterator[tuple[Workspace, str]]:
-    """Yield a workspace that has the competition, and what it consists of.
+    """Yield a workspace with the competition, and a description of its images.
 
     Args:
-        images: How many are drawn, where there are no real ones.
+        images: The number of drawn images, if cse144 is missing.
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -39,7 +39,7 @@ def photos(images: int = IMAGES) -> Iterator[tuple[Workspace, str]]:
 
 
 def config_of(workspace: Workspace, model: str, batch_size: int, *overrides: str) -> Config:
-    """Return an experiment on it at 224 px whose network begins untrained, which is as quick as any."""
+    """Return an experiment at 224 px with random initial weights, which do not affect the speed."""
     chosen = [
         f"model={{name: {model}, pretrained: false}}",
         "image.size=224",
@@ -50,7 +50,7 @@ def config_of(workspace: Workspace, model: str, batch_size: int, *overrides: str
 
 
 def write_config(root: Path, name: str) -> None:
-    """Write the config of class folders."""
+    """Write the config of a competition of class folders."""
     competition = {
         "name": name,
         "data": name,
@@ -65,7 +65,7 @@ def write_config(root: Path, name: str) -> None:
 
 
 def draw(folder: Path, images: int) -> None:
-    """Write JPEGs that compress about as photos do: soft shapes under a little noise."""
+    """Write JPEGs that are about as compressible as photos: smooth shapes with a little noise."""
     rng = np.random.default_rng(0)
     for number in range(images):
         soft = cv2.resize(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8), (SIDE, SIDE), interpolation=2)

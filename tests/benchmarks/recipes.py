@@ -1,6 +1,6 @@
-"""Every recipe of the engine for some epochs on the digits, a line each: `python -m tests.benchmarks.recipes`.
+"""Train every recipe on the digits for a few epochs and print scores: `python -m tests.benchmarks.recipes`.
 
-`--models` trains big networks instead, one epoch of fold 0 on twenty digits: that they train, not how well.
+`--models` trains large networks instead, for one epoch of fold 0 on twenty digits, to show that they train.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 BASE = ["image.size=16", "model.options={widths: [24, 48, 96]}", "train.precision=fp32", "train.keep=last"]
 
 RECIPES: dict[str, list[str]] = {
-    "the recipe that the others vary": [],
+    "baseline": [],
     # models
     "residual_cnn": ["model.name=residual_cnn"],
     "simple_cnn, deeper, average pooling, no norm": [
@@ -40,7 +40,7 @@ RECIPES: dict[str, list[str]] = {
     "head: layer_norm, gelu": ["model.head=[layer_norm, 128, gelu]"],
     "multi-sample dropout": ["model.head=[128, relu, multi_dropout 0.5 5]"],
     "GeM pooling": ["model.pool=gem"],
-    # what trains
+    # trained layers
     "trains: head": ["model.trains=head"],
     "trains: last 2 stages": ["model.trains={last: 2}"],
     "trains: gradually": ["model.trains={1: head, 2: 2, 3: all}"],
@@ -62,7 +62,7 @@ RECIPES: dict[str, list[str]] = {
     "poly": ["train.loss=poly"],
     "symmetric cross-entropy": ["train.loss=symmetric_cross_entropy"],
     "bi-tempered": ["train.loss=bi_tempered"],
-    # optimisers
+    # optimizers
     "adam": ["train.optimizer=adam"],
     "sgd, momentum 0.9": ["train.optimizer={name: sgd, momentum: 0.9}", "train.lr=0.05"],
     "adamax": ["train.optimizer=adamax"],
@@ -123,7 +123,7 @@ MODELS: dict[str, list[str]] = {
 
 
 def digits_workspace(root: Path, per_class: int | None = None) -> Workspace:
-    """Write the digits, or so many of each class, as a competition and open the workspace around it."""
+    """Write the digits (or ``per_class`` images per class) as a competition, and return its workspace."""
     folder = root / "data" / "digits"
     write_digits(folder)
     if per_class is not None:
@@ -133,31 +133,31 @@ def digits_workspace(root: Path, per_class: int | None = None) -> Workspace:
 
 
 def recipe_config(number: int, overrides: list[str], epochs: int) -> Config:
-    """Return the digits' config under a recipe, as an experiment of its own."""
+    """Return the digits' config with a recipe, as a separate experiment."""
     own = [f"name=recipe-{number}", f"train.epochs={epochs}", "competition.unlisted=ignore"]
     return load_config(CONFIGS / "digits.yaml", [*BASE, *own, *overrides])
 
 
 def train_fold(config: Config, workspace: Workspace) -> tuple[float, float]:
-    """Train fold 0; return its score and the seconds it took."""
-    began = time.perf_counter()
+    """Train fold 0, and return its score and the seconds."""
+    start = time.perf_counter()
     run = experiment.train(config, workspace, only=[0])
-    return fold_scores(run)[0][0], time.perf_counter() - began
+    return fold_scores(run)[0][0], time.perf_counter() - start
 
 
 def main(epochs: int = 4, models: bool = False) -> None:
     """Print a table of recipes, scores and times."""
     with tempfile.TemporaryDirectory() as root:
         workspace = digits_workspace(Path(root), per_class=2 if models else None)
-        recipes = {name: [*_big(name), *more] for name, more in MODELS.items()} if models else RECIPES
+        recipes = {name: [*_large_model(name), *more] for name, more in MODELS.items()} if models else RECIPES
         print("| recipe | accuracy, fold 0 | seconds |\n| --- | --- | --- |")
         for number, (name, overrides) in enumerate(recipes.items()):
             score, seconds = train_fold(recipe_config(number, overrides, 1 if models else epochs), workspace)
             print(f"| {name} | {score:.3f} | {seconds:.1f} |", flush=True)
 
 
-def _big(name: str) -> list[str]:
-    """Return how a big network is tried: untrained, at its own size unless it is said, on a few digits."""
+def _large_model(name: str) -> list[str]:
+    """Return the overrides for a large network: random weights, default image size, few images."""
     return [
         f"model={{name: '{name}', pretrained: false}}",
         "image.size=null",
@@ -171,5 +171,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--models", action="store_true")
-    chosen = parser.parse_args()
-    main(chosen.epochs, chosen.models)
+    args = parser.parse_args()
+    main(args.epochs, args.models)

@@ -1,10 +1,11 @@
-"""What the quick ways cost in score: ``python -m tests.benchmarks.scores``.
+"""Measure the effect of speed optimizations on the score: ``python -m tests.benchmarks.scores``.
 
-One experiment trained again and again on the same folds, each time one thing done the slow way: in fp32; with every
-image decoded anew, at its full size. Their out-of-fold answers meet by id. Another seed shows what chance does.
+The same experiment is trained on the same folds with one optimization off at a time: in fp32; without the
+image cache, decoding at full size. The out-of-fold predictions are compared. Another seed shows the effect of
+chance.
 
-cse144 at 112 px, for which its photos of 256 are decoded smaller, and mobilenetv2_100 from its weights, where
-``$KIT_DATA`` and ``$KIT_WEIGHTS`` have them; else the digits.
+The competition is cse144 at 112 px (its photos of 256 px are decoded smaller) with pretrained
+mobilenetv2_100, if ``$KIT_DATA`` and ``$KIT_WEIGHTS`` have both; else the digits.
 """
 
 from __future__ import annotations
@@ -37,22 +38,22 @@ OF_PHOTOS = [
 ]
 OF_DIGITS = ["train.epochs=4", "competition.unlisted=ignore"]
 BOTH = ["train.precision=bf16", "folds.count=2"]
-# Name -> what is done otherwise, and whether kit must not score worse beyond noise.
-SLOW_WAYS: dict[str, tuple[list[str], bool]] = {
-    "in fp32": (["train.precision=fp32"], True),
-    "decoding every image anew, at its full size": (["image.cache=none", "image.decode_size=full"], True),
+# Name -> overrides, and whether the optimized score must not be worse beyond noise.
+SLOW_VARIANTS: dict[str, tuple[list[str], bool]] = {
+    "with fp32": (["train.precision=fp32"], True),
+    "without the image cache, decoding at full size": (["image.cache=none", "image.decode_size=full"], True),
     "with another seed": (["seed=43"], False),
 }
 
 
 @contextmanager
 def competition() -> Iterator[tuple[Workspace, Path, list[str], str]]:
-    """Yield a workspace, the config to begin with, what it is set to, and what that is."""
+    """Yield a workspace, the path of a config, its overrides, and a description."""
     found = [Path(os.environ.get(key, "nowhere")) / name for key, name in _REAL.items()]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         if all(path.exists() for path in found):
-            about = f"{NAME}, mobilenetv2_100 from its weights at 112 px"
+            about = f"{NAME}, pretrained mobilenetv2_100 at 112 px"
             yield Workspace.open(root), CONFIGS / f"{NAME}.yaml", OF_PHOTOS, about
         else:
             yield digits_workspace(root), CONFIGS / "digits.yaml", OF_DIGITS, "the digits"
@@ -62,43 +63,45 @@ _REAL = {"KIT_DATA": NAME, "KIT_WEIGHTS": WEIGHTS}
 
 
 def trained(config: Config, workspace: Workspace) -> LabeledPredictions:
-    """Return what an experiment says of every image when it has not seen it, beside the truth."""
+    """Return the out-of-fold predictions of an experiment, with targets."""
     run = experiment.train(config, workspace)
     predict(run, workspace)
     return load_labeled_oof(run, workspace)
 
 
 def claims() -> list[Claim]:
-    """Return all of it."""
+    """Return the claims."""
     with competition() as (workspace, path, settings, about):
-        quick = trained(load_config(path, [*settings, *BOTH, "name=quick"]), workspace)
+        fast = trained(load_config(path, [*settings, *BOTH, "name=fast"]), workspace)
         found = []
-        for number, (way, (otherwise, is_bar)) in enumerate(SLOW_WAYS.items()):
-            config = load_config(path, [*settings, *BOTH, *otherwise, f"name=slow-{number}"])
+        for number, (variant, (overrides, has_limit)) in enumerate(SLOW_VARIANTS.items()):
+            config = load_config(path, [*settings, *BOTH, *overrides, f"name=slow-{number}"])
             detail = f"{about}, 2 folds x {config.train.epochs} epochs"
-            found.append(_claim(way, quick, trained(config, workspace), is_bar, detail))
+            found.append(_claim(variant, fast, trained(config, workspace), has_limit, detail))
     return found
 
 
-def _claim(way: str, quick: LabeledPredictions, slow: LabeledPredictions, is_bar: bool, detail: str) -> Claim:
-    """Return how much better the quick way scores, and that this is not worse than none beyond noise."""
-    if quick.oof.ids != slow.oof.ids:
-        raise RuntimeError("the two did not predict the same images")
-    difference = quick.score() - slow.score()
-    between = gain(quick.rows, _answers(quick), _answers(slow), quick.units)
-    told = f"{quick.score():.4f} against {slow.score():.4f}, 95 % interval {between.text(signed=True)}"
+def _claim(
+    variant: str, fast: LabeledPredictions, slow: LabeledPredictions, has_limit: bool, detail: str
+) -> Claim:
+    """Return the claim that the optimized score is not worse than the variant's beyond noise."""
+    if fast.oof.ids != slow.oof.ids:
+        raise RuntimeError("the experiments did not predict the same images")
+    difference = fast.score() - slow.score()
+    interval = gain(fast.rows, _predictions(fast), _predictions(slow), fast.units)
+    scores = f"{fast.score():.4f} against {slow.score():.4f}, 95 % interval {interval.text(signed=True)}"
     return Claim(
-        f"{quick.metric.name} of bf16 on kept images, less that {way}",
+        f"{fast.metric.name} with bf16 and the image cache, minus {fast.metric.name} {variant}",
         difference,
-        difference - between.high if is_bar else None,  # the interval reaches 0
+        difference - interval.high if has_limit else None,  # the interval includes 0
         "higher",
         "",
-        f"{told}; {detail}",
+        f"{scores}; {detail}",
     )
 
 
-def _answers(scored: LabeledPredictions) -> FinalPredictions:
-    return Postprocessing().apply(scored.oof.probs, scored.task)
+def _predictions(labeled: LabeledPredictions) -> FinalPredictions:
+    return Postprocessing().apply(labeled.oof.probs, labeled.task)
 
 
 if __name__ == "__main__":

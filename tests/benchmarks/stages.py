@@ -1,6 +1,7 @@
-"""What grows with the number of images: ``python -m tests.benchmarks.stages STAGE WORKSPACE`` does it once.
+"""Run one stage of the growth benchmark: ``python -m tests.benchmarks.stages STAGE WORKSPACE``.
 
-Each stage prepares, and returns the work that is timed. It leaves in the workspace what the next one needs.
+A stage prepares its input and returns the function to time. The function leaves the input of the next stage
+in the workspace.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ from kit.submission.submit import submit
 from kit.training.data import TrainingData, image_set, image_store, population_of, prepare
 from kit.training.run_state import claim as claim_run
 from tests.benchmarks.growth import CLASSES, NAME
-from tests.benchmarks.memory import PeakOwn
+from tests.benchmarks.memory import PeakMemory
 
 CPU = torch.device("cpu")
-ENOUGH_SECONDS = 0.5  # of a short stage, repeated, whose quickest time counts
+MIN_SECONDS = 0.5  # a shorter stage is repeated, and its minimum time counts
 OVERRIDES = [
     "model={name: simple_cnn, pretrained: false, options: {widths: [8, 16]}}",
     "image.size=64",
@@ -54,26 +55,26 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Place:
-    """A workspace with one competition of links."""
+    """A workspace with one competition of linked images."""
 
     workspace: Workspace
 
     def config(self) -> Config:
-        """Return its experiment: a small network, since what grows is to be seen, not what computes."""
+        """Return the experiment: a small network, so that computation does not hide other costs."""
         return load_config(self.workspace.config(NAME), OVERRIDES)
 
     def training_data(self) -> TrainingData:
-        """Return what the experiment works on."""
+        """Return the training data of the experiment."""
         return prepare(self.config(), self.workspace)
 
 
 def init(place: Place) -> Work:
-    """Recognise the folder, and write a config."""
+    """Detect the layout of the folder, and write a config."""
     return lambda: pipeline.init(NAME, workspace=place.workspace, force=True)
 
 
 def inspect(place: Place) -> Work:
-    """Read and decode every image once, and audit them."""
+    """Decode and audit all images."""
     config = place.config()
     competition = load_competition(config.competition, place.workspace)
 
@@ -85,28 +86,28 @@ def inspect(place: Place) -> Work:
 
 
 def audit_again(place: Place) -> Work:
-    """Audit what was read before: duplicates exact and near, sizes, classes."""
+    """Audit scanned images: exact and near duplicates, sizes, classes."""
     config = place.config()
     opened = open_competition(config, place.workspace)
     return lambda: audit(opened.loaded, opened.scan, config.competition.near)
 
 
 def folds(place: Place) -> Work:
-    """Split a prepared population."""
+    """Split the samples into folds."""
     config = place.config()
     population = population_of(open_competition(config, place.workspace), config)
     return lambda: make_folds(population, config.folds)
 
 
-def reopen(place: Place) -> Work:
-    """Look whether anything has changed, and read the tables: what every later command begins with."""
+def prepare_again(place: Place) -> Work:
+    """Check files for changes and read the tables, as every later command does first."""
     config = place.config()
     prepare(config, place.workspace)
     return lambda: prepare(config, place.workspace)
 
 
 def load(place: Place) -> Work:
-    """Show every training image once: decoded, varied, in batches."""
+    """Load every training image once: decoded, augmented, in batches."""
     config, data = place.config(), place.training_data()
     model, _ = build_model(config.model, config.image, CLASSES)
     images = image_set(data, np.ones(len(data.samples), dtype=bool))
@@ -125,7 +126,7 @@ def load(place: Place) -> Work:
 
 
 def predict(place: Place) -> Work:
-    """Ask an untrained network about every test image."""
+    """Predict every test image with an untrained network."""
     config, data = place.config(), place.training_data()
     competition = data.competition
     model, _ = build_model(config.model, config.image, CLASSES)
@@ -134,11 +135,11 @@ def predict(place: Place) -> Work:
     tta_plan = TTAPlan.of([(Component(name="identity"),)], ModelInput.of(model))
     predictor = Predictor(model, competition.task, CPU, Amp(torch.device("cpu"), "fp32").autocast)
 
-    def answers() -> None:
+    def predicted() -> None:
         dataset = SourceDataset(images, store, tta_plan.sources, model.preprocessing, seed=0)
         predict_views(predictor, source_loader(dataset, 64, 0, CPU), tta_plan, merges.get("mean"))
 
-    return answers
+    return predicted
 
 
 def evaluation(place: Place) -> Work:
@@ -148,13 +149,13 @@ def evaluation(place: Place) -> Work:
 
 
 def submission(place: Place) -> Work:
-    """Prove, write and check the submission of test predictions."""
+    """Write and check the submission of test predictions."""
     run = _predicted(place)
     return lambda: submit(run, place.workspace)
 
 
 def _predicted(place: Place) -> RunFolder:
-    """Return a run whose predictions were drawn, and are somewhat right."""
+    """Return a run with random predictions, better than chance."""
     run = place.workspace.run(NAME, "drawn")
     if run.test.exists():
         return run
@@ -183,23 +184,23 @@ def _predicted(place: Place) -> RunFolder:
 STAGES: dict[str, Callable[[Place], Work]] = {
     "init": init,
     "inspect": inspect,
-    "audit alone": audit_again,
+    "audit": audit_again,
     "folds": folds,
-    "reopen": reopen,
+    "prepare": prepare_again,
     "load": load,
     "predict": predict,
     "evaluate": evaluation,
     "submit": submission,
 }
-ONCE = {"inspect", "load", "predict"}  # the second time, they find what the first has left
+ONCE = {"inspect", "load", "predict"}  # a second run would use the cache of the first
 
 
 def cost_of(stage: str, root: Path) -> tuple[float, int]:
-    """Return the seconds that a stage takes, and the most bytes that it holds beside its imports."""
+    """Return the seconds of a stage, and its peak memory in bytes without imports."""
     place = Place(Workspace.open(root))
     if stage in ("evaluate", "submit"):
         _predicted(place)
-    with PeakOwn() as memory:
+    with PeakMemory() as memory:
         work = STAGES[stage](place)
         times = list(_times(work, once=stage in ONCE))
     return min(times), memory.bytes
@@ -207,21 +208,21 @@ def cost_of(stage: str, root: Path) -> tuple[float, int]:
 
 def _times(work: Work, once: bool) -> Iterator[float]:
     spent = 0.0
-    while spent < ENOUGH_SECONDS:
-        began = time.perf_counter()
+    while spent < MIN_SECONDS:
+        start = time.perf_counter()
         work()
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         yield seconds
-        spent += ENOUGH_SECONDS if once else seconds
+        spent += MIN_SECONDS if once else seconds
 
 
 def main() -> None:
-    """Print what a stage takes, as JSON."""
+    """Print the cost of a stage as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("workspace", type=Path)
-    given = parser.parse_args()
-    seconds, memory = cost_of(given.stage, given.workspace)
+    args = parser.parse_args()
+    seconds, memory = cost_of(args.stage, args.workspace)
     print(json.dumps({"seconds": seconds, "memory": memory}))
 
 

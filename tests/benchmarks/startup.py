@@ -1,7 +1,7 @@
-"""How soon kit answers, and what it has to import for it: ``python -m tests.benchmarks.startup``.
+"""Measure the startup time and imports of kit: ``python -m tests.benchmarks.startup``.
 
-Help is asked for in processes of its own, the quickest of some counting. A training is driven up to the end of
-its first step, on drawn images, and its moments are noted on the way.
+Each ``--help`` runs in its own process, and the minimum of several runs counts. A training on drawn images
+runs to the end of its first step, with the time of each part.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ except SystemExit as over:
 
 
 def commands() -> list[list[str]]:
-    """Return what help there is: of kit, of its verbs, and of verbs' own verbs."""
+    """Return all commands: kit itself, its verbs, and their subcommands."""
     from kit.cli.main import app
 
     return [[], *_below(app, [])]
@@ -65,37 +65,52 @@ def _below(app: Any, before: list[str]) -> list[list[str]]:
 
 
 def help_seconds(command: Sequence[str]) -> float:
-    """Return how long a ``--help`` takes, the start of Python included."""
+    """Return the seconds of a ``--help``, including the start of Python."""
     return min(_seconds([sys.executable, "-m", "kit", *command, "--help"]) for _ in range(TRIES))
 
 
 def _seconds(command: Sequence[str]) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def loaded_by(arguments: Sequence[str], folder: Path | None = None) -> set[str]:
-    """Return the top-level packages that a command has imported when it is done."""
+    """Return the top-level packages that a command has imported at its end."""
     command = [sys.executable, "-c", RUN_VERB + LOADED, *arguments]
     done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     return set(done.stdout.splitlines()[-1].split())
 
 
 def help_claims() -> list[Claim]:
-    """Return that help comes at once, whichever is asked for, and imports nothing heavy."""
-    asked = commands()
-    took = {" ".join(["kit", *command, "--help"]): help_seconds(command) for command in asked}
-    slowest = max(took, key=lambda name: took[name])
+    """Return the claims that every ``--help`` is fast and imports no heavy package."""
+    all_commands = commands()
+    seconds = {" ".join(["kit", *command, "--help"]): help_seconds(command) for command in all_commands}
+    slowest = max(seconds, key=lambda name: seconds[name])
     needless = {
-        name: _heavy(loaded_by([*command, "--help"])) for name, command in zip(took, asked, strict=True)
+        name: _heavy(loaded_by([*command, "--help"]))
+        for name, command in zip(seconds, all_commands, strict=True)
     }
     named = [f"{name}: {', '.join(sorted(heavy))}" for name, heavy in needless.items() if heavy]
     bare = min(_seconds([sys.executable, "-c", "pass"]) for _ in range(TRIES))
     return [
-        Claim("kit --help", took["kit --help"], HELP_SECONDS, "lower", "s", f"Python alone: {bare:.2f} s"),
-        Claim(f"the slowest help of {len(asked)}", took[slowest], HELP_SECONDS, "lower", "s", slowest),
-        Claim(f"helps that import {', '.join(HEAVY)}", len(named), 0, "lower", "", "; ".join(named)),
+        Claim(
+            "kit --help: time",
+            seconds["kit --help"],
+            HELP_SECONDS,
+            "lower",
+            "s",
+            f"Python alone: {bare:.2f} s",
+        ),
+        Claim(
+            f"slowest --help of {len(all_commands)} commands: time",
+            seconds[slowest],
+            HELP_SECONDS,
+            "lower",
+            "s",
+            slowest,
+        ),
+        Claim(f"--help outputs that import {', '.join(HEAVY)}", len(named), 0, "lower", "", "; ".join(named)),
     ]
 
 
@@ -107,7 +122,7 @@ def _heavy(loaded: set[str]) -> set[str]:
 
 
 def draw_competition(root: Path) -> None:
-    """Write a workspace with a competition of JPEGs in class folders, its sample, and a config."""
+    """Write a workspace with a competition of JPEGs in class folders, a sample submission and a config."""
     from kit import pipeline
     from kit.storage.workspace import Workspace
 
@@ -125,7 +140,7 @@ def draw_competition(root: Path) -> None:
 
 
 def verb_claims(root: Path) -> list[Claim]:
-    """Return that verbs which compute nothing do not import torch."""
+    """Return the claims that verbs without a network do not import torch."""
     return [
         Claim(
             f"kit {verb} imports torch",
@@ -133,7 +148,7 @@ def verb_claims(root: Path) -> list[Claim]:
             0,
             "lower",
             "",
-            "0: it does not",
+            "0: not imported",
         )
         for verb, arguments in LIGHT_VERBS.items()
     ]
@@ -143,15 +158,15 @@ def verb_claims(root: Path) -> list[Claim]:
 
 
 class _SteppedError(Exception):
-    """The first step is taken: enough."""
+    """Ends the training after its first step."""
 
 
 def first_step(root: Path) -> dict[str, float]:
-    """Train up to the end of the first step; return what took how many seconds, in order, torch's import first."""
-    began = time.perf_counter()
+    """Train to the end of the first step; return the seconds of each part, in order."""
+    start = time.perf_counter()
     import torch  # noqa: F401
 
-    moments = {"import torch": time.perf_counter() - began}
+    moments = {"import torch": time.perf_counter() - start}
     before = time.perf_counter()
 
     def done(what: str) -> None:
@@ -166,21 +181,21 @@ def first_step(root: Path) -> dict[str, float]:
 
     workspace = Workspace.open(root)
     config = load_config(workspace.config("drawn"), TRAINING)
-    done("kit and the config")
+    done("importing kit and loading the config")
     from kit.engine.fit import validate_config
     from kit.engine.fit.train_step import TrainStep
     from kit.training.fold import FoldRunner
 
-    done("timm, albumentations and the rest of the engine")
-    _note_after(validate_config, "check_recipe", "checking the recipe", done)
+    done("importing timm, albumentations and the rest of the engine")
+    _note_after(validate_config, "check_recipe", "checking the config", done)
     _note_after(experiment, "prepare", "reading the images and making folds", done)
-    _note_after(experiment, "settled_precision", "trying bf16 and fp32", done)
+    _note_after(experiment, "settled_precision", "precision trial of bf16 and fp32", done)
     _note_after(FoldRunner, "model", "building the model", done)
-    _note_after(FoldRunner, "trainer", "the optimiser, the loss and the loaders", done)
+    _note_after(FoldRunner, "trainer", "building optimizer, loss and data loaders", done)
     step = TrainStep.__call__
 
     def one_step(train_step: TrainStep, *batch: Any) -> None:
-        done("the first batch")
+        done("loading the first batch")
         step(train_step, *batch)
         done("the first step")
         raise _SteppedError
@@ -190,11 +205,11 @@ def first_step(root: Path) -> dict[str, float]:
         experiment.train(config, workspace, only=[0])
     except _SteppedError:
         return moments
-    raise RuntimeError("there was no step")
+    raise RuntimeError("the training ended without a step")
 
 
 def _note_after(owner: Any, name: str, what: str, done: Any) -> None:
-    """Let a function say when it returns."""
+    """Wrap a function so that it calls ``done`` when it returns."""
     function = getattr(owner, name)
 
     def noted(*arguments: Any, **options: Any) -> Any:
@@ -206,45 +221,45 @@ def _note_after(owner: Any, name: str, what: str, done: Any) -> None:
 
 
 def step_claims(root: Path) -> list[Claim]:
-    """Return how soon a training begins its first step, and has taken it, and what the time goes to."""
+    """Return the claims about the time to the start and to the end of the first training step."""
     command = [sys.executable, "-m", "tests.benchmarks.startup", "--first-step", str(root)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     moments: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     torch_seconds = moments.pop("import torch")
-    what = f"kit train, mobilenetv2_100 at 224 px, {IMAGES} images, torch imported"
+    what = f"kit train, mobilenetv2_100 at 224 px, {IMAGES} images, after importing torch"
     first_step = moments.pop("the first step")
     spent = sorted(moments.items(), key=lambda pair: -pair[1])
     detail = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in spent)
     reached = sum(moments.values())
     detail = f"{detail}; import torch: {torch_seconds:.2f} s"
     return [
-        Claim(f"{what}: to its first step", reached, STEP_SECONDS, "lower", "s", detail),
+        Claim(f"{what}: time to the first step", reached, STEP_SECONDS, "lower", "s", detail),
         Claim(
-            f"{what}: to the end of it",
+            f"{what}: time to the end of the first step",
             reached + first_step,
             STEP_SECONDS,
             "lower",
             "s",
-            "it touches all memory first",
+            "the first step allocates its memory",
         ),
     ]
 
 
 def claims() -> list[Claim]:
-    """Return all of it."""
+    """Return the claims."""
     with tempfile.TemporaryDirectory() as folder:
         draw_competition(Path(folder))
-        trained = step_claims(Path(folder))  # before a verb has read the images
+        trained = step_claims(Path(folder))  # before a verb caches the scan of the images
         return [*help_claims(), *verb_claims(Path(folder)), *trained]
 
 
 def main() -> None:
-    """Print the claims, or train up to the first step."""
+    """Print the claims, or train to the first step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--first-step", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.first_step:
-        print(json.dumps(first_step(given.first_step)))
+    args = parser.parse_args()
+    if args.first_step:
+        print(json.dumps(first_step(args.first_step)))
         return
     show(claims())
 

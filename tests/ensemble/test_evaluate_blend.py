@@ -74,9 +74,9 @@ def test_of_random_members_the_fitted_score_is_optimistic_and_the_nested_one_is_
         result = fit_blend(fit, data, parts(300))
         score = lambda probs, data=data: data.metric(data.targets, probs, MULTI)  # noqa: E731
         results.append((score(MULTI.normalized(result.final(data.members))), score(result.nested)))
-    shown, honest = np.mean(results, axis=0)
-    assert shown > 0.55
-    assert abs(honest - 0.5) < 0.04
+    fitted, nested = np.mean(results, axis=0)
+    assert fitted > 0.55
+    assert abs(nested - 0.5) < 0.04
 
 
 def test_labels_of_a_part_do_not_reach_its_own_probabilities():

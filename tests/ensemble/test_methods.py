@@ -265,8 +265,8 @@ def test_a_climb_improves_on_all_its_beginnings_where_there_is_something_to_gain
         data = blend_data("f1_macro", skills=(1.4, 1.2, 0.9, 0.5), seed=seed)
         likely = max_likelihood_weights(likelihoods(data.members, data.targets, MULTI))
         starts = [np.full(4, 0.25), likely, *np.eye(4)]
-        begun = max(data.value(weighted_mean(w)(data.members).astype(np.float32)) for w in starts)
-        gained += data.value(combined("weights", data)) > begun + 1e-6
+        best_start = max(data.value(weighted_mean(w)(data.members).astype(np.float32)) for w in starts)
+        gained += data.value(combined("weights", data)) > best_start + 1e-6
     assert gained >= 3
 
 

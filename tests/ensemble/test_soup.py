@@ -85,8 +85,9 @@ def test_a_soup_is_one_model_per_fold_scored_and_submitted_like_an_experiment(co
 
 
 def test_members_that_make_no_soup_are_refused(copy):
-    with raises_kit_error("models_differ"):
+    with raises_kit_error("models_differ") as caught:
         pipeline.blend(runs(copy, "ab"), method=SOUP, name="x", workspace=copy)
+    assert "tiny/" in str(caught.value)
     mean = Component(name="mean")
     blended = pipeline.blend(runs(copy, "ac"), method=mean, name="mean", workspace=copy).blended.run
     with raises_kit_error("member_is_blend", where="tiny/mean"):

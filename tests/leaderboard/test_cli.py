@@ -66,9 +66,9 @@ def test_a_row_is_one_line_at_usual_widths(season, monkeypatch, width):
     from kit.leaderboard.entries import read_leaderboard
     from kit.report.leaderboard import leaderboard_tables
 
-    told = io.StringIO()
-    Console(file=told, width=width).print(*leaderboard_tables(read_leaderboard(season).entries))
-    lines = told.getvalue().rstrip().splitlines()
+    output = io.StringIO()
+    Console(file=output, width=width).print(*leaderboard_tables(read_leaderboard(season).entries))
+    lines = output.getvalue().rstrip().splitlines()
     assert len(lines) == 6
     assert max(map(len, lines)) <= width
     for name in ("both", "second", "third", "first"):

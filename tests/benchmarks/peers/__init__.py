@@ -1,6 +1,6 @@
-"""Other libraries at their defaults, on the same images and network as kit.
+"""Measure other libraries at their defaults, on the same images and network as kit.
 
-peers.py           start a peer in a process of its own and read what it measured
+peers.py           run a peer in its own process and read its result
 fastai_peer.py     fastai
 lightning_peer.py  Lightning
 """

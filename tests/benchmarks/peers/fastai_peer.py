@@ -1,8 +1,8 @@
-"""How quickly fastai trains and predicts at its defaults: ``python fastai_peer.py ASKED`` prints JSON.
+"""Measure the speed of fastai at its defaults: ``python fastai_peer.py REQUEST`` prints JSON.
 
-``vision_learner`` on ``ImageDataLoaders.from_df`` with ``Resize`` and ``aug_transforms``: fp32, its own
-optimiser and number of loader processes. The network is timm's with fastai's head, untrained, and all of it
-trains.
+The script uses ``vision_learner`` on ``ImageDataLoaders.from_df`` with ``Resize`` and ``aug_transforms``: fp32,
+fastai's optimizer and number of data-loader processes. The network is timm's with fastai's head and random
+weights; all layers are trained.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 WARMUP = 2
 
 
-def measured(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return images per second: ``train`` by the median step, ``predict`` by ``get_preds``."""
+def measured(request: dict[str, Any]) -> dict[str, Any]:
+    """Return images per second: ``train`` from the median step, ``predict`` from ``get_preds``."""
     import pandas as pd
     from fastai.vision.all import (  # type: ignore[import-not-found,unused-ignore]
         Callback,
@@ -30,8 +30,8 @@ def measured(asked: dict[str, Any]) -> dict[str, Any]:
         vision_learner,
     )
 
-    class Moments(Callback):  # type: ignore[misc,unused-ignore]
-        """Notes when each step ends, and ends the training after enough of them."""
+    class StepTimes(Callback):  # type: ignore[misc,unused-ignore]
+        """Records the end time of each step, and stops the training after the requested steps."""
 
         def before_fit(self) -> None:
             self.at: list[float] = []
@@ -41,31 +41,31 @@ def measured(asked: dict[str, Any]) -> dict[str, Any]:
                 return
             _wait()
             self.at.append(time.perf_counter())
-            if len(self.at) > WARMUP + asked["steps"]:
+            if len(self.at) > WARMUP + request["steps"]:
                 raise CancelFitException
 
-    times = -(-(WARMUP + asked["steps"] + 2) * asked["batch"] // len(asked["files"]))
-    rows = {"file": asked["files"] * times, "label": [str(label) for label in asked["labels"]] * times}
+    times = -(-(WARMUP + request["steps"] + 2) * request["batch"] // len(request["files"]))
+    rows = {"file": request["files"] * times, "label": [str(label) for label in request["labels"]] * times}
     loaders = ImageDataLoaders.from_df(
         pd.DataFrame(rows),
         path=Path("/"),
         valid_pct=0.0,
-        bs=asked["batch"],
-        item_tfms=Resize(asked["size"]),
+        bs=request["batch"],
+        item_tfms=Resize(request["size"]),
         batch_tfms=aug_transforms(),
     )
-    learner = vision_learner(loaders, asked["model"], pretrained=False)
-    moments = Moments()
+    learner = vision_learner(loaders, request["model"], pretrained=False)
+    step_times = StepTimes()
     with learner.no_bar(), learner.no_logging():
-        learner.fit_one_cycle(1, cbs=moments)
-        seconds = [b - a for a, b in zip(moments.at[WARMUP - 1 :], moments.at[WARMUP:], strict=False)]
-        test = loaders.test_dl([Path(file) for file in asked["files"]])
-        began = time.perf_counter()
+        learner.fit_one_cycle(1, cbs=step_times)
+        seconds = [b - a for a, b in zip(step_times.at[WARMUP - 1 :], step_times.at[WARMUP:], strict=False)]
+        test = loaders.test_dl([Path(file) for file in request["files"]])
+        start = time.perf_counter()
         learner.get_preds(dl=test)
         _wait()
     return {
-        "train": asked["batch"] / median(seconds),
-        "predict": len(asked["files"]) / (time.perf_counter() - began),
+        "train": request["batch"] / median(seconds),
+        "predict": len(request["files"]) / (time.perf_counter() - start),
         "versions": {name: version(name) for name in ("fastai", "torch", "timm")},
     }
 
