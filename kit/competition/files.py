@@ -10,6 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from kit.competition.decode import image_readers, is_image
+from kit.competition.id_rules import RuleIndex
 from kit.errors import KitError, first_few
 from kit.natural import natural_key
 
@@ -120,16 +121,23 @@ class ImageFolder:
                 matches.setdefault(alias, set()).add(path)
         return {alias: next(iter(paths)) for alias, paths in matches.items() if len(paths) == 1}
 
+    @property
+    def spellings(self) -> dict[str, str]:
+        """Id, and path from the competition's folder -> path."""
+        return {path: path for path in self.paths.values()} | self.paths
+
     def find(self, ids: pd.Series, listed_in: Path) -> list[str]:
-        """Return the path of the image of each id.
+        """Return the path of the image of each id; if ids are spelled differently, by the rule that fits all.
 
         Raises:
-            KitError: An id has no image, or two ids match the same image.
+            KitError: An id has no image, two ids match the same image, or two rules find different images.
         """
         found = [self.paths.get(i) for i in ids]
         if None in found:
             found = [path or self._find_loosely(i) for path, i in zip(found, ids, strict=True)]
         missing = [i for i, path in zip(ids, found, strict=True) if path is None]
+        if missing and (by_rule := RuleIndex(self.spellings).find(list(ids), listed_in)) is not None:
+            return by_rule[0]
         if missing:
             example = next(iter(self.paths))
             raise KitError(

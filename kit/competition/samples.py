@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.competition.files import ImageFolder
+from kit.competition.files import ImageFolder, list_images
 from kit.competition.layouts import LabeledImages, layouts
 from kit.competition.layouts.base import PLAIN_COLUMNS, classes_in, images_table, without_listed
 from kit.competition.tables import column, read_table, unique_ids
@@ -133,6 +133,8 @@ def _read_test(root: Path, source: TestSource | None) -> tuple[pd.DataFrame, pd.
     nothing = images_table({})
     if source is None:
         return nothing, nothing
+    if (root / source.folder).is_dir() and not list_images(root, source.folder):
+        return nothing, nothing  # a hidden test set: its images come later
     images = ImageFolder.open(root, source.folder, source.ids)
     if source.file is None:
         return images_table(images.paths), nothing
@@ -141,7 +143,8 @@ def _read_test(root: Path, source: TestSource | None) -> tuple[pd.DataFrame, pd.
     if table.empty:
         raise KitError(path, "lists no test id", "Each test image has a row", code="table_empty")
     ids = unique_ids(column(table, source.id or "", path, "competition.test.id"), path)
-    found = pd.DataFrame({"id": ids, "path": images.find(ids, path)}, dtype=str)
+    names = ids if source.image is None else column(table, source.image, path, "competition.test.image")
+    found = pd.DataFrame({"id": ids, "path": images.find(names, path)}, dtype=str)
     return found, without_listed(images.paths, found["path"])
 
 

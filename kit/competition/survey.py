@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -20,10 +21,12 @@ from kit.competition.files import (
     list_images,
     loose_ids,
 )
+from kit.competition.id_rules import RuleIndex
 from kit.competition.tables import TABLE_SUFFIXES, read_table
-from kit.errors import KitError
+from kit.errors import KitError, first_few
 
 TEST_TABLES = ("test", "sample", "submission", "solution")
+MIN_COVERED = 0.5  # share of a folder's images that ids must name if a rule is needed to see it
 MIN_MATCHED = 0.9  # share of a column's values that must be image ids; the reader reports the rest
 PROBED_ROWS = 200  # checked first, to reject columns without ids quickly
 MAX_PARTS = 10  # a folder with more subfolders has one per class, not one per part (train, test)
@@ -40,6 +43,7 @@ class Table:
         ids: Whether ids have the suffix of the file.
         folder: The folder of the images.
         matched: How many of its ids are images there.
+        rule: How ids and images are spelled differently, or "".
     """
 
     name: str
@@ -48,11 +52,18 @@ class Table:
     ids: IdStyle
     folder: str
     matched: int
+    rule: str = ""
 
     @property
     def others(self) -> list[str]:
         """The columns other than the id."""
         return [str(c) for c in self.cells.columns if c != self.id]
+
+    @property
+    def because(self) -> str:
+        """The evidence that a column names images."""
+        by_rule = f"; rule: {self.rule}" if self.rule else ""
+        return f"{self.matched} of {len(self.cells)} values are images in {self.folder}/{by_rule}"
 
     @property
     def repeats(self) -> bool:
@@ -71,6 +82,7 @@ class Survey:
         xml: Folder -> names of its XML files, without suffix.
         lists: Folder -> names of its text files, without suffix.
         ignored: Table -> why it is not used.
+        empty: Folders directly in the top folder that hold nothing.
     """
 
     root: Path
@@ -81,6 +93,7 @@ class Survey:
     xml: dict[str, list[str]] = field(default_factory=dict)
     lists: dict[str, list[str]] = field(default_factory=dict)
     ignored: dict[str, str] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
 
 
 def survey_folder(root: Path) -> Survey:
@@ -100,16 +113,21 @@ def survey_folder(root: Path) -> Survey:
             code="no_images",
         )
     survey = Survey(root, prefix, images, _class_folders(images))
-    known = {(f, s): _known_ids(names, s) for f, names in images.items() for s in ID_STYLES}
+    survey.empty = [f"{prefix}{n}" for n in list_folders(root / prefix) if not _has_files(root / prefix / n)]
+    ids = _ImageIds(images)
     for name in _files_near(root, prefix):
         path = PurePosixPath(name)
         if path.suffix.lower() in TABLE_SUFFIXES:
-            _add_table(survey, name, known)
+            _add_table(survey, name, ids)
         elif path.suffix.lower() == ".xml":
             survey.xml.setdefault(str(path.parent), []).append(path.stem)
         elif path.suffix.lower() == ".txt":
             survey.lists.setdefault(str(path.parent), []).append(path.stem)
     return survey
+
+
+def _has_files(folder: Path) -> bool:
+    return any(not is_hidden(name) for _, _, files in os.walk(folder) for name in files)
 
 
 def _only_folder(folder: Path) -> str | None:
@@ -174,23 +192,89 @@ def _files_near(root: Path, prefix: str) -> Iterator[str]:
     yield from (name for _, name in sorted(found))
 
 
-def _add_table(survey: Survey, name: str, known: dict[tuple[str, IdStyle], set[str]]) -> None:
+class _ImageIds:
+    """The ids that tables may use for the images of each folder.
+
+    Attributes:
+        known: (folder, style) -> the ids of its images, in all plain spellings.
+    """
+
+    def __init__(self, images: dict[str, list[str]]) -> None:
+        self.images = images
+        self.known = {(f, s): _known_ids(names, s) for f, names in images.items() for s in ID_STYLES}
+
+    @cached_property
+    def by_rule(self) -> dict[str, RuleIndex]:
+        """Folder -> its images under every rule for other spellings."""
+        return {
+            folder: RuleIndex({name: name for name in names} | {f"{folder}/{name}": name for name in names})
+            for folder, names in self.images.items()
+        }
+
+    def is_image(self, text: str) -> bool:
+        """Return whether a text is the name of an image, with suffix."""
+        return any(text in ids for (_, style), ids in self.known.items() if style == "name")
+
+
+def _add_table(survey: Survey, name: str, ids: _ImageIds) -> None:
     try:
         cells = read_table(survey.root / name)
     except KitError as error:
         survey.ignored[name] = error.problem
         return
-    candidates = [
-        Table(name, cells, str(col), style, folder, matched)
-        for (folder, style), ids in known.items()
-        for col in cells.columns
-        for matched in [_matches(list(cells[col]), ids)]
-        if matched
-    ]
+    _check_header(survey.root / name, cells, ids)
+    candidates = _plain_candidates(name, cells, ids) or _candidates_by_rule(name, cells, ids)
     if candidates:
         survey.tables.append(max(candidates, key=lambda table: _match_quality(table, survey)))
     else:
-        survey.ignored[name] = "no column names images"
+        survey.ignored[name] = _why_ignored(cells, survey)
+
+
+def _check_header(path: Path, cells: pd.DataFrame, ids: _ImageIds) -> None:
+    """Refuse a table whose first line is data."""
+    images = [str(column) for column in cells.columns if ids.is_image(str(column))]
+    if images:
+        raise KitError(
+            path,
+            f"has no header: its first line names the image '{images[0]}'",
+            "The first line of a table names the columns",
+            "Add a first line, such as id,label.",
+            code="header_missing",
+        )
+
+
+def _plain_candidates(name: str, cells: pd.DataFrame, ids: _ImageIds) -> list[Table]:
+    """Return the readings of a table whose ids are spelled like the images."""
+    return [
+        Table(name, cells, str(col), style, folder, matched)
+        for (folder, style), known in ids.known.items()
+        for col in cells.columns
+        for matched in [_matches(list(cells[col]), known)]
+        if matched
+    ]
+
+
+def _candidates_by_rule(name: str, cells: pd.DataFrame, ids: _ImageIds) -> list[Table]:
+    """Return the readings of a table whose ids meet the images by a rule.
+
+    The ids must be those of half the folder or more: a list of classes has numbers, too.
+    """
+    unique = [col for col in cells.columns if len(cells) and not cells[col].duplicated().any()]
+    return [
+        Table(name, cells, str(col), "name", folder, len(cells), found[1].name)
+        for col in unique
+        for folder, index in ids.by_rule.items()
+        if len(cells) >= MIN_COVERED * len(ids.images[folder])
+        if (found := index.find(list(cells[col]), f"{name}, column '{col}'")) is not None
+    ]
+
+
+def _why_ignored(cells: pd.DataFrame, survey: Survey) -> str:
+    """Return why a table names no images, with examples of both sides."""
+    images = next(iter(survey.images.values()))
+    ids = [] if cells.empty else list(cells.iloc[:2, 0])
+    shown = f"'{cells.columns[0]}' has {first_few(ids)}; images are {first_few(images[:2])}"
+    return f"no column names images: {shown}"
 
 
 def _known_ids(images: Sequence[str], style: IdStyle) -> set[str]:

@@ -80,6 +80,8 @@ class TestSource(Section):
     """The table of ids to predict; null: every image of the folder."""
     id: str | None = None
     """The id column of that table."""
+    image: str | None = None
+    """The column of image names in that table; null: the ids are the image names."""
     ids: Literal["name", "stem"] = "name"
     """Whether ids are file names with suffix (`name`) or without (`stem`)."""
 

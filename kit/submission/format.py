@@ -43,12 +43,13 @@ def format_for(
     Raises:
         KitError: There is no submission, or the sample or the config does not fit the competition.
     """
-    if config is None:
+    if config is None or competition.test.empty:
         raise KitError(
             competition.name,
             "has no test images: there is nothing to submit",
             "`kit evaluate` scores held-out sets",
-            "Set `competition.test` and `submission` if there are images to predict.",
+            "If there are images to predict, put them in the test folder, and set `competition.test` and "
+            "`submission`.",
             code="no_test_images",
         )
     task = task_of_rows(config.pool, competition)

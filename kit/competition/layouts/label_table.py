@@ -112,13 +112,12 @@ class LabelTableLayout(Layout[LabelTable]):
         return Detection(train, held_out, [], grouped, columns.ordinal)
 
     def _part(self, table: Table, columns: LabelColumns) -> LabeledPart:
-        matched = f"{table.matched} of {len(table.cells)}"
         style = "with" if table.ids == "name" else "without"
         source = [
             Finding("layout", self.name, f"{table.name} lists images and their labels"),
             Finding("folder", table.folder, f"the folder of the images in {table.name}"),
             Finding("file", table.name, f"{len(table.cells)} rows"),
-            Finding("id", table.id, f"{matched} values are images in {table.folder}/"),
+            Finding("id", table.id, table.because),
             Finding("ids", table.ids, f"ids are file names {style} suffix"),
             Finding("label", columns.label, columns.because),
         ]
