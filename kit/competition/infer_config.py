@@ -98,7 +98,7 @@ def _task_of_sample(
 
 def _infer_metric(task: Task, kind: str, most: int | None) -> list[Finding]:
     """Return the most likely metric; the comment names other likely metrics."""
-    entry = submission_kinds.get(kind) if kind else None
+    entry = submission_kinds.get(kind) if kind in submission_kinds else None
     likely = task.usual_metrics
     if entry is not None:
         likely = entry.likely_metrics_for.get(task.name, entry.likely_metrics)
@@ -156,7 +156,7 @@ def _from_sample(
     found = infer_kind(sample, id_column, CompetitionFacts(tuple(classes), task, test.ids))
     findings = [
         Finding("submission.sample", name, f"columns {', '.join(sample.header)}"),
-        Finding("submission.kind", found.kind.name, found.because),
+        Finding("submission.kind", "auto" if found.is_open else found.kind.name, found.because),
     ]
     for key, value, because in (
         ("separator", found.options.get("separator"), "separates the classes in a cell of the sample"),

@@ -59,7 +59,7 @@ def format_for(
         form = _described(config, facts)
     else:
         form = _from_sample(read_sample(competition.root / config.sample), config, facts)
-    _check_kind(form, config, task)
+    _check_kind(form, config, task, facts)
     if stale == "refuse" and config.sample is not None:
         _refuse_stale(competition.root / config.sample, *stale_ids(form, images))
     return form
@@ -195,7 +195,9 @@ def _format(
     )
 
 
-def _check_kind(form: SubmissionFormat, config: SubmissionConfig, task: Task) -> None:
+def _check_kind(
+    form: SubmissionFormat, config: SubmissionConfig, task: Task, facts: CompetitionFacts
+) -> None:
     """Refuse a kind that cannot hold what the task predicts, and options that the kind does not use."""
     kind = form.kind
     if not (task.exclusive or kind.multilabel):
@@ -205,6 +207,14 @@ def _check_kind(form: SubmissionFormat, config: SubmissionConfig, task: Task) ->
             code="kind_unsuitable",
         )
     kind.check(form)
+    if facts.metric is not None and not kind.keeps(facts.metric, form):
+        raise KitError(
+            "submission.kind",
+            f"is {kind.name}, which does not hold what the metric {facts.metric.name} scores",
+            "The leaderboard scores the file with competition.metric",
+            "Correct submission.kind or competition.metric.",
+            code="kind_loses_metric",
+        )
     for key in KIND_OPTIONS:
         if getattr(config, key) is not None and key not in kind.options:
             raise KitError(

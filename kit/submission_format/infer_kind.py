@@ -22,11 +22,13 @@ class InferredKind:
     Attributes:
         because: The reason, for people.
         options: Further fields of ``SubmissionFormat`` that the cells show.
+        is_open: Whether the cells fit labels and scores, so that the metric decides.
     """
 
     kind: SubmissionKind
     because: str
     options: dict[str, Any] = field(default_factory=dict)
+    is_open: bool = False
 
 
 def find_id_column(sample: Sample, images: Iterable[str]) -> str:
@@ -63,11 +65,21 @@ def infer_kind(sample: Sample, id_column: str, facts: CompetitionFacts) -> Infer
     for kind in kinds:
         if (evidence := kind.infer(values, facts)) is not None:
             return InferredKind(kind, evidence.because, evidence.options)
-    because = _one_column(values, facts)
+    is_open = facts.metric is None and values.fits_labels_and_scores(facts)
+    because = _constant_column(values, facts) if is_open else _one_column(values, facts)
     for kind in kinds:
         if (evidence := kind.infer_from_class_names(because, values, facts)) is not None:
-            return InferredKind(kind, evidence.because, evidence.options)
+            return InferredKind(kind, evidence.because, evidence.options, is_open)
     raise AssertionError("label or labels suits every task")
+
+
+def _constant_column(values: SampleValues, facts: CompetitionFacts) -> str:
+    """Return why a column of equal cells shows no kind, and what the metric makes of it."""
+    score = f"a score (the probability of {facts.classes[1]}) for roc_auc or log_loss"
+    return (
+        f"every cell of column '{values.name}' is '{values.filled[0]}', which shows no kind; "
+        f"the metric decides: labels for accuracy or f1_of_second, {score}"
+    )
 
 
 def _inference_order(kind: SubmissionKind) -> tuple[int, str]:

@@ -124,7 +124,7 @@ def test_other_peoples_predictions_join(home):
     files = ["--oof", "theirs-oof.csv", "--test", "theirs-test.csv"]
     found = kit_json("blend", "a", *files, "--name", "joined")
     assert [m["label"] for m in found["worth"]["members"]] == ["theirs-oof", "tiny/a"]
-    assert "there are 1 and 2 of them" in kit("blend", "a", *files, "--test", "x.csv", code=1).stderr
+    assert "have 1 and 2 files" in kit("blend", "a", *files, "--test", "x.csv", code=1).stderr
 
 
 def test_decisions_are_asked_for_by_name_or_with_options(home):

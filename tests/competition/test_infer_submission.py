@@ -8,7 +8,7 @@ from kit.competition.samples import load_competition
 from kit.config.load import load_config
 from kit.storage.workspace import Workspace
 from kit.submission.format import format_for
-from tests.conftest import COLORS, draw
+from tests.conftest import COLORS, draw, raises_kit_error
 
 TEST = ("t0", "t1", "t2", "t3")
 
@@ -94,3 +94,24 @@ def test_grades_are_labels(started):
     found, _ = started({"diagnosis": ["0", "1", "2", "3"] * 3}, "image,diagnosis\n" + rows("0"))
     assert (found["competition.task"], found["submission.kind"]) == ("ordinal", "label")
     assert found["competition.metric"] == "quadratic_kappa"
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind"), [("roc_auc", "score"), ("log_loss", "score"), ("accuracy", "label")]
+)
+def test_a_sample_of_equal_numbers_leaves_the_kind_to_the_metric(started, metric, kind, tmp_path):
+    found, _ = started({"label": [0, 1, 1] * 4}, "image,label\n" + rows("0"))
+    assert (found["competition.task"], found["submission.kind"]) == ("binary", "auto")
+    workspace = Workspace.open(tmp_path)
+    config = load_config(workspace.config("c"), [f"competition.metric={metric}"])
+    competition = load_competition(config.competition, workspace)
+    assert format_for(config.submission, competition).kind.name == kind
+
+
+def test_a_kind_that_does_not_hold_what_the_metric_scores_is_refused(started, tmp_path):
+    started({"label": [0, 1, 1] * 4}, "image,label\n" + rows("0"))
+    workspace = Workspace.open(tmp_path)
+    overrides = ["competition.metric=roc_auc", "submission.kind=label"]
+    config = load_config(workspace.config("c"), overrides)
+    with raises_kit_error("kind_loses_metric", "submission.kind"):
+        format_for(config.submission, load_competition(config.competition, workspace))

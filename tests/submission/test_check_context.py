@@ -14,6 +14,7 @@ from tests.submission.made import made_submission
 CLASSES = ("bus", "car", "van")
 TEST = tuple(f"t{number}" for number in range(24))
 SAMPLE = "id,answer\n" + "".join(f"{i},bus\n" for i in TEST)
+PROBS_SAMPLE = "id,bus,car,van\n" + "".join(f"{i},0.2,0.3,0.5\n" for i in TEST)
 
 
 @pytest.fixture
@@ -22,14 +23,16 @@ def place(tmp_path) -> Workspace:
 
 
 def run_with(place, name, cv, metric="accuracy", higher=True):
-    run = made_submission(place, "multiclass", "accuracy", CLASSES, TEST, SAMPLE, name=name)
+    sample = SAMPLE if metric == "accuracy" else PROBS_SAMPLE
+    run = made_submission(place, "multiclass", metric, CLASSES, TEST, sample, name=name)
     write_json(run.metrics, {"metric": metric, "higher_is_better": higher, "cv": cv})
     return run
 
 
 def compared_with(place, metric="accuracy", progress=None):
     """Return the run with which a file of an experiment without predictions is compared."""
-    own = made_submission(place, "multiclass", metric, CLASSES, TEST, SAMPLE, name="own")
+    sample = SAMPLE if metric == "accuracy" else PROBS_SAMPLE
+    own = made_submission(place, "multiclass", metric, CLASSES, TEST, sample, name="own")
     own.test.unlink()
     config = load_config(own.config)
     competition = load_competition(config.competition, place)
