@@ -21,6 +21,14 @@ def init(
         str | None,
         typer.Option(help="The layout; `kit components layouts` lists them. Default: detected."),
     ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(help="How many levels of folders name the class, if several could.", min=1, max=5),
+    ] = None,
+    label_pattern: Annotated[
+        str | None,
+        typer.Option(help="Regular expression whose group finds the label in a file name: ^([a-z]+)[.]"),
+    ] = None,
     max_gb: Annotated[float, typer.Option(help="Maximum size of the unpacked archive in GB.", min=0)] = 50.0,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite an existing config that differs.")
@@ -49,6 +57,8 @@ def init(
         model=model,
         weights=weights,
         layout=layout,
+        depth=depth,
+        label_pattern=label_pattern,
         max_gb=max_gb,
         force=force,
         workspace=place,

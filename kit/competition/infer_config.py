@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kit.competition.infer_test import DetectedTest, find_test, name_of
 from kit.competition.layouts import detect_layout
-from kit.competition.layouts.base import Detection, Finding, LabeledPart
+from kit.competition.layouts.base import Detection, Finding, Hints, LabeledPart
 from kit.competition.survey import Survey, survey_folder
 from kit.errors import KitError, first_few
 from kit.metrics import metrics
@@ -17,24 +17,23 @@ from kit.submission_format.kinds import default_kind, submission_kinds
 from kit.submission_format.sample import Sample
 from kit.tasks import BINARY, LABEL, MULTICLASS, MULTILABEL, NO_LABEL, ORDINAL, Task, tasks
 
+NO_HINTS = Hints()
 
-def infer_config(
-    root: Path, name: str, data: str, label: str | None = None, layout: str | None = None
-) -> list[Finding]:
+
+def infer_config(root: Path, name: str, data: str, hints: Hints = NO_HINTS) -> list[Finding]:
     """Return the values of a competition's config, in the order in which the YAML has them.
 
     Args:
         root: The competition's folder.
         name: The competition's name.
         data: The value of ``competition.data``.
-        label: The label column, if the tables leave it open.
-        layout: The layout, in place of the detected one.
+        hints: What the user says of the folder.
 
     Raises:
         KitError: The folder is missing or empty, or its layout is unknown.
     """
     survey = survey_folder(root)
-    found = detect_layout(survey, label, layout)
+    found = detect_layout(survey, hints)
     classes, task, because = _infer_task(found)
     test = find_test(survey, found, classes)
     task, because = _task_of_sample(task, because, classes, test, survey)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -278,8 +279,10 @@ def _why_ignored(cells: pd.DataFrame, survey: Survey) -> str:
 
 
 def _known_ids(images: Sequence[str], style: IdStyle) -> set[str]:
+    """Return the ids of images, and their looser spellings that belong to one image only."""
     ids = [image_id(name, style) for name in images]
-    return {*ids, *(alias for i in ids for alias in loose_ids(i))}
+    uses = Counter(alias for i in ids for alias in set(loose_ids(i)))
+    return {*ids, *(alias for alias, count in uses.items() if count == 1)}
 
 
 def _matches(values: list[str], known: set[str]) -> int:

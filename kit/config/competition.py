@@ -19,7 +19,7 @@ LAYOUTS_MODULE = "kit.competition.layouts"
 KINDS_MODULE = "kit.submission_format.kinds"
 
 
-def _with_one_group(pattern: str, what: str) -> str:
+def with_one_group(pattern: str, what: str) -> str:
     """Return a regular expression that has exactly one group."""
     try:
         groups = re.compile(pattern).groups
@@ -159,7 +159,7 @@ class CompetitionConfig(Section):
     @field_validator("group_pattern")
     @classmethod
     def _pattern_has_a_group(cls, pattern: str | None) -> str | None:
-        return None if pattern is None else _with_one_group(pattern, "what stays together, such as ^([^_]+)_")
+        return None if pattern is None else with_one_group(pattern, "what stays together, such as ^([^_]+)_")
 
     @model_validator(mode="after")
     def _negative_needs_several_labels(self) -> CompetitionConfig:
@@ -191,7 +191,7 @@ class PoolConfig(Section):
     @field_validator("image")
     @classmethod
     def _pattern_has_a_group(cls, pattern: str) -> str:
-        return _with_one_group(pattern, "the name of the row, such as ^(.+)_[0-9]+$")
+        return with_one_group(pattern, "the name of the row, such as ^(.+)_[0-9]+$")
 
 
 class SubmissionConfig(Section):

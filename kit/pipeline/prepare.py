@@ -81,6 +81,8 @@ def init(
     model: str | None = None,
     weights: str | None = None,
     layout: str | None = None,
+    depth: int | None = None,
+    label_pattern: str | None = None,
     max_gb: float = 50.0,
     force: bool = False,
     workspace: WorkspaceLike = None,
@@ -93,6 +95,8 @@ def init(
         name: The competition's name; by default that of the folder.
         label: The label column, if the tables leave it open.
         layout: The layout to use instead of the detected one.
+        depth: How many levels of folders name the class, if the folders leave it open.
+        label_pattern: The regular expression whose group finds the label in a file name.
         max_gb: The largest size an archive may unpack to.
         force: Overwrite a different config of that name.
 
@@ -101,6 +105,7 @@ def init(
     """
     from kit.competition.archives import is_archive
     from kit.competition.infer_config import infer_config
+    from kit.competition.layouts.base import Hints
     from kit.competition.starter_config import starter_config
     from kit.competition.survey import image_sizes
 
@@ -111,7 +116,8 @@ def init(
         root = _unpacked(root, workspace, max_gb, progress)
     chosen = name or root.resolve().name
     check_name(chosen, "--name")
-    findings = infer_config(root, chosen, _name_for_config(root, workspace), label, layout)
+    hints = Hints(label, depth, label_pattern, layout)
+    findings = infer_config(root, chosen, _name_for_config(root, workspace), hints)
     text = starter_config(findings, image_sizes(root), model, weights)
     path = workspace.config(chosen)
     existing = path.read_text(encoding="utf-8") if path.exists() else None

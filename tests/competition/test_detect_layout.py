@@ -7,6 +7,7 @@ import yaml
 from kit import pipeline
 from kit.competition.infer_config import infer_config
 from kit.competition.layouts import layouts
+from kit.competition.layouts.base import Hints
 from kit.competition.samples import load_competition
 from kit.config.load import load_config
 from kit.storage.workspace import Workspace
@@ -24,7 +25,7 @@ from tests.conftest import (
 
 
 def found_in(root, **options):
-    return {f.key: f for f in infer_config(root, "c", "c", **options)}
+    return {f.key: f for f in infer_config(root, "c", "c", Hints(**options))}
 
 
 def values_in(root, **options):
@@ -38,12 +39,20 @@ def loaded(root):
     return load_competition(load_config(started.config).competition, workspace)
 
 
+def draw_file_names(root):
+    for i in range(6):
+        draw(root / "train" / f"{('red', 'green')[i % 2]}.{i}.png", COLORS["red"], i)
+        draw(root / "test" / f"{i}.png", COLORS["red"], 10 + i)
+    return root
+
+
 def test_every_layout_is_detected_and_loads(tmp_path):
     draw_functions = {
         "class_folders": draw_class_folders,
         "csv": draw_csv,
         "voc": draw_voc,
         "id_lists": draw_id_lists,
+        "file_names": draw_file_names,
     }
     assert set(draw_functions) == set(layouts)
     for layout, draw_layout in draw_functions.items():
@@ -57,9 +66,9 @@ def test_every_layout_is_detected_and_loads(tmp_path):
 def test_a_layout_can_be_given_but_must_exist(tmp_path):
     root = draw_csv(tmp_path)
     with raises_kit_error("layout_unknown"):
-        infer_config(root, "c", "c", layout="voc")
+        infer_config(root, "c", "c", Hints(layout="voc"))
     with raises_kit_error("unknown_name", where="--layout") as caught:
-        infer_config(root, "c", "c", layout="vok")
+        infer_config(root, "c", "c", Hints(layout="vok"))
     assert "voc" in caught.value.next
     for name in ("red", "green"):
         draw(root / "sorted" / name / "0.png", COLORS["red"], 1)
@@ -201,13 +210,108 @@ def test_a_patient_column_defines_groups(tmp_path):
     assert "'patient_id'" in found["folds.scheme"].because
 
 
-def test_a_table_with_several_rows_per_image_is_not_a_label_table(tmp_path):
+def test_xml_is_preferred_to_a_table_of_the_same_boxes(tmp_path):
     root = draw_voc(tmp_path)
     rows = [(f"im_{i:03d}.jpg", "red") for i in range(12) for _ in range(2)]
     pd.DataFrame(rows, columns=["filename", "cell"]).to_csv(root / "boxes.csv", index=False)
     assert values_in(root)["competition.train.layout"] == "voc"
+
+
+def draw_rows(root, rows, columns=("image", "label")):
+    """Write a table of labels, and the images that it names."""
+    for image in sorted({row[0] for row in rows}):
+        draw(root / "train" / image, COLORS["red"], int(image[0]))
+    pd.DataFrame(rows, columns=list(columns)).to_csv(root / "train.csv", index=False)
+    return root
+
+
+def test_several_rows_per_image_are_several_labels(tmp_path):
+    rows = [("0.png", "cat"), ("1.png", "dog"), ("0.png", "dog"), ("2.png", "cat"), ("2.png", "cat")]
+    root = draw_rows(tmp_path / "data" / "c", rows)
+    found = values_in(root)
+    assert (found["competition.task"], found["competition.train.rows"]) == ("multilabel", "label")
+    table = loaded(root).train.set_index("id")
+    assert table.loc[["0.png", "1.png", "2.png"], ["cat", "dog"]].values.tolist() == [[1, 1], [0, 1], [1, 0]]
+
+
+def test_repeated_rows_with_one_label_each_are_one_label(tmp_path):
+    rows = [(f"{i}.png", ("cat", "dog")[i % 2]) for i in range(6)] * 2
+    root = draw_rows(tmp_path / "data" / "c", rows)
+    assert values_in(root)["competition.task"] == "binary"
+    assert list(loaded(root).train["label"]) == ["cat", "dog"] * 3
+
+
+def test_rows_of_one_image_with_different_groups_are_refused(tmp_path):
+    rows = [("0.png", "cat", "a"), ("0.png", "dog", "b"), ("1.png", "cat", "a"), ("2.png", "dog", "b")]
+    root = draw_rows(tmp_path / "data" / "c", rows, ("image", "label", "patient"))
+    with raises_kit_error("rows_contradict"):
+        loaded(root)
+
+
+def draw_nested(root, names):
+    for number, name in enumerate(names):
+        draw(root / "train" / name, COLORS["red"], number)
+    return root
+
+
+def test_two_levels_of_folders_name_a_class(tmp_path):
+    classes = ("Birds/1", "Birds/2", "Fungi/1")
+    root = draw_nested(tmp_path / "data" / "c", [f"{name}/{i}.png" for name in classes for i in range(6)])
+    assert values_in(root)["competition.train.depth"] == 2
+    competition = loaded(root)
+    assert competition.classes == classes
+    assert competition.train["label"].value_counts().to_dict() == dict.fromkeys(classes, 6)
+    assert values_in(root, depth=1)["competition.task"] == "binary"
+
+
+def test_the_same_folder_inside_every_class_is_no_class(tmp_path):
+    names = [f"{name}/images/{i}.png" for name in ("cat", "dog", "eel") for i in range(3)]
+    competition = loaded(draw_nested(tmp_path / "data" / "c", names))
+    assert competition.classes == ("cat", "dog", "eel")
+
+
+def test_inner_folders_with_few_images_are_a_question(tmp_path):
+    names = [f"{name}/patient{i}{name}/0.png" for name in ("cat", "dog") for i in range(4)]
+    root = draw_nested(tmp_path / "data" / "c", names)
+    with raises_kit_error("class_level_open") as error:
+        infer_config(root, "c", "c")
+    assert "--depth 1" in str(error.value)
+    assert values_in(root, depth=1)["competition.task"] == "binary"
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["cat.0.png", "dog.1.png"], ["cat", "dog"]),
+        (["great_dane_12.png", "pug-3.png"], ["great_dane", "pug"]),
+        (["0_cat.png", "001_dog.png"], ["cat", "dog"]),
+    ],
+)
+def test_labels_in_file_names_are_detected(tmp_path, names, labels):
+    again = [
+        f"{i}{name}" if name[0].isdecimal() else name.replace(".png", f"{i}.png")
+        for i in range(3)
+        for name in names
+    ]
+    root = draw_nested(tmp_path / "data" / "c", again)
+    assert values_in(root)["competition.train.layout"] == "file_names"
+    competition = loaded(root)
+    assert competition.classes == tuple(labels)
+    by_id = competition.train.set_index("id")["label"]
+    assert [by_id[name] for name in again] == labels * 3
+
+
+@pytest.mark.parametrize("name", ["img_{}.png", "{}.png", "{}_{}.png"])
+def test_file_names_without_labels_are_no_layout(tmp_path, name):
+    root = draw_nested(tmp_path, [name.format(i, i) for i in range(6)])
     with raises_kit_error("layout_unknown"):
-        infer_config(root, "c", "c", layout="csv")
+        infer_config(root, "c", "c")
+
+
+def test_a_label_pattern_of_the_user_reads_other_file_names(tmp_path):
+    root = draw_nested(tmp_path / "data" / "c", [f"scan{i}x{'ab'[i % 2]}.png" for i in range(6)])
+    found = values_in(root, label_pattern="x(.)[.]")
+    assert (found["competition.train.layout"], found["competition.task"]) == ("file_names", "binary")
 
 
 def test_a_test_table_with_unknown_images_is_not_used(tmp_path):

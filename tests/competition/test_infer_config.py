@@ -3,13 +3,14 @@ import pytest
 
 from kit import pipeline
 from kit.competition.infer_config import infer_config
+from kit.competition.layouts.base import Hints
 from kit.competition.samples import load_competition
 from kit.config.load import load_config
 from tests.conftest import COLORS, draw, draw_class_folders, draw_csv, raises_kit_error
 
 
 def values_in(root, **options) -> dict:
-    return {f.key: f.value for f in infer_config(root, "c", "c", **options)}
+    return {f.key: f.value for f in infer_config(root, "c", "c", Hints(**options))}
 
 
 def test_class_folders_with_a_sample_file_are_inferred(tmp_path):

@@ -435,7 +435,7 @@ def test_a_registered_layout_adds_a_config_section_and_a_reader(data, monkeypatc
             labels = [name.split(source.separator)[0] for name in paths]
             return LabeledImages(images_table(paths).assign(label=labels))
 
-        def detect(self, survey, label):
+        def detect(self, survey, hints):
             return None
 
     draw_images(data, "cat-1.png", "dog-1.png", "dog-2.png")

@@ -13,6 +13,7 @@ Writes: nothing; ``layouts`` is the registry, ``detect_layout`` finds the layout
     label_table.py    a CSV or TSV with the labels (``layout: csv``)
     label_columns.py  infer which columns of a table hold labels, groups and folds
     class_folders.py  one folder per class
+    file_names.py     the label is a part of the file name
 """
 
 # Importing a module registers its layout; detection tries them in this order.
@@ -20,6 +21,7 @@ from kit.competition.layouts import voc as _voc  # noqa: F401, I001
 from kit.competition.layouts import id_lists as _id_lists  # noqa: F401
 from kit.competition.layouts import label_table as _label_table  # noqa: F401
 from kit.competition.layouts import class_folders as _class_folders  # noqa: F401
+from kit.competition.layouts import file_names as _file_names  # noqa: F401
 from kit.competition.layouts.base import Layout, LabeledImages, detect_layout, layouts, register_layout
 
 __all__ = ["LabeledImages", "Layout", "detect_layout", "layouts", "register_layout"]

@@ -128,6 +128,23 @@ class Detection:
     ordinal: str = ""
 
 
+@dataclass(frozen=True)
+class Hints:
+    """What the user says of a folder whose files leave it open: options of ``kit init``.
+
+    Attributes:
+        label: The label column.
+        depth: How many levels of folders name the class.
+        label_pattern: The regular expression that finds the label in a file name.
+        layout: The layout.
+    """
+
+    label: str | None = None
+    depth: int | None = None
+    label_pattern: str | None = None
+    layout: str | None = None
+
+
 # --- layouts
 
 
@@ -153,11 +170,11 @@ class Layout(ABC, Generic[S]):
         """
 
     @abstractmethod
-    def detect(self, survey: Survey, label: str | None) -> Detection | None:
+    def detect(self, survey: Survey, hints: Hints) -> Detection | None:
         """Return what a folder contains if it has this layout, or None.
 
-        Args:
-            label: The label column, if the user gave one.
+        Raises:
+            KitError: It has two readings, and the hints do not choose one.
         """
 
 
@@ -177,18 +194,15 @@ def register_layout(name: str) -> Callable[[type[Layout[S]]], type[Layout[S]]]:
     return add
 
 
-def detect_layout(survey: Survey, label: str | None, layout: str | None) -> Detection:
-    """Return the first layout that is detected, or the given one.
-
-    Args:
-        label: The label column, if the tables leave it open.
-        layout: Try only this layout.
+def detect_layout(survey: Survey, hints: Hints) -> Detection:
+    """Return the first layout that is detected, or the one that the user chose.
 
     Raises:
-        KitError: No layout is detected.
+        KitError: No layout is detected, or it has two readings.
     """
+    layout = hints.layout
     for candidate in [layouts.get(layout, "--layout")] if layout else layouts.values():
-        found: Detection | None = candidate.detect(survey, label)
+        found: Detection | None = candidate.detect(survey, hints)
         if found is not None:
             return found
     ignored = [f"{name}: {why}" for name, why in survey.ignored.items()]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 import pandas as pd
+from pydantic import Field
 
 from kit.competition.files import list_folders, list_images
 from kit.competition.layouts.base import (
     HELD_OUT_WORDS,
     Detection,
     Finding,
+    Hints,
     LabeledImages,
     LabeledPart,
     Layout,
@@ -23,12 +26,16 @@ from kit.config import CompetitionConfig, LabeledSource
 from kit.errors import KitError, first_few
 from kit.natural import natural_key
 
+MIN_IMAGES_PER_CLASS = 5  # folders with fewer images, on average, may be studies or products
+
 
 class ClassFolders(LabeledSource):
     """Labeled images in ``<folder>/<class>/*``."""
 
     folder: str = "train"
     """The folder of the class folders."""
+    depth: Annotated[int, Field(ge=1, le=5)] = 1
+    """How many levels of folders name the class; 2: class `Birds/owl` in `train/Birds/owl/`."""
 
 
 @register_layout("class_folders")
@@ -39,13 +46,13 @@ class ClassFoldersLayout(Layout[ClassFolders]):
     section = ClassFolders
 
     def read(self, root: Path, source: ClassFolders, config: CompetitionConfig) -> LabeledImages:
-        """Return ``id path label`` of ``<folder>/<class>/*``."""
+        """Return ``id path label`` of ``<folder>/<class>/*``; ``depth`` folders name a class."""
         folder = root / source.folder
         if not folder.is_dir():
             rule = "It should hold one folder per class"
             raise KitError(folder, "there is no such folder", rule, code="folder_missing")
         names = list_images(root, source.folder)
-        labeled = [name for name in names if "/" in name]
+        labeled = [name for name in names if name.count("/") >= source.depth]
         if not labeled:
             raise KitError(
                 folder,
@@ -53,8 +60,8 @@ class ClassFoldersLayout(Layout[ClassFolders]):
                 "It should hold one folder per class, with images inside",
                 code="no_class_folder",
             )
-        labels = [name.split("/", 1)[0] for name in labeled]
-        empty = [name for name in list_folders(folder) if name not in set(labels)]
+        labels = [_class_of(name, source.depth) for name in labeled]
+        empty = [name for name in _folders_at(folder, source.depth) if name not in set(labels)]
         if empty:
             raise KitError(
                 folder,
@@ -66,12 +73,15 @@ class ClassFoldersLayout(Layout[ClassFolders]):
         below = PurePosixPath(source.folder)
         samples = images_table({name: str(below / name) for name in labeled}).assign(label=labels)
         return LabeledImages(
-            samples, images_table({name: str(below / name) for name in names if "/" not in name})
+            samples, images_table({n: str(below / n) for n in names if n.count("/") < source.depth})
         )
 
-    def detect(self, survey: Survey, label: str | None) -> Detection | None:
+    def detect(self, survey: Survey, hints: Hints) -> Detection | None:
         """Detect a folder per class; further folders with the same classes are held out."""
         folders = {f: names for f, names in survey.class_folders.items() if _are_classes(names)}
+        nested = _nested_folders(survey)
+        if nested and not any(f == n or f.startswith(f"{n}/train") for f in folders for n in nested):
+            return self._detect_nested(survey, nested[0], hints)
         trains = [f for f in folders if not has_word(f, *HELD_OUT_WORDS)]
         if not trains:
             return None
@@ -83,10 +93,27 @@ class ClassFoldersLayout(Layout[ClassFolders]):
         }
         return Detection(self._part(survey, folder), held_out)
 
-    def _part(self, survey: Survey, folder: str) -> LabeledPart:
-        names = sorted(survey.class_folders[folder], key=natural_key)
+    def _detect_nested(self, survey: Survey, folder: str, hints: Hints) -> Detection:
+        """Return the reading of a folder whose images all lie two folders deeper."""
         found = survey.images[folder]
-        labels = pd.DataFrame({"label": [image.split("/")[0] for image in found]}, dtype=str)
+        outer, inner = ({_class_of(name, depth) for name in found} for depth in (1, 2))
+        if len(inner) == len(outer) and len({name.split("/")[1] for name in found}) == 1:
+            return Detection(self._part(survey, folder, hints.depth or 1))
+        if hints.depth is None and len(found) < MIN_IMAGES_PER_CLASS * len(inner):
+            raise KitError(
+                survey.root / folder,
+                f"has two levels of folders: {len(outer)} such as {min(outer)}, and below them {len(inner)} "
+                f"such as {min(inner)} with few images each",
+                "One level names the class; kit does not guess which",
+                "Choose one: `kit init DATA --depth 1` or `kit init DATA --depth 2`.",
+                code="class_level_open",
+            )
+        return Detection(self._part(survey, folder, hints.depth or 2))
+
+    def _part(self, survey: Survey, folder: str, depth: int = 1) -> LabeledPart:
+        found = survey.images[folder]
+        labels = pd.DataFrame({"label": [_class_of(image, depth) for image in found]}, dtype=str)
+        names = sorted(set(labels["label"]), key=natural_key)
         numbered = all(name.isdecimal() for name in names)
         order = "in natural order, 2 before 10" if numbered else "in natural order"
         because = f"{len(found)} images in {len(names)} folders: one class per folder, {order}"
@@ -94,7 +121,36 @@ class ClassFoldersLayout(Layout[ClassFolders]):
             Finding("layout", self.name, because),
             Finding("folder", folder, f"has folders such as {', '.join(names[:3])}"),
         ]
+        if depth > 1:
+            source.append(
+                Finding("depth", depth, f"{depth} levels of folders name the class; 1: the outer folders")
+            )
         return LabeledPart(source, folder, labels)
+
+
+def _class_of(name: str, depth: int) -> str:
+    """Return the class of an image: the first folders of its path."""
+    return "/".join(name.split("/")[:depth])
+
+
+def _folders_at(folder: Path, depth: int) -> list[str]:
+    """Return the folders that many levels below a folder, as paths, in natural order."""
+    names = list_folders(folder)
+    if depth == 1:
+        return names
+    return [f"{name}/{below}" for name in names for below in _folders_at(folder / name, depth - 1)]
+
+
+def _nested_folders(survey: Survey) -> list[str]:
+    """Return the folders whose images all lie two folders deeper, in folders that may be classes."""
+    found = [
+        folder
+        for folder, names in survey.images.items()
+        if {name.count("/") for name in names} == {2}
+        and _are_classes(list(dict.fromkeys(name.split("/")[0] for name in names)))
+        and not has_word(folder, *HELD_OUT_WORDS)
+    ]
+    return sorted(found, key=lambda folder: not has_word(folder, "train"))
 
 
 def _are_classes(names: Sequence[str]) -> bool:

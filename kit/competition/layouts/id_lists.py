@@ -13,6 +13,7 @@ from kit.competition.files import ImageFolder
 from kit.competition.layouts.base import (
     Detection,
     Finding,
+    Hints,
     LabeledImages,
     LabeledPart,
     Layout,
@@ -81,7 +82,7 @@ class IdListsLayout(Layout[IdLists]):
         listed = set(named)
         return LabeledImages(samples, images_table({i: p for i, p in paths.items() if i not in listed}))
 
-    def detect(self, survey: Survey, label: str | None) -> Detection | None:
+    def detect(self, survey: Survey, hints: Hints) -> Detection | None:
         """Detect a folder of text files that list ids, and the images with those ids."""
         for folder, names in survey.lists.items():
             lists = {name: _ids_in(survey.root / folder / f"{name}.txt") for name in names}

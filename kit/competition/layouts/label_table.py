@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from kit.competition.layouts.base import (
     HELD_OUT_WORDS,
     Detection,
     Finding,
+    Hints,
     LabeledImages,
     LabeledPart,
     Layout,
@@ -44,6 +45,8 @@ class LabelTable(LabeledSource):
     """Whether ids are file names with suffix (``name``) or without (``stem``)."""
     label: str | Annotated[list[str], Field(min_length=1)]
     """The label column, or the 0/1 columns, one per class."""
+    rows: Literal["image", "label"] = "image"
+    """What a row is: an image, or one label of an image that may have several rows."""
     separator: Annotated[str, Field(min_length=1)] | None = None
     """What separates the classes in a cell of the label column."""
     group: str | None = None
@@ -52,9 +55,13 @@ class LabelTable(LabeledSource):
     """The column of the organizers' own folds, for ``folds.scheme: column``."""
 
     @model_validator(mode="after")
-    def _separator_needs_one_column(self) -> LabelTable:
+    def _one_column_holds_several_labels(self) -> LabelTable:
         if self.separator is not None and not isinstance(self.label, str):
             raise ValueError("separator splits the cells of one label column, and label is a list")
+        if self.rows == "label" and not (isinstance(self.label, str) and self.separator is None):
+            raise ValueError(
+                "with rows: label, each row has one label: label is one column, without separator"
+            )
         return self
 
 
@@ -73,10 +80,15 @@ class LabelTableLayout(Layout[LabelTable]):
             raise KitError(
                 path, "has a header and no rows", "Each labeled image has a row", code="table_empty"
             )
-        ids = unique_ids(column(table, source.id, path, "id"), path)
+        labels = _labels(table, source, path, config)
+        ids = column(table, source.id, path, "id")
+        if source.rows == "label" and isinstance(labels, pd.Series):
+            labels = _labels_per_image(ids, labels)
+            table = _first_rows(table, source, path)
+            ids = table[source.id]
+        ids = unique_ids(ids, path)
         images = ImageFolder.open(root, source.folder, source.ids)
         samples = pd.DataFrame({"id": ids, "path": images.find(ids, path)}, dtype=str)
-        labels = _labels(table, source, path, config)
         for name, chosen in (("group", source.group), ("given_fold", source.fold)):
             if chosen is not None:
                 samples[name] = column(table, chosen, path, name)
@@ -87,18 +99,16 @@ class LabelTableLayout(Layout[LabelTable]):
             _check_class_folders(samples, source, path)
         return LabeledImages(samples, without_listed(images.paths, samples["path"]))
 
-    def detect(self, survey: Survey, label: str | None) -> Detection | None:
+    def detect(self, survey: Survey, hints: Hints) -> Detection | None:
         """Detect a table of images and labels; further tables with the same columns are held out."""
         tables = [
-            t
-            for t in survey.tables
-            if t.others and not t.repeats and not has_word(t.name, "sample", "submission", "solution")
+            t for t in survey.tables if t.others and not has_word(t.name, "sample", "submission", "solution")
         ]
         candidates = [t for t in tables if not has_word(t.name, *HELD_OUT_WORDS)]
         if not candidates:
             return None
         table = next((t for t in candidates if has_word(t.name, "train")), candidates[0])
-        columns = LabelColumns.of(table, label)
+        columns = LabelColumns.of(table, hints.label)
         train = self._part(table, columns)
         held_out = {}
         for other in tables:
@@ -121,6 +131,8 @@ class LabelTableLayout(Layout[LabelTable]):
             Finding("ids", table.ids, f"ids are file names {style} suffix"),
             Finding("label", columns.label, columns.because),
         ]
+        if table.repeats:
+            source.append(Finding("rows", "label", "some images have several rows, one per label"))
         if columns.separator is not None:
             source.append(Finding("separator", columns.separator, "separates the classes in a cell"))
         for key, name, why in (
@@ -144,6 +156,28 @@ def _labels(
     if source.separator is None:
         return cells.mask(cells.str.strip() == "", NO_LABEL)
     return split_labels(cells, source.separator)
+
+
+def _labels_per_image(ids: pd.Series, labels: pd.Series) -> pd.DataFrame:
+    """Return one 0/1 column per class, a row per id in order of appearance, from a label per row."""
+    counts = pd.crosstab(ids, labels).reindex(ids.unique()).drop(columns=NO_LABEL, errors="ignore")
+    counts = counts.rename_axis(columns=None).reset_index(drop=True)
+    zero_one: pd.DataFrame = counts.clip(upper=1).astype("int8")
+    return zero_one
+
+
+def _first_rows(table: pd.DataFrame, source: LabelTable, path: Path) -> pd.DataFrame:
+    """Return the first row of every id, whose group and fold all its rows must have."""
+    for name in filter(None, (source.group, source.fold)):
+        differ = table.groupby(source.id)[name].nunique() > 1
+        if differ.any():
+            raise KitError(
+                path,
+                f"rows of {differ.sum()} images differ in '{name}' ({first_few(list(differ[differ].index))})",
+                "All rows of an image have the same group and fold",
+                code="rows_contradict",
+            )
+    return table.drop_duplicates(source.id).reset_index(drop=True)
 
 
 def split_labels(cells: pd.Series, separator: str) -> pd.DataFrame:
@@ -214,4 +248,7 @@ def _detected_labels(table: Table, columns: LabelColumns) -> pd.DataFrame:
             return pd.DataFrame({LABEL: names}, dtype=str)
         return block
     cells = column(table.cells, columns.label, Path(table.name), "label", "allowed")
+    if table.repeats:
+        block = _labels_per_image(table.cells[table.id], cells)
+        return block.idxmax(axis=1).to_frame(LABEL) if is_one_hot(block) else block
     return split_labels(cells, columns.separator) if columns.separator else cells.to_frame(LABEL)

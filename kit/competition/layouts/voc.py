@@ -13,6 +13,7 @@ from kit.competition.layouts.base import (
     HELD_OUT_WORDS,
     Detection,
     Finding,
+    Hints,
     LabeledImages,
     LabeledPart,
     Layout,
@@ -64,7 +65,7 @@ class VocLayout(Layout[Voc]):
         block = {name: samples["id"].isin(images_with[name]).astype("int8") for name in names}
         return LabeledImages(with_classes(samples, pd.DataFrame(block), root / source.annotations), unlisted)
 
-    def detect(self, survey: Survey, label: str | None) -> Detection | None:
+    def detect(self, survey: Survey, hints: Hints) -> Detection | None:
         """Detect XML annotations: in a folder of their own with sets, or beside the images of each part."""
         folders = {f: xml for f, xml in survey.xml.items() if _is_voc(survey.root / f / f"{xml[0]}.xml")}
         images = {f: found for f in folders if (found := _image_folder(survey, f, folders[f])) is not None}
