@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from kit.competition.infer_test import DetectedTest, find_test, name_of
 from kit.competition.layouts import detect_layout
 from kit.competition.layouts.base import Detection, Finding, Hints, LabeledPart
+from kit.competition.samples import check_spellings
 from kit.competition.survey import Survey, survey_folder
 from kit.errors import KitError, first_few
 from kit.metrics import metrics
@@ -15,6 +17,7 @@ from kit.submission_format.evidence import CompetitionFacts
 from kit.submission_format.infer_kind import find_id_column, infer_kind
 from kit.submission_format.kinds import default_kind, submission_kinds
 from kit.submission_format.sample import Sample
+from kit.submission_format.spelling import NUMBER
 from kit.tasks import BINARY, LABEL, MULTICLASS, MULTILABEL, NO_LABEL, ORDINAL, Task, tasks
 
 NO_HINTS = Hints()
@@ -70,12 +73,28 @@ def _infer_task(found: Detection) -> tuple[list[str], Task, str]:
         per_image = float((labels == 1).sum(axis=1).mean())
         return classes, MULTILABEL, f"{len(classes)} classes, {per_image:.2g} per image"
     classes = sorted(set(labels[LABEL]) - {NO_LABEL}, key=natural_key)
+    check_spellings(classes, found.train.table.name if found.train.table else found.train.folder)
+    _check_no_measurements(classes, len(labels), found)
     if found.ordinal:
         return classes, ORDINAL, f"{found.ordinal}, in this order; multiclass if the order has no meaning"
     if len(classes) == BINARY.num_classes:
         return classes, BINARY, f"two classes: {classes[0]} and {classes[1]}"
     ends = f"from {classes[0]} to {classes[-1]}"
     return classes, MULTICLASS, f"one label per image, {len(classes)} classes {ends}"
+
+
+def _check_no_measurements(classes: Sequence[str], num_images: int, found: Detection) -> None:
+    """Refuse labels that are measurements: many different numbers with decimals."""
+    are_numbers = all(NUMBER.fullmatch(name) for name in classes)
+    if not are_numbers or not any("." in name for name in classes) or len(classes) <= num_images / 4:
+        return
+    raise KitError(
+        found.train.table.name if found.train.table else found.train.folder,
+        f"its labels are {len(classes)} different numbers with decimals ({first_few(classes[:3])})",
+        "kit predicts classes and grades, not measurements",
+        "Cut the numbers into a few ranges, and write the range of each image as its label.",
+        code="labels_are_measurements",
+    )
 
 
 def _task_of_sample(

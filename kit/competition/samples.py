@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def load_competition(config: CompetitionConfig, workspace: Workspace) -> Competi
     sets = {name: _aligned(images, classes, f"held_out.{name}") for name, images in held_out.items()}
     for name, table in (("train", samples), *sets.items(), ("test", test)):
         if config.case == "refuse":
-            _check_case(table["id"], f"{root}, {name} ids")
+            check_spellings(table["id"], f"{root}, {name} ids")
     _check_overlap(samples, sets)
     return Competition(config.name, root, task, metric, classes, samples, sets, test)
 
@@ -224,15 +225,20 @@ def _aligned(images: LabeledImages, classes: Sequence[str], where: str) -> pd.Da
     return pd.concat([samples[plain], block], axis=1)
 
 
-def _check_case(names: pd.Series, where: str) -> None:
-    """Refuse names that differ only in case: usually one of them is a typo."""
-    lower = names.str.lower()
-    alike = names[lower.duplicated(keep=False)]
+def check_spellings(names: Iterable[str], where: str) -> None:
+    """Refuse names that differ only in case, spaces, or the form of accents: usually one of them is a typo.
+
+    Raises:
+        KitError: Such names exist.
+    """
+    texts = pd.Series(list(names), dtype=str)
+    spelled = texts.map(lambda name: unicodedata.normalize("NFC", name).strip().casefold())
+    alike = texts[spelled.duplicated(keep=False)]
     if len(alike):
-        pairs = sorted(alike, key=str.lower)
+        pairs = [f"'{name}'" for name in sorted(alike, key=lambda name: (name.strip().casefold(), name))]
         raise KitError(
             where,
-            f"{len(alike)} names differ only in case ({first_few(pairs)})",
+            f"{len(alike)} names differ only in case, spaces or accents ({first_few(pairs)})",
             "Such names are usually two spellings of one",
             "Fix them, or set `competition.case: distinct` if they are different.",
             code="case_differs",
@@ -259,7 +265,7 @@ def _class_order(config: CompetitionConfig, task: Task, train: LabeledImages) ->
         problem = "a class has the name of the id column, 'id'"
         raise KitError("competition.train", problem, "", "Rename the class.", code="class_name_reserved")
     if config.case == "refuse":
-        _check_case(pd.Series(found, dtype=str), "competition.train, classes")
+        check_spellings(found, "competition.train, classes")
     if task.num_classes not in (None, len(found)):
         raise KitError(
             "competition.task",

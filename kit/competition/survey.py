@@ -96,6 +96,10 @@ class Survey:
     ignored: dict[str, str] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
 
+    def columns_of(self, *words: str) -> set[str]:
+        """Return the columns other than the id of the tables whose names have one of some words."""
+        return {column for table in self.tables if has_word(table.name, *words) for column in table.others}
+
 
 def survey_folder(root: Path) -> Survey:
     """Return the content of a folder; descend while it holds only one folder, as archives do."""

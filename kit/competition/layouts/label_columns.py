@@ -9,14 +9,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from kit.competition.survey import Table
+from kit.competition.survey import Survey, Table
 from kit.errors import KitError
 from kit.natural import natural_key
 
 LABEL_NAMES = ("label", "labels", "target", "class", "category", "species", "breed", "diagnosis", "tags")
 ORDINAL_NAMES = ("diagnosis", "grade", "level", "severity", "stage", "rating", "score", "isup")
 MAX_GRADES = 11
-GROUP_NAMES = ("patient", "subject", "group", "person", "lesion", "study", "case", "user", "site", "video")
+SAMPLE_WORDS = ("sample", "submission")
+GROUP_NAMES = (  # the narrowest first: images of a patient may come from several sites
+    "patient", "subject", "person", "lesion", "case", "study", "series", "user", "group", "video", "location",
+    "site",
+)  # fmt: skip
 FOLD_NAMES = ("fold", "folds", "kfold", "cv_fold")
 SEPARATORS = (" ", "|", ",", ";")
 
@@ -40,24 +44,25 @@ class LabelColumns:
     ordinal: str = ""
 
     @classmethod
-    def of(cls, table: Table, label: str | None) -> LabelColumns:
+    def of(cls, table: Table, label: str | None, survey: Survey) -> LabelColumns:
         """Return the columns of a table of labels.
 
         Args:
             label: The label column, if the user gave one.
+            survey: The competition's folder; its sample submission and test table name columns, too.
 
         Raises:
             KitError: Several columns could be the label, or the given one does not exist.
         """
-        named = [c for c in table.others if _is_word(c, GROUP_NAMES) and c != label]
-        group = next((c for c in named if not _is_flag(table.cells[c])), None)
+        group = _group_column(table, label)
         fold = next((c for c in table.others if c.lower() in FOLD_NAMES and c != label), None)
         others = [c for c in table.others if c not in (group, fold)]
-        chosen, because = _choose_label(table, others, label)
+        chosen, because = _choose_label(table, others, label, survey)
         if not isinstance(chosen, str):
             return cls(chosen, because, None, group, fold)
         values = table.cells[chosen]
-        separator = _separator(values)
+        are_columns = set(values) - {""} <= survey.columns_of(*SAMPLE_WORDS)
+        separator = None if are_columns else _separator(values)
         if separator is not None:
             shown = {" ": "spaces"}.get(separator, f"'{separator}'")
             because = f"cells such as '{max(values, key=len)}' hold several classes, separated by {shown}"
@@ -74,10 +79,27 @@ def _grades(name: str, values: pd.Series) -> str:
 
 
 def _is_word(name: str, words: Sequence[str]) -> bool:
-    return any(part in words for part in re.findall(r"[a-z]+", name.lower()))
+    """Return whether a column name has one of some words: ``PatientID`` has ``patient``, ``composite`` not ``site``."""
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)
+    return any(part.lower() in words for part in parts)
 
 
-def _choose_label(table: Table, others: list[str], label: str | None) -> tuple[str | list[str], str]:
+def _group_column(table: Table, label: str | None) -> str | None:
+    """Return the column of groups: named like one, with values that repeat; patients before studies, sites last."""
+    named = [
+        (next(i for i, word in enumerate(GROUP_NAMES) if _is_word(column, (word,))), column)
+        for column in table.others
+        if column != label and _is_word(column, GROUP_NAMES)
+    ]
+    repeating = [
+        c for _, c in sorted(named) if table.cells[c].duplicated().any() and not _is_flag(table.cells[c])
+    ]
+    return next(iter(repeating), None)
+
+
+def _choose_label(
+    table: Table, others: list[str], label: str | None, survey: Survey
+) -> tuple[str | list[str], str]:
     if label is not None:
         if label not in table.others:
             others_are = f"Other columns: {', '.join(table.others)}"
@@ -87,6 +109,10 @@ def _choose_label(table: Table, others: list[str], label: str | None) -> tuple[s
         return label, "given by --label"
     if len(others) == 1:
         return others[0], f"the only column besides the id; {_examples(table.cells[others[0]])}"
+    in_sample = [c for c in others if c in survey.columns_of(*SAMPLE_WORDS)]
+    if len(in_sample) == 1:
+        because = f"the sample submission has this column; {_examples(table.cells[in_sample[0]])}"
+        return in_sample[0], because
     named = [c for c in others if c.lower() in LABEL_NAMES]
     if len(named) == 1:
         return named[0], f"the only column named like a label; {_examples(table.cells[named[0]])}"
@@ -94,6 +120,12 @@ def _choose_label(table: Table, others: list[str], label: str | None) -> tuple[s
     if len(block) >= 2 and (len(block) == len(others) or is_one_hot(table.cells[block])):
         rest = f", among {len(others)}" if len(block) < len(others) else ""
         return block, f"{len(block)} columns of 0 and 1{rest}: one per class"
+    in_test = survey.columns_of("test") - survey.columns_of(*SAMPLE_WORDS)
+    only_here = [c for c in others if c not in in_test]
+    if in_test and len(only_here) == 1:
+        return only_here[
+            0
+        ], f"the only column that the test table lacks; {_examples(table.cells[only_here[0]])}"
     raise KitError(
         table.name,
         f"any of its columns {', '.join(others)} could be the label",

@@ -108,7 +108,7 @@ class LabelTableLayout(Layout[LabelTable]):
         if not candidates:
             return None
         table = next((t for t in candidates if has_word(t.name, "train")), candidates[0])
-        columns = LabelColumns.of(table, hints.label)
+        columns = LabelColumns.of(table, hints.label, survey)
         train = self._part(table, columns)
         held_out = {}
         for other in tables:
