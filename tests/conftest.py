@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -247,3 +248,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     for name, model in (("a", "simple_cnn"), ("b", "residual_cnn")):
         pipeline.run(load_config(write_config(workspace, name=name, model__name=model)), workspace=workspace)
     return workspace
+
+
+@pytest.fixture
+def trained_copy(trained: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of the trained workspace, which a test may change."""
+    shutil.copytree(trained.root, tmp_path / "copy")
+    return Workspace.open(tmp_path / "copy")

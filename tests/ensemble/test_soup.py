@@ -16,7 +16,7 @@ from kit.evaluation.oof_with_labels import load_labeled_oof
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
 from tests.conftest import raises_kit_error, write_config
-from tests.evaluation.made import made_run
+from tests.evaluation.runs import write_run
 
 SOUP = Component(name="soup")
 
@@ -107,7 +107,7 @@ def search(workspace):
     """A search whose soups are known: of three members and all their sets."""
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 2, 100)
-    run = made_run(workspace, "binary", "accuracy", targets, rng.dirichlet([1, 1], 100), ("no", "yes"))
+    run = write_run(workspace, "binary", "accuracy", targets, rng.dirichlet([1, 1], 100), ("no", "yes"))
     truth = load_labeled_oof(run, workspace)
 
     def right(share):

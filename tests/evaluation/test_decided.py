@@ -15,7 +15,7 @@ from kit.postprocess.postprocessing import fit_steps
 from kit.report.evaluations import evaluation_tables
 from kit.storage.files import read_json
 from tests.conftest import raises_kit_error
-from tests.evaluation.made import hold_out, made_run
+from tests.evaluation.runs import write_held_out, write_run
 from tests.postprocess.test_postprocessing import label_rows
 
 CLASSES = ("a", "b", "c", "d")
@@ -25,7 +25,7 @@ CLASSES = ("a", "b", "c", "d")
 def labels(workspace):
     """A run of labels whose probabilities are all too low."""
     rows = label_rows()
-    return made_run(workspace, "multilabel", "f1_macro", rows.targets, rows.probs, CLASSES)
+    return write_run(workspace, "multilabel", "f1_macro", rows.targets, rows.probs, CLASSES)
 
 
 def test_what_helps_is_learned_and_the_score_is_that_of_folds_left_out(workspace, labels):
@@ -69,7 +69,7 @@ def test_what_was_asked_for_last_is_remembered(workspace, labels):
 
 def test_the_config_says_what_to_learn(workspace):
     rows = label_rows()
-    run = made_run(
+    run = write_run(
         workspace,
         "multilabel",
         "f1_macro",
@@ -85,7 +85,7 @@ def test_the_config_says_what_to_learn(workspace):
 
 def test_held_out_rows_are_decided_by_what_is_shipped(workspace, labels):
     rows = label_rows(seed=1)
-    hold_out(workspace, labels, rows.targets, rows.probs, CLASSES)
+    write_held_out(workspace, labels, rows.targets, rows.probs, CLASSES)
     found = evaluate(labels, workspace)
     values = read_json(labels.decision)["steps"][0]["values"]
     expected = f1_score(rows.targets, rows.probs >= np.array(values), average="macro")
@@ -104,7 +104,7 @@ def test_a_fold_that_cannot_be_scored_says_so(workspace):
     targets = (rng.random((100, 4)) < 0.5).astype(np.float32)
     folds = np.arange(100) % 5
     targets[folds == 2, 1] = 0
-    run = made_run(workspace, "multilabel", "roc_auc", targets, rng.random((100, 4)), CLASSES, folds)
+    run = write_run(workspace, "multilabel", "roc_auc", targets, rng.random((100, 4)), CLASSES, folds)
     found = evaluate(run, workspace)
     assert found.folds[2] is None
     assert all(score is not None for k, score in enumerate(found.folds) if k != 2)
@@ -117,7 +117,7 @@ def test_a_fold_that_cannot_be_scored_says_so(workspace):
 def test_a_metric_that_cannot_be_computed_on_the_whole_is_named_among_the_others(workspace):
     targets = np.zeros((40, 4), dtype=np.float32)
     targets[::2, :3] = 1
-    run = made_run(
+    run = write_run(
         workspace, "multilabel", "f1_macro", targets, np.random.default_rng(0).random((40, 4)), CLASSES
     )
     found = {other.metric: other for other in evaluate(run, workspace).others}
@@ -138,7 +138,7 @@ def test_confusions_are_kept_as_a_table(workspace, labels):
     np.testing.assert_array_equal(table[columns].to_numpy(), expected.reshape(4, 4))
     rng = np.random.default_rng(0)
     truth, probs = rng.integers(0, 3, 90), rng.dirichlet(np.ones(3), 90)
-    run = made_run(workspace, "multiclass", "accuracy", truth, probs, ("x", "y", "z"), name="exclusive")
+    run = write_run(workspace, "multiclass", "accuracy", truth, probs, ("x", "y", "z"), name="exclusive")
     evaluate(run, workspace)
     table = pd.read_csv(run.confusion, index_col="class")
     np.testing.assert_array_equal(table.to_numpy(), confusion_matrix(truth, probs.argmax(axis=1)))
@@ -152,7 +152,7 @@ def test_rows_of_a_group_are_drawn_together_which_widens_the_interval(workspace)
     probs = np.where(right[:, None], np.eye(2)[truth], 1 - np.eye(2)[truth]) * 0.8 + 0.1
     widths = []
     for name, given in (("alone", None), ("together", groups)):
-        run = made_run(workspace, "binary", "accuracy", truth, probs, ("no", "yes"), groups % 5, name, given)
+        run = write_run(workspace, "binary", "accuracy", truth, probs, ("no", "yes"), groups % 5, name, given)
         found = evaluate(run, workspace)
         widths.append(found.interval.high - found.interval.low)
     assert widths[1] > 2 * widths[0]
@@ -165,7 +165,7 @@ def test_suspects_are_kept_as_a_table(workspace):
     labels = truth.copy()
     labels[:10] = (truth[:10] + 1) % 3
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    run = made_run(workspace, "multiclass", "accuracy", labels, probs, ("x", "y", "z"))
+    run = write_run(workspace, "multiclass", "accuracy", labels, probs, ("x", "y", "z"))
     found = evaluate(run, workspace)
     table = pd.read_csv(run.suspects)
     assert len(table) == found.num_suspects
@@ -191,7 +191,7 @@ def test_ordinal_grades_get_cut_points(workspace):
     from tests.postprocess.test_postprocessing import ordinal_rows
 
     rows = ordinal_rows()
-    run = made_run(workspace, "ordinal", "quadratic_kappa", rows.targets, rows.probs, tuple("01234"))
+    run = write_run(workspace, "ordinal", "quadratic_kappa", rows.targets, rows.probs, tuple("01234"))
     found = evaluate(run, workspace)
     assert [worth.steps for worth in found.decisions if worth.shipped] == [["cut_points"]]
     assert found.cv > found.plain
@@ -200,7 +200,7 @@ def test_ordinal_grades_get_cut_points(workspace):
 def test_a_holdout_is_split_by_groups_whatever_the_order_of_rows(workspace):
     rng = np.random.default_rng(0)
     truth, groups = rng.integers(0, 2, 200), [f"g{n % 23}" if n % 4 else "" for n in range(200)]
-    run = made_run(
+    run = write_run(
         workspace,
         "binary",
         "f1",
@@ -225,7 +225,7 @@ def test_a_holdout_is_split_by_groups_whatever_the_order_of_rows(workspace):
 def test_one_group_is_scored_without_an_interval_or_a_decision(workspace):
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, 60)
-    run = made_run(
+    run = write_run(
         workspace,
         "binary",
         "f1",
@@ -246,7 +246,7 @@ def test_one_group_is_scored_without_an_interval_or_a_decision(workspace):
 
 def test_held_out_predictions_of_other_models_are_not_scored(workspace, labels):
     rows = label_rows(seed=1)
-    hold_out(workspace, labels, rows.targets, rows.probs, CLASSES, models="others")
+    write_held_out(workspace, labels, rows.targets, rows.probs, CLASSES, models="others")
     found = evaluate(labels, workspace)
     assert found.held_out == {"later": None}
     assert "predicted by other models" in found.not_computed["later"]
