@@ -8,18 +8,12 @@ import sys
 
 import pytest
 from typer.main import get_command
-from typer.testing import CliRunner
 
 from kit.cli.main import app
 from kit.leaderboard.record import record
 from kit.storage.files import read_json, write_text
+from tests.conftest import run_kit
 from tests.leaderboard.runs import write_blend, write_experiment, write_submission
-
-
-def kit(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == code, result.output + repr(result.exception)
-    return result
 
 
 @pytest.fixture
@@ -38,7 +32,7 @@ def scored(workspace):
 
 
 def test_the_table_shows_rows_parents_correlation_and_selection(scored):
-    text = kit("leaderboard").stdout
+    text = run_kit("leaderboard").stdout
     lines = text.splitlines()
     assert lines[0].strip() == "made: accuracy (higher is better)"
     assert [line.split()[0] for line in lines[2:6]] == ["both", "second", "third", "first"]
@@ -52,11 +46,11 @@ def test_the_table_shows_rows_parents_correlation_and_selection(scored):
 
 
 def test_empty_columns_are_left_out(scored):
-    head = kit("leaderboard").stdout.splitlines()[1]
+    head = run_kit("leaderboard").stdout.splitlines()[1]
     assert "public" in head
     assert "private" not in head
     record("first", scored, private=0.7)
-    assert "private" in kit("leaderboard").stdout.splitlines()[1]
+    assert "private" in run_kit("leaderboard").stdout.splitlines()[1]
 
 
 @pytest.mark.parametrize("width", [100, 120, 200])
@@ -76,7 +70,7 @@ def test_a_row_fits_on_one_line_at_common_terminal_widths(scored, monkeypatch, w
 
 
 def test_json_has_entries_correlation_selection_and_problems(scored):
-    found = json.loads(kit("leaderboard", "--json", "--sort", "date").stdout)
+    found = json.loads(run_kit("leaderboard", "--json", "--sort", "date").stdout)
     assert set(found) == {"entries", "correlation", "select", "problems"}
     assert [entry["name"] for entry in found["entries"]][-3:] == ["third", "second", "first"]
     keys = {
@@ -99,8 +93,8 @@ def test_json_has_entries_correlation_selection_and_problems(scored):
 
 
 def test_csv_has_the_same_values_as_json(scored):
-    table = list(csv.DictReader(io.StringIO(kit("leaderboard", "--csv").stdout)))
-    entries = json.loads(kit("leaderboard", "--json").stdout)["entries"]
+    table = list(csv.DictReader(io.StringIO(run_kit("leaderboard", "--csv").stdout)))
+    entries = json.loads(run_kit("leaderboard", "--json").stdout)["entries"]
     assert list(table[0]) == list(entries[0])
     assert [float(row["cv"]) for row in table] == [entry["cv"] for entry in entries]
     assert [row["private"] for row in table] == [""] * 4
@@ -114,51 +108,51 @@ def test_csv_escapes_names_that_spreadsheets_read_as_formulas(workspace):
     for name in ("=1+1", "+1", "-1", "@SUM(A1)", "plain"):
         write_text(workspace.submission("made", name).path, "id\n")
     record("made/-1", workspace, public=-0.5)
-    table = {row["name"]: row for row in csv.DictReader(io.StringIO(kit("leaderboard", "--csv").stdout))}
+    table = {row["name"]: row for row in csv.DictReader(io.StringIO(run_kit("leaderboard", "--csv").stdout))}
     assert set(table) == {"'=1+1", "'+1", "'-1", "'@SUM(A1)", "plain"}
     assert table["'-1"]["public"] == "-0.5"
 
 
 def test_options_filter_and_sort_the_rows(scored):
     def names(*arguments):
-        found = json.loads(kit("leaderboard", "--json", *arguments).stdout)
+        found = json.loads(run_kit("leaderboard", "--json", *arguments).stdout)
         return [entry["name"] for entry in found["entries"]]
 
     assert names("--kind", "blend") == ["both"]
     assert names("--name", "*ir[sd]*", "--sort", "name") == ["first", "third"]
     assert names("--competition", "made", "--sort", "public") == ["both", "second", "third", "first"]
-    assert "--name" in kit("leaderboard", "--name", "x").stdout
+    assert "--name" in run_kit("leaderboard", "--name", "x").stdout
 
 
 @pytest.mark.parametrize("option", ["--sort", "--kind", "--competition"])
 def test_an_unknown_option_value_lists_the_known_ones(scored, option):
-    error = json.loads(kit("leaderboard", option, "nothing", "--json", code=1).stdout)["error"]
+    error = json.loads(run_kit("leaderboard", option, "nothing", "--json", code=1).stdout)["error"]
     assert error["where"] == option
     assert error["rule"].startswith("Known: ")
 
 
 def test_a_damaged_file_is_a_warning_and_the_other_rows_are_listed(scored):
     scored.run("made", "first").metrics.write_text("{")
-    result = kit("leaderboard")
+    result = run_kit("leaderboard")
     assert "warning: " in result.stderr
     assert "Run `kit evaluate made/first`." in result.stderr
     assert "second" in result.stdout
-    (problem,) = json.loads(kit("leaderboard", "--json").stdout)["problems"]
+    (problem,) = json.loads(run_kit("leaderboard", "--json").stdout)["problems"]
     assert problem["where"].endswith("metrics.json")
-    assert "warning: " in kit("leaderboard", "--csv").stderr
+    assert "warning: " in run_kit("leaderboard", "--csv").stderr
 
 
 def test_record_prints_the_scores_that_it_wrote(scored):
     path = "submissions/made/first.csv"
     assert (
-        kit("leaderboard", "record", path, "--public", "0.79").stdout
+        run_kit("leaderboard", "record", path, "--public", "0.79").stdout
         == f"{path}: public 0.78 -> 0.79 recorded.\n"
     )
-    found = json.loads(kit("leaderboard", "record", "made/first", "--private", "0.7", "--json").stdout)
+    found = json.loads(run_kit("leaderboard", "record", "made/first", "--private", "0.7", "--json").stdout)
     assert (found["file"], found["public"], found["private"]) == (path, 0.79, 0.7)
     assert found["before"]["private"] is None
     assert found["sha256"] == read_json(scored.submission("made", "first").trace)["sha256"]
-    error = json.loads(kit("leaderboard", "record", "fist", "--public", "1", "--json", code=1).stdout)[
+    error = json.loads(run_kit("leaderboard", "record", "fist", "--public", "1", "--json", code=1).stdout)[
         "error"
     ]
     assert error["next"] == f"Did you mean {path}?"
@@ -167,15 +161,15 @@ def test_record_prints_the_scores_that_it_wrote(scored):
 def test_record_warns_if_it_replaces_scores_of_a_changed_file(workspace):
     file = workspace.submission("made", "theirs").path
     write_text(file, "id\n1\n")
-    kit("leaderboard", "record", "theirs", "--public", "0.5")
+    run_kit("leaderboard", "record", "theirs", "--public", "0.5")
     write_text(file, "id\n2\n")
-    result = kit("leaderboard", "record", "theirs", "--public", "0.6")
+    result = run_kit("leaderboard", "record", "theirs", "--public", "0.6")
     assert "theirs.csv" in result.stderr
     assert "public 0.6 recorded" in result.stdout
 
 
 def test_options_before_record_are_refused(scored):
-    result = kit("leaderboard", "--workspace", scored.root, "record", "first", "--public", "0.5", code=2)
+    result = run_kit("leaderboard", "--workspace", scored.root, "record", "first", "--public", "0.5", code=2)
     assert "options stand after 'record': --workspace" in result.stderr
 
 

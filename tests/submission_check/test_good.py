@@ -26,10 +26,10 @@ from tests.submission_check.valid_files import (
 )
 from tests.submission_format.test_round_trips import (
     EXCLUSIVE,
-    SEVERAL,
+    MULTILABEL,
+    build_format,
     dialects,
-    final_for,
-    form_of,
+    draw_final,
     names,
     texts,
 )
@@ -117,7 +117,7 @@ def test_files_that_kit_writes_for_exclusive_classes_are_valid(
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.sampled_from(SEVERAL),
+    st.sampled_from(MULTILABEL),
     st.lists(texts, unique=True, min_size=1, max_size=6),
     st.lists(names.filter(str.isalnum), unique=True, min_size=2, max_size=4),
     dialects,
@@ -131,11 +131,11 @@ def test_files_that_kit_writes_for_multilabel_classes_are_valid(
 def assert_no_problem(tmp_path_factory, kind, rows, classes, exclusive, dialect, id_at_end):
     from kit.tasks import tasks
 
-    submission_format = form_of(kind, rows, classes, exclusive, dialect, id_at_end)
+    submission_format = build_format(kind, rows, classes, exclusive, dialect, id_at_end)
     if len(set(submission_format.ids.to_pylist())) < len(submission_format):
         return
     task = tasks.get("binary" if exclusive else "multilabel")
-    predictions = final_for(len(rows), len(classes), task, len(rows))
+    predictions = draw_final(len(rows), len(classes), task, len(rows))
     path = tmp_path_factory.mktemp("own") / "s.csv"
     write(path, predictions, submission_format)
     found = {p.code for p in check_file(path, submission_format)} - {
