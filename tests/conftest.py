@@ -1,7 +1,9 @@
 """Shared fixtures and helpers: a tiny competition of three colored classes with 32-pixel images."""
 
 import gc
+import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -159,6 +161,22 @@ def kit(workspace: Workspace, *arguments: str, **options) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
+def run_kit(*arguments, code: int = 0):
+    """Run ``kit`` with these arguments in this process, check its exit code and return its output."""
+    from typer.testing import CliRunner
+
+    from kit.cli.main import app
+
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+def run_kit_json(*arguments, code: int = 0) -> dict:
+    """Run ``kit`` with these arguments and ``--json``, and return the parsed output."""
+    return json.loads(run_kit(*arguments, "--json", code=code).stdout)
+
+
 def wait_for(condition, seconds: float = 60) -> None:
     """Wait until the condition holds, for example until another process has written a file."""
     until = time.monotonic() + seconds
@@ -169,7 +187,7 @@ def wait_for(condition, seconds: float = 60) -> None:
 
 @contextmanager
 def raises_kit_error(code: str, where: str | None = None) -> Iterator[pytest.ExceptionInfo[KitError]]:
-    """Expect a KitError with this code, at this place if one is given."""
+    """Expect a KitError with this code, and with this ``where`` if it is passed."""
     with pytest.raises(KitError) as caught:
         yield caught
     assert caught.value.code == code, str(caught.value)
@@ -247,3 +265,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     for name, model in (("a", "simple_cnn"), ("b", "residual_cnn")):
         pipeline.run(load_config(write_config(workspace, name=name, model__name=model)), workspace=workspace)
     return workspace
+
+
+@pytest.fixture
+def trained_copy(trained: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of the trained workspace, which a test may change."""
+    shutil.copytree(trained.root, tmp_path / "copy")
+    return Workspace.open(tmp_path / "copy")

@@ -1,4 +1,4 @@
-"""The READMEs are true: commands, options, the tree, the examples."""
+"""The READMEs agree with the code: commands, options, the file tree, the examples."""
 
 import re
 import subprocess
@@ -28,8 +28,8 @@ def test_every_command_in_the_readme_exists_with_its_options():
     for verb, rest in lines:
         assert verb in COMMANDS, verb
         command = COMMANDS[verb]
-        below = getattr(command, "commands", {})  # of a verb with verbs of its own
-        command = below.get(rest.split()[0], command) if rest.split() else command
+        subcommands = getattr(command, "commands", {})  # verbs with subcommands, such as leaderboard record
+        command = subcommands.get(rest.split()[0], command) if rest.split() else command
         known = {option for p in command.params for option in p.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= known, (verb, rest)
 
@@ -45,12 +45,12 @@ def test_make_targets_named_in_the_readme_exist():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_the_tree_of_files_is_the_generated_one():
+def test_the_file_tree_of_the_kit_readme_is_up_to_date():
     text = (ROOT / "kit" / "README.md").read_text()
     assert text == with_tree(text), "run: python -m tests.docs"
 
 
-USE_OF_EXAMPLES = """
+CHECKS_OF_EXAMPLES = """
 import pathlib, tempfile
 from PIL import Image
 from kit.competition.layouts.base import layouts
@@ -73,29 +73,29 @@ losses(json=True)
 """
 
 
-def test_every_example_of_a_new_entry_works_and_is_short():
+def test_the_examples_of_new_entries_work_and_are_short():
     text = (ROOT / "kit" / "README.md").read_text()
     section = text.split("## Adding an entry")[1].split("\n## ")[0]
     examples = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     assert len(examples) >= 12
     assert all(sum(map(bool, block.splitlines())) <= 15 for block in examples)
-    program = "\n".join([*examples, USE_OF_EXAMPLES])
+    program = "\n".join([*examples, CHECKS_OF_EXAMPLES])
     done = subprocess.run([sys.executable, "-"], input=program, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert "squared_hinge" in done.stdout
 
 
-def test_links_between_readmes_lead_to_files():
+def test_links_between_readmes_point_to_existing_files():
     for path in READMES:
         for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
             assert (path.parent / link).exists(), (path, link)
 
 
-def test_the_readme_is_one_page():
+def test_the_readme_has_at_most_250_lines():
     assert len(README.splitlines()) <= 250
 
 
-def test_the_top_level_is_what_was_agreed():
+def test_the_repository_root_has_only_the_expected_entries():
     allowed = {
         "kit",
         "folds",
@@ -108,17 +108,17 @@ def test_the_top_level_is_what_was_agreed():
         "LICENSE",
     }
     ignored = {"data", "runs", "weights", "build", "kit.egg-info"}
-    there = {p.name for p in ROOT.iterdir() if not p.name.startswith(".")}
-    assert there - ignored <= allowed
+    found = {p.name for p in ROOT.iterdir() if not p.name.startswith(".")}
+    assert found - ignored <= allowed
 
 
-def test_the_extras_are_those_of_the_design():
+def test_the_package_has_only_the_extra_dev():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert set(project["optional-dependencies"]) == {"dev"}  # others come with what uses them
+    assert set(project["optional-dependencies"]) == {"dev"}
     assert project["license"] == "Apache-2.0"
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help_that_says_what_it_does(verb):
+def test_every_verb_has_a_help_text(verb):
     text = COMMANDS[verb].help
     assert len(text.split()) > 8

@@ -1,15 +1,17 @@
+"""KitError: its message, its JSON form and the collection of several errors."""
+
 import pytest
 
 from kit.errors import KitError, first_few, raise_mistakes
 from tests.conftest import raises_kit_error
 
 
-def test_message_reads_where_what_rule_next():
+def test_a_message_has_where_problem_rule_and_next():
     error = KitError("a.csv", "2 ids are missing", "Every id once", "Run `kit predict a`.", code="x")
     assert str(error) == "a.csv: 2 ids are missing. Every id once. Run `kit predict a`."
 
 
-def test_message_leaves_out_what_is_not_given():
+def test_a_message_omits_empty_parts():
     assert str(KitError("a.csv", "is empty", code="x")) == "a.csv: is empty."
 
 
@@ -18,12 +20,12 @@ def test_json_form_has_the_code_and_the_four_parts():
     assert found == {"code": "some_code", "where": "w", "problem": "x", "rule": "y", "next": "z"}
 
 
-def test_first_few_says_when_it_cuts():
+def test_first_few_says_how_many_it_shows_of_a_long_list():
     assert first_few(["a", "b"]) == "a, b"
     assert first_few(list("abcdefg")) == "first 5: a, b, c, d, e"
 
 
-def test_a_question_or_a_list_is_not_given_a_full_stop():
+def test_a_message_adds_no_period_after_a_question_or_a_list():
     assert str(KitError("w", "no 'x'", "", "Did you mean y?", code="x")) == "w: no 'x'. Did you mean y?"
     assert (
         str(KitError("w", "2 mistakes:\n  - a\n  - b\n", "Rule", code="x"))
@@ -32,7 +34,7 @@ def test_a_question_or_a_list_is_not_given_a_full_stop():
     assert str(KitError("w", "1 mistake:\n  - a\n", code="x")) == "w: 1 mistake:\n  - a"
 
 
-def test_mistakes_are_raised_together_and_a_single_one_as_it_is():
+def test_several_mistakes_are_raised_together_and_a_single_one_unchanged():
     raise_mistakes("w", [])
     one, two = KitError("a", "is wrong", code="wrong"), KitError("b", "is odd", code="odd")
     with raises_kit_error("wrong", where="a"):
@@ -42,8 +44,8 @@ def test_mistakes_are_raised_together_and_a_single_one_as_it_is():
     assert str(caught.value) == "w: 2 of 3 fail:\n  - a: is wrong.\n  - b: is odd."
 
 
-def test_the_helper_that_expects_an_error_fails_on_another_code_place_or_none():
-    """Dozens of tests assert through it alone."""
+def test_raises_kit_error_fails_for_another_code_another_where_or_no_error():
+    """Many tests have no other assertion than this helper."""
     with pytest.raises(AssertionError), raises_kit_error("ids_missing"):
         raise KitError("a.csv", "is empty", code="file_empty")
     with pytest.raises(AssertionError), raises_kit_error("file_empty", where="b.csv"):

@@ -1,4 +1,4 @@
-"""Imports point one way, and what starts fast does not touch torch."""
+"""Imports follow the layers without cycles, and commands that must start fast do not import torch."""
 
 import ast
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 KIT = Path(__file__).parents[1] / "kit"
 
-# Each layer may import from the ones before it, and from its own without a cycle.
+# A layer may import from the layers above it in this list, and from itself without a cycle.
 LAYERS = [
     ["kit", "errors", "registry", "natural", "runtime"],
     ["storage", "tasks", "config"],
@@ -27,7 +27,7 @@ LAYERS = [
     ["quickstart"],
     ["cli", "__main__"],
 ]
-# Modules that import by name, which the graph below cannot see, and why.
+# Modules that import by name, and why; the graph below does not contain these imports.
 IMPORT_BY_NAME = {
     "kit": "verbs load on first use",
     "kit.cli.main": "one file per verb",
@@ -38,8 +38,8 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HEAVY = {"torch", "torchvision", "timm", "albumentations", "cv2", "safetensors"}
 
 
-def unit(module: str) -> str:
-    """kit.engine.fit.trainer -> engine; kit -> kit."""
+def package_of(module: str) -> str:
+    """Return the package of a module: kit.engine.fit.trainer -> engine, kit -> kit."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "kit"
 
@@ -70,7 +70,7 @@ def _exists(module: str) -> bool:
 
 
 def graph() -> dict[str, set[str]]:
-    """Return module -> the kit modules it imports, anywhere."""
+    """Return module -> the kit modules that it imports, also inside functions."""
     result = {}
     for path in KIT.rglob("*.py"):
         module = ".".join(path.relative_to(KIT.parent).with_suffix("").parts).removesuffix(".__init__")
@@ -80,12 +80,12 @@ def graph() -> dict[str, set[str]]:
 
 def test_every_module_has_a_layer_and_imports_point_down():
     edges = [(a, b) for a, targets in graph().items() for b in targets]
-    upward = [f"{a} -> {b}" for a, b in edges if LEVEL[unit(b)] > LEVEL[unit(a)]]
+    upward = [f"{a} -> {b}" for a, b in edges if LEVEL[package_of(b)] > LEVEL[package_of(a)]]
     assert len(edges) > 100
     assert upward == []
 
 
-def test_imports_by_name_are_few_and_known():
+def test_only_the_listed_modules_import_by_name():
     found = set()
     for path in KIT.rglob("*.py"):
         names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
@@ -95,7 +95,7 @@ def test_imports_by_name_are_few_and_known():
     assert found == set(IMPORT_BY_NAME)
 
 
-def test_there_is_no_cycle():
+def test_imports_have_no_cycle():
     edges = graph()
     state: dict[str, str] = {}
 
@@ -120,7 +120,7 @@ def test_only_the_engine_imports_torch_at_the_top():
         assert heavy + engine == [], path
 
 
-def test_init_files_hold_names_only():
+def test_init_files_contain_only_docstrings_assignments_and_imports():
     for path in KIT.glob("*/**/__init__.py"):  # kit/__init__.py itself loads verbs on first use
         kinds = {type(node) for node in ast.parse(path.read_text()).body}
         assert kinds <= {ast.Expr, ast.Assign, ast.ImportFrom}, path
@@ -139,7 +139,7 @@ def test_help_loads_neither_torch_nor_pandas():
 
 
 @pytest.mark.parametrize("arguments", [["check", "sub.csv", "configs/tiny-cnn.yaml"], ["leaderboard"]])
-def test_light_verbs_load_neither_torch_nor_what_scores_and_plots(trained, monkeypatch, arguments):
+def test_check_and_leaderboard_load_neither_torch_nor_scikit_learn(trained, monkeypatch, arguments):
     monkeypatch.chdir(trained.root)
     (trained.root / "sub.csv").write_bytes(trained.submission("tiny", "a").path.read_bytes())
     arguments = [a.replace("tiny-cnn", "a") for a in arguments]
@@ -147,8 +147,8 @@ def test_light_verbs_load_neither_torch_nor_what_scores_and_plots(trained, monke
     assert loaded_by(code) & (HEAVY | {"scipy", "sklearn", "matplotlib"}) == set()
 
 
-def test_loose_modules_are_few_and_files_short():
-    loose = [path.name for path in KIT.glob("*.py") if not path.name.startswith("__")]
-    assert len(loose) <= 8, loose
+def test_kit_has_few_top_level_modules_and_no_file_above_400_lines():
+    top_level = [path.name for path in KIT.glob("*.py") if not path.name.startswith("__")]
+    assert len(top_level) <= 8, top_level
     long = {str(path.relative_to(KIT)): len(path.read_text().splitlines()) for path in KIT.rglob("*.py")}
     assert {name: lines for name, lines in long.items() if lines > 400} == {}

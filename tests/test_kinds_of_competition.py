@@ -1,4 +1,4 @@
-"""Competitions of every kind, from the folder to what is predicted of them."""
+"""Runs on competitions of several kinds: crops of boxes, held-out sets, holdout, repeats, extra images, leaks."""
 
 import shutil
 
@@ -13,7 +13,6 @@ from kit.evaluation.per_image import pool_run
 from kit.predictions import load_predictions
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
-from tests.cli.test_cli import kit, kit_json
 from tests.competition.test_perceptual_hash import scene
 from tests.conftest import (
     COLORS,
@@ -23,6 +22,8 @@ from tests.conftest import (
     draw_class_folders,
     draw_voc,
     raises_kit_error,
+    run_kit,
+    run_kit_json,
     write_config,
 )
 
@@ -55,7 +56,7 @@ def cells(tmp_path_factory):
     return workspace, done, progress
 
 
-def test_crops_are_predicted_under_their_box_and_held_out_ones_scored(cells):
+def test_crops_have_ids_of_their_boxes_and_held_out_crops_are_scored(cells):
     workspace, done, progress = cells
     assert done.submitted is None
     assert "no test images: no submission to write" in progress.lines
@@ -64,25 +65,25 @@ def test_crops_are_predicted_under_their_box_and_held_out_ones_scored(cells):
     assert (len(oof.ids), len(held_out.ids)) == (24, 12)
     assert not set(oof.ids) & set(held_out.ids)
     truth = pd.read_csv(workspace.truth("cells", "test"), dtype=str).set_index("id")["label"]
-    decided = np.array(held_out.classes)[held_out.probs.argmax(axis=1)]
-    expected = (truth.loc[list(held_out.ids)].to_numpy() == decided).mean()
+    predicted = np.array(held_out.classes)[held_out.probs.argmax(axis=1)]
+    expected = (truth.loc[list(held_out.ids)].to_numpy() == predicted).mean()
     assert done.evaluation.held_out == {"test": pytest.approx(expected)}
     assert expected > 0.9
     assert read_json(done.run.metrics)["held_out"]["test"] == pytest.approx(expected)
 
 
-def test_crops_of_one_image_are_on_one_fold(cells):
+def test_crops_of_one_image_are_in_one_fold(cells):
     folds = pd.read_csv(cells[0].folds("cells"))
     assert (folds.groupby("group")["fold"].nunique() == 1).all()
 
 
-def test_what_balancing_changed_is_told_and_kept(cells):
+def test_balancing_reports_and_stores_class_counts(cells):
     _, done, progress = cells
     assert any(line.startswith("balance cap: red 8 -> 6, green 4 -> 4") for line in progress.lines)
     assert read_json(done.run.fold(0).done)["classes"] == {"green": [4, 4], "red": [8, 6]}
 
 
-def test_crops_are_pooled_into_their_images(cells):
+def test_crops_are_pooled_per_image(cells):
     workspace, done, _ = cells
     oof_images, test_images = pool_run(done.run, workspace, "max")
     pooled, crops = load_predictions(oof_images.file), load_predictions(done.run.oof)
@@ -101,39 +102,39 @@ def test_the_commands_show_held_out_sets_and_pooled_crops(cells, monkeypatch):
     workspace, done, _ = cells
     monkeypatch.chdir(workspace.root)
     score = done.evaluation.held_out["test"]
-    text = kit("evaluate", "cells/cells", "--per-image", "max").stdout
+    text = run_kit("evaluate", "cells/cells", "--per-image", "max").stdout
     assert f"{score:.4f}" in text
     assert "undefined" in text
-    found = kit_json("evaluate", "cells/cells", "--per-image", "mean")
+    found = run_kit_json("evaluate", "cells/cells", "--per-image", "mean")
     assert found["held_out"] == {"test": score}
     assert set(found["per_image"]) == {"oof", "test"}
-    assert "held out test" in kit("run", "configs/cells.yaml").stdout
-    assert kit_json("run", "configs/cells.yaml")["submission"] is None
-    assert "there is nothing to submit" in kit("submit", "cells/cells", code=1).stderr
+    assert "held out test" in run_kit("run", "configs/cells.yaml").stdout
+    assert run_kit_json("run", "configs/cells.yaml")["submission"] is None
+    assert "there is nothing to submit" in run_kit("submit", "cells/cells", code=1).stderr
 
 
 def test_the_folds_command_shows_groups_and_evenness(cells, monkeypatch):
     workspace = cells[0]
     monkeypatch.chdir(workspace.root)
-    text = kit("folds", "configs/cells.yaml").stdout
+    text = run_kit("folds", "configs/cells.yaml").stdout
     assert "groups" in text
     assert "chi-square" in text
-    found = kit_json("folds", "configs/cells.yaml")
+    found = run_kit_json("folds", "configs/cells.yaml")
     assert {"file", "count", "rows", "largest_deviation", "chi_square", "p_value"} <= set(found)
 
 
-def test_inspect_says_how_to_keep_near_duplicates_together(workspace):
+def test_inspect_suggests_keeping_near_duplicates_together(workspace):
     data = draw_class_folders(workspace.root / "data" / "tiny")
     scene(3).save(data / "train/red/0.png")
     scene(3).save(data / "train/red/1.jpg", quality=60)
     (data / "train/red/1.png").unlink()
     write_config(workspace)
-    assert "keep_duplicates_together=near" in kit("inspect", "configs/tiny-cnn.yaml").stdout
-    found = kit_json("inspect", "configs/tiny-cnn.yaml")
+    assert "keep_duplicates_together=near" in run_kit("inspect", "configs/tiny-cnn.yaml").stdout
+    found = run_kit_json("inspect", "configs/tiny-cnn.yaml")
     assert found["near_duplicates"]["within_class"] == [["train/red/0.png", "train/red/1.jpg"]]
     near = ("--set", "folds.keep_duplicates_together=near")
-    assert "keep_duplicates_together=near" not in kit("inspect", "configs/tiny-cnn.yaml", *near).stdout
-    kit("folds", "configs/tiny-cnn.yaml", *near)
+    assert "keep_duplicates_together=near" not in run_kit("inspect", "configs/tiny-cnn.yaml", *near).stdout
+    run_kit("folds", "configs/tiny-cnn.yaml", *near)
     fold = pd.read_csv(workspace.folds("tiny")).set_index("id")["fold"]
     assert fold["red/0.png"] == fold["red/1.jpg"]
     page = workspace.audit_page("tiny").read_text()
@@ -147,7 +148,7 @@ def test_submitting_without_test_images_is_refused(cells):
         pipeline.submit(done.run, workspace=workspace)
 
 
-def test_blends_score_held_out_sets_too(cells):
+def test_a_blend_scores_held_out_sets(cells):
     workspace, done, _ = cells
     second = pipeline.run(
         load_config(write_config(workspace, CROPS, name="cells-2", seed=7)), workspace=workspace
@@ -163,12 +164,12 @@ def test_blends_score_held_out_sets_too(cells):
     )
 
 
-def test_whole_images_are_not_pooled(trained):
+def test_pooling_whole_images_is_refused(trained):
     with raises_kit_error("no_crops"):
         pool_run(trained.run("tiny", "a"), trained, "max")
 
 
-def test_a_holdout_split_trains_one_model_and_scores_what_it_held_out(tiny):
+def test_a_holdout_split_trains_one_model_and_scores_the_held_out_rows(tiny):
     folds = {"scheme": "holdout", "fractions": [0.6, 0.2, 0.2]}
     done = pipeline.run(load_config(write_config(tiny, folds=folds, **{"train__epochs": 2})), workspace=tiny)
     assert [k for k in range(3) if done.run.fold(k).done.exists()] == [0]
@@ -179,7 +180,7 @@ def test_a_holdout_split_trains_one_model_and_scores_what_it_held_out(tiny):
     assert done.evaluation.sd == 0
 
 
-def test_repeats_train_a_model_for_each_and_average_the_oof(tiny):
+def test_repeated_folds_train_all_models_and_average_their_oof_probs(tiny):
     folds = {"scheme": "repeated", "count": 2, "repeats": 2}
     done = pipeline.run(load_config(write_config(tiny, folds=folds, **{"train__epochs": 2})), workspace=tiny)
     assert all(done.run.fold(k).done.exists() for k in range(4))
@@ -188,7 +189,7 @@ def test_repeats_train_a_model_for_each_and_average_the_oof(tiny):
     assert done.submitted.proof.mirror == pytest.approx(done.evaluation.cv)
 
 
-def test_images_without_a_label_are_said_and_not_trained_on(tiny):
+def test_images_without_a_label_are_reported_and_not_used(tiny):
     draw(tiny.root / "data/tiny/train/loose.png", COLORS["red"], 1)
     progress = RecordedProgress()
     path = write_config(tiny, competition__unlisted="unlabelled", train__epochs=2)
@@ -199,7 +200,7 @@ def test_images_without_a_label_are_said_and_not_trained_on(tiny):
     assert folds.loc["loose.png"].tolist() == ["-1", ""]
 
 
-def test_extra_images_are_trained_on_and_never_validated(tiny):
+def test_extra_images_are_used_for_training_only(tiny):
     for i in range(4):
         draw(tiny.root / "data/tiny/more/red" / f"{i}.png", COLORS["red"], 900 + i)
     extra = [{"layout": "class_folders", "folder": "more"}]
@@ -212,8 +213,8 @@ def test_extra_images_are_trained_on_and_never_validated(tiny):
     assert pd.read_csv(tiny.folds("tiny")).set_index("id").loc["more/red/0.png", "fold"] == -1
 
 
-def with_leaks(root):
-    """One test image is a training image, another one is there twice with two labels."""
+def draw_leaks(root):
+    """Copy one training image to the test images, and another to the test images and to a second class."""
     data = draw_class_folders(root / "data" / "tiny")
     shutil.copy(data / "train/10/7.png", data / "test/1.png")
     shutil.copy(data / "train/2/3.png", data / "test/2.png")
@@ -221,8 +222,10 @@ def with_leaks(root):
 
 
 @pytest.mark.parametrize("leaks", ["report", "use"])
-def test_a_test_image_that_is_a_training_image_is_told_and_its_label_used_if_asked(workspace, leaks):
-    with_leaks(workspace.root)
+def test_a_test_image_equal_to_a_training_image_is_reported_and_its_label_used_if_configured(
+    workspace, leaks
+):
+    draw_leaks(workspace.root)
     progress = RecordedProgress()
     config = load_config(
         write_config(workspace, competition__leaks=leaks, train__epochs=1, train__schedule__warmup_epochs=0)
@@ -234,19 +237,19 @@ def test_a_test_image_that_is_a_training_image_is_told_and_its_label_used_if_ask
     predicted = dict(zip(test.ids, np.array(test.classes)[test.probs.argmax(axis=1)], strict=True))
     expected = predicted | ({"1.png": "10"} if leaks == "use" else {})
     assert written.to_dict() == expected
-    said = "KNOWN LABELS" if leaks == "use" else "their rows are predictions"
-    assert any(said in line and "1.png = 10/7.png" in line for line in progress.lines)
+    text = "KNOWN LABELS" if leaks == "use" else "their rows are predictions"
+    assert any(text in line and "1.png = 10/7.png" in line for line in progress.lines)
 
 
-def test_duplicates_never_lie_on_both_sides(workspace):
-    with_leaks(workspace.root)
+def test_duplicates_are_in_one_fold(workspace):
+    draw_leaks(workspace.root)
     pipeline.folds(load_config(write_config(workspace)), workspace=workspace)
     fold = pd.read_csv(workspace.folds("tiny")).set_index("id")["fold"]
     assert fold["2/3.png"] == fold["red/3.png"]
 
 
 @pytest.mark.parametrize("how", ["mask", "crop"])
-def test_training_without_the_background(cells, how):
+def test_training_with_masked_or_cropped_foreground(cells, how):
     workspace = cells[0]
     config = load_config(write_config(workspace, CROPS, name=how, image__foreground=how, train__epochs=4))
     assert pipeline.run(config, workspace=workspace).evaluation.cv > 0.9

@@ -1,3 +1,5 @@
+"""Predictions are saved, loaded, aligned by id and checked before they are combined."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,7 @@ from tests.conftest import raises_kit_error
 ORIGIN = Origin("oof", "multiclass", "c/a", "folds1", ("identity",), "m1", "i1")
 
 
-def some(ids=("10", "2", "007"), classes=("2", "10"), **origin) -> Predictions:
+def make_predictions(ids=("10", "2", "007"), classes=("2", "10"), **origin) -> Predictions:
     probs = np.random.default_rng(0).dirichlet(np.ones(len(classes)), len(ids)).astype(np.float32)
     return Predictions(tuple(ids), tuple(classes), probs, replace(ORIGIN, **origin))
 
@@ -25,17 +27,17 @@ names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
     st.lists(names, unique=True, min_size=1, max_size=5),
     st.lists(names.filter(lambda n: n != "id"), unique=True, min_size=2, max_size=4),
 )
-def test_any_ids_and_classes_come_back_to_the_bit(tmp_path_factory, ids, classes):
+def test_any_ids_and_classes_are_loaded_as_saved(tmp_path_factory, ids, classes):
     path = tmp_path_factory.mktemp("p") / "p.parquet"
-    saved = some(ids, classes, unreadable=(ids[0],))
+    saved = make_predictions(ids, classes, unreadable=(ids[0],))
     saved.save(path)
     loaded = load_predictions(path)
     assert (loaded.ids, loaded.classes, loaded.origin) == (saved.ids, saved.classes, saved.origin)
     np.testing.assert_array_equal(loaded.probs, saved.probs)
 
 
-def test_alignment_is_by_id_and_class_never_by_position():
-    one = some()
+def test_predictions_are_aligned_by_id_and_class():
+    one = make_predictions()
     other = one.aligned_to(("007", "10", "2"), ("10", "2"), "x")
     assert other.probs[1].tolist() == one.probs[0][::-1].tolist()
     np.testing.assert_array_equal(other.aligned_to(one.ids, one.classes, "x").probs, one.probs)
@@ -51,18 +53,18 @@ def test_alignment_is_by_id_and_class_never_by_position():
 )
 def test_other_ids_or_classes_are_refused(ids, classes, code, fact):
     with raises_kit_error(code, where="x") as caught:
-        some().aligned_to(ids, classes, "x")
+        make_predictions().aligned_to(ids, classes, "x")
     assert fact in caught.value.problem
 
 
 def test_invalid_predictions_are_not_saved(tmp_path):
     path = tmp_path / "p.parquet"
     with raises_kit_error("class_name_reserved"):
-        some(classes=("id", "b")).save(path)
+        make_predictions(classes=("id", "b")).save(path)
     with raises_kit_error("ids_duplicate") as caught:
-        some(ids=("a", "b", "a")).save(path)
+        make_predictions(ids=("a", "b", "a")).save(path)
     assert "(a)" in caught.value.problem
-    broken = some()
+    broken = make_predictions()
     broken.probs[1, 0] = np.nan
     with raises_kit_error("not_finite") as caught:
         broken.save(path)
@@ -75,39 +77,41 @@ def test_invalid_predictions_are_not_saved(tmp_path):
 @pytest.mark.parametrize(
     ("other", "code"),
     [
-        (some(kind="test"), "kind_differs"),
-        (some(task="binary"), "task_differs"),
-        (some(ids=("10", "2", "8")), "ids_differ"),
-        (some(classes=("2", "11")), "classes_differ"),
-        (some(folds="folds2"), "folds_differ"),
+        (make_predictions(kind="test"), "kind_differs"),
+        (make_predictions(task="binary"), "task_differs"),
+        (make_predictions(ids=("10", "2", "8")), "ids_differ"),
+        (make_predictions(classes=("2", "11")), "classes_differ"),
+        (make_predictions(folds="folds2"), "folds_differ"),
     ],
 )
 def test_incompatible_predictions_are_not_combined(other, code):
     with raises_kit_error(code):
-        check_compatible([some(), other], ["c/a", "c/b"])
+        check_compatible([make_predictions(), other], ["c/a", "c/b"])
 
 
 def test_test_predictions_may_come_from_other_folds():
-    check_compatible([some(kind="test"), some(kind="test", folds="folds2")], ["c/a", "c/b"])
-    assert some(kind="test").origin.folds != "folds2"
+    check_compatible(
+        [make_predictions(kind="test"), make_predictions(kind="test", folds="folds2")], ["c/a", "c/b"]
+    )
+    assert make_predictions(kind="test").origin.folds != "folds2"
 
 
-def test_a_file_of_another_version_is_refused(tmp_path):
+def test_a_file_with_incomplete_metadata_is_refused(tmp_path):
     import json
 
     import pyarrow.parquet as pq
 
     path = tmp_path / "p.parquet"
-    some().save(path)
+    make_predictions().save(path)
     table = pq.read_table(path)
-    note = json.loads(table.schema.metadata[b"kit"])
-    del note["images"]
-    pq.write_table(table.replace_schema_metadata({b"kit": json.dumps(note).encode()}), path)
+    metadata = json.loads(table.schema.metadata[b"kit"])
+    del metadata["images"]
+    pq.write_table(table.replace_schema_metadata({b"kit": json.dumps(metadata).encode()}), path)
     with raises_kit_error("predictions_damaged"):
         load_predictions(path)
 
 
-def test_missing_and_foreign_files(tmp_path):
+def test_missing_and_damaged_files_are_refused(tmp_path):
     with raises_kit_error("predictions_missing"):
         load_predictions(tmp_path / "p.parquet")
     (tmp_path / "p.parquet").write_bytes(b"PAR1")

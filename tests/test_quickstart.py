@@ -1,22 +1,20 @@
-"""The bundled competition, end to end. Its time is measured by hand: no test here times anything."""
+"""The quickstart on the bundled digits competition, end to end."""
 
 import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from kit.cli.main import app
 from kit.competition.digits import write_digits
 from kit.quickstart import EXPERIMENTS
 from kit.storage.workspace import Workspace
-from tests.conftest import raises_kit_error
+from tests.conftest import raises_kit_error, run_kit
 
 REPOSITORY = Path(__file__).parents[1]
 
 
-def test_digits_are_a_whole_competition_and_written_once(tmp_path):
+def test_write_digits_writes_a_complete_competition_once(tmp_path):
     folder = tmp_path / "digits"
     assert write_digits(folder)
     assert not write_digits(folder)
@@ -38,39 +36,38 @@ def test_a_file_in_place_of_the_digits_folder_is_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory):
-    """The quickstart's own JSON and its workspace, after the first run."""
+def quickstarted(tmp_path_factory):
+    """The JSON output, the workspace and the stderr of the first quickstart."""
     root = tmp_path_factory.mktemp("quickstart")
-    result = CliRunner().invoke(app, ["quickstart", "--json", "--workspace", str(root)])
-    assert result.exit_code == 0, result.output
+    result = run_kit("quickstart", "--json", "--workspace", root)
     return json.loads(result.stdout), Workspace.open(root), result.stderr
 
 
-def test_it_reaches_its_score(started):
-    values, _, _ = started
+def test_the_quickstart_reaches_its_scores(quickstarted):
+    values, _, _ = quickstarted
     assert values["blend"]["held_out"] >= 0.985
     assert values["blend"]["nested"] == values["blend"]["cv"]
     assert [e["name"] for e in values["experiments"]] == list(EXPERIMENTS)
     assert all(e["cv"] > 0.95 and e["held_out"] > 0.95 for e in values["experiments"])
 
 
-def test_it_says_every_stage(started):
-    _, _, stderr = started
+def test_the_quickstart_prints_every_stage(quickstarted):
+    _, _, stderr = quickstarted
     stages = [line.split()[0] for line in stderr.splitlines() if line and not line.startswith(" ")]
     assert stages == ["init", "inspect", "folds", "train", "predict", "train", "predict", "blend", "submit"]
 
 
-def test_its_configs_and_folds_are_the_committed_ones(started):
-    _, workspace, _ = started
+def test_the_configs_and_folds_of_the_quickstart_are_committed(quickstarted):
+    _, workspace, _ = quickstarted
     for name in ("digits", *(f"digits-{e}" for e in EXPERIMENTS)):
         committed = REPOSITORY / "configs" / f"{name}.yaml"
         assert workspace.config(name).read_text() == committed.read_text()
     assert workspace.folds("digits").read_bytes() == (REPOSITORY / "folds" / "digits.csv").read_bytes()
 
 
-def test_a_second_quickstart_reports_finished_stages_and_gives_the_same_result(started):
-    values, workspace, _ = started
-    result = CliRunner().invoke(app, ["quickstart", "--json", "--workspace", str(workspace.root)])
+def test_a_second_quickstart_reports_finished_stages_and_gives_the_same_result(quickstarted):
+    values, workspace, _ = quickstarted
+    result = run_kit("quickstart", "--json", "--workspace", workspace.root)
     again = json.loads(result.stdout)
     assert {k: v for k, v in again.items() if k != "seconds"} == {
         k: v for k, v in values.items() if k != "seconds"
@@ -79,8 +76,8 @@ def test_a_second_quickstart_reports_finished_stages_and_gives_the_same_result(s
         assert words in result.stderr
 
 
-def test_the_table_shows_both_scores(started):
-    _, workspace, _ = started
-    result = CliRunner().invoke(app, ["quickstart", "--workspace", str(workspace.root)])
+def test_the_table_shows_held_out_scores_and_the_submission(quickstarted):
+    _, workspace, _ = quickstarted
+    result = run_kit("quickstart", "--workspace", workspace.root)
     assert "held-out accuracy" in result.stdout
     assert "submissions/digits/blend.csv  checked, ready to submit" in result.stdout

@@ -1,3 +1,5 @@
+"""Registries: entries by name, options checked against signatures, descriptions."""
+
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -24,14 +26,14 @@ def test_get_returns_what_was_registered(colors):
     assert colors.values() == [1, 2]
 
 
-def test_unknown_name_lists_the_known_and_the_nearest(colors):
+def test_an_unknown_name_lists_the_known_ones_and_suggests_the_nearest(colors):
     with raises_kit_error("unknown_name", where="paint.color") as caught:
         colors.get("gren", "paint.color")
     assert "red, green" in caught.value.rule
     assert "green or red?" in caught.value.next
 
 
-def test_a_name_is_registered_once(colors):
+def test_registering_a_name_twice_is_refused(colors):
     with pytest.raises(ValueError, match="'red' is registered twice"):
         colors.register("red")(3)
 
@@ -50,7 +52,7 @@ def _paint(wall: str, *, gloss: Share = 0.1, coats: int) -> None:
     """
 
 
-def test_options_are_bound_against_names_and_annotations():
+def test_options_are_bound_to_parameters_and_converted():
     assert bind_options("paint", _paint, {"coats": 2, "gloss": 1}) == {"coats": 2, "gloss": 1.0}
 
 
@@ -63,7 +65,7 @@ def test_options_are_bound_against_names_and_annotations():
         ({"coats": 2, "gloss": 3}, "option_invalid", "paint.gloss", "less than or equal to 1"),
     ],
 )
-def test_wrong_options_say_which_and_why(options, code, where, fact):
+def test_invalid_options_name_the_option_and_the_reason(options, code, where, fact):
     with raises_kit_error(code, where=where) as caught:
         bind_options("paint", _paint, options)
     assert fact in str(caught.value)

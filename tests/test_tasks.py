@@ -1,3 +1,5 @@
+"""Tasks: targets, priors, predicted labels and attributes."""
+
 from typing import get_args
 
 import numpy as np
@@ -11,17 +13,17 @@ from kit.tasks import tasks
 CLASSES = ("2", "10", "red")
 
 
-def test_targets_follow_the_class_order_not_the_text_order():
+def test_targets_are_positions_in_the_class_order():
     samples = pd.DataFrame({"label": ["10", "2", "red"]})
     assert tasks.get("multiclass").targets(samples, CLASSES).tolist() == [1, 0, 2]
 
 
-def test_a_label_outside_the_classes_is_never_an_index():
+def test_a_label_that_is_no_class_is_refused():
     with pytest.raises(ValueError, match="not among the classes"):
         tasks.get("multiclass").targets(pd.DataFrame({"label": ["blue"]}), CLASSES)
 
 
-def test_multilabel_targets_are_columns_by_name():
+def test_multilabel_targets_are_the_columns_in_class_order():
     samples = pd.DataFrame({"red": [1, 0], "2": [0, 1], "10": [1, 1]})
     assert tasks.get("multilabel").targets(samples, CLASSES).tolist() == [[0, 1, 1], [1, 1, 0]]
 
@@ -31,7 +33,7 @@ def test_prior_is_the_share_of_each_class():
     assert prior.tolist() == [0.75, 0.0, 0.25]
 
 
-def test_decisions():
+def test_exclusive_tasks_predict_the_argmax_and_multilabel_uses_threshold_one_half():
     probs = np.array([[0.2, 0.5, 0.3], [0.6, 0.5, 0.1]])
     assert tasks.get("multiclass").decide(probs).tolist() == [1, 0]
     assert tasks.get("multilabel").decide(probs).tolist() == [[0, 1, 0], [1, 1, 0]]
@@ -49,7 +51,7 @@ def test_the_config_names_every_task_and_every_usual_metric_suits_its_task():
     assert all(metrics.get(name).suits(task) for task in tasks.values() for name in task.usual_metrics)
 
 
-def test_a_sample_without_a_label_is_blank_or_unknown_in_every_class():
+def test_blank_or_unknown_labels_count_as_unlabeled():
     blank = pd.DataFrame({"label": ["2", ""]})
     unknown = pd.DataFrame({"2": [1, -1], "10": [0, -1], "red": [0, -1]})
     assert tasks.get("multiclass").labeled(blank, CLASSES).tolist() == [True, False]

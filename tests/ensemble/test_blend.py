@@ -1,4 +1,4 @@
-"""Blends of runs and of other tools' files: written, scored, submitted, refused."""
+"""Blend runs and prediction files of other tools: write, score and submit the blend, refuse bad members."""
 
 import shutil
 from dataclasses import replace
@@ -15,18 +15,10 @@ from kit.errors import KitError
 from kit.evaluation.oof_with_labels import load_labeled_oof
 from kit.predictions import MIXED_FOLDS, load_predictions
 from kit.storage.files import read_json
-from kit.storage.workspace import Workspace
 from tests.conftest import raises_kit_error
 
 MEAN = Component(name="mean")
-OF_PREDICTIONS = [name for name in blend_methods if not blend_methods.get(name).blends_weights]
-
-
-@pytest.fixture
-def two(trained, tmp_path) -> Workspace:
-    """A copy of the trained workspace, free to change."""
-    shutil.copytree(trained.root, tmp_path / "copy")
-    return Workspace.open(tmp_path / "copy")
+PREDICTION_METHODS = [name for name in blend_methods if not blend_methods.get(name).blends_weights]
 
 
 def members(workspace):
@@ -34,7 +26,7 @@ def members(workspace):
 
 
 def blend(workspace, method="mean", name="both", **more):
-    """Blend both experiments, and return the blend's folder and evaluation."""
+    """Blend both experiments and return the run and the evaluation of the blend."""
     done = pipeline.blend(
         members(workspace), method=Component(name=method), name=name, workspace=workspace, **more
     ).blended
@@ -47,53 +39,60 @@ def assert_same(left, right, tolerance=0.0):
         np.testing.assert_allclose(a.probs, b.aligned_to(a.ids, a.classes, "x").probs, atol=tolerance)
 
 
-@pytest.mark.parametrize("method", OF_PREDICTIONS)
-def test_a_shuffled_and_reordered_member_changes_nothing(two, method):
-    _, b = members(two)
-    plain, _ = blend(two, method, "plain")
+@pytest.mark.parametrize("method", PREDICTION_METHODS)
+def test_a_blend_is_the_same_for_shuffled_rows_and_reordered_classes(trained_copy, method):
+    _, b = members(trained_copy)
+    plain, _ = blend(trained_copy, method, "plain")
     for path in (b.oof, b.test):
-        there = load_predictions(path)
-        order = np.random.default_rng(0).permutation(len(there.ids))
-        there.aligned_to([there.ids[i] for i in order], there.classes[::-1], "x").save(path)
-    mixed, _ = blend(two, method, "mixed")
+        predictions = load_predictions(path)
+        order = np.random.default_rng(0).permutation(len(predictions.ids))
+        predictions.aligned_to([predictions.ids[i] for i in order], predictions.classes[::-1], "x").save(path)
+    mixed, _ = blend(trained_copy, method, "mixed")
     assert_same(plain, mixed)
 
 
-def test_a_renamed_member_changes_nothing(two):
-    a, b = members(two)
-    plain, _ = blend(two, "weights", "plain")
+def test_a_blend_is_the_same_if_a_member_is_renamed(trained_copy):
+    a, b = members(trained_copy)
+    plain, _ = blend(trained_copy, "weights", "plain")
     b.path.rename(b.path.with_name("zebra"))
     renamed = pipeline.blend(
-        [a, two.run("tiny", "zebra")], method=Component(name="weights"), name="renamed", workspace=two
+        [a, trained_copy.run("tiny", "zebra")],
+        method=Component(name="weights"),
+        name="renamed",
+        workspace=trained_copy,
     )
     assert_same(plain, renamed.blended.run)
 
 
-def test_the_mean_is_the_mean_by_id(two):
-    a, b = members(two)
-    run, _ = blend(two)
+def test_the_mean_joins_members_by_id(trained_copy):
+    a, b = members(trained_copy)
+    run, _ = blend(trained_copy)
     mean = load_predictions(run.oof)
     left, right = (load_predictions(each.oof).aligned_to(mean.ids, mean.classes, "x") for each in (a, b))
     np.testing.assert_allclose(mean.probs, (left.probs + right.probs) / 2, atol=1e-6)
 
 
-def test_a_blend_is_scored_and_can_be_submitted_like_an_experiment(two):
-    run, evaluation = blend(two, "gmean")
+def test_a_blend_is_scored_and_can_be_submitted_like_an_experiment(trained_copy):
+    run, evaluation = blend(trained_copy, "gmean")
     assert evaluation.nested == evaluation.cv
     assert evaluation.as_dict()["nested"] == evaluation.cv
-    assert two.find_run("tiny/both") == run
-    submitted = pipeline.submit(run, workspace=two)
+    assert trained_copy.find_run("tiny/both") == run
+    submitted = pipeline.submit(run, workspace=trained_copy)
     assert submitted.proof.mirror == submitted.proof.cv == evaluation.cv
     assert run.report.exists()
 
 
-def test_the_out_of_fold_file_of_a_fitted_blend_is_nested(two):
-    """What is kept, scored and blended again was not fitted on the rows that it is about."""
-    done = pipeline.blend(members(two), method=Component(name="stack"), name="both", workspace=two).blended
-    scored = load_labeled_oof(done.run, two)
+def test_the_oof_file_of_a_fitted_blend_has_nested_probs(trained_copy):
+    """The probabilities of a row come from weights fitted without the fold of this row."""
+    done = pipeline.blend(
+        members(trained_copy), method=Component(name="stack"), name="both", workspace=trained_copy
+    ).blended
+    scored = load_labeled_oof(done.run, trained_copy)
     assert scored.score() == done.evaluation.nested
     assert read_json(done.run.blend)["worth"]["nested"] == done.evaluation.nested
-    again = pipeline.blend([done.run, members(two)[0]], method=MEAN, name="again", workspace=two).blended
+    again = pipeline.blend(
+        [done.run, members(trained_copy)[0]], method=MEAN, name="again", workspace=trained_copy
+    ).blended
     assert {member.label: member.score for member in again.evaluation.members}[
         "tiny/both"
     ] == done.evaluation.nested
@@ -108,12 +107,12 @@ def test_the_out_of_fold_file_of_a_fitted_blend_is_nested(two):
         ("ab", "mean", "a", "name_taken", "tiny/a"),
     ],
 )
-def test_members_that_make_no_blend_are_refused(two, runs, method, name, code, fact):
+def test_too_few_duplicate_or_taken_names_are_refused(trained_copy, runs, method, name, code, fact):
     with raises_kit_error(code) as caught:
-        chosen = [two.run("tiny", run) for run in runs]
-        pipeline.blend(chosen, method=Component(name=method), name=name, workspace=two)
+        chosen = [trained_copy.run("tiny", run) for run in runs]
+        pipeline.blend(chosen, method=Component(name=method), name=name, workspace=trained_copy)
     assert fact in str(caught.value)
-    assert not two.run("tiny", "x").path.exists()
+    assert not trained_copy.run("tiny", "x").path.exists()
 
 
 @pytest.mark.parametrize(
@@ -124,11 +123,11 @@ def test_members_that_make_no_blend_are_refused(two, runs, method, name, code, f
         (MEAN, "../x", "../x"),
     ],
 )
-def test_unknown_methods_options_and_names_are_refused(two, method, name, fact):
+def test_unknown_methods_options_and_names_are_refused(trained_copy, method, name, fact):
     with pytest.raises(KitError) as caught:
-        pipeline.blend(members(two), method=method, name=name, workspace=two)
+        pipeline.blend(members(trained_copy), method=method, name=name, workspace=trained_copy)
     assert fact in str(caught.value)
-    assert not two.run("tiny", "x").path.exists()
+    assert not trained_copy.run("tiny", "x").path.exists()
 
 
 @pytest.mark.parametrize(
@@ -140,135 +139,166 @@ def test_unknown_methods_options_and_names_are_refused(two, method, name, fact):
         (lambda p: replace(p, ids=("new", *p.ids[1:])), (None, "1 ids")),
     ],
 )
-def test_members_that_are_not_compatible_are_refused_with_the_first_example(two, change, facts):
-    a, b = members(two)
+def test_incompatible_members_are_refused_with_the_first_example(trained_copy, change, facts):
+    a, b = members(trained_copy)
     change(load_predictions(b.oof)).save(b.oof)
     with pytest.raises(KitError) as caught:
-        pipeline.blend([a, b], method=MEAN, name="x", workspace=two)
+        pipeline.blend([a, b], method=MEAN, name="x", workspace=trained_copy)
     code, fact = facts
     assert code in (None, caught.value.code)
     assert "tiny/b (oof)" in caught.value.where and fact in caught.value.problem
-    assert not two.run("tiny", "x").path.exists()
+    assert not trained_copy.run("tiny", "x").path.exists()
 
 
-def test_a_blend_whose_test_sides_do_not_meet_leaves_nothing(two):
-    a, b = members(two)
+def test_members_with_other_test_ids_are_refused_and_nothing_is_written(trained_copy):
+    a, b = members(trained_copy)
     test = load_predictions(b.test)
     replace(test, ids=test.ids[1:], probs=test.probs[1:]).save(b.test)
     with pytest.raises(KitError) as caught:
-        pipeline.blend([a, b], method=MEAN, name="x", workspace=two)
+        pipeline.blend([a, b], method=MEAN, name="x", workspace=trained_copy)
     assert "tiny/b (test)" in caught.value.where and "1 ids" in caught.value.problem
-    assert not two.run("tiny", "x").path.exists()
+    assert not trained_copy.run("tiny", "x").path.exists()
 
 
-def test_a_blend_outlives_its_members(two):
-    run, evaluation = blend(two)
-    for member in members(two):
+def test_a_blend_can_be_submitted_after_its_members_are_deleted(trained_copy):
+    run, evaluation = blend(trained_copy)
+    for member in members(trained_copy):
         shutil.rmtree(member.path)
-    assert pipeline.evaluate(run, workspace=two).cv == evaluation.cv
-    assert pipeline.submit(run, workspace=two).proof.cv == evaluation.cv
+    assert pipeline.evaluate(run, workspace=trained_copy).cv == evaluation.cv
+    assert pipeline.submit(run, workspace=trained_copy).proof.cv == evaluation.cv
 
 
-class TestOtherFolds:
-    """Members of different folds can be averaged, and no score is claimed."""
+class TestMembersOfDifferentFolds:
+    """Members of different folds can be averaged; the blend has no score."""
 
     @pytest.fixture
-    def apart(self, two):
-        _, b = members(two)
+    def different_folds(self, trained_copy):
+        _, b = members(trained_copy)
         oof = load_predictions(b.oof)
         replace(oof, ids=oof.ids[5:], probs=oof.probs[5:], origin=replace(oof.origin, folds="else")).save(
             b.oof
         )
-        return two
+        return trained_copy
 
-    def test_a_mean_without_a_score(self, apart):
+    def test_the_mean_has_no_score(self, different_folds):
         done = pipeline.blend(
-            members(apart), method=MEAN, name="both", workspace=apart, allow_fold_mismatch=True
+            members(different_folds),
+            method=MEAN,
+            name="both",
+            workspace=different_folds,
+            allow_fold_mismatch=True,
         ).blended
         assert done.evaluation is None
         oof, test = load_predictions(done.run.oof), load_predictions(done.run.test)
         assert oof.origin.folds == MIXED_FOLDS
         assert len(oof.ids) == 25
         left, right = (
-            load_predictions(m.test).aligned_to(test.ids, test.classes, "x").probs for m in members(apart)
+            load_predictions(m.test).aligned_to(test.ids, test.classes, "x").probs
+            for m in members(different_folds)
         )
         np.testing.assert_allclose(test.probs, (left + right) / 2, atol=1e-6)
 
-    def test_it_is_submitted_and_its_form_proved_all_the_same(self, apart):
+    def test_the_blend_can_be_submitted(self, different_folds):
         run = pipeline.blend(
-            members(apart), method=MEAN, name="both", workspace=apart, allow_fold_mismatch=True
+            members(different_folds),
+            method=MEAN,
+            name="both",
+            workspace=different_folds,
+            allow_fold_mismatch=True,
         ).blended.run
-        submitted = pipeline.submit(run, workspace=apart)
+        submitted = pipeline.submit(run, workspace=different_folds)
         assert submitted.proof.cv is None
         assert submitted.file.path.exists()
 
-    def test_it_is_not_evaluated(self, apart):
+    def test_evaluating_the_blend_is_refused(self, different_folds):
         run = pipeline.blend(
-            members(apart), method=MEAN, name="both", workspace=apart, allow_fold_mismatch=True
+            members(different_folds),
+            method=MEAN,
+            name="both",
+            workspace=different_folds,
+            allow_fold_mismatch=True,
         ).blended.run
         with raises_kit_error("folds_mixed", where="tiny/both"):
-            pipeline.evaluate(run, workspace=apart)
+            pipeline.evaluate(run, workspace=different_folds)
 
-    def test_it_keeps_no_score_of_a_blend_that_had_its_name(self, apart):
-        a, _ = members(apart)
-        other = apart.run("tiny", "other")
+    def test_scores_of_a_previous_blend_with_this_name_are_removed(self, different_folds):
+        a, _ = members(different_folds)
+        other = different_folds.run("tiny", "other")
         shutil.copytree(a.path, other.path)
-        run = pipeline.blend([a, other], method=MEAN, name="both", workspace=apart).blended.run
-        pipeline.evaluate(run, workspace=apart)
-        pipeline.blend(members(apart), method=MEAN, name="both", workspace=apart, allow_fold_mismatch=True)
+        run = pipeline.blend([a, other], method=MEAN, name="both", workspace=different_folds).blended.run
+        pipeline.evaluate(run, workspace=different_folds)
+        pipeline.blend(
+            members(different_folds),
+            method=MEAN,
+            name="both",
+            workspace=different_folds,
+            allow_fold_mismatch=True,
+        )
         assert not run.metrics.exists()
         assert not run.report.exists()
         assert not run.decision.exists()
 
-    def test_it_is_no_member_of_a_blend_with_a_score(self, apart):
-        a, _ = members(apart)
+    def test_the_blend_is_refused_as_a_member_of_a_scored_blend(self, different_folds):
+        a, _ = members(different_folds)
         run = pipeline.blend(
-            members(apart), method=MEAN, name="both", workspace=apart, allow_fold_mismatch=True
+            members(different_folds),
+            method=MEAN,
+            name="both",
+            workspace=different_folds,
+            allow_fold_mismatch=True,
         ).blended.run
         with raises_kit_error("mixed_folds"):
-            pipeline.blend([a, run], method=MEAN, name="x", workspace=apart)
+            pipeline.blend([a, run], method=MEAN, name="x", workspace=different_folds)
 
-    def test_nothing_is_fitted_on_it(self, apart):
+    def test_fitted_methods_are_refused(self, different_folds):
         with raises_kit_error("method_needs_common_folds", where="--allow-fold-mismatch"):
             pipeline.blend(
-                members(apart),
+                members(different_folds),
                 method=Component(name="stack"),
                 name="x",
-                workspace=apart,
+                workspace=different_folds,
                 allow_fold_mismatch=True,
             )
 
-    def test_no_id_in_common(self, apart):
-        b = members(apart)[1]
+    def test_members_without_a_common_id_are_refused(self, different_folds):
+        b = members(different_folds)[1]
         oof = load_predictions(b.oof)
         replace(oof, ids=tuple(f"x{i}" for i in oof.ids)).save(b.oof)
         with raises_kit_error("no_common_ids", where="tiny/b"):
-            pipeline.blend(members(apart), method=MEAN, name="x", workspace=apart, allow_fold_mismatch=True)
+            pipeline.blend(
+                members(different_folds),
+                method=MEAN,
+                name="x",
+                workspace=different_folds,
+                allow_fold_mismatch=True,
+            )
 
 
-class TestFilesOfOtherTools:
-    """Probabilities of another tool are joined by id and class name."""
+class TestPredictionFilesOfOtherTools:
+    """CSV files with probabilities of another tool are joined by id and class name."""
 
     @staticmethod
     def write(run, folder, change=lambda table: table):
         files = []
         for side in ("oof", "test"):
-            there = load_predictions(getattr(run, side))
-            table = pd.DataFrame(there.probs.astype(str), columns=list(there.classes))
-            table.insert(0, "id", list(there.ids))
-            path = folder / f"theirs-{side}.csv"
+            predictions = load_predictions(getattr(run, side))
+            table = pd.DataFrame(predictions.probs.astype(str), columns=list(predictions.classes))
+            table.insert(0, "id", list(predictions.ids))
+            path = folder / f"foreign-{side}.csv"
             change(table).to_csv(path, index=False)
             files.append(path)
         return [tuple(files)]
 
-    def test_they_count_like_an_experiment(self, two):
-        a, b = members(two)
-        plain, _ = blend(two, "mean", "plain")
+    def test_files_are_blended_like_an_experiment(self, trained_copy):
+        a, b = members(trained_copy)
+        plain, _ = blend(trained_copy, "mean", "plain")
         shuffled = self.write(
-            b, two.root, lambda t: t[["red", "id", "2", "10"]].sample(frac=1, random_state=0)
+            b, trained_copy.root, lambda t: t[["red", "id", "2", "10"]].sample(frac=1, random_state=0)
         )
-        done = pipeline.blend([a], method=MEAN, name="joined", workspace=two, foreign=shuffled).blended
-        assert_same(plain, done.run, tolerance=1e-6)  # text, and rows that are made to sum to 1 once more
+        done = pipeline.blend(
+            [a], method=MEAN, name="joined", workspace=trained_copy, foreign=shuffled
+        ).blended
+        assert_same(plain, done.run, tolerance=1e-6)  # rounded to text and normalized again
         assert [m.label for m in done.evaluation.members][-1] == "tiny/a"
 
     @pytest.mark.parametrize(
@@ -285,34 +315,37 @@ class TestFilesOfOtherTools:
             (lambda t: t.assign(red="0.9", **{"2": "0.9"}), "not_probabilities", "30 rows"),
         ],
     )
-    def test_files_that_hold_no_predictions_are_refused(self, two, change, code, fact):
-        a, b = members(two)
-        files = self.write(b, two.root, change)
+    def test_invalid_files_are_refused(self, trained_copy, change, code, fact):
+        a, b = members(trained_copy)
+        files = self.write(b, trained_copy.root, change)
         with pytest.raises(KitError) as caught:
-            pipeline.blend([a], method=MEAN, name="x", workspace=two, foreign=files)
+            pipeline.blend([a], method=MEAN, name="x", workspace=trained_copy, foreign=files)
         assert code in (None, caught.value.code)
-        assert "theirs-oof" in caught.value.where and fact in caught.value.problem
-        assert not two.run("tiny", "x").path.exists()
+        assert "foreign-oof" in caught.value.where and fact in caught.value.problem
+        assert not trained_copy.run("tiny", "x").path.exists()
 
-    def test_a_blend_with_them_can_be_submitted(self, two):
-        a, b = members(two)
+    def test_a_blend_with_files_can_be_submitted(self, trained_copy):
+        a, b = members(trained_copy)
         run = pipeline.blend(
-            [a], method=MEAN, name="joined", workspace=two, foreign=self.write(b, two.root)
+            [a], method=MEAN, name="joined", workspace=trained_copy, foreign=self.write(b, trained_copy.root)
         ).blended.run
-        assert pipeline.submit(run, workspace=two).proof.mirror == pipeline.evaluate(run, workspace=two).cv
+        assert (
+            pipeline.submit(run, workspace=trained_copy).proof.mirror
+            == pipeline.evaluate(run, workspace=trained_copy).cv
+        )
 
-    def test_a_pair_has_two_files(self, two):
-        a, b = members(two)
-        [(oof, _)] = self.write(b, two.root)
+    def test_an_oof_file_without_a_test_file_is_refused(self, trained_copy):
+        a, b = members(trained_copy)
+        [(oof, _)] = self.write(b, trained_copy.root)
         with raises_kit_error("test_file_missing"):
-            pipeline.blend([a], method=MEAN, name="x", workspace=two, foreign=[(oof, None)])
+            pipeline.blend([a], method=MEAN, name="x", workspace=trained_copy, foreign=[(oof, None)])
 
 
-def test_a_member_with_numbers_that_are_none_is_refused(two):
-    _, b = members(two)
-    there = load_predictions(b.oof)
-    there.probs[3, 0] = 0.5
-    there.save(b.oof)
+def test_a_member_with_nan_is_refused(trained_copy):
+    _, b = members(trained_copy)
+    predictions = load_predictions(b.oof)
+    predictions.probs[3, 0] = 0.5
+    predictions.save(b.oof)
     broken = load_predictions(b.oof)
     import pyarrow.parquet as pq
 
@@ -323,35 +356,41 @@ def test_a_member_with_numbers_that_are_none_is_refused(two):
 
     pq.write_table(table.set_column(1, table.column_names[1], pa.array(values)), b.oof)
     with raises_kit_error("not_finite") as caught:
-        blend(two)
+        blend(trained_copy)
     assert "1 of 30 rows" in caught.value.problem and broken.ids[3] in caught.value.problem
 
 
-def test_the_config_of_a_blend_is_that_of_its_first_member(two):
-    run, _ = blend(two)
-    assert read_json(run.blend)["config"]["name"] == load_config(members(two)[0].config).name
+def test_a_blend_has_the_config_of_its_first_member(trained_copy):
+    run, _ = blend(trained_copy)
+    assert read_json(run.blend)["config"]["name"] == load_config(members(trained_copy)[0].config).name
 
 
-def test_what_another_blend_of_that_name_left_is_gone(two):
-    run, _ = blend(two)
-    pipeline.evaluate(run, workspace=two, decide=[Component(name="temperature")])
-    there = load_predictions(run.oof)
-    replace(there, origin=replace(there.origin, kind="held_out")).save(run.held_out("gone"))
-    run.config.write_text("of a soup")
-    blend(two, "gmean")
+def test_files_of_a_previous_blend_with_this_name_are_removed(trained_copy):
+    run, _ = blend(trained_copy)
+    pipeline.evaluate(run, workspace=trained_copy, decide=[Component(name="temperature")])
+    predictions = load_predictions(run.oof)
+    replace(predictions, origin=replace(predictions.origin, kind="held_out")).save(run.held_out("gone"))
+    run.config.write_text("a soup config")
+    blend(trained_copy, "gmean")
     assert run.held_out_sets() == []
     assert not run.config.exists()
     assert read_json(run.decision)["asked"] == [{"name": "auto"}]
 
 
-def test_methods_make_different_predictions_known_apart(two):
-    models = {load_predictions(blend(two, method)[0].oof).origin.models for method in ("mean", "gmean")}
+def test_blends_of_different_methods_have_different_model_ids(trained_copy):
+    models = {
+        load_predictions(blend(trained_copy, method)[0].oof).origin.models for method in ("mean", "gmean")
+    }
     assert len(models) == 2
 
 
-@pytest.mark.parametrize("method", OF_PREDICTIONS)
-def test_the_order_of_members_changes_nothing(two, method):
-    a, b = members(two)
-    there = pipeline.blend([a, b], method=Component(name=method), name="there", workspace=two).blended.run
-    back = pipeline.blend([b, a], method=Component(name=method), name="back", workspace=two).blended.run
-    assert_same(there, back)
+@pytest.mark.parametrize("method", PREDICTION_METHODS)
+def test_a_blend_is_the_same_for_any_order_of_members(trained_copy, method):
+    a, b = members(trained_copy)
+    forward = pipeline.blend(
+        [a, b], method=Component(name=method), name="forward", workspace=trained_copy
+    ).blended.run
+    backward = pipeline.blend(
+        [b, a], method=Component(name=method), name="backward", workspace=trained_copy
+    ).blended.run
+    assert_same(forward, backward)

@@ -1,4 +1,4 @@
-"""The blend methods: by hand, against scikit-learn, and properties of all of them."""
+"""Blend methods agree with hand computation and scikit-learn, and share common properties."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from kit.metrics import get_metric
 from kit.tasks import tasks
 from tests.conftest import raises_kit_error
 
-OF_PREDICTIONS = [name for name in blend_methods if not blend_methods.get(name).blends_weights]
+PREDICTION_METHODS = [name for name in blend_methods if not blend_methods.get(name).blends_weights]
 MULTI, BINARY, LABELS = (tasks.get(name) for name in ("multiclass", "binary", "multilabel"))
 
 
@@ -28,7 +28,7 @@ def softmax(logits):
 def blend_data(
     metric="log_loss", skills=(1.0, 1.5, 0.3), rows=400, classes=4, task=MULTI, seed=0
 ) -> BlendData:
-    """Members of different skill, each with its own errors."""
+    """Return random labels and members of different skill with independent errors."""
     rng = np.random.default_rng(seed)
     if task.exclusive:
         targets = rng.integers(0, classes, rows)
@@ -41,30 +41,30 @@ def blend_data(
     return BlendData(np.stack(members).astype(np.float32), targets, task, get_metric(metric, task))
 
 
-def combined(name, data, **options):
+def blend_probs(name, data, **options):
     return data.task.normalized(blend_methods.get(name).function(data, **options)(data.members))
 
 
-@pytest.mark.parametrize("name", OF_PREDICTIONS)
+@pytest.mark.parametrize("name", PREDICTION_METHODS)
 @pytest.mark.parametrize("task", [MULTI, BINARY, LABELS], ids=lambda task: task.name)
-def test_every_method_gives_probabilities_and_ignores_the_order_of_members(name, task):
+def test_every_method_returns_probs_that_do_not_depend_on_member_order(name, task):
     classes = 2 if task is BINARY else 4
     data = blend_data(task=task, classes=classes)
-    probs = combined(name, data)
+    probs = blend_probs(name, data)
     assert probs.shape == data.members.shape[1:]
     assert (probs >= 0).all()
     assert (probs <= 1).all()
     if task.exclusive:
         np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
-    turned = replace(data, members=data.members[::-1])
-    np.testing.assert_allclose(probs, combined(name, turned), atol=1e-4)
+    reversed_members = replace(data, members=data.members[::-1])
+    np.testing.assert_allclose(probs, blend_probs(name, reversed_members), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["mean", "gmean", "power", "weights", "hill_climb"])
-def test_identical_members_change_nothing(name):
+def test_blending_identical_members_returns_their_probs(name):
     data = blend_data(skills=(1.0,))
     twins = replace(data, members=np.repeat(data.members, 3, axis=0))
-    np.testing.assert_allclose(combined(name, twins), data.members[0], atol=1e-5)
+    np.testing.assert_allclose(blend_probs(name, twins), data.members[0], atol=1e-5)
 
 
 def test_fixed_methods_by_hand():
@@ -76,15 +76,15 @@ def test_fixed_methods_by_hand():
     assert power == pytest.approx([np.sqrt((0.81 + 0.16) / 2), np.sqrt((0.01 + 0.36) / 2)])
 
 
-def test_ranks_look_at_the_order_alone():
+def test_the_rank_method_depends_on_ranks_only():
     data = blend_data(task=LABELS, metric="roc_auc")
     stretched = replace(data, members=data.members**3)
-    np.testing.assert_allclose(combined("rank", data), combined("rank", stretched))
+    np.testing.assert_allclose(blend_probs("rank", data), blend_probs("rank", stretched))
     one = blend_methods.get("rank").function(data)(data.members[:1])
     np.testing.assert_allclose(one, (rankdata(data.members[0], axis=0) - 0.5) / len(data.targets))
 
 
-def test_mean_log_is_the_mean_of_the_logs_however_many_there_are():
+def test_mean_log_agrees_with_numpy_for_any_number_of_values():
     rng = np.random.default_rng(0)
     for number in (1, 2, 3, 4, 5, 31, 32, 33, 1000):
         values = np.clip(rng.random(number) ** 20, 1e-7, 1).astype(np.float32)
@@ -102,7 +102,7 @@ def test_likelihoods_of_a_mixture_give_its_log_loss(task):
     assert -mean_log((weights @ likely).astype(np.float32)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_weights_are_on_the_simplex_and_no_others_are_likelier():
+def test_max_likelihood_weights_are_on_the_simplex_and_beat_random_weights():
     data = blend_data()
     likely = likelihoods(data.members, data.targets, MULTI)
     best = max_likelihood_weights(likely)
@@ -114,15 +114,15 @@ def test_weights_are_on_the_simplex_and_no_others_are_likelier():
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "roc_auc", "brier"])
-def test_weights_for_metrics_that_have_no_gradient_score_at_least_as_well_as_their_beginnings(metric):
+def test_weights_for_metrics_without_gradient_are_at_least_as_good_as_their_start_points(metric):
     data = blend_data(metric)
-    reached = data.value(combined("weights", data))
-    assert reached >= data.value(data.members.mean(axis=0))
-    assert reached >= max(data.value(member) for member in data.members)
+    value = data.value(blend_probs("weights", data))
+    assert value >= data.value(data.members.mean(axis=0))
+    assert value >= max(data.value(member) for member in data.members)
 
 
 def test_a_hill_climb_by_hand():
-    # Two members that are each right on half of the rows, sure of it, and little wrong on the others.
+    # Each member is confident and right on half of the rows, and slightly wrong or right on the others.
     members = np.array([[[0.9, 0.1]] * 2 + [[0.6, 0.4]] * 2, [[0.4, 0.6]] * 2 + [[0.1, 0.9]] * 2])
     targets = np.array([0, 0, 1, 1])
     data = BlendData(members.astype(np.float32), targets, MULTI, get_metric("accuracy", MULTI))
@@ -134,12 +134,12 @@ def test_a_hill_climb_by_hand():
 @pytest.mark.parametrize("metric", ["log_loss", "accuracy", "roc_auc"])
 def test_a_hill_climb_is_at_least_as_good_as_its_best_member(metric):
     data = blend_data(metric)
-    reached = data.value(combined("hill_climb", data, bags=1, share=1.0))
-    assert reached >= max(data.value(member) for member in data.members) - 1e-9
+    value = data.value(blend_probs("hill_climb", data, bags=1, share=1.0))
+    assert value >= max(data.value(member) for member in data.members) - 1e-9
 
 
-def test_the_fast_log_loss_climbs_as_the_metric_itself_does():
-    """Greedy selection written down plainly, scored by scikit-learn."""
+def test_the_fast_log_loss_path_selects_the_same_members_as_greedy_selection_by_scikit_learn():
+    """The reference is a plain greedy selection scored by scikit-learn."""
     data = blend_data(skills=(1.0, 1.5, 0.3, 0.8), rows=200)
 
     def score(probs):
@@ -157,16 +157,18 @@ def test_the_fast_log_loss_climbs_as_the_metric_itself_does():
     assert weights == pytest.approx(expected)
 
 
-def test_of_selections_that_a_metric_cannot_tell_apart_the_likelier_is_taken():
+def test_hill_climb_breaks_ties_of_the_metric_by_likelihood():
     targets = np.array([0, 1] * 20)
     truth = np.eye(2)[targets]
-    members = np.stack([0.2 * truth + 0.4, 0.9 * truth + 0.05])  # right everywhere: a little, and very, sure
+    members = np.stack(
+        [0.2 * truth + 0.4, 0.9 * truth + 0.05]
+    )  # both right in every row, with low and with high confidence
     data = BlendData(members.astype(np.float32), targets, MULTI, get_metric("accuracy", MULTI))
     weights = climbed_weights(data, steps=5, bags=1, share=1.0, warm=1, negative=False)
     assert weights == pytest.approx([0, 1])
 
 
-def test_negative_weights_only_if_asked_for():
+def test_weights_are_negative_only_with_the_option_negative():
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 2, 2000)
     truth, shared = np.eye(2)[targets], rng.normal(size=(2000, 2))
@@ -182,7 +184,7 @@ def test_negative_weights_only_if_asked_for():
     assert data.value(weighted_mean(signed)(data.members)) > plain
 
 
-def test_bags_are_reproducible_and_average():
+def test_bagged_weights_are_reproducible_and_sum_to_1():
     data = blend_data(skills=(1.0, 1.1, 1.2, 0.9, 0.8, 1.3))
     first = climbed_weights(data, 20, 5, 0.5, 2, False)
     assert (first == climbed_weights(data, 20, 5, 0.5, 2, False)).all()
@@ -192,18 +194,18 @@ def test_bags_are_reproducible_and_average():
 
 @pytest.mark.parametrize("model", ["logistic", "boosting"])
 @pytest.mark.parametrize("task", [MULTI, LABELS], ids=lambda task: task.name)
-def test_a_stack_learns_what_a_mean_cannot(model, task):
-    """A member that names the classes in another order knows all, and a mean cannot use it."""
+def test_a_stack_learns_a_permutation_of_classes_and_a_mean_does_not(model, task):
+    """The only member predicts well, but with its class columns rotated."""
     data = blend_data(task=task, skills=(2.0,), rows=800)
-    turned = replace(data, members=np.roll(data.members, 1, axis=2))
+    rotated = replace(data, members=np.roll(data.members, 1, axis=2))
     half = np.arange(800) < 400
-    learned = blend_methods.get("stack").function(turned.only(half), model=model)
-    unseen = turned.only(~half)
+    learned = blend_methods.get("stack").function(rotated.only(half), model=model)
+    unseen = rotated.only(~half)
     probs = task.normalized(learned(unseen.members))
     assert -unseen.value(probs) < 0.7 * -unseen.value(unseen.members[0])
 
 
-def test_a_stack_lives_with_a_class_that_its_rows_lack_and_with_a_single_one():
+def test_a_stack_can_be_fitted_with_a_missing_class_or_a_single_class():
     data = blend_data(rows=200)
     three = blend_methods.get("stack").function(data.only(data.targets != 3))(data.members)
     assert three.shape == (200, 4)
@@ -212,23 +214,23 @@ def test_a_stack_lives_with_a_class_that_its_rows_lack_and_with_a_single_one():
     assert (one.argmax(axis=1) == 2).all()
 
 
-@pytest.mark.parametrize("name", OF_PREDICTIONS)
-def test_a_constant_member_does_no_harm(name):
+@pytest.mark.parametrize("name", PREDICTION_METHODS)
+def test_a_constant_member_does_not_make_a_blend_worse(name):
     data = blend_data()
     constant = np.full_like(data.members[:1], 0.25)
     worse = replace(data, members=np.concatenate([data.members, constant]))
-    assert np.isfinite(combined(name, worse)).all()
+    assert np.isfinite(blend_probs(name, worse)).all()
     if blend_methods.get(name).learns:
-        assert data.value(combined(name, worse)) >= data.value(combined("mean", worse)) - 1e-6
+        assert data.value(blend_probs(name, worse)) >= data.value(blend_probs("mean", worse)) - 1e-6
 
 
-@pytest.mark.parametrize("name", [n for n in OF_PREDICTIONS if blend_methods.get(n).learns])
-def test_members_of_no_use_are_left_out(name):
+@pytest.mark.parametrize("name", [n for n in PREDICTION_METHODS if blend_methods.get(n).learns])
+def test_random_members_get_low_weights(name):
     rng = np.random.default_rng(5)
     data = blend_data(skills=(2.0,))
     noise = rng.dirichlet(np.ones(4), (3, 400)).astype(np.float32)
-    crowd = replace(data, members=np.concatenate([data.members, noise]))
-    weights = blend_methods.get(name).function(crowd).weights
+    with_noise = replace(data, members=np.concatenate([data.members, noise]))
+    weights = blend_methods.get(name).function(with_noise).weights
     if weights is not None:
         assert weights[0] > 0.8
 
@@ -241,14 +243,14 @@ def test_options_are_read_as_yaml_and_checked():
             parse_method("hill_climb", [odd])
 
 
-def test_simplex_weights_are_those_of_the_metric_at_hand():
-    """One member is right more often, the other is never sure of what is wrong: metrics disagree on them."""
+def test_simplex_weights_are_the_best_for_their_own_metric():
+    """One member is right more often, the other is never confident when wrong: metrics rank them differently."""
     rng = np.random.default_rng(2)
     targets = rng.integers(0, 2, 1000)
     truth = np.eye(2)[targets]
-    bold = np.where(rng.random(1000) < 0.8, 0.999, 0.001)[:, None]
-    meek = np.where(rng.random(1000) < 0.7, 0.6, 0.4)[:, None]
-    members = np.stack([truth * p + (1 - truth) * (1 - p) for p in (bold, meek)]).astype(np.float32)
+    confident = np.where(rng.random(1000) < 0.8, 0.999, 0.001)[:, None]
+    cautious = np.where(rng.random(1000) < 0.7, 0.6, 0.4)[:, None]
+    members = np.stack([truth * p + (1 - truth) * (1 - p) for p in (confident, cautious)]).astype(np.float32)
     by = {
         m: BlendData(members, targets, MULTI, get_metric(m, MULTI)) for m in ("log_loss", "brier", "accuracy")
     }
@@ -259,18 +261,18 @@ def test_simplex_weights_are_those_of_the_metric_at_hand():
     assert (found["log_loss"] != found["accuracy"]).any()
 
 
-def test_a_climb_improves_on_all_its_beginnings_where_there_is_something_to_gain():
-    gained = 0
+def test_weights_for_f1_usually_improve_on_all_start_points():
+    improved = 0
     for seed in range(4):
         data = blend_data("f1_macro", skills=(1.4, 1.2, 0.9, 0.5), seed=seed)
         likely = max_likelihood_weights(likelihoods(data.members, data.targets, MULTI))
         starts = [np.full(4, 0.25), likely, *np.eye(4)]
-        best_start = max(data.value(weighted_mean(w)(data.members).astype(np.float32)) for w in starts)
-        gained += data.value(combined("weights", data)) > best_start + 1e-6
-    assert gained >= 3
+        start_value = max(data.value(weighted_mean(w)(data.members).astype(np.float32)) for w in starts)
+        improved += data.value(blend_probs("weights", data)) > start_value + 1e-6
+    assert improved >= 3
 
 
-def test_a_divergence_of_label_shares_is_not_taken_for_a_log_loss():
+def test_weights_for_kl_divergence_are_near_the_best_on_a_grid():
     data = blend_data("kl_divergence", skills=(1.6, 1.2), task=LABELS)
     tried = [data.value(weighted_mean(np.array([w, 1 - w]))(data.members)) for w in np.linspace(0, 1, 41)]
-    assert data.value(combined("weights", data)) >= max(tried) - 1e-4
+    assert data.value(blend_probs("weights", data)) >= max(tried) - 1e-4

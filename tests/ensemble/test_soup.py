@@ -1,4 +1,4 @@
-"""Soups: averaged weights, chosen on the rows of other folds, scored and submitted like an experiment."""
+"""Model soups: weights averaged per fold, members selected on the other folds, scored like an experiment."""
 
 import shutil
 
@@ -16,13 +16,13 @@ from kit.evaluation.oof_with_labels import load_labeled_oof
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
 from tests.conftest import raises_kit_error, write_config
-from tests.evaluation.made import made_run
+from tests.evaluation.runs import write_run
 
 SOUP = Component(name="soup")
 
 
 @pytest.fixture(scope="module")
-def copy(trained, tmp_path_factory) -> Workspace:
+def soup_workspace(trained, tmp_path_factory) -> Workspace:
     """The trained workspace with two more experiments that start from the first one's weights."""
     root = tmp_path_factory.mktemp("soup") / "copy"
     shutil.copytree(trained.root, root)
@@ -33,91 +33,102 @@ def copy(trained, tmp_path_factory) -> Workspace:
     return workspace
 
 
-def runs(workspace, names):
+def get_runs(workspace, names):
     return [workspace.run("tiny", name) for name in names]
 
 
-def test_the_mean_of_weights_by_hand(tmp_path):
-    about = {"model": {"name": "n"}, "preprocessing": {"size": 8}, "classes": ["a"]}
+def test_save_mean_averages_float_weights_and_keeps_integers_of_the_first(tmp_path):
+    metadata = {"model": {"name": "n"}, "preprocessing": {"size": 8}, "classes": ["a"]}
     paths = []
     for number, value in enumerate((1.0, 2.0, 6.0)):
         state = {"w": torch.full((2,), value), "steps": torch.tensor(number)}
-        save_model(path := tmp_path / f"{number}.safetensors", state, about)
+        save_model(path := tmp_path / f"{number}.safetensors", state, metadata)
         paths.append(path)
     save_mean(tmp_path / "mean.safetensors", paths)
-    state, theirs = load_model(tmp_path / "mean.safetensors")
+    state, loaded = load_model(tmp_path / "mean.safetensors")
     assert state["w"].tolist() == [3.0, 3.0]
     assert state["steps"] == 0
-    assert theirs == about
+    assert loaded == metadata
 
 
 @pytest.mark.parametrize("key", ["model", "preprocessing", "classes", "shape"])
-def test_weights_of_another_network_have_no_mean(tmp_path, key):
-    about = {"model": {"name": "n"}, "preprocessing": {"size": 8}, "classes": ["a"]}
+def test_save_mean_refuses_weights_of_another_network(tmp_path, key):
+    metadata = {"model": {"name": "n"}, "preprocessing": {"size": 8}, "classes": ["a"]}
     other = {"model": {"name": "m"}, "preprocessing": {"size": 9}, "classes": ["b"], "shape": None}
-    save_model(tmp_path / "1", {"w": torch.zeros(2)}, about)
-    changed = about if key == "shape" else {**about, key: other[key]}
+    save_model(tmp_path / "1", {"w": torch.zeros(2)}, metadata)
+    changed = metadata if key == "shape" else {**metadata, key: other[key]}
     save_model(tmp_path / "2", {"w": torch.zeros(3 if key == "shape" else 2)}, changed)
     with raises_kit_error("models_differ"):
         save_mean(tmp_path / "mean", [tmp_path / "1", tmp_path / "2"])
     assert not (tmp_path / "mean").exists()
 
 
-def test_a_soup_is_one_model_per_fold_scored_and_submitted_like_an_experiment(copy):
-    members = runs(copy, "acd")
-    done = pipeline.blend(members, method=SOUP, name="soup", workspace=copy).blended
-    evaluation = pipeline.evaluate(done.run, workspace=copy)
+def test_a_soup_has_one_averaged_model_per_fold_and_can_be_submitted(soup_workspace):
+    members = get_runs(soup_workspace, "acd")
+    done = pipeline.blend(members, method=SOUP, name="soup", workspace=soup_workspace).blended
+    evaluation = pipeline.evaluate(done.run, workspace=soup_workspace)
     assert evaluation.nested == evaluation.cv == done.evaluation.nested
     for k in range(2):
         inside = read_json(done.run.fold(k).done)["ingredients"]
-        states = [load_model(copy.find_run(label).fold(k).model)[0] for label in inside]
+        states = [load_model(soup_workspace.find_run(label).fold(k).model)[0] for label in inside]
         mixed = load_model(done.run.fold(k).model)[0]
         for name, tensor in mixed.items():
             if tensor.is_floating_point():
                 expected = torch.stack([state[name] for state in states]).double().mean(dim=0).float()
                 torch.testing.assert_close(tensor, expected)
     assert not list(done.run.path.glob(".trial"))
-    assert pipeline.submit(done.run, workspace=copy).proof.mirror == evaluation.cv
+    assert pipeline.submit(done.run, workspace=soup_workspace).proof.mirror == evaluation.cv
     assert [m.label for m in done.evaluation.members] == ["tiny/a", "tiny/c", "tiny/d"]
     assert sum(m.weight for m in done.evaluation.members) == pytest.approx(1)
-    again = pipeline.blend(members, method=SOUP, name="soup", workspace=copy).blended
+    again = pipeline.blend(members, method=SOUP, name="soup", workspace=soup_workspace).blended
     assert again.evaluation == done.evaluation
 
 
-def test_members_that_make_no_soup_are_refused(copy):
-    with raises_kit_error("models_differ") as caught:
-        pipeline.blend(runs(copy, "ab"), method=SOUP, name="x", workspace=copy)
-    assert "tiny/" in str(caught.value)
+def test_members_and_options_unsuitable_for_a_soup_are_refused(soup_workspace):
+    with raises_kit_error("models_differ"):
+        pipeline.blend(get_runs(soup_workspace, "ab"), method=SOUP, name="x", workspace=soup_workspace)
     mean = Component(name="mean")
-    blended = pipeline.blend(runs(copy, "ac"), method=mean, name="mean", workspace=copy).blended.run
+    blended = pipeline.blend(
+        get_runs(soup_workspace, "ac"), method=mean, name="mean", workspace=soup_workspace
+    ).blended.run
     with raises_kit_error("member_is_blend", where="tiny/mean"):
-        pipeline.blend([blended, *runs(copy, "a")], method=SOUP, name="x", workspace=copy)
+        pipeline.blend(
+            [blended, *get_runs(soup_workspace, "a")], method=SOUP, name="x", workspace=soup_workspace
+        )
     with raises_kit_error("method_does_not_take"):
-        pipeline.blend(runs(copy, "ac"), method=SOUP, name="x", workspace=copy, allow_fold_mismatch=True)
+        pipeline.blend(
+            get_runs(soup_workspace, "ac"),
+            method=SOUP,
+            name="x",
+            workspace=soup_workspace,
+            allow_fold_mismatch=True,
+        )
     with raises_kit_error("method_does_not_take"):
         method = parse_method("soup", ["steps=3"])
-        pipeline.blend(runs(copy, "ac"), method=method, name="x", workspace=copy)
+        pipeline.blend(get_runs(soup_workspace, "ac"), method=method, name="x", workspace=soup_workspace)
     with raises_kit_error("name_taken", where="tiny/d"):
-        pipeline.blend(runs(copy, "ac"), method=SOUP, name="d", workspace=copy)
-    assert not copy.run("tiny", "x").oof.exists()
-    assert not copy.run("tiny", "x").config.exists()
+        pipeline.blend(get_runs(soup_workspace, "ac"), method=SOUP, name="d", workspace=soup_workspace)
+    assert not soup_workspace.run("tiny", "x").oof.exists()
+    assert not soup_workspace.run("tiny", "x").config.exists()
 
 
 @pytest.fixture
 def search(workspace):
-    """A search whose soups are known: of three members and all their sets."""
+    """A search over three members where the accuracy of every soup is known."""
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 2, 100)
-    run = made_run(workspace, "binary", "accuracy", targets, rng.dirichlet([1, 1], 100), ("no", "yes"))
+    run = write_run(workspace, "binary", "accuracy", targets, rng.dirichlet([1, 1], 100), ("no", "yes"))
     truth = load_labeled_oof(run, workspace)
 
-    def right(share):
+    def probs_with_accuracy(share):
         wrong = rng.random(100) >= share
         probs = np.eye(2)[np.where(wrong, 1 - targets, targets)] * 0.8 + 0.1
         return probs.astype(np.float32)
 
     shares = {(0,): 0.8, (1,): 0.7, (2,): 0.6, (0, 1): 0.95, (0, 2): 0.3, (1, 2): 0.5, (0, 1, 2): 0.5}
-    return SoupSearch([run] * 3, None, truth, {mix: right(share) for mix, share in shares.items()})
+    return SoupSearch(
+        [run] * 3, None, truth, {mix: probs_with_accuracy(share) for mix, share in shares.items()}
+    )
 
 
 def test_a_member_is_added_only_if_the_soup_scores_better_with_it(search):
@@ -127,7 +138,7 @@ def test_a_member_is_added_only_if_the_soup_scores_better_with_it(search):
     assert search.greedy(rows, [2]) == (2,)
 
 
-def test_the_members_of_a_folds_soup_do_not_depend_on_its_own_rows(search):
+def test_the_soup_members_of_a_fold_do_not_depend_on_its_own_rows(search):
     before = search.choose([0, 1, 2])
     own = search.truth.validated[3]
     for probs in search.tried.values():

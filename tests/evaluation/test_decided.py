@@ -1,4 +1,4 @@
-"""Decisions are learned on OOF, scored on folds left out, kept with the run and seen in its evaluation."""
+"""Evaluate with postprocessing: fitted on OOF rows, scored on folds left out, stored with the run and reported."""
 
 from io import StringIO
 
@@ -15,61 +15,59 @@ from kit.postprocess.postprocessing import fit_steps
 from kit.report.evaluations import evaluation_tables
 from kit.storage.files import read_json
 from tests.conftest import raises_kit_error
-from tests.evaluation.made import hold_out, made_run
-from tests.postprocess.test_postprocessing import label_rows
+from tests.evaluation.runs import write_held_out, write_run
+from tests.postprocess.test_postprocessing import multilabel_rows
 
 CLASSES = ("a", "b", "c", "d")
 
 
 @pytest.fixture
-def labels(workspace):
-    """A run of labels whose probabilities are all too low."""
-    rows = label_rows()
-    return made_run(workspace, "multilabel", "f1_macro", rows.targets, rows.probs, CLASSES)
+def multilabel_run(workspace):
+    """A multilabel run whose probabilities are all too low."""
+    rows = multilabel_rows()
+    return write_run(workspace, "multilabel", "f1_macro", rows.targets, rows.probs, CLASSES)
 
 
-def test_what_helps_is_learned_and_the_score_is_that_of_folds_left_out(workspace, labels):
-    found = evaluate(labels, workspace)
-    [worth] = found.decisions
-    assert worth.shipped
-    assert found.cv == worth.score < worth.fitted
+def test_cv_is_the_nested_score_with_the_fitted_postprocessing(workspace, multilabel_run):
+    found = evaluate(multilabel_run, workspace)
+    [trial] = found.decisions
+    assert trial.shipped
+    assert found.cv == trial.score < trial.fitted
     assert found.cv > found.plain
-    assert worth.gain == pytest.approx(found.cv - found.plain)
-    assert 0 < worth.interval.low < worth.gain < worth.interval.high
+    assert trial.gain == pytest.approx(found.cv - found.plain)
+    assert 0 < trial.interval.low < trial.gain < trial.interval.high
     assert found.interval.low < found.cv < found.interval.high
-    scored = load_labeled_oof(labels, workspace)
+    scored = load_labeled_oof(multilabel_run, workspace)
     assert found.plain == pytest.approx(f1_score(scored.targets, scored.oof.probs >= 0.5, average="macro"))
-    assert read_json(labels.metrics) == found.as_dict()
-    [step] = read_json(labels.decision)["steps"]
+    assert read_json(multilabel_run.metrics) == found.as_dict()
+    [step] = read_json(multilabel_run.decision)["steps"]
     assert step["name"] == "thresholds"
     assert len(step["values"]) == 4
 
 
-def test_a_fold_is_scored_with_what_was_learned_on_the_others(workspace, labels):
+def test_a_fold_is_scored_with_thresholds_fitted_on_the_other_folds(workspace, multilabel_run):
 
-    found, scored = evaluate(labels, workspace), load_labeled_oof(labels, workspace)
+    found, scored = evaluate(multilabel_run, workspace), load_labeled_oof(multilabel_run, workspace)
     for k, own in enumerate(scored.validated):
         rows = scored.rows
-        answers = fit_steps([Component(name="thresholds")], rows.subset(~own)).apply(
-            rows.probs[own], rows.task
-        )
-        assert found.folds[k] == pytest.approx(f1_score(rows.targets[own], answers.decided, average="macro"))
+        final = fit_steps([Component(name="thresholds")], rows.subset(~own)).apply(rows.probs[own], rows.task)
+        assert found.folds[k] == pytest.approx(f1_score(rows.targets[own], final.decided, average="macro"))
 
 
-def test_what_was_asked_for_last_is_remembered(workspace, labels):
-    asked = [Component(name="thresholds", at_most=1)]
-    once = evaluate(labels, workspace, asked)
-    assert evaluate(labels, workspace).cv == once.cv
-    assert read_json(labels.decision)["asked"] == [{"name": "thresholds", "at_most": 1}]
-    plain = evaluate(labels, workspace, [Component(name="none")])
+def test_the_last_requested_steps_are_stored_and_used_again(workspace, multilabel_run):
+    steps = [Component(name="thresholds", at_most=1)]
+    once = evaluate(multilabel_run, workspace, steps)
+    assert evaluate(multilabel_run, workspace).cv == once.cv
+    assert read_json(multilabel_run.decision)["asked"] == [{"name": "thresholds", "at_most": 1}]
+    plain = evaluate(multilabel_run, workspace, [Component(name="none")])
     assert plain.decisions == []
     assert plain.cv == plain.plain
-    assert read_json(labels.decision)["steps"] == []
+    assert read_json(multilabel_run.decision)["steps"] == []
 
 
-def test_the_config_says_what_to_learn(workspace):
-    rows = label_rows()
-    run = made_run(
+def test_the_steps_come_from_the_config(workspace):
+    rows = multilabel_rows()
+    run = write_run(
         workspace,
         "multilabel",
         "f1_macro",
@@ -79,32 +77,32 @@ def test_the_config_says_what_to_learn(workspace):
         decide=["temperature", {"name": "thresholds", "per": "all"}],
     )
     found = evaluate(run, workspace)
-    assert [worth.steps for worth in found.decisions] == [["temperature", "thresholds"]]
+    assert [trial.steps for trial in found.decisions] == [["temperature", "thresholds"]]
     assert len(set(read_json(run.decision)["steps"][1]["values"])) == 1
 
 
-def test_held_out_rows_are_decided_by_what_is_shipped(workspace, labels):
-    rows = label_rows(seed=1)
-    hold_out(workspace, labels, rows.targets, rows.probs, CLASSES)
-    found = evaluate(labels, workspace)
-    values = read_json(labels.decision)["steps"][0]["values"]
+def test_held_out_rows_are_scored_with_the_shipped_thresholds(workspace, multilabel_run):
+    rows = multilabel_rows(seed=1)
+    write_held_out(workspace, multilabel_run, rows.targets, rows.probs, CLASSES)
+    found = evaluate(multilabel_run, workspace)
+    values = read_json(multilabel_run.decision)["steps"][0]["values"]
     expected = f1_score(rows.targets, rows.probs >= np.array(values), average="macro")
     assert found.held_out["later"] == pytest.approx(expected)
 
 
-def test_what_does_not_suit_is_refused_and_nothing_is_written(workspace, labels):
+def test_an_unsuitable_step_is_refused_and_nothing_is_written(workspace, multilabel_run):
     with raises_kit_error("step_unsuitable"):
-        evaluate(labels, workspace, [Component(name="cut_points")])
-    assert not labels.decision.exists()
-    assert not labels.metrics.exists()
+        evaluate(multilabel_run, workspace, [Component(name="cut_points")])
+    assert not multilabel_run.decision.exists()
+    assert not multilabel_run.metrics.exists()
 
 
-def test_a_fold_that_cannot_be_scored_says_so(workspace):
+def test_a_fold_that_cannot_be_scored_is_reported(workspace):
     rng = np.random.default_rng(0)
     targets = (rng.random((100, 4)) < 0.5).astype(np.float32)
     folds = np.arange(100) % 5
     targets[folds == 2, 1] = 0
-    run = made_run(workspace, "multilabel", "roc_auc", targets, rng.random((100, 4)), CLASSES, folds)
+    run = write_run(workspace, "multilabel", "roc_auc", targets, rng.random((100, 4)), CLASSES, folds)
     found = evaluate(run, workspace)
     assert found.folds[2] is None
     assert all(score is not None for k, score in enumerate(found.folds) if k != 2)
@@ -114,10 +112,10 @@ def test_a_fold_that_cannot_be_scored_says_so(workspace):
     assert "fold 2" in run.report.read_text()
 
 
-def test_a_metric_that_cannot_be_computed_on_the_whole_is_named_among_the_others(workspace):
+def test_another_metric_that_cannot_be_computed_is_listed_with_its_reason(workspace):
     targets = np.zeros((40, 4), dtype=np.float32)
     targets[::2, :3] = 1
-    run = made_run(
+    run = write_run(
         workspace, "multilabel", "f1_macro", targets, np.random.default_rng(0).random((40, 4)), CLASSES
     )
     found = {other.metric: other for other in evaluate(run, workspace).others}
@@ -129,43 +127,45 @@ def test_a_metric_that_cannot_be_computed_on_the_whole_is_named_among_the_others
     assert areas["a"] is not None
 
 
-def test_confusions_are_kept_as_a_table(workspace, labels):
-    evaluate(labels, workspace, [Component(name="none")])
-    scored = load_labeled_oof(labels, workspace)
-    table = pd.read_csv(labels.confusion, index_col="class")
+def test_confusion_counts_are_written_as_a_table(workspace, multilabel_run):
+    evaluate(multilabel_run, workspace, [Component(name="none")])
+    scored = load_labeled_oof(multilabel_run, workspace)
+    table = pd.read_csv(multilabel_run.confusion, index_col="class")
     expected = multilabel_confusion_matrix(scored.targets, scored.oof.probs >= 0.5)
     columns = ["true_negative", "false_positive", "false_negative", "true_positive"]
     np.testing.assert_array_equal(table[columns].to_numpy(), expected.reshape(4, 4))
     rng = np.random.default_rng(0)
     truth, probs = rng.integers(0, 3, 90), rng.dirichlet(np.ones(3), 90)
-    run = made_run(workspace, "multiclass", "accuracy", truth, probs, ("x", "y", "z"), name="exclusive")
+    run = write_run(workspace, "multiclass", "accuracy", truth, probs, ("x", "y", "z"), name="exclusive")
     evaluate(run, workspace)
     table = pd.read_csv(run.confusion, index_col="class")
     np.testing.assert_array_equal(table.to_numpy(), confusion_matrix(truth, probs.argmax(axis=1)))
 
 
-def test_rows_of_a_group_are_drawn_together_which_widens_the_interval(workspace):
+def test_grouped_rows_give_a_wider_interval(workspace):
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(40), 10)
     right = np.repeat(rng.random(40) < 0.7, 10)  # a group is right or wrong as a whole
     truth = rng.integers(0, 2, 400)
     probs = np.where(right[:, None], np.eye(2)[truth], 1 - np.eye(2)[truth]) * 0.8 + 0.1
     widths = []
-    for name, given in (("alone", None), ("together", groups)):
-        run = made_run(workspace, "binary", "accuracy", truth, probs, ("no", "yes"), groups % 5, name, given)
+    for name, row_groups in (("ungrouped", None), ("grouped", groups)):
+        run = write_run(
+            workspace, "binary", "accuracy", truth, probs, ("no", "yes"), groups % 5, name, row_groups
+        )
         found = evaluate(run, workspace)
         widths.append(found.interval.high - found.interval.low)
     assert widths[1] > 2 * widths[0]
 
 
-def test_suspects_are_kept_as_a_table(workspace):
+def test_suspected_label_errors_are_written_as_a_table(workspace):
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 3, 300)
     logits = 5 * np.eye(3)[truth] + rng.normal(size=(300, 3))
     labels = truth.copy()
     labels[:10] = (truth[:10] + 1) % 3
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    run = made_run(workspace, "multiclass", "accuracy", labels, probs, ("x", "y", "z"))
+    run = write_run(workspace, "multiclass", "accuracy", labels, probs, ("x", "y", "z"))
     found = evaluate(run, workspace)
     table = pd.read_csv(run.suspects)
     assert len(table) == found.num_suspects
@@ -173,16 +173,16 @@ def test_suspects_are_kept_as_a_table(workspace):
     assert found.hardest[0].id in {f"id {n:04d}" for n in range(10)}
 
 
-def test_everything_is_shown(workspace, labels):
+def test_terminal_tables_and_page_show_the_evaluation(workspace, multilabel_run):
     from rich.console import Console
 
     console = Console(width=200, record=True, file=StringIO())
-    for table in evaluation_tables(pipeline.evaluate(labels, workspace=workspace)):
+    for table in evaluation_tables(pipeline.evaluate(multilabel_run, workspace=workspace)):
         console.print(table)
     text = console.export_text()
     for word in ("95 % interval", "applied", "thresholds", "exact_match", "highest loss", "ROC AUC"):
         assert word in text, word
-    page = labels.report.read_text()
+    page = multilabel_run.report.read_text()
     for word in ("Postprocessing", "applied", "Highest loss", "Other metrics"):
         assert word in page, word
 
@@ -191,16 +191,16 @@ def test_ordinal_grades_get_cut_points(workspace):
     from tests.postprocess.test_postprocessing import ordinal_rows
 
     rows = ordinal_rows()
-    run = made_run(workspace, "ordinal", "quadratic_kappa", rows.targets, rows.probs, tuple("01234"))
+    run = write_run(workspace, "ordinal", "quadratic_kappa", rows.targets, rows.probs, tuple("01234"))
     found = evaluate(run, workspace)
-    assert [worth.steps for worth in found.decisions if worth.shipped] == [["cut_points"]]
+    assert [trial.steps for trial in found.decisions if trial.shipped] == [["cut_points"]]
     assert found.cv > found.plain
 
 
-def test_a_holdout_is_split_by_groups_whatever_the_order_of_rows(workspace):
+def test_holdout_rows_are_split_by_groups_for_nested_scoring(workspace):
     rng = np.random.default_rng(0)
     truth, groups = rng.integers(0, 2, 200), [f"g{n % 23}" if n % 4 else "" for n in range(200)]
-    run = made_run(
+    run = write_run(
         workspace,
         "binary",
         "f1",
@@ -215,17 +215,17 @@ def test_a_holdout_is_split_by_groups_whatever_the_order_of_rows(workspace):
     named = table[table["group"] != ""]
     assert (named.groupby("group")["part"].nunique() == 1).all()
     assert (named.groupby("group")["unit"].nunique() == 1).all()
-    alone = table[table["group"] == ""]
-    assert alone["unit"].is_unique  # a blank group ties nothing
+    ungrouped = table[table["group"] == ""]
+    assert ungrouped["unit"].is_unique  # rows with a blank group are not grouped
     assert set(table["part"]) == set(range(5))
     found = pipeline.evaluate(run, workspace=workspace)
     assert len(found.folds) == 1
 
 
-def test_one_group_is_scored_without_an_interval_or_a_decision(workspace):
+def test_a_single_group_is_scored_without_interval_and_postprocessing(workspace):
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, 60)
-    run = made_run(
+    run = write_run(
         workspace,
         "binary",
         "f1",
@@ -244,9 +244,9 @@ def test_one_group_is_scored_without_an_interval_or_a_decision(workspace):
     assert tables(found)
 
 
-def test_held_out_predictions_of_other_models_are_not_scored(workspace, labels):
-    rows = label_rows(seed=1)
-    hold_out(workspace, labels, rows.targets, rows.probs, CLASSES, models="others")
-    found = evaluate(labels, workspace)
+def test_held_out_predictions_of_other_models_are_not_scored(workspace, multilabel_run):
+    rows = multilabel_rows(seed=1)
+    write_held_out(workspace, multilabel_run, rows.targets, rows.probs, CLASSES, models="others")
+    found = evaluate(multilabel_run, workspace)
     assert found.held_out == {"later": None}
     assert "predicted by other models" in found.not_computed["later"]

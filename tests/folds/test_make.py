@@ -1,3 +1,5 @@
+"""Make folds: partitions that are stratified, keep groups together and do not depend on row order."""
+
 from typing import get_args
 
 import numpy as np
@@ -15,23 +17,23 @@ from kit.folds.table import HELD_OUT, TRAIN_ONLY, check_partition, save_folds
 from tests.conftest import raises_kit_error
 
 
-def table(counts: dict[str, int]) -> pd.DataFrame:
+def make_samples(counts: dict[str, int]) -> pd.DataFrame:
     rows = [(f"{label}/{i}.png", label) for label, count in counts.items() for i in range(count)]
     return pd.DataFrame(rows, columns=["id", "label"], dtype=str)
 
 
-SAMPLES = table({"a": 10, "b": 25, "c": 7})
+SAMPLES = make_samples({"a": 10, "b": 25, "c": 7})
 
 
-def population(samples=SAMPLES, columns=("label",), duplicates=()):
+def make_population(samples=SAMPLES, columns=("label",), duplicates=()):
     return Population(samples, list(columns), duplicates)
 
 
-def folds_of(samples=SAMPLES, columns=("label",), duplicates=(), **config):
-    return make_folds(population(samples, columns, duplicates), FoldsConfig(**config))
+def make_folds_of(samples=SAMPLES, columns=("label",), duplicates=(), **config):
+    return make_folds(make_population(samples, columns, duplicates), FoldsConfig(**config))
 
 
-def by_id(folds) -> dict[str, int]:
+def fold_by_id(folds) -> dict[str, int]:
     return dict(zip(folds.table["id"], folds.table["fold"], strict=True))
 
 
@@ -42,20 +44,20 @@ class_counts = st.dictionaries(
 
 @settings(max_examples=40, deadline=None)
 @given(class_counts, st.integers(2, 6), st.integers(0, 5))
-def test_any_table_gives_a_partition_with_every_class_spread_evenly(counts, count, seed):
-    samples = table(counts)
+def test_any_class_counts_give_a_partition_with_stratified_classes(counts, count, seed):
+    samples = make_samples(counts)
     if len(samples) < count:
         return
-    folds = folds_of(samples, count=count, seed=seed)
+    folds = make_folds_of(samples, count=count, seed=seed)
     assert sorted(folds.table["id"]) == sorted(samples["id"])
     assert set(folds.table["fold"]) == set(range(count))
     assert fold_balance(folds, FoldsConfig(count=count)).largest_deviation < 1
-    check_partition(folds, population(samples), None)
+    check_partition(folds, make_population(samples), None)
 
 
 @st.composite
-def any_table(draw):
-    """Samples of any kind: one label or several, perhaps groups, duplicates, missing labels, extra rows."""
+def random_population(draw):
+    """Draw samples with one or several labels, maybe groups, duplicates, missing labels and extra rows; and a config."""
     rows = draw(st.integers(12, 40))
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
     samples = pd.DataFrame(
@@ -67,9 +69,9 @@ def any_table(draw):
             str
         )
     else:
-        block = pd.DataFrame((rng.random((rows, 3)) < 0.4).astype("int8"), columns=["x", "y", "z"])
-        block.iloc[rng.random(rows) < 0.1] = -1
-        samples = pd.concat([samples, block], axis=1)
+        labels = pd.DataFrame((rng.random((rows, 3)) < 0.4).astype("int8"), columns=["x", "y", "z"])
+        labels.iloc[rng.random(rows) < 0.1] = -1
+        samples = pd.concat([samples, labels], axis=1)
     if draw(st.booleans()):
         samples["group"] = pd.Series(rng.integers(0, rows // 2, rows)).astype(str)
     if draw(st.booleans()):
@@ -80,73 +82,74 @@ def any_table(draw):
     scheme = draw(st.sampled_from(["auto", "holdout", "repeated"]))
     options = {"holdout": {"fractions": [0.5, 0.25, 0.25]}, "repeated": {"repeats": 2}}.get(scheme, {})
     config = FoldsConfig(scheme=scheme, count=draw(st.integers(2, 3)), rare="train", **options)
-    return population(samples, ["label"] if exclusive else ["x", "y", "z"], duplicates), config
+    return make_population(samples, ["label"] if exclusive else ["x", "y", "z"], duplicates), config
 
 
 @settings(max_examples=50, deadline=None)
-@given(any_table(), st.randoms())
-def test_any_table_gives_a_partition_and_row_order_changes_nothing(case, random):
-    people, config = case
+@given(random_population(), st.randoms())
+def test_any_population_gives_a_partition_that_does_not_depend_on_row_order(case, random):
+    population, config = case
     try:
-        folds = make_folds(people, config)
+        folds = make_folds(population, config)
     except KitError as error:
         assert error.code in ("class_untrained", "too_few_images", "fold_empty")
         return
-    check_partition(folds, people, units_for(config, people))
-    assert (folds.table["fold"][~people.labeled] == TRAIN_ONLY).all()
-    assert (folds.table["fold"][people.extra] == TRAIN_ONLY).all()
-    order = list(range(len(people.samples)))
+    check_partition(folds, population, units_for(config, population))
+    assert (folds.table["fold"][~population.labeled] == TRAIN_ONLY).all()
+    assert (folds.table["fold"][population.extra] == TRAIN_ONLY).all()
+    order = list(range(len(population.samples)))
     random.shuffle(order)
-    moved = Population(people.samples.iloc[order], people.label_columns, people.duplicates)
-    again = make_folds(moved, config)
+    shuffled = Population(population.samples.iloc[order], population.label_columns, population.duplicates)
+    again = make_folds(shuffled, config)
     assert again.fingerprint == folds.fingerprint
-    assert by_id(again) == by_id(folds)
+    assert fold_by_id(again) == fold_by_id(folds)
 
 
-def test_the_same_seed_gives_the_same_file_and_another_seed_another(tmp_path):
+def test_the_same_seed_gives_the_same_file_and_another_seed_a_different_one(tmp_path):
     paths = [tmp_path / name for name in ("a.csv", "b.csv", "c.csv")]
     for path, seed in zip(paths, (1, 1, 2), strict=True):
-        save_folds(folds_of(seed=seed), path)
+        save_folds(make_folds_of(seed=seed), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert paths[0].read_bytes() != paths[2].read_bytes()
 
 
-def test_duplicates_stay_on_one_side_unless_told_otherwise():
+def test_duplicates_are_in_the_same_fold_unless_the_config_says_otherwise():
     samples = SAMPLES.assign(path="train/" + SAMPLES["id"])
-    twins = [["train/a/0.png", "train/b/0.png"], ["train/b/1.png", "train/b/2.png", "train/b/3.png"]]
+    duplicates = [["train/a/0.png", "train/b/0.png"], ["train/b/1.png", "train/b/2.png", "train/b/3.png"]]
     for seed in range(6):
-        fold = by_id(folds_of(samples, duplicates=twins, seed=seed))
+        fold = fold_by_id(make_folds_of(samples, duplicates=duplicates, seed=seed))
         assert fold["a/0.png"] == fold["b/0.png"]
         assert fold["b/1.png"] == fold["b/2.png"] == fold["b/3.png"]
     apart = [
-        by_id(folds_of(samples, duplicates=twins, seed=s, keep_duplicates_together=False)) for s in range(6)
+        fold_by_id(make_folds_of(samples, duplicates=duplicates, seed=s, keep_duplicates_together=False))
+        for s in range(6)
     ]
     assert any(fold["a/0.png"] != fold["b/0.png"] for fold in apart)
 
 
-def test_groups_stay_on_one_side_and_are_stratified():
+def test_groups_stay_in_one_fold_and_classes_are_stratified():
     samples = SAMPLES.assign(group=[f"patient{i // 3}" for i in range(len(SAMPLES))])
     for scheme in ("auto", "group", "stratified_group"):
-        folds = folds_of(samples, scheme=scheme, count=3)
+        folds = make_folds_of(samples, scheme=scheme, count=3)
         assert (folds.table.groupby("group")["fold"].nunique() == 1).all()
-    balance = fold_balance(folds_of(samples, count=3), FoldsConfig(count=3))
+    balance = fold_balance(make_folds_of(samples, count=3), FoldsConfig(count=3))
     assert balance.groups.sum() == samples["group"].nunique()
     assert balance.largest_deviation <= 3
 
 
-def test_a_blank_group_ties_nothing():
+def test_rows_with_a_blank_group_are_not_grouped():
     samples = SAMPLES.assign(group="")
-    assert set(by_id(folds_of(samples, count=5)).values()) == set(range(5))
+    assert set(fold_by_id(make_folds_of(samples, count=5)).values()) == set(range(5))
 
 
-def test_crops_of_one_image_stay_together():
+def test_crops_of_one_image_are_in_the_same_fold():
     samples = SAMPLES.assign(path=[f"{i // 2}.jpg" for i in range(len(SAMPLES))])
-    fold = folds_of(samples, count=3).table["fold"].to_numpy()
+    fold = make_folds_of(samples, count=3).table["fold"].to_numpy()
     assert (fold[0::2] == fold[1::2]).all()
 
 
-def test_holdout_cuts_three_parts():
-    folds = folds_of(table({"a": 100, "b": 50}), scheme="holdout", fractions=[0.64, 0.16, 0.2])
+def test_holdout_splits_into_train_validation_and_held_out():
+    folds = make_folds_of(make_samples({"a": 100, "b": 50}), scheme="holdout", fractions=[0.64, 0.16, 0.2])
     assert folds.models == 1
     assert folds.table["fold"].value_counts().to_dict() == {TRAIN_ONLY: 96, 0: 24, HELD_OUT: 30}
     training, validation = folds.training(folds.table, 0), folds.validation(folds.table, 0)
@@ -157,31 +160,33 @@ def test_holdout_cuts_three_parts():
     assert fold_balance(folds, config).largest_deviation < 1
 
 
-def test_holdout_of_two_parts_holds_nothing_out():
-    folds = folds_of(table({"a": 80, "b": 20}), scheme="holdout", fractions=[0.8, 0.2])
+def test_holdout_with_two_fractions_has_no_held_out_rows():
+    folds = make_folds_of(make_samples({"a": 80, "b": 20}), scheme="holdout", fractions=[0.8, 0.2])
     assert folds.table["fold"].value_counts().to_dict() == {TRAIN_ONLY: 80, 0: 20}
 
 
-def test_the_organizers_folds_are_taken_as_they_are():
-    given = ["10", "9", "-1"] * 14
-    folds = folds_of(SAMPLES.assign(given_fold=given), scheme="column")
+def test_folds_of_the_competition_are_used_unchanged():
+    organizer_folds = ["10", "9", "-1"] * 14
+    folds = make_folds_of(SAMPLES.assign(given_fold=organizer_folds), scheme="column")
     assert folds.count == 2
-    assert folds.table["fold"].tolist() == [{"9": 0, "10": 1, "-1": -1}[g] for g in given]
+    assert folds.table["fold"].tolist() == [{"9": 0, "10": 1, "-1": -1}[g] for g in organizer_folds]
     with raises_kit_error("given_folds_missing", where="folds.scheme"):
-        folds_of(scheme="column")
+        make_folds_of(scheme="column")
 
 
-def test_the_organizers_folds_may_split_duplicates_only_if_told_to():
+def test_folds_of_the_competition_may_split_duplicates_only_if_the_config_says_so():
     samples = SAMPLES.assign(given_fold=["0", "1"] * 21, path="t/" + SAMPLES["id"])
     pairs = [["t/a/0.png", "t/a/1.png"]]
     with raises_kit_error("groups_split") as caught:
-        folds_of(samples, duplicates=pairs, scheme="column")
+        make_folds_of(samples, duplicates=pairs, scheme="column")
     assert "a/0.png" in caught.value.problem
-    assert folds_of(samples, duplicates=pairs, scheme="column", keep_duplicates_together=False).count == 2
+    assert (
+        make_folds_of(samples, duplicates=pairs, scheme="column", keep_duplicates_together=False).count == 2
+    )
 
 
-def test_repeats_are_partitions_of_their_own():
-    folds = folds_of(scheme="repeated", repeats=3, count=4)
+def test_each_repeat_is_a_different_partition():
+    folds = make_folds_of(scheme="repeated", repeats=3, count=4)
     assert folds.columns == ["fold", "fold_2", "fold_3"]
     assert folds.models == 12
     validated = sum(folds.validation(folds.table, k).astype(int) for k in range(12))
@@ -193,59 +198,59 @@ def test_repeats_are_partitions_of_their_own():
 def test_rows_without_a_label_and_extra_rows_are_never_validated():
     samples = SAMPLES.assign(source=["extra"] * 3 + [""] * 39)
     samples.loc[5, "label"] = ""
-    folds = folds_of(samples).table
+    folds = make_folds_of(samples).table
     assert (folds["fold"].iloc[[0, 1, 2, 5]] == TRAIN_ONLY).all()
     assert (folds["fold"].drop([0, 1, 2, 5]) >= 0).all()
 
 
-def test_a_duplicate_of_an_extra_row_is_not_validated_either():
+def test_a_duplicate_of_an_extra_row_is_never_validated():
     samples = SAMPLES.assign(source=["extra"] + [""] * 41, path="t/" + SAMPLES["id"])
-    fold = by_id(folds_of(samples, duplicates=[["t/a/0.png", "t/b/4.png"]]))
+    fold = fold_by_id(make_folds_of(samples, duplicates=[["t/a/0.png", "t/b/4.png"]]))
     assert fold["a/0.png"] == fold["b/4.png"] == TRAIN_ONLY
 
 
-def test_a_class_with_one_image_is_refused_or_only_trained_on():
-    samples = table({"a": 10, "lonely": 1})
+def test_a_class_with_one_image_is_refused_or_used_for_training_only():
+    samples = make_samples({"a": 10, "rare": 1})
     with raises_kit_error("class_too_small") as caught:
-        folds_of(samples)
-    assert "(lonely)" in caught.value.problem
-    folds = folds_of(samples, rare="train").table.set_index("label")["fold"]
-    assert folds["lonely"] == TRAIN_ONLY
+        make_folds_of(samples)
+    assert "(rare)" in caught.value.problem
+    folds = make_folds_of(samples, rare="train").table.set_index("label")["fold"]
+    assert folds["rare"] == TRAIN_ONLY
     assert set(folds["a"]) == set(range(5))
 
 
-def test_a_class_in_one_group_is_refused_or_only_trained_on():
-    samples = table({"a": 10, "b": 4}).assign(group=[str(i) for i in range(10)] + ["g"] * 4)
+def test_a_class_in_one_group_is_refused_or_used_for_training_only():
+    samples = make_samples({"a": 10, "b": 4}).assign(group=[str(i) for i in range(10)] + ["g"] * 4)
     with raises_kit_error("class_too_small") as caught:
-        folds_of(samples)
+        make_folds_of(samples)
     assert "(b)" in caught.value.problem
-    folds = folds_of(samples, rare="train").table
+    folds = make_folds_of(samples, rare="train").table
     assert (folds["fold"][folds["label"] == "b"] == TRAIN_ONLY).all()
 
 
 def test_more_folds_than_images_are_refused():
     with raises_kit_error("too_few_images", where="folds.count") as caught:
-        folds_of(table({"a": 2, "b": 2}), count=9)
+        make_folds_of(make_samples({"a": 2, "b": 2}), count=9)
     assert "9" in caught.value.problem
     assert "4" in caught.value.problem
 
 
-def multilabel_table(rows=300):
+def make_multilabel_samples(rows=300):
     rng = np.random.default_rng(0)
     sets = pd.DataFrame((rng.random((rows, 3)) < [0.5, 0.2, 0.1]).astype("int8"), columns=["x", "y", "z"])
     return pd.concat([pd.DataFrame({"id": [str(i) for i in range(rows)]}, dtype=str), sets], axis=1)
 
 
 @pytest.mark.parametrize("order", [1, 2])
-def test_multilabel_folds_spread_every_label(order):
+def test_multilabel_folds_are_stratified_by_every_label(order):
     config = FoldsConfig(scheme="multilabel", order=order)
-    folds = make_folds(population(multilabel_table(), "xyz"), config)
+    folds = make_folds(make_population(make_multilabel_samples(), "xyz"), config)
     assert fold_balance(folds, config).largest_deviation < 2
 
 
-def test_multilabel_groups():
-    samples = multilabel_table().assign(group=[str(i // 4) for i in range(300)])
-    folds = folds_of(samples, "xyz", scheme="multilabel_group")
+def test_multilabel_groups_stay_in_one_fold_and_labels_are_stratified():
+    samples = make_multilabel_samples().assign(group=[str(i // 4) for i in range(300)])
+    folds = make_folds_of(samples, "xyz", scheme="multilabel_group")
     assert (folds.table.groupby("group")["fold"].nunique() == 1).all()
     assert fold_balance(folds, FoldsConfig()).largest_deviation < 5
 
@@ -254,9 +259,9 @@ def test_multilabel_groups():
     ("samples", "columns", "scheme", "code", "remedy"),
     [
         (SAMPLES, ("label",), "multilabel", "scheme_unsuitable", "folds.scheme: stratified`"),
-        (multilabel_table(), "xyz", "stratified", "scheme_unsuitable", "folds.scheme: multilabel`"),
+        (make_multilabel_samples(), "xyz", "stratified", "scheme_unsuitable", "folds.scheme: multilabel`"),
         (
-            multilabel_table().assign(group="g"),
+            make_multilabel_samples().assign(group="g"),
             "xyz",
             "stratified_group",
             "scheme_unsuitable",
@@ -265,9 +270,11 @@ def test_multilabel_groups():
         (SAMPLES, ("label",), "group", "groups_missing", "competition.group_pattern"),
     ],
 )
-def test_an_unsuitable_scheme_is_refused_with_the_suitable_one(samples, columns, scheme, code, remedy):
+def test_an_unsuitable_scheme_is_refused_and_the_suitable_one_suggested(
+    samples, columns, scheme, code, remedy
+):
     with raises_kit_error(code, where="folds.scheme") as caught:
-        folds_of(samples, columns, scheme=scheme)
+        make_folds_of(samples, columns, scheme=scheme)
     assert remedy in caught.value.next
 
 
@@ -275,56 +282,56 @@ def test_every_scheme_of_the_config_is_defined():
     assert set(get_args(FoldsConfig.model_fields["scheme"].annotation)) == set(SCHEMES)
 
 
-def test_the_balance_says_how_uneven_folds_are():
-    folds = folds_of(table({"a": 10, "b": 10}), count=2)
+def test_the_balance_report_measures_uneven_folds():
+    folds = make_folds_of(make_samples({"a": 10, "b": 10}), count=2)
     even = fold_balance(folds, FoldsConfig(count=2))
     assert even.counts.loc["a"].tolist() == [5, 5]
     assert (even.largest_deviation, even.chi_square, even.p_value) == (0, 0, 1)
     skewed = type(folds)(folds.table.assign(fold=[0] * 10 + [1] * 10), ["label"], 2)
-    odd = fold_balance(skewed, FoldsConfig(count=2))
-    assert odd.largest_deviation == 5
-    assert odd.chi_square == pytest.approx(20)  # by hand: four cells of (10 - 5)^2 / 5 or (0 - 5)^2 / 5
-    assert odd.p_value < 1e-4
+    uneven = fold_balance(skewed, FoldsConfig(count=2))
+    assert uneven.largest_deviation == 5
+    assert uneven.chi_square == pytest.approx(20)  # by hand: four cells of (10 - 5)^2 / 5 or (0 - 5)^2 / 5
+    assert uneven.p_value < 1e-4
 
 
-def test_ensure_makes_keeps_refuses_and_replaces(tmp_path):
-    path, people = tmp_path / "f.csv", population()
-    assert ensure_folds(path, people, FoldsConfig())[1] == "made"
+def test_ensure_folds_makes_keeps_refuses_or_replaces_the_file(tmp_path):
+    path, population = tmp_path / "f.csv", make_population()
+    assert ensure_folds(path, population, FoldsConfig())[1] == "made"
     content = path.read_bytes()
-    assert ensure_folds(path, people, FoldsConfig())[1] == "existing"
+    assert ensure_folds(path, population, FoldsConfig())[1] == "existing"
     other = FoldsConfig(seed=7)
-    assert ensure_folds(path, people, other)[1] == "different"
+    assert ensure_folds(path, population, other)[1] == "different"
     with raises_kit_error("folds_differ", where=str(path)) as caught:
-        ensure_folds(path, people, other, "refuse")
+        ensure_folds(path, population, other, "refuse")
     assert "folds.seed 7" in caught.value.problem
     with raises_kit_error("folds_differ") as caught:
-        ensure_folds(path, people, FoldsConfig(count=3))
+        ensure_folds(path, population, FoldsConfig(count=3))
     assert "5" in caught.value.problem
     assert "3" in caught.value.problem
     assert path.read_bytes() == content
-    assert ensure_folds(path, people, other, "replace")[1] == "made"
+    assert ensure_folds(path, population, other, "replace")[1] == "made"
     assert path.read_bytes() != content
 
 
-def test_folds_made_before_a_duplicate_was_known_are_refused(tmp_path):
+def test_existing_folds_that_split_new_duplicates_are_refused(tmp_path):
     samples = SAMPLES.assign(path="t/" + SAMPLES["id"])
-    fold = by_id(ensure_folds(tmp_path / "f.csv", population(samples), FoldsConfig())[0])
+    fold = fold_by_id(ensure_folds(tmp_path / "f.csv", make_population(samples), FoldsConfig())[0])
     other = next(i for i in fold if i.startswith("b") and fold[i] != fold["a/0.png"])
     pairs = [["t/a/0.png", f"t/{other}"]]
     with raises_kit_error("groups_split") as caught:
-        ensure_folds(tmp_path / "f.csv", population(samples, duplicates=pairs), FoldsConfig())
+        ensure_folds(tmp_path / "f.csv", make_population(samples, duplicates=pairs), FoldsConfig())
     assert "--force" in caught.value.next
 
 
-def test_the_file_is_in_natural_order(tmp_path):
-    ensure_folds(tmp_path / "f.csv", population(SAMPLES.iloc[::-1]), FoldsConfig())
+def test_the_file_lists_ids_in_natural_order(tmp_path):
+    ensure_folds(tmp_path / "f.csv", make_population(SAMPLES.iloc[::-1]), FoldsConfig())
     ids = pd.read_csv(tmp_path / "f.csv", dtype=str)["id"].tolist()
     assert ids[:11] == [f"a/{i}.png" for i in range(10)] + ["b/0.png"]
 
 
-def test_overlapping_sets_of_duplicates_are_one_unit():
+def test_overlapping_duplicate_groups_are_in_one_fold():
     samples = SAMPLES.assign(path="t/" + SAMPLES["id"])
     overlapping = [["t/a/0.png", "t/b/0.png"], ["t/b/0.png", "t/c/0.png"], ["t/c/0.png", "t/b/9.png"]]
     for seed in range(6):
-        fold = by_id(folds_of(samples, duplicates=overlapping, seed=seed))
+        fold = fold_by_id(make_folds_of(samples, duplicates=overlapping, seed=seed))
         assert len({fold[i] for i in ("a/0.png", "b/0.png", "c/0.png", "b/9.png")}) == 1

@@ -1,3 +1,5 @@
+"""Stratified assignment of rows and groups to folds."""
+
 import numpy as np
 import pandas as pd
 from hypothesis import given, settings
@@ -10,28 +12,28 @@ FRACTIONS = st.sampled_from([(0.5, 0.5), (0.2,) * 5, (1 / 3,) * 3, (0.64, 0.16, 
 
 
 def deviation(strata, folds, fractions):
-    """Rows per stratum and fold, less their share."""
+    """Return rows per stratum and fold minus the expected number, (strata, folds)."""
     counts = np.zeros((strata.max() + 1, len(fractions)))
     np.add.at(counts, (strata, folds), 1)
     return counts - np.outer(counts.sum(axis=1), fractions)
 
 
-def rank_of(length, seed=0):
+def random_rank(length, seed=0):
     return canonical_rank(pd.Series([f"id-{i}" for i in range(length)], dtype=str), seed)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=5, max_size=80), FRACTIONS)
-def test_every_stratum_misses_its_share_by_less_than_one_row(strata, fractions):
+def test_every_stratum_deviates_by_less_than_one_row_per_fold(strata, fractions):
     strata = np.unique(strata, return_inverse=True)[1]
-    folds = stratified_assignment(strata, rank_of(len(strata)), np.array(fractions))
+    folds = stratified_assignment(strata, random_rank(len(strata)), np.array(fractions))
     assert set(folds) == set(range(len(fractions)))
     assert np.abs(deviation(strata, folds, fractions)).max() < 1
     assert np.abs(np.bincount(folds) - len(folds) * np.array(fractions)).max() < 1.5
 
 
 @st.composite
-def with_units(draw):
+def strata_and_groups(draw):
     length = draw(st.integers(6, 60))
     integers = st.lists(st.integers(0, 4), min_size=length, max_size=length)
     return np.array(draw(integers)), np.array(
@@ -40,31 +42,31 @@ def with_units(draw):
 
 
 @settings(max_examples=60, deadline=None)
-@given(with_units(), FRACTIONS)
-def test_units_stay_whole_and_no_fold_is_empty_that_need_not_be(rows, fractions):
+@given(strata_and_groups(), FRACTIONS)
+def test_groups_stay_in_one_fold_and_no_fold_is_empty_if_possible(rows, fractions):
     strata, units = rows
-    folds = stratified_assignment(strata, rank_of(len(strata)), np.array(fractions), units)
+    folds = stratified_assignment(strata, random_rank(len(strata)), np.array(fractions), units)
     assert all(len(set(folds[units == unit])) == 1 for unit in set(units))
     if len(set(units)) >= len(fractions):
         assert set(folds) == set(range(len(fractions)))
 
 
 @settings(max_examples=40, deadline=None)
-@given(with_units(), st.randoms())
-def test_order_and_numbering_change_nothing(rows, random):
+@given(strata_and_groups(), st.randoms())
+def test_folds_do_not_depend_on_row_order_or_numbering(rows, random):
     strata, units = rows
-    rank = rank_of(len(strata))
+    rank = random_rank(len(strata))
     plain = stratified_assignment(strata, rank, np.full(3, 1 / 3), units)
     order = list(range(len(strata)))
     random.shuffle(order)
     renamed = np.random.default_rng(len(order)).permutation(100)
-    moved = stratified_assignment(
+    shuffled = stratified_assignment(
         renamed[strata][order], rank[order], np.full(3, 1 / 3), renamed[units][order]
     )
-    np.testing.assert_array_equal(moved, plain[order])
+    np.testing.assert_array_equal(shuffled, plain[order])
 
 
-def test_the_rank_depends_on_id_and_seed_alone():
+def test_the_rank_depends_on_id_and_seed_only():
     ids = pd.Series([f"{i}.jpg" for i in range(500)], dtype=str)
     rank = canonical_rank(ids, 1)
     assert sorted(rank) == list(range(500))
@@ -77,27 +79,25 @@ def test_the_rank_depends_on_id_and_seed_alone():
 
 
 def test_groups_are_spread_more_evenly_than_by_scikit_learn():
-    ours_and_theirs = np.zeros(2)
+    deviations = np.zeros(2)
     for seed in range(12):
         rng = np.random.default_rng(seed)
         groups = np.repeat(np.arange(60), rng.integers(1, 15, 60))
         strata = (rng.random(len(groups)) < 0.3).astype(int) + rng.integers(0, 3, 60)[groups]
-        theirs = np.zeros(len(groups), dtype=int)
+        reference = np.zeros(len(groups), dtype=int)
         splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
         for k, (_, rows) in enumerate(splitter.split(groups, strata, groups)):
-            theirs[rows] = k
-        ours = stratified_assignment(strata, rank_of(len(groups), seed), np.full(5, 0.2), groups)
-        ours_and_theirs += [
-            np.abs(deviation(strata, folds, np.full(5, 0.2))).sum() for folds in (ours, theirs)
-        ]
-    assert ours_and_theirs[0] < ours_and_theirs[1]
+            reference[rows] = k
+        ours = stratified_assignment(strata, random_rank(len(groups), seed), np.full(5, 0.2), groups)
+        deviations += [np.abs(deviation(strata, folds, np.full(5, 0.2))).sum() for folds in (ours, reference)]
+    assert deviations[0] < deviations[1]
 
 
-def test_single_rows_make_up_for_what_units_left_uneven():
+def test_single_rows_compensate_for_uneven_groups():
     strata = np.repeat([0, 1], 30)
     units = np.arange(60)
     units[:7] = 0  # seven duplicates of one class: more than a fifth of it
-    folds = stratified_assignment(strata, rank_of(60), np.full(5, 0.2), units)
+    folds = stratified_assignment(strata, random_rank(60), np.full(5, 0.2), units)
     counts = np.bincount(folds[:30], minlength=5)
     assert sorted(counts) == [5, 6, 6, 6, 7]
     assert sorted(np.bincount(folds[30:])) == [6, 6, 6, 6, 6]

@@ -1,4 +1,4 @@
-"""`kit leaderboard` as users meet it."""
+"""The command `kit leaderboard`: its output, options and errors."""
 
 import csv
 import io
@@ -8,37 +8,31 @@ import sys
 
 import pytest
 from typer.main import get_command
-from typer.testing import CliRunner
 
 from kit.cli.main import app
 from kit.leaderboard.record import record
 from kit.storage.files import read_json, write_text
-from tests.leaderboard.made import blend, experiment, submitted
-
-
-def kit(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == code, result.output + repr(result.exception)
-    return result
+from tests.conftest import run_kit
+from tests.leaderboard.runs import write_blend, write_experiment, write_submission
 
 
 @pytest.fixture
-def season(workspace):
-    """Three experiments and a blend, submitted and scored."""
+def scored(workspace):
+    """A workspace with three experiments and a blend, submitted, with public scores."""
     runs = [
-        experiment(workspace, "first", wrong=range(12), day=1),
-        experiment(workspace, "second", wrong=range(30, 38), day=2, seed=7, image={"size": 64}),
-        experiment(workspace, "third", wrong=range(5, 15), day=3, seed=8, image={"size": 64}),
-        blend(workspace, "both", members=("first", "second"), wrong=range(7)),
+        write_experiment(workspace, "first", wrong=range(12), day=1),
+        write_experiment(workspace, "second", wrong=range(30, 38), day=2, seed=7, image={"size": 64}),
+        write_experiment(workspace, "third", wrong=range(5, 15), day=3, seed=8, image={"size": 64}),
+        write_blend(workspace, "both", members=("first", "second"), wrong=range(7)),
     ]
     for run, public in zip(runs, (0.78, 0.83, 0.80, 0.85), strict=True):
-        submitted(workspace, run)
+        write_submission(workspace, run)
         record(run.label, workspace, public=public)
     return workspace
 
 
-def test_the_table_has_every_row_and_what_follows_from_it(season):
-    text = kit("leaderboard").stdout
+def test_the_table_shows_rows_parents_correlation_and_selection(scored):
+    text = run_kit("leaderboard").stdout
     lines = text.splitlines()
     assert lines[0].strip() == "made: accuracy (higher is better)"
     assert [line.split()[0] for line in lines[2:6]] == ["both", "second", "third", "first"]
@@ -51,23 +45,23 @@ def test_the_table_has_every_row_and_what_follows_from_it(season):
     assert all(fact in selected for fact in ("made/both", "0.8833", "made/second", "0.8667"))
 
 
-def test_columns_that_nothing_fills_are_left_out(season):
-    head = kit("leaderboard").stdout.splitlines()[1]
+def test_empty_columns_are_left_out(scored):
+    head = run_kit("leaderboard").stdout.splitlines()[1]
     assert "public" in head
     assert "private" not in head
-    record("first", season, private=0.7)
-    assert "private" in kit("leaderboard").stdout.splitlines()[1]
+    record("first", scored, private=0.7)
+    assert "private" in run_kit("leaderboard").stdout.splitlines()[1]
 
 
 @pytest.mark.parametrize("width", [100, 120, 200])
-def test_a_row_is_one_line_at_usual_widths(season, monkeypatch, width):
+def test_a_row_fits_on_one_line_at_common_terminal_widths(scored, monkeypatch, width):
     from rich.console import Console
 
     from kit.leaderboard.entries import read_leaderboard
     from kit.report.leaderboard import leaderboard_tables
 
     output = io.StringIO()
-    Console(file=output, width=width).print(*leaderboard_tables(read_leaderboard(season).entries))
+    Console(file=output, width=width).print(*leaderboard_tables(read_leaderboard(scored).entries))
     lines = output.getvalue().rstrip().splitlines()
     assert len(lines) == 6
     assert max(map(len, lines)) <= width
@@ -75,8 +69,8 @@ def test_a_row_is_one_line_at_usual_widths(season, monkeypatch, width):
         assert any(line.startswith(f"{name} ") and "2026-11-" in line for line in lines)
 
 
-def test_json_has_everything(season):
-    found = json.loads(kit("leaderboard", "--json", "--sort", "date").stdout)
+def test_json_has_entries_correlation_selection_and_problems(scored):
+    found = json.loads(run_kit("leaderboard", "--json", "--sort", "date").stdout)
     assert set(found) == {"entries", "correlation", "select", "problems"}
     assert [entry["name"] for entry in found["entries"]][-3:] == ["third", "second", "first"]
     keys = {
@@ -98,9 +92,9 @@ def test_json_has_everything(season):
     assert found["problems"] == []
 
 
-def test_csv_is_read_back_as_it_was(season):
-    table = list(csv.DictReader(io.StringIO(kit("leaderboard", "--csv").stdout)))
-    entries = json.loads(kit("leaderboard", "--json").stdout)["entries"]
+def test_csv_has_the_same_values_as_json(scored):
+    table = list(csv.DictReader(io.StringIO(run_kit("leaderboard", "--csv").stdout)))
+    entries = json.loads(run_kit("leaderboard", "--json").stdout)["entries"]
     assert list(table[0]) == list(entries[0])
     assert [float(row["cv"]) for row in table] == [entry["cv"] for entry in entries]
     assert [row["private"] for row in table] == [""] * 4
@@ -110,73 +104,73 @@ def test_csv_is_read_back_as_it_was(season):
     )
 
 
-def test_csv_holds_no_formula(workspace):
+def test_csv_escapes_names_that_spreadsheets_read_as_formulas(workspace):
     for name in ("=1+1", "+1", "-1", "@SUM(A1)", "plain"):
         write_text(workspace.submission("made", name).path, "id\n")
     record("made/-1", workspace, public=-0.5)
-    table = {row["name"]: row for row in csv.DictReader(io.StringIO(kit("leaderboard", "--csv").stdout))}
+    table = {row["name"]: row for row in csv.DictReader(io.StringIO(run_kit("leaderboard", "--csv").stdout))}
     assert set(table) == {"'=1+1", "'+1", "'-1", "'@SUM(A1)", "plain"}
     assert table["'-1"]["public"] == "-0.5"
 
 
-def test_rows_are_filtered(season):
+def test_options_filter_and_sort_the_rows(scored):
     def names(*arguments):
-        found = json.loads(kit("leaderboard", "--json", *arguments).stdout)
+        found = json.loads(run_kit("leaderboard", "--json", *arguments).stdout)
         return [entry["name"] for entry in found["entries"]]
 
     assert names("--kind", "blend") == ["both"]
     assert names("--name", "*ir[sd]*", "--sort", "name") == ["first", "third"]
     assert names("--competition", "made", "--sort", "public") == ["both", "second", "third", "first"]
-    assert "--name" in kit("leaderboard", "--name", "x").stdout
+    assert "--name" in run_kit("leaderboard", "--name", "x").stdout
 
 
 @pytest.mark.parametrize("option", ["--sort", "--kind", "--competition"])
-def test_what_is_unknown_is_told(season, option):
-    error = json.loads(kit("leaderboard", option, "nothing", "--json", code=1).stdout)["error"]
+def test_an_unknown_option_value_lists_the_known_ones(scored, option):
+    error = json.loads(run_kit("leaderboard", option, "nothing", "--json", code=1).stdout)["error"]
     assert error["where"] == option
     assert error["rule"].startswith("Known: ")
 
 
-def test_damage_is_told_and_hides_nothing(season):
-    season.run("made", "first").metrics.write_text("{")
-    result = kit("leaderboard")
+def test_a_damaged_file_is_a_warning_and_the_other_rows_are_listed(scored):
+    scored.run("made", "first").metrics.write_text("{")
+    result = run_kit("leaderboard")
     assert "warning: " in result.stderr
     assert "Run `kit evaluate made/first`." in result.stderr
     assert "second" in result.stdout
-    (problem,) = json.loads(kit("leaderboard", "--json").stdout)["problems"]
+    (problem,) = json.loads(run_kit("leaderboard", "--json").stdout)["problems"]
     assert problem["where"].endswith("metrics.json")
-    assert "warning: " in kit("leaderboard", "--csv").stderr
+    assert "warning: " in run_kit("leaderboard", "--csv").stderr
 
 
-def test_record_says_what_it_wrote(season):
+def test_record_prints_the_scores_that_it_wrote(scored):
     path = "submissions/made/first.csv"
     assert (
-        kit("leaderboard", "record", path, "--public", "0.79").stdout
+        run_kit("leaderboard", "record", path, "--public", "0.79").stdout
         == f"{path}: public 0.78 -> 0.79 recorded.\n"
     )
-    found = json.loads(kit("leaderboard", "record", "made/first", "--private", "0.7", "--json").stdout)
+    found = json.loads(run_kit("leaderboard", "record", "made/first", "--private", "0.7", "--json").stdout)
     assert (found["file"], found["public"], found["private"]) == (path, 0.79, 0.7)
     assert found["before"]["private"] is None
-    assert found["sha256"] == read_json(season.submission("made", "first").trace)["sha256"]
-    error = json.loads(kit("leaderboard", "record", "fist", "--public", "1", "--json", code=1).stdout)[
+    assert found["sha256"] == read_json(scored.submission("made", "first").trace)["sha256"]
+    error = json.loads(run_kit("leaderboard", "record", "fist", "--public", "1", "--json", code=1).stdout)[
         "error"
     ]
     assert error["next"] == f"Did you mean {path}?"
 
 
-def test_scores_of_another_file_that_go_are_told(workspace):
+def test_record_warns_if_it_replaces_scores_of_a_changed_file(workspace):
     file = workspace.submission("made", "theirs").path
     write_text(file, "id\n1\n")
-    kit("leaderboard", "record", "theirs", "--public", "0.5")
+    run_kit("leaderboard", "record", "theirs", "--public", "0.5")
     write_text(file, "id\n2\n")
-    result = kit("leaderboard", "record", "theirs", "--public", "0.6")
+    result = run_kit("leaderboard", "record", "theirs", "--public", "0.6")
     assert "theirs.csv" in result.stderr
     assert "public 0.6 recorded" in result.stdout
 
 
-def test_options_of_the_list_do_nothing_before_record_and_so_are_refused(season):
-    result = kit("leaderboard", "--workspace", season.root, "record", "first", "--public", "0.5", code=2)
-    assert "options must come after 'record': --workspace" in result.stderr
+def test_options_before_record_are_refused(scored):
+    result = run_kit("leaderboard", "--workspace", scored.root, "record", "first", "--public", "0.5", code=2)
+    assert "options stand after 'record': --workspace" in result.stderr
 
 
 def test_record_has_help_with_an_example():
@@ -185,7 +179,7 @@ def test_record_has_help_with_an_example():
     assert {"--public", "--private", "--json", "--workspace"} <= {o for p in command.params for o in p.opts}
 
 
-def test_recording_is_light():
+def test_record_loads_neither_torch_nor_scikit_learn():
     program = (
         "from typer.testing import CliRunner; from kit.cli.main import app; import sys;"
         "CliRunner().invoke(app, ['leaderboard', 'record', '--help']);"

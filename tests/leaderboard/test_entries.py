@@ -1,4 +1,4 @@
-"""Every experiment, blend and submission is one row, read from disk."""
+"""The leaderboard has one row per experiment, blend and submission, read from disk."""
 
 import json
 import shutil
@@ -17,17 +17,24 @@ from kit.leaderboard.record import record
 from kit.predictions import METADATA_KEY, MIXED_FOLDS, load_predictions
 from kit.storage.files import read_json, write_json, write_text
 from kit.storage.workspace import RunFolder
-from tests.leaderboard.made import TARGETS, blend, experiment, other_test, probs_for, submitted
+from tests.leaderboard.runs import (
+    TARGETS,
+    probs_with_errors,
+    write_blend,
+    write_experiment,
+    write_submission,
+    write_test_probs,
+)
 
 
-def rows(workspace) -> dict[str, Entry]:
+def entries_by_name(workspace) -> dict[str, Entry]:
     leaderboard = read_leaderboard(workspace)
     assert leaderboard.problems == []
     return {entry.name: entry for entry in leaderboard.entries}
 
 
-def test_the_row_of_an_experiment(workspace):
-    run = experiment(workspace, "a", wrong=range(12), day=3)
+def test_the_row_of_an_experiment_has_its_scores_date_and_commit(workspace):
+    run = write_experiment(workspace, "a", wrong=range(12), day=3)
     (entry,) = read_leaderboard(workspace).entries
     scores = read_json(run.metrics)
     assert (entry.label, entry.kind, entry.metric) == ("made/a", "experiment", "accuracy")
@@ -39,117 +46,121 @@ def test_the_row_of_an_experiment(workspace):
     assert (entry.public, entry.submission, entry.parent, entry.changed) == (None, None, None, ())
 
 
-def test_the_row_of_a_blend(workspace):
-    blend(workspace, "both", made="2026-11-09T08:00:00+00:00")
-    entry = rows(workspace)["both"]
+def test_the_row_of_a_blend_names_its_method_and_members(workspace):
+    write_blend(workspace, "both", made="2026-11-09T08:00:00+00:00")
+    entry = entries_by_name(workspace)["both"]
     assert (entry.kind, entry.device, entry.minutes) == ("blend", None, None)
     assert entry.nested == entry.cv == pytest.approx(52 / 60)
     assert entry.date == "2026-11-09T08:00:00+00:00"
     assert entry.changed == ("weights of a, b",)
 
 
-def test_a_blend_of_different_folds_is_there_without_a_score(workspace):
-    run = blend(workspace, "mixed")
+def test_a_blend_of_different_folds_has_a_row_without_a_score(workspace):
+    run = write_blend(workspace, "mixed")
     oof = load_predictions(run.oof)
     replace(oof, origin=replace(oof.origin, folds=MIXED_FOLDS)).save(run.oof)
     write_json(run.blend, read_json(run.blend) | {"worth": None})
     run.metrics.unlink()
-    entry = rows(workspace)["mixed"]
+    entry = entries_by_name(workspace)["mixed"]
     assert (entry.kind, entry.cv, entry.metric, entry.higher_is_better) == ("blend", None, "accuracy", True)
 
 
-def test_the_best_cv_is_first_and_none_last(workspace):
+def test_the_best_cv_is_first_and_rows_without_cv_are_last(workspace):
     for name, wrong in (("a", 12), ("b", 3), ("c", 6)):
-        experiment(workspace, name, wrong=range(wrong))
+        write_experiment(workspace, name, wrong=range(wrong))
     write_text(workspace.submission("made", "foreign").path, "id\n")
     assert [entry.name for entry in read_leaderboard(workspace).entries] == ["b", "c", "a", "foreign"]
 
 
-def test_lower_is_first_where_lower_is_better(workspace):
+def test_the_lowest_cv_is_first_where_lower_is_better(workspace):
     for name, wrong in (("a", 12), ("b", 3), ("c", 6)):
-        experiment(workspace, name, wrong=range(wrong), metric="log_loss")
+        write_experiment(workspace, name, wrong=range(wrong), metric="log_loss")
     assert [entry.name for entry in read_leaderboard(workspace).entries] == ["b", "c", "a"]
 
 
-def test_a_submission_is_on_the_row_of_its_run(workspace):
-    file = submitted(workspace, experiment(workspace, "a"))
+def test_a_submission_is_shown_in_the_row_of_its_run(workspace):
+    file = write_submission(workspace, write_experiment(workspace, "a"))
     record("made/a", workspace, public=0.81)
-    (entry,) = rows(workspace).values()
+    (entry,) = entries_by_name(workspace).values()
     assert (entry.kind, entry.submission, entry.public) == ("experiment", "submissions/made/a.csv", 0.81)
     assert entry.private is None
     assert workspace.shown(file.path) == entry.submission
 
 
-def made_of_other_models(run: RunFolder, workspace) -> None:
-    other_test(run, 1.0, models="others")
+def replace_models(run: RunFolder, workspace) -> None:
+    write_test_probs(run, 1.0, models="others")
 
 
-def with_other_predictions(run: RunFolder, workspace) -> None:
-    other_test(run, 0.75)
+def replace_test_probs(run: RunFolder, workspace) -> None:
+    write_test_probs(run, 0.75)
 
 
-def decided_otherwise(run: RunFolder, workspace) -> None:
+def change_postprocessing(run: RunFolder, workspace) -> None:
     evaluate(run, workspace, [Component(name="prior")])
 
 
-@pytest.mark.parametrize("change", [made_of_other_models, with_other_predictions, decided_otherwise])
-def test_a_submission_of_what_the_run_was_has_a_row_of_its_own(workspace, change):
-    run = experiment(workspace, "a")
-    submitted(workspace, run, cv=0.5, sd=0.01)
+@pytest.mark.parametrize("change", [replace_models, replace_test_probs, change_postprocessing])
+def test_a_submission_of_an_earlier_state_of_the_run_has_its_own_row(workspace, change):
+    run = write_experiment(workspace, "a")
+    write_submission(workspace, run, cv=0.5, sd=0.01)
     record("made/a", workspace, public=0.81)
     change(run, workspace)
-    now, was = sorted(read_leaderboard(workspace).entries, key=lambda entry: entry.kind)
-    assert (now.kind, now.public, now.submission) == ("experiment", None, None)
-    assert (was.kind, was.public, was.submission) == ("submission", 0.81, "submissions/made/a.csv")
-    assert (was.cv, was.sd, was.parent, was.commit) == (0.5, 0.01, "a", "fedcba98")
+    current, earlier = sorted(read_leaderboard(workspace).entries, key=lambda entry: entry.kind)
+    assert (current.kind, current.public, current.submission) == ("experiment", None, None)
+    assert (earlier.kind, earlier.public, earlier.submission) == (
+        "submission",
+        0.81,
+        "submissions/made/a.csv",
+    )
+    assert (earlier.cv, earlier.sd, earlier.parent, earlier.commit) == (0.5, 0.01, "a", "fedcba98")
 
 
-def test_another_cv_of_the_same_answers_is_the_same_submission(workspace):
-    submitted(workspace, experiment(workspace, "a"), cv=0.123)
-    assert rows(workspace)["a"].kind == "experiment"
+def test_a_submission_of_the_same_predictions_matches_its_run_whatever_its_cv(workspace):
+    write_submission(workspace, write_experiment(workspace, "a"), cv=0.123)
+    assert entries_by_name(workspace)["a"].kind == "experiment"
 
 
-def test_pooled_crops_are_compared_by_the_names_of_their_steps(workspace):
-    run = experiment(workspace, "a")
+def test_submissions_of_pooled_crops_match_their_run_by_the_names_of_their_steps(workspace):
+    run = write_experiment(workspace, "a")
     evaluate(run, workspace, [Component(name="prior")])
     pooled = {"config": {"submission": {"pool": {"by": "image"}}}}
     steps = [{"name": "prior", "strength": 0.123, "shares": [1, 1, 1]}]
-    submitted(workspace, run, decision=steps, **pooled)
+    write_submission(workspace, run, decision=steps, **pooled)
     assert [entry.kind for entry in read_leaderboard(workspace).entries] == ["experiment"]
-    submitted(workspace, run, decision=[], **pooled)
+    write_submission(workspace, run, decision=[], **pooled)
     assert [entry.kind for entry in read_leaderboard(workspace).entries] == ["experiment", "submission"]
 
 
-def test_a_submission_outlives_its_run(workspace):
-    run = experiment(workspace, "a")
-    submitted(workspace, run)
+def test_a_submission_of_a_deleted_run_has_a_row(workspace):
+    run = write_experiment(workspace, "a")
+    write_submission(workspace, run)
     record("made/a", workspace, public=0.81, private=0.8)
     shutil.rmtree(run.path)
-    entry = rows(workspace)["a"]
+    entry = entries_by_name(workspace)["a"]
     assert (entry.kind, entry.cv, entry.public) == ("submission", pytest.approx(50 / 60), 0.81)
     assert entry.higher_is_better
 
 
-def test_a_submission_kept_under_another_name_is_still_of_its_run(workspace):
-    run = blend(workspace, "a", members=("b", "c"))
-    file = submitted(workspace, run)
+def test_a_submission_kept_under_another_name_has_its_run_as_parent(workspace):
+    run = write_blend(workspace, "a", members=("b", "c"))
+    file = write_submission(workspace, run)
     for old in (file.path, file.trace):
         old.rename(old.with_name(old.name.replace("a.", "a@0123abcd.")))
-    entry = rows(workspace)["a@0123abcd"]
+    entry = entries_by_name(workspace)["a@0123abcd"]
     assert (entry.kind, entry.parent, entry.nested) == ("submission", "a", entry.cv)
 
 
 def test_a_file_that_kit_did_not_write_has_a_row(workspace):
-    experiment(workspace, "a", metric="log_loss")
+    write_experiment(workspace, "a", metric="log_loss")
     write_text(workspace.submission("made", "theirs").path, "id,label\n")
     record("theirs", workspace, public=0.3)
-    entry = rows(workspace)["theirs"]
+    entry = entries_by_name(workspace)["theirs"]
     assert (entry.kind, entry.cv, entry.public, entry.parent) == ("submission", None, 0.3, None)
     assert (entry.metric, entry.higher_is_better) == ("log_loss", False)
 
 
 def test_a_file_edited_since_kit_wrote_it_is_reported_and_has_no_cv(workspace):
-    file = submitted(workspace, experiment(workspace, "a"))
+    file = write_submission(workspace, write_experiment(workspace, "a"))
     write_text(file.path, "ID,Label\n1,2\n")
     leaderboard = read_leaderboard(workspace)
     (problem,) = leaderboard.problems
@@ -160,7 +171,7 @@ def test_a_file_edited_since_kit_wrote_it_is_reported_and_has_no_cv(workspace):
     assert (changed.kind, changed.cv) == ("submission", None)
 
 
-def test_a_score_belongs_to_the_bytes_that_were_scored(workspace):
+def test_scores_of_a_changed_file_are_reported_and_not_shown(workspace):
     file = workspace.submission("made", "theirs")
     write_text(file.path, "id,label\n1,2\n")
     record("theirs", workspace, public=0.3)
@@ -170,22 +181,22 @@ def test_a_score_belongs_to_the_bytes_that_were_scored(workspace):
     assert leaderboard.problems[0].code == "scores_of_other_file"
 
 
-def test_nothing_is_kept_that_could_be_stale(workspace):
-    kept = experiment(workspace, "a")
-    gone = experiment(workspace, "b")
+def test_the_leaderboard_is_read_from_disk_each_time(workspace):
+    run_a = write_experiment(workspace, "a")
+    run_b = write_experiment(workspace, "b")
     before = read_leaderboard(workspace)
-    shutil.rmtree(gone.path)
+    shutil.rmtree(run_b.path)
     assert [entry.name for entry in read_leaderboard(workspace).entries] == ["a"]
-    experiment(workspace, "b")
+    write_experiment(workspace, "b")
     assert read_leaderboard(workspace) == before
-    assert kept.path.exists()
+    assert run_a.path.exists()
 
 
 def test_an_unfinished_run_has_no_row_and_no_problem(workspace):
-    run = experiment(workspace, "a")
+    run = write_experiment(workspace, "a")
     run.metrics.unlink()
     run.oof.unlink()
-    assert rows(workspace) == {}
+    assert entries_by_name(workspace) == {}
 
 
 DAMAGE = {
@@ -202,9 +213,9 @@ DAMAGE = {
 
 @pytest.mark.parametrize("artifact", DAMAGE)
 def test_one_damaged_artifact_hides_no_other_row(workspace, artifact):
-    experiment(workspace, "fine", wrong=range(5))
-    run = experiment(workspace, "cut")
-    file = submitted(workspace, run)
+    write_experiment(workspace, "fine", wrong=range(5))
+    run = write_experiment(workspace, "cut")
+    file = write_submission(workspace, run)
     record("made/cut", workspace, public=0.81)
     path = DAMAGE[artifact](run, file)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -221,7 +232,7 @@ def test_one_damaged_artifact_hides_no_other_row(workspace, artifact):
     "values", [[], {"cv": 0.5}, {"metric": "x", "higher_is_better": True, "folds": [], "cv": "high"}]
 )
 def test_incomplete_scores_are_reported(workspace, values):
-    run = experiment(workspace, "a")
+    run = write_experiment(workspace, "a")
     write_json(run.metrics, values)
     leaderboard = read_leaderboard(workspace)
     assert leaderboard.entries == []
@@ -230,40 +241,40 @@ def test_incomplete_scores_are_reported(workspace, values):
 
 
 def test_predictions_without_scores_are_reported(workspace):
-    run = experiment(workspace, "a")
+    run = write_experiment(workspace, "a")
     run.metrics.unlink()
     (problem,) = read_leaderboard(workspace).problems
     assert problem.code == "scores_missing" and "kit evaluate made/a" in problem.next
 
 
-def test_a_large_file_is_known_by_its_size(workspace, monkeypatch):
-    file = submitted(workspace, experiment(workspace, "a"))
-    monkeypatch.setattr(submitted_files, "MAX_HASHED_BYTES", 4)
-    monkeypatch.setattr(submitted_files, "checksum", lambda path: pytest.fail("it was read"))
-    assert rows(workspace)["a"].submission is not None
+def test_a_large_submission_is_compared_by_size_not_checksum(workspace, monkeypatch):
+    file = write_submission(workspace, write_experiment(workspace, "a"))
+    monkeypatch.setattr(submitted_files, "HASHED", 4)
+    monkeypatch.setattr(submitted_files, "checksum", lambda path: pytest.fail("the file was read"))
+    assert entries_by_name(workspace)["a"].submission is not None
     write_text(file.path, "ID,Label\n1,red\n2,red\n")
     assert read_leaderboard(workspace).problems[0].code == "submission_changed"
 
 
-def test_the_helper_decides_as_it_says():
-    assert (probs_for([]).argmax(axis=1) == TARGETS).all()
-    assert np.flatnonzero(probs_for([4, 7]).argmax(axis=1) != TARGETS).tolist() == [4, 7]
+def test_the_test_helper_is_wrong_in_the_given_rows_only():
+    assert (probs_with_errors([]).argmax(axis=1) == TARGETS).all()
+    assert np.flatnonzero(probs_with_errors([4, 7]).argmax(axis=1) != TARGETS).tolist() == [4, 7]
 
 
-def test_a_digest_that_the_head_has_saves_reading_the_predictions(workspace, monkeypatch):
-    run = experiment(workspace, "a")
-    submitted(workspace, run, predictions="as noted")
+def test_a_digest_in_the_parquet_metadata_saves_reading_the_predictions(workspace, monkeypatch):
+    run = write_experiment(workspace, "a")
+    write_submission(workspace, run, predictions="as noted")
     table = pq.read_table(run.test)
     note = json.loads(table.schema.metadata[METADATA_KEY]) | {"digest": "as noted"}
     pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(note)}), run.test)
-    monkeypatch.setattr(runs, "load_predictions", lambda path: pytest.fail("it was read"))
+    monkeypatch.setattr(runs, "load_predictions", lambda path: pytest.fail("the file was read"))
     assert [entry.kind for entry in read_leaderboard(workspace).entries] == ["experiment"]
 
 
-def test_a_file_that_is_moved_away_meanwhile_is_left_out(workspace, monkeypatch):
-    submitted(workspace, experiment(workspace, "a"))
+def test_a_file_deleted_while_the_leaderboard_is_read_is_left_out(workspace, monkeypatch):
+    write_submission(workspace, write_experiment(workspace, "a"))
     there = workspace.submissions()
     there[0].path.unlink()
     monkeypatch.setattr(type(workspace), "submissions", lambda self: there)
-    (entry,) = rows(workspace).values()
+    (entry,) = entries_by_name(workspace).values()
     assert entry.submission is None

@@ -1,4 +1,4 @@
-"""The rows of the leaderboard are filtered and sorted."""
+"""Filter and sort the rows of the leaderboard."""
 
 import pytest
 
@@ -26,18 +26,18 @@ ROWS = [
         ("name", "x y a b c"),
     ],
 )
-def test_the_best_the_latest_the_quickest_come_first_and_none_last(by, expected):
+def test_rows_are_sorted_by_a_column_and_rows_without_a_value_are_last(by, expected):
     assert [entry.name for entry in sort_entries(ROWS, by)] == expected.split()
 
 
-def test_dates_are_latest_first():
+def test_sorting_by_date_puts_the_latest_first():
     rows = [
         Entry("c", name, "experiment", "m", True, 1, date=day) for name, day in zip("abc", "132", strict=True)
     ]
     assert [entry.name for entry in sort_entries(rows, "date")] == ["b", "c", "a"]
 
 
-def test_rows_are_picked_by_competition_kind_and_pattern():
+def test_rows_are_filtered_by_competition_kind_and_pattern():
     assert {entry.name for entry in entries_of(ROWS, "ants")} == {"x", "y"}
     assert entries_of(ROWS, None) == ROWS
     assert [entry.name for entry in filter_entries(ROWS, kind="experiment", pattern="[by]")] == ["b", "y"]
@@ -53,7 +53,7 @@ def test_rows_are_picked_by_competition_kind_and_pattern():
         (lambda: entries_of(ROWS, "bird"), "--competition", "birds"),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_nearest(call, where, hint):
+def test_an_unknown_name_suggests_the_nearest_one(call, where, hint):
     with pytest.raises(KitError) as raised:
         call()
     assert raised.value.where == where

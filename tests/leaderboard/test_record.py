@@ -1,4 +1,4 @@
-"""Leaderboard scores are recorded beside the file: none is lost, none goes to another file."""
+"""Record leaderboard scores next to a submission: no score is lost or assigned to another file."""
 
 import math
 import subprocess
@@ -12,25 +12,25 @@ from kit.leaderboard.scores import read_scores
 from kit.storage.files import read_json, write_text
 from kit.storage.locks import waiting_lock
 from tests.conftest import raises_kit_error
-from tests.leaderboard.made import experiment, submitted
+from tests.leaderboard.runs import write_experiment, write_submission
 
 
 @pytest.fixture
 def file(workspace):
-    return submitted(workspace, experiment(workspace, "a"))
+    return write_submission(workspace, write_experiment(workspace, "a"))
 
 
-def test_what_is_recorded_lies_beside_the_file(workspace, file):
+def test_scores_are_written_next_to_the_submission(workspace, file):
     done = record("submissions/made/a.csv", workspace, public=0.81)
-    kept = read_json(workspace.root / "submissions/made/a.scores.json")
-    assert kept["public"] == 0.81
-    assert kept["private"] is None
-    assert kept["sha256"] == read_json(file.trace)["sha256"]
-    assert kept["recorded"].endswith("+00:00")
+    stored = read_json(workspace.root / "submissions/made/a.scores.json")
+    assert stored["public"] == 0.81
+    assert stored["private"] is None
+    assert stored["sha256"] == read_json(file.trace)["sha256"]
+    assert stored["recorded"].endswith("+00:00")
     assert done.summary == ["public 0.81"]
 
 
-def test_a_score_that_is_not_given_stays(workspace, file):
+def test_recording_one_score_keeps_the_other(workspace, file):
     record("a", workspace, public=0.81)
     done = record("a", workspace, private=0.8)
     assert (done.scores.public, done.scores.private) == (0.81, 0.8)
@@ -38,19 +38,19 @@ def test_a_score_that_is_not_given_stays(workspace, file):
     assert record("a", workspace, public=0.82).summary == ["public 0.81 -> 0.82", "private 0.8"]
 
 
-def test_an_overwritten_score_is_reported(workspace, file):
+def test_a_changed_score_is_summarized_with_its_old_value(workspace, file):
     record("a", workspace, public=0.81)
     done = record("a", workspace, public=0.82)
     assert done.summary == ["public 0.81 -> 0.82"]
     assert read_scores(file).public == 0.82
 
 
-def test_zero_is_a_score(workspace, file):
+def test_a_score_of_zero_is_kept(workspace, file):
     record("a", workspace, public=0.0)
     assert record("a", workspace, private=0.5).scores.public == 0.0
 
 
-def test_scores_of_other_bytes_are_not_merged(workspace):
+def test_scores_of_a_changed_file_are_dropped(workspace):
     theirs = workspace.submission("made", "theirs")
     write_text(theirs.path, "id\n1\n")
     record("theirs", workspace, public=0.3)
@@ -63,18 +63,18 @@ def test_scores_of_other_bytes_are_not_merged(workspace):
 @pytest.mark.parametrize(
     "spec", ["a", "a.csv", "made/a", "submissions/made/a.csv", "./submissions/made/../made/a.csv"]
 )
-def test_a_submission_is_found_by(workspace, file, spec):
+def test_a_submission_is_found_by_name_or_path(workspace, file, spec):
     assert find_submission(spec, workspace) == file
 
 
-def test_a_path_may_be_absolute_or_from_elsewhere(workspace, file, monkeypatch):
+def test_a_path_may_be_absolute_or_relative_to_another_folder(workspace, file, monkeypatch):
     assert find_submission(str(file.path), workspace) == file
     monkeypatch.chdir(file.path.parent)
     assert find_submission("a.csv", workspace) == file
     assert find_submission("submissions/made/a.csv", workspace) == file
 
 
-def error_of(spec, workspace, **scores) -> KitError:
+def record_error(spec, workspace, **scores) -> KitError:
     with pytest.raises(KitError) as raised:
         record(spec, workspace, **(scores or {"public": 0.5}))
     assert list(workspace.root.glob("submissions/*/*.scores.json")) == []
@@ -83,41 +83,41 @@ def error_of(spec, workspace, **scores) -> KitError:
 
 def test_an_ambiguous_name_is_refused(workspace, file):
     write_text(workspace.submission("other", "a").path, "id\n")
-    error = error_of("a", workspace)
+    error = record_error("a", workspace)
     assert error.code == "submission_ambiguous"
     assert "submissions/made/a.csv, submissions/other/a.csv" in error.next
     assert record("other/a", workspace, public=0.5).file.competition == "other"
 
 
 def test_a_missing_submission_is_refused_with_the_nearest(workspace, file):
-    error = error_of("submissions/made/aa.csv", workspace)
+    error = record_error("submissions/made/aa.csv", workspace)
     assert error.code == "submission_missing"
     assert "submissions/made/a.csv" in error.next
 
 
-def test_there_may_be_none_at_all(workspace):
-    assert error_of("a", workspace).code == "submission_missing"
+def test_without_any_submission_the_error_says_missing(workspace):
+    assert record_error("a", workspace).code == "submission_missing"
 
 
-@pytest.mark.parametrize("place", ["elsewhere.csv", "submissions/loose.csv", "submissions/made/notes.txt"])
-def test_a_file_elsewhere_is_error_of(workspace, file, place):
-    write_text(workspace.root / place, "id\n")
-    assert error_of(place, workspace).code == "submission_elsewhere"
+@pytest.mark.parametrize("path", ["elsewhere.csv", "submissions/loose.csv", "submissions/made/notes.txt"])
+def test_a_file_outside_submissions_is_refused(workspace, file, path):
+    write_text(workspace.root / path, "id\n")
+    assert record_error(path, workspace).code == "submission_elsewhere"
 
 
-def test_a_file_changed_since_kit_wrote_it_is_error_of(workspace, file):
+def test_a_file_changed_since_kit_wrote_it_is_refused(workspace, file):
     write_text(file.path, "ID,Label\n1,2\n")
-    error = error_of("a", workspace)
+    error = record_error("a", workspace)
     assert (error.code, error.where) == ("submission_changed", "submissions/made/a.csv")
 
 
-def test_a_trace_that_cannot_be_read_is_error_of(workspace, file):
+def test_an_unreadable_trace_is_refused(workspace, file):
     file.trace.write_text("{")
-    error = error_of("a", workspace)
+    error = record_error("a", workspace)
     assert error.code == "file_damaged" and "a.json" in error.where
 
 
-def test_scores_that_cannot_be_read_are_not_overwritten(workspace, file):
+def test_unreadable_scores_are_not_overwritten(workspace, file):
     file.scores.write_text('{"sha256": "x", "public": "much"}')
     with raises_kit_error("scores_damaged"):
         record("a", workspace, private=0.5)
@@ -125,12 +125,12 @@ def test_scores_that_cannot_be_read_are_not_overwritten(workspace, file):
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
-def test_a_score_is_a_number(workspace, file, score):
-    assert error_of("a", workspace, private=score).code == "score_not_finite"
+def test_a_score_that_is_not_finite_is_refused(workspace, file, score):
+    assert record_error("a", workspace, private=score).code == "score_not_finite"
 
 
-def test_at_least_one_score_is_given(workspace, file):
-    assert error_of("a", workspace, public=None).code == "no_score"
+def test_record_without_a_score_is_refused(workspace, file):
+    assert record_error("a", workspace, public=None).code == "no_score"
 
 
 WRITER = """
@@ -147,7 +147,7 @@ for number in range(1, 41):
 """
 
 
-def test_several_writers_lose_nothing(workspace, file):
+def test_concurrent_writers_lose_no_score(workspace, file):
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, board, str(workspace.root)],
@@ -169,7 +169,7 @@ def test_several_writers_lose_nothing(workspace, file):
     assert (read_scores(file).public, read_scores(file).private) == (0.4, 0.4)
 
 
-def test_a_lock_that_is_never_released_is_reported(workspace, file, monkeypatch):
+def test_a_lock_that_is_not_released_is_reported(workspace, file, monkeypatch):
     monkeypatch.setattr("kit.storage.locks.MAX_WAIT", 0.01)
     with waiting_lock(file.lock):
-        assert "scores.lock" in error_of("a", workspace).where
+        assert "scores.lock" in record_error("a", workspace).where

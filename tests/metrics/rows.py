@@ -1,4 +1,4 @@
-"""Rows to score: of each kind of task, with ties in the probabilities and classes of very different size."""
+"""Random labels and probabilities for each task, with tied probabilities and classes of very different size."""
 
 from dataclasses import dataclass
 
@@ -22,43 +22,50 @@ class Rows:
     def one_hot(self) -> np.ndarray:
         return self.task.one_hot(self.targets, self.probs.shape[1])
 
-    def take(self, rows) -> "Rows":
+    def subset(self, rows) -> "Rows":
         return Rows(self.task, self.targets[rows], self.probs[rows])
 
     def score(self, name, **options) -> float:
-        return configured(name, self.task, **options)(self.targets, self.probs, self.task)
+        return get_configured(name, self.task, **options)(self.targets, self.probs, self.task)
 
     def scorer(self, name, **options):
-        return configured(name, self.task, **options).scorer(self.targets, self.probs, self.task)
+        return get_configured(name, self.task, **options).scorer(self.targets, self.probs, self.task)
 
 
-def configured(name, task, **options) -> Metric:
+def get_configured(name, task, **options) -> Metric:
     from kit.config import Component
 
     return get_metric(Component.model_validate({"name": name, **options}), task)
 
 
-def exclusive(classes: int, rows: int = 300, task: str = "multiclass", seed: int = 0) -> Rows:
+def exclusive_rows(classes: int, rows: int = 300, task: str = "multiclass", seed: int = 0) -> Rows:
     rng = np.random.default_rng(seed)
     shares = np.arange(1, classes + 1) / np.arange(1, classes + 1).sum()
     targets = rng.choice(classes, rows, p=shares)
-    raw = rng.dirichlet(np.ones(classes), rows) + 0.4 * np.eye(classes)[targets]
-    raw = np.round(raw, 2) + 0.01  # ties between rows
-    return Rows(tasks.get(task), targets, (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32))
+    weights = rng.dirichlet(np.ones(classes), rows) + 0.4 * np.eye(classes)[targets]
+    weights = np.round(weights, 2) + 0.01  # ties between rows
+    return Rows(tasks.get(task), targets, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
-def multilabel(classes: int = 4, rows: int = 300, seed: int = 0) -> Rows:
+def multilabel_rows(classes: int = 4, rows: int = 300, seed: int = 0) -> Rows:
     rng = np.random.default_rng(seed)
     targets = (rng.random((rows, classes)) < np.linspace(0.1, 0.6, classes)).astype(np.float32)
     probs = np.clip(rng.random((rows, classes)) * 0.7 + 0.3 * targets, 0.01, 0.99)
     return Rows(tasks.get("multilabel"), targets, np.round(probs, 2).astype(np.float32))
 
 
-MULTI, TWO, LABELS = exclusive(6), exclusive(2, task="binary"), multilabel()
-GRADES = exclusive(5, task="ordinal", seed=3)
+MULTICLASS_ROWS, BINARY_ROWS, MULTILABEL_ROWS = (
+    exclusive_rows(6),
+    exclusive_rows(2, task="binary"),
+    multilabel_rows(),
+)
+ORDINAL_ROWS = exclusive_rows(5, task="ordinal", seed=3)
 CASES = [
-    (name, rows) for rows in (MULTI, TWO, LABELS) for name in metrics if metrics.get(name).suits(rows.task)
+    (name, rows)
+    for rows in (MULTICLASS_ROWS, BINARY_ROWS, MULTILABEL_ROWS)
+    for name in metrics
+    if metrics.get(name).suits(rows.task)
 ]
-CASES += [(name, GRADES) for name in metrics if metrics.get(name).ordinal]
+CASES += [(name, ORDINAL_ROWS) for name in metrics if metrics.get(name).ordinal]
 OPTIONS = {"top_k": {"k": 1}, "map_at_k": {"k": 3}}
-NAMES = [f"{name}-{rows.task.name}" for name, rows in CASES]
+CASE_NAMES = [f"{name}-{rows.task.name}" for name, rows in CASES]

@@ -1,3 +1,5 @@
+"""A metric has a name, options and a direction, and refuses unsuitable tasks."""
+
 import numpy as np
 import pytest
 
@@ -6,21 +8,21 @@ from kit.config.load import config_yaml, load_config
 from kit.metrics import get_metric, metrics
 from kit.tasks import tasks
 from tests.conftest import raises_kit_error, write_config
-from tests.metrics.rows import MULTI, configured
+from tests.metrics.rows import MULTICLASS_ROWS, get_configured
 
 MULTICLASS, MULTILABEL = tasks.get("multiclass"), tasks.get("multilabel")
 
 
-def test_the_name_shows_the_options_that_are_not_default():
-    assert configured("top_k", MULTICLASS).name == "top_k"
-    assert configured("top_k", MULTICLASS, k=5).name == "top_k"
-    assert configured("top_k", MULTICLASS, k=3).name == "top_k(k=3)"
-    assert configured("top_k", MULTICLASS, k=3).kind == "top_k"
+def test_the_name_shows_options_that_differ_from_the_defaults():
+    assert get_configured("top_k", MULTICLASS).name == "top_k"
+    assert get_configured("top_k", MULTICLASS, k=5).name == "top_k"
+    assert get_configured("top_k", MULTICLASS, k=3).name == "top_k(k=3)"
+    assert get_configured("top_k", MULTICLASS, k=3).kind == "top_k"
 
 
-def test_options_are_all_there_with_their_defaults():
-    assert configured("fbeta_macro", MULTICLASS).options == {"beta": 2.0}
-    assert configured("fbeta_macro", MULTICLASS, beta=0.5).options == {"beta": 0.5}
+def test_options_include_the_defaults():
+    assert get_configured("fbeta_macro", MULTICLASS).options == {"beta": 2.0}
+    assert get_configured("fbeta_macro", MULTICLASS, beta=0.5).options == {"beta": 0.5}
     assert metrics.get("accuracy").options == {}
 
 
@@ -45,18 +47,18 @@ def test_unknown_metrics_options_and_tasks_are_refused(chosen, code, where, fact
     assert fact in str(caught.value)
 
 
-def test_balanced_accuracy_is_for_one_class_per_image():
+def test_balanced_accuracy_is_refused_for_multilabel():
     with raises_kit_error("metric_unsuitable"):
         get_metric("balanced_accuracy", MULTILABEL)
 
 
-def test_no_rows_no_score():
+def test_a_score_of_no_rows_is_refused():
     for name in metrics:
         with raises_kit_error("no_rows"):
-            metrics.get(name)(MULTI.targets[:0], MULTI.probs[:0], MULTICLASS)
+            metrics.get(name)(MULTICLASS_ROWS.targets[:0], MULTICLASS_ROWS.probs[:0], MULTICLASS)
 
 
-def test_directions():
+def test_lower_is_better_for_losses_and_errors_only():
     lower = {name for name in metrics if metrics.get(name).better(0.1, 0.2)}
     assert lower == {
         "log_loss",
@@ -69,16 +71,19 @@ def test_directions():
     }
 
 
-def test_a_metric_of_labels_reads_decisions_and_others_read_probabilities():
-    decided = np.zeros(300, dtype=int)
+def test_label_metrics_score_predicted_labels_and_others_score_probs():
+    predicted = np.zeros(300, dtype=int)
     for name in metrics:
         metric = metrics.get(name)
-        seen = metric.inputs(MULTI.probs, MULTICLASS, decided)
-        assert seen is (decided if metric.needs == "labels" else MULTI.probs)
-    assert metrics.get("f1_macro").inputs(MULTI.probs, MULTICLASS).tolist() == MULTI.decided.tolist()
+        inputs = metric.inputs(MULTICLASS_ROWS.probs, MULTICLASS, predicted)
+        assert inputs is (predicted if metric.needs == "labels" else MULTICLASS_ROWS.probs)
+    assert (
+        metrics.get("f1_macro").inputs(MULTICLASS_ROWS.probs, MULTICLASS).tolist()
+        == MULTICLASS_ROWS.decided.tolist()
+    )
 
 
-def test_a_config_gives_the_metric_as_a_name_or_with_options(tiny):
+def test_a_config_has_the_metric_as_a_name_or_with_options(tiny):
     path = write_config(tiny)
     assert load_config(path).competition.metric == Component(name="accuracy")
     config = load_config(path, ["competition.metric={name: top_k, k: 2}"])
@@ -88,7 +93,7 @@ def test_a_config_gives_the_metric_as_a_name_or_with_options(tiny):
     assert load_config(again) == config
 
 
-def test_another_metric_takes_no_options_of_the_base(tiny):
+def test_another_metric_does_not_inherit_the_options_of_the_base(tiny):
     base = write_config(tiny, competition__metric={"name": "top_k", "k": 2})
     child = tiny.root / "configs" / "child.yaml"
     child.write_text(f"base: {base.name}\ncompetition: {{metric: {{name: fbeta_macro, beta: 0.5}}}}\n")

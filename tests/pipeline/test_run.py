@@ -13,7 +13,7 @@ from tests.conftest import raises_kit_error, write_config
 
 
 def count_calls(monkeypatch, function) -> list[str]:
-    """Return a list that gets an entry per call of a function of kit, wherever it was imported."""
+    """Patch a function of kit in every module; return a list that gets one entry per call."""
     calls: list[str] = []
 
     def counted(*arguments, **options):
@@ -27,12 +27,12 @@ def count_calls(monkeypatch, function) -> list[str]:
 
 
 def test_a_whole_run_loads_and_scans_the_competition_once(trained, tiny, monkeypatch):
-    # the session's trained workspace has imported every stage, so that each name can be counted
+    # the fixture trained has imported every stage, so that all names are patched
     loads, scans = count_calls(monkeypatch, load_competition), count_calls(monkeypatch, scan_images)
     done = pipeline.run(write_config(tiny), workspace=tiny)
     assert done.submitted is not None
     assert (len(loads), len(scans)) == (1, 1)
-    pipeline.submit(done.run, workspace=tiny)  # alone it opens what it needs: the counting works
+    pipeline.submit(done.run, workspace=tiny)  # a separate submit loads and scans again: the counters work
     assert (len(loads), len(scans)) == (2, 2)
 
 
@@ -43,14 +43,14 @@ def test_a_wrong_name_is_refused_before_images_are_read_or_folds_written(tiny):
     assert not tiny.image_table("tiny").exists()
 
 
-def test_a_submission_that_does_not_fit_is_refused_before_folds_are_written(tiny):
+def test_an_unsuitable_submission_kind_is_refused_before_folds_are_written(tiny):
     config = load_config(write_config(tiny), ["submission.kind=score"])
     with raises_kit_error("kind_unsuitable"):
         pipeline.run(config, workspace=tiny)
     assert not tiny.folds("tiny").exists()
 
 
-def test_a_held_out_set_that_cannot_be_scored_is_a_line_not_a_crash(trained):
+def test_a_held_out_set_that_cannot_be_scored_is_reported_as_a_line(trained):
     found = evaluate(trained.run("tiny", "a"), trained)
     odd = replace(found, held_out={"val": None, "test2": 0.5}, not_computed={"val": "it has one class"})
     assert odd.held_out_lines() == [
@@ -60,7 +60,7 @@ def test_a_held_out_set_that_cannot_be_scored_is_a_line_not_a_crash(trained):
 
 
 def test_a_leaderboard_without_advice_selects_nothing(trained, monkeypatch):
-    calls = count_calls(monkeypatch, select_submissions)  # it may read the predictions of every candidate
+    calls = count_calls(monkeypatch, select_submissions)  # the selection reads predictions of all candidates
     listed = pipeline.leaderboard(advice=False, workspace=trained)
     assert {entry.name for entry in listed.entries} == {"a", "b"}
     assert not listed.selections and not listed.correlations and not calls

@@ -1,4 +1,4 @@
-"""Every verb is one keyword-only function, reachable as ``kit.VERB``, and loads what it needs on first use."""
+"""Every verb is one keyword-only function, available as ``kit.VERB``, and loads its imports on first use."""
 
 import inspect
 import subprocess
@@ -32,7 +32,7 @@ def test_only_the_main_inputs_of_a_verb_are_positional(name):
     assert len(positional) <= 1 or positional == ["file", "config"]
 
 
-def test_a_verb_stays_the_verb_after_the_package_of_its_name_is_imported():
+def test_a_verb_is_not_replaced_by_importing_the_package_of_the_same_name():
     import kit.folds.table
     import kit.probe.probe
 

@@ -1,3 +1,5 @@
+"""The HTML pages of runs and audits."""
+
 import re
 
 from kit.config.load import load_config
@@ -5,14 +7,14 @@ from kit.pipeline import inspect
 from tests.conftest import COLORS, draw
 
 
-def external(html: str) -> list[str]:
-    """Return every address that a browser would fetch from elsewhere."""
+def external_links(html: str) -> list[str]:
+    """Return every address that a browser would load from outside the page."""
     return [u for u in re.findall(r"(?:src|href)=[\"']([^\"']+)", html) if not u.startswith(("data:", "#"))]
 
 
 def test_the_run_page_is_self_contained_and_shows_scores_and_curves(trained):
     html = trained.run("tiny", "a").report.read_text()
-    assert external(html) == []
+    assert external_links(html) == []
     assert "<svg" in html
     assert "validation accuracy" in html
     assert "Learning curves" in html
@@ -26,7 +28,7 @@ def test_the_audit_page_shows_duplicates_side_by_side(tiny, tiny_config):
     (folder / "train/10/4.png").write_bytes(b"")
     page = inspect(tiny_config, workspace=tiny).page
     html = page.read_text()
-    assert external(html) == []
+    assert external_links(html) == []
     pair = re.search(r'<div class="card pair">(.*?)</div>\s*</div>', html, re.DOTALL)[1]
     assert pair.count("<img") == 2
     assert "train/2/2.png" in pair
@@ -35,5 +37,5 @@ def test_the_audit_page_shows_duplicates_side_by_side(tiny, tiny_config):
     assert "<b>.png" not in html
 
 
-def test_a_config_of_the_run_is_complete(trained):
+def test_the_stored_config_of_a_run_equals_the_loaded_one(trained):
     assert load_config(trained.run("tiny", "a").config) == load_config(trained.config("a"))

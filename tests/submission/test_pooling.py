@@ -1,4 +1,4 @@
-"""Predictions, truth and folds of images that share a row of the submission."""
+"""Pool the predictions, labels and folds of images that share a row of the submission."""
 
 import numpy as np
 import pandas as pd
@@ -18,12 +18,12 @@ POOL = PoolConfig(image=r"^(.+)_\d+$")
 CLASSES = ("x", "y", "z")
 
 
-def with_labels(tmp_path, labels):
+def competition_with_labels(tmp_path, labels):
     train = pd.DataFrame({"id": CROPS, "path": CROPS, "label": labels})
     return competition(tmp_path, "multiclass", "f1_macro", CLASSES, CROPS, train)
 
 
-def test_rows_are_named_by_the_pattern_once_each():
+def test_the_pattern_gives_each_row_id_once():
     assert pooled_ids(POOL, CROPS) == ("i1", "i2")
     assert pooled_ids(None, CROPS) == CROPS
     with raises_kit_error("pattern_mismatch", where="submission.pool.image") as caught:
@@ -31,51 +31,61 @@ def test_rows_are_named_by_the_pattern_once_each():
     assert "1 test ids (whole)" in caught.value.problem
 
 
-def test_rows_have_several_classes_if_their_images_differ(tmp_path):
-    assert task_of_rows(POOL, with_labels(tmp_path, ["x", "x", "y"])).name == "multiclass"
-    assert task_of_rows(POOL, with_labels(tmp_path, ["x", "y", "y"])).name == "multilabel"
-    assert task_of_rows(None, with_labels(tmp_path, ["x", "y", "y"])).name == "multiclass"
+def test_rows_are_multilabel_if_labels_of_their_images_differ(tmp_path):
+    assert task_of_rows(POOL, competition_with_labels(tmp_path, ["x", "x", "y"])).name == "multiclass"
+    assert task_of_rows(POOL, competition_with_labels(tmp_path, ["x", "y", "y"])).name == "multilabel"
+    assert task_of_rows(None, competition_with_labels(tmp_path, ["x", "y", "y"])).name == "multiclass"
 
 
 @pytest.mark.parametrize("how", ["mean", "max"])
-def test_probabilities_of_a_row(how):
-    given = predictions(CROPS, CLASSES, "multiclass")
-    several = pool_rows(given, PoolConfig(image=POOL.image, how=how), tasks.get("multilabel"))
+def test_probs_of_a_row_are_the_mean_or_maximum_over_its_images(how):
+    crops = predictions(CROPS, CLASSES, "multiclass")
+    several = pool_rows(crops, PoolConfig(image=POOL.image, how=how), tasks.get("multilabel"))
     assert several.ids == ("i1", "i2")
-    np.testing.assert_allclose(several.probs[0], getattr(given.probs[:2], how)(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(several.probs[1], given.probs[2], rtol=1e-6)
-    one = pool_rows(given, PoolConfig(image=POOL.image, how=how), tasks.get("multiclass"))
+    np.testing.assert_allclose(several.probs[0], getattr(crops.probs[:2], how)(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(several.probs[1], crops.probs[2], rtol=1e-6)
+    one = pool_rows(crops, PoolConfig(image=POOL.image, how=how), tasks.get("multiclass"))
     np.testing.assert_allclose(one.probs.sum(axis=1), 1, rtol=1e-6)
     assert (one.probs.argmax(axis=1) == several.probs.argmax(axis=1)).all()
 
 
-def scored(targets, parts) -> LabeledPredictions:
+def labeled_predictions(targets, parts) -> LabeledPredictions:
     kind = tasks.get("multiclass")
     oof, parts = predictions(CROPS, CLASSES, "multiclass"), np.array(parts)
     masks = [parts == part for part in np.unique(parts)]
     return LabeledPredictions(oof, masks, np.array(targets), parts, None, kind, get_metric("accuracy", kind))
 
 
-def test_truth_and_folds_of_the_rows():
+def test_rows_have_the_labels_and_folds_of_their_images():
     one = pool_labeled(
-        scored([1, 1, 0], [0, 0, 1]), POOL, tasks.get("multiclass"), Component(name="accuracy")
+        labeled_predictions([1, 1, 0], [0, 0, 1]), POOL, tasks.get("multiclass"), Component(name="accuracy")
     )
     assert one.targets.tolist() == [1, 0]
     assert (one.parts.tolist(), one.oof.ids) == ([0, 1], ("i1", "i2"))
     assert [mask.tolist() for mask in one.validated] == [[True, False], [False, True]]
     several = pool_labeled(
-        scored([1, 2, 0], [0, 0, 1]), POOL, tasks.get("multilabel"), Component(name="f1_macro")
+        labeled_predictions([1, 2, 0], [0, 0, 1]), POOL, tasks.get("multilabel"), Component(name="f1_macro")
     )
     assert several.targets.tolist() == [[0, 1, 1], [1, 0, 0]]
 
 
 def test_a_row_in_two_folds_is_refused():
     with raises_kit_error("groups_split") as caught:
-        pool_labeled(scored([1, 1, 0], [0, 1, 1]), POOL, tasks.get("multiclass"), Component(name="accuracy"))
+        pool_labeled(
+            labeled_predictions([1, 1, 0], [0, 1, 1]),
+            POOL,
+            tasks.get("multiclass"),
+            Component(name="accuracy"),
+        )
     assert "(i1)" in caught.value.problem
 
 
-def test_a_metric_must_suit_the_rows():
+def test_a_metric_that_does_not_suit_the_pooled_rows_is_refused():
     with pytest.raises(KitError) as caught:
-        pool_labeled(scored([1, 2, 0], [0, 0, 1]), POOL, tasks.get("multilabel"), Component(name="accuracy"))
+        pool_labeled(
+            labeled_predictions([1, 2, 0], [0, 0, 1]),
+            POOL,
+            tasks.get("multilabel"),
+            Component(name="accuracy"),
+        )
     assert caught.value.where == "competition.metric"

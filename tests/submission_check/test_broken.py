@@ -1,4 +1,4 @@
-"""Every way of breaking a file is reported by its code, and by no other."""
+"""Each kind of broken file is reported with exactly the expected problem codes."""
 
 import gzip
 import unicodedata
@@ -12,85 +12,86 @@ from kit.submission_check.context import CheckContext
 from kit.submission_check.problem_codes import CODES
 from kit.submission_format.spec import text_column
 from tests.conftest import raises_kit_error
-from tests.submission_check.forms import (
+from tests.submission_check.valid_files import (
     ANY_NUMBER,
     ANY_TEXT,
-    CHANCES,
     FLAGS,
     GRADE,
     LABEL,
+    LABEL_SETS,
     LONG,
-    RANKS,
+    MULTILABEL_PROBS,
+    PROBS,
     SCORE,
-    SETS,
-    SHARES,
-    SPELLED,
+    TOP_K,
+    TRUE_FALSE,
     VALUE,
-    Good,
-    form,
+    ValidFile,
+    check_text,
+    make_format,
 )
 
 
-def swap(good: Good, *pairs: tuple[str, str]) -> str:
-    text = good.text()
+def replaced(valid: ValidFile, *pairs: tuple[str, str]) -> str:
+    text = valid.text()
     for old, new in pairs:
         assert old in text, old
         text = text.replace(old, new)
     return text
 
 
-def of_ids(*ids: str) -> Good:
-    return Good(
-        form("label", ["label"], ids), tuple(("cat",) if n % 2 else ("bee",) for n in range(len(ids)))
+def label_file(*ids: str) -> ValidFile:
+    return ValidFile(
+        make_format("label", ["label"], ids), tuple(("cat",) if n % 2 else ("bee",) for n in range(len(ids)))
     )
 
 
-def with_ids(good: Good, change) -> str:
-    return "id,label\n" + "".join(f"{change(row[0])},{row[1]}\n" for row in good.rows)
+def with_changed_ids(valid: ValidFile, change) -> str:
+    return "id,label\n" + "".join(f"{change(row[0])},{row[1]}\n" for row in valid.rows)
 
 
-def rows(*cells: str) -> str:
+def csv_rows(*cells: str) -> str:
     return "".join(
         f"{i},{cell}\n" for i, cell in zip(("a1.png", "a2.png", '"b,3.png"', "007.png"), cells, strict=True)
     )
 
 
-FILES = of_ids("1.png", "2.png", "10.png")
-NUMBERS = of_ids("001", "002", "010")
-NFC = of_ids("caf\u00e9", "na\u00efve", "x")
-MIXED = of_ids("Ab", "cD", "ef")
-MANY = of_ids(*(f"{number}.png" for number in range(40)))
+FILE_NAMES = label_file("1.png", "2.png", "10.png")
+PADDED_NUMBERS = label_file("001", "002", "010")
+ACCENTED = label_file("caf\u00e9", "na\u00efve", "x")
+MIXED_CASE = label_file("Ab", "cD", "ef")
+FORTY = label_file(*(f"{number}.png" for number in range(40)))
 LONG_HEADER = ",".join(f"c{number}" for number in range(100_000))
 
 BROKEN = [
     # The file
     ("nothing", LABEL, b"", {"empty"}),
-    ("white space", LABEL, b"\n\n  \n", {"empty"}),
+    ("white space only", LABEL, b"\n\n  \n", {"empty"}),
     ("a header alone", LABEL, "id,label\n", {"empty"}),
     ("gzip", LABEL, gzip.compress(b"id,label\n"), {"not_text"}),
     ("parquet", LABEL, b"PAR1" + b"\0" * 100, {"not_text"}),
     ("a spreadsheet", LABEL, b"PK\x03\x04" + b"\0" * 100, {"not_text"}),
     ("UTF-16", LABEL, LABEL.text().encode("utf-16"), {"encoding"}),
-    ("Latin-1", NFC, NFC.text().encode("latin-1"), {"encoding"}),
+    ("Latin-1", ACCENTED, ACCENTED.text().encode("latin-1"), {"encoding"}),
     ("a byte-order mark", LABEL, b"\xef\xbb\xbf" + LABEL.text().encode(), {"bom"}),
-    ("a NUL byte", LABEL, swap(LABEL, ("bee", "bee\0")), {"nul_bytes", "unknown_label"}),
-    ("semicolons", FILES, swap(FILES, (",", ";")), {"delimiter"}),
-    ("tabs", FILES, swap(FILES, (",", "\t")), {"delimiter"}),
+    ("a NUL byte", LABEL, replaced(LABEL, ("bee", "bee\0")), {"nul_bytes", "unknown_label"}),
+    ("semicolons", FILE_NAMES, replaced(FILE_NAMES, (",", ";")), {"delimiter"}),
+    ("tabs", FILE_NAMES, replaced(FILE_NAMES, (",", "\t")), {"delimiter"}),
     (
         "an open quote",
         LABEL,
-        swap(LABEL, ("cat", '"cat')).replace('007.png,"cat', "007.png,cat"),
+        replaced(LABEL, ("cat", '"cat')).replace('007.png,"cat', "007.png,cat"),
         {"unclosed_quote"},
     ),
-    ("a cell too many", LABEL, swap(LABEL, ("bee", "bee,x")), {"ragged"}),
-    ("a cell too few", LABEL, swap(LABEL, (",bee", "")), {"ragged"}),
+    ("a cell too many", LABEL, replaced(LABEL, ("bee", "bee,x")), {"ragged"}),
+    ("a cell too few", LABEL, replaced(LABEL, (",bee", "")), {"ragged"}),
     # The header
-    ("no header", LABEL, swap(LABEL, ("id,label\n", "")), {"no_header"}),
-    ("another name", LABEL, swap(LABEL, ("id,label", "id,Label")), {"header_name"}),
-    ("another name for the id", LABEL, swap(LABEL, ("id,label", "image,label")), {"header_name"}),
-    ("blanks in the header", LABEL, swap(LABEL, ("id,label", "id, label")), {"header_name"}),
-    ("both names wrong", LABEL, swap(LABEL, ("id,label", "Id,LABEL")), {"header_name"}),
-    ("columns swapped", SHARES, swap(SHARES, ("bee,cat", "cat,bee")), {"header_order"}),
+    ("no header", LABEL, replaced(LABEL, ("id,label\n", "")), {"no_header"}),
+    ("another name", LABEL, replaced(LABEL, ("id,label", "id,Label")), {"header_name"}),
+    ("another name for the id", LABEL, replaced(LABEL, ("id,label", "image,label")), {"header_name"}),
+    ("blanks in the header", LABEL, replaced(LABEL, ("id,label", "id, label")), {"header_name"}),
+    ("both names wrong", LABEL, replaced(LABEL, ("id,label", "Id,LABEL")), {"header_name"}),
+    ("columns swapped", PROBS, replaced(PROBS, ("bee,cat", "cat,bee")), {"header_order"}),
     (
         "id last",
         LABEL,
@@ -105,37 +106,37 @@ BROKEN = [
     ),
     (
         "a named index",
-        FILES,
+        FILE_NAMES,
         "Unnamed: 0,id,label\n5,1.png,cat\n7,2.png,bee\n9,10.png,cat\n",
         {"index_column"},
     ),
     (
         "a column too many",
         LABEL,
-        "id,label,more\n" + rows("cat,1", "bee,1", "bee,1", "cat,1"),
+        "id,label,more\n" + csv_rows("cat,1", "bee,1", "bee,1", "cat,1"),
         {"extra_columns"},
     ),
     (
         "a column too few",
-        SHARES,
-        "id,bee,cat\n" + rows("0.5,0.5", "0,1", "0.3,0.7", "1,0"),
+        PROBS,
+        "id,bee,cat\n" + csv_rows("0.5,0.5", "0,1", "0.3,0.7", "1,0"),
         {"missing_columns"},
     ),
-    ("no id column", SHARES, "bee,cat,red fox\n0.5,0.25,0.25\n", {"missing_columns"}),
+    ("no id column", PROBS, "bee,cat,red fox\n0.5,0.25,0.25\n", {"missing_columns"}),
     (
         "a name twice",
         LABEL,
-        "id,label,label\n" + rows("cat,a", "bee,b", "bee,c", "cat,d"),
+        "id,label,label\n" + csv_rows("cat,a", "bee,b", "bee,c", "cat,d"),
         {"duplicate_columns"},
     ),
     ("100,000 columns", LABEL, f"{LONG_HEADER}\n", {"missing_columns", "extra_columns"}),
     # The ids
-    ("an id missing", LABEL, swap(LABEL, ("007.png,cat\n", "")), {"missing_ids"}),
+    ("an id missing", LABEL, replaced(LABEL, ("007.png,cat\n", "")), {"missing_ids"}),
     ("a foreign id", LABEL, LABEL.text() + "x.png,cat\n", {"extra_ids"}),
     (
-        "one for another",
-        MANY,
-        swap(MANY, ("7.png", "z.png"))
+        "an id instead of another",
+        FORTY,
+        replaced(FORTY, ("7.png", "z.png"))
         .replace("1z.png", "17.png")
         .replace("2z.png", "27.png")
         .replace("3z.png", "37.png"),
@@ -145,119 +146,169 @@ BROKEN = [
     (
         "an id twice instead of another",
         LABEL,
-        swap(LABEL, ("a2.png", "a1.png")),
+        replaced(LABEL, ("a2.png", "a1.png")),
         {"duplicate_ids", "missing_ids"},
     ),
-    ("without ending", FILES, with_ids(FILES, lambda i: i[:-4]), {"ids_extension"}),
-    ("with an ending", NUMBERS, with_ids(NUMBERS, lambda i: i + ".png"), {"ids_extension"}),
-    ("another ending", FILES, with_ids(FILES, lambda i: i[:-4] + ".jpg"), {"ids_extension"}),
-    ("upper case", FILES, with_ids(FILES, str.upper), {"ids_case"}),
-    ("lower case", MIXED, with_ids(MIXED, str.lower), {"ids_case"}),
-    ("without zeros", NUMBERS, with_ids(NUMBERS, lambda i: i.lstrip("0")), {"ids_padding"}),
-    ("as floats", NUMBERS, with_ids(NUMBERS, lambda i: f"{float(i)}"), {"ids_padding"}),
-    ("white space", FILES, with_ids(FILES, lambda i: f" {i} "), {"ids_space"}),
-    ("a path", FILES, with_ids(FILES, lambda i: f"test/{i}"), {"ids_path"}),
-    ("a path of Windows", FILES, with_ids(FILES, lambda i: f"C:\\data\\{i}"), {"ids_path"}),
-    ("another normal form", NFC, with_ids(NFC, lambda i: unicodedata.normalize("NFD", i)), {"ids_unicode"}),
+    ("without ending", FILE_NAMES, with_changed_ids(FILE_NAMES, lambda i: i[:-4]), {"ids_extension"}),
+    (
+        "with an ending",
+        PADDED_NUMBERS,
+        with_changed_ids(PADDED_NUMBERS, lambda i: i + ".png"),
+        {"ids_extension"},
+    ),
+    (
+        "another ending",
+        FILE_NAMES,
+        with_changed_ids(FILE_NAMES, lambda i: i[:-4] + ".jpg"),
+        {"ids_extension"},
+    ),
+    ("upper case", FILE_NAMES, with_changed_ids(FILE_NAMES, str.upper), {"ids_case"}),
+    ("lower case", MIXED_CASE, with_changed_ids(MIXED_CASE, str.lower), {"ids_case"}),
+    (
+        "without zeros",
+        PADDED_NUMBERS,
+        with_changed_ids(PADDED_NUMBERS, lambda i: i.lstrip("0")),
+        {"ids_padding"},
+    ),
+    ("as floats", PADDED_NUMBERS, with_changed_ids(PADDED_NUMBERS, lambda i: f"{float(i)}"), {"ids_padding"}),
+    ("white space", FILE_NAMES, with_changed_ids(FILE_NAMES, lambda i: f" {i} "), {"ids_space"}),
+    ("a path", FILE_NAMES, with_changed_ids(FILE_NAMES, lambda i: f"test/{i}"), {"ids_path"}),
+    ("a Windows path", FILE_NAMES, with_changed_ids(FILE_NAMES, lambda i: f"C:\\data\\{i}"), {"ids_path"}),
+    (
+        "another normal form",
+        ACCENTED,
+        with_changed_ids(ACCENTED, lambda i: unicodedata.normalize("NFD", i)),
+        {"ids_unicode"},
+    ),
     (
         "without ending, and one missing",
-        FILES,
-        with_ids(FILES, lambda i: i[:-4]).replace("2,cat\n", ""),
+        FILE_NAMES,
+        with_changed_ids(FILE_NAMES, lambda i: i[:-4]).replace("2,cat\n", ""),
         {"ids_extension", "missing_ids"},
     ),
     # Labels
-    ("a blank label", LABEL, swap(LABEL, (",bee", ",")), {"blank"}),
-    ("a label of blanks", LABEL, swap(LABEL, (",bee", ",  ")), {"blank"}),
-    ("a missing label", LABEL, swap(LABEL, (",bee", ",NaN")), {"not_finite"}),
-    ("an unknown label", LABEL, swap(LABEL, ("bee", "wasp")), {"unknown_label"}),
-    ("a label in capitals", LABEL, swap(LABEL, ("bee", "Bee")), {"label_spelling"}),
-    ("a label with a blank", LABEL, swap(LABEL, ("bee", "bee ")), {"label_spelling"}),
-    ("indices", LABEL, "id,label\n" + rows("0", "1", "2", "1"), {"indices_for_names"}),
-    ("names", GRADE, "id,label\n" + rows("mild", "severe", "none at all", "mild"), {"names_for_indices"}),
-    ("floats", GRADE, "id,label\n" + rows("0.0", "11.0", "2.0", "10.0"), {"label_spelling"}),
-    ("no such grade", GRADE, "id,label\n" + rows("0", "12", "2", "10"), {"unknown_label"}),
-    ("a formula", LABEL, swap(LABEL, ("bee", "=cmd|' /C calc'!A0")), {"formula"}),
-    ("0 and 1 for words", SPELLED, "id,label\n" + rows("1", "0", "1", "0"), {"label_spelling"}),
-    ("a line end in a label", LABEL, swap(LABEL, (",bee", ',"b\nee"')), {"unknown_label"}),
-    ("ten megabytes", LABEL, swap(LABEL, (",bee", f',"{"x," * 5_000_000}"')), {"unknown_label"}),
-    ("a colour of the terminal", LABEL, swap(LABEL, ("bee", "\x1b[31mbee")), {"unknown_label"}),
-    ("neither yes nor no", FLAGS, swap(FLAGS, ("yes,yes", "yes,maybe")), {"unknown_label"}),
+    ("a blank label", LABEL, replaced(LABEL, (",bee", ",")), {"blank"}),
+    ("a label of blanks", LABEL, replaced(LABEL, (",bee", ",  ")), {"blank"}),
+    ("a missing label", LABEL, replaced(LABEL, (",bee", ",NaN")), {"not_finite"}),
+    ("an unknown label", LABEL, replaced(LABEL, ("bee", "wasp")), {"unknown_label"}),
+    ("a label in capitals", LABEL, replaced(LABEL, ("bee", "Bee")), {"label_spelling"}),
+    ("a label with a blank", LABEL, replaced(LABEL, ("bee", "bee ")), {"label_spelling"}),
+    ("indices", LABEL, "id,label\n" + csv_rows("0", "1", "2", "1"), {"indices_for_names"}),
+    ("names", GRADE, "id,label\n" + csv_rows("mild", "severe", "none at all", "mild"), {"names_for_indices"}),
+    ("floats", GRADE, "id,label\n" + csv_rows("0.0", "11.0", "2.0", "10.0"), {"label_spelling"}),
+    ("no such grade", GRADE, "id,label\n" + csv_rows("0", "12", "2", "10"), {"unknown_label"}),
+    ("a formula", LABEL, replaced(LABEL, ("bee", "=cmd|' /C calc'!A0")), {"formula"}),
+    ("0 and 1 for words", TRUE_FALSE, "id,label\n" + csv_rows("1", "0", "1", "0"), {"label_spelling"}),
+    ("a line end in a label", LABEL, replaced(LABEL, (",bee", ',"b\nee"')), {"unknown_label"}),
+    ("ten megabytes", LABEL, replaced(LABEL, (",bee", f',"{"x," * 5_000_000}"')), {"unknown_label"}),
+    ("an escape code of the terminal", LABEL, replaced(LABEL, ("bee", "\x1b[31mbee")), {"unknown_label"}),
+    ("neither yes nor no", FLAGS, replaced(FLAGS, ("yes,yes", "yes,maybe")), {"unknown_label"}),
     ("1 for yes", FLAGS, FLAGS.text().replace("yes", "1").replace("no", "0"), {"label_spelling"}),
-    ("a blank flag", FLAGS, swap(FLAGS, ("no,yes,no", "no,,no")), {"blank"}),
+    ("a blank flag", FLAGS, replaced(FLAGS, ("no,yes,no", "no,,no")), {"blank"}),
     # Several labels
-    ("commas in a set", SETS, swap(SETS, ("rust scab\n", '"rust,scab"\n')), {"label_separator"}),
-    ("commas and blanks", SETS, swap(SETS, ("rust scab\n", '"rust, scab"\n')), {"label_separator"}),
-    ("two blanks", SETS, swap(SETS, ("rust scab\n", "rust  scab\n")), {"label_separator"}),
-    ("a class twice in a set", SETS, swap(SETS, ("rust scab\n", "rust rust\n")), {"repeated_label"}),
-    ("an unknown class in a set", SETS, swap(SETS, ("rust scab\n", "rust mould\n")), {"unknown_label"}),
-    ("an empty set", SETS, swap(SETS, (",rot\n", ",\n")), {"blank"}),
-    ("too many ranks", RANKS, swap(RANKS, ("x y z\n", "x y z w\n")), {"too_many_labels"}),
-    ("too few ranks", RANKS, swap(RANKS, ("x y z\n", "x y\n")), {"too_few_labels"}),
-    ("a rank twice", RANKS, swap(RANKS, ("x y z\n", "x y x\n")), {"repeated_label"}),
-    ("an unknown rank", RANKS, swap(RANKS, ("x y z\n", "x y q\n")), {"unknown_label"}),
-    ("a blank rank", RANKS, swap(RANKS, ("x y z\n", "\n")), {"blank"}),
-    ("a list of Python", RANKS, swap(RANKS, ("x y z\n", "\"['x', 'y', 'z']\"\n")), {"unknown_label"}),
-    # Numbers
-    ("a blank number", SCORE, swap(SCORE, (",0.5\n", ",\n")), {"blank"}),
-    ("nan", SCORE, swap(SCORE, (",0.5\n", ",nan\n")), {"not_finite"}),
-    ("NULL", SCORE, swap(SCORE, (",0.5\n", ",NULL\n")), {"not_finite"}),
-    ("infinity", SCORE, swap(SCORE, (",0.5\n", ",-inf\n")), {"not_finite"}),
-    ("text", SCORE, swap(SCORE, (",0.5\n", ",half\n")), {"not_a_number"}),
-    ("an underscore", SCORE, swap(SCORE, (",0.5\n", ",0_5\n")), {"not_a_number"}),
-    ("hexadecimal", SCORE, swap(SCORE, (",0.5\n", ",0x1\n")), {"not_a_number"}),
-    ("digits of another script", SCORE, swap(SCORE, (",0.5\n", ",\u0661\n")), {"not_a_number"}),
-    ("a tensor", SCORE, swap(SCORE, (",0.5\n", ",tensor(0.5)\n")), {"not_a_number"}),
-    ("an array", SCORE, swap(SCORE, (",0.5\n", ",[0.5]\n")), {"not_a_number"}),
-    ("a decimal comma", SCORE, swap(SCORE, (",0.5\n", ',"0,5"\n')), {"decimal_comma"}),
     (
-        "decimal commas that part cells",
-        Good(form("score", ["p"], ("x", "y"), ("no", "yes")), (("0.5",), ("0.25",))),
+        "commas in a set",
+        LABEL_SETS,
+        replaced(LABEL_SETS, ("rust scab\n", '"rust,scab"\n')),
+        {"label_separator"},
+    ),
+    (
+        "commas and blanks",
+        LABEL_SETS,
+        replaced(LABEL_SETS, ("rust scab\n", '"rust, scab"\n')),
+        {"label_separator"},
+    ),
+    ("two blanks", LABEL_SETS, replaced(LABEL_SETS, ("rust scab\n", "rust  scab\n")), {"label_separator"}),
+    (
+        "a class twice in a set",
+        LABEL_SETS,
+        replaced(LABEL_SETS, ("rust scab\n", "rust rust\n")),
+        {"repeated_label"},
+    ),
+    (
+        "an unknown class in a set",
+        LABEL_SETS,
+        replaced(LABEL_SETS, ("rust scab\n", "rust mould\n")),
+        {"unknown_label"},
+    ),
+    ("an empty set", LABEL_SETS, replaced(LABEL_SETS, (",rot\n", ",\n")), {"blank"}),
+    ("too many ranks", TOP_K, replaced(TOP_K, ("x y z\n", "x y z w\n")), {"too_many_labels"}),
+    ("too few ranks", TOP_K, replaced(TOP_K, ("x y z\n", "x y\n")), {"too_few_labels"}),
+    ("a rank twice", TOP_K, replaced(TOP_K, ("x y z\n", "x y x\n")), {"repeated_label"}),
+    ("an unknown rank", TOP_K, replaced(TOP_K, ("x y z\n", "x y q\n")), {"unknown_label"}),
+    ("a blank rank", TOP_K, replaced(TOP_K, ("x y z\n", "\n")), {"blank"}),
+    ("a Python list", TOP_K, replaced(TOP_K, ("x y z\n", "\"['x', 'y', 'z']\"\n")), {"unknown_label"}),
+    # Numbers
+    ("a blank number", SCORE, replaced(SCORE, (",0.5\n", ",\n")), {"blank"}),
+    ("nan", SCORE, replaced(SCORE, (",0.5\n", ",nan\n")), {"not_finite"}),
+    ("NULL", SCORE, replaced(SCORE, (",0.5\n", ",NULL\n")), {"not_finite"}),
+    ("infinity", SCORE, replaced(SCORE, (",0.5\n", ",-inf\n")), {"not_finite"}),
+    ("text", SCORE, replaced(SCORE, (",0.5\n", ",half\n")), {"not_a_number"}),
+    ("an underscore", SCORE, replaced(SCORE, (",0.5\n", ",0_5\n")), {"not_a_number"}),
+    ("hexadecimal", SCORE, replaced(SCORE, (",0.5\n", ",0x1\n")), {"not_a_number"}),
+    ("digits of another script", SCORE, replaced(SCORE, (",0.5\n", ",\u0661\n")), {"not_a_number"}),
+    ("a tensor", SCORE, replaced(SCORE, (",0.5\n", ",tensor(0.5)\n")), {"not_a_number"}),
+    ("an array", SCORE, replaced(SCORE, (",0.5\n", ",[0.5]\n")), {"not_a_number"}),
+    ("a decimal comma", SCORE, replaced(SCORE, (",0.5\n", ',"0,5"\n')), {"decimal_comma"}),
+    (
+        "decimal commas that split cells",
+        ValidFile(make_format("score", ["p"], ("x", "y"), ("no", "yes")), (("0.5",), ("0.25",))),
         "id,p\nx,0,5\ny,0,25\n",
         {"decimal_comma"},
     ),
-    ("thousands", VALUE, swap(VALUE, (",20.5\n", ',"1,020.5"\n')), {"thousands"}),
-    ("a percent sign", SCORE, swap(SCORE, (",0.5\n", ",50%\n")), {"percent"}),
-    ("a formula for a number", SCORE, swap(SCORE, (",0.5\n", ",=0.5\n")), {"formula"}),
-    ("a probability above 1", SCORE, swap(SCORE, (",0.5\n", ",1.5\n")), {"out_of_range"}),
-    ("a probability below 0", CHANCES, swap(CHANCES, ("0.25", "-0.25")), {"out_of_range"}),
+    ("thousands", VALUE, replaced(VALUE, (",20.5\n", ',"1,020.5"\n')), {"thousands"}),
+    ("a percent sign", SCORE, replaced(SCORE, (",0.5\n", ",50%\n")), {"percent"}),
+    ("a formula for a number", SCORE, replaced(SCORE, (",0.5\n", ",=0.5\n")), {"formula"}),
+    ("a probability above 1", SCORE, replaced(SCORE, (",0.5\n", ",1.5\n")), {"out_of_range"}),
+    (
+        "a probability below 0",
+        MULTILABEL_PROBS,
+        replaced(MULTILABEL_PROBS, ("0.25", "-0.25")),
+        {"out_of_range"},
+    ),
     (
         "logits",
-        SHARES,
-        "id,bee,cat,red fox\n" + rows("2.1,-0.3,0.4", "-1,0,5", "3,1,-2", "0.5,0.1,-4"),
+        PROBS,
+        "id,bee,cat,red fox\n" + csv_rows("2.1,-0.3,0.4", "-1,0,5", "3,1,-2", "0.5,0.1,-4"),
         {"logits"},
     ),
-    ("a logit", SCORE, "id,p\n" + rows("2.3", "-1.7", "0.4", "-0.2"), {"logits"}),
+    ("a logit", SCORE, "id,p\n" + csv_rows("2.3", "-1.7", "0.4", "-0.2"), {"logits"}),
     (
         "percentages",
-        SHARES,
-        "id,bee,cat,red fox\n" + rows("50,25,25", "0,0,100", "10,20,70", "1,99,0"),
+        PROBS,
+        "id,bee,cat,red fox\n" + csv_rows("50,25,25", "0,0,100", "10,20,70", "1,99,0"),
         {"percentages"},
     ),
-    ("a percentage", SCORE, "id,p\n" + rows("50", "100", "0.5", "12"), {"percentages"}),
-    ("sums other than 1", SHARES, swap(SHARES, ("0.5,0.25,0.25", "0.5,0.5,0.5")), {"row_sum"}),
+    ("a percentage", SCORE, "id,p\n" + csv_rows("50", "100", "0.5", "12"), {"percentages"}),
+    ("sums other than 1", PROBS, replaced(PROBS, ("0.5,0.25,0.25", "0.5,0.5,0.5")), {"row_sum"}),
     (
-        "sums rounded away",
-        SHARES,
-        "id,bee,cat,red fox\n" + rows("0.33,0.33,0.33", "0,0,1", "0.1,0.2,0.7", "0.5,0.5,0"),
+        "sums off by rounding",
+        PROBS,
+        "id,bee,cat,red fox\n" + csv_rows("0.33,0.33,0.33", "0,0,1", "0.1,0.2,0.7", "0.5,0.5,0"),
         {"row_sum_rounding"},
     ),
-    ("a grade too high", VALUE, swap(VALUE, (",20.5\n", ",120.5\n")), {"out_of_range"}),
-    ("a long row missing", LONG, swap(LONG, ("s2_C2,0\n", "")), {"missing_ids"}),
-    ("a long row of no class", LONG, swap(LONG, ("s2_C2", "s2_C3")), {"missing_ids", "extra_ids"}),
-    ("long logits", LONG, swap(LONG, ("0.5", "-2.5"), ("0.9", "3.5")), {"logits"}),
-    ("all the same numbers", CHANCES, "id,bee,cat,red fox\n" + rows(*["0.1,0.2,0.3"] * 4), {"constant"}),
-    ("all the same ranks", RANKS, "id,ids\n" + rows(*["x y z"] * 4), {"constant"}),
-    ("one class for all", MANY, with_ids(MANY, str).replace("bee", "cat"), {"one_class"}),
+    ("a value too high", VALUE, replaced(VALUE, (",20.5\n", ",120.5\n")), {"out_of_range"}),
+    ("a long row missing", LONG, replaced(LONG, ("s2_C2,0\n", "")), {"missing_ids"}),
+    ("a long row of no class", LONG, replaced(LONG, ("s2_C2", "s2_C3")), {"missing_ids", "extra_ids"}),
+    ("long logits", LONG, replaced(LONG, ("0.5", "-2.5"), ("0.9", "3.5")), {"logits"}),
     (
-        "one class has most",
-        Good(form("probabilities", ("bee", "cat", "red fox"), [f"{i}" for i in range(30)]), ()),
+        "the same numbers in all rows",
+        MULTILABEL_PROBS,
+        "id,bee,cat,red fox\n" + csv_rows(*["0.1,0.2,0.3"] * 4),
+        {"constant"},
+    ),
+    ("the same ranking in all rows", TOP_K, "id,ids\n" + csv_rows(*["x y z"] * 4), {"constant"}),
+    ("one class for all", FORTY, with_changed_ids(FORTY, str).replace("bee", "cat"), {"one_class"}),
+    (
+        "one class has the highest probability in all rows",
+        ValidFile(make_format("probabilities", ("bee", "cat", "red fox"), [f"{i}" for i in range(30)]), ()),
         "id,bee,cat,red fox\n" + "".join(f"{i},0.{60 + i},0.{40 - i},0\n" for i in range(30)),
         {"one_class"},
     ),
-    # Of a sample alone
-    ("text for a number", ANY_NUMBER, "id,v\n" + rows("x", "1", "2", "3"), {"not_a_number"}),
-    ("a formula that the sample lacks", ANY_TEXT, "id,v\n" + rows("=2+2", "cat", "", "dog"), {"formula"}),
-    ("the sample", ANY_NUMBER, "id,v\n" + rows("0.5", "0.5", "0.5", "0.5"), {"is_sample"}),
+    # Formats inferred from a sample alone
+    ("text for a number", ANY_NUMBER, "id,v\n" + csv_rows("x", "1", "2", "3"), {"not_a_number"}),
+    ("a formula that the sample lacks", ANY_TEXT, "id,v\n" + csv_rows("=2+2", "cat", "", "dog"), {"formula"}),
+    ("the unchanged sample", ANY_NUMBER, "id,v\n" + csv_rows("0.5", "0.5", "0.5", "0.5"), {"is_sample"}),
     # Several at once
     (
         "several problems at once",
@@ -268,15 +319,9 @@ BROKEN = [
 ]
 
 
-def checked(tmp_path, good: Good, text: str | bytes, context=None):
-    path = tmp_path / "s.csv"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return check_file(path, good.form, context or CheckContext())
-
-
-@pytest.mark.parametrize(("name", "good", "text", "expected"), BROKEN, ids=[case[0] for case in BROKEN])
-def test_it_is_reported_by_its_code_and_no_other(tmp_path, name, good, text, expected):
-    found = checked(tmp_path, good, text)
+@pytest.mark.parametrize(("name", "valid", "text", "expected"), BROKEN, ids=[case[0] for case in BROKEN])
+def test_a_broken_file_is_reported_with_exactly_its_codes(tmp_path, name, valid, text, expected):
+    found = check_text(tmp_path, valid, text)
     assert {p.code for p in found} == expected
     assert [p.severity for p in found] == sorted(p.severity for p in found)
     for problem in found:
@@ -285,7 +330,7 @@ def test_it_is_reported_by_its_code_and_no_other(tmp_path, name, good, text, exp
         assert set(problem.as_dict()) == {"code", "severity", "count", "first", "message", "remedy"}
 
 
-def test_there_are_many_and_every_code_is_among_them():
+def test_the_cases_cover_every_problem_code():
     assert len(BROKEN) > 100
     compared = {
         "labels_permuted",
@@ -299,55 +344,55 @@ def test_there_are_many_and_every_code_is_among_them():
     assert set().union(*(case[3] for case in BROKEN)) | compared == set(CODES)
 
 
-def test_a_file_may_be_too_large_and_a_sample_stale(tmp_path):
+def test_a_too_large_file_and_a_stale_sample_are_reported(tmp_path):
     context = CheckContext(max_bytes=10, unlisted=("new.png",), vanished=("old.png", "older.png"))
-    found = {p.code: p for p in checked(tmp_path, LABEL, LABEL.text(), context)}
+    found = {p.code: p for p in check_text(tmp_path, LABEL, LABEL.text(), context)}
     assert set(found) == {"too_large", "stale_sample"}
     assert (found["stale_sample"].count, found["stale_sample"].first) == (3, "new.png is not listed")
 
 
-def test_what_is_no_file_is_an_error(tmp_path):
+def test_a_folder_or_a_missing_file_raises_an_error(tmp_path):
     with raises_kit_error("is_folder"):
         check_file(tmp_path, LABEL.form)
     with raises_kit_error("file_missing"):
         check_file(tmp_path / "none.csv", LABEL.form)
 
 
-def test_the_first_example_and_the_count_are_those_of_the_file(tmp_path):
+def test_a_problem_has_its_first_example_and_its_count(tmp_path):
     text = 'id,label\na1.png,cat\na2.png,wasp\n"b,3.png",hornet\n007.png,wasp\n'
-    (found,) = checked(tmp_path, LABEL, text)
+    (found,) = check_text(tmp_path, LABEL, text)
     assert (found.count, found.first) == (3, "id a2.png: wasp")
     assert "(bee, cat, red fox)" in found.message
 
 
-def test_nothing_in_a_message_can_move_the_cursor(tmp_path):
-    (found,) = checked(tmp_path, LABEL, swap(LABEL, ("bee", "\x1b[31mbee")))
+def test_control_characters_are_escaped_in_messages(tmp_path):
+    (found,) = check_text(tmp_path, LABEL, replaced(LABEL, ("bee", "\x1b[31mbee")))
     assert found.first == "id a2.png: \\x1b[31mbee"
 
 
-def test_rows_with_too_many_cells_are_not_told_as_missing_ids_too(tmp_path):
-    (found,) = checked(tmp_path, LABEL, swap(LABEL, ("bee", "bee,x,y"), ("red fox", "red fox,x")))
+def test_rows_with_too_many_cells_are_not_reported_as_missing_ids_too(tmp_path):
+    (found,) = check_text(tmp_path, LABEL, replaced(LABEL, ("bee", "bee,x,y"), ("red fox", "red fox,x")))
     assert (found.code, found.count, found.first) == ("ragged", 2, "row 3: 4 cells")
 
 
-def test_one_problem_is_counted_over_all_columns(tmp_path):
-    text = "id,bee,cat,red fox\n" + rows("x,0.5,0.5", "0,y,1", "0.1,0.2,0.7", ",,")
-    found = {p.code: p.count for p in checked(tmp_path, SHARES, text)}
+def test_a_problem_is_counted_over_all_columns(tmp_path):
+    text = "id,bee,cat,red fox\n" + csv_rows("x,0.5,0.5", "0,y,1", "0.1,0.2,0.7", ",,")
+    found = {p.code: p.count for p in check_text(tmp_path, PROBS, text)}
     assert found == {"not_a_number": 2, "blank": 3}
 
 
-def test_a_sample_that_was_not_changed_is_known_in_any_order(tmp_path):
-    shown = (text_column([row[0] for row in LABEL.cells]),)
-    known = Good(replace(LABEL.form, sample=shown), LABEL.cells)
-    header, *lines = known.text().splitlines()
-    (found,) = checked(tmp_path, known, "\n".join([header, *lines[::-1]]))
+def test_an_unchanged_sample_is_recognized_in_any_row_order(tmp_path):
+    sample_labels = (text_column([row[0] for row in LABEL.cells]),)
+    with_sample = ValidFile(replace(LABEL.form, sample=sample_labels), LABEL.cells)
+    header, *lines = with_sample.text().splitlines()
+    (found,) = check_text(tmp_path, with_sample, "\n".join([header, *lines[::-1]]))
     assert found.code == "is_sample"
 
 
-def test_many_ids_that_are_shuffled_are_matched(tmp_path):
+def test_200000_shuffled_ids_are_matched(tmp_path):
     number = 200_000
     ids = [f"{i}" for i in range(number)]
-    wanted = form("score", ["p"], ids, ("no", "yes"))
+    wanted = make_format("score", ["p"], ids, ("no", "yes"))
     order = np.random.default_rng(0).permutation(number)
     text = "id,p\n" + "".join(f"{i},0.{i % 89 + 10}\n" for i in order)
-    assert checked(tmp_path, Good(wanted, ()), text) == []
+    assert check_text(tmp_path, ValidFile(wanted, ()), text) == []

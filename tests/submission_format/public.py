@@ -1,6 +1,6 @@
-"""The submission formats of public image competitions: header, ids and values as in their samples.
+"""The submission formats of public image competitions: header, ids and values as in their sample files.
 
-The formats are those of the competitions' pages; the rows are invented in the same style.
+The formats are those of the competitions' pages; ids and values are invented in the same style.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ TUBES = (
 
 
 @dataclass(frozen=True)
-class Public:
-    """A competition's format: its sample, and what kit should infer."""
+class PublicFormat:
+    """The format of a competition: its sample file, and the kind that kit should infer."""
 
     name: str
     header: str
@@ -70,8 +70,8 @@ def competition(root, task, metric, classes, images, train=None) -> Competition:
     train = (
         pd.DataFrame({"id": ["t"], "path": ["train/t"], "label": [classes[0]]}) if train is None else train
     )
-    chosen = Component.model_validate({"name": metric} if isinstance(metric, str) else metric)
-    return Competition("c", root, kind, get_metric(chosen, kind), tuple(classes), train, {}, test)
+    component = Component.model_validate({"name": metric} if isinstance(metric, str) else metric)
+    return Competition("c", root, kind, get_metric(component, kind), tuple(classes), train, {}, test)
 
 
 def predictions(ids, classes, task, seed=0) -> Predictions:
@@ -82,144 +82,144 @@ def predictions(ids, classes, task, seed=0) -> Predictions:
     return Predictions(tuple(ids), tuple(classes), kind.normalized(probs), origin)
 
 
-def final_of(given: Predictions) -> FinalPredictions:
-    return FinalPredictions(given.probs, tasks.get(given.origin.task).decide(given.probs))
+def final_predictions(predicted: Predictions) -> FinalPredictions:
+    return FinalPredictions(predicted.probs, tasks.get(predicted.origin.task).decide(predicted.probs))
 
 
-def shuffled(given: Predictions, seed: int = 1) -> Predictions:
-    order = np.random.default_rng(seed).permutation(len(given.ids))
-    return replace(given, ids=tuple(given.ids[i] for i in order), probs=given.probs[order])
+def shuffled(predicted: Predictions, seed: int = 1) -> Predictions:
+    order = np.random.default_rng(seed).permutation(len(predicted.ids))
+    return replace(predicted, ids=tuple(predicted.ids[i] for i in order), probs=predicted.probs[order])
 
 
 def config(**values) -> SubmissionConfig:
     return SubmissionConfig.model_validate({"sample": "sample_submission.csv"} | values)
 
 
-def hashes(number: int, ending: str = "", length: int = 32, seed: int = 7) -> list[str]:
+def hash_ids(number: int, ending: str = "", length: int = 32, seed: int = 7) -> list[str]:
     rng = np.random.default_rng(seed)
     return ["".join(rng.choice(list("0123456789abcdef"), length)) + ending for _ in range(number)]
 
 
-def same(ids, cells: str) -> tuple[str, ...]:
+def equal_rows(ids, cells: str) -> tuple[str, ...]:
     return tuple(f"{i},{cells}" for i in ids)
 
 
-def uids(number: int) -> list[str]:
+def study_uids(number: int) -> list[str]:
     return [f"1.2.826.0.1.3680043.{10197 + 13 * i}" for i in range(number)]
 
 
-WHALES = ("new_whale", *(f"w_{h}" for h in hashes(40, length=7)))
+WHALES = ("new_whale", *(f"w_{h}" for h in hash_ids(40, length=7)))
 HOTELS = tuple(str(1000 + 37 * i) for i in range(60))
 SPECIES = tuple(str(i) for i in range(1010))
 
-PUBLIC = (
-    Public(
+PUBLIC_FORMATS = (
+    PublicFormat(
         "aerial-cactus",
         "id,has_cactus",
-        same(hashes(40, ".jpg"), "0.5"),
+        equal_rows(hash_ids(40, ".jpg"), "0.5"),
         "score",
         "binary",
         "roc_auc",
         ("0", "1"),
     ),
-    Public(
+    PublicFormat(
         "dog-breed",
         ",".join(["id", *BREEDS]),
-        same(hashes(30), ",".join(["0.008333333333333333"] * 120)),
+        equal_rows(hash_ids(30), ",".join(["0.008333333333333333"] * 120)),
         "probabilities",
         "multiclass",
         "log_loss",
         BREEDS,
     ),
-    Public(
+    PublicFormat(
         "plant-pathology-2020",
         "image_id,healthy,multiple_diseases,rust,scab",
-        same([f"Test_{i}" for i in range(60)], "0.25,0.25,0.25,0.25"),
+        equal_rows([f"Test_{i}" for i in range(60)], "0.25,0.25,0.25,0.25"),
         "probabilities",
         "multiclass",
         "roc_auc",
         ("healthy", "multiple_diseases", "rust", "scab"),
     ),
-    Public(
+    PublicFormat(
         "plant-pathology-2021",
         "image,labels",
-        same(hashes(40, ".jpg", 16), "healthy"),
+        equal_rows(hash_ids(40, ".jpg", 16), "healthy"),
         "labels",
         "multilabel",
         "f1_samples",
         ("complex", "frog_eye_leaf_spot", "healthy", "powdery_mildew", "rust", "scab"),
     ),
-    Public(
+    PublicFormat(
         "hotel-id",
         "image,hotel_id",
-        same(hashes(40, ".jpg", 16), " ".join(HOTELS[:5])),
+        equal_rows(hash_ids(40, ".jpg", 16), " ".join(HOTELS[:5])),
         "top_k",
         "multiclass",
         {"name": "map_at_k", "k": 5},
         HOTELS,
     ),
-    Public(
+    PublicFormat(
         "whale",
         "Image,Id",
-        same(hashes(40, ".jpg", 9), " ".join(WHALES[:5])),
+        equal_rows(hash_ids(40, ".jpg", 9), " ".join(WHALES[:5])),
         "top_k",
         "multiclass",
         {"name": "map_at_k", "k": 5},
         WHALES,
     ),
-    Public(
+    PublicFormat(
         "aptos",
         "id_code,diagnosis",
-        same(hashes(50, length=12), "0"),
+        equal_rows(hash_ids(50, length=12), "0"),
         "label",
         "ordinal",
         "quadratic_kappa",
         tuple("01234"),
     ),
-    Public(
+    PublicFormat(
         "petfinder",
         "Id,Pawpularity",
-        tuple(f"{i},{20 + n * 1.75:.2f}" for n, i in enumerate(hashes(40))),
+        tuple(f"{i},{20 + n * 1.75:.2f}" for n, i in enumerate(hash_ids(40))),
         "value",
         "ordinal",
         "rmse",
         tuple(str(i) for i in range(1, 101)),
     ),
-    Public(
+    PublicFormat(
         "inaturalist",
         "id,predicted",
-        same([str(268243 + i) for i in range(40)], "71 108 339 341 560"),
+        equal_rows([str(268243 + i) for i in range(40)], "71 108 339 341 560"),
         "top_k",
         "multiclass",
         {"name": "top_k", "k": 1},
         SPECIES,
     ),
-    Public(
+    PublicFormat(
         "leaf",
         ",".join(["id", *LEAVES]),
-        same([str(4 + 3 * i) for i in range(30)], ",".join(["0.010101010101010102"] * 99)),
+        equal_rows([str(4 + 3 * i) for i in range(30)], ",".join(["0.010101010101010102"] * 99)),
         "probabilities",
         "multiclass",
         "log_loss",
         LEAVES,
     ),
-    Public(
+    PublicFormat(
         "ranzcr",
         ",".join(["StudyInstanceUID", *TUBES]),
-        same(uids(50), ",".join(["0"] * 11)),
+        equal_rows(study_uids(50), ",".join(["0"] * 11)),
         "probabilities",
         "multilabel",
         "roc_auc",
         TUBES,
     ),
-    Public(
+    PublicFormat(
         "rsna-spine",
         "row_id,fractured",
-        tuple(f"{uid}_{name},0.5" for uid in uids(20) for name in SPINE),
+        tuple(f"{uid}_{name},0.5" for uid in study_uids(20) for name in SPINE),
         "long",
         "multilabel",
         "log_loss",
         SPINE,
-        tuple(uids(20)),
+        tuple(study_uids(20)),
     ),
 )

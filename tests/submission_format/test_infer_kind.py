@@ -1,4 +1,4 @@
-"""The kind of a sample, inferred from its cells."""
+"""Infer the kind of a submission from the cells of its sample."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.conftest import raises_kit_error
 IMAGES = ("a1", "b2", "c3")
 
 
-def inferred(tmp_path, cells, task, classes, metric=None, header="id,label", ids=IMAGES):
+def infer_from_cells(tmp_path, cells, task, classes, metric=None, header="id,label", ids=IMAGES):
     rows = [f"{i},{cell}" for i, cell in zip(ids, cells, strict=True)]
     path = tmp_path / "s.csv"
     path.write_text("\n".join([header, *rows]) + "\n")
@@ -48,25 +48,25 @@ def inferred(tmp_path, cells, task, classes, metric=None, header="id,label", ids
         (["x", "", "x"], "multilabel", list("xyz"), "labels", {"blank": True}),
     ],
 )
-def test_kinds_with_one_column(tmp_path, cells, task, classes, kind, options):
-    found = inferred(tmp_path, cells, task, classes)
+def test_kinds_with_one_value_column_are_inferred(tmp_path, cells, task, classes, kind, options):
+    found = infer_from_cells(tmp_path, cells, task, classes)
     assert found.kind.name == kind
     assert options.items() <= found.options.items()
     assert found.because
 
 
-def test_the_metric_tells_what_class_names_stand_for(tmp_path):
-    """Zeros are an example of a label where labels are scored, and a dummy where numbers are."""
+def test_the_metric_decides_whether_class_names_are_labels_or_scores(tmp_path):
+    """A cell ``0`` is a label if the metric scores labels, and a placeholder if it scores numbers."""
     for metric, kind in (("accuracy", "label"), ("roc_auc", "score"), ("log_loss", "score")):
-        assert inferred(tmp_path, "010", "binary", ["0", "1"], metric).kind.name == kind
-    ranked = inferred(tmp_path, "xyz", "multiclass", list("xyz"), "map_at_k")
+        assert infer_from_cells(tmp_path, "010", "binary", ["0", "1"], metric).kind.name == kind
+    ranked = infer_from_cells(tmp_path, "xyz", "multiclass", list("xyz"), "map_at_k")
     assert (ranked.kind.name, ranked.options["most"]) == ("top_k", 5)
 
 
-def test_columns_of_yes_and_no_are_flags(tmp_path):
-    found = inferred(tmp_path, ["True,False"] * 3, "multilabel", ["x", "y"], header="id,y,x")
+def test_class_columns_of_true_and_false_are_flags(tmp_path):
+    found = infer_from_cells(tmp_path, ["True,False"] * 3, "multilabel", ["x", "y"], header="id,y,x")
     assert (found.kind.name, found.options["words"]) == ("flags", ("False", "True"))
-    numbers = inferred(tmp_path, ["0,0"] * 3, "multilabel", ["x", "y"], header="id,y,x")
+    numbers = infer_from_cells(tmp_path, ["0,0"] * 3, "multilabel", ["x", "y"], header="id,y,x")
     assert numbers.kind.name == "probabilities"
 
 
@@ -78,8 +78,8 @@ def test_columns_of_yes_and_no_are_flags(tmp_path):
         (["a1-x", "a1-y", "b2-x", "b2-y"], False, "-"),
     ],
 )
-def test_ids_that_join_image_and_class(tmp_path, ids, class_first, joint):
-    found = inferred(tmp_path, ["0.5"] * 4, "multilabel", ["x", "y"], header="id,p", ids=ids)
+def test_ids_that_join_image_and_class_are_kind_long(tmp_path, ids, class_first, joint):
+    found = infer_from_cells(tmp_path, ["0.5"] * 4, "multilabel", ["x", "y"], header="id,p", ids=ids)
     rows = found.options["long_rows"]
     assert found.kind.name == "long"
     assert (rows.images, rows.class_first, rows.joint) == (("a1", "b2"), class_first, joint)
@@ -87,7 +87,7 @@ def test_ids_that_join_image_and_class(tmp_path, ids, class_first, joint):
     assert rows.row_ids(("x", "y")).to_pylist() == ids
 
 
-def test_images_and_classes_may_contain_the_joint(tmp_path):
+def test_image_ids_and_class_names_may_contain_the_joint(tmp_path):
     ids = [f"{image}_{name}" for image in ("a_1", "a_1_b") for name in ("b_x", "x")]
     path = tmp_path / "s.csv"
     path.write_text("id,p\n" + "".join(f"{i},0\n" for i in ids))
@@ -96,13 +96,13 @@ def test_images_and_classes_may_contain_the_joint(tmp_path):
     assert rows.images == ("a_1", "a_1_b")
 
 
-def test_columns_that_are_no_classes_are_named(tmp_path):
+def test_columns_that_are_not_classes_are_reported(tmp_path):
     with raises_kit_error("columns_not_classes") as caught:
-        inferred(tmp_path, ["0,0"] * 3, "multilabel", ["x", "y"], header="id,x,w")
+        infer_from_cells(tmp_path, ["0,0"] * 3, "multilabel", ["x", "y"], header="id,x,w")
     assert "w, y" in caught.value.problem
 
 
-def test_the_ids_may_stand_in_any_column(tmp_path):
+def test_the_id_column_is_found_in_any_position(tmp_path):
     path = tmp_path / "s.csv"
     path.write_text("label,image\n0,b2\n0,a1\n0,c3\n")
     assert find_id_column(read_sample(path), IMAGES) == "image"

@@ -1,4 +1,4 @@
-"""Every kind of submission says what other code must know about it."""
+"""Every kind of submission has consistent attributes."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from kit.submission_format.spec import CellType
 from kit.tasks import tasks
 from tests.conftest import raises_kit_error
 
-each = pytest.mark.parametrize(
+every_kind = pytest.mark.parametrize(
     "kind", [submission_kinds.get(n) for n in submission_kinds], ids=lambda k: k.name
 )
 
@@ -23,7 +23,7 @@ def test_the_config_accepts_exactly_the_registered_kinds_and_auto():
             SubmissionConfig(id="id", kind=name)
 
 
-@each
+@every_kind
 def test_the_attributes_of_a_kind_agree_with_each_other(kind):
     assert submission_kinds.get(kind.name) is kind
     assert kind.description and kind.__doc__
@@ -36,8 +36,8 @@ def test_the_attributes_of_a_kind_agree_with_each_other(kind):
     assert kind.numeric or not (kind.is_probability or kind.threshold)
 
 
-@each
-def test_likely_metrics_exist_and_some_suits_each_task(kind):
+@every_kind
+def test_likely_metrics_exist_and_one_suits_each_task(kind):
     assert all(name in metrics for name in kind.likely_metrics)
     for task in map(tasks.get, tasks):
         likely = kind.likely_metrics_for.get(task.name, kind.likely_metrics)

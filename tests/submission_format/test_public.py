@@ -1,4 +1,4 @@
-"""Each public format: inferred from its sample, written, read back by another reader, and scored."""
+"""Infer each public format from its sample, write a file, read it back with Python's csv reader and score it."""
 
 from dataclasses import replace
 
@@ -9,23 +9,23 @@ from kit.submission.format import format_for
 from kit.submission.round_trip import in_format_order
 from kit.submission_format.reader import read_back, read_rows
 from kit.submission_format.writer import text_of
-from tests.submission_format.public import PUBLIC, Public, config, final_of, shuffled
+from tests.submission_format.public import PUBLIC_FORMATS, PublicFormat, config, final_predictions, shuffled
 
 NUMERIC = ("probabilities", "score", "long", "value")
-each = pytest.mark.parametrize("public", PUBLIC, ids=lambda p: p.name)
+every_format = pytest.mark.parametrize("public", PUBLIC_FORMATS, ids=lambda p: p.name)
 
 
-def written(public: Public, tmp_path, **values):
+def write_public(public: PublicFormat, tmp_path, **values):
     """Return the competition, the format, the predictions and the file."""
     competition = public.competition(tmp_path)
     form = format_for(config(**values), competition)
-    given = shuffled(public.predictions())
-    wanted = in_format_order(final_of(given), given, form)
-    return competition, form, wanted, text_of(wanted, form)
+    predicted = shuffled(public.predictions())
+    expected = in_format_order(final_predictions(predicted), predicted, form)
+    return competition, form, expected, text_of(expected, form)
 
 
-@each
-def test_the_sample_shows_the_kind(public, tmp_path):
+@every_format
+def test_kind_header_and_images_are_inferred_from_the_sample(public, tmp_path):
     form = format_for(config(), public.competition(tmp_path))
     assert (form.kind.name, form.header, form.images) == (
         public.kind,
@@ -34,20 +34,20 @@ def test_the_sample_shows_the_kind(public, tmp_path):
     )
 
 
-@each
-def test_header_ids_and_number_of_rows_are_the_samples(public, tmp_path):
-    _, _, _, text = written(public, tmp_path)
+@every_format
+def test_header_and_ids_of_the_file_are_those_of_the_sample(public, tmp_path):
+    _, _, _, text = write_public(public, tmp_path)
     ours, sample = (read_rows(each, ",") for each in (text, public.sample))
     assert ours[0] == sample[0]
     assert [row[0] for row in ours] == [row[0] for row in sample]
     assert text.startswith(public.header + "\n") and text.endswith("\n")
 
 
-@each
-def test_what_is_read_back_is_what_was_written_and_scores_the_same(public, tmp_path):
-    competition, form, wanted, text = written(public, tmp_path)
+@every_format
+def test_the_file_reads_back_unchanged_with_the_same_score(public, tmp_path):
+    competition, form, expected, text = write_public(public, tmp_path)
     read = read_back(text, form, competition.task)
-    assert not form.kind.changed(wanted, read, form).any()
+    assert not form.kind.changed(expected, read, form).any()
     assert form.kind.keeps(competition.metric, form)
     task, rng = competition.task, np.random.default_rng(3)
     number, width = len(public.ids), len(public.classes)
@@ -55,37 +55,37 @@ def test_what_is_read_back_is_what_was_written_and_scores_the_same(public, tmp_p
     targets = (
         np.arange(number) % width if competition.metric.needs == "ranking" and task.exclusive else targets
     )
-    score = competition.metric(targets, wanted.probs, task, wanted.decided)
+    score = competition.metric(targets, expected.probs, task, expected.decided)
     again = competition.metric(targets, read.probs, task, read.decided if form.kind.holds_labels else None)
     assert again == pytest.approx(score, rel=1e-6)
 
 
-@each
-def test_rows_in_another_order_say_the_same(public, tmp_path):
-    competition, form, wanted, text = written(public, tmp_path)
+@every_format
+def test_reordered_rows_read_back_as_the_same_predictions(public, tmp_path):
+    competition, form, expected, text = write_public(public, tmp_path)
     header, *lines = text.splitlines()
-    turned = "\n".join([header, *reversed(lines)])
-    assert not form.kind.changed(wanted, read_back(turned, form, competition.task), form).any()
+    reordered = "\n".join([header, *reversed(lines)])
+    assert not form.kind.changed(expected, read_back(reordered, form, competition.task), form).any()
 
 
-@each
-def test_a_row_that_was_changed_is_found(public, tmp_path):
-    competition, form, wanted, text = written(public, tmp_path)
-    other = replace(wanted, probs=np.roll(wanted.probs, 1, axis=1))
-    moved = wanted.decided + 1 if wanted.decided.ndim == 1 else 1 - wanted.decided
+@every_format
+def test_changed_rows_are_found(public, tmp_path):
+    competition, form, expected, text = write_public(public, tmp_path)
+    other = replace(expected, probs=np.roll(expected.probs, 1, axis=1))
+    moved = expected.decided + 1 if expected.decided.ndim == 1 else 1 - expected.decided
     other = replace(other, decided=moved)
     changed = form.kind.changed(other, read_back(text, form, competition.task), form)
     assert changed.mean() > 0.9
 
 
 @pytest.mark.parametrize("decimals", [2, 5, 9])
-@pytest.mark.parametrize("public", [p for p in PUBLIC if p.kind in NUMERIC], ids=lambda p: p.name)
-def test_fewer_decimals_lose_less_than_one_of_the_last(public, tmp_path, decimals):
-    competition, form, wanted, text = written(public, tmp_path, decimals=decimals)
+@pytest.mark.parametrize("public", [p for p in PUBLIC_FORMATS if p.kind in NUMERIC], ids=lambda p: p.name)
+def test_rounded_values_count_as_unchanged_and_rounded_rows_sum_to_1(public, tmp_path, decimals):
+    competition, form, expected, text = write_public(public, tmp_path, decimals=decimals)
     cells = [cell for row in read_rows(text, ",")[1:] for cell in row[1:]]
     assert {len(cell.partition(".")[2]) for cell in cells} == {decimals}
     read = read_back(text, form, competition.task)
-    assert not form.kind.changed(wanted, read, form).any()
+    assert not form.kind.changed(expected, read, form).any()
     if public.kind == "probabilities" and form.exclusive:
         sums = [sum(int(c.replace(".", "")) for c in row[1:]) for row in read_rows(text, ",")[1:]]
         assert set(sums) == {10**decimals}

@@ -1,4 +1,4 @@
-"""Whatever ids and classes are called, what is written is what is read back."""
+"""Files with any ids and class names read back as the predictions that were written."""
 
 import numpy as np
 import pytest
@@ -25,24 +25,24 @@ dialects = st.builds(
     quoted=st.sets(st.integers(0, 2)).map(frozenset),
 )
 EXCLUSIVE = ("label", "flags", "probabilities", "score", "top_k", "long")
-SEVERAL = ("labels", "flags", "probabilities", "long")
+MULTILABEL = ("labels", "flags", "probabilities", "long")
 
 
-def test_every_kind_is_tried():
-    assert {*EXCLUSIVE, *SEVERAL, "value"} == set(submission_kinds)
+def test_the_tests_cover_every_kind():
+    assert {*EXCLUSIVE, *MULTILABEL, "value"} == set(submission_kinds)
 
 
-def form_of(kind, names_of_rows, classes, exclusive, dialect, id_at_end=False) -> SubmissionFormat:
+def build_format(kind, images, classes, exclusive, dialect, id_at_end=False) -> SubmissionFormat:
     entry = submission_kinds.get(kind)
     columns = classes[::-1] if entry.class_columns else ("value column",)
     header = (*columns, "the id") if id_at_end else ("the id", *columns)
-    rows = LongRows((), np.array([]), np.array([]), joint="·").of(tuple(names_of_rows), len(classes))
+    rows = LongRows((), np.array([]), np.array([]), joint="·").of(tuple(images), len(classes))
     long_rows = rows if kind == "long" else None
     return SubmissionFormat(
         header,
         "the id",
         entry,
-        text_column(names_of_rows) if long_rows is None else rows.row_ids(classes),
+        text_column(images) if long_rows is None else rows.row_ids(classes),
         tuple(classes),
         exclusive,
         blank=True,
@@ -51,7 +51,7 @@ def form_of(kind, names_of_rows, classes, exclusive, dialect, id_at_end=False) -
     )
 
 
-def final_for(number, classes, task, seed) -> FinalPredictions:
+def draw_final(number, classes, task, seed) -> FinalPredictions:
     rng = np.random.default_rng(seed)
     probs = task.normalized(
         rng.dirichlet(np.ones(classes), number) if task.exclusive else rng.random((number, classes))
@@ -59,14 +59,14 @@ def final_for(number, classes, task, seed) -> FinalPredictions:
     return FinalPredictions(probs, task.decide(probs))
 
 
-def assert_comes_back(kind, exclusive, rows, classes, dialect, id_at_end):
+def assert_reads_back(kind, exclusive, rows, classes, dialect, id_at_end):
     task = tasks.get(("binary" if len(classes) == 2 else "multiclass") if exclusive else "multilabel")
-    form = form_of(kind, rows, tuple(classes), exclusive, dialect, id_at_end)
+    form = build_format(kind, rows, tuple(classes), exclusive, dialect, id_at_end)
     if kind == "long" and len(set(form.ids.to_pylist())) < len(form):
-        return None  # two images whose ids become one with a class: no such sample is taken
-    wanted = final_for(len(rows), len(classes), task, len(rows))
-    text = text_of(wanted, form)
-    assert not form.kind.changed(wanted, read_back(text, form, task), form).any()
+        return None  # two pairs of image and class with the same row id: kit refuses such a sample
+    expected = draw_final(len(rows), len(classes), task, len(rows))
+    text = text_of(expected, form)
+    assert not form.kind.changed(expected, read_back(text, form, task), form).any()
     return text
 
 
@@ -78,28 +78,28 @@ def assert_comes_back(kind, exclusive, rows, classes, dialect, id_at_end):
     dialects,
     st.booleans(),
 )
-def test_of_exclusive_classes(kind, rows, classes, dialect, id_at_end):
-    assert_comes_back(kind, True, rows, classes, dialect, id_at_end)
+def test_files_of_exclusive_classes_read_back_unchanged(kind, rows, classes, dialect, id_at_end):
+    assert_reads_back(kind, True, rows, classes, dialect, id_at_end)
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.sampled_from(SEVERAL),
+    st.sampled_from(MULTILABEL),
     ids,
     st.lists(names, unique=True, min_size=2, max_size=5),
     dialects,
     st.booleans(),
 )
-def test_of_several_classes(kind, rows, classes, dialect, id_at_end):
-    assert_comes_back(kind, False, rows, classes, dialect, id_at_end)
+def test_files_of_multilabel_classes_read_back_unchanged(kind, rows, classes, dialect, id_at_end):
+    assert_reads_back(kind, False, rows, classes, dialect, id_at_end)
 
 
 @settings(max_examples=40, deadline=None)
 @given(ids, dialects)
-def test_the_quick_parser_and_pythons_reader_agree(rows, dialect):
+def test_the_pyarrow_parser_agrees_with_pythons_csv_reader(rows, dialect):
     import pyarrow as pa
 
-    text = assert_comes_back("label", True, rows, ["a", "b"], dialect, False)
+    text = assert_reads_back("label", True, rows, ["a", "b"], dialect, False)
     theirs = read_rows(text, dialect.delimiter)
     ours = parse_csv(pa.py_buffer(text.encode()), dialect.delimiter)
     assert list(ours.header) == theirs[0]
@@ -110,16 +110,16 @@ def test_the_quick_parser_and_pythons_reader_agree(rows, dialect):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))
 def test_the_shortest_text_reads_back_as_the_same_float32(values):
-    wanted = np.array(values, dtype=np.float32)
+    expected = np.array(values, dtype=np.float32)
     read = np.array(
-        [parse_number(cell, ".") for cell in shortest_decimals(wanted).to_pylist()], dtype=np.float32
+        [parse_number(cell, ".") for cell in shortest_decimals(expected).to_pylist()], dtype=np.float32
     )
-    np.testing.assert_array_equal(read, wanted)
+    np.testing.assert_array_equal(read, expected)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 120), st.integers(1, 9), st.integers(0, 10**6))
-def test_shares_of_few_decimals_sum_to_1_exactly_and_keep_their_order(width, decimals, seed):
+def test_rounded_probs_of_a_row_sum_to_1_exactly_and_keep_their_order(width, decimals, seed):
     shares = np.random.default_rng(seed).dirichlet(np.full(width, 0.2), 5)
     text = np.array([column.to_pylist() for column in fixed_shares(shares, decimals)]).T
     units = np.array([[int(cell.replace(".", "")) for cell in row] for row in text])
@@ -129,7 +129,7 @@ def test_shares_of_few_decimals_sum_to_1_exactly_and_keep_their_order(width, dec
         assert (np.diff(row[np.argsort(share, kind="stable")]) >= 0).all()
 
 
-def test_five_decimals_rounded_one_by_one_would_not_sum_to_1():
+def test_probs_rounded_one_by_one_do_not_sum_to_1():
     shares = np.random.default_rng(0).dirichlet(np.ones(99), 1000)
     alone = np.rint(shares * 1e5).sum(axis=1)
     assert (alone != 1e5).mean() > 0.5
@@ -148,11 +148,11 @@ def test_five_decimals_rounded_one_by_one_would_not_sum_to_1():
         (7.6, 0, "8"),
     ],
 )
-def test_numbers_of_few_decimals(value, decimals, text):
+def test_fixed_decimals_round_and_pad_numbers(value, decimals, text):
     assert fixed_decimals(np.array([value]), decimals).to_pylist() == [text]
 
 
-def test_a_number_with_an_underscore_is_none():
+def test_a_number_with_an_underscore_is_refused():
     with pytest.raises(ValueError, match="1_000"):
         parse_number("1_000", ".")
     assert parse_number("0,5", ",") == 0.5
@@ -171,7 +171,7 @@ def test_a_number_with_an_underscore_is_none():
         ),
     ],
 )
-def test_quotes_marks_and_line_ends_are_those_of_the_sample(dialect, text):
+def test_quotes_decimal_marks_and_line_ends_follow_the_dialect(dialect, text):
     form = SubmissionFormat(
         ("id", "p"),
         "id",
@@ -184,10 +184,10 @@ def test_quotes_marks_and_line_ends_are_those_of_the_sample(dialect, text):
     assert text_of(FinalPredictions(probs, probs.argmax(axis=1)), form) == text
 
 
-def test_batches_join_without_a_seam():
-    """More rows than are made at once: each row stands where the form has it, and once."""
+def test_files_of_several_batches_have_each_row_once_in_order():
+    """With more rows than one batch renders, the rows stand in the order of the format."""
     number = 2 * BATCH + 3
-    form = form_of("score", [str(i) for i in range(number)], ("no", "yes"), True, CsvDialect())
+    form = build_format("score", [str(i) for i in range(number)], ("no", "yes"), True, CsvDialect())
     probs = np.random.default_rng(0).random((number, 2), dtype=np.float32)
     pieces = list(render(FinalPredictions(probs, probs.argmax(axis=1)), form))
     assert len(pieces) == 4

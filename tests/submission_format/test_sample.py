@@ -1,4 +1,4 @@
-"""A sample file is read as text cells and a CSV dialect."""
+"""Read a sample file as text cells and a CSV dialect."""
 
 import gzip
 
@@ -9,14 +9,14 @@ from kit.submission_format.spec import CsvDialect
 from tests.conftest import raises_kit_error
 
 
-def sample(tmp_path, text: str | bytes, name="sample.csv"):
+def read_text(tmp_path, text: str | bytes, name="sample.csv"):
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_sample(path)
 
 
-def test_cells_are_text_as_they_stand(tmp_path):
-    found = sample(tmp_path, 'id,x\n007,1e5\n 8 ,"a, ""b"""\nNA,\n')
+def test_cells_are_unchanged_text(tmp_path):
+    found = read_text(tmp_path, 'id,x\n007,1e5\n 8 ,"a, ""b"""\nNA,\n')
     assert found.header == ("id", "x")
     assert found.cells("id").to_pylist() == ["007", " 8 ", "NA"]
     assert found.cells("x").to_pylist() == ["1e5", 'a, "b"', ""]
@@ -39,8 +39,8 @@ def test_cells_are_text_as_they_stand(tmp_path):
         ('"id",x\na,1\n', "s.csv", CsvDialect()),
     ],
 )
-def test_how_it_is_written(tmp_path, text, name, dialect):
-    found = sample(tmp_path, text, name)
+def test_the_dialect_is_detected(tmp_path, text, name, dialect):
+    found = read_text(tmp_path, text, name)
     assert found.dialect == dialect
     assert found.header == ("id", "x")
 
@@ -61,25 +61,27 @@ def test_how_it_is_written(tmp_path, text, name, dialect):
         (b"PK\x03\x04....", "not_text", "zip"),
     ],
 )
-def test_other_files_are_refused(tmp_path, content, code, fact):
+def test_files_that_are_no_sample_are_refused(tmp_path, content, code, fact):
     with raises_kit_error(code, where=str(tmp_path / "sample.csv")) as caught:
-        sample(tmp_path, content)
+        read_text(tmp_path, content)
     assert fact in caught.value.problem
 
 
-def test_a_folder_and_nothing_are_refused(tmp_path):
+def test_a_folder_and_a_missing_file_are_refused(tmp_path):
     with raises_kit_error("is_folder"):
         read_sample(tmp_path)
     with raises_kit_error("file_missing"):
         read_sample(tmp_path / "none.csv")
 
 
-def test_a_cell_of_ten_megabytes(tmp_path):
-    found = sample(tmp_path, 'id,x\n1,"' + "y\n" * 5_000_000 + '"\n2,b\n')
+def test_a_cell_of_ten_megabytes_is_read(tmp_path):
+    found = read_text(tmp_path, 'id,x\n1,"' + "y\n" * 5_000_000 + '"\n2,b\n')
     assert len(found.cells("x")[0].as_py()) == 10_000_000
 
 
 @pytest.mark.parametrize("columns", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
-def test_very_many_columns(tmp_path, columns):
-    wide = sample(tmp_path, ",".join(f"c{i}" for i in range(columns)) + "\n" + ",".join("1" * columns) + "\n")
+def test_thousands_of_columns_are_read(tmp_path, columns):
+    wide = read_text(
+        tmp_path, ",".join(f"c{i}" for i in range(columns)) + "\n" + ",".join("1" * columns) + "\n"
+    )
     assert len(wide.columns) == columns

@@ -1,4 +1,4 @@
-"""A run with out-of-fold predictions, made without images or training."""
+"""Write a run with out-of-fold predictions, without images or training."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from kit.tasks import tasks
 VIEWS = ("identity",)
 
 
-def made_run(
+def write_run(
     workspace: Workspace,
     task: str,
     metric,
@@ -28,7 +28,7 @@ def made_run(
     groups=None,
     **more,
 ) -> RunFolder:
-    """Write the config, folds and OOF predictions of a run."""
+    """Write the config, folds, OOF predictions and empty test predictions of a run, and return the run."""
     number, kind = len(targets), tasks.get(task)
     ids = [f"id {n:04d}" for n in range(number)]
     fold = np.arange(number) % 5 if folds is None else folds
@@ -40,8 +40,8 @@ def made_run(
         if kind.exclusive
         else dict(zip(classes, targets.T.astype(int), strict=True))
     )
-    made = Folds(table.assign(**labels), kind.label_columns(classes), int(fold.max()) + 1)
-    save_folds(made, workspace.folds("made"))
+    split = Folds(table.assign(**labels), kind.label_columns(classes), int(fold.max()) + 1)
+    save_folds(split, workspace.folds("made"))
     values = {
         "name": name,
         "competition": {
@@ -57,15 +57,15 @@ def made_run(
     }
     run = workspace.run("made", name)
     write_text(run.config, config_yaml(Config.model_validate(values)))
-    origin = Origin("oof", task, run.label, made.fingerprint, VIEWS, "m", "i")
+    origin = Origin("oof", task, run.label, split.fingerprint, VIEWS, "m", "i")
     Predictions(tuple(ids), classes, kind.normalized(probs), origin).save(run.oof)
-    nothing = Predictions((), classes, np.zeros((0, len(classes)), np.float32), replace(origin, kind="test"))
-    nothing.save(run.test)
+    empty = Predictions((), classes, np.zeros((0, len(classes)), np.float32), replace(origin, kind="test"))
+    empty.save(run.test)
     return run
 
 
-def hold_out(workspace: Workspace, run: RunFolder, targets, probs, classes, models="m") -> None:
-    """Write predictions and truth of a held-out set of labels."""
+def write_held_out(workspace: Workspace, run: RunFolder, targets, probs, classes, models="m") -> None:
+    """Write the probabilities and labels of the held-out set ``later`` of a multilabel run."""
     ids = [f"held {n}" for n in range(len(targets))]
     origin = Origin("held_out", "multilabel", run.label, "f", VIEWS, models, "i")
     Predictions(tuple(ids), classes, probs, origin).save(run.held_out("later"))

@@ -1,4 +1,4 @@
-"""A run that can be submitted, without training: a folder with few images, OOF and test predictions."""
+"""Write a run that can be submitted, without training: a few images, OOF and test predictions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kit.predictions import load_predictions
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import tasks
 from tests.conftest import draw
-from tests.evaluation.made import made_run
+from tests.evaluation.runs import write_run
 
 ROWS = 200
 
 
-def made_submission(
+def write_submittable_run(
     workspace: Workspace,
     task: str,
     metric,
@@ -28,7 +28,7 @@ def made_submission(
     decide: tuple = ("auto",),
     **submission,
 ) -> RunFolder:
-    """Write a competition folder with the test images ``test``, and a run of it."""
+    """Write a competition folder with one test image per id in ``test``, and a run; return the run."""
     root, kind = workspace.root / "data" / "made", tasks.get(task)
     _draw_images(root, kind, classes, test)
     values = dict(submission)
@@ -40,15 +40,15 @@ def made_submission(
         rng.integers(0, len(classes), ROWS) if kind.exclusive else rng.integers(0, 2, (ROWS, len(classes)))
     )
     truth = kind.one_hot(targets, len(classes)).astype(np.float64)
-    probs = _guess(rng, truth, kind, skill)
+    probs = _draw_probs(rng, truth, kind, skill)
     train = (
         {"layout": "class_folders"}
         if kind.exclusive
         else {"layout": "csv", "file": "train.csv", "id": "id", "label": list(classes)}
     )
-    described = {"name": "made", "data": "made", "task": task, "metric": metric, "train": train}
-    described |= {"classes": list(classes), "test": {"folder": "test", "ids": "stem"}, "case": "distinct"}
-    run = made_run(
+    competition = {"name": "made", "data": "made", "task": task, "metric": metric, "train": train}
+    competition |= {"classes": list(classes), "test": {"folder": "test", "ids": "stem"}, "case": "distinct"}
+    run = write_run(
         workspace,
         task,
         metric,
@@ -56,32 +56,32 @@ def made_submission(
         probs,
         classes,
         name=name,
-        competition=described,
+        competition=competition,
         submission=values,
         decide=list(decide),
     )
     oof = load_predictions(run.oof)
-    guess = _guess(rng, truth[rng.integers(0, ROWS, len(test))], kind, skill)
+    test_probs = _draw_probs(rng, truth[rng.integers(0, ROWS, len(test))], kind, skill)
     origin = replace(oof.origin, kind="test")
-    replace(oof, ids=tuple(test), probs=kind.normalized(guess), origin=origin).save(run.test)
+    replace(oof, ids=tuple(test), probs=kind.normalized(test_probs), origin=origin).save(run.test)
     return run
 
 
-def _guess(rng, truth, kind, skill):
-    """Return probabilities that are closer to the truth the larger ``skill`` is."""
-    odds = rng.normal(size=truth.shape) + skill * truth - (0 if kind.exclusive else skill / 2)
+def _draw_probs(rng, truth, kind, skill):
+    """Return random probabilities; the larger ``skill``, the closer they are to the labels."""
+    logits = rng.normal(size=truth.shape) + skill * truth - (0 if kind.exclusive else skill / 2)
     if kind.exclusive:
-        powers = np.exp(odds)
-        return powers / powers.sum(axis=1, keepdims=True)
-    return 1 / (1 + np.exp(-odds))
+        exponentials = np.exp(logits)
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
+    return 1 / (1 + np.exp(-logits))
 
 
 def _draw_images(root, kind, classes, test) -> None:
     for number, name in enumerate(test):
         draw(root / "test" / f"{name}.png", (200, 30, 30), number)
     for number, name in enumerate(classes):
-        place = root / "train" / (f"{name}/{number}.png" if kind.exclusive else f"{number}.png")
-        draw(place, (30, 200, 30), 1000 + number)
+        path = root / "train" / (f"{name}/{number}.png" if kind.exclusive else f"{number}.png")
+        draw(path, (30, 200, 30), 1000 + number)
     if not kind.exclusive:
         table = pd.DataFrame(np.eye(len(classes), dtype=int), columns=list(classes))
         table.insert(0, "id", [f"{number}.png" for number in range(len(classes))])

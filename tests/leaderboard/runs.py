@@ -1,4 +1,4 @@
-"""Runs and submissions for the leaderboard, made without images or training."""
+"""Write runs and submissions for the leaderboard, without images or training."""
 
 import tempfile
 from dataclasses import replace
@@ -14,40 +14,40 @@ from kit.predictions import load_predictions
 from kit.storage.files import read_json, write_json, write_text
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.provenance import write_trace
-from tests.evaluation.made import made_run
+from tests.evaluation.runs import write_run
 
 CLASSES = ("2", "10", "red")
 ROWS = 60
 TARGETS = np.arange(ROWS) % 3
 
 
-def probs_for(wrong) -> np.ndarray:
-    """Probabilities that are right except for the rows in ``wrong``."""
-    decided = TARGETS.copy()
-    decided[list(wrong)] = (decided[list(wrong)] + 1) % 3
-    return np.eye(3)[decided] * 0.7 + 0.1
+def probs_with_errors(wrong) -> np.ndarray:
+    """Return probabilities (60, 3) whose largest is the label except in the rows ``wrong``."""
+    predicted = TARGETS.copy()
+    predicted[list(wrong)] = (predicted[list(wrong)] + 1) % 3
+    return np.eye(3)[predicted] * 0.7 + 0.1
 
 
 @cache
-def evaluated(wrong: tuple[int, ...], metric: str) -> dict[str, bytes]:
-    """The files of a workspace with one evaluated run ``made/x``; cached, since it takes a fifth of a second."""
+def evaluated_files(wrong: tuple[int, ...], metric: str) -> dict[str, bytes]:
+    """Return the files of a workspace with one evaluated run ``made/x``; cached, since that takes 0.2 s."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace.open(Path(folder))
-        run = made_run(workspace, "multiclass", metric, TARGETS, probs_for(wrong), CLASSES, name="x")
+        run = write_run(workspace, "multiclass", metric, TARGETS, probs_with_errors(wrong), CLASSES, name="x")
         for fold in range(5):
             write_json(run.fold(fold).done, {"fold": fold, "seconds": 30.0})
-        other_test(run, 1.0)
+        write_test_probs(run, 1.0)
         evaluate(run, workspace)
         files = [path for path in workspace.root.rglob("*") if path.is_file()]
         return {path.relative_to(workspace.root).as_posix(): path.read_bytes() for path in files}
 
 
-def experiment(
+def write_experiment(
     workspace: Workspace, name: str, wrong=range(10), day: int = 1, metric="accuracy", **changes
 ) -> RunFolder:
-    """An evaluated experiment that started on that day of November; ``changes`` are config values."""
+    """Write an evaluated experiment started on this day of November 2026; ``changes`` are config values."""
     run = workspace.run("made", name)
-    for relative, content in evaluated(tuple(wrong), metric).items():
+    for relative, content in evaluated_files(tuple(wrong), metric).items():
         path = workspace.root / relative.replace("runs/made/x/", f"runs/made/{name}/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -58,16 +58,16 @@ def experiment(
     return run
 
 
-def other_test(run: RunFolder, confidence: float, models: str = "m") -> None:
-    """Write other test predictions than the run has."""
+def write_test_probs(run: RunFolder, confidence: float, models: str = "m") -> None:
+    """Replace the test predictions of a run by one row with this confidence in the first class."""
     test = load_predictions(run.test)
     probs = np.array([[confidence, 0.0, 1.0 - confidence]], dtype=np.float32)
     replace(test, ids=("t 1",), probs=probs, origin=replace(test.origin, models=models)).save(run.test)
 
 
-def blend(workspace: Workspace, name: str, members=("a", "b"), wrong=range(8), **more) -> RunFolder:
-    """An evaluated blend of those experiments."""
-    run = experiment(workspace, name, wrong)
+def write_blend(workspace: Workspace, name: str, members=("a", "b"), wrong=range(8), **more) -> RunFolder:
+    """Write an evaluated blend of these experiments; ``more`` are values of its blend.json."""
+    run = write_experiment(workspace, name, wrong)
     values = {
         "method": {"name": "weights"},
         "members": [f"made/{member}" for member in members],
@@ -82,10 +82,10 @@ def blend(workspace: Workspace, name: str, members=("a", "b"), wrong=range(8), *
     return run
 
 
-def submitted(
+def write_submission(
     workspace: Workspace, run: RunFolder, text: str = "ID,Label\n1,red\n", **more
 ) -> SubmissionFile:
-    """A submission of a run as it is now, with its trace."""
+    """Write a submission of a run and its trace; ``more`` are values of the trace."""
     file = workspace.submission(run.competition, run.name)
     write_text(file.path, text)
     test, scores = load_predictions(run.test), read_json(run.metrics)
