@@ -117,7 +117,7 @@ def test_blend_takes_prediction_files_of_other_tools(cwd_workspace):
     files = ["--oof", "foreign-oof.csv", "--test", "foreign-test.csv"]
     found = run_kit_json("blend", "a", *files, "--name", "joined")
     assert [m["label"] for m in found["worth"]["members"]] == ["foreign-oof", "tiny/a"]
-    assert "there are 1 and 2 of them" in run_kit("blend", "a", *files, "--test", "x.csv", code=1).stderr
+    assert "have 1 and 2 files" in run_kit("blend", "a", *files, "--test", "x.csv", code=1).stderr
 
 
 def test_evaluate_takes_postprocessing_steps_by_name(cwd_workspace):

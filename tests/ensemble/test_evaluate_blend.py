@@ -73,7 +73,7 @@ def test_the_nested_score_of_random_members_is_chance_and_the_fitted_one_is_high
         fit = method(name, **options)
         result = fit_blend(fit, data, split_rows(300))
         score = lambda probs, data=data: data.metric(data.targets, probs, MULTI)  # noqa: E731
-        results.append((score(MULTI.normalized(result.shipped(data.members))), score(result.nested)))
+        results.append((score(MULTI.normalized(result.final(data.members))), score(result.nested)))
     fitted, nested = np.mean(results, axis=0)
     assert fitted > 0.55
     assert abs(nested - 0.5) < 0.04
@@ -144,13 +144,13 @@ def test_nested_and_shipped_probs_of_a_fixed_method_are_equal():
     fit = method("mean")
     result = fit_blend(fit, data, split_rows(400))
     assert isinstance(result, FittedBlend)
-    np.testing.assert_allclose(result.nested, MULTI.normalized(result.shipped(data.members)), atol=1e-7)
+    np.testing.assert_allclose(result.nested, MULTI.normalized(result.final(data.members)), atol=1e-7)
 
 
 def test_the_cost_of_dropping_is_similar_with_refitted_and_with_kept_weights(monkeypatch):
     data = blend_data(skills=(0.5, 2.0, 1.9, 0.1), rows=2000)
     refitted = evaluate("weights", data)
-    monkeypatch.setattr(module, "MANY", 2)
+    monkeypatch.setattr(module, "MAX_REFITTED", 2)
     kept = evaluate("weights", data)
     for a, b in zip(refitted.members, kept.members, strict=True):
         assert b.cost_of_dropping == pytest.approx(a.cost_of_dropping, abs=0.01)

@@ -170,7 +170,7 @@ def test_record_warns_if_it_replaces_scores_of_a_changed_file(workspace):
 
 def test_options_before_record_are_refused(scored):
     result = run_kit("leaderboard", "--workspace", scored.root, "record", "first", "--public", "0.5", code=2)
-    assert "options stand after 'record': --workspace" in result.stderr
+    assert "options must come after 'record': --workspace" in result.stderr
 
 
 def test_record_has_help_with_an_example():

@@ -249,7 +249,7 @@ def test_predictions_without_scores_are_reported(workspace):
 
 def test_a_large_submission_is_compared_by_size_not_checksum(workspace, monkeypatch):
     file = write_submission(workspace, write_experiment(workspace, "a"))
-    monkeypatch.setattr(submitted_files, "HASHED", 4)
+    monkeypatch.setattr(submitted_files, "MAX_HASHED_BYTES", 4)
     monkeypatch.setattr(submitted_files, "checksum", lambda path: pytest.fail("the file was read"))
     assert entries_by_name(workspace)["a"].submission is not None
     write_text(file.path, "ID,Label\n1,red\n2,red\n")

@@ -89,5 +89,5 @@ def test_a_plain_function_may_refuse_rows_and_skip_draws(plain_metric):
         metric(np.zeros(4, dtype=int), np.full((4, 2), 0.5), MULTICLASS_ROWS.task)
     with raises_kit_error("metric_not_computable", where="metric share_of_class"):
         metric(np.ones(4, dtype=int), np.eye(2)[[0] * 4], MULTICLASS_ROWS.task)
-    with pytest.raises(ValueError, match="can repeat rows, not weigh them"):
+    with pytest.raises(ValueError, match="takes integer weights only"):
         scorer(np.full((1, 300), 0.5))

@@ -13,6 +13,7 @@ from tests.submission.runs import write_submittable_run
 CLASSES = ("bus", "car", "van")
 TEST_IDS = tuple(f"t{number}" for number in range(24))
 SAMPLE = "id,answer\n" + "".join(f"{i},bus\n" for i in TEST_IDS)
+PROBS_SAMPLE = "id,bus,car,van\n" + "".join(f"{i},0.2,0.3,0.5\n" for i in TEST_IDS)
 
 
 def write_run_with_cv(workspace, name, cv, metric="accuracy", higher=True):
@@ -23,7 +24,8 @@ def write_run_with_cv(workspace, name, cv, metric="accuracy", higher=True):
 
 def compared_run(workspace, metric="accuracy", progress=None):
     """Return the name of the run that a file is compared with if its own run has no test predictions."""
-    own = write_submittable_run(workspace, "multiclass", metric, CLASSES, TEST_IDS, SAMPLE, name="own")
+    sample = SAMPLE if metric == "accuracy" else PROBS_SAMPLE
+    own = write_submittable_run(workspace, "multiclass", metric, CLASSES, TEST_IDS, sample, name="own")
     own.test.unlink()
     config = load_config(own.config)
     competition = load_competition(config.competition, workspace)

@@ -79,13 +79,13 @@ def _grades(name: str, values: pd.Series) -> str:
 
 
 def _is_word(name: str, words: Sequence[str]) -> bool:
-    """Return whether a column name has one of some words: ``PatientID`` has ``patient``, ``composite`` not ``site``."""
+    """Return whether a column name has one of some words: ``PatientID`` has ``patient``."""
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)
     return any(part.lower() in words for part in parts)
 
 
 def _group_column(table: Table, label: str | None) -> str | None:
-    """Return the column of groups: named like one, with values that repeat; patients before studies, sites last."""
+    """Return the column named like a group whose values repeat: patients, else studies, else sites."""
     named = [
         (next(i for i, word in enumerate(GROUP_NAMES) if _is_word(column, (word,))), column)
         for column in table.others
