@@ -14,8 +14,8 @@ from kit.competition.id_rules import RuleIndex
 from kit.errors import KitError, first_few
 from kit.natural import natural_key
 
-IdStyle = Literal["name", "stem"]
-ID_STYLES: tuple[IdStyle, ...] = ("name", "stem")
+IdStyle = Literal["name", "stem", "folder"]
+ID_STYLES: tuple[IdStyle, ...] = ("name", "stem", "folder")
 
 
 def list_images(root: Path, folder: str = ".") -> list[str]:
@@ -158,6 +158,32 @@ class ImageFolder:
             )
         return paths
 
+    def in_folders(self, folders: pd.Series, listed_in: Path) -> pd.DataFrame:
+        """Return ``id path row`` of the images in some folders: by folder, in natural order.
+
+        Args:
+            folders: The names of folders directly in this one; ``row`` is the position of the image's folder.
+
+        Raises:
+            KitError: A folder holds no image.
+        """
+        images: dict[str, list[str]] = {}
+        for name in self.paths:
+            images.setdefault(image_id(name, "folder"), []).append(name)
+        missing = [folder for folder in folders if folder not in images]
+        if missing:
+            raise KitError(
+                listed_in,
+                f"{len(missing)} of {len(folders)} ids are no folder of images in {self.folder}/ "
+                f"({first_few(missing)})",
+                "With `ids: folder`, every id is the name of a folder of images",
+                code="image_missing",
+            )
+        found = [
+            (name, self.paths[name], row) for row, folder in enumerate(folders) for name in images[folder]
+        ]
+        return pd.DataFrame(found, columns=["id", "path", "row"])
+
     def _find_loosely(self, sample_id: str) -> str | None:
         return next((p for a in loose_ids(sample_id) if (p := self.aliases.get(a)) is not None), None)
 
@@ -170,5 +196,7 @@ def loose_ids(sample_id: str) -> tuple[str, str]:
 
 
 def image_id(name: str, ids: IdStyle) -> str:
-    """Return the id of an image from its path below its folder."""
+    """Return the id of an image from its path below its folder; ``folder``: the first folder in it."""
+    if ids == "folder":
+        return name.split("/")[0] if "/" in name else ""
     return name if ids == "name" else str(PurePosixPath(name).with_suffix(""))

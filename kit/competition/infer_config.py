@@ -42,6 +42,9 @@ def infer_config(root: Path, name: str, data: str, hints: Hints = NO_HINTS) -> l
     task, because = _task_of_sample(task, because, classes, test, survey)
     submission = _infer_submission(survey, test, found.train, classes, task)
     values = {finding.key: finding.value for finding in submission}
+    if test is not None and test.table is not None and test.table.ids == "folder":
+        pooled = "a row is a folder of images: their predictions are averaged"
+        submission.append(Finding("submission.pool.image", "^([^/]+)/", pooled))
     return [
         Finding("name", name, "the experiment's name; another experiment needs another name"),
         Finding("competition.name", name, "the name of its folds, runs and submissions"),

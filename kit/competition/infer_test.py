@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from kit.competition.decode import is_image
-from kit.competition.files import ID_STYLES, IdStyle, image_id
+from kit.competition.files import IdStyle, image_id
 from kit.competition.layouts.base import Detection, Finding
 from kit.competition.survey import Survey, Table, has_word
 from kit.errors import KitError, first_few
@@ -100,7 +100,7 @@ def _empty_test(survey: Survey, folder: str) -> DetectedTest:
     findings += [
         Finding("competition.test.file", names[0], f"lists {len(ids)} test ids"),
         Finding("competition.test.id", sample.header[0], "the first column"),
-        Finding("competition.test.ids", style, _style(style)),
+        Finding("competition.test.ids", style, "by the first id"),
     ]
     return DetectedTest(findings, ids, sample.header[0], None, sample)
 
@@ -117,11 +117,12 @@ def _listed(survey: Survey, table: Table, where: Finding, sample: Sample | None)
         where,
         Finding("competition.test.file", table.name, f"lists {len(table.cells)} test ids"),
         Finding("competition.test.id", table.id, table.because),
-        Finding("competition.test.ids", table.ids, _style(table.ids)),
+        Finding("competition.test.ids", table.ids, table.style),
     ]
     is_own = sample is not None and name_of(sample, survey) == table.name
-    ids = [image_id(image, table.ids) for image in survey.images[table.folder]]
-    ids = list(table.cells[table.id]) if table.rule else ids
+    is_by_row = table.rule or table.ids == "folder"
+    images = [image_id(image, table.ids) for image in survey.images[table.folder]]
+    ids = list(table.cells[table.id]) if is_by_row else images
     return DetectedTest(findings, ids, table.id if is_own else None, table, sample)
 
 
@@ -145,7 +146,7 @@ def _joined(survey: Survey, sample: Sample, tables: Sequence[Table], where: Find
                     Finding("competition.test.file", table.name, f"joins the ids of {name} with images"),
                     Finding("competition.test.id", column, f"has the {len(rows)} ids of {name}"),
                     Finding("competition.test.image", table.id, table.because),
-                    Finding("competition.test.ids", table.ids, _style(table.ids)),
+                    Finding("competition.test.ids", table.ids, table.style),
                 ]
                 return DetectedTest(findings, rows, sample.header[0], table, sample)
     return None
@@ -173,10 +174,6 @@ def name_of(sample: Sample, survey: Survey) -> str:
     return sample.path.relative_to(survey.root).as_posix()
 
 
-def _style(ids: IdStyle) -> str:
-    return f"ids are file names {'with' if ids == 'name' else 'without'} suffix"
-
-
 def _sample_of(survey: Survey, folder: str) -> Sample | None:
     """Return the sample whose ids are the images of a folder."""
     names = [t.name for t in survey.tables if t.folder == folder and t.others and is_sample(t.name)]
@@ -196,7 +193,8 @@ def _samples_without_images(survey: Survey) -> list[Sample]:
 
 def _long_style(sample: Sample, survey: Survey, folder: str, classes: Sequence[str]) -> IdStyle | None:
     """Return the style of the image ids in a sample whose ids combine image and class, else None."""
-    for style in ID_STYLES:
+    styles: tuple[IdStyle, ...] = ("name", "stem")
+    for style in styles:
         images = [image_id(image, style) for image in survey.images[folder]]
         facts = CompetitionFacts(tuple(classes), MULTILABEL, images)
         if find_long_rows(sample.columns[0].to_pylist(), facts) is not None:

@@ -136,7 +136,8 @@ def _read_test(root: Path, source: TestSource | None) -> tuple[pd.DataFrame, pd.
         return nothing, nothing
     if (root / source.folder).is_dir() and not list_images(root, source.folder):
         return nothing, nothing  # a hidden test set: its images come later
-    images = ImageFolder.open(root, source.folder, source.ids)
+    by_folder = source.ids == "folder"
+    images = ImageFolder.open(root, source.folder, "name" if by_folder else source.ids)
     if source.file is None:
         return images_table(images.paths), nothing
     path = root / source.file
@@ -145,7 +146,10 @@ def _read_test(root: Path, source: TestSource | None) -> tuple[pd.DataFrame, pd.
         raise KitError(path, "lists no test id", "Each test image has a row", code="table_empty")
     ids = unique_ids(column(table, source.id or "", path, "competition.test.id"), path)
     names = ids if source.image is None else column(table, source.image, path, "competition.test.image")
-    found = pd.DataFrame({"id": ids, "path": images.find(names, path)}, dtype=str)
+    if by_folder:
+        found = images.in_folders(names, path)[["id", "path"]]
+    else:
+        found = pd.DataFrame({"id": ids, "path": images.find(names, path)}, dtype=str)
     return found, without_listed(images.paths, found["path"])
 
 

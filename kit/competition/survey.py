@@ -64,7 +64,17 @@ class Table:
     def because(self) -> str:
         """The evidence that a column names images."""
         by_rule = f"; rule: {self.rule}" if self.rule else ""
-        return f"{self.matched} of {len(self.cells)} values are images in {self.folder}/{by_rule}"
+        what = "folders of images" if self.ids == "folder" else "images"
+        return f"{self.matched} of {len(self.cells)} values are {what} in {self.folder}/{by_rule}"
+
+    @property
+    def style(self) -> str:
+        """What the ids are, for people."""
+        return {
+            "name": "ids are file names with suffix",
+            "stem": "ids are file names without suffix",
+            "folder": "an id is the folder of one or several images",
+        }[self.ids]
 
     @property
     def repeats(self) -> bool:
@@ -249,11 +259,12 @@ def _check_header(path: Path, cells: pd.DataFrame, ids: _ImageIds) -> None:
 
 
 def _plain_candidates(name: str, cells: pd.DataFrame, ids: _ImageIds) -> list[Table]:
-    """Return the readings of a table whose ids are spelled like the images."""
+    """Return the readings of a table whose ids are spelled like the images, or like folders of images."""
     return [
         Table(name, cells, str(col), style, folder, matched)
         for (folder, style), known in ids.known.items()
         for col in cells.columns
+        if style != "folder" or not cells[col].duplicated().any()
         for matched in [_matches(list(cells[col]), known)]
         if matched
     ]
@@ -285,6 +296,8 @@ def _why_ignored(cells: pd.DataFrame, survey: Survey) -> str:
 def _known_ids(images: Sequence[str], style: IdStyle) -> set[str]:
     """Return the ids of images, and their looser spellings that belong to one image only."""
     ids = [image_id(name, style) for name in images]
+    if style == "folder":
+        return set(ids) - {""}
     uses = Counter(alias for i in ids for alias in set(loose_ids(i)))
     return {*ids, *(alias for alias, count in uses.items() if count == 1)}
 
@@ -301,14 +314,14 @@ def _matches(values: list[str], known: set[str]) -> int:
     return found if found >= MIN_MATCHED * len(values) else 0
 
 
-def _match_quality(table: Table, survey: Survey) -> tuple[int, bool, float]:
-    """Return how well a table fits its folder: matched ids, matching names, share of the folder covered.
+def _match_quality(table: Table, survey: Survey) -> tuple[bool, int, bool, float]:
+    """Return how well a table fits its folder: unique ids, matched ids, matching names, share covered.
 
     If ids start at 0 in both train and test, a table matches both; then only the last two values decide.
     """
     of_test = has_word(table.name, *TEST_TABLES)
     agrees = has_word(table.folder, "test") == of_test
-    return table.matched, agrees, table.matched / len(survey.images[table.folder])
+    return not table.repeats, table.matched, agrees, table.matched / len(survey.images[table.folder])
 
 
 def has_word(name: str, *words: str) -> bool:

@@ -82,8 +82,8 @@ class TestSource(Section):
     """The id column of that table."""
     image: str | None = None
     """The column of image names in that table; null: the ids are the image names."""
-    ids: Literal["name", "stem"] = "name"
-    """Whether ids are file names with suffix (`name`) or without (`stem`)."""
+    ids: Literal["name", "stem", "folder"] = "name"
+    """Whether ids are file names with suffix (`name`), without (`stem`), or folders of images (`folder`)."""
 
     @model_validator(mode="after")
     def _file_needs_its_column(self) -> TestSource:

@@ -11,6 +11,7 @@ from kit.competition.layouts.base import Hints
 from kit.competition.samples import load_competition
 from kit.config.load import load_config
 from kit.storage.workspace import Workspace
+from kit.submission.format import format_for
 from tests.competition.test_archives import zipped
 from tests.conftest import (
     COLORS,
@@ -350,3 +351,45 @@ def test_each_inferred_line_has_its_evidence_as_a_comment(tmp_path):
     ]
     bare = {line.split(":")[0].strip() for line in inferred if "  # " not in line}
     assert bare <= {"epochs", "batch_size", "name", "label_smoothing"}  # of the recipe, not inferred
+
+
+def draw_studies(root, labels, test=("s0", "s1")):
+    """Write a competition whose tables list folders of images."""
+    for number, name in enumerate(labels):
+        for i in range(2 + number % 2):
+            draw(root / "train" / name / f"{i}.png", COLORS["red"], 10 * number + i)
+    for number, name in enumerate(test):
+        for i in range(3):
+            draw(root / "test" / name / f"{i}.png", COLORS["red"], 900 + 10 * number + i)
+    pd.DataFrame(labels.items(), columns=["study", "label"]).to_csv(root / "train.csv", index=False)
+    pd.DataFrame({"study": list(test), "label": 0.5}).to_csv(root / "sample_submission.csv", index=False)
+    return root
+
+
+def test_a_table_of_folders_labels_every_image_in_them_and_a_row_pools_them(tmp_path):
+    root = draw_studies(tmp_path / "data" / "c", {f"t{i}": i % 2 for i in range(6)})
+    found = values_in(root)
+    assert (found["competition.train.ids"], found["competition.test.ids"]) == ("folder", "folder")
+    assert (found["submission.kind"], found["folds.scheme"]) == ("score", "stratified_group")
+    competition = loaded(root)
+    assert len(competition.train) == 15
+    assert competition.train.iloc[2].to_dict() == {
+        "id": "t1/0.png", "path": "train/t1/0.png", "label": "1", "group": "t1"
+    }  # fmt: skip
+    config = load_config(Workspace.open(tmp_path / "data").config("c"))
+    assert format_for(config.submission, competition).images == ("s0", "s1")
+
+
+def test_a_list_of_class_folders_is_not_a_table_of_labels(tmp_path):
+    root = draw_nested(tmp_path, [f"n{c}/{i}.png" for c in range(4) for i in range(3)])
+    table = pd.DataFrame({"folder": [f"n{c}" for c in range(4)], "name": ["cat", "dog", "eel", "owl"]})
+    table.to_csv(root / "classes.csv", index=False)
+    assert values_in(root)["competition.train.layout"] == "class_folders"
+
+
+def test_a_listed_folder_without_images_is_refused(tmp_path):
+    root = draw_studies(tmp_path / "data" / "c", {f"t{i}": i % 2 for i in range(12)})
+    for image in (root / "train" / "t3").iterdir():
+        image.unlink()
+    with raises_kit_error("image_missing"):
+        loaded(root)

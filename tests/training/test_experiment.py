@@ -376,7 +376,9 @@ def test_a_metric_that_does_not_suit_the_number_of_classes_is_refused(tiny):
 
 
 def test_the_metric_may_change_only_if_it_did_not_select_the_epoch(copy):
-    finished = pipeline.run(load_config(copy.config("a"), ["competition.metric=balanced_accuracy"]), workspace=copy)
+    finished = pipeline.run(
+        load_config(copy.config("a"), ["competition.metric=balanced_accuracy"]), workspace=copy
+    )
     assert finished.evaluation.metric == "balanced_accuracy"
     with raises_kit_error("config_changed") as caught:
         pipeline.run(

@@ -42,7 +42,7 @@ class LabelTable(LabeledSource):
     id: str
     """The column of ids."""
     ids: IdStyle = "name"
-    """Whether ids are file names with suffix (``name``) or without (``stem``)."""
+    """Ids are file names with suffix (``name``), without (``stem``), or folders of images (``folder``)."""
     label: str | Annotated[list[str], Field(min_length=1)]
     """The label column, or the 0/1 columns, one per class."""
     rows: Literal["image", "label"] = "image"
@@ -86,9 +86,9 @@ class LabelTableLayout(Layout[LabelTable]):
             labels = _labels_per_image(ids, labels)
             table = _first_rows(table, source, path)
             ids = table[source.id]
-        ids = unique_ids(ids, path)
-        images = ImageFolder.open(root, source.folder, source.ids)
-        samples = pd.DataFrame({"id": ids, "path": images.find(ids, path)}, dtype=str)
+        samples, rows, images = _samples(root, source, unique_ids(ids, path), path)
+        table = table.iloc[rows].reset_index(drop=True)
+        labels = labels.iloc[rows].reset_index(drop=True)
         for name, chosen in (("group", source.group), ("given_fold", source.fold)):
             if chosen is not None:
                 samples[name] = column(table, chosen, path, name)
@@ -97,7 +97,7 @@ class LabelTableLayout(Layout[LabelTable]):
         else:
             samples[LABEL] = labels
             _check_class_folders(samples, source, path)
-        return LabeledImages(samples, without_listed(images.paths, samples["path"]))
+        return LabeledImages(samples, without_listed(images, samples["path"]))
 
     def detect(self, survey: Survey, hints: Hints) -> Detection | None:
         """Detect a table of images and labels; further tables with the same columns are held out."""
@@ -110,6 +110,8 @@ class LabelTableLayout(Layout[LabelTable]):
         table = next((t for t in candidates if has_word(t.name, "train")), candidates[0])
         columns = LabelColumns.of(table, hints.label, survey)
         train = self._part(table, columns)
+        if table.ids == "folder" and _one_label_per_folder(train.labels):
+            return None  # a list of class folders
         held_out = {}
         for other in tables:
             names = [columns.label] if isinstance(columns.label, str) else columns.label
@@ -119,16 +121,17 @@ class LabelTableLayout(Layout[LabelTable]):
                     name = next((w for w in HELD_OUT_WORDS if has_word(other.name, w)), "more")
                     held_out[name] = part
         grouped = f"column '{columns.group}' holds groups" if columns.group else ""
+        if table.ids == "folder":
+            grouped = grouped or "the images of a folder are a group"
         return Detection(train, held_out, [], grouped, columns.ordinal)
 
     def _part(self, table: Table, columns: LabelColumns) -> LabeledPart:
-        style = "with" if table.ids == "name" else "without"
         source = [
             Finding("layout", self.name, f"{table.name} lists images and their labels"),
             Finding("folder", table.folder, f"the folder of the images in {table.name}"),
             Finding("file", table.name, f"{len(table.cells)} rows"),
             Finding("id", table.id, table.because),
-            Finding("ids", table.ids, f"ids are file names {style} suffix"),
+            Finding("ids", table.ids, table.style),
             Finding("label", columns.label, columns.because),
         ]
         if table.repeats:
@@ -142,6 +145,28 @@ class LabelTableLayout(Layout[LabelTable]):
             if name is not None:
                 source.append(Finding(key, name, why))
         return LabeledPart(source, table.folder, _detected_labels(table, columns), table)
+
+
+def _samples(
+    root: Path, source: LabelTable, ids: pd.Series, path: Path
+) -> tuple[pd.DataFrame, pd.Series, dict[str, str]]:
+    """Return ``id path`` of the listed images, their rows in the table, and all images of the folder.
+
+    The images of a folder, if ids are folders, are a group.
+    """
+    if source.ids == "folder":
+        images = ImageFolder.open(root, source.folder, "name")
+        found = images.in_folders(ids, path)
+        samples = found[["id", "path"]].assign(group=[ids.iloc[row] for row in found["row"]])
+        return samples, found["row"], images.paths
+    images = ImageFolder.open(root, source.folder, source.ids)
+    samples = pd.DataFrame({"id": ids, "path": images.find(ids, path)}, dtype=str)
+    return samples, pd.Series(range(len(ids))), images.paths
+
+
+def _one_label_per_folder(labels: pd.DataFrame) -> bool:
+    """Return whether most folders have a label of their own: then labels are names of class folders."""
+    return LABEL in labels and 2 * labels[LABEL].nunique() > len(labels)
 
 
 def _labels(
