@@ -15,11 +15,14 @@ def few_digits(tmp_path_factory) -> Workspace:
     return digits_workspace(tmp_path_factory.mktemp("recipes"), per_class=10)
 
 
-COVERED_ELSEWHERE = ("train.loss=", "train.optimizer=", "train.schedule=", "train.lr=")
+COVERED_ELSEWHERE = (
+    *("train.loss=", "train.optimizer=", "train.schedule=", "train.lr="),
+    *("model.head=", "model.pool=", "augment.preset=", "augment={pipeline"),
+)
 
 
 def everyday_or_slow(name: str, overrides: list[str]):
-    """Mark a recipe slow if it varies only what tests/engine/optim runs for every entry of a registry."""
+    """Mark a recipe slow if it varies only what other tests of tests/engine run for every entry of a registry."""
     covered = bool(overrides) and all(each.startswith(COVERED_ELSEWHERE) for each in overrides)
     return pytest.param(name, marks=pytest.mark.slow if covered else ())
 

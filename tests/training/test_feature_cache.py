@@ -63,7 +63,10 @@ def counted(monkeypatch):
     return counts
 
 
-@pytest.mark.parametrize(("views", "passes"), [(2, 3), (0, 1), pytest.param(99, 5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("views", "passes"),
+    [(2, 3), pytest.param(0, 1, marks=pytest.mark.slow), pytest.param(99, 5, marks=pytest.mark.slow)],
+)
 def test_each_variation_runs_through_the_network_once_for_all_folds_and_epochs(
     workspace, weights, counted, views, passes
 ):
@@ -78,7 +81,7 @@ def test_each_variation_runs_through_the_network_once_for_all_folds_and_epochs(
     ("changed", "again"),
     [
         ("seed=1", 3),
-        ("augment.preset=heavy", 4),
+        pytest.param("augment.preset=heavy", 4, marks=pytest.mark.slow),
         pytest.param("image.mean=[0.1, 0.1, 0.1]", 4, marks=pytest.mark.slow),
         pytest.param("model.pool=max", 4, marks=pytest.mark.slow),
     ],
@@ -140,7 +143,13 @@ def test_truncated_features_are_computed_again(workspace, weights, counted):
     assert counted["features"] == before + 2 * SAMPLES
 
 
-@pytest.mark.parametrize("damaged", [b"PK\x03\x04 no archive", b"\x93NUMPY\x01\x00\x05\x00{'a'(", b""])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"\x93NUMPY\x01\x00\x05\x00{'a'(",
+        *(pytest.param(d, marks=pytest.mark.slow) for d in (b"", b"PK\x03\x04")),
+    ],
+)
 def test_a_damaged_features_file_is_computed_again(workspace, weights, counted, damaged):
     experiment.train(config(workspace, weights), workspace, only=[0])
     before = counted["features"]
@@ -199,7 +208,7 @@ def test_cached_features_are_memory_mapped(workspace, weights):
         assert all(isinstance(features, np.memmap) for features in runner.features.values())
 
 
-@pytest.mark.parametrize("cache", ["none", "1MB"])
+@pytest.mark.parametrize("cache", ["none", pytest.param("1MB", marks=pytest.mark.slow)])
 def test_features_beyond_the_cache_limit_are_computed_once_and_not_stored(
     workspace, weights, counted, monkeypatch, cache
 ):

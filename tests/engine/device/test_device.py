@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 
 def outcome(program: str) -> tuple[list[str], str]:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -21,6 +23,7 @@ def test_a_library_user_keeps_the_settings_of_the_process():
     assert outcome(program)[0] == ["0"]
 
 
+@pytest.mark.slow
 def test_a_command_freezes_imported_objects_and_libraries_report_no_leak():
     program = (
         "import gc, kit.engine.models.build, kit.engine.device.device as device, kit.runtime.process as process;"
