@@ -130,13 +130,13 @@ class ImageFolder:
         """Return the path of the image of each id; if ids are spelled differently, by the rule that fits all.
 
         Raises:
-            KitError: An id has no image, two ids match the same image, or two rules find different images.
+            KitError: An id has no image, or two ids match the same image.
         """
         found = [self.paths.get(i) for i in ids]
         if None in found:
             found = [path or self._find_loosely(i) for path, i in zip(found, ids, strict=True)]
         missing = [i for i, path in zip(ids, found, strict=True) if path is None]
-        if missing and (by_rule := RuleIndex(self.spellings).find(list(ids), listed_in)) is not None:
+        if missing and (by_rule := RuleIndex(self.spellings).find(list(ids))) is not None:
             return by_rule[0]
         if missing:
             example = next(iter(self.paths))
@@ -190,13 +190,22 @@ class ImageFolder:
 
 def loose_ids(sample_id: str) -> tuple[str, str]:
     """Return other spellings of an id: with its suffix in lower case, and also without its folders."""
-    path = PurePosixPath(sample_id)
-    lowered = str(path.with_suffix(path.suffix.lower())) if path.name else sample_id
-    return lowered, PurePosixPath(lowered).name
+    if sample_id.startswith("./") or "//" in sample_id:
+        sample_id = str(PurePosixPath(sample_id))
+    folder, slash, name = sample_id.rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
+    if stem and not suffix.islower():
+        name = f"{stem}{dot}{suffix.lower()}"
+        sample_id = f"{folder}{slash}{name}"
+    return sample_id, name
 
 
 def image_id(name: str, ids: IdStyle) -> str:
     """Return the id of an image from its path below its folder; ``folder``: the first folder in it."""
     if ids == "folder":
         return name.split("/")[0] if "/" in name else ""
-    return name if ids == "name" else str(PurePosixPath(name).with_suffix(""))
+    if ids == "name":
+        return name
+    folder, slash, last = name.rpartition("/")
+    stem, _, _ = last.rpartition(".")
+    return f"{folder}{slash}{stem or last}"

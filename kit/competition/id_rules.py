@@ -1,6 +1,6 @@
 """Rules by which the ids of a table meet the names of images, if they are not spelled alike.
 
-A rule is used only if it gives every id one image, and no other rule gives other images.
+A rule is used only if it gives every id exactly one image.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-
-from kit.errors import KitError
 
 Spell = Callable[[str], str]
+AMBIGUOUS = ""  # instead of a path: no image, or several
 
 
 @dataclass(frozen=True)
@@ -22,98 +20,96 @@ class IdRule:
 
     Attributes:
         name: What the rule says, for messages.
-        of_id: Id -> common spelling; "" if the rule does not apply.
+        concerns: Whether the rule has an effect on an id.
+        of_id: Id -> common spelling.
         of_image: Image name -> common spelling; "" if the rule does not apply.
     """
 
     name: str
+    concerns: Callable[[str], bool]
     of_id: Spell
     of_image: Spell
 
 
 def _file_name(text: str) -> str:
-    return PurePosixPath(text.replace("\\", "/")).name
+    return text.replace("\\", "/").rpartition("/")[2]
 
 
 def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _is_whole_number(text: str) -> bool:
+    return re.fullmatch(r"\s*\d+(\.0+)?\s*", text) is not None
 
 
 def _whole_number(text: str) -> str:
-    match = re.fullmatch(r"(\d+)(?:\.0+)?", text.strip())
-    return str(int(match[1])) if match else ""
+    return str(int(float(text))) if _is_whole_number(text) else ""
 
 
 def _only_number(text: str) -> str:
     """Return the number in a file name that has exactly one: ``train_00007.jpg`` -> ``7``."""
-    path = PurePosixPath(text)
-    stem = path.stem if not path.suffix[1:].isdecimal() else path.name
-    numbers = re.findall(r"\d+", stem)
+    name = text.rpartition("/")[2]
+    stem, _, suffix = name.rpartition(".")
+    numbers = re.findall(r"\d+", stem if stem and not suffix.isdecimal() else name)
     return str(int(numbers[0])) if len(numbers) == 1 else ""
 
 
 ID_RULES: tuple[IdRule, ...] = (
-    IdRule("ids are paths from the competition's folder", str, str),
-    IdRule("a backslash separates folders", lambda text: text.replace("\\", "/"), str),
-    IdRule("accents may be composed or decomposed (Unicode)", _composed, _composed),
-    IdRule("spaces around an id do not count", str.strip, str.strip),
-    IdRule("only the file name counts, not its folders", _file_name, _file_name),
-    IdRule("an id is the only number in a file name", _whole_number, _only_number),
+    IdRule("ids are paths from the competition's folder", lambda text: "/" in text, str, str),
+    IdRule(
+        "a backslash separates folders", lambda text: "\\" in text, lambda text: text.replace("\\", "/"), str
+    ),
+    IdRule(
+        "accents may be composed or decomposed (Unicode)",
+        lambda text: not text.isascii(),
+        _composed,
+        _composed,
+    ),
+    IdRule("spaces around an id do not count", lambda text: text != text.strip(), str.strip, str.strip),
+    IdRule(
+        "only the file name counts, not its folders",
+        lambda text: "/" in text or "\\" in text,
+        _file_name,
+        _file_name,
+    ),
+    IdRule("an id is the only number in a file name", _is_whole_number, _whole_number, _only_number),
 )
 
 
 class RuleIndex:
-    """The images of a folder under every rule.
+    """The images of a folder under every rule, which is computed when an id needs it.
 
     Args:
         names: Spelling of an image -> its path; several spellings may have one path.
     """
 
     def __init__(self, names: Mapping[str, str]) -> None:
-        self._paths_by_rule: list[tuple[IdRule, dict[str, set[str]]]] = []
-        for rule in ID_RULES:
-            paths: dict[str, set[str]] = {}
-            for name, path in names.items():
-                if spelled := rule.of_image(name):
-                    paths.setdefault(spelled, set()).add(path)
-            self._paths_by_rule.append((rule, paths))
+        self._names = names
+        self._paths: dict[str, dict[str, str]] = {}
 
-    def find(self, ids: Sequence[str], where: object = "") -> tuple[list[str], IdRule] | None:
+    def find(self, ids: Sequence[str]) -> tuple[list[str], IdRule] | None:
         """Return the image of every id, and the rule that finds it; None if no rule finds all of them.
 
-        Raises:
-            KitError: Two rules find different images.
+        Under a rule, every id has exactly one image, and no image two ids.
         """
-        found = [
-            (images, rule)
-            for rule, paths in self._paths_by_rule
-            if (images := _images_of(rule, ids, paths)) is not None
-        ]
-        for images, rule in found[1:]:
-            if images != found[0][0]:
-                raise _rules_differ(ids, found[0], (images, rule), where)
-        return found[0] if found else None
+        for rule in rules_for(ids):
+            paths = self._paths_under(rule)
+            found = [paths.get(rule.of_id(each), AMBIGUOUS) for each in ids]
+            if AMBIGUOUS not in found and len(set(found)) == len(found):
+                return found, rule
+        return None
+
+    def _paths_under(self, rule: IdRule) -> dict[str, str]:
+        if rule.name not in self._paths:
+            paths: dict[str, str] = {}
+            for name, path in self._names.items():
+                if spelled := rule.of_image(name):
+                    paths[spelled] = path if paths.get(spelled, path) == path else AMBIGUOUS
+            self._paths[rule.name] = paths
+        return self._paths[rule.name]
 
 
-def _images_of(rule: IdRule, ids: Sequence[str], paths: Mapping[str, set[str]]) -> list[str] | None:
-    """Return the image of every id under a rule; None unless each id has exactly one, and no two share it."""
-    found: list[str] = []
-    for each in ids:
-        images = paths.get(rule.of_id(each), ())
-        if len(images) != 1:
-            return None
-        found += images
-    return found if len(set(found)) == len(found) else None
-
-
-def _rules_differ(
-    ids: Sequence[str], one: tuple[list[str], IdRule], other: tuple[list[str], IdRule], where: object
-) -> KitError:
-    at = next(i for i, (a, b) in enumerate(zip(one[0], other[0], strict=True)) if a != b)
-    return KitError(
-        where,
-        f"id '{ids[at]}' is {one[0][at]} if {one[1].name}, and {other[0][at]} if {other[1].name}",
-        "kit does not guess which image an id means",
-        "Write the names of the images in the table as they are in the folder.",
-        code="ids_ambiguous",
-    )
+def rules_for(ids: Sequence[str]) -> list[IdRule]:
+    """Return the rules that have an effect on some ids."""
+    return [rule for rule in ID_RULES if any(map(rule.concerns, ids))]

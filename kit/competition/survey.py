@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -22,7 +21,7 @@ from kit.competition.files import (
     list_images,
     loose_ids,
 )
-from kit.competition.id_rules import RuleIndex
+from kit.competition.id_rules import RuleIndex, rules_for
 from kit.competition.tables import TABLE_SUFFIXES, read_table
 from kit.errors import KitError, first_few
 
@@ -218,13 +217,11 @@ class _ImageIds:
         self.images = images
         self.known = {(f, s): _known_ids(names, s) for f, names in images.items() for s in ID_STYLES}
 
-    @cached_property
-    def by_rule(self) -> dict[str, RuleIndex]:
-        """Folder -> its images under every rule for other spellings."""
-        return {
-            folder: RuleIndex({name: name for name in names} | {f"{folder}/{name}": name for name in names})
-            for folder, names in self.images.items()
-        }
+    @cache  # noqa: B019 - lives as long as the survey of one folder
+    def by_rule(self, folder: str) -> RuleIndex:
+        """Return the images of a folder under the rules for other spellings."""
+        names = self.images[folder]
+        return RuleIndex({name: name for name in names} | {f"{folder}/{name}": name for name in names})
 
     def is_image(self, text: str) -> bool:
         """Return whether a text is the name of an image, with suffix."""
@@ -275,13 +272,15 @@ def _candidates_by_rule(name: str, cells: pd.DataFrame, ids: _ImageIds) -> list[
 
     The ids must be those of half the folder or more: a list of classes has numbers, too.
     """
-    unique = [col for col in cells.columns if len(cells) and not cells[col].duplicated().any()]
+    unique = [
+        col for col in cells.columns if not cells[col].duplicated().any() and rules_for(list(cells[col]))
+    ]
     return [
         Table(name, cells, str(col), "name", folder, len(cells), found[1].name)
         for col in unique
-        for folder, index in ids.by_rule.items()
+        for folder in ids.images
         if len(cells) >= MIN_COVERED * len(ids.images[folder])
-        if (found := index.find(list(cells[col]), f"{name}, column '{col}'")) is not None
+        if (found := ids.by_rule(folder).find(list(cells[col]))) is not None
     ]
 
 
@@ -298,8 +297,11 @@ def _known_ids(images: Sequence[str], style: IdStyle) -> set[str]:
     ids = [image_id(name, style) for name in images]
     if style == "folder":
         return set(ids) - {""}
-    uses = Counter(alias for i in ids for alias in set(loose_ids(i)))
-    return {*ids, *(alias for alias, count in uses.items() if count == 1)}
+    known, ambiguous = set(ids), set[str]()
+    for each in ids:
+        for alias in set(loose_ids(each)) - {each}:
+            (ambiguous if alias in known else known).add(alias)
+    return known - (ambiguous - set(ids))
 
 
 def _matches(values: list[str], known: set[str]) -> int:

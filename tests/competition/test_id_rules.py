@@ -6,7 +6,7 @@ import pytest
 from kit.competition.files import ImageFolder
 from kit.competition.id_rules import ID_RULES, RuleIndex
 from kit.competition.infer_config import infer_config
-from tests.conftest import COLORS, draw, raises_kit_error
+from tests.conftest import COLORS, draw
 
 ACCENTED = unicodedata.normalize("NFC", "\u00e90.png")
 
@@ -43,12 +43,6 @@ def test_ids_meet_their_images_by_one_rule(ids, names):
 )
 def test_ids_that_no_rule_explains_meet_no_image(ids, names):
     assert RuleIndex(images(names)).find(ids) is None
-
-
-def test_two_rules_that_find_different_images_are_refused():
-    names = {"a.png ": "one.png", "folder/a.png": "two.png"}
-    with raises_kit_error("ids_ambiguous"):
-        RuleIndex(names).find(["a.png"])
 
 
 def test_every_rule_has_a_name_that_reads_in_a_sentence():

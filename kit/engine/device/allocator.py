@@ -16,8 +16,9 @@ PIECE, PIECES = 2**29, 4  # memory that a step of a small network uses
 def prepare_allocator() -> None:
     """Make glibc keep freed memory between steps, and make Linux use huge pages for it.
 
-    Otherwise every step maps, clears and unmaps its large tensors, a tenth of its time, and touching 4 KB
-    pages in the first step takes seconds. Memory is not used before it is touched. With another C library,
+    Otherwise every step maps, clears and unmaps its large tensors, and touching 4 KB pages in the first step
+    takes seconds. On two CPU cores, a training step of mobilenetv2_100 (32 images of 224 px) takes 0.55 to 0.75
+    of the time; resnet18 is as fast as before. Memory is not used before it is touched. With another C library,
     nothing happens.
     """
     if platform.libc_ver()[0] != "glibc":
