@@ -17,9 +17,9 @@ def prepare_allocator() -> None:
     """Make glibc keep freed memory between steps, and make Linux use huge pages for it.
 
     Otherwise every step maps, clears and unmaps its large tensors, and touching 4 KB pages in the first step
-    takes seconds. On two CPU cores, a training step of mobilenetv2_100 (32 images of 224 px) takes 0.55 to 0.75
-    of the time; resnet18 is as fast as before. Memory is not used before it is touched. With another C library,
-    nothing happens.
+    takes seconds. On two CPU cores, a training step of mobilenetv2_100 (32 images of 224 px) takes 0.55 to
+    0.75 of the time; resnet18 is as fast as before. Memory is not used before it is touched. With another C
+    library, nothing happens.
     """
     if platform.libc_ver()[0] != "glibc":
         return
