@@ -66,7 +66,9 @@ def init(
     )
     config = place.shown(done.config)
     if json:
-        show_json({"config": config, "findings": [finding._asdict() for finding in done.findings]})
+        findings = [finding._asdict() for finding in done.findings]
+        show_json({"config": config, "findings": findings, "unused": done.unused})
         return
     state = "written" if done.written else "exists already, unchanged"
-    show(findings_table(done.findings), f"\n{config} {state}. Read it, then: kit run {config}")
+    not_used = ["\nNot used:", *(f"  {line}" for line in done.unused)] if done.unused else []
+    show(findings_table(done.findings), *not_used, f"\n{config} {state}. Read it, then: kit run {config}")

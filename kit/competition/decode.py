@@ -14,11 +14,19 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from kit.registry import Registry
 
 ColorMode = Literal["rgb", "grey"]
+FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
+OTHER_SUFFIXES = frozenset(
+    {  # files that are not looked into
+        *(".csv", ".tsv", ".txt", ".xml", ".json", ".jsonl", ".md", ".html", ".pdf", ".py", ".ipynb"),
+        *(".zip", ".tar", ".gz", ".7z", ".npy", ".npz", ".parquet", ".feather", ".h5", ".hdf5", ".pkl"),
+        *(".pth", ".pt", ".safetensors", ".dcm", ".mp4", ".avi", ".wav"),
+    }
+)
 JPEG_SCALES = (8, 4, 2)  # the factors by which a JPEG decoder can shrink an image, which is much faster
 
 # (path, pixels that the shorter side needs or None) -> image, which may decode its pixels on `load`.
@@ -55,6 +63,20 @@ def read_with_pillow(path: Path, side: int | None = None) -> Image.Image:
 def is_image(name: str) -> bool:
     """Return whether a reader exists for the suffix of a file name, in upper or lower case."""
     return name[name.rfind(".") :].lower() in image_readers
+
+
+def has_image_content(path: Path) -> bool:
+    """Return whether a file of another suffix begins like an image that Pillow can open."""
+    if path.suffix.lower() in OTHER_SUFFIXES:
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return False  # a broken link
+    if start[4:12] == b"ftypavif":
+        return bool(features.check("avif"))
+    return start.startswith(FIRST_BYTES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
 
 
 def _open(path: Path, side: int | None) -> Image.Image:
@@ -98,10 +120,11 @@ def header_size(path: Path) -> tuple[int, int]:
         raise UnreadableImageError(_reason(path, error)) from error
 
 
-def decode(path: Path, mode: ColorMode, side: int | None = None) -> np.ndarray:
+def decode(path: Path, mode: ColorMode, side: int | None = None, background: str = "white") -> np.ndarray:
     """Return an image (H, W, C), uint8, C = 3 or 1. Sixteen-bit grays are scaled to eight bits.
 
     Args:
+        background: The color behind transparent pixels, whose own color is not visible.
         side: How many pixels the shorter side needs; a much larger JPEG is decoded at a smaller scale.
 
     Raises:
@@ -110,6 +133,9 @@ def decode(path: Path, mode: ColorMode, side: int | None = None) -> np.ndarray:
     image = load_image(path, side)
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        visible = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", visible.size, background), visible)
     pixels = np.asarray(image.convert("RGB" if mode == "rgb" else "L"))
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 

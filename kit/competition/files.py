@@ -9,7 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
-from kit.competition.decode import image_readers, is_image
+from kit.competition.decode import has_image_content, image_readers, is_image
 from kit.competition.id_rules import RuleIndex
 from kit.errors import KitError, first_few
 from kit.natural import natural_key
@@ -21,12 +21,23 @@ ID_STYLES: tuple[IdStyle, ...] = ("name", "stem", "folder")
 def list_images(root: Path, folder: str = ".") -> list[str]:
     """Return the images below ``root/folder``: paths relative to that folder with ``/``, in natural order.
 
-    Hidden files and folders (``.DS_Store``, ``._1.jpg``, ``__MACOSX``) are skipped.
+    Raises:
+        KitError: A link points out of ``root`` or to a folder.
+    """
+    return list_files(root, folder)[0]
+
+
+def list_files(root: Path, folder: str = ".") -> tuple[list[str], list[str]]:
+    """Return the images below ``root/folder`` in natural order, and the other files.
+
+    A file is an image if a reader exists for its suffix, or if its content begins like one. Hidden files and
+    folders (``.DS_Store``, ``._1.jpg``, ``__MACOSX``) are skipped.
 
     Raises:
         KitError: A link points out of ``root`` or to a folder.
     """
     found: list[str] = []
+    others: list[str] = []
     outside: list[str] = []
     inside = root.resolve()
     pending = [""]
@@ -43,8 +54,10 @@ def list_images(root: Path, folder: str = ".") -> list[str]:
                     outside.append(str(PurePosixPath(folder) / name))
                 elif entry.is_dir():
                     pending.append(f"{name}/")
-                elif is_image(entry.name):
+                elif is_image(entry.name) or has_image_content(Path(entry.path)):
                     found.append(name)
+                else:
+                    others.append(name)
     if outside:
         raise KitError(
             root,
@@ -53,7 +66,7 @@ def list_images(root: Path, folder: str = ".") -> list[str]:
             "Copy the linked files, or give the real folder as DATA.",
             code="link_outside",
         )
-    return sorted(found, key=natural_key)
+    return sorted(found, key=natural_key), others
 
 
 def _points_inside(entry: os.DirEntry[str], root: Path) -> bool:

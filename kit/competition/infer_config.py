@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from kit.competition.infer_test import DetectedTest, find_test, name_of
 from kit.competition.layouts import detect_layout
 from kit.competition.layouts.base import Detection, Finding, Hints, LabeledPart
 from kit.competition.samples import check_spellings
-from kit.competition.survey import Survey, survey_folder
+from kit.competition.survey import Survey
 from kit.errors import KitError, first_few
 from kit.metrics import metrics
 from kit.natural import natural_key
@@ -23,19 +22,18 @@ from kit.tasks import BINARY, LABEL, MULTICLASS, MULTILABEL, NO_LABEL, ORDINAL, 
 NO_HINTS = Hints()
 
 
-def infer_config(root: Path, name: str, data: str, hints: Hints = NO_HINTS) -> list[Finding]:
+def infer_config(survey: Survey, name: str, data: str, hints: Hints = NO_HINTS) -> list[Finding]:
     """Return the values of a competition's config, in the order in which the YAML has them.
 
     Args:
-        root: The competition's folder.
+        survey: The content of the competition's folder.
         name: The competition's name.
         data: The value of ``competition.data``.
         hints: What the user says of the folder.
 
     Raises:
-        KitError: The folder is missing or empty, or its layout is unknown.
+        KitError: The layout of the folder is unknown, or it has two readings.
     """
-    survey = survey_folder(root)
     found = detect_layout(survey, hints)
     classes, task, because = _infer_task(found)
     test = find_test(survey, found, classes)

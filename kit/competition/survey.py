@@ -17,6 +17,7 @@ from kit.competition.files import (
     IdStyle,
     image_id,
     is_hidden,
+    list_files,
     list_folders,
     list_images,
     loose_ids,
@@ -93,6 +94,7 @@ class Survey:
         lists: Folder -> names of its text files, without suffix.
         ignored: Table -> why it is not used.
         empty: Folders directly in the top folder that hold nothing.
+        others: Suffix -> the files that are neither images, tables, XML nor text.
     """
 
     root: Path
@@ -104,6 +106,17 @@ class Survey:
     lists: dict[str, list[str]] = field(default_factory=dict)
     ignored: dict[str, str] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
+    others: dict[str, list[str]] = field(default_factory=dict)
+
+    def unused(self) -> list[str]:
+        """Return one line for every table and kind of file that is not used, with the reason."""
+        read = {*TABLE_SUFFIXES, ".xml", ".txt"}
+        lines = [f"{name}: {why}" for name, why in self.ignored.items()]
+        for suffix, names in sorted(self.others.items()):
+            if suffix not in read:
+                kind = f"files *{suffix}" if suffix else "files without suffix"
+                lines.append(f"{len(names)} {kind}, such as {names[0]}: no image that kit can read")
+        return lines
 
     def columns_of(self, *words: str) -> set[str]:
         """Return the columns other than the id of the tables whose names have one of some words."""
@@ -118,7 +131,8 @@ def survey_folder(root: Path) -> Survey:
     prefix = ""
     while (only := _only_folder(root / prefix)) is not None:
         prefix = f"{prefix}{only}/"
-    images = _image_folders(root, prefix)
+    everything, others = list_files(root, prefix.rstrip("/") or ".")
+    images = _image_folders(everything, prefix)
     if not images:
         raise KitError(
             root / prefix if prefix else root,
@@ -128,6 +142,8 @@ def survey_folder(root: Path) -> Survey:
         )
     survey = Survey(root, prefix, images, _class_folders(images))
     survey.empty = [f"{prefix}{n}" for n in list_folders(root / prefix) if not _has_files(root / prefix / n)]
+    for name in others:
+        survey.others.setdefault(PurePosixPath(name).suffix.lower(), []).append(name)
     ids = _ImageIds(images)
     for name in _files_near(root, prefix):
         path = PurePosixPath(name)
@@ -156,14 +172,12 @@ def _only_folder(folder: Path) -> str | None:
     return folders[0].name
 
 
-def _image_folders(root: Path, prefix: str) -> dict[str, list[str]]:
+def _image_folders(everything: list[str], prefix: str) -> dict[str, list[str]]:
     """Return the folders that a table or layout may refer to: the top one, its folders, and theirs.
 
     A folder with more than ``MAX_PARTS`` folders holds class folders, and is not divided further.
     """
-    top = prefix.rstrip("/") or "."
-    everything = list_images(root, top)
-    folders = {top: everything} if everything else {}
+    folders = {prefix.rstrip("/") or ".": everything} if everything else {}
     for depth in (1, 2):
         parts: dict[str, list[str]] = {}
         for name in everything:

@@ -87,6 +87,8 @@ class ImageConfig(Section):
     """The fraction of the image that the center crop keeps for prediction."""
     foreground: Literal["none", "mask", "crop"] = "none"
     """What to do with the background: `mask` blanks it, `crop` crops to the foreground."""
+    background: Annotated[str, Field(pattern=r"^(white|black|gray|#[0-9a-fA-F]{6})$")] = "white"
+    """The color behind transparent pixels: `white`, `black`, `gray`, or such as `'#80a0ff'`."""
     decode_size: Literal["auto", "full"] | Pixels = "auto"
     """The shorter side at which large images are decoded; `auto`: the smallest without upsampling."""
     cache: str = "auto"

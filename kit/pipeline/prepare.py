@@ -26,11 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InitResult:
-    """The config that ``init`` wrote; ``written`` is False if the same file existed already."""
+    """The config that ``init`` wrote.
+
+    Attributes:
+        written: False if the same file existed already.
+        unused: One line for every table and kind of file that the config does not use.
+    """
 
     config: Path
     findings: list[Finding]
     written: bool
+    unused: list[str]
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def init(
     from kit.competition.infer_config import infer_config
     from kit.competition.layouts.base import Hints
     from kit.competition.starter_config import starter_config
-    from kit.competition.survey import image_sizes
+    from kit.competition.survey import image_sizes, survey_folder
 
     workspace = open_workspace(workspace)
     given = Path(data).expanduser()
@@ -117,7 +123,8 @@ def init(
     chosen = name or root.resolve().name
     check_name(chosen, "--name")
     hints = Hints(label, depth, label_pattern, layout)
-    findings = infer_config(root, chosen, _name_for_config(root, workspace), hints)
+    survey = survey_folder(root)
+    findings = infer_config(survey, chosen, _name_for_config(root, workspace), hints)
     text = starter_config(findings, image_sizes(root), model, weights)
     path = workspace.config(chosen)
     existing = path.read_text(encoding="utf-8") if path.exists() else None
@@ -131,7 +138,7 @@ def init(
         )
     if existing != text:
         write_text(path, text)
-    return InitResult(path, findings, written=existing != text)
+    return InitResult(path, findings, written=existing != text, unused=survey.unused())
 
 
 def _unpacked(archive: Path, workspace: Workspace, max_gb: float, progress: Progress) -> Path:

@@ -174,7 +174,9 @@ def image_store(
     mode, competition = config.image.foreground, data.competition
     foreground = None if mode == "none" else Foreground(mode, workspace.foreground(competition.name))
     side = side_needed(config, preprocessing_of(config.model, config.image)[0], views)
-    decoder = ImageDecoder(config.image.mode, config.competition.voc.margin, foreground, side)
+    decoder = ImageDecoder(
+        config.image.mode, config.competition.voc.margin, foreground, side, config.image.background
+    )
     tables = (data.samples, *data.held_out.values(), competition.test)
     pictures = [picture for table in tables for picture in pictures_of(table)]
     folder = workspace.cache(competition.name)

@@ -82,3 +82,15 @@ def test_an_image_with_a_damaged_exif_block_is_decoded(tmp_path):
             broken[offset] = value
             (tmp_path / "b.jpg").write_bytes(broken)
             assert decode(tmp_path / "b.jpg", "rgb").shape in ((8, 4, 3), (4, 8, 3))
+
+
+@pytest.mark.parametrize(("background", "level"), [("white", 255), ("black", 0), ("#808080", 128)])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_show_the_background_and_not_their_hidden_color(tmp_path, mode, background, level):
+    pixels = np.full((8, 8, 4), (200, 200, 200, 255), dtype=np.uint8)
+    pixels[:, 4:, 3] = 0
+    image = Image.fromarray(pixels)
+    (image.quantize(8) if mode == "P" else image.convert(mode)).save(tmp_path / "a.png")
+    found = decode(tmp_path / "a.png", "rgb", background=background)
+    assert (found[:, :4] == 200).all()
+    assert (found[:, 4:] == level).all()

@@ -9,6 +9,7 @@ from kit.competition.infer_config import infer_config
 from kit.competition.layouts import layouts
 from kit.competition.layouts.base import Hints
 from kit.competition.samples import load_competition
+from kit.competition.survey import survey_folder
 from kit.config.load import load_config
 from kit.storage.workspace import Workspace
 from kit.submission.format import format_for
@@ -26,7 +27,7 @@ from tests.conftest import (
 
 
 def found_in(root, **options):
-    return {f.key: f for f in infer_config(root, "c", "c", Hints(**options))}
+    return {f.key: f for f in infer_config(survey_folder(root), "c", "c", Hints(**options))}
 
 
 def values_in(root, **options):
@@ -67,9 +68,9 @@ def test_every_layout_is_detected_and_loads(tmp_path):
 def test_a_layout_can_be_given_but_must_exist(tmp_path):
     root = draw_csv(tmp_path)
     with raises_kit_error("layout_unknown"):
-        infer_config(root, "c", "c", Hints(layout="voc"))
+        infer_config(survey_folder(root), "c", "c", Hints(layout="voc"))
     with raises_kit_error("unknown_name", where="--layout") as caught:
-        infer_config(root, "c", "c", Hints(layout="vok"))
+        infer_config(survey_folder(root), "c", "c", Hints(layout="vok"))
     assert "voc" in caught.value.next
     for name in ("red", "green"):
         draw(root / "sorted" / name / "0.png", COLORS["red"], 1)
@@ -275,7 +276,7 @@ def test_inner_folders_with_few_images_are_a_question(tmp_path):
     names = [f"{name}/patient{i}{name}/0.png" for name in ("cat", "dog") for i in range(4)]
     root = draw_nested(tmp_path / "data" / "c", names)
     with raises_kit_error("class_level_open") as error:
-        infer_config(root, "c", "c")
+        infer_config(survey_folder(root), "c", "c")
     assert "--depth 1" in str(error.value)
     assert values_in(root, depth=1)["competition.task"] == "binary"
 
@@ -306,7 +307,7 @@ def test_labels_in_file_names_are_detected(tmp_path, names, labels):
 def test_file_names_without_labels_are_no_layout(tmp_path, name):
     root = draw_nested(tmp_path, [name.format(i, i) for i in range(6)])
     with raises_kit_error("layout_unknown"):
-        infer_config(root, "c", "c")
+        infer_config(survey_folder(root), "c", "c")
 
 
 def test_a_label_pattern_of_the_user_reads_other_file_names(tmp_path):

@@ -3,10 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.competition.files import ImageFolder, list_images
+from kit import pipeline
+from kit.competition.decode import decode
+from kit.competition.files import ImageFolder, list_files, list_images
 from kit.competition.tables import column, read_table
 from kit.natural import natural_key
-from tests.conftest import COLORS, draw, raises_kit_error
+from kit.storage.workspace import Workspace
+from tests.conftest import COLORS, draw, draw_class_folders, raises_kit_error
 
 
 def test_natural_order_compares_numbers_by_value():
@@ -91,3 +94,26 @@ def test_image_folder_refuses_missing_and_empty_folders_and_ambiguous_ids(tmp_pa
     with raises_kit_error("ids_ambiguous") as caught:
         ImageFolder.open(tmp_path, "x", "stem")
     assert "(1)" in caught.value.problem
+
+
+def test_files_of_other_suffixes_are_images_if_their_content_is(tmp_path):
+    draw(tmp_path / "a.jpg", COLORS["red"], 0)
+    content = (tmp_path / "a.jpg").read_bytes()
+    for name in ("b.jfif", "c.JPG_", "d"):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "e.heic").write_bytes(b"\x00\x00\x00\x18ftypheic")
+    (tmp_path / "f.npy").write_bytes(content)  # not looked into
+    (tmp_path / "g").write_bytes(b"")
+    images, others = list_files(tmp_path)
+    assert images == ["a.jpg", "b.jfif", "c.JPG_", "d"]
+    assert set(others) == {"e.heic", "f.npy", "g"}
+    assert decode(tmp_path / "c.JPG_", "rgb").shape == (32, 36, 3)
+
+
+def test_files_that_no_reader_opens_are_named_by_init(tmp_path):
+    root = draw_class_folders(tmp_path / "data" / "c")
+    (root / "train" / "red" / "x.heic").write_bytes(b"\x00\x00\x00\x18ftypheic")
+    pd.DataFrame({"code": ["k1", "k2"], "other": ["x", "y"]}).to_csv(root / "meta.csv", index=False)
+    unused = pipeline.init(root, workspace=Workspace.open(tmp_path)).unused
+    assert any(line.startswith("1 files *.heic, such as train/red/x.heic") for line in unused)
+    assert any(line.startswith("meta.csv: no column names images") and "k1, k2" in line for line in unused)

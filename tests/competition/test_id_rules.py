@@ -6,6 +6,7 @@ import pytest
 from kit.competition.files import ImageFolder
 from kit.competition.id_rules import ID_RULES, RuleIndex
 from kit.competition.infer_config import infer_config
+from kit.competition.survey import survey_folder
 from tests.conftest import COLORS, draw
 
 ACCENTED = unicodedata.normalize("NFC", "\u00e90.png")
@@ -56,7 +57,7 @@ def test_a_rule_is_named_by_init_and_used_when_the_images_are_read(tmp_path):
         draw(tmp_path / "test" / f"img_{100 + i:04d}.png", COLORS["red"], 50 + i)
     table = pd.DataFrame({"id": range(6), "label": list("aabbab")})
     table.to_csv(tmp_path / "train.csv", index=False)
-    because = {f.key: f.because for f in infer_config(tmp_path, "c", "c")}
+    because = {f.key: f.because for f in infer_config(survey_folder(tmp_path), "c", "c")}
     assert "only number" in because["competition.train.id"]
     folder = ImageFolder.open(tmp_path, "train", "name")
     assert folder.find(pd.Series(["5", "0"]), tmp_path / "train.csv") == [
@@ -69,5 +70,5 @@ def test_a_short_list_of_numbers_is_no_list_of_images(tmp_path):
     for i in range(12):
         draw(tmp_path / "train" / ("cat", "dog")[i % 2] / f"img_{i:04d}.png", COLORS["red"], i)
     pd.DataFrame({"class_id": [0, 1], "name": ["cat", "dog"]}).to_csv(tmp_path / "names.csv", index=False)
-    values = {f.key: f.value for f in infer_config(tmp_path, "c", "c")}
+    values = {f.key: f.value for f in infer_config(survey_folder(tmp_path), "c", "c")}
     assert values["competition.train.layout"] == "class_folders"

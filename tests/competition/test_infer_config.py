@@ -5,12 +5,13 @@ from kit import pipeline
 from kit.competition.infer_config import infer_config
 from kit.competition.layouts.base import Hints
 from kit.competition.samples import load_competition
+from kit.competition.survey import survey_folder
 from kit.config.load import load_config
 from tests.conftest import COLORS, draw, draw_class_folders, draw_csv, raises_kit_error
 
 
 def values_in(root, **options) -> dict:
-    return {f.key: f.value for f in infer_config(root, "c", "c", Hints(**options))}
+    return {f.key: f.value for f in infer_config(survey_folder(root), "c", "c", Hints(**options))}
 
 
 def test_class_folders_with_a_sample_file_are_inferred(tmp_path):
@@ -23,7 +24,7 @@ def test_class_folders_with_a_sample_file_are_inferred(tmp_path):
 
 
 def test_every_finding_has_evidence(tmp_path):
-    because = {f.key: f.because for f in infer_config(draw_class_folders(tmp_path), "c", "c")}
+    because = {f.key: f.because for f in infer_config(survey_folder(draw_class_folders(tmp_path)), "c", "c")}
     assert all(because.values())
     assert "in natural order" in because["competition.train.layout"]
     assert "holds class names" in because["submission.kind"]

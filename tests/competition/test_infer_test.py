@@ -5,12 +5,13 @@ from kit import pipeline
 from kit.competition.infer_config import infer_config
 from kit.competition.layouts.base import Hints
 from kit.competition.samples import load_competition
+from kit.competition.survey import survey_folder
 from kit.config.load import load_config
 from tests.conftest import COLORS, RecordedProgress, draw, draw_class_folders, raises_kit_error
 
 
 def values_in(root, **options) -> dict:
-    return {f.key: f.value for f in infer_config(root, "c", "c", Hints(**options))}
+    return {f.key: f.value for f in infer_config(survey_folder(root), "c", "c", Hints(**options))}
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def root(tmp_path):
 
 def test_a_sample_whose_ids_are_no_images_is_refused_with_ids_of_both_sides(root):
     with raises_kit_error("sample_unmatched", "sample_submission.csv") as error:
-        infer_config(root, "c", "c")
+        infer_config(survey_folder(root), "c", "c")
     assert "q3, q2" in str(error.value)
     assert "scan-0.png, scan-1.png" in str(error.value)
 
@@ -47,13 +48,13 @@ def test_a_table_that_joins_other_ids_does_not_help(root):
     table = pd.DataFrame({"Id": [f"q{i}" for i in (0, 1, 2, 9)], "file": [f"scan-{i}.png" for i in range(4)]})
     table.to_csv(root / "test.csv", index=False)
     with raises_kit_error("sample_unmatched"):
-        infer_config(root, "c", "c")
+        infer_config(survey_folder(root), "c", "c")
 
 
 def test_a_table_without_header_is_refused(root):
     (root / "labels.csv").write_text("scan-0.png,cat\nscan-1.png,dog\n")
     with raises_kit_error("header_missing", str(root / "labels.csv")):
-        infer_config(root, "c", "c")
+        infer_config(survey_folder(root), "c", "c")
 
 
 @pytest.fixture

@@ -51,12 +51,14 @@ class ImageDecoder:
         margin: Margin around a box, as a share of its sides.
         foreground: Background removal; None: keep the background.
         side: Pixels of the shorter side after reducing; smaller pictures stay; None: do not reduce.
+        background: The color behind transparent pixels.
     """
 
     mode: ColorMode
     margin: float = 0.0
     foreground: Foreground | None = None
     side: int | None = None
+    background: str = "white"
 
     def decode(self, root: Path, pictures: Sequence[Picture]) -> list[PixelsOrError]:
         """Return pictures (H, W, C) of one file, decoded once; an error for a box outside the image.
@@ -66,8 +68,8 @@ class ImageDecoder:
         """
         path = root / pictures[0].path
         if self.foreground is None and all(picture.box is None for picture in pictures):
-            return [reduced(decode(path, self.mode, self.side), self.side)] * len(pictures)
-        image = decode(path, self.mode)
+            return [reduced(decode(path, self.mode, self.side, self.background), self.side)] * len(pictures)
+        image = decode(path, self.mode, background=self.background)
         return [self._crop(path, picture, image) for picture in pictures]
 
     def _crop(self, path: Path, picture: Picture, image: np.ndarray) -> PixelsOrError:
@@ -104,7 +106,8 @@ class ImageDecoder:
     def label(self) -> str:
         """A text that differs for every setting, for cache keys."""
         foreground = f"{self.foreground.mode} {self.foreground.version}" if self.foreground else "none"
-        return f"{self.mode}, margin {self.margin}, foreground {foreground}, side {self.side}"
+        size = f"margin {self.margin}, side {self.side}"
+        return f"{self.mode}, {size}, foreground {foreground}, background {self.background}"
 
 
 def reduced(pixels: np.ndarray, side: int | None) -> np.ndarray:

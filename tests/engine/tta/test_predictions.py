@@ -99,9 +99,9 @@ def test_without_a_cache_each_image_is_decoded_once_per_model(run, place, monkey
     decoded: Counter[str] = Counter()
     plain = image_store.decode
 
-    def counting(path, mode, side):
+    def counting(path, mode, side, background):
         decoded[path.relative_to(place.root / "data" / "tiny").as_posix()] += 1
-        return plain(path, mode, side)
+        return plain(path, mode, side, background)
 
     monkeypatch.setattr(image_store, "decode", counting)
     predict_views(run, place, "identity", "d4", "ten_crop", "multi_scale", "random")
