@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, features
 from kit.registry import Registry
 
 ColorMode = Literal["rgb", "grey"]
-FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
+FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
 OTHER_SUFFIXES = frozenset(
     {  # files that are not looked into
         *(".csv", ".tsv", ".txt", ".xml", ".json", ".jsonl", ".md", ".html", ".pdf", ".py", ".ipynb"),
@@ -76,7 +76,9 @@ def has_image_content(path: Path) -> bool:
         return False  # a broken link
     if start[4:12] == b"ftypavif":
         return bool(features.check("avif"))
-    return start.startswith(FIRST_BYTES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+    is_bmp = start[:2] == b"BM" and start[6:10] == bytes(4)
+    is_webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    return start.startswith(FIRST_BYTES) or is_bmp or is_webp
 
 
 def _open(path: Path, side: int | None) -> Image.Image:

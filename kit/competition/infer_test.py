@@ -49,10 +49,10 @@ def find_test(survey: Survey, found: Detection, classes: Sequence[str]) -> Detec
         for t in survey.tables
         if all(t is not part.table for part in parts) and not t.repeats and not has_word(t.name, "solution")
     ]
-    empty = next((f for f in survey.empty if has_word(f, *TEST_WORDS)), None)
-    if empty is not None:
-        return _empty_test(survey, empty)
     folder = _test_folder(survey, [part.folder for part in parts], tables)
+    empty = next((f for f in survey.empty if has_word(f, *TEST_WORDS)), None)
+    if empty is not None and (folder is None or not has_word(folder, *TEST_WORDS)):
+        return _empty_test(survey, empty)
     if folder is None:
         return None
     where = Finding("competition.test.folder", folder, f"{len(survey.images[folder])} images without labels")

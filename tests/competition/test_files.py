@@ -104,9 +104,10 @@ def test_files_of_other_suffixes_are_images_if_their_content_is(tmp_path):
     (tmp_path / "e.heic").write_bytes(b"\x00\x00\x00\x18ftypheic")
     (tmp_path / "f.npy").write_bytes(content)  # not looked into
     (tmp_path / "g").write_bytes(b"")
+    (tmp_path / "h.dat").write_text("BMI,age\n21,40\n")
     images, others = list_files(tmp_path)
     assert images == ["a.jpg", "b.jfif", "c.JPG_", "d"]
-    assert set(others) == {"e.heic", "f.npy", "g"}
+    assert set(others) == {"e.heic", "f.npy", "g", "h.dat"}
     assert decode(tmp_path / "c.JPG_", "rgb").shape == (32, 36, 3)
 
 

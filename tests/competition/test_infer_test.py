@@ -73,6 +73,12 @@ def test_an_empty_test_folder_stays_the_test_folder(hidden_test):
     assert load_competition(config.competition, workspace).test.empty
 
 
+def test_an_empty_folder_beside_the_test_images_is_not_the_test_set(tmp_path):
+    root = draw_class_folders(tmp_path / "data" / "c")
+    (root / "test_masks").mkdir()
+    assert values_in(root)["competition.test.folder"] == "test"
+
+
 def test_an_experiment_trains_without_the_hidden_test_images_and_predicts_them_later(hidden_test):
     workspace, path = hidden_test
     quick = ["train.epochs=1", "folds.count=2", "model.options={widths: [8]}"]
