@@ -394,3 +394,57 @@ def test_a_listed_folder_without_images_is_refused(tmp_path):
         image.unlink()
     with raises_kit_error("image_missing"):
         loaded(root)
+
+
+def draw_table(root, columns, test=None, sample=None):
+    """Write 12 training and 4 test images, a table of the training images, and further tables."""
+    for i in range(12):
+        draw(root / "train" / f"{i}.png", COLORS["red"], i)
+    for i in range(4):
+        draw(root / "test" / f"t{i}.png", COLORS["red"], 50 + i)
+    pd.DataFrame({"id": [f"{i}.png" for i in range(12)]} | columns).to_csv(root / "train.csv", index=False)
+    ids = {"id": [f"t{i}.png" for i in range(4)]}
+    for name, more in (("test.csv", test), ("sample_submission.csv", sample)):
+        if more is not None:
+            pd.DataFrame(ids | more).to_csv(root / name, index=False)
+    return root
+
+
+def test_the_label_is_the_column_of_the_sample_submission(tmp_path):
+    columns = {"sex": list("mf") * 6, "finding": list("abc") * 4}
+    found = values_in(draw_table(tmp_path, columns, sample={"finding": "a"}))
+    assert found["competition.train.label"] == "finding"
+
+
+def test_the_label_is_the_column_that_the_test_table_lacks(tmp_path):
+    columns = {"sex": list("mf") * 6, "finding": list("abc") * 4}
+    found = values_in(draw_table(tmp_path, columns, test={"sex": list("mfmf")}))
+    assert found["competition.train.label"] == "finding"
+
+
+@pytest.mark.parametrize("name", ["PatientID", "patient_id", "StudyInstanceUID", "location"])
+def test_group_columns_are_found_in_any_spelling(tmp_path, name):
+    columns = {name: [f"g{i // 3}" for i in range(12)], "site_id": list("xy") * 6, "label": list("ab") * 6}
+    assert values_in(draw_table(tmp_path, columns))["competition.train.group"] == name
+
+
+def test_classes_with_commas_are_classes_if_the_sample_has_them_as_columns(tmp_path):
+    names = ["Beagle, mixed", "Beagle, pure", "Pug"]
+    root = draw_table(tmp_path, {"label": names * 4}, sample=dict.fromkeys(names, 0.3))
+    found = values_in(root)
+    assert found["competition.task"] == "multiclass"
+    assert found["competition.classes"] == names
+
+
+def test_measurements_are_not_classes(tmp_path):
+    root = draw_table(tmp_path, {"age": [f"{20 + i * 1.37:.2f}" for i in range(12)]})
+    with raises_kit_error("labels_are_measurements"):
+        values_in(root)
+
+
+@pytest.mark.parametrize("twin", ["cat ", "Cat"])
+def test_two_spellings_of_a_label_are_refused(tmp_path, twin):
+    root = draw_table(tmp_path, {"label": ["cat", "dog", twin] * 4})
+    with raises_kit_error("case_differs") as error:
+        values_in(root)
+    assert f"'{twin}'" in str(error.value)
