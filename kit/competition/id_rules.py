@@ -44,7 +44,7 @@ def _is_whole_number(text: str) -> bool:
 
 
 def _whole_number(text: str) -> str:
-    return str(int(float(text))) if _is_whole_number(text) else ""
+    return str(int(text.partition(".")[0])) if _is_whole_number(text) else ""
 
 
 def _only_number(text: str) -> str:

@@ -74,8 +74,9 @@ def _infer_task(found: Detection) -> tuple[list[str], Task, str]:
         per_image = float((labels == 1).sum(axis=1).mean())
         return classes, MULTILABEL, f"{len(classes)} classes, {per_image:.2g} per image"
     classes = sorted(set(labels[LABEL]) - {NO_LABEL}, key=natural_key)
-    check_spellings(classes, found.train.table.name if found.train.table else found.train.folder)
-    _check_no_measurements(classes, len(labels), found)
+    where = found.train.table.name if found.train.table else found.train.folder
+    check_spellings(classes, where, case=False)  # a and A may be two letters: competition.case decides
+    _check_no_measurements(classes, len(labels), where)
     if found.ordinal:
         return classes, ORDINAL, f"{found.ordinal}, in this order; multiclass if the order has no meaning"
     if len(classes) == BINARY.num_classes:
@@ -84,13 +85,13 @@ def _infer_task(found: Detection) -> tuple[list[str], Task, str]:
     return classes, MULTICLASS, f"one label per image, {len(classes)} classes {ends}"
 
 
-def _check_no_measurements(classes: Sequence[str], num_images: int, found: Detection) -> None:
+def _check_no_measurements(classes: Sequence[str], num_images: int, where: str) -> None:
     """Refuse labels that are measurements: many different numbers with decimals."""
     are_numbers = all(NUMBER.fullmatch(name) for name in classes)
     if not are_numbers or not any("." in name for name in classes) or len(classes) <= num_images / 4:
         return
     raise KitError(
-        found.train.table.name if found.train.table else found.train.folder,
+        where,
         f"its labels are {len(classes)} different numbers with decimals ({first_few(classes[:3])})",
         "kit predicts classes and grades, not measurements",
         "Cut the numbers into a few ranges, and write the range of each image as its label.",

@@ -70,9 +70,10 @@ def _with_other_sample(
     """Return the test images if no sample lists them by name: it is missing, or has other ids."""
     table = _list_of_ids(tables)
     samples = _samples_without_images(survey)
-    long = next((s for s in samples if _long_style(s, survey, folder, classes) is not None), None)
-    if long is not None:
-        style = _long_style(long, survey, folder, classes) or "name"
+    styles = ((sample, _long_style(sample, survey, folder, classes)) for sample in samples)
+    for long, style in styles:
+        if style is None:
+            continue
         if table is not None:
             return _listed(survey, table, where, long)
         because = f"combined with a class, they are the ids of {name_of(long, survey)}"

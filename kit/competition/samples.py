@@ -229,14 +229,18 @@ def _aligned(images: LabeledImages, classes: Sequence[str], where: str) -> pd.Da
     return pd.concat([samples[plain], block], axis=1)
 
 
-def check_spellings(names: Iterable[str], where: str) -> None:
-    """Refuse names that differ only in case, spaces, or the form of accents: usually one of them is a typo.
+def check_spellings(names: Iterable[str], where: str, *, case: bool = True) -> None:
+    """Refuse names that differ only in spaces or the form of accents, or in case: usually one is a typo.
+
+    Args:
+        case: Whether names that differ in case are refused, too.
 
     Raises:
         KitError: Such names exist.
     """
     texts = pd.Series(list(names), dtype=str)
-    spelled = texts.map(lambda name: unicodedata.normalize("NFC", name).strip().casefold())
+    spelled = texts.map(lambda name: unicodedata.normalize("NFC", name).strip())
+    spelled = spelled.str.casefold() if case else spelled
     alike = texts[spelled.duplicated(keep=False)]
     if len(alike):
         pairs = [f"'{name}'" for name in sorted(alike, key=lambda name: (name.strip().casefold(), name))]

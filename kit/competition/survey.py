@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -108,10 +108,19 @@ class Survey:
     empty: list[str] = field(default_factory=list)
     others: dict[str, list[str]] = field(default_factory=dict)
 
-    def unused(self) -> list[str]:
-        """Return one line for every table and kind of file that is not used, with the reason."""
+    def unused(self, used: Collection[object]) -> list[str]:
+        """Return one line for every table that is not used, and for every kind of file that kit cannot read.
+
+        Args:
+            used: The values of the config.
+        """
         read = {*TABLE_SUFFIXES, ".xml", ".txt"}
-        lines = [f"{name}: {why}" for name, why in self.ignored.items()]
+        lines = [f"{name}: {why}" for name, why in self.ignored.items() if name not in used]
+        lines += [
+            f"{table.name}: '{table.id}' names images of {table.folder}/, and no key of the config needs it"
+            for table in self.tables
+            if table.name not in used
+        ]
         for suffix, names in sorted(self.others.items()):
             if suffix not in read:
                 kind = f"files *{suffix}" if suffix else "files without suffix"

@@ -30,7 +30,7 @@ class InitResult:
 
     Attributes:
         written: False if the same file existed already.
-        unused: One line for every table and kind of file that the config does not use.
+        unused: One line for every table that the config does not use, and kind of file that kit cannot read.
     """
 
     config: Path
@@ -125,6 +125,7 @@ def init(
     hints = Hints(label, depth, label_pattern, layout)
     survey = survey_folder(root)
     findings = infer_config(survey, chosen, _name_for_config(root, workspace), hints)
+    unused = survey.unused([finding.value for finding in findings])
     text = starter_config(findings, image_sizes(root), model, weights)
     path = workspace.config(chosen)
     existing = path.read_text(encoding="utf-8") if path.exists() else None
@@ -138,7 +139,7 @@ def init(
         )
     if existing != text:
         write_text(path, text)
-    return InitResult(path, findings, written=existing != text, unused=survey.unused())
+    return InitResult(path, findings, written=existing != text, unused=unused)
 
 
 def _unpacked(archive: Path, workspace: Workspace, max_gb: float, progress: Progress) -> Path:

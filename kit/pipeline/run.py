@@ -57,7 +57,8 @@ def run(
     progress.stage("train", config.name)
     check_experiment(config, workspace, fresh, progress)
     opened = open_competition(config, workspace, progress)
-    if config.submission is not None and not opened.loaded.test.empty:
+    can_submit = config.submission is not None and not opened.loaded.test.empty
+    if can_submit:
         format_for(config.submission, opened.loaded)
     data = prepare(config, workspace, progress, opened=opened)
     trained = train(
@@ -66,8 +67,9 @@ def run(
     progress.stage("predict", f"views {', '.join(config.predict.labels)}")
     predicted = predict(trained.run, time_limit=deadline, data=data, workspace=workspace, progress=progress)
     _note_scores(predicted, progress)
-    if config.submission is None or opened.loaded.test.empty:
-        progress.note("no test images: no submission to write")
+    if not can_submit:
+        later = "; with images in the test folder, run this again" if config.submission else ""
+        progress.note(f"no test images: no submission to write{later}")
         return RunResult(trained.run, predicted.evaluation, None)
     progress.stage("submit")
     submitted = submit(trained.run, opened=opened, workspace=workspace, progress=progress)

@@ -236,6 +236,15 @@ def test_several_rows_per_image_are_several_labels(tmp_path):
     assert table.loc[["0.png", "1.png", "2.png"], ["cat", "dog"]].values.tolist() == [[1, 1], [0, 1], [1, 0]]
 
 
+def test_an_image_whose_rows_have_no_label_is_unlabeled(tmp_path):
+    rows = [("0.png", "cat"), ("0.png", "dog"), ("1.png", ""), ("2.png", "dog"), ("2.png", "")]
+    root = draw_rows(tmp_path / "data" / "c", rows)
+    started = pipeline.init(root, workspace=Workspace.open(tmp_path))
+    config = load_config(started.config, ["competition.blank=unlabelled"])
+    competition = load_competition(config.competition, Workspace.open(tmp_path))
+    assert list(competition.labeled["id"]) == ["0.png", "2.png"]
+
+
 def test_repeated_rows_with_one_label_each_are_one_label(tmp_path):
     rows = [(f"{i}.png", ("cat", "dog")[i % 2]) for i in range(6)] * 2
     root = draw_rows(tmp_path / "data" / "c", rows)
@@ -257,7 +266,7 @@ def draw_nested(root, names):
 
 
 def test_two_levels_of_folders_name_a_class(tmp_path):
-    classes = ("Birds/1", "Birds/2", "Fungi/1")
+    classes = ("Birds/1", "Birds/2", "Fungi/3")
     root = draw_nested(tmp_path / "data" / "c", [f"{name}/{i}.png" for name in classes for i in range(6)])
     assert values_in(root)["competition.train.depth"] == 2
     competition = loaded(root)
@@ -272,8 +281,14 @@ def test_the_same_folder_inside_every_class_is_no_class(tmp_path):
     assert competition.classes == ("cat", "dog", "eel")
 
 
-def test_inner_folders_with_few_images_are_a_question(tmp_path):
-    names = [f"{name}/patient{i}{name}/0.png" for name in ("cat", "dog") for i in range(4)]
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{name}/patient{i}{name}/0.png" for name in ("cat", "dog") for i in range(4)],  # few images
+        [f"{name}/{i}/{j}.png" for name in ("cat", "dog") for i in (1, 2) for j in range(6)],  # shared names
+    ],
+)
+def test_inner_folders_that_may_be_no_classes_are_a_question(tmp_path, names):
     root = draw_nested(tmp_path / "data" / "c", names)
     with raises_kit_error("class_level_open") as error:
         infer_config(survey_folder(root), "c", "c")
@@ -442,9 +457,16 @@ def test_measurements_are_not_classes(tmp_path):
         values_in(root)
 
 
-@pytest.mark.parametrize("twin", ["cat ", "Cat"])
-def test_two_spellings_of_a_label_are_refused(tmp_path, twin):
-    root = draw_table(tmp_path, {"label": ["cat", "dog", twin] * 4})
+def test_labels_that_differ_in_spaces_are_refused(tmp_path):
+    root = draw_table(tmp_path, {"label": ["cat", "dog", "cat "] * 4})
     with raises_kit_error("case_differs") as error:
         values_in(root)
-    assert f"'{twin}'" in str(error.value)
+    assert "'cat '" in str(error.value)
+
+
+def test_init_writes_a_config_for_labels_that_differ_in_case(tmp_path):
+    root = draw_table(tmp_path / "data" / "c", {"label": ["a", "A", "b"] * 4})
+    config = load_config(
+        pipeline.init(root, workspace=Workspace.open(tmp_path)).config, ["competition.case=distinct"]
+    )
+    assert load_competition(config.competition, Workspace.open(tmp_path)).classes == ("A", "a", "b")

@@ -26,6 +26,7 @@ def images(names):
         (["C:\\data\\a.png", "C:\\data\\b.png"], ["a.png", "b.png"]),
         (["7", "12"], ["train_00007.png", "train_00012.png"]),
         (["7.0", "12.0"], ["00007.png", "00012.png"]),
+        (["10000000000000001", "10000000000000002"], ["x10000000000000001.png", "x10000000000000002.png"]),
     ],
 )
 def test_ids_meet_their_images_by_one_rule(ids, names):

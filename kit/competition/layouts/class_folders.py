@@ -80,7 +80,7 @@ class ClassFoldersLayout(Layout[ClassFolders]):
         """Detect a folder per class; further folders with the same classes are held out."""
         folders = {f: names for f, names in survey.class_folders.items() if _are_classes(names)}
         nested = _nested_folders(survey)
-        if nested and not any(f == n or f.startswith(f"{n}/train") for f in folders for n in nested):
+        if nested:
             return self._detect_nested(survey, nested[0], hints)
         trains = [f for f in folders if not has_word(f, *HELD_OUT_WORDS)]
         if not trains:
@@ -97,13 +97,15 @@ class ClassFoldersLayout(Layout[ClassFolders]):
         """Return the reading of a folder whose images all lie two folders deeper."""
         found = survey.images[folder]
         outer, inner = ({_class_of(name, depth) for name in found} for depth in (1, 2))
-        if len(inner) == len(outer) and len({name.split("/")[1] for name in found}) == 1:
+        inner_names = {name.split("/")[1] for name in found}
+        if len(inner_names) == 1:
             return Detection(self._part(survey, folder, hints.depth or 1))
-        if hints.depth is None and len(found) < MIN_IMAGES_PER_CLASS * len(inner):
+        is_clear = len(inner_names) == len(inner) and len(found) >= MIN_IMAGES_PER_CLASS * len(inner)
+        if hints.depth is None and not is_clear:
             raise KitError(
                 survey.root / folder,
                 f"has two levels of folders: {len(outer)} such as {min(outer)}, and below them {len(inner)} "
-                f"such as {min(inner)} with few images each",
+                f"such as {min(inner)}",
                 "One level names the class; kit does not guess which",
                 "Choose one: `kit init DATA --depth 1` or `kit init DATA --depth 2`.",
                 code="class_level_open",

@@ -86,7 +86,7 @@ class FileNamesLayout(Layout[FileNames]):
 
     def _part(self, folder: str, pattern: str, labels: list[str]) -> LabeledPart:
         names = sorted(set(labels), key=natural_key)
-        because = f"all {len(labels)} file names of {folder}/ begin or end with one of {len(names)} labels"
+        because = f"each of {len(labels)} file names in {folder}/ has one of {len(names)} labels"
         source = [
             Finding("layout", self.name, because),
             Finding("folder", folder, f"labels such as {', '.join(names[:3])}"),

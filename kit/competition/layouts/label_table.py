@@ -184,11 +184,14 @@ def _labels(
 
 
 def _labels_per_image(ids: pd.Series, labels: pd.Series) -> pd.DataFrame:
-    """Return one 0/1 column per class, a row per id in order of appearance, from a label per row."""
+    """Return one 0/1 column per class, a row per id in order of appearance, from a label per row.
+
+    An id none of whose rows has a label is unknown in every class.
+    """
     counts = pd.crosstab(ids, labels).reindex(ids.unique()).drop(columns=NO_LABEL, errors="ignore")
-    counts = counts.rename_axis(columns=None).reset_index(drop=True)
-    zero_one: pd.DataFrame = counts.clip(upper=1).astype("int8")
-    return zero_one
+    zero_one: pd.DataFrame = counts.clip(upper=1).astype("int8").rename_axis(columns=None)
+    zero_one[zero_one.sum(axis=1) == 0] = UNKNOWN
+    return zero_one.reset_index(drop=True)
 
 
 def _first_rows(table: pd.DataFrame, source: LabelTable, path: Path) -> pd.DataFrame:
