@@ -134,6 +134,13 @@ class Predictions:
         rows = pd.Index(self.ids).get_indexer(pd.Index(ids))
         return replace(self, ids=tuple(ids), probs=self.probs[rows])
 
+    def of_classes(self, classes: Sequence[str], task: Task) -> Predictions:
+        """Return the predictions of some of the classes, in their order; exclusive rows sum to 1 again."""
+        if set(classes) == set(self.classes):
+            return self
+        columns = pd.Index(self.classes).get_indexer(pd.Index(classes))
+        return replace(self, classes=tuple(classes), probs=task.normalized(self.probs[:, columns]))
+
     def pooled(self, names: Sequence[str], how: Pooling, task: Task) -> Predictions:
         """Return the predictions of groups of rows, such as the crops of one image.
 
@@ -171,6 +178,20 @@ class FinalPredictions:
 
     probs: np.ndarray
     decided: np.ndarray
+
+    def of_classes(self, classes: Sequence[str], wanted: Sequence[str]) -> FinalPredictions:
+        """Return the predictions of some of the classes, in their order.
+
+        Args:
+            classes: The classes of these predictions.
+        """
+        if set(classes) == set(wanted):
+            return self
+        columns = pd.Index(classes).get_indexer(pd.Index(wanted))
+        probs = self.probs[:, columns]
+        return FinalPredictions(
+            probs, self.decided[:, columns] if self.decided.ndim == 2 else probs.argmax(axis=1)
+        )
 
 
 def load_predictions(path: Path) -> Predictions:

@@ -55,6 +55,7 @@ def infer_config(survey: Survey, name: str, data: str, hints: Hints = NO_HINTS) 
         *(test.findings if test else [_no_test(found)]),
         *submission,
         _infer_scheme(task, found.grouped),
+        *_infer_rare(found.train),
     ]
 
 
@@ -140,6 +141,23 @@ def _infer_scheme(task: Task, grouped: str) -> Finding:
     return Finding("folds.scheme", scheme, balanced)
 
 
+def _infer_rare(train: LabeledPart) -> list[Finding]:
+    """Return the value that lets folds be made if a class has a single image, or a single group."""
+    groups = train.groups
+    if LABEL in train.labels:
+        pairs = train.labels.assign(group=groups)[train.labels[LABEL] != NO_LABEL]
+        units = pairs.groupby(LABEL)["group"].nunique()
+    else:
+        units = (train.labels == 1).apply(lambda has_class: groups[has_class].nunique())
+    rare = sorted(map(str, units.index[units == 1]), key=natural_key)
+    if not rare:
+        return []
+    what = "group" if groups.duplicated().any() else "image"
+    classes = "class has" if len(rare) == 1 else "classes have"
+    because = f"{len(rare)} {classes} a single {what} ({first_few(rare)}): trained on, never validated"
+    return [Finding("folds.rare", "train", because)]
+
+
 # --- the submission
 
 
@@ -173,7 +191,9 @@ def _from_sample(
     """Return the values of the section ``submission`` that a sample file shows."""
     name = name_of(sample, survey)
     id_column = test.id_column or find_id_column(sample, test.ids)
-    found = infer_kind(sample, id_column, CompetitionFacts(tuple(classes), task, test.ids))
+    columns = [column for column in sample.header if column != id_column]
+    facts = CompetitionFacts(tuple(classes), task, test.ids).for_columns(columns)
+    found = infer_kind(sample, id_column, facts)
     findings = [
         Finding("submission.sample", name, f"columns {', '.join(sample.header)}"),
         Finding("submission.kind", "auto" if found.is_open else found.kind.name, found.because),
@@ -185,7 +205,13 @@ def _from_sample(
     ):
         if value is not None:
             findings.append(Finding(f"submission.{key}", value, because))
+    if found.kind.allows_blank and not found.options.get("blank"):
+        because = "no cell of the sample is blank: an image without a class gets its most likely one"
+        findings.append(Finding("decide", [{"name": "thresholds", "at_least_one": True}], because))
     if found.kind.class_columns:
-        order = [column for column in sample.header if column in set(classes)]
-        findings.append(Finding("competition.classes", order, "the order of the sample's columns"))
+        left_out = [name for name in classes if name not in columns]
+        because = "the order of the sample's columns"
+        if left_out:
+            because += f"; it has no column for {first_few(left_out)}: trained on, not submitted"
+        findings.append(Finding("competition.classes", [*columns, *left_out], because))
     return findings

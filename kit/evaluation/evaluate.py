@@ -54,7 +54,7 @@ class Evaluation:
         interval: The 95 % bootstrap interval of ``cv``.
         plain: The metric without postprocessing.
         folds: The metric of each fold; None if it cannot be computed.
-        not_computed: The reason, by fold or held-out set.
+        not_computed: The reason, by fold, held-out set, or class that the metric leaves out.
         nested: For a blend, ``cv``: no row is scored by weights fitted on it; None for an experiment.
         held_out: Held-out set -> the metric on it.
         decisions: The postprocessing steps that were evaluated.
@@ -208,7 +208,7 @@ def _evaluation(
         interval=score_interval(metric, scorer, nested.probs.shape, labeled.units),
         plain=labeled.score(),
         folds=folds,
-        not_computed=folds_not_computed | sets_not_computed,
+        not_computed=_classes_left_out(labeled) | folds_not_computed | sets_not_computed,
         nested=cv if run.blend.exists() else None,
         held_out=held_out,
         rows=len(targets),
@@ -221,6 +221,13 @@ def _evaluation(
         suspects=review.labels[:FEW_SUSPECTS],
         num_suspects=len(review.labels),
     )
+
+
+def _classes_left_out(labeled: LabeledPredictions) -> dict[str, str]:
+    """Return the reason for each class that the metric leaves out."""
+    scored = labeled.metric.scored
+    left_out = [] if scored is None else [n for c, n in enumerate(labeled.oof.classes) if c not in scored]
+    return {f"class {name}": "not in the score: none or all of the images have it" for name in left_out}
 
 
 def _fold_scores(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,31 @@ class LabeledPredictions:
     def score(self) -> float:
         """Return the metric over all rows."""
         return self.metric(self.targets, self.oof.probs, self.task)
+
+    def of_classes(self, classes: Sequence[str]) -> LabeledPredictions:
+        """Return the predictions and labels of some of the classes, which a submission contains.
+
+        If classes are exclusive, the images of the other classes are left out.
+        """
+        if set(classes) == set(self.oof.classes):
+            return self
+        columns = pd.Index(self.oof.classes).get_indexer(pd.Index(classes))
+        if self.task.exclusive:
+            rows = np.isin(self.targets, columns)
+            targets = np.argsort(columns)[np.searchsorted(np.sort(columns), self.targets[rows])]
+        else:
+            rows = np.ones(len(self.targets), dtype=bool)
+            targets = self.targets[:, columns]
+        oof = self.oof.of_ids([i for i, kept in zip(self.oof.ids, rows, strict=True) if kept])
+        return replace(
+            self,
+            oof=oof.of_classes(classes, self.task),
+            validated=[mask[rows] for mask in self.validated],
+            targets=targets,
+            parts=self.parts[rows],
+            units=None if self.units is None else self.units[rows],
+            metric=replace(self.metric, scored=None).for_rows(targets, len(classes), self.task),
+        )
 
 
 def config_of(run: RunFolder) -> Config:
@@ -139,14 +165,15 @@ def _join(oof: Predictions, folds: Folds, config: Config, path: Path) -> Labeled
             code="ids_missing",
         )
     table, task = by_id.loc[list(oof.ids)].reset_index(), tasks.get(oof.origin.task)
+    targets = task.targets(table, oof.classes)
     return LabeledPredictions(
         oof=oof,
         validated=[folds.validation(table, k) for k in range(folds.models)],
-        targets=task.targets(table, oof.classes),
+        targets=targets,
         parts=_parts(folds, table),
         units=_unit_names(table).factorize()[0] if GROUP in table else None,
         task=task,
-        metric=get_metric(config.competition.metric, task),
+        metric=get_metric(config.competition.metric, task).for_rows(targets, len(oof.classes), task),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from kit.config import Component
 from kit.errors import KitError
 from kit.registry import Registry
-from kit.tasks import Task
+from kit.tasks import MULTILABEL, Task
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -91,6 +91,8 @@ class Metric:
             metric. None: the metric is not such a mean.
         binary_value: The same for the second of two exclusive classes.
         is_micro: Whether it is an F-beta of the counts of all labels together.
+        needs_both: Whether it is a mean over classes, each of which needs images with and without it.
+        scored: The indices of the classes that are averaged; None: all.
     """
 
     kind: str
@@ -106,6 +108,8 @@ class Metric:
     label_value: ValueOfCounts | None = None
     binary_value: ValueOfCounts | None = None
     is_micro: bool = False
+    needs_both: bool = False
+    scored: tuple[int, ...] | None = None
 
     @property
     def beta(self) -> float:
@@ -139,7 +143,12 @@ class Metric:
         """
         if len(targets) == 0:
             raise KitError(f"metric {self.name}", "has no rows to score", code="no_rows")
-        return self.function(targets, self.inputs(probs, task, decided), task, **self.options)
+        inputs = self.inputs(probs, task, decided)
+        if self.scored is not None:
+            columns = list(self.scored)
+            targets, inputs = task.one_hot(targets, probs.shape[1])[:, columns], inputs[:, columns]
+            task = MULTILABEL
+        return self.function(targets, inputs, task, **self.options)
 
     def __call__(
         self, targets: np.ndarray, probs: np.ndarray, task: Task, decided: np.ndarray | None = None
@@ -157,6 +166,18 @@ class Metric:
             problem = f"cannot be computed on these {len(targets)} rows"
             raise KitError(f"metric {self.name}", problem, code="metric_not_computable")
         return score
+
+    def for_rows(self, targets: np.ndarray, num_classes: int, task: Task) -> Metric:
+        """Return the metric of rows that lack some classes: the mean over the other classes.
+
+        Returns:
+            The same metric, unless it is a mean over classes that need images with and without each class.
+        """
+        if not self.needs_both or self.options.get("average") == "micro" or task.is_binary:
+            return self
+        truth = task.one_hot(targets, num_classes)
+        scored = np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0))
+        return self if len(scored) in (0, num_classes) else replace(self, scored=tuple(scored.tolist()))
 
     def better(self, a: float, b: float) -> bool:
         """Return whether score ``a`` is better than score ``b``."""

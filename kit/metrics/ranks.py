@@ -105,7 +105,7 @@ class AreaScorer:
         return ratio(np.sum(np.multiply(areas, supports), axis=0), np.sum(supports, axis=0))
 
 
-@register_scorer("roc_auc", needs="ranking")
+@register_scorer("roc_auc", needs="ranking", needs_both=True)
 def roc_auc(targets: np.ndarray, probs: np.ndarray, task: Task, *, average: Average = "macro") -> Scorer:
     """The area under the ROC curve: of the second of two classes, or averaged one-vs-rest.
 
@@ -114,7 +114,7 @@ def roc_auc(targets: np.ndarray, probs: np.ndarray, task: Task, *, average: Aver
     return _averaged("roc_auc", targets, probs, task, average)
 
 
-@register_scorer("average_precision", needs="ranking")
+@register_scorer("average_precision", needs="ranking", needs_both=True)
 def average_precision(
     targets: np.ndarray, probs: np.ndarray, task: Task, *, average: Average = "macro"
 ) -> Scorer:

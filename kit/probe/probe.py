@@ -87,7 +87,7 @@ def probe(config: Config, workspace: Workspace, models: Sequence[str], progress:
     """
     candidates = _candidates(config, workspace, models)
     data = prepare(config, workspace, progress)
-    check_scorable(data, range(data.folds.models))
+    check_scorable(data, range(data.folds.models), progress)
     found = [_probed(candidate, workspace, data, progress) for candidate in candidates]
     metric = data.competition.metric
     sign = -1 if metric.higher_is_better else 1
@@ -234,12 +234,13 @@ def _cross_validated(
         strengths.append(best_strength(train_features, train_truth, task.exclusive))
         probs = fitted_probs(train_features, train_truth, features[validation], task.exclusive, strengths[-1])
         fold_probs[k] = probs
-        scores.append(competition.metric(targets[validation], task.normalized(probs), task))
+        metric = competition.metric.for_rows(targets[validation], classes, task)
+        scores.append(metric(targets[validation], task.normalized(probs), task))
     validated = data.validated()
     oof = assemble_oof({k: folds.validation(validated, k) for k in fold_probs}, fold_probs)
     rows = competition.task.targets(validated, competition.classes)
     return (
-        competition.metric(rows, task.normalized(oof), task),
+        competition.metric.for_rows(rows, classes, task)(rows, task.normalized(oof), task),
         tuple(scores),
         sorted(strengths)[len(strengths) // 2],
     )

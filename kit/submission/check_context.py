@@ -45,7 +45,7 @@ def check_context(
     from_labels = counts is None and competition.task.exclusive and pool is None
     test = None if run is not None else _predictions_of(source, source.test, config, competition, form)
     return CheckContext(
-        class_counts=competition.class_counts().to_numpy(np.float64) if from_labels else counts,
+        class_counts=_class_counts(competition, form) if from_labels else counts,
         counts_source="the training labels"
         if from_labels
         else f"the out-of-fold predictions of {source.label}",
@@ -103,6 +103,11 @@ def _cv(run: RunFolder, metric: str) -> float | None:
         ) from error
 
 
+def _class_counts(competition: Competition, form: SubmissionFormat) -> np.ndarray:
+    """Return the number of training images of each class of the format, (C,)."""
+    return competition.class_counts()[list(form.classes)].to_numpy(np.float64)
+
+
 def _predicted_counts(
     run: RunFolder, config: Config, competition: Competition, form: SubmissionFormat
 ) -> np.ndarray | None:
@@ -127,7 +132,8 @@ def _predictions_of(
             if run.decision.exists()
             else Postprocessing()
         )
-        final = steps.apply(rows.probs, task)
+        final = steps.apply(rows.probs, task).of_classes(rows.classes, form.classes)
+        rows = rows.of_classes(form.classes, task)
         if path == run.test:
             return in_format_order(final, rows, form)
         columns = [rows.classes.index(name) for name in form.classes]

@@ -132,6 +132,7 @@ def _described(config: SubmissionConfig, facts: CompetitionFacts) -> SubmissionF
 
 def _from_sample(sample: Sample, config: SubmissionConfig, facts: CompetitionFacts) -> SubmissionFormat:
     id_column = find_id_column(sample, facts.images)
+    facts = facts.for_columns([name for name in sample.header if name != id_column])
     found = _sample_kind(sample, id_column, config, facts)
     ids = sample.cells(id_column)
     if len(pc.unique(ids)) != len(ids):

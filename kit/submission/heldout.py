@@ -28,5 +28,5 @@ def held_out_score(file: Path, solution: Path, form: SubmissionFormat, competiti
         raise KitError(
             solution, f"has no row for {len(missing)} ids ({first_few(missing)})", code="ids_missing"
         )
-    targets = task.targets(labels.loc[list(form.images)], competition.classes)
+    targets = task.targets(labels.loc[list(form.images)], form.classes)
     return competition.metric(targets, read.probs, task, read.decided if form.kind.holds_labels else None)

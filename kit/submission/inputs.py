@@ -75,7 +75,8 @@ class SubmissionInputs:
         Raises:
             KitError: An image has no class, and the format has no cell for that.
         """
-        rows = self.test if self.pool is None else pool_rows(self.test, self.pool, self.task)
+        rows = self.test.of_classes(self.form.classes, self.competition.task)
+        rows = rows if self.pool is None else pool_rows(rows, self.pool, self.task)
         predictions = postprocessing.apply(rows.probs, self.task)
         if known:
             predictions = with_known_labels(rows, predictions, known, self.competition)
@@ -105,6 +106,7 @@ class SubmissionInputs:
             if has_score
             else label_oof(oof, self.config, workspace, any_folds=True)
         )
+        labeled = labeled.of_classes(self.form.classes)
         if self.pool is None:
             return labeled, has_score
         return pool_labeled(labeled, self.pool, self.task, self.config.competition.metric), has_score

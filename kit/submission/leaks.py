@@ -11,6 +11,7 @@ import pandas as pd
 from kit.competition.duplicates import exact_groups, labels_by_path
 from kit.competition.samples import Competition
 from kit.predictions import FinalPredictions, Predictions
+from kit.tasks import LABEL
 
 
 class Leak(NamedTuple):
@@ -39,6 +40,9 @@ def with_known_labels(
 ) -> FinalPredictions:
     """Return the predictions of the test images, with probability 1 for known labels."""
     samples = competition.train.set_index("id").loc[[leak.train_id for leak in leaks]]
+    if competition.task.exclusive:
+        written = samples[LABEL].isin(test.classes).to_numpy()
+        samples, leaks = samples[written], [leak for leak, kept in zip(leaks, written, strict=True) if kept]
     targets = competition.task.targets(samples, test.classes)
     probs, decided = predictions.probs.copy(), predictions.decided.copy()
     rows = pd.Index(test.ids).get_indexer(pd.Index([leak.test_id for leak in leaks]))

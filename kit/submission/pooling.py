@@ -84,12 +84,13 @@ def pool_labeled(
         )
     one_hot = labeled.task.one_hot(labeled.targets, len(labeled.oof.classes))
     matrix = pd.DataFrame(one_hot).groupby(names, sort=False).max().to_numpy(np.float32)
+    targets = matrix.argmax(axis=1) if task.exclusive else matrix
     return LabeledPredictions(
         oof=pool_rows(labeled.oof, pool, task),
         validated=[mask[first] for mask in labeled.validated],
-        targets=matrix.argmax(axis=1) if task.exclusive else matrix,
+        targets=targets,
         parts=labeled.parts[first],
         units=None if labeled.units is None else labeled.units[first],
         task=task,
-        metric=get_metric(metric, task),
+        metric=get_metric(metric, task).for_rows(targets, matrix.shape[1], task),
     )

@@ -10,7 +10,7 @@ from typing import Any
 from kit.competition.opened import OpenedCompetition
 from kit.competition.scan import scan_images
 from kit.config import Config
-from kit.errors import KitError
+from kit.errors import KitError, first_few
 from kit.evaluation.oof_with_labels import config_of
 from kit.predictions import FinalPredictions
 from kit.runtime.progress import SILENT, Progress
@@ -121,7 +121,7 @@ def submit(
     )
     more = done.for_trace()
     write_trace(file, trace_of(run, workspace, inputs.config, inputs.test, postprocessing, known, more))
-    _report(done, workspace, progress)
+    _report(done, inputs, workspace, progress)
     return done
 
 
@@ -211,8 +211,11 @@ def _write_checked(
     return problems, other, kept.path if kept else None
 
 
-def _report(done: Submitted, workspace: Workspace, progress: Progress) -> None:
+def _report(done: Submitted, inputs: SubmissionInputs, workspace: Workspace, progress: Progress) -> None:
     """Tell what the user should know about a written submission."""
+    if left_out := [name for name in inputs.test.classes if name not in inputs.form.classes]:
+        score = "" if done.proof.cv is None else f"; {done.proof.metric} of the others {done.proof.cv:.4f}"
+        progress.note(f"the sample has no column for {first_few(left_out)}{score}")
     where = workspace.shown(done.file.trace)
     if done.kept is not None:
         progress.note(f"the earlier file has a recorded score; kept as {workspace.shown(done.kept)}")

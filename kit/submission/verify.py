@@ -81,7 +81,7 @@ def _held_out_scores(
     scores: dict[str, float | None] = {}
     for name in inputs.run.held_out_sets() if inputs.pool is None else []:
         try:
-            rows = load_labeled_held_out(inputs.run, name, workspace, like)
+            rows = load_labeled_held_out(inputs.run, name, workspace, like).of_classes(inputs.form.classes)
             final = postprocessing.apply(rows.oof.probs, rows.task)
             predictions = final_for_format(inputs.form, final, postprocessing, rows.oof)
             score = rows.metric(rows.targets, predictions.probs, rows.task, predictions.decided)

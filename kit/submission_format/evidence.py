@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,6 +32,16 @@ class CompetitionFacts:
         """The number of ranked classes that the metric reads; None for a metric without ranks."""
         k = None if self.metric is None else self.metric.options.get("k")
         return None if k is None else int(k)
+
+    def for_columns(self, columns: Sequence[str]) -> CompetitionFacts:
+        """Return the facts of a submission with some columns beside the id, which may leave out classes.
+
+        A single column is not taken for the only class.
+        """
+        named = set(columns)
+        if len(named) < 2 or not named < set(self.classes):
+            return self
+        return replace(self, classes=tuple(name for name in self.classes if name in named))
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def _train_folds(
     from kit.engine.device.device import find_device, prepare_process
 
     prepare_process()
-    check_scorable(data, todo)
+    check_scorable(data, todo, progress)
     for k in todo:
         warm_start(config, workspace, data, k)  # check all folds before training any
         remove_drafts(run.fold(k).path)

@@ -7,36 +7,51 @@ from collections.abc import Sequence
 import numpy as np
 
 from kit.errors import KitError, first_few
+from kit.runtime.progress import Progress
 from kit.training.data import TrainingData
 
 
-def check_scorable(data: TrainingData, folds: Sequence[int]) -> None:
-    """Refuse a fold on whose validation images the metric is undefined.
+def check_scorable(data: TrainingData, folds: Sequence[int], progress: Progress) -> None:
+    """Refuse folds on whose validation images the metric is undefined; name classes that have no score.
 
     Raises:
         KitError: Names the fold, and the classes that none or all of its images have.
     """
-    _score_prior(data, np.arange(len(data.samples)))  # raises if the metric does not suit the task
-    classes, metric = data.competition.classes, data.competition.metric
+    name = data.competition.metric.name
+    masks = [data.folds.validation(data.samples, k) for k in range(data.folds.models)]
+    everywhere = _without_score(data, np.any(masks, axis=0), "folds")
+    if everywhere:
+        needed = "it needs validated images with and without a class"
+        progress.warn(f"{name} leaves out {first_few(everywhere)}: {needed}")
     for k in folds:
-        rows = np.flatnonzero(data.folds.validation(data.samples, k))
-        try:
-            _score_prior(data, rows)
-        except KitError as error:
-            counts = data.competition.task.one_hot(data.targets()[rows], len(classes)).sum(axis=0)
-            odd = [f"none has {name}" for name, n in zip(classes, counts, strict=True) if n == 0]
-            odd += [f"all have {name}" for name, n in zip(classes, counts, strict=True) if n == len(rows)]
-            raise KitError(
-                f"fold {k}",
-                f"{metric.name} cannot be computed on its {len(rows)} validation images ({first_few(odd)})",
-                error.rule,
-                "Use fewer folds (`folds.count`) or another `competition.metric`.",
-                code="metric_not_computable",
-            ) from error
+        left_out = [each for each in _without_score(data, masks[k], f"fold {k}") if each not in everywhere]
+        if left_out:
+            why = "which none or all of its validation images have"
+            progress.note(f"fold {k}: the score of its epochs leaves out {first_few(left_out)}, {why}")
 
 
-def _score_prior(data: TrainingData, rows: np.ndarray) -> float:
-    """Return the score of the class prior as prediction for some samples."""
-    competition, targets = data.competition, data.targets()[rows]
-    prior = competition.task.prior(targets, len(competition.classes))
-    return competition.metric(targets, np.tile(prior, (len(rows), 1)), competition.task)
+def _without_score(data: TrainingData, rows: np.ndarray, where: str) -> list[str]:
+    """Return the classes that the metric leaves out on some samples, (N,) bool.
+
+    Raises:
+        KitError: The metric cannot be computed on them.
+    """
+    classes, task, targets = data.competition.classes, data.competition.task, data.targets()[rows]
+    metric = data.competition.metric.for_rows(targets, len(classes), task)
+    prior = np.tile(task.prior(targets, len(classes)), (len(targets), 1))
+    try:
+        metric(targets, prior, task)
+    except KitError as error:
+        counts = task.one_hot(targets, len(classes)).sum(axis=0)
+        odd = [f"none has {name}" for name, n in zip(classes, counts, strict=True) if n == 0]
+        odd += [f"all have {name}" for name, n in zip(classes, counts, strict=True) if n == len(targets)]
+        if not odd:
+            raise  # the metric does not suit the task
+        raise KitError(
+            where,
+            f"{metric.name} cannot be computed on its {len(targets)} validation images ({first_few(odd)})",
+            error.rule,
+            "Use fewer folds (`folds.count`) or another `competition.metric`.",
+            code="metric_not_computable",
+        ) from error
+    return [] if metric.scored is None else [n for c, n in enumerate(classes) if c not in metric.scored]

@@ -115,3 +115,29 @@ def test_a_kind_that_does_not_hold_what_the_metric_scores_is_refused(started, tm
     config = load_config(workspace.config("c"), overrides)
     with raises_kit_error("kind_loses_metric", "submission.kind"):
         format_for(config.submission, load_competition(config.competition, workspace))
+
+
+def test_a_sample_may_leave_out_classes(started):
+    labels = {"a": [0, 1, 1] * 4, "b": [1, 1, 0] * 4, "c": [0, 0, 1] * 4}
+    found, form = started(labels, "image,c,a\n" + rows("0.5,0.5"))
+    assert (found["competition.classes"], form.classes) == (["c", "a", "b"], ("c", "a"))
+
+
+def test_a_sample_without_blank_cells_needs_a_class_for_every_image(started):
+    labels = {"labels": ["rust scab", "rust", "scab", "healthy"] * 3}
+    found, _ = started(labels, "image,labels\n" + rows("healthy"))
+    assert found["decide"] == [{"name": "thresholds", "at_least_one": True}]
+    with_blank = "image,labels\n" + rows("", TEST[:1]) + rows("rust", TEST[1:])
+    assert "decide" not in started(labels, with_blank)[0]
+
+
+def test_a_class_of_one_image_is_trained_on_and_never_validated(started):
+    sample = "image,label\n" + rows("cat")
+    assert started({"label": ["once", *["cat", "dog"] * 5, "cat"]}, sample)[0]["folds.rare"] == "train"
+    assert "folds.rare" not in started({"label": ["cat", "dog"] * 6}, sample)[0]
+
+
+def test_a_class_of_one_patient_is_trained_on_and_never_validated(started):
+    patients = [f"p{i // 3}" for i in range(12)]
+    labels = {"label": ["once"] * 3 + ["cat", "dog", "cat"] * 3, "patient": patients}
+    assert started(labels, "image,label\n" + rows("cat"))[0]["folds.rare"] == "train"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from kit.config import CompetitionConfig, Component
 from kit.config.load import config_yaml, load_config
@@ -101,3 +102,25 @@ def test_another_metric_does_not_inherit_the_options_of_the_base(tiny):
     child.write_text(f"base: {base.name}\ncompetition: {{metric: {{k: 1}}}}\n")
     assert load_config(child).competition.metric == Component.model_validate({"name": "top_k", "k": 1})
     assert isinstance(load_config(child).competition, CompetitionConfig)
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision"])
+@pytest.mark.parametrize("task", [MULTILABEL, MULTICLASS])
+def test_a_mean_over_classes_leaves_out_classes_that_rows_lack(name, task):
+    rng = np.random.default_rng(0)
+    targets = np.array([0, 2] * 10) if task.exclusive else np.c_[rng.integers(0, 2, (20, 2)), np.zeros(20)]
+    probs, metric = rng.random((20, 3)), metrics.get(name)
+    with raises_kit_error("class_one_sided"):
+        metric(targets, probs, task)
+    partial = metric.for_rows(targets, 3, task)
+    kept = [0, 2] if task.exclusive else [0, 1]
+    truth = task.one_hot(targets, 3)[:, kept]
+    reference = {"roc_auc": roc_auc_score, "average_precision": average_precision_score}[name]
+    assert partial.scored == tuple(kept)
+    assert partial(targets, probs, task) == pytest.approx(reference(truth, probs[:, kept]))
+
+
+@pytest.mark.parametrize("name", ["accuracy", "log_loss", "f1_macro"])
+def test_other_metrics_score_rows_that_lack_a_class_as_they_are(name):
+    metric = metrics.get(name)
+    assert metric.for_rows(np.array([0, 2]), 3, MULTICLASS) is metric

@@ -330,3 +330,19 @@ def test_submit_again_reproduces_a_kept_file(workspace):
     test.save(run.test)
     assert submit_again(kept.trace, workspace) == (kept, True)
     assert kept.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_a_sample_with_fewer_classes_gets_and_scores_only_these(workspace, task):
+    sample = "id,c,a\n" + "".join(f"t{i},0.5,0.5\n" for i in range(6))
+    test = tuple(f"t{i}" for i in range(6))
+    run = write_submittable_run(workspace, task, "log_loss", ("a", "b", "c"), test, sample, decide=("none",))
+    done = submit(run, workspace)
+    rows = pd.read_csv(done.file.path, dtype={"id": str}).set_index("id")
+    test_probs = load_predictions(run.test)
+    probs = pd.DataFrame(test_probs.probs, index=test_probs.ids, columns=test_probs.classes)[["c", "a"]]
+    wanted = probs.div(probs.sum(axis=1), axis=0) if task == "multiclass" else probs
+    assert list(rows.columns) == ["c", "a"]
+    assert np.allclose(rows.loc[wanted.index], wanted, atol=1e-6)
+    assert done.proof.mirror == done.proof.cv
+    assert submit_again(done.file.trace, workspace)[1] is False

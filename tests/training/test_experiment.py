@@ -15,7 +15,7 @@ from kit.errors import KitError
 from kit.inference.fold_models import assemble_oof
 from kit.inference.predict import predict
 from kit.predictions import load_predictions
-from kit.storage.files import read_json
+from kit.storage.files import read_json, write_text
 from kit.storage.workspace import Workspace
 from kit.training import experiment, run_state
 from tests.conftest import (
@@ -355,17 +355,33 @@ def test_invalid_values_are_refused_before_files_are_written(tiny, overrides, co
     assert not tiny.folds("tiny").exists()
 
 
-def test_a_fold_that_the_metric_cannot_score_is_refused_before_training(workspace):
-    draw_class_folders(workspace.root / "data" / "tiny")
+def test_the_score_leaves_out_a_class_that_is_never_validated_and_says_so(workspace):
+    root = workspace.root / "data" / "tiny"
+    draw_class_folders(root)
     for i in range(1, 10):
-        (workspace.root / f"data/tiny/train/red/{i}.png").unlink()
-    config = load_config(write_config(workspace, competition__metric="roc_auc", folds__rare="train"))
-    with pytest.raises(KitError) as refused:
-        experiment.train(config, workspace)
-    assert str(refused.value) == (
-        "fold 0: roc_auc cannot be computed on its 10 validation images (none has red). The metric needs both. "
-        "Use fewer folds (`folds.count`) or another `competition.metric`."
-    )
+        (root / f"train/red/{i}.png").unlink()
+    rows = "".join(f"{i}.png,0,0,1\n" for i in range(8))
+    write_text(root / "sample_submission.csv", f"ID,2,10,red\n{rows}")
+    changes = {"competition__metric": "roc_auc", "submission__kind": "probabilities"}
+    config = load_config(write_config(workspace, folds__rare="train", **changes))
+    progress = RecordedProgress()
+    done = pipeline.run(config, workspace=workspace, progress=progress)
+    assert "roc_auc leaves out red" in progress
+    assert "class red" in done.evaluation.not_computed
+    assert done.submitted.proof.mirror == done.submitted.proof.cv == done.evaluation.cv
+
+
+def test_a_fold_that_the_metric_cannot_score_is_refused_before_training(workspace):
+    root = workspace.root / "data" / "tiny"
+    draw_class_folders(root)
+    shutil.rmtree(root / "train/2")
+    write_text(root / "sample_submission.csv", "ID,Label\n" + "".join(f"{i}.png,0.5\n" for i in range(8)))
+    for i in range(1, 10):
+        (root / f"train/red/{i}.png").unlink()
+    changes = {"competition__task": "binary", "competition__metric": "roc_auc", "folds__rare": "train"}
+    changes |= {"submission__kind": "score"}
+    with raises_kit_error("metric_not_computable"):
+        experiment.train(load_config(write_config(workspace, **changes)), workspace)
     assert not list(workspace.run("tiny", "tiny-cnn").path.glob("fold-*/history.csv"))
 
 

@@ -105,6 +105,15 @@ class LabeledPart:
     labels: pd.DataFrame
     table: Table | None = None
 
+    @property
+    def groups(self) -> pd.Series:
+        """The group of each row of ``labels``; without groups, every row is its own."""
+        column = next((f.value for f in self.source if f.key == "group"), None)
+        if column is None or self.table is None or self.table.repeats:
+            return pd.Series(range(len(self.labels)), index=self.labels.index)
+        groups: pd.Series = self.table.cells[column].set_axis(self.labels.index)
+        return groups
+
     def under(self, key: str) -> list[Finding]:
         """Return the findings under ``competition.train`` or another key."""
         return [Finding(f"{key}.{f.key}", f.value, f.because) for f in self.source]

@@ -258,7 +258,8 @@ class FoldTrainer:
             raise _unusable(problems, images)
         if not np.isfinite(probs).all():
             raise self._diverged(len(self.components.batches) - 1)
-        return self.objective.metric(targets_of(images), probs, self.objective.task)
+        task, targets = self.objective.task, targets_of(images)
+        return self.objective.metric.for_rows(targets, probs.shape[1], task)(targets, probs, task)
 
     def _model_to_validate(self) -> nn.Module:
         """Return the averaged model if there is one, else the model."""
