@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kit.competition.class_codes import find_codes
 from kit.competition.infer_test import DetectedTest, find_test, name_of
 from kit.competition.layouts import detect_layout
 from kit.competition.layouts.base import Detection, Finding, Hints, LabeledPart
@@ -16,10 +17,12 @@ from kit.submission_format.evidence import CompetitionFacts
 from kit.submission_format.infer_kind import find_id_column, infer_kind
 from kit.submission_format.kinds import default_kind, submission_kinds
 from kit.submission_format.sample import Sample
-from kit.submission_format.spelling import NUMBER
+from kit.submission_format.spelling import NUMBER, SEPARATORS
 from kit.tasks import BINARY, LABEL, MULTICLASS, MULTILABEL, NO_LABEL, ORDINAL, Task, tasks
 
 NO_HINTS = Hints()
+OPEN = "auto"  # the kind of a sample whose cells do not show it: the metric decides
+SCORE_METRICS = ("roc_auc", "log_loss")  # of a score of two classes
 
 
 def infer_config(survey: Survey, name: str, data: str, hints: Hints = NO_HINTS) -> list[Finding]:
@@ -120,12 +123,14 @@ def _task_of_sample(
 def _infer_metric(task: Task, kind: str, most: int | None) -> list[Finding]:
     """Return the most likely metric; the comment names other likely metrics."""
     entry = submission_kinds.get(kind) if kind in submission_kinds else None
-    likely = task.usual_metrics
+    likely = task.usual_metrics if kind != OPEN else (*SCORE_METRICS, *task.usual_metrics)
     if entry is not None:
         likely = entry.likely_metrics_for.get(task.name, entry.likely_metrics)
     fitting = [name for name in likely if name in metrics and metrics.get(name).suits(task)]
-    others = f" (or {', '.join(fitting[1:])})" if len(fitting) > 1 else ""
+    others = f" (or {', '.join(fitting[1:3])})" if len(fitting) > 1 else ""
     evidence = f"the submission has {entry.description}" if entry else f"usual for {task.name}"
+    if kind == OPEN:
+        evidence = "all cells of the sample are equal; scores of two classes are usual"
     because = f"{evidence}: a guess, set the metric of the rules{others}"
     if most is None or entry is None or not entry.ranked:
         return [Finding("competition.metric", fitting[0], because)]
@@ -192,12 +197,21 @@ def _from_sample(
     name = name_of(sample, survey)
     id_column = test.id_column or find_id_column(sample, test.ids)
     columns = [column for column in sample.header if column != id_column]
-    facts = CompetitionFacts(tuple(classes), task, test.ids).for_columns(columns)
+    codes = find_codes(survey, _class_words(sample, columns), classes)
+    written = codes.codes if codes else {each: each for each in classes}
+    facts = CompetitionFacts(tuple(written[c] for c in classes), task, test.ids).for_columns(columns)
     found = infer_kind(sample, id_column, facts)
     findings = [
         Finding("submission.sample", name, f"columns {', '.join(sample.header)}"),
-        Finding("submission.kind", "auto" if found.is_open else found.kind.name, found.because),
+        Finding("submission.kind", OPEN if found.is_open else found.kind.name, found.because),
     ]
+    if codes is not None:
+        example = f"'{classes[0]}' is written as '{codes.codes[classes[0]]}', as in the sample"
+        findings += [
+            Finding("submission.codes.file", codes.name, f"translates class names: {example}"),
+            Finding("submission.codes.class", codes.classes, "the column of class names"),
+            Finding("submission.codes.code", codes.code, "the column of what the sample contains"),
+        ]
     for key, value, because in (
         ("separator", found.options.get("separator"), "separates the classes in a cell of the sample"),
         ("most", found.options.get("most"), "the number of classes in a cell of the sample"),
@@ -209,9 +223,20 @@ def _from_sample(
         because = "no cell of the sample is blank: an image without a class gets its most likely one"
         findings.append(Finding("decide", [{"name": "thresholds", "at_least_one": True}], because))
     if found.kind.class_columns:
+        names = {code: name for name, code in written.items()}
+        columns = [names[column] for column in columns]
         left_out = [name for name in classes if name not in columns]
         because = "the order of the sample's columns"
         if left_out:
             because += f"; it has no column for {first_few(left_out)}: trained on, not submitted"
         findings.append(Finding("competition.classes", [*columns, *left_out], because))
     return findings
+
+
+def _class_words(sample: Sample, columns: Sequence[str]) -> set[str]:
+    """Return the words that stand for classes in a sample: its columns, or the words of its cells."""
+    if len(columns) > 1:
+        return set(columns)
+    cells = sample.cells(columns[0]).unique().to_pylist()
+    separator = next((each for each in SEPARATORS if any(each in cell.strip() for cell in cells)), None)
+    return {word for cell in cells for word in cell.split(separator) if word}

@@ -9,7 +9,9 @@ from pathlib import PurePosixPath
 from kit.competition.decode import is_image
 from kit.competition.files import IdStyle, image_id
 from kit.competition.layouts.base import Detection, Finding
-from kit.competition.survey import Survey, Table, has_word
+from kit.competition.survey import Survey
+from kit.competition.table_matching import Table
+from kit.competition.words import has_role, has_word
 from kit.errors import KitError, first_few
 from kit.submission_format.evidence import CompetitionFacts
 from kit.submission_format.kinds.long import find_long_rows
@@ -47,15 +49,17 @@ def find_test(survey: Survey, found: Detection, classes: Sequence[str]) -> Detec
     tables = [
         t
         for t in survey.tables
-        if all(t is not part.table for part in parts) and not t.repeats and not has_word(t.name, "solution")
+        if all(t is not part.table for part in parts) and not t.repeats and not has_role(t.name, "solution")
     ]
-    folder = _test_folder(survey, [part.folder for part in parts], tables)
+    labeled = [folder for part in parts for folder in part.folders or (part.folder,)]
+    folder = _test_folder(survey, labeled, tables)
     empty = next((f for f in survey.empty if has_word(f, *TEST_WORDS)), None)
     if empty is not None and (folder is None or not has_word(folder, *TEST_WORDS)):
         return _empty_test(survey, empty)
     if folder is None:
         return None
-    where = Finding("competition.test.folder", folder, f"{len(survey.images[folder])} images without labels")
+    what = "images, with and without labels" if folder in labeled else "images without labels"
+    where = Finding("competition.test.folder", folder, f"{len(survey.images[folder])} {what}")
     tables = [t for t in tables if t.folder == folder]
     sample = _sample_of(survey, folder)
     if sample is None:
@@ -110,7 +114,7 @@ def _list_of_ids(tables: Sequence[Table]) -> Table | None:
     """Return the table that lists the test images: the sample, or a complete one, named test if possible."""
     samples = [t for t in tables if is_sample(t.name)]
     complete = [t for t in tables if t.matched == len(t.cells)]
-    return next(iter(samples or [t for t in complete if has_word(t.name, "test")] or complete), None)
+    return next(iter(samples or [t for t in complete if has_role(t.name, "test")] or complete), None)
 
 
 def _listed(survey: Survey, table: Table, where: Finding, sample: Sample | None) -> DetectedTest:
@@ -130,7 +134,7 @@ def _listed(survey: Survey, table: Table, where: Finding, sample: Sample | None)
 def _every_image(survey: Survey, folder: str, incomplete: Sequence[Table], where: Finding) -> DetectedTest:
     """Return a test set that no file lists."""
     ignored = [f"{t.name} lists {len(t.cells) - t.matched} images that do not exist" for t in incomplete]
-    ignored += [f"{n} cannot be read ({why})" for n, why in survey.ignored.items() if has_word(n, "test")]
+    ignored += [f"{n} cannot be read ({why})" for n, why in survey.ignored.items() if has_role(n, "test")]
     because = f"{ignored[0] if ignored else 'no file lists the test ids'}: every image of the folder"
     return DetectedTest([where, Finding("competition.test.ids", "name", because)], survey.images[folder])
 
@@ -167,7 +171,7 @@ def _unmatched(survey: Survey, sample: Sample, folder: str) -> KitError:
 
 def is_sample(name: str) -> bool:
     """Return whether a file name is that of a sample submission."""
-    return has_word(name, "sample", "submission")
+    return has_role(name, "sample", "submission")
 
 
 def name_of(sample: Sample, survey: Survey) -> str:

@@ -3,83 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from kit.competition.decode import UnreadableImageError, header_size, is_image
-from kit.competition.files import (
-    ID_STYLES,
-    IdStyle,
-    image_id,
-    is_hidden,
-    list_files,
-    list_folders,
-    list_images,
-    loose_ids,
-)
-from kit.competition.id_rules import RuleIndex, rules_for
+from kit.competition.files import is_hidden, list_files, list_folders, list_images
+from kit.competition.table_matching import ImageIds, Table, best_match
 from kit.competition.tables import TABLE_SUFFIXES, read_table
+from kit.competition.words import has_role, has_word
 from kit.errors import KitError, first_few
 
-TEST_TABLES = ("test", "sample", "submission", "solution")
-MIN_COVERED = 0.5  # share of a folder's images that ids must name if a rule is needed to see it
-MIN_MATCHED = 0.9  # share of a column's values that must be image ids; the reader reports the rest
-PROBED_ROWS = 200  # checked first, to reject columns without ids quickly
 MAX_PARTS = 10  # a folder with more subfolders has one per class, not one per part (train, test)
 MAX_DEPTH = 3  # of the folders that are searched for tables, XML and lists
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the competition folder, one column of which names the images of a folder.
-
-    Attributes:
-        name: Relative to the competition's root.
-        id: The column of ids.
-        ids: Whether ids have the suffix of the file.
-        folder: The folder of the images.
-        matched: How many of its ids are images there.
-        rule: How ids and images are spelled differently, or "".
-    """
-
-    name: str
-    cells: pd.DataFrame
-    id: str
-    ids: IdStyle
-    folder: str
-    matched: int
-    rule: str = ""
-
-    @property
-    def others(self) -> list[str]:
-        """The columns other than the id."""
-        return [str(c) for c in self.cells.columns if c != self.id]
-
-    @property
-    def because(self) -> str:
-        """The evidence that a column names images."""
-        by_rule = f"; rule: {self.rule}" if self.rule else ""
-        what = "folders of images" if self.ids == "folder" else "images"
-        return f"{self.matched} of {len(self.cells)} values are {what} in {self.folder}/{by_rule}"
-
-    @property
-    def style(self) -> str:
-        """What the ids are, for people."""
-        return {
-            "name": "ids are file names with suffix",
-            "stem": "ids are file names without suffix",
-            "folder": "an id is the folder of one or several images",
-        }[self.ids]
-
-    @property
-    def repeats(self) -> bool:
-        """Whether an id has several rows; then the table does not hold one label per image."""
-        return bool(self.cells[self.id].duplicated().any())
 
 
 @dataclass
@@ -93,6 +31,7 @@ class Survey:
         xml: Folder -> names of its XML files, without suffix.
         lists: Folder -> names of its text files, without suffix.
         ignored: Table -> why it is not used.
+        headers: Table -> its columns other than the id, also of tables that are not used.
         empty: Folders directly in the top folder that hold nothing.
         others: Suffix -> the files that are neither images, tables, XML nor text.
     """
@@ -105,6 +44,7 @@ class Survey:
     xml: dict[str, list[str]] = field(default_factory=dict)
     lists: dict[str, list[str]] = field(default_factory=dict)
     ignored: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, list[str]] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
     others: dict[str, list[str]] = field(default_factory=dict)
 
@@ -129,7 +69,7 @@ class Survey:
 
     def columns_of(self, *words: str) -> set[str]:
         """Return the columns other than the id of the tables whose names have one of some words."""
-        return {column for table in self.tables if has_word(table.name, *words) for column in table.others}
+        return {name for table, names in self.headers.items() if has_role(table, *words) for name in names}
 
 
 def survey_folder(root: Path) -> Survey:
@@ -153,7 +93,7 @@ def survey_folder(root: Path) -> Survey:
     survey.empty = [f"{prefix}{n}" for n in list_folders(root / prefix) if not _has_files(root / prefix / n)]
     for name in others:
         survey.others.setdefault(PurePosixPath(name).suffix.lower(), []).append(name)
-    ids = _ImageIds(images)
+    ids = ImageIds(images)
     for name in _files_near(root, prefix):
         path = PurePosixPath(name)
         if path.suffix.lower() in TABLE_SUFFIXES:
@@ -162,6 +102,7 @@ def survey_folder(root: Path) -> Survey:
             survey.xml.setdefault(str(path.parent), []).append(path.stem)
         elif path.suffix.lower() == ".txt":
             survey.lists.setdefault(str(path.parent), []).append(path.stem)
+            _add_text_list(survey, name, ids)
     return survey
 
 
@@ -173,12 +114,20 @@ def _only_folder(folder: Path) -> str | None:
     entries = [e for e in folder.iterdir() if not is_hidden(e.name)]
     files = [e for e in entries if e.is_file()]
     folders = [e for e in entries if e.is_dir()]
-    has_data = any(is_image(e.name) or e.suffix.lower() in TABLE_SUFFIXES for e in files)
+    has_data = any(is_image(e.name) or e.suffix.lower() in TABLE_SUFFIXES or _is_text_list(e) for e in files)
     if has_data or len(folders) != 1 or has_word(folders[0].name, "train", "test"):
         return None
     if not list_folders(folders[0]):
         return None
     return folders[0].name
+
+
+def _is_text_list(file: Path) -> bool:
+    """Return whether a text file holds an image and its label in every line."""
+    try:
+        return file.suffix.lower() == ".txt" and not read_table(file).empty
+    except KitError:
+        return False
 
 
 def _image_folders(everything: list[str], prefix: str) -> dict[str, list[str]]:
@@ -229,43 +178,33 @@ def _files_near(root: Path, prefix: str) -> Iterator[str]:
     yield from (name for _, name in sorted(found))
 
 
-class _ImageIds:
-    """The ids that tables may use for the images of each folder.
-
-    Attributes:
-        known: (folder, style) -> the ids of its images, in all plain spellings.
-    """
-
-    def __init__(self, images: dict[str, list[str]]) -> None:
-        self.images = images
-        self.known = {(f, s): _known_ids(names, s) for f, names in images.items() for s in ID_STYLES}
-
-    @cache  # noqa: B019 - lives as long as the survey of one folder
-    def by_rule(self, folder: str) -> RuleIndex:
-        """Return the images of a folder under the rules for other spellings."""
-        names = self.images[folder]
-        return RuleIndex({name: name for name in names} | {f"{folder}/{name}": name for name in names})
-
-    def is_image(self, text: str) -> bool:
-        """Return whether a text is the name of an image, with suffix."""
-        return any(text in ids for (_, style), ids in self.known.items() if style == "name")
-
-
-def _add_table(survey: Survey, name: str, ids: _ImageIds) -> None:
+def _add_table(survey: Survey, name: str, ids: ImageIds) -> None:
     try:
         cells = read_table(survey.root / name)
     except KitError as error:
         survey.ignored[name] = error.problem
         return
     _check_header(survey.root / name, cells, ids)
-    candidates = _plain_candidates(name, cells, ids) or _candidates_by_rule(name, cells, ids)
-    if candidates:
-        survey.tables.append(max(candidates, key=lambda table: _match_quality(table, survey)))
+    table = best_match(name, cells, ids)
+    if table is not None:
+        survey.tables.append(table)
     else:
         survey.ignored[name] = _why_ignored(cells, survey)
+    survey.headers[name] = table.others if table else [str(column) for column in cells.columns[1:]]
 
 
-def _check_header(path: Path, cells: pd.DataFrame, ids: _ImageIds) -> None:
+def _add_text_list(survey: Survey, name: str, ids: ImageIds) -> None:
+    """Add a text file whose lines are an image and its label; other text is no table."""
+    try:
+        cells = read_table(survey.root / name)
+    except KitError:
+        return
+    if (table := best_match(name, cells[["path"]], ids)) is not None:
+        survey.tables.append(replace(table, cells=cells))
+        survey.headers[name] = [str(column) for column in cells.columns[1:]]
+
+
+def _check_header(path: Path, cells: pd.DataFrame, ids: ImageIds) -> None:
     """Refuse a table whose first line is data."""
     images = [str(column) for column in cells.columns if ids.is_image(str(column))]
     if images:
@@ -278,81 +217,12 @@ def _check_header(path: Path, cells: pd.DataFrame, ids: _ImageIds) -> None:
         )
 
 
-def _plain_candidates(name: str, cells: pd.DataFrame, ids: _ImageIds) -> list[Table]:
-    """Return the readings of a table whose ids are spelled like the images, or like folders of images."""
-    return [
-        Table(name, cells, str(col), style, folder, matched)
-        for (folder, style), known in ids.known.items()
-        for col in cells.columns
-        if style != "folder" or not cells[col].duplicated().any()
-        for matched in [_matches(list(cells[col]), known)]
-        if matched
-    ]
-
-
-def _candidates_by_rule(name: str, cells: pd.DataFrame, ids: _ImageIds) -> list[Table]:
-    """Return the readings of a table whose ids meet the images by a rule.
-
-    The ids must be those of half the folder or more: a list of classes has numbers, too.
-    """
-    unique = [
-        col for col in cells.columns if not cells[col].duplicated().any() and rules_for(list(cells[col]))
-    ]
-    return [
-        Table(name, cells, str(col), "name", folder, len(cells), found[1].name)
-        for col in unique
-        for folder in ids.images
-        if len(cells) >= MIN_COVERED * len(ids.images[folder])
-        if (found := ids.by_rule(folder).find(list(cells[col]))) is not None
-    ]
-
-
 def _why_ignored(cells: pd.DataFrame, survey: Survey) -> str:
     """Return why a table names no images, with examples of both sides."""
     images = next(iter(survey.images.values()))
     ids = [] if cells.empty else list(cells.iloc[:2, 0])
     shown = f"'{cells.columns[0]}' has {first_few(ids)}; images are {first_few(images[:2])}"
     return f"no column names images: {shown}"
-
-
-def _known_ids(images: Sequence[str], style: IdStyle) -> set[str]:
-    """Return the ids of images, and their looser spellings that belong to one image only."""
-    ids = [image_id(name, style) for name in images]
-    if style == "folder":
-        return set(ids) - {""}
-    known, ambiguous = set(ids), set[str]()
-    for each in ids:
-        for alias in set(loose_ids(each)) - {each}:
-            (ambiguous if alias in known else known).add(alias)
-    return known - (ambiguous - set(ids))
-
-
-def _matches(values: list[str], known: set[str]) -> int:
-    """Return how many values are image ids, or 0 if too few are for a column of ids."""
-
-    def hits(some: list[str]) -> int:
-        return sum(value in known or loose_ids(value)[0] in known for value in some)
-
-    if not values or hits(values[:PROBED_ROWS]) < MIN_MATCHED * len(values[:PROBED_ROWS]):
-        return 0
-    found = hits(values)
-    return found if found >= MIN_MATCHED * len(values) else 0
-
-
-def _match_quality(table: Table, survey: Survey) -> tuple[bool, int, bool, float]:
-    """Return how well a table fits its folder: unique ids, matched ids, matching names, share covered.
-
-    If ids start at 0 in both train and test, a table matches both; then only the last two values decide.
-    """
-    of_test = has_word(table.name, *TEST_TABLES)
-    agrees = has_word(table.folder, "test") == of_test
-    return not table.repeats, table.matched, agrees, table.matched / len(survey.images[table.folder])
-
-
-def has_word(name: str, *words: str) -> bool:
-    """Return whether a word of a name starts with one of ``words``: ``testset`` does, ``contest`` not."""
-    parts = re.findall(r"[a-z]+", PurePosixPath(name).name.lower())
-    return any(part.startswith(words) for part in parts)
 
 
 def image_sizes(root: Path, limit: int = 100) -> list[int]:

@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from kit.competition.decode import is_image
+from kit.competition.json_tables import read_json, read_json_lines
 from kit.errors import KitError, first_few
 from kit.submission_format.parse import find_delimiter
 
-TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
+JOINT = "/"  # between columns that together are the path of an image
+CELL_END = re.compile(r"[ \t]*[,\t][ \t]*|[ \t]+")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Return a CSV or TSV as text: nothing is parsed, no cell is missing, a byte-order mark is removed.
+    """Return a table as text: nothing is parsed, and no cell is missing. A file of unknown suffix is CSV.
+
+    Raises:
+        KitError: The file is missing, empty, not UTF-8, or not a table.
+    """
+    if not path.is_file():
+        raise KitError(path, "there is no such file", code="file_missing")
+    try:
+        return table_readers.get(path.suffix.lower(), read_csv)(path)
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from error
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Return a CSV or TSV as text; a byte-order mark is removed.
 
     The delimiter is inferred from the first line: commas (tabs in a ``.tsv``), or else tabs or semicolons.
     Spaces after delimiters are removed if the first line has them.
 
     Raises:
-        KitError: The file is missing, empty or not UTF-8, has a column twice, or its rows differ in length.
+        KitError: The file is empty, has a column twice, or its rows differ in length.
     """
     header, delimiter, spaced = _first_line(path)
     twice = sorted(name for name, count in Counter(header).items() if count > 1)
@@ -41,8 +60,6 @@ def read_table(path: Path) -> pd.DataFrame:
         )
     except pd.errors.EmptyDataError as error:
         raise KitError(path, "is empty", "The first line names the columns", code="file_empty") from error
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from error
     except pd.errors.ParserError as error:
         rule = "Every row has as many cells as the header"
         raise KitError(path, f"is not a table: {error}", rule, code="ragged_rows") from error
@@ -54,17 +71,37 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def _first_line(path: Path) -> tuple[list[str], str, bool]:
     """Return the column names, the delimiter, and whether spaces follow it."""
-    if not path.is_file():
-        raise KitError(path, "there is no such file", code="file_missing")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            line = file.readline()
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from error
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        line = file.readline()
     delimiter = find_delimiter(line, path.suffix)
     names = next(csv.reader(io.StringIO(line), delimiter=delimiter), [])
     spaced = len(names) > 1 and all(name.startswith(" ") for name in names[1:])
     return [name.strip() if spaced else name for name in names], delimiter, spaced
+
+
+def read_text_list(path: Path) -> pd.DataFrame:
+    """Return a text file without header whose lines are ``path label``, as columns ``path label label_2 …``.
+
+    A path may contain spaces: it ends with the suffix of an image, or else at the first space, tab or comma.
+
+    Raises:
+        KitError: A line has a single cell, or lines differ in the number of cells.
+    """
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    rows = [_list_cells(line) for line in lines]
+    widths = {len(row) for row in rows}
+    if len(widths) != 1 or widths == {1}:
+        rule = "Each line of a text list is an image and its label"
+        raise KitError(path, "is no list of images and labels", rule, code="not_a_table")
+    names = ["path", "label", *(f"label_{n}" for n in range(2, len(rows[0])))]
+    return pd.DataFrame(rows, columns=names, dtype=str)
+
+
+def _list_cells(line: str) -> list[str]:
+    """Return the path and the labels of a line."""
+    ends = list(CELL_END.finditer(line))
+    end = next((match for match in ends if is_image(line[: match.start()])), ends[0] if ends else None)
+    return [line] if end is None else [line[: end.start()], *CELL_END.split(line[end.end() :])]
 
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> KitError:
@@ -80,8 +117,19 @@ def _not_utf8(path: Path, error: UnicodeDecodeError) -> KitError:
     )
 
 
+# Suffix -> reader; a table is read by its suffix.
+table_readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".json": read_json,
+    ".jsonl": read_json_lines,
+    ".txt": read_text_list,
+}
+TABLE_SUFFIXES = frozenset(table_readers) - {".txt"}  # a text file is a table only if its lines name images
+
+
 def column(table: pd.DataFrame, name: str, path: Path, key: str, blank: str = "") -> pd.Series:
-    """Return one column of a table.
+    """Return one column of a table; ``patient/file`` is two columns, joined by a slash.
 
     Args:
         key: The config key that names it, for messages.
@@ -90,6 +138,8 @@ def column(table: pd.DataFrame, name: str, path: Path, key: str, blank: str = ""
     Raises:
         KitError: There is no such column, or cells are blank and that is not allowed.
     """
+    if name not in table and (joined := joined_columns(table, name)) is not None:
+        return joined
     if name not in table:
         known = ", ".join(map(str, table.columns))
         raise KitError(
@@ -111,6 +161,15 @@ def column(table: pd.DataFrame, name: str, path: Path, key: str, blank: str = ""
             code="cells_blank",
         )
     return cells
+
+
+def joined_columns(table: pd.DataFrame, name: str) -> pd.Series | None:
+    """Return the cells of columns such as ``patient/file`` joined by slashes; None if a column is missing."""
+    first, *others = name.split(JOINT)
+    if not others or not {first, *others} <= set(table.columns):
+        return None
+    joined: pd.Series = table[first].str.cat(table[others], sep=JOINT)
+    return joined
 
 
 def line_numbers(rows: np.ndarray) -> list[int]:

@@ -12,6 +12,7 @@ Writes: nothing; ``config_yaml`` returns text.
 
 from kit.config.base import Component, Name, Section, at_epoch, check_name
 from kit.config.competition import (
+    CodesConfig,
     CompetitionConfig,
     LabeledSource,
     NearConfig,
@@ -34,6 +35,7 @@ from kit.config.experiment import (
 __all__ = [
     "AugmentConfig",
     "CheckpointConfig",
+    "CodesConfig",
     "CompetitionConfig",
     "Component",
     "Config",

@@ -194,6 +194,17 @@ class PoolConfig(Section):
         return with_one_group(pattern, "the name of the row, such as ^(.+)_[0-9]+$")
 
 
+class CodesConfig(Section):
+    """What the file contains for each class, if it is not the class name: a table of names and codes."""
+
+    file: str
+    """The table, in the competition's folder."""
+    class_: Annotated[str, Field(alias="class")]
+    """The column of class names."""
+    code: str
+    """The column of codes."""
+
+
 class SubmissionConfig(Section):
     """The file to submit: read from the sample file, or described by ``id`` and ``label``."""
 
@@ -205,6 +216,8 @@ class SubmissionConfig(Section):
     """The name of the id column, without a sample."""
     label: str | None = None
     """The name of the label column, without a sample."""
+    codes: CodesConfig | None = None
+    """What the file contains for each class; null: the class names."""
     separator: Annotated[str, Field(min_length=1)] | None = None
     """The separator of classes in a cell; null: as in the sample, or a space."""
     most: Annotated[int, Field(ge=1)] | None = None

@@ -33,7 +33,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     """Return the inferred config values with the evidence for each."""
     table = plain_table("key", "value", "because")
     for finding in findings:
-        value = ", ".join(finding.value) if isinstance(finding.value, list) else str(finding.value)
+        value = ", ".join(map(str, finding.value)) if isinstance(finding.value, list) else str(finding.value)
         table.add_row(
             finding.key, escape(value if len(value) <= 60 else value[:57] + "..."), escape(finding.because)
         )

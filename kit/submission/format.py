@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kit.competition.class_codes import read_codes
 from kit.competition.samples import Competition
 from kit.config import SubmissionConfig
 from kit.errors import KitError, first_few
@@ -54,15 +56,26 @@ def format_for(
         )
     task = task_of_rows(config.pool, competition)
     images = pooled_ids(config.pool, competition.test["id"])
-    facts = CompetitionFacts(competition.classes, task, images, competition.metric)
+    names = _names_by_code(config, competition)
+    facts = CompetitionFacts(tuple(names), task, images, competition.metric)
     if config.sample is None:
         form = _described(config, facts)
     else:
         form = _from_sample(read_sample(competition.root / config.sample), config, facts)
+    if config.codes is not None:
+        form = replace(form, classes=tuple(names[code] for code in form.classes), spelled=form.classes)
     _check_kind(form, config, task, facts)
     if stale == "refuse" and config.sample is not None:
         _refuse_stale(competition.root / config.sample, *stale_ids(form, images))
     return form
+
+
+def _names_by_code(config: SubmissionConfig, competition: Competition) -> dict[str, str]:
+    """Return what the file contains for each class -> the class, in class order."""
+    if config.codes is None:
+        return {name: name for name in competition.classes}
+    codes = read_codes(competition.root, config.codes, competition.classes)
+    return {codes[name]: name for name in competition.classes}
 
 
 def stale_ids(form: SubmissionFormat, images: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

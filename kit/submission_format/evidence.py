@@ -113,7 +113,9 @@ class SampleValues:
     def fits_labels_and_scores(self, facts: CompetitionFacts) -> bool:
         """Return whether all cells are one number and one of two classes: it may stand for a score."""
         is_constant = len(self.filled) == 1 and len(self.ids) > 1
-        is_number = all(NUMBER.fullmatch(value) for value in self.filled)
+        is_number = all(
+            NUMBER.fullmatch(value) and 0 <= float(value.replace(",", ".")) <= 1 for value in self.filled
+        )
         return is_constant and is_number and facts.task.exclusive and len(facts.classes) == 2
 
     def separator(self, facts: CompetitionFacts) -> tuple[str, int] | None:

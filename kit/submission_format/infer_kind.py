@@ -13,6 +13,7 @@ from kit.submission_format.evidence import CompetitionFacts, SampleValues
 from kit.submission_format.kinds import submission_kinds
 from kit.submission_format.sample import Sample
 from kit.submission_format.spec import SubmissionKind
+from kit.submission_format.spelling import NUMBER
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,30 @@ def infer_kind(sample: Sample, id_column: str, facts: CompetitionFacts) -> Infer
     for kind in kinds:
         if (evidence := kind.infer(values, facts)) is not None:
             return InferredKind(kind, evidence.because, evidence.options)
+    _check_cells(sample, values, facts)
     is_open = facts.metric is None and values.fits_labels_and_scores(facts)
     because = _constant_column(values, facts) if is_open else _one_column(values, facts)
     for kind in kinds:
         if (evidence := kind.infer_from_class_names(because, values, facts)) is not None:
             return InferredKind(kind, evidence.because, evidence.options, is_open)
     raise AssertionError("label or labels suits every task")
+
+
+def _check_cells(sample: Sample, values: SampleValues, facts: CompetitionFacts) -> None:
+    """Refuse one column of numbers if the classes are names; a constant such as 0 may be a placeholder."""
+    is_placeholder = len(values.filled) == 1 and values.filled[0].isdecimal()
+    are_names = not any(NUMBER.fullmatch(name) for name in facts.classes) and len(facts.classes) > 2
+    if is_placeholder or not are_names or not values.says_numbers(facts):
+        return
+    raise KitError(
+        sample.path,
+        f"column '{values.name}' holds numbers ({values.examples}), and the {len(facts.classes)} classes are "
+        f"names ({first_few(facts.classes)})",
+        "A cell says a class, or the probability of the second of two classes",
+        "Label the images with the two classes that the rules score, or set submission.codes to a table of "
+        "class names and numbers.",
+        code="cells_not_classes",
+    )
 
 
 def _constant_column(values: SampleValues, facts: CompetitionFacts) -> str:
@@ -90,5 +109,5 @@ def _one_column(values: SampleValues, facts: CompetitionFacts) -> str:
     """Return what the one column shows, for people."""
     if values.says_single_classes(facts):
         return f"column '{values.name}' holds class names, such as {values.examples}"
-    examples = f", such as {values.examples}" if values.examples else ""
+    examples = f"; its cells, such as {values.examples}, are no class" if values.examples else ""
     return f"column '{values.name}' is the only one beside the id{examples}"

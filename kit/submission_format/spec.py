@@ -311,4 +311,4 @@ class SubmissionFormat:
         if self.long_rows is None:
             return replace(self, ids=text_column(images), sample=None)
         rows = self.long_rows.of(images, len(self.classes))
-        return replace(self, ids=rows.row_ids(self.classes), long_rows=rows, sample=None)
+        return replace(self, ids=rows.row_ids(self.written), long_rows=rows, sample=None)

@@ -41,17 +41,19 @@ def no_yes_words(cells: Sequence[str]) -> tuple[str, str]:
 class ClassIndex:
     """Word in a cell -> class index.
 
-    Where the format spells classes differently from the data, words are compared without their spelling.
+    Where the format spells classes differently from the data, words are compared without their spelling. Codes
+    that are no spelling of a class are compared as written.
 
     Args:
         classes: The class names.
-        ignore_spelling: Whether to compare normalized words.
+        spelled: What is written for each class; empty: the class names.
     """
 
-    def __init__(self, classes: Sequence[str], ignore_spelling: bool) -> None:
-        self._ignore_spelling = ignore_spelling
-        names = map(normalize_spelling, classes) if ignore_spelling else classes
-        self._index = {name: number for number, name in enumerate(names)}
+    def __init__(self, classes: Sequence[str], spelled: Sequence[str]) -> None:
+        names, words = map(normalize_spelling, classes), set(map(normalize_spelling, spelled))
+        self._ignore_spelling = words == set(map(normalize_spelling, classes))
+        known = names if self._ignore_spelling else spelled or classes
+        self._index = {name: number for number, name in enumerate(known)}
 
     def __getitem__(self, word: str) -> int:
         return self._index[normalize_spelling(word) if self._ignore_spelling else word]

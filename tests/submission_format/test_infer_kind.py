@@ -55,6 +55,12 @@ def test_kinds_with_one_value_column_are_inferred(tmp_path, cells, task, classes
     assert found.because
 
 
+@pytest.mark.parametrize("cells", [["0.5"] * 3, ["3", "7", "3"]])
+def test_numbers_are_no_labels_of_classes_with_names(tmp_path, cells):
+    with raises_kit_error("cells_not_classes"):
+        infer_from_cells(tmp_path, cells, "multiclass", ["ant", "bee", "cat"])
+
+
 def test_the_metric_decides_whether_class_names_are_labels_or_scores(tmp_path):
     """A cell ``0`` is a label if the metric scores labels, and a placeholder if it scores numbers."""
     for metric, kind in (("accuracy", "label"), ("roc_auc", "score"), ("log_loss", "score")):

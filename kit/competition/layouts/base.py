@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import pandas as pd
 
-from kit.competition.survey import Survey, Table
+from kit.competition.survey import Survey
+from kit.competition.table_matching import Table
 from kit.config import CompetitionConfig, LabeledSource
 from kit.config.competition import layout_sections
 from kit.errors import KitError, first_few
@@ -98,12 +99,14 @@ class LabeledPart:
         source: Findings whose keys are those of the layout's config section.
         labels: ``label``, or one 0/1 column per class; one row per sample.
         table: The table that holds the labels, if there is one.
+        folders: The folders below ``folder`` that hold its images; none: all of it.
     """
 
     source: list[Finding]
     folder: str
     labels: pd.DataFrame
     table: Table | None = None
+    folders: tuple[str, ...] = ()
 
     @property
     def groups(self) -> pd.Series:

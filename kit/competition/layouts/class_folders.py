@@ -21,7 +21,8 @@ from kit.competition.layouts.base import (
     images_table,
     register_layout,
 )
-from kit.competition.survey import Survey, has_word
+from kit.competition.survey import Survey
+from kit.competition.words import has_word
 from kit.config import CompetitionConfig, LabeledSource
 from kit.errors import KitError, first_few
 from kit.natural import natural_key
@@ -36,6 +37,8 @@ class ClassFolders(LabeledSource):
     """The folder of the class folders."""
     depth: Annotated[int, Field(ge=1, le=5)] = 1
     """How many levels of folders name the class; 2: class `Birds/owl` in `train/Birds/owl/`."""
+    names: Annotated[list[str], Field(min_length=2)] | None = None
+    """The class folders, if `folder` holds other folders, too; null: every folder in it."""
 
 
 @register_layout("class_folders")
@@ -52,6 +55,8 @@ class ClassFoldersLayout(Layout[ClassFolders]):
             rule = "It should hold one folder per class"
             raise KitError(folder, "there is no such folder", rule, code="folder_missing")
         names = list_images(root, source.folder)
+        if source.names is not None:
+            names = [name for name in names if name.split("/")[0] in source.names]
         labeled = [name for name in names if name.count("/") >= source.depth]
         if not labeled:
             raise KitError(
@@ -61,7 +66,8 @@ class ClassFoldersLayout(Layout[ClassFolders]):
                 code="no_class_folder",
             )
         labels = [_class_of(name, source.depth) for name in labeled]
-        empty = [name for name in _folders_at(folder, source.depth) if name not in set(labels)]
+        folders = _folders_at(folder, source.depth) if source.names is None else source.names
+        empty = [name for name in folders if name not in set(labels)]
         if empty:
             raise KitError(
                 folder,
@@ -84,7 +90,7 @@ class ClassFoldersLayout(Layout[ClassFolders]):
             return self._detect_nested(survey, nested[0], hints)
         trains = [f for f in folders if not has_word(f, *HELD_OUT_WORDS)]
         if not trains:
-            return None
+            return self._detect_beside_test(survey)
         folder = next((f for f in trains if has_word(f, "train")), trains[0])
         held_out = {
             next(word for word in HELD_OUT_WORDS if has_word(f, word)): self._part(survey, f)
@@ -112,8 +118,19 @@ class ClassFoldersLayout(Layout[ClassFolders]):
             )
         return Detection(self._part(survey, folder, hints.depth or 2))
 
-    def _part(self, survey: Survey, folder: str, depth: int = 1) -> LabeledPart:
-        found = survey.images[folder]
+    def _detect_beside_test(self, survey: Survey) -> Detection | None:
+        """Return the reading of class folders beside a folder of test images."""
+        for folder, names in survey.class_folders.items():
+            classes = [name for name in names if not has_word(name, *HELD_OUT_WORDS)]
+            if len(classes) < len(names) and _are_classes(classes):
+                return Detection(self._part(survey, folder, only=classes))
+        return None
+
+    def _part(
+        self, survey: Survey, folder: str, depth: int = 1, only: Sequence[str] | None = None
+    ) -> LabeledPart:
+        """Return the labeled images of class folders; ``only``: of these."""
+        found = [n for n in survey.images[folder] if only is None or n.split("/")[0] in only]
         labels = pd.DataFrame({"label": [_class_of(image, depth) for image in found]}, dtype=str)
         names = sorted(set(labels["label"]), key=natural_key)
         numbered = all(name.isdecimal() for name in names)
@@ -127,7 +144,15 @@ class ClassFoldersLayout(Layout[ClassFolders]):
             source.append(
                 Finding("depth", depth, f"{depth} levels of folders name the class; 1: the outer folders")
             )
-        return LabeledPart(source, folder, labels)
+        if only is None:
+            return LabeledPart(source, folder, labels)
+        others = [name for name in survey.class_folders[folder] if name not in only]
+        source.append(Finding("names", list(only), f"the class folders, beside {first_few(others)}"))
+        return LabeledPart(source, folder, labels, folders=tuple(_below(folder, name) for name in only))
+
+
+def _below(folder: str, name: str) -> str:
+    return str(PurePosixPath(folder) / name)
 
 
 def _class_of(name: str, depth: int) -> str:

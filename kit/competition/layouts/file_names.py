@@ -22,7 +22,8 @@ from kit.competition.layouts.base import (
     images_table,
     register_layout,
 )
-from kit.competition.survey import Survey, has_word
+from kit.competition.survey import Survey
+from kit.competition.words import has_word
 from kit.config import CompetitionConfig, LabeledSource
 from kit.config.competition import with_one_group
 from kit.errors import KitError, first_few

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from kit.competition.survey import Survey, Table
+from kit.competition.layouts.label_cells import LIST, find_separator, split_labels
+from kit.competition.survey import Survey
+from kit.competition.table_matching import Table
 from kit.errors import KitError
 from kit.natural import natural_key
 
 LABEL_NAMES = ("label", "labels", "target", "class", "category", "species", "breed", "diagnosis", "tags")
+CODE_NAMES = ("category", "class", "label")  # in a name such as category_id
 ORDINAL_NAMES = ("diagnosis", "grade", "level", "severity", "stage", "rating", "score", "isup")
 MAX_GRADES = 11
 SAMPLE_WORDS = ("sample", "submission")
@@ -22,7 +24,6 @@ GROUP_NAMES = (  # the narrowest first: images of a patient may come from severa
     "site",
 )  # fmt: skip
 FOLD_NAMES = ("fold", "folds", "kfold", "cv_fold")
-SEPARATORS = (" ", "|", ",", ";")
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,9 @@ class LabelColumns:
             return cls(chosen, because, None, group, fold)
         values = table.cells[chosen]
         are_columns = set(values) - {""} <= survey.columns_of(*SAMPLE_WORDS)
-        separator = None if are_columns else _separator(values)
+        separator = None if are_columns else find_separator(values)
         if separator is not None:
-            shown = {" ": "spaces"}.get(separator, f"'{separator}'")
+            shown = {" ": "spaces", LIST: "commas in a list"}.get(separator, f"'{separator}'")
             because = f"cells such as '{max(values, key=len)}' hold several classes, separated by {shown}"
         return cls(chosen, because, separator, group, fold, _grades(chosen, values))
 
@@ -88,8 +89,8 @@ def _group_column(table: Table, label: str | None) -> str | None:
     """Return the column named like a group whose values repeat: patients, else studies, else sites."""
     named = [
         (next(i for i, word in enumerate(GROUP_NAMES) if _is_word(column, (word,))), column)
-        for column in table.others
-        if column != label and _is_word(column, GROUP_NAMES)
+        for column in map(str, table.cells.columns)
+        if column not in (label, table.id) and _is_word(column, GROUP_NAMES)
     ]
     repeating = [
         c for _, c in sorted(named) if table.cells[c].duplicated().any() and not _is_flag(table.cells[c])
@@ -116,7 +117,12 @@ def _choose_label(
     named = [c for c in others if c.lower() in LABEL_NAMES]
     if len(named) == 1:
         return named[0], f"the only column named like a label; {_examples(table.cells[named[0]])}"
+    codes = [c for c in others if _is_word(c, CODE_NAMES) and c.lower().endswith("id")]
+    if not named and len(codes) == 1:
+        return codes[0], f"the only column named like a class id; {_examples(table.cells[codes[0]])}"
     block = [c for c in others if _is_flag(table.cells[c])]
+    if len(block) >= 2 and _list_the_block(table.cells, block, others):
+        return block, f"{len(block)} columns of 0 and 1, which another column lists: one per class"
     if len(block) >= 2 and (len(block) == len(others) or is_one_hot(table.cells[block])):
         rest = f", among {len(others)}" if len(block) < len(others) else ""
         return block, f"{len(block)} columns of 0 and 1{rest}: one per class"
@@ -140,28 +146,18 @@ def _is_flag(cells: pd.Series) -> bool:
     return bool(cells.str.strip().isin(["0", "1", "0.0", "1.0", "-1", ""]).all())
 
 
+def _list_the_block(cells: pd.DataFrame, block: Sequence[str], others: Sequence[str]) -> bool:
+    """Return whether every other column lists the 0/1 columns that are 1: ``['Comedy', 'Drama']``."""
+    for name in set(others) - set(block):
+        separator = find_separator(cells[name])
+        if separator is None or not set(split_labels(cells[name], separator).columns) <= set(block):
+            return False
+    return len(block) < len(others)
+
+
 def is_one_hot(block: pd.DataFrame) -> bool:
     """Return whether the columns sum to 1 in every row."""
     return bool((block.apply(pd.to_numeric, errors="coerce").sum(axis=1) == 1).all())
-
-
-def _separator(values: pd.Series) -> str | None:
-    """Return what separates the classes in cells, if they hold several.
-
-    ``brown spot`` may be two classes or one class name. Words are classes if each also occurs alone, or if
-    they occur in more than two combinations on average. Other separators are not part of names: one repeated
-    word is enough.
-    """
-    cells = sorted(set(values) - {""})
-    for separator in SEPARATORS:
-        if not any(separator in cell.strip() for cell in cells):
-            continue
-        uses = Counter(word for cell in cells for word in {w.strip() for w in cell.split(separator)} - {""})
-        alone = set(uses) <= {cell.strip() for cell in cells}
-        combined = uses.total() > 2 * len(uses) if separator == " " else max(uses.values()) > 1
-        if alone or combined:
-            return separator
-    return None
 
 
 def _examples(values: Iterable[str]) -> str:

@@ -22,9 +22,12 @@ from kit.competition.layouts.base import (
     with_classes,
     without_listed,
 )
+from kit.competition.layouts.label_cells import split_labels
 from kit.competition.layouts.label_columns import LabelColumns, is_one_hot
-from kit.competition.survey import Survey, Table, has_word
+from kit.competition.survey import Survey
+from kit.competition.table_matching import Table
 from kit.competition.tables import column, line_numbers, read_table, unique_ids
+from kit.competition.words import has_role
 from kit.config import CompetitionConfig, LabeledSource
 from kit.errors import KitError, first_few
 from kit.tasks import LABEL, NO_LABEL, UNKNOWN
@@ -48,7 +51,7 @@ class LabelTable(LabeledSource):
     rows: Literal["image", "label"] = "image"
     """What a row is: an image, or one label of an image that may have several rows."""
     separator: Annotated[str, Field(min_length=1)] | None = None
-    """What separates the classes in a cell of the label column."""
+    """What separates the classes in a cell of the label column; `[]`: cells are lists like `['a', 'b']`."""
     group: str | None = None
     """The column of groups, such as patients: a group stays on one side of every split."""
     fold: str | None = None
@@ -102,12 +105,12 @@ class LabelTableLayout(Layout[LabelTable]):
     def detect(self, survey: Survey, hints: Hints) -> Detection | None:
         """Detect a table of images and labels; further tables with the same columns are held out."""
         tables = [
-            t for t in survey.tables if t.others and not has_word(t.name, "sample", "submission", "solution")
+            t for t in survey.tables if t.others and not has_role(t.name, "sample", "submission", "solution")
         ]
-        candidates = [t for t in tables if not has_word(t.name, *HELD_OUT_WORDS)]
+        candidates = [t for t in tables if not has_role(t.name, *HELD_OUT_WORDS)]
         if not candidates:
             return None
-        table = next((t for t in candidates if has_word(t.name, "train")), candidates[0])
+        table = next((t for t in candidates if has_role(t.name, "train")), candidates[0])
         columns = LabelColumns.of(table, hints.label, survey)
         train = self._part(table, columns)
         if table.ids == "folder" and _one_label_per_folder(train.labels):
@@ -115,10 +118,10 @@ class LabelTableLayout(Layout[LabelTable]):
         held_out = {}
         for other in tables:
             names = [columns.label] if isinstance(columns.label, str) else columns.label
-            if other is not table and other.folder != table.folder and set(names) <= set(other.others):
+            if other is not table and _is_apart(other, table) and set(names) <= set(other.others):
                 part = self._part(other, columns)
                 if (part.labels.to_numpy() != UNKNOWN).all() and _classes(part) <= _classes(train):
-                    name = next((w for w in HELD_OUT_WORDS if has_word(other.name, w)), "more")
+                    name = next((w for w in HELD_OUT_WORDS if has_role(other.name, w)), "more")
                     held_out[name] = part
         grouped = f"column '{columns.group}' holds groups" if columns.group else ""
         if table.ids == "folder":
@@ -145,6 +148,11 @@ class LabelTableLayout(Layout[LabelTable]):
             if name is not None:
                 source.append(Finding(key, name, why))
         return LabeledPart(source, table.folder, _detected_labels(table, columns), table)
+
+
+def _is_apart(other: Table, table: Table) -> bool:
+    """Return whether two tables label different images."""
+    return other.folder != table.folder or not set(other.cells[other.id]) & set(table.cells[table.id])
 
 
 def _samples(
@@ -206,16 +214,6 @@ def _first_rows(table: pd.DataFrame, source: LabelTable, path: Path) -> pd.DataF
                 code="rows_contradict",
             )
     return table.drop_duplicates(source.id).reset_index(drop=True)
-
-
-def split_labels(cells: pd.Series, separator: str) -> pd.DataFrame:
-    """Return one 0/1 column per class of cells such as ``scab rust``; a blank cell has no class."""
-    split = cells.str.strip().str.split(separator if separator.strip() else None, regex=False)
-    named = split.explode().str.strip()
-    named = named[named != ""].dropna()
-    counts = pd.crosstab(named.index, named).reindex(cells.index, fill_value=0)
-    zero_one: pd.DataFrame = counts.clip(upper=1).astype("int8").rename_axis(columns=None, index=None)
-    return zero_one
 
 
 def _zero_one_block(

@@ -30,7 +30,8 @@ from kit.competition.layouts.voc_boxes import (
     read_boxes,
     read_set,
 )
-from kit.competition.survey import Survey, has_word
+from kit.competition.survey import Survey
+from kit.competition.words import has_word
 from kit.config import CompetitionConfig, VocConfig
 from kit.errors import KitError, first_few
 from kit.natural import natural_key

@@ -56,7 +56,7 @@ def label_matrix(predictions: FinalPredictions, form: SubmissionFormat) -> np.nd
 
 def in_class_order(columns: Sequence[Any], form: SubmissionFormat, dtype: type) -> np.ndarray:
     """Return columns in file order as a matrix (N, C) in class order."""
-    order = [form.columns.index(name) for name in form.classes]
+    order = [form.columns.index(name) for name in form.written]
     return np.stack([np.asarray(columns[position], dtype=dtype) for position in order], axis=1)
 
 
@@ -64,11 +64,11 @@ def numbers_in_class_order(
     numbers: np.ndarray, names: tuple[str, ...], form: SubmissionFormat
 ) -> np.ndarray | None:
     """Return numbers (N, K) of some columns in class order; None unless the columns are the classes."""
-    if names == form.classes:
+    if names == form.written:
         return numbers
-    if set(names) != set(form.classes):
+    if set(names) != set(form.written):
         return None
-    return numbers[:, [names.index(name) for name in form.classes]]
+    return numbers[:, [names.index(name) for name in form.written]]
 
 
 def check_separator(form: SubmissionFormat) -> None:

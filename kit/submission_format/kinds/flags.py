@@ -44,7 +44,7 @@ class Flags(SubmissionKind):
     def write(self, predictions: FinalPredictions, form: SubmissionFormat) -> list[pa.StringArray]:
         """Return a column of words per class."""
         labels = label_matrix(predictions, form)
-        return [name_column(labels[:, form.classes.index(name)], form.words) for name in form.columns]
+        return [name_column(labels[:, form.written.index(name)], form.words) for name in form.columns]
 
     def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
         """Return the labels; for an exclusive task the first class that is flagged."""

@@ -45,7 +45,7 @@ class Label(SubmissionKind):
 
     def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
         """Return the labels."""
-        index = ClassIndex(form.classes, bool(form.spelled))
+        index = ClassIndex(form.classes, form.spelled)
         return labels_only(np.array([index[cell] for cell in columns[0]], dtype=np.int64), form, task)
 
     def changed(

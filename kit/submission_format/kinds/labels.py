@@ -49,7 +49,7 @@ class Labels(SubmissionKind):
 
     def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
         """Return the labels, (N, C)."""
-        index = ClassIndex(form.classes, bool(form.spelled))
+        index = ClassIndex(form.classes, form.spelled)
         labels = np.zeros((len(columns[0]), len(form.classes)), dtype=np.int64)
         for row, cell in enumerate(columns[0]):
             labels[row, [index[word] for word in _words(cell, form)]] = 1

@@ -45,7 +45,7 @@ class Probabilities(SubmissionKind):
 
     def write(self, predictions: FinalPredictions, form: SubmissionFormat) -> list[pa.StringArray]:
         """Return a column of numbers per class; rounded rows of an exclusive task still sum to 1."""
-        order = [form.classes.index(name) for name in form.columns]
+        order = [form.written.index(name) for name in form.columns]
         if form.decimals is None or not form.exclusive:
             return [number_column(predictions.probs[:, c], form) for c in order]
         shares = fixed_shares(predictions.probs[:, order], form.decimals)

@@ -43,7 +43,7 @@ class TopK(SubmissionKind):
 
     def read(self, columns: Sequence[Sequence[str]], form: SubmissionFormat, task: Task) -> FinalPredictions:
         """Return ranks as probabilities: each is half of the one before, and 0 for classes not named."""
-        index = ClassIndex(form.classes, bool(form.spelled))
+        index = ClassIndex(form.classes, form.spelled)
         probs = np.zeros((len(columns[0]), len(form.classes)), dtype=np.float32)
         for row, cell in enumerate(columns[0]):
             named = [index[word] for word in cell.split(form.separator) if word]

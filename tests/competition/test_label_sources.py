@@ -1,0 +1,174 @@
+"""Labels in JSON, text lists, list cells, joined columns and class folders beside the test images."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from kit import pipeline
+from kit.competition.samples import load_competition
+from kit.config.load import load_config
+from kit.storage.workspace import Workspace
+from kit.submission.format import format_for
+from tests.competition.test_detect_layout import draw_rows, draw_table, loaded, values_in
+from tests.conftest import COLORS, draw, raises_kit_error
+
+NAMES = ("cat", "dog")
+CATEGORIES = ("cat", "dog", "eel")
+
+
+def write_json(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def draw_coco(root, folder="", sample="id,predicted", codes=(7, 8, 9), cell="7", test_file="test.json"):
+    """Write COCO's JSON for 12 training and 4 test images; the sample has ids of images and categories."""
+    for i in range(12):
+        draw(root / f"train/{i:02d}.png", COLORS["red"], i)
+    for i in range(4):
+        draw(root / f"test/{i:02d}.png", COLORS["red"], 50 + i)
+    images = [{"id": 100 + i, "file_name": f"{folder}{i:02d}.png", "width": 36} for i in range(12)]
+    annotations = [{"id": i, "image_id": 100 + i, "category_id": codes[i % 3]} for i in range(12)]
+    categories = [{"id": code, "name": name} for code, name in zip(codes, CATEGORIES, strict=True)]
+    train = {"images": images, "annotations": annotations, "categories": categories}
+    write_json(root / ("train.json" if folder else "train/metadata.json"), train)
+    test = [{"id": 900 + i, "file_name": f"{'test/' if folder else ''}{i:02d}.png"} for i in range(4)]
+    write_json(root / test_file, {"images": test, "categories": categories})
+    rows = "".join(f"{900 + i},{cell}\n" for i in range(4))
+    (root / "sample_submission.csv").write_text(f"{sample}\n{rows}")
+    return root
+
+
+def format_of(root):
+    workspace = Workspace.open(root.parent)
+    config = load_config(pipeline.init(str(root), workspace=workspace, name="c").config)
+    return format_for(config.submission, load_competition(config.competition, workspace))
+
+
+@pytest.mark.parametrize("cell", ["7", "0"])  # a code of the categories, or a placeholder
+def test_coco_labels_are_names_and_the_submission_has_the_codes_of_the_sample(tmp_path, cell):
+    root = draw_coco(tmp_path / "c", "train/", cell=cell)
+    found = values_in(root)
+    assert (found["competition.train.file"], found["competition.train.label"]) == ("train.json", "category")
+    assert (found["competition.test.file"], found["competition.test.id"]) == ("test.json", "image_id")
+    assert (found["submission.codes.class"], found["submission.codes.code"]) == ("category", "category_id")
+    form = format_of(root)
+    assert (form.classes, form.written, form.kind.name) == (CATEGORIES, ("7", "8", "9"), "label")
+    assert loaded(root).train["label"].tolist() == [*CATEGORIES] * 4
+
+
+def test_tables_of_one_name_belong_to_their_folders(tmp_path):
+    found = values_in(draw_coco(tmp_path / "c", test_file="test/metadata.json"))
+    assert found["competition.train.file"] == "train/metadata.json"
+    assert found["competition.test.file"] == "test/metadata.json"
+
+
+def test_codes_may_be_columns_of_the_sample(tmp_path):
+    root = draw_coco(tmp_path / "c", "train/", sample="id,8,7,9", cell="0.5,0.5,0")
+    form = format_of(root)
+    assert (form.kind.name, form.columns, form.classes) == (
+        "probabilities",
+        ("8", "7", "9"),
+        ("dog", "cat", "eel"),
+    )
+
+
+def test_codes_must_give_every_class_its_own(tmp_path):
+    root = draw_coco(tmp_path / "c", "train/")
+    workspace = Workspace.open(tmp_path)
+    pipeline.init(str(root), workspace=workspace, name="c")
+    overrides = ["submission.codes.code=width"]
+    config = load_config(workspace.config("c"), overrides)
+    with raises_kit_error("codes_ambiguous"):
+        format_for(config.submission, load_competition(config.competition, workspace))
+
+
+def test_text_lists_label_images_and_a_list_of_others_is_held_out(tmp_path):
+    root = tmp_path / "c"
+    rows = []
+    for i in range(12):
+        draw(root / "images" / f"im {i}.png", COLORS["red"], i)
+        rows.append(f"images/im {i}.png {NAMES[i % 2]}\n")
+    (root / "train.txt").write_text("".join(rows[:8]))
+    (root / "val.txt").write_text("".join(rows[8:]))
+    competition = loaded(root)
+    assert competition.train["label"].tolist() == [*NAMES] * 4
+    assert competition.held_out["val"]["id"].tolist() == [f"images/im {i}.png" for i in range(8, 12)]
+
+
+@pytest.mark.parametrize("cells", [["['cat', 'dog']", "['cat']", "[]"], ['["cat","dog"]', '["cat"]', "[]"]])
+def test_cells_may_be_lists(tmp_path, cells):
+    root = tmp_path / "c"
+    draw_table(root, {"genre": cells * 4})
+    found = values_in(root)
+    assert (found["competition.task"], found["competition.train.separator"]) == ("multilabel", "[]")
+    train = loaded(root).train
+    assert train[["cat", "dog"]].to_numpy().tolist() == [[1, 1], [1, 0], [0, 0]] * 4
+
+
+def test_columns_that_another_column_lists_are_the_classes(tmp_path):
+    lists = ["['cat', 'dog']", "['cat']", "['dog']"]
+    columns = {"genre": lists * 4, "cat": [1, 1, 0] * 4, "dog": [1, 0, 1] * 4}
+    found = values_in(draw_table(tmp_path, columns))
+    assert found["competition.train.label"] == ["cat", "dog"]
+
+
+def test_numbers_separated_by_spaces_are_several_classes(tmp_path):
+    cells = ["448 2429", "782", "616 813", "448", "782 813", "2429"]
+    found = values_in(draw_table(tmp_path, {"attribute_ids": cells * 2}))
+    assert (found["competition.task"], found["competition.train.separator"]) == ("multilabel", " ")
+
+
+def test_a_category_id_is_the_label(tmp_path):
+    columns = {"category_id": ["3", "14"] * 6, "license": ["0", "0"] * 6, "flag": ["1", "0"] * 6}
+    assert values_in(draw_table(tmp_path, columns))["competition.train.label"] == "category_id"
+
+
+def test_the_sample_names_the_label_column_even_if_its_ids_are_no_images(tmp_path):
+    columns = {"sex": list("mf") * 6, "cancer": ["0", "1"] * 6}
+    root = draw_table(tmp_path, columns)
+    (root / "sample_submission.csv").write_text("prediction_id,cancer\n" + "7_L,0.5\n7_R,0.5\n")
+    with raises_kit_error("sample_unmatched"):
+        values_in(root)
+
+
+def draw_sister_folders(root):
+    rows = []
+    for i in range(12):
+        site, patient = f"s{i % 2}", f"p{i // 3}"
+        draw(root / "train" / site / patient / f"{i % 3}.png", COLORS["red"], i)
+        rows.append((site, patient, f"{i % 3}.png", NAMES[i % 2]))
+    for i in range(4):
+        draw(root / "test" / f"{i}.png", COLORS["red"], 50 + i)
+    table = pd.DataFrame(rows, columns=["site", "patient", "file", "label"])
+    table.to_csv(root / "train.csv", index=False)
+
+
+def test_columns_that_together_name_an_image_are_its_id(tmp_path):
+    root = tmp_path / "c"
+    draw_sister_folders(root)
+    found = values_in(root)
+    assert (found["competition.train.folder"], found["competition.train.id"]) == (
+        "train",
+        "site/patient/file",
+    )
+    assert found["competition.train.group"] == "patient"
+    assert loaded(root).train["id"][0] == "s0/p0/0.png"
+
+
+def test_class_folders_may_lie_beside_the_test_images(tmp_path):
+    root = tmp_path / "c"
+    for i in range(12):
+        draw(root / NAMES[i % 2] / f"{i}.png", COLORS["red"], i)
+        draw(root / "Test" / f"{i}.png", COLORS["red"], 50 + i)
+    found = values_in(root)
+    assert (found["competition.train.names"], found["competition.test.folder"]) == ([*NAMES], "Test")
+    competition = loaded(root)
+    assert (len(competition.train), len(competition.test)) == (12, 12)
+    assert set(competition.train["label"]) == set(NAMES)
+
+
+def test_rows_of_images_are_read_from_repeated_json_annotations(tmp_path):
+    draw_rows(tmp_path, [("0.png", "a"), ("0.png", "b"), ("1.png", "a")])
+    assert values_in(tmp_path)["competition.train.rows"] == "label"
