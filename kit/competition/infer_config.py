@@ -196,13 +196,15 @@ def _from_sample(
     """Return the values of the section ``submission`` that a sample file shows."""
     name = name_of(sample, survey)
     id_column = test.id_column or find_id_column(sample, test.ids)
-    columns = [column for column in sample.header if column != id_column]
+    columns: Sequence[str] = sample.value_names(id_column)
     codes = find_codes(survey, _class_words(sample, columns), classes)
     written = codes.codes if codes else {each: each for each in classes}
     facts = CompetitionFacts(tuple(written[c] for c in classes), task, test.ids).for_columns(columns)
     found = infer_kind(sample, id_column, facts)
     findings = [
-        Finding("submission.sample", name, f"columns {', '.join(sample.header)}"),
+        Finding(
+            "submission.sample", name, f"columns {', '.join(sample.header)}{_repeats(sample, id_column)}"
+        ),
         Finding("submission.kind", OPEN if found.is_open else found.kind.name, found.because),
     ]
     if codes is not None:
@@ -231,6 +233,17 @@ def _from_sample(
             because += f"; it has no column for {first_few(left_out)}: trained on, not submitted"
         findings.append(Finding("competition.classes", [*columns, *left_out], because))
     return findings
+
+
+def _repeats(sample: Sample, id_column: str) -> str:
+    """Return what the sample's ids say of its rows, if some have several."""
+    ids = sample.cells(id_column)
+    several = len(ids) - len(ids.unique())
+    return (
+        f"; ids have several rows ({len(ids)} rows, {len(ids) - several} ids), which get the same values"
+        if several
+        else ""
+    )
 
 
 def _class_words(sample: Sample, columns: Sequence[str]) -> set[str]:

@@ -46,11 +46,8 @@ def find_test(survey: Survey, found: Detection, classes: Sequence[str]) -> Detec
         KitError: The rows of the sample submission are not images, and no table joins them with images.
     """
     parts = [found.train, *found.held_out.values()]
-    tables = [
-        t
-        for t in survey.tables
-        if all(t is not part.table for part in parts) and not t.repeats and not has_role(t.name, "solution")
-    ]
+    labeled_tables = [part.table for part in parts]
+    tables = [t for t in survey.tables if all(t is not own for own in labeled_tables) and _may_list_test(t)]
     labeled = [folder for part in parts for folder in part.folders or (part.folder,)]
     folder = _test_folder(survey, labeled, tables)
     empty = next((f for f in survey.empty if has_word(f, *TEST_WORDS)), None)
@@ -66,6 +63,11 @@ def find_test(survey: Survey, found: Detection, classes: Sequence[str]) -> Detec
         return _with_other_sample(survey, folder, tables, where, classes)
     table = _list_of_ids(tables)
     return _listed(survey, table, where, sample) if table else _every_image(survey, folder, tables, where)
+
+
+def _may_list_test(table: Table) -> bool:
+    """Return whether a table may list the images to predict; a sample may have several rows per image."""
+    return not has_role(table.name, "solution") and (is_sample(table.name) or not table.repeats)
 
 
 def _with_other_sample(
@@ -124,6 +126,8 @@ def _listed(survey: Survey, table: Table, where: Finding, sample: Sample | None)
         Finding("competition.test.id", table.id, table.because),
         Finding("competition.test.ids", table.ids, table.style),
     ]
+    if table.repeats:
+        findings = [where, Finding("competition.test.ids", table.ids, f"{table.name}: {table.style}")]
     is_own = sample is not None and name_of(sample, survey) == table.name
     is_by_row = table.rule or table.ids == "folder"
     images = [image_id(image, table.ids) for image in survey.images[table.folder]]
@@ -144,16 +148,22 @@ def _joined(survey: Survey, sample: Sample, tables: Sequence[Table], where: Find
     rows = sample.columns[0].to_pylist()
     for table in tables:
         for column in table.others:
-            if set(table.cells[column]) == set(rows) and not table.cells[column].duplicated().any():
-                name = name_of(sample, survey)
-                findings = [
-                    where,
-                    Finding("competition.test.file", table.name, f"joins the ids of {name} with images"),
-                    Finding("competition.test.id", column, f"has the {len(rows)} ids of {name}"),
-                    Finding("competition.test.image", table.id, table.because),
-                    Finding("competition.test.ids", table.ids, table.style),
-                ]
-                return DetectedTest(findings, rows, sample.header[0], table, sample)
+            if set(table.cells[column]) != set(rows):
+                continue
+            name = name_of(sample, survey)
+            has_rows = f"has the {len(rows)} ids of {name}"
+            if table.cells[column].duplicated().any():
+                several = f"{has_rows}: the predictions of the images of a row are averaged"
+                keys = [("id", table.id, table.because), ("row", column, several)]
+            else:
+                keys = [("id", column, has_rows), ("image", table.id, table.because)]
+            findings = [
+                where,
+                Finding("competition.test.file", table.name, f"joins the ids of {name} with images"),
+                *(Finding(f"competition.test.{key}", value, why) for key, value, why in keys),
+                Finding("competition.test.ids", table.ids, table.style),
+            ]
+            return DetectedTest(findings, rows, sample.header[0], table, sample)
     return None
 
 

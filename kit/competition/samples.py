@@ -35,7 +35,8 @@ class Competition:
         train: ``id path`` and the labels (``label``, or one 0/1 column per class), including samples without
             a label; optionally ``group``, ``given_fold``, ``source`` and for crops ``xmin ymin xmax ymax``.
         held_out: Name -> labeled samples that are scored and never trained on.
-        test: ``id path``, in the order of the file that lists them; empty without a test set.
+        test: ``id path``, in the order of the file that lists them; empty without a test set. With ``row``,
+            the id of the submission's row, if several images share a row.
     """
 
     name: str
@@ -150,6 +151,8 @@ def _read_test(root: Path, source: TestSource | None) -> tuple[pd.DataFrame, pd.
         found = images.in_folders(names, path)[["id", "path"]]
     else:
         found = pd.DataFrame({"id": ids, "path": images.find(names, path)}, dtype=str)
+    if source.row is not None:
+        found["row"] = column(table, source.row, path, "competition.test.row")
     return found, without_listed(images.paths, found["path"])
 
 

@@ -84,11 +84,15 @@ class TestSource(Section):
     """The column of image names in that table; null: the ids are the image names."""
     ids: Literal["name", "stem", "folder"] = "name"
     """Whether ids are file names with suffix (`name`), without (`stem`), or folders of images (`folder`)."""
+    row: str | None = None
+    """The column of the submission's ids, if several images share a row; their predictions are averaged."""
 
     @model_validator(mode="after")
     def _file_needs_its_column(self) -> TestSource:
         if (self.file is None) != (self.id is None):
             raise ValueError("file and id go together: the table and its id column")
+        if self.row is not None and (self.file is None or self.ids == "folder"):
+            raise ValueError("row is a column of file, whose ids are images")
         return self
 
 

@@ -171,7 +171,7 @@ def check(
         context = check_context(
             config, competition, form, workspace, file, max_bytes=max_bytes, progress=progress
         )
-    return CheckResult(len(form), check_file(file, form, context))
+    return CheckResult(form.num_rows, check_file(file, form, context))
 
 
 def leaderboard(

@@ -15,7 +15,7 @@ from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import json_number, read_json
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.format import stale_ids
-from kit.submission.pooling import pool_rows, pooled_ids, task_of_rows
+from kit.submission.pooling import pool_rows, pool_test, submitted_ids, task_of_rows
 from kit.submission.round_trip import in_format_order
 from kit.submission_check.context import CheckContext
 from kit.submission_format.spec import SubmissionFormat
@@ -39,7 +39,7 @@ def check_context(
             test predictions of the config's own run, or else of the run with the best score.
     """
     pool = config.submission.pool if config.submission else None
-    unlisted, vanished = stale_ids(form, pooled_ids(pool, competition.test["id"]))
+    unlisted, vanished = stale_ids(form, submitted_ids(pool, competition))
     source = run or _run_to_compare(config, competition, workspace, progress)
     counts = _predicted_counts(source, config, competition, form)
     from_labels = counts is None and competition.task.exclusive and pool is None
@@ -126,7 +126,10 @@ def _predictions_of(
     task = task_of_rows(pool, competition)
     try:
         loaded = load_predictions(path)
-        rows = loaded if pool is None else pool_rows(loaded, pool, task)
+        if path == run.test:
+            rows = pool_test(loaded, pool, competition, task)
+        else:
+            rows = loaded if pool is None else pool_rows(loaded, pool, task)
         steps = (
             Postprocessing.from_list(read_json(run.decision)["steps"])
             if run.decision.exists()

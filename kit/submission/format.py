@@ -15,7 +15,7 @@ from kit.competition.class_codes import read_codes
 from kit.competition.samples import Competition
 from kit.config import SubmissionConfig
 from kit.errors import KitError, first_few
-from kit.submission.pooling import pooled_ids, task_of_rows
+from kit.submission.pooling import submitted_ids, task_of_rows
 from kit.submission_format.evidence import CompetitionFacts
 from kit.submission_format.infer_kind import InferredKind, find_id_column, infer_kind
 from kit.submission_format.kinds import UNKNOWN_KIND, default_kind, submission_kinds
@@ -55,7 +55,7 @@ def format_for(
             code="no_test_images",
         )
     task = task_of_rows(config.pool, competition)
-    images = pooled_ids(config.pool, competition.test["id"])
+    images = submitted_ids(config.pool, competition)
     names = _names_by_code(config, competition)
     facts = CompetitionFacts(tuple(names), task, images, competition.metric)
     if config.sample is None:
@@ -145,22 +145,23 @@ def _described(config: SubmissionConfig, facts: CompetitionFacts) -> SubmissionF
 
 def _from_sample(sample: Sample, config: SubmissionConfig, facts: CompetitionFacts) -> SubmissionFormat:
     id_column = find_id_column(sample, facts.images)
-    facts = facts.for_columns([name for name in sample.header if name != id_column])
+    facts = facts.for_columns(sample.value_names(id_column))
     found = _sample_kind(sample, id_column, config, facts)
-    ids = sample.cells(id_column)
-    if len(pc.unique(ids)) != len(ids):
-        raise KitError(
-            sample.path, "lists an id twice", "A sample must list every id once", code="ids_duplicate"
-        )
-    cells = sample.beside(id_column)
-    return _format(sample.header, id_column, ids, found, sample.dialect, config, facts, cells)
+    ids, cells = sample.cells(id_column), sample.beside(id_column)
+    encoded = ids.combine_chunks().dictionary_encode()
+    repeats = encoded.indices.to_numpy() if len(encoded.dictionary) < len(ids) else None
+    if repeats is not None:
+        first = pa.array(np.unique(repeats, return_index=True)[1])
+        ids, cells = ids.take(first), tuple(column.take(first) for column in cells)
+    form = _format(sample.header, id_column, ids, found, sample.dialect, config, facts, cells)
+    return replace(form, repeats=repeats, row_numbers=sample.row_numbers(id_column))
 
 
 def _sample_kind(
     sample: Sample, id_column: str, config: SubmissionConfig, facts: CompetitionFacts
 ) -> InferredKind:
     """Return the kind that the config names, or else the kind of the sample."""
-    given, others = _given_kind(config), set(sample.header) - {id_column}
+    given, others = _given_kind(config), set(sample.value_names(id_column))
     if given is not None and given.class_columns and others != set(facts.classes):
         odd = sorted(others ^ set(facts.classes))
         raise KitError(

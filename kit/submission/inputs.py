@@ -14,7 +14,7 @@ from kit.predictions import MIXED_FOLDS, FinalPredictions, Predictions, load_pre
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.format import format_for
 from kit.submission.leaks import Leak, with_known_labels
-from kit.submission.pooling import pool_labeled, pool_rows, task_of_rows
+from kit.submission.pooling import pool_labeled, pool_test, task_of_rows
 from kit.submission.round_trip import final_for_format, in_format_order
 from kit.submission_format.parse import TAB_SUFFIX
 from kit.submission_format.spec import SubmissionFormat
@@ -76,7 +76,7 @@ class SubmissionInputs:
             KitError: An image has no class, and the format has no cell for that.
         """
         rows = self.test.of_classes(self.form.classes, self.competition.task)
-        rows = rows if self.pool is None else pool_rows(rows, self.pool, self.task)
+        rows = pool_test(rows, self.pool, self.competition, self.task)
         predictions = postprocessing.apply(rows.probs, self.task)
         if known:
             predictions = with_known_labels(rows, predictions, known, self.competition)

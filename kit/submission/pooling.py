@@ -16,6 +16,8 @@ from kit.metrics import get_metric
 from kit.predictions import Predictions
 from kit.tasks import MULTILABEL, Task
 
+ROW = "row"  # the column of ``Competition.test`` with the row of an image
+
 
 def row_names(pool: PoolConfig, ids: Iterable[str], where: str) -> list[str]:
     """Return the row that each id belongs to.
@@ -36,9 +38,31 @@ def row_names(pool: PoolConfig, ids: Iterable[str], where: str) -> list[str]:
     return [match[1] for match in matches if match is not None]
 
 
-def pooled_ids(pool: PoolConfig | None, ids: Iterable[str]) -> tuple[str, ...]:
-    """Return the rows that images belong to, each once, in order of the first image."""
-    return tuple(ids) if pool is None else tuple(dict.fromkeys(row_names(pool, ids, "test")))
+def test_rows(pool: PoolConfig | None, competition: Competition) -> pd.Series | None:
+    """Return the row of the submission of each test image, by image id; None if a row is one image.
+
+    Raises:
+        KitError: The config gives the rows of images twice, or its pattern does not match an id.
+    """
+    test = competition.test
+    if ROW not in test:
+        return None if pool is None else pd.Series(row_names(pool, test["id"], "test"), index=test["id"])
+    if pool is not None:
+        raise KitError(
+            "submission.pool",
+            "names the rows of images, and so does competition.test.row",
+            "The row of an image is known once",
+            "Remove one of them.",
+            code="rows_known_twice",
+        )
+    rows: pd.Series = test.set_index("id")[ROW]
+    return rows
+
+
+def submitted_ids(pool: PoolConfig | None, competition: Competition) -> tuple[str, ...]:
+    """Return the ids of the submission's rows, each once, in order of the first image."""
+    rows = test_rows(pool, competition)
+    return tuple(competition.test["id"] if rows is None else dict.fromkeys(rows))
 
 
 def task_of_rows(pool: PoolConfig | None, competition: Competition) -> Task:
@@ -59,6 +83,24 @@ def pool_rows(predictions: Predictions, pool: PoolConfig, task: Task) -> Predict
     """
     names = row_names(pool, predictions.ids, predictions.origin.kind)
     return predictions.pooled(names, pool.how, task)
+
+
+def pool_test(
+    predictions: Predictions, pool: PoolConfig | None, competition: Competition, task: Task
+) -> Predictions:
+    """Return the test predictions of the submission's rows.
+
+    Args:
+        task: The task of the rows.
+    """
+    if pool is not None:
+        return pool_rows(predictions, pool, task)
+    rows = test_rows(pool, competition)
+    return (
+        predictions
+        if rows is None
+        else predictions.pooled(list(rows.loc[list(predictions.ids)]), "mean", task)
+    )
 
 
 def pool_labeled(

@@ -19,6 +19,7 @@ from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.check_context import check_context
 from kit.submission.inputs import SubmissionInputs
 from kit.submission.leaks import Leak, find_leaks
+from kit.submission.pooling import test_rows
 from kit.submission.provenance import (
     decision_of,
     keep_scored,
@@ -100,7 +101,7 @@ def submit(
     else:
         scan = opened.scan
     leaks = find_leaks(inputs.competition, scan)
-    use = inputs.config.competition.leaks == "use" and inputs.pool is None
+    use = inputs.config.competition.leaks == "use" and test_rows(inputs.pool, inputs.competition) is None
     known = leaks if use else []
     predictions = inputs.final_predictions(postprocessing, known)
     context = check_context(
@@ -110,7 +111,7 @@ def submit(
     done = Submitted(
         file=file,
         kind=inputs.form.kind.name,
-        rows=len(inputs.form),
+        rows=inputs.form.num_rows,
         proof=scores,
         problems=problems,
         unreadable=inputs.test.origin.unreadable,

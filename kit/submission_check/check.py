@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kit.errors import KitError
 from kit.submission_check.compare import FileContent, compare, compare_previous
@@ -64,6 +66,10 @@ def _content(
             problems.add("empty", 1, "line 2")
         return None
     ids = by_name.pop(form.id_column, None)
+    for name in form.row_numbers:
+        by_name.pop(name, None)
+    if ids is not None and form.repeats is not None:
+        ids, by_name = _each_id_once(ids, by_name, form, form.repeats)
     names, columns = tuple(by_name), tuple(by_name.values())
     if ids is None:
         numbered = text_column([f"of row {row + 2}" for row in range(num_rows)])
@@ -79,6 +85,19 @@ def _content(
     if content is not None:
         _check_one_class(content, form, context, problems)
     return content
+
+
+def _each_id_once(
+    ids: pa.ChunkedArray, by_name: dict[str, pa.ChunkedArray], form: SubmissionFormat, repeats: np.ndarray
+) -> tuple[pa.ChunkedArray, dict[str, pa.ChunkedArray]]:
+    """Return the rows of a file whose ids have as many rows as in the sample; equal rows of an id are one."""
+    own, wanted = pc.value_counts(ids), np.bincount(repeats, minlength=len(form))
+    counts = dict(zip(own.field("values").to_pylist(), own.field("counts").to_pylist(), strict=True))
+    if counts != dict(zip(form.ids.to_pylist(), wanted.tolist(), strict=True)):
+        return ids, by_name  # ids are missing, unknown, or have too many or too few rows
+    rows = pd.DataFrame({"id": ids.to_pandas(), **{n: c.to_pandas() for n, c in by_name.items()}})
+    first = pa.array(np.flatnonzero(~rows.duplicated().to_numpy()))
+    return ids.take(first), {name: column.take(first) for name, column in by_name.items()}
 
 
 def _check_values(cells: ValueColumns, form: SubmissionFormat, problems: Problems) -> Values:

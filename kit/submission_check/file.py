@@ -120,7 +120,7 @@ def _read(data: pa.Buffer, form: SubmissionFormat, problems: Problems) -> ReadCe
         header = delimiter.join(first_row(data, delimiter))
         problems.add("delimiter", 1, printable(header), f": by {ours}, not {theirs}")
     parsed = _parsed(data, delimiter, quotes > 0, problems)
-    if quotes and parsed is not None and len(parsed) < len(form):
+    if quotes and parsed is not None and len(parsed) < form.num_rows:
         data = _without_open_quotes(
             data, delimiter, problems
         )  # two unclosed quotation marks enclose the rows between them

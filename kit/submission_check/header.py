@@ -14,8 +14,8 @@ from kit.submission_check.numbers import is_number
 from kit.submission_check.problem_codes import Problems, printable
 from kit.submission_format.parse import ParsedCsv
 from kit.submission_format.spec import SubmissionFormat
+from kit.submission_format.spelling import INDEX_NAMES
 
-INDEX_NAMES = ("", "unnamed: 0", "index")
 MANY = 200  # columns, above which similar names are not searched
 
 

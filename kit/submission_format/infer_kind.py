@@ -47,7 +47,7 @@ def infer_kind(sample: Sample, id_column: str, facts: CompetitionFacts) -> Infer
     Raises:
         KitError: The sample has several columns beside the id, and they are not the classes.
     """
-    names = [name for name in sample.header if name != id_column]
+    names = sample.value_names(id_column)
     values = SampleValues(
         sample.cells(id_column).to_pylist(),
         {name: pc.unique(sample.cells(name)).to_pylist() for name in names},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 
 from kit.errors import KitError
 from kit.predictions import FinalPredictions
@@ -42,15 +43,27 @@ def read_back(text: str, form: SubmissionFormat, task: Task) -> FinalPredictions
         row_id = row[form.id_position]
         if row_id not in position:
             raise KitError(WHERE, f"has the id {row_id}", "The format has no such id", code="ids_unknown")
+        before = ordered[position[row_id]]
+        if before is not None and form.repeats is not None and _values(before, form) != _values(row, form):
+            raise KitError(
+                WHERE,
+                f"has different rows for the id {row_id}",
+                "Rows of one id are equal",
+                code="rows_contradict",
+            )
         ordered[position[row_id]] = row
     complete = [row for row in ordered if row is not None]
-    if len(complete) < len(position) or len(rows) != len(position):
+    if len(complete) < len(position) or len(rows) != form.num_rows:
         raise KitError(
             WHERE,
             f"has {len(rows)} rows",
-            f"The format has {len(position)}, one per id",
+            f"The format has {form.num_rows}, for {len(position)} ids",
             code="ids_missing",
         )
-    columns = list(zip(*complete, strict=True))
-    del columns[form.id_position]
-    return form.kind.read(columns, form, task)
+    by_name = dict(zip(header, zip(*complete, strict=True), strict=True))
+    return form.kind.read([by_name[name] for name in form.columns], form, task)
+
+
+def _values(row: Sequence[str], form: SubmissionFormat) -> list[str]:
+    """Return what a row says of its id."""
+    return [row[form.header.index(name)] for name in form.columns]

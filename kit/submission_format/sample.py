@@ -23,6 +23,7 @@ from kit.submission_format.parse import (
     parse_csv,
 )
 from kit.submission_format.spec import CsvDialect
+from kit.submission_format.spelling import are_row_numbers
 
 FIRST_BYTES = 1 << 16  # bytes that show how a file is written
 RULE = "A sample is a CSV or TSV file, as downloaded"
@@ -47,9 +48,19 @@ class Sample:
         """Return the cells of a column."""
         return self.columns[self.header.index(name)]
 
+    def value_names(self, id_column: str) -> tuple[str, ...]:
+        """Return the columns that say something of an id: all but the id and row numbers."""
+        row_numbers = self.row_numbers(id_column)
+        return tuple(name for name in self.header if name != id_column and name not in row_numbers)
+
+    def row_numbers(self, id_column: str) -> dict[str, pa.ChunkedArray]:
+        """Return the columns other than the id that count the rows, such as a column without a name."""
+        others = (name for name in self.header if name != id_column)
+        return {n: self.cells(n) for n in others if are_row_numbers(n, self.cells(n).to_pylist())}
+
     def beside(self, id_column: str) -> tuple[pa.ChunkedArray, ...]:
-        """Return all columns but the id column."""
-        return tuple(self.cells(name) for name in self.header if name != id_column)
+        """Return the columns that say something of an id."""
+        return tuple(self.cells(name) for name in self.value_names(id_column))
 
 
 def read_sample(path: Path) -> Sample:

@@ -260,6 +260,8 @@ class SubmissionFormat:
         low: The smallest number allowed in a cell.
         high: The largest.
         long_rows: The image and the class of each row of a long format.
+        repeats: Each row's position in ``ids``, if ids have several rows; None: a row per id.
+        row_numbers: Columns that are copied from the sample: name -> one text per row.
         dialect: How the file is written.
         sample: The sample file's cells beside the id, one column of text (N,) each, rows as in ``ids``.
     """
@@ -280,11 +282,18 @@ class SubmissionFormat:
     low: float = 0.0
     high: float = 1.0
     long_rows: LongRows | None = None
+    repeats: np.ndarray | None = None
+    row_numbers: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
     dialect: CsvDialect = field(default_factory=CsvDialect)
     sample: tuple[pa.ChunkedArray, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows of the file."""
+        return len(self.ids) if self.repeats is None else len(self.repeats)
 
     @property
     def id_position(self) -> int:
@@ -293,8 +302,8 @@ class SubmissionFormat:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns beside the id, in order."""
-        return tuple(name for name in self.header if name != self.id_column)
+        """The names of the columns that the kind fills, in order."""
+        return tuple(name for name in self.header if name != self.id_column and name not in self.row_numbers)
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -308,7 +317,7 @@ class SubmissionFormat:
 
     def with_images(self, images: Sequence[str]) -> SubmissionFormat:
         """Return the same format for other images."""
-        if self.long_rows is None:
-            return replace(self, ids=text_column(images), sample=None)
-        rows = self.long_rows.of(images, len(self.classes))
-        return replace(self, ids=rows.row_ids(self.written), long_rows=rows, sample=None)
+        long_rows = None if self.long_rows is None else self.long_rows.of(images, len(self.classes))
+        ids = text_column(images) if long_rows is None else long_rows.row_ids(self.written)
+        numbers = {name: text_column([str(n) for n in range(len(ids))]) for name in self.row_numbers}
+        return replace(self, ids=ids, long_rows=long_rows, repeats=None, row_numbers=numbers, sample=None)

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 
 NO_YES = (("false", "no", "f", "n"), ("true", "yes", "t", "y"))  # words for 0 and for 1
 SEPARATORS = (" ", "|", ",", ";")  # between the classes of a cell
+INDEX_NAMES = ("", "unnamed: 0", "index")  # of a column of row numbers, in lower case
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+
+
+def are_row_numbers(name: str, cells: Sequence[str]) -> bool:
+    """Return whether a column is named like an index, and counts rows from 0 or 1."""
+    counts = any(cells[0] == str(start) and cells[-1] == str(start + len(cells) - 1) for start in (0, 1))
+    return name.strip().casefold() in INDEX_NAMES and counts and all(cell.isdecimal() for cell in cells)
 
 
 def normalize_spelling(cell: str) -> str:
@@ -41,8 +48,8 @@ def no_yes_words(cells: Sequence[str]) -> tuple[str, str]:
 class ClassIndex:
     """Word in a cell -> class index.
 
-    Where the format spells classes differently from the data, words are compared without their spelling. Codes
-    that are no spelling of a class are compared as written.
+    Where the format spells classes differently from the data, words are compared without their spelling.
+    Codes that are no spelling of a class are compared as written.
 
     Args:
         classes: The class names.

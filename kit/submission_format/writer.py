@@ -21,7 +21,7 @@ THREADS = 2
 
 
 def render(predictions: FinalPredictions, form: SubmissionFormat) -> Iterator[bytes | memoryview]:
-    """Yield the file piece by piece: the header, then one row per id, in the order of the format.
+    """Yield the file piece by piece: the header, then the rows, in the order of the format.
 
     Args:
         predictions: In the order of ``form.images``.
@@ -49,11 +49,14 @@ def write(path: Path, predictions: FinalPredictions, form: SubmissionFormat) -> 
 def _parts(
     predictions: FinalPredictions, form: SubmissionFormat
 ) -> Iterator[tuple[FinalPredictions, SubmissionFormat]]:
-    for start in range(0, len(form), BATCH):
+    for start in range(0, form.num_rows, BATCH):
         rows = slice(start, start + BATCH)
-        part = replace(form, ids=form.ids[rows], sample=None)
+        numbers = {name: column[rows] for name, column in form.row_numbers.items()}
+        ids = form.ids[rows] if form.repeats is None else form.ids.take(pa.array(form.repeats[rows]))
+        part = replace(form, ids=ids, repeats=None, row_numbers=numbers, sample=None)
         if form.long_rows is None:
-            yield FinalPredictions(predictions.probs[rows], predictions.decided[rows]), part
+            at = rows if form.repeats is None else form.repeats[rows]
+            yield FinalPredictions(predictions.probs[at], predictions.decided[at]), part
         else:
             long_rows = form.long_rows
             long_rows = replace(long_rows, image=long_rows.image[rows], column=long_rows.column[rows])
@@ -65,8 +68,9 @@ def _rows(predictions: FinalPredictions, form: SubmissionFormat) -> memoryview:
 
     Arrow stores a text column as one run of bytes, so that joined columns are the bytes of the file.
     """
-    dialect, columns = form.dialect, list(form.kind.write(predictions, form))
-    columns.insert(form.id_position, form.ids.combine_chunks())
+    dialect, written = form.dialect, iter(form.kind.write(predictions, form))
+    copied = {form.id_column: form.ids, **form.row_numbers}
+    columns = [copied[n].combine_chunks() if n in copied else next(written) for n in form.header]
     ends = [""] * (len(columns) - 1) + [dialect.newline]
     always = [position in dialect.quoted for position in range(len(columns))]
     cells = [_quoted_column(*each, dialect) for each in zip(columns, always, ends, strict=True)]

@@ -1,13 +1,19 @@
 """`kit init` infers the submission and the metric from sample files, and writes a config that loads."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from kit import pipeline
 from kit.competition.samples import load_competition
 from kit.config.load import load_config
+from kit.predictions import FinalPredictions
 from kit.storage.workspace import Workspace
 from kit.submission.format import format_for
+from kit.submission_check.check import check_file
+from kit.submission_format.reader import read_back
+from kit.submission_format.writer import text_of
+from kit.tasks import MULTICLASS
 from tests.conftest import COLORS, draw, raises_kit_error
 
 TEST = ("t0", "t1", "t2", "t3")
@@ -129,6 +135,41 @@ def test_a_sample_without_blank_cells_needs_a_class_for_every_image(started):
     assert found["decide"] == [{"name": "thresholds", "at_least_one": True}]
     with_blank = "image,labels\n" + rows("", TEST[:1]) + rows("rust", TEST[1:])
     assert "decide" not in started(labels, with_blank)[0]
+
+
+def test_a_column_of_row_numbers_is_written_as_in_the_sample(started):
+    sample = ",image,label\n" + "".join(f"{n},{i}.jpg,cat\n" for n, i in enumerate(TEST))
+    found, form = started({"label": ["cat", "dog"] * 6}, sample)
+    assert (found["competition.test.id"], form.columns) == ("image", ("label",))
+    predictions = FinalPredictions(np.eye(2, dtype=np.float32)[[0, 1, 0, 1]], np.array([0, 1, 0, 1]))
+    text = text_of(predictions, form)
+    assert text == ",image,label\n0,t0.jpg,cat\n1,t1.jpg,dog\n2,t2.jpg,cat\n3,t3.jpg,dog\n"
+    assert read_back(text, form, MULTICLASS).decided.tolist() == [0, 1, 0, 1]
+
+
+def test_ids_with_several_rows_are_written_as_often_as_in_the_sample(started, tmp_path):
+    found, form = started({"label": ["cat", "dog"] * 6}, "image,label\n" + rows("cat", [*TEST, *TEST[:2]]))
+    assert (found["submission.sample"], form.num_rows) == ("sample_submission.csv", 6)
+    predictions = FinalPredictions(np.eye(2, dtype=np.float32)[[0, 1, 0, 1]], np.array([0, 1, 0, 1]))
+    text = text_of(predictions, form)
+    assert [line[-3:] for line in text.splitlines()[1:]] == ["cat", "dog", "cat", "dog", "cat", "dog"]
+    assert read_back(text, form, MULTICLASS).decided.tolist() == [0, 1, 0, 1]
+    file = tmp_path / "s.csv"
+    for changed, codes in (
+        (text, set()),
+        (text.replace("t0.jpg,cat", "t0.jpg,dog", 1), {"duplicate_ids"}),
+        (text.replace("t0.jpg,cat\n", "", 1), {"duplicate_ids"}),
+    ):
+        file.write_text(changed)
+        assert {p.code for p in check_file(file, form) if p.severity == "error"} == codes
+
+
+def test_a_sample_of_products_averages_the_images_of_a_product(started, tmp_path):
+    test = "product,image\n" + "".join(f"p{n // 2},{i}.jpg\n" for n, i in enumerate(TEST))
+    (tmp_path / "data/c/test.csv").write_text(test)
+    found, form = started({"label": ["0", "1"] * 6}, "product,label\np0,0.5\np1,0.5\n")
+    assert (found["competition.test.id"], found["competition.test.row"]) == ("image", "product")
+    assert form.images == ("p0", "p1")
 
 
 def test_a_class_of_one_image_is_trained_on_and_never_validated(started):

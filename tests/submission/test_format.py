@@ -66,7 +66,7 @@ def test_a_sample_of_another_format_is_refused(tiny):
         format_of(tiny)
     rewrite_sample(tiny, lambda t: pd.concat([t, t.iloc[:1]]).drop(columns="more"))
     with raises_kit_error("ids_duplicate"):
-        format_of(tiny, values=TEST_FROM_FOLDER)
+        format_of(tiny)
     (tiny.root / SAMPLE).write_text("ID\n1\n")
     with raises_kit_error("sample_empty"):
         format_of(tiny, values=TEST_FROM_FOLDER)

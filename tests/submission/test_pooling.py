@@ -1,5 +1,7 @@
 """Pool the predictions, labels and folds of images that share a row of the submission."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from kit.config import Component, PoolConfig
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import LabeledPredictions
 from kit.metrics import get_metric
-from kit.submission.pooling import pool_labeled, pool_rows, pooled_ids, task_of_rows
+from kit.submission.pooling import pool_labeled, pool_rows, pool_test, submitted_ids, task_of_rows
 from kit.tasks import tasks
 from tests.conftest import raises_kit_error
 from tests.submission_format.public import competition, predictions
@@ -23,12 +25,28 @@ def competition_with_labels(tmp_path, labels):
     return competition(tmp_path, "multiclass", "f1_macro", CLASSES, CROPS, train)
 
 
-def test_the_pattern_gives_each_row_id_once():
-    assert pooled_ids(POOL, CROPS) == ("i1", "i2")
-    assert pooled_ids(None, CROPS) == CROPS
+def competition_of(tmp_path, images, rows=None):
+    made = competition(tmp_path, "multiclass", "f1_macro", CLASSES, images)
+    return made if rows is None else replace(made, test=made.test.assign(row=rows))
+
+
+def test_the_pattern_gives_each_row_id_once(tmp_path):
+    assert submitted_ids(POOL, competition_of(tmp_path, CROPS)) == ("i1", "i2")
+    assert submitted_ids(None, competition_of(tmp_path, CROPS)) == CROPS
     with raises_kit_error("pattern_mismatch", where="submission.pool.image") as caught:
-        pooled_ids(POOL, (*CROPS, "whole"))
+        submitted_ids(POOL, competition_of(tmp_path, (*CROPS, "whole")))
     assert "1 test ids (whole)" in caught.value.problem
+
+
+def test_a_column_of_the_test_table_gives_the_rows(tmp_path):
+    products = competition_of(tmp_path, CROPS, ["p2", "p1", "p2"])
+    assert submitted_ids(None, products) == ("p2", "p1")
+    crops = predictions(CROPS, CLASSES, "multiclass")
+    rows = pool_test(crops, None, products, tasks.get("multiclass"))
+    assert rows.ids == ("p2", "p1")
+    np.testing.assert_allclose(rows.probs[0], crops.probs[[0, 2]].mean(axis=0), rtol=1e-6)
+    with raises_kit_error("rows_known_twice"):
+        submitted_ids(POOL, products)
 
 
 def test_rows_are_multilabel_if_labels_of_their_images_differ(tmp_path):

@@ -13,6 +13,7 @@ from kit.competition.survey import Survey
 from kit.competition.table_matching import Table
 from kit.errors import KitError
 from kit.natural import natural_key
+from kit.submission_format.spelling import are_row_numbers
 
 LABEL_NAMES = ("label", "labels", "target", "class", "category", "species", "breed", "diagnosis", "tags")
 CODE_NAMES = ("category", "class", "label")  # in a name such as category_id
@@ -57,7 +58,7 @@ class LabelColumns:
         """
         group = _group_column(table, label)
         fold = next((c for c in table.others if c.lower() in FOLD_NAMES and c != label), None)
-        others = [c for c in table.others if c not in (group, fold)]
+        others = [c for c in table.others if c not in (group, fold) and not _counts_rows(table, c)]
         chosen, because = _choose_label(table, others, label, survey)
         if not isinstance(chosen, str):
             return cls(chosen, because, None, group, fold)
@@ -139,6 +140,11 @@ def _choose_label(
         "Choose one: `kit init DATA --label COLUMN`.",
         code="label_ambiguous",
     )
+
+
+def _counts_rows(table: Table, name: str) -> bool:
+    """Return whether a column is an index that pandas wrote; it has no name."""
+    return are_row_numbers(name.removeprefix("Unnamed: 0"), list(table.cells[name]))
 
 
 def _is_flag(cells: pd.Series) -> bool:

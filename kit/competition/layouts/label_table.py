@@ -247,7 +247,9 @@ def _check_class_folders(samples: pd.DataFrame, source: LabelTable, path: Path) 
     """Refuse a table whose labels differ from the names of the class folders that hold the images."""
     depth = len(PurePosixPath(source.folder).parts)
     folders = samples["path"].map(lambda p: (PurePosixPath(p).parts[depth:-1] or ("",))[0])
-    if not set(samples[LABEL]) <= set(folders) | {NO_LABEL} or folders.nunique() < 2:
+    labels = set(samples[LABEL]) - {NO_LABEL}
+    mostly_agree = 2 * (samples[LABEL] == folders).sum() > len(samples)
+    if folders.nunique() < 2 or not (labels == set(folders) or (labels <= set(folders) and mostly_agree)):
         return  # the folders are not the classes
     differ = samples[(samples[LABEL] != folders) & (samples[LABEL] != NO_LABEL)]
     if len(differ):
