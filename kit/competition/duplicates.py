@@ -89,9 +89,10 @@ def split_groups(competition: Competition, groups: Iterable[Sequence[str]]) -> D
 
 
 def labels_by_path(samples: pd.DataFrame, label_columns: list[str]) -> dict[str, set[tuple[object, ...]]]:
-    """Return path -> the labels of its samples, as tuples of the label columns."""
+    """Return path -> the labels of its samples, as tuples of the label columns; None for a missing number."""
     found: dict[str, set[tuple[object, ...]]] = {}
-    rows = zip(*(samples[name].tolist() for name in label_columns), strict=True)
+    known = samples[label_columns].astype(object).where(samples[label_columns].notna(), None)
+    rows = zip(*(known[name].tolist() for name in label_columns), strict=True)
     for path, row in zip(samples["path"].tolist(), rows, strict=True):
         found.setdefault(path, set()).add(row)
     return found

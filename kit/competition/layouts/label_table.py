@@ -97,7 +97,7 @@ class LabelTableLayout(Layout[LabelTable]):
         else:
             samples[LABEL] = labels
             _check_class_folders(samples, source, path)
-        return LabeledImages(samples, without_listed(images, samples["path"]))
+        return LabeledImages(samples, without_listed(images, samples["path"]), str(path))
 
     def detect(self, survey: Survey, hints: Hints) -> Detection | None:
         """Detect a table of images and labels; further tables with the same columns are held out."""
