@@ -34,18 +34,7 @@ from kit.tasks import (
 
 NO_HINTS = Hints()
 MANY_INTEGERS = 30  # different integers that are rather measured than names of classes
-CLASS_WORDS = (
-    "id",
-    "class",
-    "category",
-    "species",
-    "breed",
-    "type",
-    "code",
-    "group",
-    "individual",
-    "identity",
-)
+CLASS_WORDS = ("id", "class", "category", "species", "breed", "type", "code", "group", "individual")
 SCHEME_OF: dict[Target, str] = {"class": "stratified", "classes": "multilabel", "number": "quantile"}
 
 
@@ -165,7 +154,7 @@ def _task_of_sample(
         return (
             [VALUE],
             REGRESSION,
-            f"{because}: {len(classes)} different numbers (ordinal if they are grades)",
+            f"{because}: {len(classes)} numbers (ordinal if they are grades)",
         )
     return classes, tasks.get(kind.implied_task), because
 

@@ -34,7 +34,8 @@ class Competition:
         root: The competition's folder; every ``path`` is relative to it.
         classes: The class names, in the order that every artifact uses.
         train: ``id path`` and the labels (``label``, one 0/1 column per class, or ``value``), including
-            samples without a label; optionally ``group``, ``given_fold``, ``source`` and for crops ``xmin ymin xmax ymax``.
+            samples without a label; optionally ``group``, ``given_fold``, ``source`` and for crops
+            ``xmin ymin xmax ymax``.
         held_out: Name -> labeled samples that are scored and never trained on.
         test: ``id path``, in the order of the file that lists them; empty without a test set.
     """

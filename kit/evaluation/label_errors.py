@@ -100,8 +100,8 @@ def suspects(
 
     Confident learning (Northcutt et al. 2021) on OOF probabilities: a class is a candidate for an image if
     its probability is at least the mean over the images labeled with it. A label is suspect if another
-    candidate is more probable. For numbers there are no such candidates. Images with a byte-identical twin of another label come first, since one of
-    the two labels must be wrong.
+    candidate is more probable. For numbers there are no such candidates. Images with a byte-identical twin of
+    another label come first, since one of the two labels must be wrong.
 
     Args:
         paths: Id -> path.

@@ -19,7 +19,8 @@ class FoldBalance:
     """The number of images per class on each side of a partition.
 
     Attributes:
-        counts: Classes, or ranges of numbers, (rows) by sides (columns): -1 train only, -2 held out, 0..K-1 the folds.
+        counts: Classes or ranges of numbers (rows) by sides (columns): -1 train only, -2 held out, 0..K-1 the
+            folds.
         ideal: The counts with exact shares, for the sides that classes are distributed over.
         images: Side -> number of images.
         groups: Side -> number of groups; None without groups.

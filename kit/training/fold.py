@@ -264,7 +264,7 @@ class FoldRunner:
         return FoldImages(train, validation, train_dataset, validation_dataset, plan)
 
     def _objective(self, k: int, images: FoldImages, device: torch.device) -> TrainingObjective:
-        """Return task, metric and loss of a fold, with the class weights of its plan or the scale of numbers."""
+        """Return task, metric and loss of a fold, with the class weights or the scale of its numbers."""
         import torch
 
         from kit.engine.fit.components import TrainingObjective

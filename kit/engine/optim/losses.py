@@ -223,7 +223,7 @@ def squared_error(outputs: Tensor, targets: Tensor, classes: Classes) -> Tensor:
 
 @register_loss("l1", "number")
 def absolute_error(outputs: Tensor, targets: Tensor, classes: Classes) -> Tensor:
-    """Return each image's absolute error, (B,), in standardized units: outliers count less than in ``mse``."""
+    """Return each image's absolute error, (B,), in standardized units: outliers count less than in mse."""
     return (outputs - targets).abs().mean(dim=1)
 
 

@@ -38,7 +38,7 @@ class Clip(Step):
 
     def adjust(self, probs: np.ndarray, task: Task) -> np.ndarray:
         """Return the numbers within the range, (N, 1), float32."""
-        return np.clip(probs, np.float32(self.low), np.float32(self.high))
+        return np.asarray(np.clip(probs, np.float32(self.low), np.float32(self.high)))
 
     def describe(self, classes: Sequence[str]) -> str:
         """Return the range."""

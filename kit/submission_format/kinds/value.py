@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +33,7 @@ class Value(SubmissionKind):
     options = frozenset({"decimals"})
     implied_task = "ordinal"
     likely_metrics = ("rmse", "mae")
-    likely_metrics_for = {REGRESSION.name: REGRESSION.usual_metrics}
+    likely_metrics_for: ClassVar = {REGRESSION.name: REGRESSION.usual_metrics}
 
     def keeps(self, metric: Metric, form: SubmissionFormat) -> bool:
         """Return whether the metric is about the number, or the expected grade."""
@@ -141,7 +141,7 @@ def _is_regression(form: SubmissionFormat) -> bool:
 
 def _clipped(predictions: FinalPredictions, form: SubmissionFormat) -> np.ndarray:
     """Return the numbers of a regression, (N,), float32, within the format's range."""
-    return np.clip(predictions.probs[:, 0], np.float32(form.low), np.float32(form.high))
+    return np.asarray(np.clip(predictions.probs[:, 0], np.float32(form.low), np.float32(form.high)))
 
 
 def _grades(predictions: FinalPredictions, form: SubmissionFormat) -> np.ndarray:
