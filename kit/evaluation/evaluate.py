@@ -138,7 +138,8 @@ def evaluate(
     config, labeled = config_of(run), load_labeled_oof(run, workspace)
     steps = list(steps) if steps is not None else steps_to_fit(run, config)
     fitted = fit_postprocessing(labeled, steps)
-    review = _images_to_review(labeled, competition or _competition(config, workspace), workspace)
+    shown = fitted.nested.probs if labeled.task.numeric else labeled.oof.probs
+    review = _images_to_review(labeled, shown, competition or _competition(config, workspace), workspace)
     errors = _errors(labeled, fitted.nested)
     evaluation = _evaluation(run, workspace, labeled, fitted, errors, review)
     write_json(run.decision, as_json(fitted, steps, labeled.oof.classes))
@@ -178,16 +179,20 @@ class _ImagesToReview:
 
 
 def _images_to_review(
-    labeled: LabeledPredictions, competition: Competition | None, workspace: Workspace
+    labeled: LabeledPredictions, probs: np.ndarray, competition: Competition | None, workspace: Workspace
 ) -> _ImagesToReview:
-    """Return the images to review; their paths are known only with the competition."""
+    """Return the images to review; their paths are known only with the competition.
+
+    Args:
+        probs: (N, C); the numbers of a regression after postprocessing, as they are scored.
+    """
     oof, task, paths, twins = labeled.oof, labeled.task, {}, {}
     if competition is not None:
         paths = dict(zip(competition.train["id"], competition.train["path"], strict=True))
         twins = _contradicting_duplicates(competition, workspace)
     return _ImagesToReview(
-        hardest(oof.ids, paths, labeled.targets, oof.probs, oof.classes, task, HARDEST),
-        suspects(oof.ids, paths, twins, labeled.targets, oof.probs, oof.classes, task),
+        hardest(oof.ids, paths, labeled.targets, probs, oof.classes, task, HARDEST),
+        suspects(oof.ids, paths, twins, labeled.targets, probs, oof.classes, task),
     )
 
 

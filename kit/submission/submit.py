@@ -45,7 +45,8 @@ class Submitted:
         kind: The kind of its rows, as ``submission.kind``.
         proof: Its scores.
         problems: Warnings of the submission check.
-        unreadable: Test ids of unreadable images; their rows contain the class prior.
+        unreadable: Test ids of unreadable images; their rows contain the mean of the training labels.
+        changes: What the file says differently than the predictions, for people.
         leaks: Test images that are also training images.
         leaks_used: Whether their known labels are in the file.
         written: False if the same file existed already.
@@ -58,6 +59,7 @@ class Submitted:
     proof: SubmissionScores
     problems: list[Problem]
     unreadable: tuple[str, ...]
+    changes: list[str]
     leaks: list[Leak]
     leaks_used: bool
     written: bool
@@ -109,6 +111,7 @@ def submit(
     problems, written, kept = _write_checked(file, predictions, inputs.form, context, workspace)
     done = Submitted(
         file=file,
+        changes=inputs.form.kind.changes(predictions, inputs.form),
         kind=inputs.form.kind.name,
         rows=len(inputs.form),
         proof=scores,
@@ -217,7 +220,11 @@ def _report(done: Submitted, workspace: Workspace, progress: Progress) -> None:
     if done.kept is not None:
         progress.note(f"the earlier file has a recorded score; kept as {workspace.shown(done.kept)}")
     if done.unreadable:
-        progress.warn(f"rows of unreadable images hold the class prior: {_listed(done.unreadable, where)}")
+        progress.warn(
+            f"rows of unreadable images hold the mean of the training labels: {_listed(done.unreadable, where)}"
+        )
+    for note in done.changes:
+        progress.warn(note)
     if done.leaks:
         progress.warn(_leaks_note(done.leaks, done.leaks_used, where))
     if done.proof.lost > 0:

@@ -221,6 +221,10 @@ class SubmissionKind(ABC):
         """
         return predictions
 
+    def changes(self, predictions: FinalPredictions, form: SubmissionFormat) -> list[str]:
+        """Return a line for each way in which the file differs from the predictions on purpose."""
+        return []
+
     def unwritable(self, predictions: FinalPredictions, form: SubmissionFormat) -> np.ndarray:
         """Return the rows, (K,), for which the format has no cell."""
         return np.array([], dtype=np.int64)

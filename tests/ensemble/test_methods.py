@@ -327,6 +327,18 @@ def test_subtracted_members_of_numbers_are_not_clipped_to_probabilities():
     assert blend_probs("hill_climb", data, negative=True).max() < -300
 
 
+def test_stacked_numbers_tend_to_the_mean_and_survive_a_member_that_is_constant_on_the_fitted_rows():
+    data = number_data(noises=(4.0, 4.0))
+    strong = blend_probs("stack", data, strength=1e6)
+    np.testing.assert_allclose(strong, data.members.mean(axis=0), atol=1)  # the intercept is free
+    boosted = data.value(blend_probs("stack", data, model="boosting"))
+    assert boosted > data.value(strong) - 0.5
+    fitted = replace(data, members=np.stack([data.members[0], np.full_like(data.members[0], 50.0)]))
+    later = np.stack([data.members[0], data.members[0] * 0 + 60])  # another fold's constant
+    combined = blend_methods.get("stack").function(fitted)(later)
+    assert data.value(combined.astype(np.float32)) > data.value(data.members[0]) - 6
+
+
 @pytest.mark.parametrize("name", ["gmean", "power"])
 def test_means_of_powers_refuse_numbers_below_0(name):
     with raises_kit_error("numbers_too_low"):

@@ -49,19 +49,31 @@ def stack(
 
 
 def _stacked_numbers(data: BlendData, learner: str, strength: float) -> Combination:
-    """Return a regression of the targets on the members' numbers."""
+    """Return a regression of what the members' mean lacks on the members' numbers.
+
+    All members have one unit, the standard deviation of the targets: a nearly constant member stays small.
+    Regularization pulls the result towards the plain mean.
+    """
+    offset, unit = float(data.targets.mean()), max(float(data.targets.std()), EPSILON)
     model = _regressor(learner, strength, data.seed)
-    model.fit(data.members[:, :, 0].T.astype(np.float64), data.targets[:, 0])
-    return Combination(lambda members: model.predict(members[:, :, 0].T.astype(np.float64))[:, None])
+
+    def features(members: np.ndarray) -> np.ndarray:
+        return np.asarray((members[:, :, 0].T.astype(np.float64) - offset) / unit)
+
+    def combine(members: np.ndarray) -> np.ndarray:
+        inputs = features(members)
+        return np.asarray((inputs.mean(axis=1) + model.predict(inputs)) * unit + offset)[:, None]
+
+    own = features(data.members)
+    model.fit(own, (data.targets[:, 0] - offset) / unit - own.mean(axis=1))
+    return Combination(combine)
 
 
 def _regressor(learner: str, strength: float, seed: int) -> Any:
     if learner == "ridge":
         from sklearn.linear_model import Ridge
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
 
-        return make_pipeline(StandardScaler(), Ridge(alpha=strength))
+        return Ridge(alpha=strength)
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     return HistGradientBoostingRegressor(

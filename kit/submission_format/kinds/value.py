@@ -75,6 +75,15 @@ class Value(SubmissionKind):
         tolerance = TOLERANCE if form.decimals is None else 10.0**-form.decimals
         return np.asarray(np.abs(_grades(predictions, form) - _grades(read, form)) > tolerance)
 
+    def changes(self, predictions: FinalPredictions, form: SubmissionFormat) -> list[str]:
+        """Return a line if numbers are written as the lowest one that the metric scores."""
+        below = int((predictions.probs[:, 0] < form.low).sum()) if _is_regression(form) else 0
+        if not below:
+            return []
+        return [
+            f"{below} numbers below {form.low:g} are written as {form.low:g}, which the metric counts them as"
+        ]
+
     def check(self, form: SubmissionFormat) -> None:
         """Refuse classes that are not consecutive integers."""
         if not _is_regression(form):
