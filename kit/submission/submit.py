@@ -220,9 +220,8 @@ def _report(done: Submitted, workspace: Workspace, progress: Progress) -> None:
     if done.kept is not None:
         progress.note(f"the earlier file has a recorded score; kept as {workspace.shown(done.kept)}")
     if done.unreadable:
-        progress.warn(
-            f"rows of unreadable images hold the mean of the training labels: {_listed(done.unreadable, where)}"
-        )
+        listed = _listed(done.unreadable, where)
+        progress.warn(f"rows of unreadable images hold the mean of the training labels: {listed}")
     for note in done.changes:
         progress.warn(note)
     if done.leaks:

@@ -182,9 +182,18 @@ def test_kind_value_keeps_the_score_of_numbers(metric, mark):
     dialect = CsvDialect(delimiter=";", decimal_mark=mark)
     form = make_format("value", ("age",), ("value",), exclusive=False, low=-np.inf, high=np.inf)
     labeled = labeled_numbers(metric, offset=-30.0)
-    assert check_round_trip(labeled, replace(form, dialect=dialect)).score == labeled.score()
+    found = check_round_trip(labeled, replace(form, dialect=dialect))
+    assert (found.score, found.lost) == (pytest.approx(labeled.score(), rel=1e-12), 0.0)
     rounded = check_round_trip(labeled, replace(form, decimals=1, dialect=dialect))
     assert rounded.score == pytest.approx(labeled.score(), abs=0.05)
+
+
+def test_large_errors_are_compared_relative_to_their_size():
+    labeled = labeled_numbers(offset=1e12)
+    form = make_format("value", ("age",), ("value",), exclusive=False, low=-np.inf, high=np.inf)
+    assert check_round_trip(labeled, form, cv=labeled.score() * (1 + 1e-11)).lost == 0.0
+    with raises_kit_error("round_trip_score"):
+        check_round_trip(labeled, form, cv=labeled.score() * (1 + 1e-8))
 
 
 def test_numbers_below_the_lowest_that_the_metric_scores_are_written_as_it_which_is_told():
