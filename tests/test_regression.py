@@ -104,6 +104,18 @@ def test_each_fold_stores_the_scale_of_its_own_training_side(ages):
         assert scale["factor"] == pytest.approx(training.std(ddof=0))
 
 
+def test_a_fold_predicts_as_in_training(ages):
+    """The score of the kept epoch and of the stored predictions are equal: both use the fold's own scale."""
+    workspace, done = ages
+    folds = pd.read_csv(workspace.folds("ages")).set_index("id")
+    oof = load_predictions(done.run.oof)
+    rows = folds.loc[list(oof.ids)]
+    squares = (oof.probs[:, 0] - rows["value"].to_numpy()) ** 2
+    for k in range(2):
+        score = np.sqrt(squares[(rows["fold"] == k).to_numpy()].mean())
+        assert read_json(done.run.fold(k).done)["score"] == pytest.approx(score, rel=1e-4)
+
+
 def test_the_submission_holds_the_numbers_and_scores_as_measured(ages):
     workspace, done = ages
     written = pd.read_csv(done.submitted.file.path)
@@ -201,6 +213,13 @@ def test_a_training_side_of_equal_numbers_is_refused(workspace):
     pd.read_csv(table).assign(age=4.5).to_csv(table, index=False)
     with raises_kit_error("targets_constant"):
         pipeline.run(load_config(write_config(workspace, AGES)), workspace=workspace)
+
+
+def test_a_fold_that_the_metric_cannot_score_is_named_before_training(workspace):
+    draw_ages(workspace.root / "data" / "ages", train=12)
+    changes = {"competition__metric": "r2", "folds__count": 12}
+    with raises_kit_error("metric_not_computable", where="fold 0"):
+        pipeline.run(load_config(write_config(workspace, AGES, **changes)), workspace=workspace)
 
 
 def test_an_unreadable_test_image_gets_the_mean_and_a_known_one_its_number(ages, tmp_path):

@@ -32,8 +32,8 @@ class Duplicates:
     def titled(self) -> dict[str, list[list[str]]]:
         """Return the groups by title, for tables."""
         return {
-            "within one class": self.within_class,
-            "across classes (label conflict)": self.across_classes,
+            "same label": self.within_class,
+            "different labels (conflict)": self.across_classes,
             "train and test": self.train_test,
             "test and test": self.test_test,
         }

@@ -81,7 +81,7 @@ def hardest(
 
 def _names(value: np.ndarray, classes: Sequence[str], task: Task) -> str:
     if task.numeric:
-        return f"{value[0]:g}"
+        return f"{value[0]:.8g}"
     if task.exclusive:
         return classes[int(value)]
     return " ".join(name for name, given in zip(classes, value, strict=True) if given == 1)

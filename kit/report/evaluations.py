@@ -117,9 +117,10 @@ def _hardest(evaluation: Evaluation) -> Table:
     table = plain_table(
         f"highest {evaluation.loss}", "label", "predicted", evaluation.loss, right=(evaluation.loss,)
     )
+    form = ".4g" if evaluation.residuals else ".2f"  # numbers have any size
     for image in evaluation.hardest[:MAX_IMAGES]:
         table.add_row(
-            escape(image.path or image.id), escape(image.label), escape(image.decided), f"{image.loss:.2f}"
+            escape(image.path or image.id), escape(image.label), escape(image.decided), f"{image.loss:{form}}"
         )
     return table
 

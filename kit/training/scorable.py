@@ -17,15 +17,13 @@ def check_scorable(data: TrainingData, folds: Sequence[int]) -> None:
         KitError: Names the fold, and the classes that none or all of its images have.
     """
     _score_prior(data, np.arange(len(data.samples)))  # raises if the metric does not suit the task
-    classes, metric = data.competition.classes, data.competition.metric
+    metric = data.competition.metric
     for k in folds:
         rows = np.flatnonzero(data.folds.validation(data.samples, k))
         try:
             _score_prior(data, rows)
         except KitError as error:
-            counts = data.competition.task.one_hot(data.targets()[rows], len(classes)).sum(axis=0)
-            odd = [f"none has {name}" for name, n in zip(classes, counts, strict=True) if n == 0]
-            odd += [f"all have {name}" for name, n in zip(classes, counts, strict=True) if n == len(rows)]
+            odd = _oddities(data, data.targets()[rows])
             raise KitError(
                 f"fold {k}",
                 f"{metric.name} cannot be computed on its {len(rows)} validation images ({first_few(odd)})",
@@ -33,6 +31,17 @@ def check_scorable(data: TrainingData, folds: Sequence[int]) -> None:
                 "Use fewer folds (`folds.count`) or another `competition.metric`.",
                 code="metric_not_computable",
             ) from error
+
+
+def _oddities(data: TrainingData, targets: np.ndarray) -> list[str]:
+    """Return what is unusual about the labels of some images."""
+    competition, number = data.competition, len(targets)
+    if competition.task.numeric:
+        return [f"their labels range from {targets.min():g} to {targets.max():g}"]
+    counts = competition.task.one_hot(targets, len(competition.classes)).sum(axis=0)
+    of_classes = list(zip(competition.classes, counts, strict=True))
+    odd = [f"none has {name}" for name, n in of_classes if n == 0]
+    return odd + [f"all have {name}" for name, n in of_classes if n == number]
 
 
 def _score_prior(data: TrainingData, rows: np.ndarray) -> float:

@@ -54,7 +54,7 @@ def _stacked_numbers(data: BlendData, learner: str, strength: float) -> Combinat
     All members have one unit, the standard deviation of the targets: a nearly constant member stays small.
     Regularization pulls the result towards the plain mean.
     """
-    offset, unit = float(data.targets.mean()), max(float(data.targets.std()), EPSILON)
+    offset, unit = float(data.targets.mean()), float(data.targets.std()) or 1.0
     model = _regressor(learner, strength, data.seed)
 
     def features(members: np.ndarray) -> np.ndarray:

@@ -80,9 +80,7 @@ class Value(SubmissionKind):
         below = int((predictions.probs[:, 0] < form.low).sum()) if _is_regression(form) else 0
         if not below:
             return []
-        return [
-            f"{below} numbers below {form.low:g} are written as {form.low:g}, which the metric counts them as"
-        ]
+        return [f"{below} numbers below {form.low:g} are written as {form.low:g}, as the metric counts them"]
 
     def check(self, form: SubmissionFormat) -> None:
         """Refuse classes that are not consecutive integers."""
