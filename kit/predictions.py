@@ -49,11 +49,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Predictions:
-    """One probability per id and class.
+    """One probability per id and class, or one number per id.
 
     Attributes:
         ids: (N,) unique strings.
-        classes: The C class names, in the order of the columns.
+        classes: The C class names, in the order of the columns; of numbers the one name ``value``.
         probs: (N, C), float32.
     """
 

@@ -1,4 +1,4 @@
-"""Tasks: multi-class, binary, ordinal and multi-label classification, each described by its attributes."""
+"""Tasks: multi-class, binary, ordinal, multi-label and regression, each described by its attributes."""
 
 from __future__ import annotations
 
@@ -14,33 +14,43 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABEL = "label"  # the column of class names, for tasks with one class per image
-NO_LABEL = ""  # in that column: the image has no label
+VALUE = "value"  # the column of numbers, for regression; it is the only entry of the "classes"
+NO_LABEL = ""  # in the column of class names: the image has no label
 UNKNOWN = -1  # in a 0/1 column: unknown whether the image has the class
+
+
+Target = Literal["class", "classes", "number"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A kind of classification.
+    """What the label of an image is: one class, several classes, or a number.
+
+    A number is handled like the probability of one class called ``value``: predictions are (N, 1), and so are
+    targets, in the units of the data.
 
     Attributes:
         name: The value of ``competition.task``.
         description: One line, for lists of tasks.
         exclusive: Whether an image has exactly one class. Samples then have a column ``label``;
-            otherwise one 0/1 column per class.
-        activation: The function from logits to probabilities.
+            otherwise one 0/1 column per class, or the column ``value``.
+        activation: The function from logits to probabilities; ``scale``: logits become numbers by the scale
+            of the training targets (``kit.engine.optim.target_scale``).
         loss: The default loss.
         ordinal: Whether the classes are grades, in order.
         num_classes: The number of classes, if the task fixes it.
+        numeric: Whether the label is a number, so that nothing that needs classes applies.
         usual_metrics: Metrics that competitions of this task usually have, most likely first.
     """
 
     name: str
     description: str
     exclusive: bool
-    activation: Literal["softmax", "sigmoid"]
+    activation: Literal["softmax", "sigmoid", "scale"]
     loss: str
     ordinal: bool = False
     num_classes: int | None = None
+    numeric: bool = False
     usual_metrics: tuple[str, ...] = ("accuracy", "balanced_accuracy", "f1_macro")
 
     @property
@@ -53,19 +63,27 @@ class Task:
         """Whether an image has one of any number of classes without an order."""
         return self.exclusive and not self.ordinal and self.num_classes is None
 
+    @property
+    def target(self) -> Target:
+        """What a loss gets as target: one class, several classes, or a number."""
+        if self.numeric:
+            return "number"
+        return "class" if self.exclusive else "classes"
+
     def label_columns(self, classes: Sequence[str]) -> list[str]:
         """Return the label columns of a table of samples or folds."""
         return [LABEL] if self.exclusive else list(classes)
 
     def labeled(self, samples: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-        """Return which samples have a label, (N,), bool; without one, the label is blank or -1."""
+        """Return which samples have a label, (N,), bool; without one, it is blank, -1 or NaN."""
         return labeled(samples, self.label_columns(classes))
 
     def targets(self, samples: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
         """Return the labels of labeled samples as numbers, rows in table order.
 
         Returns:
-            Exclusive tasks: class indices (N,), int64. Multi-label: (N, C), float32, 0 or 1.
+            Exclusive tasks: class indices (N,), int64. Multi-label: (N, C), float32, 0 or 1. Regression:
+            (N, 1), float64, the numbers exactly as in the data.
         """
         if self.exclusive:
             import pandas as pd  # the config schema imports this module, and does not need pandas
@@ -74,11 +92,12 @@ class Task:
             if (index < 0).any():
                 raise ValueError("a label is not among the classes")
             return index.astype(np.int64)
-        matrix: np.ndarray = samples[list(classes)].to_numpy(dtype=np.float32)
+        exact = np.float64 if self.numeric else np.float32
+        matrix: np.ndarray = samples[list(classes)].to_numpy(dtype=exact)
         return matrix
 
     def one_hot(self, targets: np.ndarray, num_classes: int) -> np.ndarray:
-        """Return targets as a matrix (N, C), float32."""
+        """Return targets as a matrix (N, C), float32; numbers as they are."""
         matrix: np.ndarray = np.eye(num_classes, dtype=np.float32)[targets] if self.exclusive else targets
         return matrix
 
@@ -95,12 +114,20 @@ class Task:
         return shares
 
     def decide(self, probs: np.ndarray) -> np.ndarray:
-        """Return the labels for probabilities (N, C): class indices (N,), or 0/1 at 0.5 (N, C)."""
+        """Return the labels for probabilities (N, C): class indices (N,), or 0/1 at 0.5 (N, C).
+
+        Numbers (N, 1) are returned as they are.
+        """
+        if self.numeric:
+            return probs.copy()  # a caller may change the labels of some rows
         decided: np.ndarray = probs.argmax(axis=1) if self.exclusive else (probs >= 0.5).astype(np.int64)
         return decided
 
     def prior(self, targets: np.ndarray, num_classes: int) -> np.ndarray:
-        """Return each class's share of the targets, (C,), float32: the prediction for an unreadable image."""
+        """Return each class's share of the targets, (C,), float32: the prediction for an unreadable image.
+
+        Of numbers: their mean, (1,).
+        """
         shares: np.ndarray = self.one_hot(targets, num_classes).mean(axis=0, dtype=np.float64)
         return shares.astype(np.float32)
 
@@ -110,10 +137,17 @@ def has_label_column(label_columns: Sequence[str]) -> bool:
     return list(label_columns) == [LABEL]
 
 
+def has_value_column(label_columns: Sequence[str]) -> bool:
+    """Return whether the label columns are the one column of numbers, not 0/1 columns."""
+    return list(label_columns) == [VALUE]
+
+
 def labeled(samples: pd.DataFrame, label_columns: Sequence[str]) -> np.ndarray:
-    """Return which samples have a label, (N,), bool; without one, the label is blank or -1."""
+    """Return which samples have a label, (N,), bool; without one, it is blank, -1 or NaN."""
     if has_label_column(label_columns):
         return (samples[LABEL] != NO_LABEL).to_numpy(dtype=bool)
+    if has_value_column(label_columns):
+        return np.asarray(np.isfinite(samples[VALUE].to_numpy(dtype=np.float64)))
     block: np.ndarray = samples[list(label_columns)].to_numpy(dtype=np.int8)
     return np.asarray((block != UNKNOWN).all(axis=1))
 
@@ -137,7 +171,16 @@ MULTILABEL = Task(
     "bce",
     usual_metrics=("roc_auc", "f1_macro", "log_loss"),
 )
+REGRESSION = Task(
+    "regression",
+    "one number per image",
+    False,
+    "scale",
+    "mse",
+    numeric=True,
+    usual_metrics=("rmse", "mae", "r2", "spearman", "rmsle"),
+)
 
 tasks: Registry[Task] = Registry("task")
-for _task in (MULTICLASS, BINARY, ORDINAL, MULTILABEL):
+for _task in (MULTICLASS, BINARY, ORDINAL, MULTILABEL, REGRESSION):
     tasks.register(_task.name)(_task)

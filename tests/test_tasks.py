@@ -54,5 +54,19 @@ def test_the_config_names_every_task_and_every_usual_metric_suits_its_task():
 def test_blank_or_unknown_labels_count_as_unlabeled():
     blank = pd.DataFrame({"label": ["2", ""]})
     unknown = pd.DataFrame({"2": [1, -1], "10": [0, -1], "red": [0, -1]})
+    numbers = pd.DataFrame({"value": [-1.0, np.nan]})
     assert tasks.get("multiclass").labeled(blank, CLASSES).tolist() == [True, False]
     assert tasks.get("multilabel").labeled(unknown, CLASSES).tolist() == [True, False]
+    assert tasks.get("regression").labeled(numbers, ("value",)).tolist() == [True, False]
+
+
+def test_numbers_are_targets_predictions_and_decisions_as_they_are():
+    task, samples = tasks.get("regression"), pd.DataFrame({"value": [0.1, -7.25]})
+    targets = task.targets(samples, ("value",))
+    assert targets.tolist() == [[0.1], [-7.25]]
+    assert task.prior(targets, 1).tolist() == [pytest.approx(-3.575)]
+    probs = targets.astype(np.float32)
+    decided = task.decide(task.normalized(probs))
+    assert decided.tolist() == probs.tolist()
+    decided[0] = 9  # a caller may change decisions; the predictions stay
+    assert probs[0, 0] == np.float32(0.1)

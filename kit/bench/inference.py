@@ -53,6 +53,7 @@ def infer(rig: Rig, effort: Effort) -> Inference:
 
 def _measure(rig: Rig, effort: Effort, images: ImageSet, micro_batch_size: int) -> Inference:
     from kit.engine.models.fold_norms import for_prediction
+    from kit.engine.optim.target_scale import TargetScale
     from kit.engine.tta.merge import merges
     from kit.engine.tta.predict import Predictor, SourceDataset, TTAPlan, predict, source_loader
     from kit.engine.tta.views import ModelInput
@@ -60,7 +61,8 @@ def _measure(rig: Rig, effort: Effort, images: ImageSet, micro_batch_size: int) 
     config, place, device = rig.config, rig.place, rig.device
     amp = rig.trainer.components.amp
     model = for_prediction(replace(rig.runner, progress=SILENT).model(0).to(device), amp)
-    predictor = Predictor(model, place.data.competition.task, device, amp.autocast)
+    scale = TargetScale(offset=0.0, factor=1.0)  # of a regression; its values do not change the speed
+    predictor = Predictor(model, place.data.competition.task, device, amp.autocast, (scale,))
     tta_plan = TTAPlan.of([tuple(config.predict.tta)], ModelInput.of(model))
     decoding = config.model_copy(update={"image": config.image.model_copy(update={"cache": "none"})})
     store = image_store(decoding, place.workspace, place.data, views=config.predict.tta)

@@ -65,4 +65,5 @@ def evaluate(
     from kit.report.tables import per_image_table
 
     show(*evaluation_tables(evaluation), *([per_image_table(pooled)] if pooled else []))
-    show(f"\nReport: {place.shown(run.report)}; tables beside it: confusion.csv, suspects.csv")
+    errors = run.residuals if evaluation.residuals else run.confusion
+    show(f"\nReport: {place.shown(run.report)}; tables beside it: {errors.name}, {run.suspects.name}")

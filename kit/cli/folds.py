@@ -40,7 +40,7 @@ def folds(
     state = "written" if done.state == "made" else "exists already, unchanged"
     first = done.balances[0]
     show(
-        f"\n{place.shown(done.path)} {state}. "
-        f"Class counts deviate from even ones by at most {done.largest_deviation:.2g} images; "
+        f"\n{place.shown(done.path)} {state}. {first.rows.capitalize()} counts deviate from even ones by at "
+        f"most {done.largest_deviation:.2g} images; "
         f"chi-square {first.chi_square:.2f}, p {first.p_value:.2g}."
     )

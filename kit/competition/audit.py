@@ -22,6 +22,18 @@ ASPECTS = {  # the largest width / height of each shape
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """The distribution of the labels of a regression, over the labeled training images."""
+
+    distinct: int
+    low: float
+    high: float
+    median: float
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
 class Audit:
     """The result of ``kit inspect``.
 
@@ -29,7 +41,8 @@ class Audit:
         images: The number of files, of train, test and held-out sets together.
         unlabelled: The number of training images without a label.
         held_out: Name of a held-out set -> number of samples.
-        class_counts: Training samples per class, in class order.
+        class_counts: Training samples per class, in class order; empty if labels are numbers.
+        numbers: The labels, if they are numbers.
         co_occurrence: Class -> class -> number of training images with both; empty for exclusive classes.
         unreadable: path -> reason.
         sizes: ``width x height`` -> count, most frequent first.
@@ -47,6 +60,7 @@ class Audit:
     held_out: dict[str, int]
     test: int
     class_counts: dict[str, int]
+    numbers: Numbers | None
     co_occurrence: dict[str, dict[str, int]]
     unreadable: dict[str, str]
     sizes: dict[str, int]
@@ -80,7 +94,8 @@ def audit(competition: Competition, scan: pd.DataFrame, near: NearConfig) -> Aud
         unlabelled=len(competition.train) - len(competition.labeled),
         held_out={name: len(table) for name, table in competition.held_out.items()},
         test=len(competition.test),
-        class_counts={str(k): int(v) for k, v in competition.class_counts().items()},
+        class_counts=_class_counts(competition),
+        numbers=_numbers(competition),
         co_occurrence=_co_occurrence(competition),
         unreadable=unreadable(scan),
         sizes=_counts(sizes),
@@ -96,13 +111,29 @@ def audit(competition: Competition, scan: pd.DataFrame, near: NearConfig) -> Aud
     )
 
 
+def _class_counts(competition: Competition) -> dict[str, int]:
+    if competition.task.numeric:
+        return {}
+    return {str(k): int(v) for k, v in competition.class_counts().items()}
+
+
+def _numbers(competition: Competition) -> Numbers | None:
+    if not competition.task.numeric:
+        return None
+    values = competition.task.targets(competition.labeled, competition.classes)
+    if not len(values):
+        return Numbers(0, *[float("nan")] * 5)
+    moments = (values.min(), values.max(), np.median(values), values.mean(), values.std())
+    return Numbers(len(np.unique(values)), *map(float, moments))
+
+
 def _counts(values: pd.Series) -> dict[str, int]:
     counts = values.astype(str).value_counts()
     return {str(name): int(count) for name, count in counts.items()}
 
 
 def _co_occurrence(competition: Competition) -> dict[str, dict[str, int]]:
-    if competition.task.exclusive:
+    if competition.task.exclusive or competition.task.numeric:
         return {}
     matrix = competition.labeled[list(competition.classes)].to_numpy(dtype=np.int64)
     both = pd.DataFrame(matrix.T @ matrix, competition.classes, competition.classes)

@@ -32,8 +32,8 @@ class Duplicates:
     def titled(self) -> dict[str, list[list[str]]]:
         """Return the groups by title, for tables."""
         return {
-            "within one class": self.within_class,
-            "across classes (label conflict)": self.across_classes,
+            "same label": self.within_class,
+            "different labels (conflict)": self.across_classes,
             "train and test": self.train_test,
             "test and test": self.test_test,
         }
@@ -89,9 +89,10 @@ def split_groups(competition: Competition, groups: Iterable[Sequence[str]]) -> D
 
 
 def labels_by_path(samples: pd.DataFrame, label_columns: list[str]) -> dict[str, set[tuple[object, ...]]]:
-    """Return path -> the labels of its samples, as tuples of the label columns."""
+    """Return path -> the labels of its samples, as tuples of the label columns; None for a missing number."""
     found: dict[str, set[tuple[object, ...]]] = {}
-    rows = zip(*(samples[name].tolist() for name in label_columns), strict=True)
+    known = samples[label_columns].astype(object).where(samples[label_columns].notna(), None)
+    rows = zip(*(known[name].tolist() for name in label_columns), strict=True)
     for path, row in zip(samples["path"].tolist(), rows, strict=True):
         found.setdefault(path, set()).add(row)
     return found

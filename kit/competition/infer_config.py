@@ -8,6 +8,7 @@ from kit.competition.class_codes import find_codes
 from kit.competition.infer_test import DetectedTest, find_test, name_of
 from kit.competition.layouts import detect_layout
 from kit.competition.layouts.base import Detection, Finding, Hints, LabeledPart
+from kit.competition.layouts.label_columns import is_word
 from kit.competition.samples import check_spellings
 from kit.competition.survey import Survey
 from kit.errors import KitError, first_few
@@ -18,11 +19,26 @@ from kit.submission_format.infer_kind import find_id_column, infer_kind
 from kit.submission_format.kinds import default_kind, submission_kinds
 from kit.submission_format.sample import Sample
 from kit.submission_format.spelling import NUMBER, SEPARATORS
-from kit.tasks import BINARY, LABEL, MULTICLASS, MULTILABEL, NO_LABEL, ORDINAL, Task, tasks
+from kit.tasks import (
+    BINARY,
+    LABEL,
+    MULTICLASS,
+    MULTILABEL,
+    NO_LABEL,
+    ORDINAL,
+    REGRESSION,
+    VALUE,
+    Target,
+    Task,
+    tasks,
+)
 
 NO_HINTS = Hints()
 OPEN = "auto"  # the kind of a sample whose cells do not show it: the metric decides
 SCORE_METRICS = ("roc_auc", "log_loss")  # of a score of two classes
+MANY_INTEGERS = 30  # different integers that are rather measured than names of classes
+CLASS_WORDS = ("id", "class", "category", "species", "breed", "type", "code", "group", "individual")
+SCHEME_OF: dict[Target, str] = {"class": "stratified", "classes": "multilabel", "number": "quantile"}
 
 
 def infer_config(survey: Survey, name: str, data: str, hints: Hints = NO_HINTS) -> list[Finding]:
@@ -40,7 +56,7 @@ def infer_config(survey: Survey, name: str, data: str, hints: Hints = NO_HINTS) 
     found = detect_layout(survey, hints)
     classes, task, because = _infer_task(found)
     test = find_test(survey, found, classes)
-    task, because = _task_of_sample(task, because, classes, test, survey)
+    classes, task, because = _task_of_sample(task, because, classes, test, survey)
     submission = _infer_submission(survey, test, found.train, classes, task)
     values = {finding.key: finding.value for finding in submission}
     if test is not None and test.table is not None and test.table.ids == "folder":
@@ -58,7 +74,7 @@ def infer_config(survey: Survey, name: str, data: str, hints: Hints = NO_HINTS) 
         *(test.findings if test else [_no_test(found)]),
         *submission,
         _infer_scheme(task, found.grouped),
-        *_infer_rare(found.train),
+        *([] if task.numeric else _infer_rare(found.train)),
     ]
 
 
@@ -78,46 +94,73 @@ def _infer_task(found: Detection) -> tuple[list[str], Task, str]:
         per_image = float((labels == 1).sum(axis=1).mean())
         return classes, MULTILABEL, f"{len(classes)} classes, {per_image:.2g} per image"
     classes = sorted(set(labels[LABEL]) - {NO_LABEL}, key=natural_key)
+    if (because := _measurements(found, classes)) and not found.ordinal:
+        return [VALUE], REGRESSION, because
     where = found.train.table.name if found.train.table else found.train.folder
     check_spellings(classes, where, case=False)  # a and A may be two letters: competition.case decides
-    _check_no_measurements(classes, len(labels), where)
     if found.ordinal:
         return classes, ORDINAL, f"{found.ordinal}, in this order; multiclass if the order has no meaning"
     if len(classes) == BINARY.num_classes:
         return classes, BINARY, f"two classes: {classes[0]} and {classes[1]}"
     ends = f"from {classes[0]} to {classes[-1]}"
-    return classes, MULTICLASS, f"one label per image, {len(classes)} classes {ends}"
+    measured = found.train.table is not None and len(classes) > MANY_INTEGERS and _are_codes(classes)
+    other = "; regression if they measure something" if measured else ""
+    return classes, MULTICLASS, f"one label per image, {len(classes)} classes {ends}{other}"
 
 
-def _check_no_measurements(classes: Sequence[str], num_images: int, where: str) -> None:
-    """Refuse labels that are measurements: many different numbers with decimals."""
-    are_numbers = all(NUMBER.fullmatch(name) for name in classes)
-    if not are_numbers or not any("." in name for name in classes) or len(classes) <= num_images / 4:
-        return
-    raise KitError(
-        where,
-        f"its labels are {len(classes)} different numbers with decimals ({first_few(classes[:3])})",
-        "kit predicts classes and grades, not measurements",
-        "Cut the numbers into a few ranges, and write the range of each image as its label.",
-        code="labels_are_measurements",
+def _measurements(found: Detection, classes: Sequence[str]) -> str:
+    """Return the evidence that labels are measurements, not names of classes, or "".
+
+    Many different numbers with decimals are measurements. So are many different integers of a table, unless
+    they number classes (0 to k - 1, or 1 to k) or their column is named like an identifier of classes.
+    """
+    if not all(NUMBER.fullmatch(name) for name in classes):
+        return ""
+    shown = f"{len(classes)} different numbers such as {', '.join(classes[:3])}"
+    if any("." in name for name in classes):
+        is_many = len(classes) > len(found.train.labels) / 4
+        return f"{shown}: measurements (multiclass if they are names of classes)" if is_many else ""
+    column = next((f.value for f in found.train.source if f.key == "label"), None)
+    if found.train.table is None or len(classes) <= MANY_INTEGERS or _are_codes(classes):
+        return ""
+    if is_word(str(column), CLASS_WORDS):
+        return ""
+    return (
+        f"{shown}, more than {MANY_INTEGERS}, and not numbered from 0 or 1 (multiclass if they name classes)"
     )
+
+
+def _are_codes(classes: Sequence[str]) -> bool:
+    """Return whether integers number classes: they are 0 to k - 1, or 1 to k."""
+    codes = sorted(map(int, classes)) if all(name.isdecimal() for name in classes) else []
+    return bool(codes) and codes in (list(range(len(codes))), list(range(1, len(codes) + 1)))
 
 
 def _task_of_sample(
     task: Task, because: str, classes: list[str], test: DetectedTest | None, survey: Survey
-) -> tuple[Task, str]:
-    """Return the ordinal task if classes are integers and the sample has numbers between them."""
+) -> tuple[list[str], Task, str]:
+    """Return classes, task and evidence, after a look at the sample.
+
+    If classes are integers and the sample has numbers between them, the task is ordinal; regression if there
+    are many integers.
+    """
     if not task.is_nominal or test is None or test.sample is None:
-        return task, because
+        return classes, task, because
     facts = CompetitionFacts(tuple(classes), ORDINAL, test.ids)
     try:
         kind = infer_kind(test.sample, test.id_column or find_id_column(test.sample, test.ids), facts).kind
     except KitError:
-        return task, because  # classes with names, or columns that are reported later
+        return classes, task, because  # classes with names, or columns that are reported later
     if kind.implied_task is None:
-        return task, because
-    numbers = f"{name_of(test.sample, survey)} has numbers between them"
-    return tasks.get(kind.implied_task), f"{classes[0]} to {classes[-1]}, and {numbers}"
+        return classes, task, because
+    because = f"{classes[0]} to {classes[-1]}, and {name_of(test.sample, survey)} has numbers between them"
+    if len(classes) > MANY_INTEGERS:
+        return (
+            [VALUE],
+            REGRESSION,
+            f"{because}: {len(classes)} numbers (ordinal if they are grades)",
+        )
+    return classes, tasks.get(kind.implied_task), because
 
 
 def _infer_metric(task: Task, kind: str, most: int | None) -> list[Finding]:
@@ -139,8 +182,8 @@ def _infer_metric(task: Task, kind: str, most: int | None) -> list[Finding]:
 
 
 def _infer_scheme(task: Task, grouped: str) -> Finding:
-    scheme = "stratified" if task.exclusive else "multilabel"
-    balanced = "every fold has the same share of each class"
+    scheme = SCHEME_OF[task.target]
+    balanced = f"every fold has the same share of each {'range of numbers' if task.numeric else 'class'}"
     if grouped:
         return Finding("folds.scheme", f"{scheme}_group", f"{grouped}; {balanced}")
     return Finding("folds.scheme", scheme, balanced)
@@ -177,14 +220,15 @@ def _infer_submission(
     id_name = table.id if table else "id"
     source = table.name if table else "no table"
     id_found = Finding("submission.id", id_name, f"no sample file: the id column of {source}")
-    if not task.exclusive:
+    if task.target == "classes":
         kind = default_kind(task, label_column=False).name
         return [Finding("submission.kind", kind, "no sample file: one column per class"), id_found]
     kind = default_kind(task, label_column=True).name
     label = next((f.value for f in train.source if f.key == "label" and isinstance(f.value, str)), "label")
+    written = "numbers" if task.numeric else "class names"
     source = f"the label column of {train.table.name}" if train.table else "kit's default"
     return [
-        Finding("submission.kind", kind, "no sample file: class names, as in the training labels"),
+        Finding("submission.kind", kind, f"no sample file: {written}, as in the training labels"),
         id_found,
         Finding("submission.label", label, f"no sample file: {source}"),
     ]
@@ -197,7 +241,7 @@ def _from_sample(
     name = name_of(sample, survey)
     id_column = test.id_column or find_id_column(sample, test.ids)
     columns: Sequence[str] = sample.value_names(id_column)
-    codes = find_codes(survey, _class_words(sample, columns), classes)
+    codes = None if task.numeric else find_codes(survey, _class_words(sample, columns), classes)
     written = codes.codes if codes else {each: each for each in classes}
     facts = CompetitionFacts(tuple(written[c] for c in classes), task, test.ids).for_columns(columns)
     found = infer_kind(sample, id_column, facts)

@@ -20,7 +20,8 @@ from kit.errors import KitError, first_few
 from kit.metrics import Metric, get_metric
 from kit.natural import natural_key
 from kit.storage.workspace import Workspace
-from kit.tasks import LABEL, NO_LABEL, UNKNOWN, Task, tasks
+from kit.submission_format.spelling import NUMBER
+from kit.tasks import LABEL, NO_LABEL, UNKNOWN, VALUE, Task, tasks
 
 EXTRA = "extra"  # in column `source`: from competition.extra, always trained on and never validated
 
@@ -32,8 +33,9 @@ class Competition:
     Attributes:
         root: The competition's folder; every ``path`` is relative to it.
         classes: The class names, in the order that every artifact uses.
-        train: ``id path`` and the labels (``label``, or one 0/1 column per class), including samples without
-            a label; optionally ``group``, ``given_fold``, ``source`` and for crops ``xmin ymin xmax ymax``.
+        train: ``id path`` and the labels (``label``, one 0/1 column per class, or ``value``), including
+            samples without a label; optionally ``group``, ``given_fold``, ``source`` and for crops
+            ``xmin ymin xmax ymax``.
         held_out: Name -> labeled samples that are scored and never trained on.
         test: ``id path``, in the order of the file that lists them; empty without a test set. With ``row``,
             the id of the submission's row, if several images share a row.
@@ -59,7 +61,9 @@ class Competition:
         return self.train[self.task.labeled(self.train, self.classes)]
 
     def class_counts(self) -> pd.Series:
-        """Return the number of training images of each class, in class order."""
+        """Return the number of training images of each class, in class order; of all images for numbers."""
+        if self.task.numeric:
+            return pd.Series([len(self.labeled)], index=list(self.classes))
         targets = self.task.targets(self.labeled, self.classes)
         counts = self.task.one_hot(targets, len(self.classes)).sum(axis=0)
         return pd.Series(counts.astype(np.int64), index=list(self.classes))
@@ -92,6 +96,8 @@ def load_competition(config: CompetitionConfig, workspace: Workspace) -> Competi
 def _read(root: Path, source: LabeledSource, config: CompetitionConfig, task: Task) -> LabeledImages:
     """Return the samples of a source, with labels in the form that the task needs."""
     images = layouts.get(source.layout).read(root, source, config)
+    if task.numeric:
+        return replace(images, samples=with_numbers(images.samples, images.file or str(root / source.folder)))
     if task.exclusive == (LABEL in images.samples):
         return images
     if not task.exclusive:
@@ -120,6 +126,37 @@ def _one_class_each(samples: pd.DataFrame, where: str) -> pd.DataFrame:
         )
     labels = np.where(without_label, NO_LABEL, np.array(names, dtype=object)[block.argmax(axis=1)])
     return samples.drop(columns=names).assign(**{LABEL: labels.astype(str)})
+
+
+def with_numbers(samples: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Return samples with the column ``value`` in place of ``label``: float64, NaN without a label.
+
+    Raises:
+        KitError: The samples have several labels each, or a label is not a finite number.
+    """
+    if LABEL not in samples:
+        raise KitError(
+            where,
+            "has several labels per image, which does not suit a task of numbers",
+            "It needs one number per image: one label column, without separator and `rows: label`",
+            code="labels_do_not_suit_task",
+        )
+    cells = samples[LABEL].str.strip()
+    has_label = (cells != NO_LABEL).to_numpy(dtype=bool)
+    valid = np.array([NUMBER.fullmatch(cell) is not None and "," not in cell for cell in cells], dtype=bool)
+    numbers = np.array([float(c) if ok else np.nan for c, ok in zip(cells, valid, strict=True)])
+    invalid = has_label & ~np.isfinite(numbers)
+    if invalid.any():
+        rows = samples[invalid]
+        named = [f"{i}: '{label}'" for i, label in zip(rows["id"], rows[LABEL], strict=True)]
+        raise KitError(
+            where,
+            f"{invalid.sum()} labels are not finite numbers ({first_few(named)})",
+            "Every label of a task of numbers is a number with a decimal point",
+            "Fix them, or leave them blank and set `competition.blank: unlabelled`.",
+            code="label_not_a_number",
+        )
+    return samples.drop(columns=LABEL).assign(**{VALUE: numbers})
 
 
 def _with_paths_as_ids(images: LabeledImages) -> LabeledImages:
@@ -174,7 +211,8 @@ def _with_unlisted(
     unlisted = unlisted[~unlisted["path"].isin(listed)]
     lost = pd.concat([unlisted, unlisted_test[~unlisted_test["path"].isin(listed)]])
     if config.unlisted == "refuse" and len(lost):
-        also = "" if tasks.get(config.task).exclusive else " or negative (they have no class)"
+        task = tasks.get(config.task)
+        also = "" if task.exclusive or task.numeric else " or negative (they have no class)"
         raise KitError(
             root,
             f"{len(lost)} images are in no list and no class folder ({first_few(list(lost['path']))})",
@@ -194,6 +232,8 @@ def _with_same_label(images: pd.DataFrame, classes: Sequence[str], config: Compe
     """Return images as samples without a label, or (``unlisted: negative``) with no class."""
     if tasks.get(config.task).exclusive:
         return images.assign(**{LABEL: NO_LABEL})
+    if tasks.get(config.task).numeric:
+        return images.assign(**{VALUE: np.nan})
     value = 0 if config.unlisted == "negative" else UNKNOWN
     block = pd.DataFrame(value, index=images.index, columns=list(classes), dtype="int8")
     return pd.concat([images, block], axis=1)
@@ -225,7 +265,7 @@ def _aligned(images: LabeledImages, classes: Sequence[str], where: str) -> pd.Da
             code="classes_differ",
         )
     samples = images.samples
-    if LABEL in samples:
+    if LABEL in samples or samples.get(VALUE, pd.Series(dtype="int8")).dtype.kind == "f":
         return samples
     plain = [name for name in samples.columns if name in PLAIN_COLUMNS]
     block = samples.reindex(columns=list(classes), fill_value=0).astype("int8")
@@ -274,6 +314,11 @@ def _class_order(config: CompetitionConfig, task: Task, train: LabeledImages) ->
     found = train.classes
     if "id" in found:  # the only reserved name for classes that are values, not columns
         problem = "a class has the name of the id column, 'id'"
+        raise KitError("competition.train", problem, "", "Rename the class.", code="class_name_reserved")
+    if task.numeric:
+        return (VALUE,)
+    if found == [VALUE]:
+        problem = f"has the single class '{VALUE}', which is the name of kit's column of numbers"
         raise KitError("competition.train", problem, "", "Rename the class.", code="class_name_reserved")
     if config.case == "refuse":
         check_spellings(found, "competition.train, classes")

@@ -64,6 +64,8 @@ def _small_recipe(side: int) -> list[Finding]:
 
 def _photo_recipe(side: int, model: str | None, weights: str | None, task: str) -> list[Finding]:
     given = [Finding("model.weights", weights, "given by --weights")] if weights else []
+    smoothing = 0.1 if tasks.get(task).exclusive else 0.0
+    smoothed = [] if tasks.get(task).numeric else [Finding("train.loss.label_smoothing", smoothing, "")]
     chosen = "given by --model" if model else "a small pretrained network, fast on any machine"
     size = f"images are about {side} px; the size, mean and std come from the model's weights"
     return [
@@ -83,7 +85,7 @@ def _photo_recipe(side: int, model: str | None, weights: str | None, task: str) 
         ),
         Finding("train.head_lr", 1.0e-3, "the new head starts from random weights"),
         Finding("train.loss.name", tasks.get(task).loss, ""),
-        Finding("train.loss.label_smoothing", 0.1 if tasks.get(task).exclusive else 0.0, ""),
+        *smoothed,
         Finding("predict.tta", ["identity", "hflip"], "views to average when predicting"),
         Finding("seed", 42, "seeds all random draws of training"),
     ]

@@ -129,7 +129,7 @@ class CompetitionConfig(Section):
     """The competition's name; experiments with the same name share folds, runs and submissions."""
     data: str
     """The competition's folder: a name below a data root, or an absolute path."""
-    task: Literal["multiclass", "binary", "multilabel", "ordinal"]
+    task: Literal["multiclass", "binary", "multilabel", "ordinal", "regression"]
     """The task."""
     metric: Component
     """The metric, such as `accuracy` or `{name: top_k, k: 3}`; `kit components metrics` lists them."""
@@ -167,10 +167,18 @@ class CompetitionConfig(Section):
 
     @model_validator(mode="after")
     def _negative_needs_several_labels(self) -> CompetitionConfig:
-        if self.unlisted == "negative" and tasks.get(self.task).exclusive:
+        task = tasks.get(self.task)
+        if self.unlisted == "negative" and (task.exclusive or task.numeric):
+            what = "a number" if task.numeric else "a class"
             raise ValueError(
-                f"unlisted: negative needs a multi-label task; under {self.task} an image has a class"
+                f"unlisted: negative needs a multi-label task; under {self.task} an image has {what}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_have_no_classes(self) -> CompetitionConfig:
+        if self.classes is not None and tasks.get(self.task).numeric:
+            raise ValueError(f"classes has no effect under {self.task}: the label is a number; leave it out")
         return self
 
 

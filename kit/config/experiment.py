@@ -24,11 +24,13 @@ class FoldsConfig(Section):
         "stratified_group",
         "multilabel",
         "multilabel_group",
+        "quantile",
+        "quantile_group",
         "holdout",
         "column",
         "repeated",
     ] = "auto"
-    """How to split; `auto`: by task and groups, `column`: the organizers' own folds."""
+    """How to split; `auto`: by task and group, `quantile`: by number, `column`: the organizers' own folds."""
     count: Annotated[int, Field(ge=2, le=1000)] = 5
     """The number of folds."""
     repeats: Annotated[int, Field(ge=2, le=100)] | None = None

@@ -16,7 +16,8 @@ class BlendData:
     """The members' out-of-fold probabilities, with targets, task and metric.
 
     Attributes:
-        members: (M, N, C), float32; all members have the same rows and columns.
+        members: (M, N, C), float32; all members have the same rows and columns. Numbers of a regression:
+            (M, N, 1).
         targets: (N,) or (N, C), as ``Task.targets`` returns them.
         seed: The seed of random draws.
     """
@@ -31,6 +32,10 @@ class BlendData:
         """Return the metric of probabilities (N, C), negated if lower is better."""
         score = self.metric(self.targets, self.task.normalized(probs), self.task)
         return score if self.metric.higher_is_better else -score
+
+    def mean_squared_error(self, numbers: np.ndarray) -> float:
+        """Return the mean squared error of numbers (N, 1), for a regression."""
+        return float(((numbers.astype(np.float64) - self.targets) ** 2).mean())
 
     def only(self, rows: np.ndarray) -> BlendData:
         """Return the data of some rows."""
@@ -58,14 +63,18 @@ class Combination:
         return self.combine(members)
 
 
-def weighted_mean(weights: np.ndarray) -> Combination:
-    """Return the weighted mean, clipped to 0..1 if a weight is negative."""
+def weighted_mean(weights: np.ndarray, numeric: bool = False) -> Combination:
+    """Return the weighted mean; of probabilities, clipped to 0..1 if a weight is negative.
+
+    Args:
+        numeric: Whether the members are the numbers of a regression, not probabilities.
+    """
 
     def combine(members: np.ndarray) -> np.ndarray:
         total = np.zeros(members.shape[1:])
         for weight, member in zip(weights, members, strict=True):
             if weight:
                 total += weight * member
-        return total if (weights >= 0).all() else np.clip(total, np.finfo(np.float32).tiny, 1.0)
+        return total if numeric or (weights >= 0).all() else np.clip(total, np.finfo(np.float32).tiny, 1.0)
 
     return Combination(combine, weights)

@@ -10,7 +10,7 @@ from kit.ensemble.blend import blend
 from kit.ensemble.blended import Blended
 from kit.ensemble.members import foreign_member, member_of
 from kit.ensemble.methods import BlendMethod, blend_methods
-from kit.ensemble.methods.registry import METHOD
+from kit.ensemble.methods.registry import METHOD, check_suits
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import config_of
 from kit.runtime.progress import SILENT, Progress
@@ -46,11 +46,12 @@ def blend_runs(
         )
     folder = workspace.run(runs[0].competition, name)
     entry = blend_methods.get(method.name, METHOD)
+    config = config_of(runs[0])
+    check_suits(entry, tasks.get(config.competition.task))
     if entry.blends_weights:
         _refuse_for_weights(entry, method, bool(foreign), any_folds)
         blended: Blended = entry.function(runs, folder, workspace, progress)
         return blended
-    config = config_of(runs[0])
     members = [member_of(run) for run in runs]
     task = tasks.get(members[0].oof.origin.task)
     members += [foreign_member(oof, test, members[0], task) for oof, test in foreign]

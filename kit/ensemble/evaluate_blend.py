@@ -46,13 +46,14 @@ class MemberPair:
 
     Attributes:
         correlation: Correlation of their probabilities; None if one is constant.
-        disagreement: The fraction of images (multi-label: of labels) with different predictions.
+        disagreement: The fraction of images (multi-label: of labels) with different predictions; None for
+            numbers.
     """
 
     a: str
     b: str
     correlation: float | None
-    disagreement: float
+    disagreement: float | None
 
 
 @dataclass(frozen=True)
@@ -249,24 +250,28 @@ def _without(
         left = data.without(member)
         return nested_probs(left, fit_nested(method, left, parts))
     kept = np.arange(len(data.members)) != member
-    return nested_probs(data, [(own, _only(combination, kept)) for own, combination in fitted.parts])
+    numeric = data.task.numeric
+    return nested_probs(data, [(own, _only(combination, kept, numeric)) for own, combination in fitted.parts])
 
 
-def _only(combination: Combination, kept: np.ndarray) -> Combination:
+def _only(combination: Combination, kept: np.ndarray, numeric: bool) -> Combination:
     """Return the weighted mean of the kept members; with equal weights if all their weights are 0."""
     weights = np.where(kept, np.asarray(combination.weights), 0.0)
     if weights.sum() <= 0:
         weights = kept.astype(np.float64)
-    return weighted_mean(weights / weights.sum())
+    return weighted_mean(weights / weights.sum(), numeric)
 
 
 def _pairs(data: BlendData, labels: Sequence[str]) -> list[MemberPair]:
-    decided = [data.task.decide(member).astype(np.int16) for member in data.members]
+    decided = None
+    if not data.task.numeric:
+        decided = [data.task.decide(member).astype(np.int16) for member in data.members]
     related = _correlations(data.members.reshape(len(labels), -1))
     pairs = []
     for i, j in combinations(range(len(labels)), 2):
         known = None if np.isnan(related[i, j]) else float(related[i, j])
-        pairs.append(MemberPair(labels[i], labels[j], known, float((decided[i] != decided[j]).mean())))
+        different = None if decided is None else float((decided[i] != decided[j]).mean())
+        pairs.append(MemberPair(labels[i], labels[j], known, different))
     return pairs
 
 

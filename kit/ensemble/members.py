@@ -115,7 +115,8 @@ def read_foreign(path: Path, reference: Predictions, task: Task) -> Predictions:
         )
     ids = table[id_column].tolist()
     probs = _numbers(table, reference.classes, path)
-    _check_probabilities(probs, ids, task, path)
+    if not task.numeric:
+        _check_probabilities(probs, ids, task, path)
     origin = Origin(
         kind=reference.origin.kind,
         task=task.name,
@@ -141,7 +142,7 @@ def _numbers(table: pd.DataFrame, classes: Sequence[str], path: Path) -> np.ndar
             raise KitError(
                 path,
                 f"{len(broken)} cells of '{name}' are not numbers (first: '{cell}' in row {broken[0] + 2})",
-                "Every cell is a probability",
+                "Every cell is a probability, or a number of a regression",
                 code="not_a_number",
             )
         columns.append(values.to_numpy(dtype=np.float64))

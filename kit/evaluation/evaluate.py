@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from kit.evaluation.oof_with_labels import (
     load_labeled_held_out,
     load_labeled_oof,
 )
+from kit.evaluation.residuals import ResidualRange, residual_ranges, residual_table
 from kit.metrics import Metric, get_metric, metrics
 from kit.metrics.bootstrap import Interval, plain_dict, score_interval
 from kit.postprocess.nested_cv import FittedPostprocessing, StepsEvaluation, as_json, fit_and_evaluate
@@ -59,6 +60,8 @@ class Evaluation:
         held_out: Held-out set -> the metric on it.
         decisions: The postprocessing steps that were evaluated.
         others: Every other metric that suits the task.
+        residuals: For a regression, the errors by range of the true number; then there are no classes.
+        loss: What the loss of an image in ``hardest`` is.
         hardest: The images with the highest loss.
         suspects: The labels that are most likely wrong.
     """
@@ -79,6 +82,8 @@ class Evaluation:
     others: list[OtherScore]
     classes: list[ClassScore]
     confused: list[Confusion]
+    residuals: list[ResidualRange]
+    loss: str
     hardest: list[HardImage]
     suspects: list[Suspect]
     num_suspects: int
@@ -133,11 +138,12 @@ def evaluate(
     config, labeled = config_of(run), load_labeled_oof(run, workspace)
     steps = list(steps) if steps is not None else steps_to_fit(run, config)
     fitted = fit_postprocessing(labeled, steps)
-    confusions = confusion_table(labeled.targets, fitted.nested.decided, labeled.oof.classes, labeled.task)
-    review = _images_to_review(labeled, competition or _competition(config, workspace), workspace)
-    evaluation = _evaluation(run, workspace, labeled, fitted, confusions, review)
+    shown = fitted.nested.probs if labeled.task.numeric else labeled.oof.probs
+    review = _images_to_review(labeled, shown, competition or _competition(config, workspace), workspace)
+    errors = _errors(labeled, fitted.nested)
+    evaluation = _evaluation(run, workspace, labeled, fitted, errors, review)
     write_json(run.decision, as_json(fitted, steps, labeled.oof.classes))
-    write_text(run.confusion, confusions.to_csv(lineterminator="\n"))
+    write_text(run.residuals if labeled.task.numeric else run.confusion, errors.table)
     write_text(run.suspects, _csv(review.labels, Suspect))
     write_json(run.metrics, evaluation.as_dict())
     return evaluation
@@ -173,16 +179,44 @@ class _ImagesToReview:
 
 
 def _images_to_review(
-    labeled: LabeledPredictions, competition: Competition | None, workspace: Workspace
+    labeled: LabeledPredictions, probs: np.ndarray, competition: Competition | None, workspace: Workspace
 ) -> _ImagesToReview:
-    """Return the images to review; their paths are known only with the competition."""
+    """Return the images to review; their paths are known only with the competition.
+
+    Args:
+        probs: (N, C); the numbers of a regression after postprocessing, as they are scored.
+    """
     oof, task, paths, twins = labeled.oof, labeled.task, {}, {}
     if competition is not None:
         paths = dict(zip(competition.train["id"], competition.train["path"], strict=True))
         twins = _contradicting_duplicates(competition, workspace)
     return _ImagesToReview(
-        hardest(oof.ids, paths, labeled.targets, oof.probs, oof.classes, task, HARDEST),
-        suspects(oof.ids, paths, twins, labeled.targets, oof.probs, oof.classes, task),
+        hardest(oof.ids, paths, labeled.targets, probs, oof.classes, task, HARDEST),
+        suspects(oof.ids, paths, twins, labeled.targets, probs, oof.classes, task),
+    )
+
+
+@dataclass(frozen=True)
+class _Errors:
+    """The errors by class and confusion, or for numbers by range; ``table`` is the CSV of all of them."""
+
+    table: str
+    classes: list[ClassScore] = field(default_factory=list)
+    confused: list[Confusion] = field(default_factory=list)
+    residuals: list[ResidualRange] = field(default_factory=list)
+
+
+def _errors(labeled: LabeledPredictions, nested: FinalPredictions) -> _Errors:
+    task, targets, classes = labeled.task, labeled.targets, labeled.oof.classes
+    if task.numeric:
+        table = residual_table(labeled.oof.ids, targets, nested.probs)
+        text: str = table.to_csv(index=False, lineterminator="\n")
+        return _Errors(text, residuals=residual_ranges(targets, nested.probs))
+    confusions = confusion_table(targets, nested.decided, classes, task)
+    return _Errors(
+        confusions.to_csv(lineterminator="\n"),
+        class_scores(targets, nested.probs, nested.decided, classes, task),
+        most_confused(confusions) if task.exclusive else [],
     )
 
 
@@ -191,7 +225,7 @@ def _evaluation(
     workspace: Workspace,
     labeled: LabeledPredictions,
     fitted: FittedPostprocessing,
-    confusions: pd.DataFrame,
+    errors: _Errors,
     review: _ImagesToReview,
 ) -> Evaluation:
     oof, task, metric, targets = labeled.oof, labeled.task, labeled.metric, labeled.targets
@@ -215,8 +249,10 @@ def _evaluation(
         tta=list(oof.origin.tta),
         decisions=fitted.tried,
         others=_other_scores(labeled, nested),
-        classes=class_scores(targets, nested.probs, nested.decided, oof.classes, task),
-        confused=most_confused(confusions) if task.exclusive else [],
+        classes=errors.classes,
+        confused=errors.confused,
+        residuals=errors.residuals,
+        loss="absolute error" if task.numeric else "log loss",
         hardest=review.images,
         suspects=review.labels[:FEW_SUSPECTS],
         num_suspects=len(review.labels),

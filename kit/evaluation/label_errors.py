@@ -17,9 +17,9 @@ class HardImage:
 
     Attributes:
         path: Relative to the competition's folder; None if unknown.
-        label: The labeled classes, separated by blanks.
-        decided: The predicted classes, separated by blanks.
-        loss: The log loss of the image.
+        label: The labeled classes, separated by blanks, or the number.
+        decided: The predicted classes, separated by blanks, or the number.
+        loss: The log loss of the image; for numbers the absolute error.
     """
 
     id: str
@@ -49,7 +49,12 @@ class Suspect:
 
 
 def losses(targets: np.ndarray, probs: np.ndarray, task: Task) -> np.ndarray:
-    """Return each image's log loss, (N,); for multi-label tasks the mean over classes."""
+    """Return each image's log loss, (N,); for multi-label tasks the mean over classes.
+
+    For numbers: the absolute error.
+    """
+    if task.numeric:
+        return np.asarray(np.abs(probs[:, 0].astype(np.float64) - targets[:, 0]))
     clipped = np.clip(probs.astype(np.float64), EPSILON, 1 - EPSILON)
     if task.exclusive:
         return np.asarray(-np.log(clipped[np.arange(len(targets)), targets]))
@@ -75,6 +80,8 @@ def hardest(
 
 
 def _names(value: np.ndarray, classes: Sequence[str], task: Task) -> str:
+    if task.numeric:
+        return f"{value[0]:.8g}"
     if task.exclusive:
         return classes[int(value)]
     return " ".join(name for name, given in zip(classes, value, strict=True) if given == 1)
@@ -93,14 +100,14 @@ def suspects(
 
     Confident learning (Northcutt et al. 2021) on OOF probabilities: a class is a candidate for an image if
     its probability is at least the mean over the images labeled with it. A label is suspect if another
-    candidate is more probable. Images with a byte-identical twin of another label come first, since one of
-    the two labels must be wrong.
+    candidate is more probable. For numbers there are no such candidates. Images with a byte-identical twin of
+    another label come first, since one of the two labels must be wrong.
 
     Args:
         paths: Id -> path.
         twins: Id -> the path of a byte-identical image that has another label.
     """
-    find = _suspect_classes if task.exclusive else _suspect_labels
+    find = {"class": _suspect_classes, "classes": _suspect_labels, "number": _no_suspects}[task.target]
     found = [
         Suspect(ids[row], paths.get(ids[row]), label, suggested, margin, twins.get(ids[row]))
         for row, label, suggested, margin in find(targets, probs.astype(np.float64), classes)
@@ -115,6 +122,13 @@ def suspects(
         margin = float(probs[row, best]) - own if task.exclusive else 0.0
         found.append(Suspect(ids[row], paths.get(ids[row]), label, suggested, margin, twins[ids[row]]))
     return sorted(found, key=lambda suspect: (suspect.twin is None, -suspect.margin, suspect.id))
+
+
+def _no_suspects(
+    targets: np.ndarray, probs: np.ndarray, classes: Sequence[str]
+) -> list[tuple[int, str, str, float]]:
+    """Return nothing: a number far from its prediction is among the images with the largest error."""
+    return []
 
 
 def _suspect_classes(

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from kit.config import FoldsConfig
+from kit.folds.stratified import quantile_bins
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds
 from kit.natural import natural_key
-from kit.tasks import LABEL, has_label_column, labeled
+from kit.tasks import LABEL, VALUE, has_label_column, has_value_column, labeled
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,19 @@ class FoldBalance:
     """The number of images per class on each side of a partition.
 
     Attributes:
-        counts: Classes (rows) by sides (columns): -1 train only, -2 held out, 0..K-1 the folds.
+        counts: Classes or ranges of numbers (rows) by sides (columns): -1 train only, -2 held out, 0..K-1 the
+            folds.
         ideal: The counts with exact shares, for the sides that classes are distributed over.
         images: Side -> number of images.
         groups: Side -> number of groups; None without groups.
+        rows: What a row of ``counts`` is: a class or a range.
     """
 
     counts: pd.DataFrame
     ideal: pd.DataFrame
     images: pd.Series
     groups: pd.Series | None
+    rows: str = "class"
 
     @property
     def largest_deviation(self) -> float:
@@ -65,16 +69,30 @@ def fold_balance(folds: Folds, config: FoldsConfig, repeat: int = 0) -> FoldBala
     groups = None
     if "group" in folds.table:
         groups = folds.table["group"].groupby(sides).nunique()
-    return FoldBalance(counts, ideal, pd.Series(sides).value_counts(), groups)
+    what = "range" if has_value_column(folds.label_columns) else "class"
+    return FoldBalance(counts, ideal, pd.Series(sides).value_counts(), groups, what)
 
 
 def _counts(folds: Folds, sides: np.ndarray) -> pd.DataFrame:
+    if has_value_column(folds.label_columns):
+        return _range_counts(folds, sides)
     if has_label_column(folds.label_columns):
         rows = labeled(folds.table, folds.label_columns)
         counts = pd.crosstab(folds.table[LABEL][rows], sides[rows])
     else:
         counts = (folds.table[folds.label_columns] == 1).groupby(sides).sum().T
     return counts.loc[sorted(counts.index, key=natural_key)]
+
+
+def _range_counts(folds: Folds, sides: np.ndarray) -> pd.DataFrame:
+    """Return images per range of numbers (as for ``folds.scheme: quantile``) and side, in order."""
+    rows = labeled(folds.table, folds.label_columns)
+    values = folds.table[VALUE].to_numpy(dtype=np.float64)[rows]
+    codes, _ = quantile_bins(values, max(2, folds.count))
+    inside = [values[codes == code] for code in range(codes.max() + 1)]
+    names = [f"{each.min():g} to {each.max():g}" for each in inside]
+    counts = pd.crosstab(codes, sides[rows])
+    return counts.set_axis(pd.Index(names), axis="index")
 
 
 def _side_order(side: int) -> tuple[bool, int]:

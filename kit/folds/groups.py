@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from kit.competition.samples import EXTRA
-from kit.tasks import LABEL, has_label_column, labeled
+from kit.tasks import LABEL, VALUE, Target, has_label_column, has_value_column, labeled
 
 Tie = tuple[np.ndarray, np.ndarray]  # rows (R,) and codes (R,): rows with equal codes stay together
 
@@ -20,7 +20,7 @@ class Population:
 
     Attributes:
         samples: ``id``, the label columns, and optionally ``path group given_fold source``.
-        label_columns: ``label``, or one 0/1 column per class.
+        label_columns: ``label``, one 0/1 column per class, or ``value``.
         duplicates: Groups of paths with the same or nearly the same image.
     """
 
@@ -29,9 +29,11 @@ class Population:
     duplicates: Sequence[Sequence[str]] = field(default=())
 
     @property
-    def exclusive(self) -> bool:
-        """Whether every sample has one class."""
-        return has_label_column(self.label_columns)
+    def target(self) -> Target:
+        """What the label of a sample is."""
+        if has_value_column(self.label_columns):
+            return "number"
+        return "class" if has_label_column(self.label_columns) else "classes"
 
     @property
     def labeled(self) -> np.ndarray:
@@ -46,6 +48,12 @@ class Population:
         return (self.samples["source"] == EXTRA).to_numpy(dtype=bool)
 
     @property
+    def values(self) -> np.ndarray:
+        """The numbers, (N,), float64, NaN without a label."""
+        numbers: np.ndarray = self.samples[VALUE].to_numpy(dtype=np.float64)
+        return numbers
+
+    @property
     def matrix(self) -> np.ndarray:
         """The 0/1 columns, (N, C), int8."""
         block: np.ndarray = self.samples[self.label_columns].to_numpy(dtype=np.int8)
@@ -55,9 +63,12 @@ class Population:
         """Return all pairs of a sample and one of its classes, and the class names.
 
         Returns:
-            Rows (P,), class indices (P,), and names (C,). Samples without a label have no pair.
+            Rows (P,), class indices (P,), and names (C,). Samples without a label have no pair. Numbers are
+            no classes: there are no pairs and no names.
         """
-        if self.exclusive:
+        if self.target == "number":
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), []
+        if self.target == "class":
             codes, names = pd.factorize(self.samples[LABEL].where(self.labeled, None))
             rows = np.flatnonzero(codes >= 0)
             return rows, codes[rows], [str(name) for name in names]

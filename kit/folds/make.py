@@ -12,12 +12,13 @@ import pandas as pd
 from kit.config import FoldsConfig
 from kit.errors import KitError, first_few
 from kit.folds.groups import Population
-from kit.folds.stratified import canonical_rank, stratified_assignment
+from kit.folds.stratified import canonical_rank, quantile_bins, stratified_assignment
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds, check_partition, read_folds, save_folds
 from kit.natural import natural_key
 from kit.runtime.seeds import stable_seed
-from kit.tasks import LABEL
+from kit.tasks import LABEL, Target
 
+LABELS = {"class": "one class", "classes": "several classes", "number": "a number"}  # of an image
 HOLDOUT_SIDES = np.array([TRAIN_ONLY, 0, HELD_OUT])  # in the order of folds.fractions
 
 
@@ -26,13 +27,13 @@ class Scheme:
     """A way to split samples.
 
     Attributes:
-        exclusive: Whether it needs one class per image (True), several (False), or either (None).
+        target: What the label of an image must be; None: anything.
         grouped: Whether groups stay together: yes, no, or (None) if the samples have groups.
-        stratified: Whether every fold gets the same share of each class.
+        stratified: Whether every fold gets the same share of each class, or of each range of numbers.
         given: Whether it uses the organizers' own folds.
     """
 
-    exclusive: bool | None = None
+    target: Target | None = None
     grouped: bool | None = None
     stratified: bool = True
     given: bool = False
@@ -40,11 +41,13 @@ class Scheme:
 
 SCHEMES = {
     "auto": Scheme(),
-    "stratified": Scheme(exclusive=True, grouped=False),
+    "stratified": Scheme(target="class", grouped=False),
     "group": Scheme(grouped=True, stratified=False),
-    "stratified_group": Scheme(exclusive=True, grouped=True),
-    "multilabel": Scheme(exclusive=False, grouped=False),
-    "multilabel_group": Scheme(exclusive=False, grouped=True),
+    "stratified_group": Scheme(target="class", grouped=True),
+    "multilabel": Scheme(target="classes", grouped=False),
+    "multilabel_group": Scheme(target="classes", grouped=True),
+    "quantile": Scheme(target="number", grouped=False),
+    "quantile_group": Scheme(target="number", grouped=True),
     "holdout": Scheme(),
     "column": Scheme(grouped=False, given=True),
     "repeated": Scheme(),
@@ -101,13 +104,12 @@ def scheme_for(config: FoldsConfig, population: Population) -> Scheme:
             "Set `competition.train.group` or `competition.group_pattern`.",
             code="groups_missing",
         )
-    if scheme.exclusive not in (None, population.exclusive):
-        suitable = replace(scheme, exclusive=population.exclusive)
+    if scheme.target not in (None, population.target):
+        suitable = replace(scheme, target=population.target)
         name = next(name for name, each in SCHEMES.items() if each == suitable)
-        labels = "one class" if population.exclusive else "several classes"
         raise KitError(
             where,
-            f"is {config.scheme}, and an image can have {labels}",
+            f"is {config.scheme}, and an image can have {LABELS[population.target]}",
             "",
             f"Set `folds.scheme: {name}`.",
             code="scheme_unsuitable",
@@ -187,16 +189,22 @@ def _assigned_folds(
     rank = canonical_rank(population.samples["id"].iloc[rows], seed)
     tied = None if units is None else pd.factorize(units[rows])[0]
     fractions = _fractions(config)
-    if scheme.stratified and not population.exclusive:
+    if scheme.stratified and population.target == "classes":
         from kit.folds.multilabel_stratified import iterative_stratification  # imports scipy, which is slow
 
         parts = iterative_stratification(population.matrix[rows], rank, fractions, tied, config.order)
     else:
-        strata = np.zeros(len(rows), dtype=np.int64)
-        if scheme.stratified:
-            strata = pd.factorize(population.samples[LABEL].iloc[rows])[0]
+        strata = _strata(population, rows, len(fractions)) if scheme.stratified else np.zeros(len(rows), int)
         parts = stratified_assignment(strata, rank, fractions, tied)
     return HOLDOUT_SIDES[parts] if config.fractions else parts
+
+
+def _strata(population: Population, rows: np.ndarray, num_folds: int) -> np.ndarray:
+    """Return the class of each row, or the range of its number, as codes (R,) from 0."""
+    if population.target == "number":
+        return quantile_bins(population.values[rows], num_folds)[0]
+    codes: np.ndarray = pd.factorize(population.samples[LABEL].iloc[rows])[0]
+    return codes
 
 
 def _given_folds(population: Population, rows: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from kit.folds.group_assignment import Placement
 
+MAX_BINS = 20  # ranges of numbers
 CHUNK = 100_000  # ids hashed at a time, to bound memory
 TOLERANCE = 1e-6  # for float products that should be integers
 
@@ -69,6 +70,19 @@ def stratified_assignment(
     folds[by_stratum] = np.repeat(np.tile(np.arange(len(fractions)), len(targets)), quotas.ravel())
     fill_empty(folds, units, fractions)
     return np.asarray(folds[rank])
+
+
+def quantile_bins(values: np.ndarray, num_folds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the range of each number, as codes (N,) from 0, and the lower bound of each range.
+
+    The ranges hold about equally many numbers, at least two per fold; equal numbers are in one range.
+
+    Args:
+        values: (N,), finite, in any order.
+    """
+    number = max(1, min(MAX_BINS, len(values) // (2 * num_folds)))
+    bounds = np.unique(np.quantile(values, np.arange(number) / number, method="lower"))
+    return np.searchsorted(bounds, values, side="right") - 1, bounds
 
 
 def inverse(permutation: np.ndarray) -> np.ndarray:

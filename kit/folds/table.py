@@ -15,7 +15,7 @@ from kit.errors import KitError, first_few
 from kit.folds.groups import Population
 from kit.natural import natural_key
 from kit.storage.files import write_text
-from kit.tasks import has_label_column
+from kit.tasks import VALUE, has_label_column, has_value_column
 
 TRAIN_ONLY = -1
 HELD_OUT = -2
@@ -87,7 +87,7 @@ def check_partition(
     positions = _positions(folds, population, where)
     for name in folds.label_columns:
         written, there = table[name].array.take(positions), population.samples[name].array
-        changed = np.asarray(written != there, dtype=bool)
+        changed = np.asarray((written != there) & ~(pd.isna(written) & pd.isna(there)), dtype=bool)
         if changed.any():
             problem = f"{changed.sum()} labels differ from the labels of the data"
             raise KitError(where, problem, "", REMAKE, code="labels_changed")
@@ -185,6 +185,17 @@ def read_folds(path: Path, label_columns: list[str]) -> Folds:
             rule = "A fold is -2, -1 or 0..K-1"
             raise KitError(path, f"column {name} has values that are not folds", rule, code="fold_invalid")
     table = table.astype(dict.fromkeys(folds.columns, int))
-    if not has_label_column(label_columns):
-        table = table.astype(dict.fromkeys(label_columns, "int8"))
-    return Folds(table, label_columns, int(table["fold"].max()) + 1)
+    return Folds(_with_label_types(table, label_columns, path), label_columns, int(table["fold"].max()) + 1)
+
+
+def _with_label_types(table: pd.DataFrame, label_columns: list[str], path: Path) -> pd.DataFrame:
+    """Return the table with 0/1 columns as int8, or with the column of numbers as float64."""
+    if has_label_column(label_columns):
+        return table
+    if not has_value_column(label_columns):
+        return table.astype(dict.fromkeys(label_columns, "int8"))
+    try:
+        return table.assign(**{VALUE: [float(cell) if cell else np.nan for cell in table[VALUE]]})
+    except ValueError as error:
+        rule = "A label is a number, or blank without a label"
+        raise KitError(path, f"column {VALUE}: {error}", rule, REMAKE, code="label_not_a_number") from error

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kit.engine.data.datasets import ImageSet
     from kit.engine.data.image_store import ImageStore
     from kit.engine.models.build import Classifier
+    from kit.engine.optim.target_scale import TargetScale
 
 
 def open_models(
@@ -123,7 +124,7 @@ class FoldModels:
     def predict_mean(self, samples: pd.DataFrame, origin: Origin) -> Predictions:
         """Return the mean prediction of all models for images that were not trained on.
 
-        An unreadable image gets the class prior of the training labels.
+        An unreadable image gets the class prior of the training labels, or the mean of their numbers.
         """
         from kit.engine.data.datasets import ImageSet
 
@@ -143,8 +144,9 @@ class FoldModels:
         unreadable = tuple(images.ids[row] for row in rows)
         if unreadable:
             kind = origin.kind.replace("_", "-")
+            prior = "mean of the training numbers" if competition.task.numeric else "class prior"
             self.progress.warn(
-                f"{len(unreadable)} {kind} images cannot be read and get the class prior "
+                f"{len(unreadable)} {kind} images cannot be read and get the {prior} "
                 f"({first_few(unreadable)})"
             )
         probs, origin = competition.task.normalized(probs), replace(origin, unreadable=unreadable)
@@ -204,7 +206,7 @@ class FoldModels:
         name = f"fold {ks[0]}" if len(ks) == 1 else f"{len(ks)} folds at once"
         return halve_until_it_fits(
             micro_batch_size,
-            lambda n: self._predict_batches(name, model, images, view_lists, n),
+            lambda n: self._predict_batches(name, model, self._scales(ks), images, view_lists, n),
             self.progress.warn,
         )
 
@@ -212,6 +214,7 @@ class FoldModels:
         self,
         name: str,
         model: Classifier,
+        scales: tuple[TargetScale, ...],
         images: ImageSet,
         view_lists: Sequence[ViewList],
         micro_batch_size: int,
@@ -225,7 +228,7 @@ class FoldModels:
         label = f"{name}: {len(images)} images x {len(tta_plan.view_images)} views"
         dataset = SourceDataset(images, self.store, tta_plan.sources, model.preprocessing, self.config.seed)
         return predict(
-            Predictor(model, self.data.competition.task, amp.device, amp.autocast),
+            Predictor(model, self.data.competition.task, amp.device, amp.autocast, scales),
             source_loader(dataset, micro_batch_size, self.config.train.workers, amp.device),
             tta_plan,
             merges.get(self.config.predict.merge, "predict.merge"),
@@ -240,6 +243,16 @@ class FoldModels:
 
         models = (self._load(k) for k in ks)
         return next(models) if len(ks) == 1 else MultiHeadClassifier(models)
+
+    def _scales(self, ks: Sequence[int]) -> tuple[TargetScale, ...]:
+        """Return the scale of each fold's numbers, as its model stores it; empty for classes."""
+        from kit.engine.models.checkpoints import read_about
+        from kit.engine.optim.target_scale import TargetScale
+
+        if not self.data.competition.task.numeric:
+            return ()
+        abouts = [read_about(self.run.fold(k).model) for k in ks]
+        return tuple(TargetScale(**about["target_scale"]) for about in abouts)
 
     def _load(self, k: int) -> Classifier:
         """Return fold k's model with the weights of its checkpoint."""

@@ -16,6 +16,7 @@ from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
 from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
+from kit.tasks import tasks
 from kit.training.data import TrainingData, prepare
 from kit.training.run_state import refuse_other_data, trained_fold
 
@@ -109,7 +110,7 @@ def _with_tta(config: Config, tta: Sequence[Component] | None, merge: str | None
 
     update = {"tta": list(tta or config.predict.tta), "merge": merge or config.predict.merge}
     predict_config = config.predict.model_copy(update=update)
-    check_tta(predict_config.tta, predict_config.merge)
+    check_tta(predict_config.tta, predict_config.merge, tasks.get(config.competition.task))
     return config.model_copy(update={"predict": predict_config})
 
 

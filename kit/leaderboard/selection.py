@@ -142,6 +142,8 @@ def _error_correlations(
 def oof_errors(run: RunFolder, workspace: Workspace) -> pd.Series:
     """Return which OOF rows a run predicts wrongly, by id; with several labels, all must be right.
 
+    For numbers: predicted minus true.
+
     The postprocessing is the submission's. Nested postprocessing, as in `kit evaluate`, takes longer and
     hardly changes the errors.
 
@@ -154,12 +156,14 @@ def oof_errors(run: RunFolder, workspace: Workspace) -> pd.Series:
     found = load_labeled_oof(run, workspace)
     steps = read_json(run.decision)["steps"] if run.decision.exists() else []
     decided = Postprocessing.from_list(steps).apply(found.oof.probs, found.task).decided
+    if found.task.numeric:
+        return pd.Series((decided - found.targets)[:, 0], index=pd.Index(found.oof.ids))
     wrong = decided != found.targets
     return pd.Series(wrong if wrong.ndim == 1 else wrong.any(axis=1), index=pd.Index(found.oof.ids))
 
 
 def error_correlation(a: pd.Series, b: pd.Series) -> float | None:
-    """Return the correlation (phi) of two runs' errors on the ids that both have.
+    """Return the correlation (of wrong labels: phi) of two runs' errors on the ids that both have.
 
     Returns:
         1 if they err on the same images, 0 if they err together as often as by chance; None if one of them

@@ -76,19 +76,6 @@ def pf1(targets: np.ndarray, probs: np.ndarray, task: Task) -> Scorer:
     return SumScorer(rows, mean_f1)
 
 
-@register_scorer("rmse", needs="probabilities", higher_is_better=False, exclusive=True, ordinal=True)
-def rmse(targets: np.ndarray, probs: np.ndarray, task: Task) -> Scorer:
-    """The root mean squared error of the expected grade, in grades."""
-    squares = (expected_grade(probs) - targets) ** 2
-    return SumScorer(squares[:, None], lambda sums, total: np.sqrt(ratio(sums[:, 0], total)))
-
-
-@register_scorer("mae", needs="probabilities", higher_is_better=False, exclusive=True, ordinal=True)
-def mae(targets: np.ndarray, probs: np.ndarray, task: Task) -> Scorer:
-    """The mean absolute error of the expected grade, in grades."""
-    return mean_scorer(np.abs(expected_grade(probs) - targets))
-
-
 @register_scorer("calibration_error", needs="probabilities", higher_is_better=False)
 def calibration_error(
     targets: np.ndarray, probs: np.ndarray, task: Task, *, bins: Annotated[int, Field(ge=1)] = 15
@@ -112,12 +99,6 @@ def calibration_error(
     off = (confidence.astype(np.float64) - right).ravel()
     rows = csr_matrix((off, cells, np.arange(num_rows + 1) * width), shape=(num_rows, width * bins))
     return SumScorer(rows, lambda sums, total: ratio(np.abs(sums).sum(axis=1), total * width))
-
-
-def expected_grade(probs: np.ndarray) -> np.ndarray:
-    """Return the mean class index under the probabilities (N, C): (N,), float64."""
-    grades: np.ndarray = probs.astype(np.float64) @ np.arange(probs.shape[1])
-    return grades
 
 
 def columns_of(targets: np.ndarray, probs: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray]:

@@ -84,7 +84,9 @@ class Metric:
         exclusive: True: for tasks with one class per image; False: for multi-label tasks; None: for both.
         options: The values of all options.
         binary: Whether it scores the second of two classes only.
-        ordinal: Whether it measures distances between grades.
+        ordinal: Whether it measures distances between grades, so that other classes have no score.
+        numeric: Whether it scores numbers (regression) only (True), classes only (False), or both (None).
+        lowest: The lowest number that it scores; a prediction below it counts as this number.
         likelihood: The tasks for which it is the mean log-likelihood of the truth: all, or exclusive ones.
         equal_images: Whether every image counts the same, whatever its class.
         label_value: For multi-label tasks: the function of a label's counts whose mean over the labels is the
@@ -103,6 +105,8 @@ class Metric:
     options: Mapping[str, Any] = field(default_factory=dict)
     binary: bool = False
     ordinal: bool = False
+    numeric: bool | None = False
+    lowest: float | None = None
     likelihood: Literal["all", "exclusive"] | None = None
     equal_images: bool = False
     label_value: ValueOfCounts | None = None
@@ -189,6 +193,8 @@ class Metric:
 
     def suits(self, task: Task) -> bool:
         """Return whether the metric is defined for the task."""
+        if task.numeric or self.numeric:
+            return task.numeric and self.numeric is not False
         if (self.binary and not task.is_binary) or (self.ordinal and not task.ordinal):
             return False
         return self.exclusive is None or self.exclusive == task.exclusive

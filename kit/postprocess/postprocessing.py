@@ -83,7 +83,8 @@ def check_steps(steps: list[Component], task: Task, num_classes: int | None) -> 
             suitable = [step.name for step in step_types.values() if step.suits(task, num_classes)]
             raise KitError(
                 WHERE,
-                f"{step.name} is not defined for task {task.name} with {num_classes} classes",
+                f"{step.name} is not defined for task {task.name}"
+                + ("" if task.numeric else f" with {num_classes} classes"),
                 f"Suitable steps: {', '.join(suitable)}",
                 code="step_unsuitable",
             )

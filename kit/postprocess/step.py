@@ -62,8 +62,8 @@ class Step:
 
     @classmethod
     def suits(cls, task: Task, num_classes: int) -> bool:
-        """Return whether the step is defined for a task and number of classes."""
-        return True
+        """Return whether the step is defined for a task and number of classes; by default for any classes."""
+        return not task.numeric
 
     @classmethod
     def helps(cls, metric: Metric, task: Task) -> bool:

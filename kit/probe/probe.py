@@ -231,8 +231,8 @@ def _cross_validated(
     for k in progress.track(range(folds.models), folds.models, "linear classifiers"):
         training, validation = folds.training(samples, k), folds.validation(samples, k)
         train_features, train_truth = features[training], truth[training]
-        strengths.append(best_strength(train_features, train_truth, task.exclusive))
-        probs = fitted_probs(train_features, train_truth, features[validation], task.exclusive, strengths[-1])
+        strengths.append(best_strength(train_features, train_truth, task.target))
+        probs = fitted_probs(train_features, train_truth, features[validation], task.target, strengths[-1])
         fold_probs[k] = probs
         metric = competition.metric.for_rows(targets[validation], classes, task)
         scores.append(metric(targets[validation], task.normalized(probs), task))

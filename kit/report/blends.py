@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kit.ensemble.blended import Blended
-from kit.ensemble.evaluate_blend import BlendEvaluation
+from kit.ensemble.evaluate_blend import BlendEvaluation, MemberPair
 from kit.evaluation.evaluate import Evaluation
 from kit.report.tables import plain_table
 
@@ -70,13 +70,21 @@ def _members(blend: BlendEvaluation) -> Table:
     return table
 
 
+def _similarity(pair: MemberPair) -> float:
+    """Return a number that is larger for more similar members: by labels, or by correlation for numbers."""
+    if pair.disagreement is not None:
+        return -pair.disagreement
+    return pair.correlation or 0.0
+
+
 def _pairs(blend: BlendEvaluation) -> Table:
     """Return the pairs of members, the least similar first."""
     columns = ("correlation", "different labels")
     table = plain_table("member", "and", *columns, right=columns)
-    for pair in sorted(blend.pairs, key=lambda pair: -pair.disagreement)[:MAX_PAIRS]:
+    for pair in sorted(blend.pairs, key=_similarity)[:MAX_PAIRS]:
         related = "constant" if pair.correlation is None else f"{pair.correlation:.3f}"
-        table.add_row(escape(pair.a), escape(pair.b), related, f"{pair.disagreement:.1%}")
+        different = "numbers" if pair.disagreement is None else f"{pair.disagreement:.1%}"
+        table.add_row(escape(pair.a), escape(pair.b), related, different)
     hidden = len(blend.pairs) - MAX_PAIRS
     table.caption = f"and {hidden} more similar pairs" if hidden > 0 else None
     return table

@@ -13,14 +13,15 @@ MAX_IMAGES = 10
 
 
 def evaluation_tables(evaluation: Evaluation) -> list[Table | str]:
-    """Return the scores, the postprocessing steps, the worst classes, and the images to review."""
+    """Return the scores, the steps, the worst classes or the errors by range, and the images to review."""
     tables: list[Table | str] = [_scores(evaluation)]
     if evaluation.held_out:
         tables.append(_held_out(evaluation))
     tables += [f"{where}: {why}" for where, why in evaluation.not_computed.items()]
     if evaluation.decisions:
         tables.append(_decisions(evaluation))
-    tables += [_others(evaluation), _classes(evaluation.classes)]
+    tables.append(_others(evaluation))
+    tables.append(_residuals(evaluation) if evaluation.residuals else _classes(evaluation.classes))
     if evaluation.confused:
         tables.append(_confused(evaluation))
     tables.append(_hardest(evaluation))
@@ -96,6 +97,15 @@ def _classes(classes: list[ClassScore]) -> Table:
     return table
 
 
+def _residuals(evaluation: Evaluation) -> Table:
+    columns = ("mean error", "mean absolute error", "images")
+    table = plain_table("true number", *columns, right=columns)
+    for r in evaluation.residuals:
+        table.add_row(f"{r.low:g} to {r.high:g}", f"{r.bias:+.4g}", f"{r.mae:.4g}", str(r.images))
+    table.caption = "an error is the predicted minus the true number"
+    return table
+
+
 def _confused(evaluation: Evaluation) -> Table:
     table = plain_table("true", "predicted", "images", right=("images",))
     for pair in evaluation.confused:
@@ -104,10 +114,13 @@ def _confused(evaluation: Evaluation) -> Table:
 
 
 def _hardest(evaluation: Evaluation) -> Table:
-    table = plain_table("highest loss", "label", "predicted", "loss", right=("loss",))
+    table = plain_table(
+        f"highest {evaluation.loss}", "label", "predicted", evaluation.loss, right=(evaluation.loss,)
+    )
+    form = ".4g" if evaluation.residuals else ".2f"  # numbers have any size
     for image in evaluation.hardest[:MAX_IMAGES]:
         table.add_row(
-            escape(image.path or image.id), escape(image.label), escape(image.decided), f"{image.loss:.2f}"
+            escape(image.path or image.id), escape(image.label), escape(image.decided), f"{image.loss:{form}}"
         )
     return table
 

@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader
@@ -23,12 +23,16 @@ from kit.predictions import load_predictions
 from kit.storage.files import read_json, write_text
 from kit.storage.workspace import RunFolder
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 THUMBNAIL = 96
 MAX_GROUPS = 30  # of duplicates
 MAX_IMAGES_PER_GROUP = 8
 MAX_CLASSES = 200
 MAX_CO_OCCURRENCE = 40  # classes in the co-occurrence table
 MAX_HARD_IMAGES = 24
+MAX_POINTS = 2000  # of the scatter plot; a page with more points opens slowly
 
 Reviewed = TypeVar("Reviewed", HardImage, Suspect)
 GroupsWithImages = tuple[str, list[list[str]], list[list[tuple[str, str | None]]]]
@@ -67,7 +71,7 @@ def _groups_with_images(duplicates: Duplicates, competition: Competition) -> lis
 
 
 def write_run_page(run: RunFolder, evaluation: Evaluation, images: Path | None) -> None:
-    """Write a run's scores, learning curves, classes, confusions, and the images to review.
+    """Write a run's scores, learning curves, classes and confusions (or a scatter), and images to review.
 
     Args:
         images: The folder of the image paths; None if the images are not available.
@@ -79,6 +83,7 @@ def write_run_page(run: RunFolder, evaluation: Evaluation, images: Path | None) 
         "run.html",
         evaluation=evaluation,
         curves=_curves(histories, evaluation.metric) if histories else None,
+        scatter=_scatter(pd.read_csv(run.residuals)) if evaluation.residuals else None,
         environment=read_json(run.environment) if run.environment.exists() else {},
         config=run.config.read_text(encoding="utf-8") if run.config.exists() else None,
         blend=members,
@@ -110,6 +115,8 @@ def _render(template: str, **values: Any) -> str:
 
 def _first_image_of_each_class(competition: Competition) -> dict[str, str]:
     samples = competition.labeled
+    if competition.task.numeric:
+        return {}
     if competition.task.exclusive:
         first = samples.drop_duplicates("label")
         return dict(zip(first["label"], first["path"], strict=True))
@@ -146,6 +153,28 @@ def _curves(histories: dict[int, pd.DataFrame], metric: str) -> str:
         panel.set_xlabel("epoch", fontsize=9)
         panel.grid(alpha=0.3)
     panels[0].legend(fontsize=8)
+    return _svg(figure)
+
+
+def _scatter(residuals: pd.DataFrame) -> str:
+    """Return predicted against true numbers as SVG; on the line the prediction is exact."""
+    from matplotlib.figure import Figure
+
+    shown = residuals.sample(min(len(residuals), MAX_POINTS), random_state=0)
+    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    panel = figure.subplots()
+    ends = [residuals[["true", "predicted"]].min().min(), residuals[["true", "predicted"]].max().max()]
+    panel.plot(ends, ends, color="gray", linewidth=1)
+    panel.scatter(shown["true"], shown["predicted"], s=8, alpha=0.5)
+    rest = f" ({len(shown)} of {len(residuals)} images)" if len(shown) < len(residuals) else ""
+    panel.set_xlabel(f"true{rest}", fontsize=9)
+    panel.set_ylabel("predicted, out of fold", fontsize=9)
+    panel.grid(alpha=0.3)
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    """Return a figure as SVG, the same bytes every time."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()

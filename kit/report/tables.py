@@ -54,20 +54,14 @@ def audit_tables(audit: Audit, fold_count: int) -> list[Table]:
 
 
 def _facts(audit: Audit, fold_count: int) -> Table:
-    counts = pd.Series(audit.class_counts)
     facts = plain_table("images", "", title=f"Audit of {escape(audit.competition)}")
     facts.add_row("train / test", f"{audit.train} / {audit.test}")
     for name, count in audit.held_out.items():
         facts.add_row(f"held out: {escape(name)}", str(count))
     if audit.unlabelled:
         facts.add_row("without a label", str(audit.unlabelled))
-    facts.add_row("classes", f"{len(counts)}, from {counts.min()} to {counts.max()} images")
-    smallest = counts.idxmin()
-    if counts.min() < fold_count:
-        verdict = f"[yellow]fewer than the {fold_count} folds[/yellow]"
-    else:
-        verdict = f"enough for {fold_count} folds" if fold_count else ""
-    facts.add_row("smallest class", f"{escape(str(smallest))}: {counts.min()} images, {verdict}")
+    for name, text in _labels(audit, fold_count):
+        facts.add_row(name, text)
     shapes = (("sizes", audit.sizes), ("shapes", audit.aspects), ("modes", audit.modes))
     for name, values in (*shapes, ("formats", audit.formats)):
         facts.add_row(name, _shares(values))
@@ -75,6 +69,23 @@ def _facts(audit: Audit, fold_count: int) -> Table:
     cut = f", {audit.truncated} of them truncated" if audit.truncated else ""
     facts.add_row("unreadable", f"[red]{len(audit.unreadable)}{cut}[/red]" if audit.unreadable else "none")
     return facts
+
+
+def _labels(audit: Audit, fold_count: int) -> list[tuple[str, str]]:
+    """Return rows about the classes, or about the numbers that are the labels."""
+    if audit.numbers is not None:
+        n = audit.numbers
+        spread = f"median {n.median:g}, mean {n.mean:g}, standard deviation {n.std:g}"
+        return [("numbers", f"{n.distinct} different, from {n.low:g} to {n.high:g}"), ("", spread)]
+    counts = pd.Series(audit.class_counts)
+    if counts.min() < fold_count:
+        verdict = f"[yellow]fewer than the {fold_count} folds[/yellow]"
+    else:
+        verdict = f"enough for {fold_count} folds" if fold_count else ""
+    return [
+        ("classes", f"{len(counts)}, from {counts.min()} to {counts.max()} images"),
+        ("smallest class", f"{escape(str(counts.idxmin()))}: {counts.min()} images, {verdict}"),
+    ]
 
 
 def _channels(values: Sequence[float]) -> str:
@@ -113,10 +124,10 @@ def _shares(values: dict[str, int], limit: int = 4) -> str:
 
 
 def balance_table(balance: FoldBalance) -> Table:
-    """Return images per class and fold; with many classes, the range over classes."""
+    """Return images per class (or range of numbers) and fold; with many classes, the range over classes."""
     counts = balance.counts
     names = [side_name(int(side)) for side in counts.columns]
-    table = plain_table("class", *names, "total", right=[*names, "total"])
+    table = plain_table(balance.rows, *names, "total", right=[*names, "total"])
     if len(counts) <= MAX_ROWS:
         for name, row in counts.iterrows():
             table.add_row(escape(str(name)), *(str(int(n)) for n in row), str(int(row.sum())))

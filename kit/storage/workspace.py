@@ -100,6 +100,11 @@ class RunFolder(CompetitionItem):
         return self.path / "confusion.csv"
 
     @property
+    def residuals(self) -> Path:
+        """True and predicted numbers of a regression."""
+        return self.path / "residuals.csv"
+
+    @property
     def suspects(self) -> Path:
         """The table of labels that are likely wrong."""
         return self.path / "suspects.csv"
@@ -111,7 +116,8 @@ class RunFolder(CompetitionItem):
 
     def remove_scores(self) -> None:
         """Remove scores and reports, which are outdated once predictions are recomputed."""
-        for path in (self.metrics, self.decision, self.confusion, self.suspects, self.report):
+        tables = (self.confusion, self.residuals, self.suspects)
+        for path in (self.metrics, self.decision, *tables, self.report):
             path.unlink(missing_ok=True)
 
     @property

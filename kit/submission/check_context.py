@@ -50,6 +50,7 @@ def check_context(
         if from_labels
         else f"the out-of-fold predictions of {source.label}",
         counts_are_predictions=not from_labels,
+        training_range=_training_range(competition),
         predictions=test,
         predictions_source=source.label,
         previous=_previous(file, competition.name, workspace),
@@ -57,6 +58,14 @@ def check_context(
         vanished=vanished,
         max_bytes=max_bytes,
     )
+
+
+def _training_range(competition: Competition) -> tuple[float, float] | None:
+    """Return the smallest and the largest training number of a regression; None for classes."""
+    if not competition.task.numeric:
+        return None
+    values = competition.task.targets(competition.labeled, competition.classes)
+    return float(values.min()), float(values.max())
 
 
 def _run_to_compare(

@@ -215,10 +215,12 @@ def _check_kind(
 ) -> None:
     """Refuse a kind that cannot hold what the task predicts, and options that the kind does not use."""
     kind = form.kind
-    if not (task.exclusive or kind.multilabel):
+    if not kind.fits(task):
+        fitting = [each.name for each in submission_kinds.values() if each.fits(task)]
         raise KitError(
             "submission.kind",
-            f"is {kind.name}, and an image can have several classes",
+            f"is {kind.name}, and an image {'has a number' if task.numeric else 'can have several classes'}",
+            f"Kinds for this task: {', '.join(fitting)}",
             code="kind_unsuitable",
         )
     kind.check(form)

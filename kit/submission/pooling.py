@@ -124,8 +124,9 @@ def pool_labeled(
             "Set `competition.group_pattern` to the same pattern, and train again.",
             code="groups_split",
         )
-    one_hot = labeled.task.one_hot(labeled.targets, len(labeled.oof.classes))
-    matrix = pd.DataFrame(one_hot).groupby(names, sort=False).max().to_numpy(np.float32)
+    one_hot = pd.DataFrame(labeled.task.one_hot(labeled.targets, len(labeled.oof.classes)))
+    grouped = one_hot.groupby(names, sort=False)
+    matrix = grouped.mean().to_numpy() if task.numeric else grouped.max().to_numpy(np.float32)
     targets = matrix.argmax(axis=1) if task.exclusive else matrix
     return LabeledPredictions(
         oof=pool_rows(labeled.oof, pool, task),

@@ -16,7 +16,7 @@ from kit.submission_format.spec import SubmissionFormat
 from kit.submission_format.writer import text_of
 from kit.tasks import tasks
 
-SCORE_TOLERANCE = 1e-9  # for summation in another order
+SCORE_TOLERANCE = 1e-9  # for summation in another order; of scores above 1, relative
 RULE = "A submission must contain exactly what the model predicts"
 
 
@@ -97,9 +97,10 @@ def round_trip(
     decided = read.decided if form.kind.holds_labels else None
     score = labeled.metric(_truth(labeled, form), read.probs, labeled.task, decided)
     lost = cv - score if labeled.metric.higher_is_better else score - cv
-    if abs(lost) > SCORE_TOLERANCE and form.decimals is None:
+    differs = abs(lost) > SCORE_TOLERANCE * max(1.0, abs(cv))
+    if differs and form.decimals is None:
         raise _score_differs(cv, score, labeled.metric.name, where)
-    return RoundTrip(score, lost if abs(lost) > SCORE_TOLERANCE else 0.0)
+    return RoundTrip(score, lost if differs else 0.0)
 
 
 def _truth(labeled: LabeledPredictions, form: SubmissionFormat) -> np.ndarray:

@@ -46,7 +46,8 @@ class Submitted:
         kind: The kind of its rows, as ``submission.kind``.
         proof: Its scores.
         problems: Warnings of the submission check.
-        unreadable: Test ids of unreadable images; their rows contain the class prior.
+        unreadable: Test ids of unreadable images; their rows contain the mean of the training labels.
+        changes: What the file says differently than the predictions, for people.
         leaks: Test images that are also training images.
         leaks_used: Whether their known labels are in the file.
         written: False if the same file existed already.
@@ -59,6 +60,7 @@ class Submitted:
     proof: SubmissionScores
     problems: list[Problem]
     unreadable: tuple[str, ...]
+    changes: list[str]
     leaks: list[Leak]
     leaks_used: bool
     written: bool
@@ -110,6 +112,7 @@ def submit(
     problems, written, kept = _write_checked(file, predictions, inputs.form, context, workspace)
     done = Submitted(
         file=file,
+        changes=inputs.form.kind.changes(predictions, inputs.form),
         kind=inputs.form.kind.name,
         rows=inputs.form.num_rows,
         proof=scores,
@@ -221,7 +224,10 @@ def _report(done: Submitted, inputs: SubmissionInputs, workspace: Workspace, pro
     if done.kept is not None:
         progress.note(f"the earlier file has a recorded score; kept as {workspace.shown(done.kept)}")
     if done.unreadable:
-        progress.warn(f"rows of unreadable images hold the class prior: {_listed(done.unreadable, where)}")
+        listed = _listed(done.unreadable, where)
+        progress.warn(f"rows of unreadable images hold the mean of the training labels: {listed}")
+    for note in done.changes:
+        progress.warn(note)
     if done.leaks:
         progress.warn(_leaks_note(done.leaks, done.leaks_used, where))
     if done.proof.lost > 0:

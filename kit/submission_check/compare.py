@@ -17,6 +17,7 @@ from kit.submission_format.spec import SubmissionFormat
 
 ENOUGH = 20  # rows that a comparison needs
 UNLIKELY = 1e-6  # the probability below which a difference is not chance
+RANGE_MARGIN = 0.5  # by which numbers may be outside the training numbers, in parts of their range
 FAR = 0.1  # share of rows that must have another class, beyond noise
 LOG_LIKELIHOOD_GAIN = 20.0  # by which another class order must fit the counts better
 DISTANCE_RATIO = 3  # by which it must be closer; grades that are off by one are close, too
@@ -68,7 +69,8 @@ class FileContent:
 
 
 def compare(content: FileContent, form: SubmissionFormat, context: CheckContext, problems: Problems) -> None:
-    """Add suspicious differences from predictions and class counts."""
+    """Add suspicious differences from the training numbers, predictions and class counts."""
+    _check_training_range(content, form, context, problems)
     if context.predictions is None and context.class_counts is None:
         return
     classes = content.decided if form.exclusive else None
@@ -84,6 +86,21 @@ def compare(content: FileContent, form: SubmissionFormat, context: CheckContext,
         return
     if context.counts_are_predictions and "one_class" not in problems:
         _check_shares(counts, context.class_counts, form, context, problems)
+
+
+def _check_training_range(
+    content: FileContent, form: SubmissionFormat, context: CheckContext, problems: Problems
+) -> None:
+    """Add numbers that are further outside the training numbers than half their range."""
+    if context.training_range is None or content.numbers is None:
+        return
+    low, high = context.training_range
+    margin = RANGE_MARGIN * (high - low)
+    values = content.ordered(content.numbers)[:, 0]
+    far = np.flatnonzero((values < low - margin) | (values > high + margin))
+    if len(far):
+        example = f"id {printable(form.images[int(far[0])])}: {values[far[0]]:g}"
+        problems.add("far_from_training", len(far), example, f", {low:g} to {high:g}")
 
 
 def permutations_of(names: tuple[str, ...]) -> Iterator[tuple[str, str, np.ndarray]]:

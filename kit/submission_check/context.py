@@ -18,6 +18,7 @@ class CheckContext:
         class_counts: Images per class, (C,), in the order of the format's classes.
         counts_source: The source of the counts: a run's OOF predictions, or the training labels.
         counts_are_predictions: Whether the counts are of predictions, which a submission should resemble.
+        training_range: The smallest and the largest number of the training images, for a regression.
         predictions: A run's test predictions, in the order of the format's images.
         predictions_source: The name of the run.
         previous: The previous submission.
@@ -29,6 +30,7 @@ class CheckContext:
     class_counts: np.ndarray | None = None
     counts_source: str = ""
     counts_are_predictions: bool = False
+    training_range: tuple[float, float] | None = None
     predictions: FinalPredictions | None = None
     predictions_source: str = ""
     previous: Path | None = None

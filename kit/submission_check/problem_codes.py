@@ -143,6 +143,11 @@ CODES: dict[str, ProblemCode] = {
         "Join predictions and ids by id, never by position.",
     ),
     "shares_far": ProblemCode("warning", "classes are far more or less frequent", "Inspect the predictions."),
+    "far_from_training": ProblemCode(
+        "warning",
+        "numbers are far outside the range of the training numbers",
+        "Inspect these predictions, or keep them in the range: `decide: [{name: clip}]`.",
+    ),
     "same_as_previous": ProblemCode(
         "warning",
         "the file is the same as the previous submission",

@@ -62,7 +62,8 @@ def infer_kind(sample: Sample, id_column: str, facts: CompetitionFacts) -> Infer
             "Name the classes as the sample does, or set `competition.classes`.",
             code="columns_not_classes",
         )
-    kinds = sorted((submission_kinds.get(name) for name in submission_kinds), key=_inference_order)
+    kinds = [kind for kind in submission_kinds.values() if kind.number or not facts.task.numeric]
+    kinds.sort(key=_inference_order)
     for kind in kinds:
         if (evidence := kind.infer(values, facts)) is not None:
             return InferredKind(kind, evidence.because, evidence.options)

@@ -97,6 +97,7 @@ class SubmissionKind(ABC):
         cell_type: What a cell contains.
         class_columns: Whether each class has its own column.
         multilabel: Whether it can hold several classes per image.
+        number: Whether it can hold the number of a regression.
         holds_labels: Whether it states labels, so that a leaderboard does not derive them from numbers.
         separated: Whether a cell holds several classes, joined by ``SubmissionFormat.separator``.
         ranked: Whether the classes of a cell are ranked, most likely first.
@@ -117,6 +118,7 @@ class SubmissionKind(ABC):
     cell_type: ClassVar[CellType]
     class_columns: ClassVar[bool] = False
     multilabel: ClassVar[bool] = False
+    number: ClassVar[bool] = False
     holds_labels: ClassVar[bool] = False
     separated: ClassVar[bool] = False
     ranked: ClassVar[bool] = False
@@ -134,6 +136,10 @@ class SubmissionKind(ABC):
     def numeric(self) -> bool:
         """Whether cells are numbers."""
         return self.cell_type is CellType.NUMBER
+
+    def fits(self, task: Task) -> bool:
+        """Return whether it can hold what the task predicts."""
+        return self.number if task.numeric else (task.exclusive or self.multilabel)
 
     @abstractmethod
     def keeps(self, metric: Metric, form: SubmissionFormat) -> bool:
@@ -214,6 +220,10 @@ class SubmissionKind(ABC):
             classes: The class names, in the order of the predictions.
         """
         return predictions
+
+    def changes(self, predictions: FinalPredictions, form: SubmissionFormat) -> list[str]:
+        """Return a line for each way in which the file differs from the predictions on purpose."""
+        return []
 
     def unwritable(self, predictions: FinalPredictions, form: SubmissionFormat) -> np.ndarray:
         """Return the rows, (K,), for which the format has no cell."""

@@ -104,7 +104,11 @@ def _captions(images: ImageSet, chosen: list[int], data: TrainingData) -> list[s
 
     competition = data.competition
     truth = competition.task.one_hot(targets_of(images), len(competition.classes))[chosen]
-    labels = [", ".join(c for c, has in zip(competition.classes, row, strict=True) if has) for row in truth]
+    if competition.task.numeric:
+        labels = [f"{row[0]:g}" for row in truth]
+    else:
+        named = ([c for c, has in zip(competition.classes, row, strict=True) if has] for row in truth)
+        labels = [", ".join(names) for names in named]
     return [f"{images.ids[position]}  {label}" for position, label in zip(chosen, labels, strict=True)]
 
 

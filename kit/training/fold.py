@@ -162,10 +162,11 @@ class FoldRunner:
         if images.plan.is_balanced:
             balance = config.train.balance.name
             self._note(k, _balance_note(balance, self._class_counts(k), images.plan.class_weights))
+        objective = self._objective(k, images, amp.device)
         return FoldTrainer(
             model=network,
             images=images,
-            objective=self._objective(images, amp.device),
+            objective=objective,
             recipe=Recipe(
                 train, config.augment, config.model.trains, config.checkpoint.every_minutes * 60, seed
             ),
@@ -175,6 +176,7 @@ class FoldRunner:
                 "classes": data.competition.classes,
                 "model": config.model.model_dump(exclude={"trains", "start", "weights"}),
                 "preprocessing": model.preprocessing.as_dict(),
+                "target_scale": objective.scale and objective.scale.as_dict(),
             },
             retry=retry,
             deadline=self.deadline,
@@ -261,18 +263,25 @@ class FoldRunner:
         plan = plan_epochs(self.config.train.balance, _truth(self.data, train), seed)
         return FoldImages(train, validation, train_dataset, validation_dataset, plan)
 
-    def _objective(self, images: FoldImages, device: torch.device) -> TrainingObjective:
-        """Return task, metric and loss of a fold, with the class weights of its plan."""
+    def _objective(self, k: int, images: FoldImages, device: torch.device) -> TrainingObjective:
+        """Return task, metric and loss of a fold, with the class weights or the scale of its numbers."""
         import torch
 
         from kit.engine.fit.components import TrainingObjective
-        from kit.engine.optim.losses import build_loss
+        from kit.engine.optim.losses import build_loss, loss_for
+        from kit.engine.optim.target_scale import TargetScale
 
-        competition, weights = self.data.competition, images.plan.class_weights
+        competition, config = self.data.competition, self.config.train.loss
+        task, truth = competition.task, _truth(self.data, images.train)
+        facts = (task, len(competition.classes), competition.metric)
+        if task.numeric:
+            scale = TargetScale.fitted(truth, loss_for(config, task).bounded)
+            self._note(k, f"the loss takes the numbers with {scale.describe()} (fold {k})")
+            return TrainingObjective(*facts, build_loss(config, task), scale)
+        weights = images.plan.class_weights
         on_device = None if weights is None else torch.from_numpy(weights).to(device)
-        prevalence = torch.from_numpy(_truth(self.data, images.train).mean(axis=0)).to(device)
-        loss = build_loss(self.config.train.loss, competition.task, on_device, prevalence)
-        return TrainingObjective(competition.task, len(competition.classes), competition.metric, loss)
+        prevalence = torch.from_numpy(truth.mean(axis=0)).to(device)
+        return TrainingObjective(*facts, build_loss(config, task, on_device, prevalence))
 
     def _class_counts(self, k: int) -> dict[str, list[int]]:
         """Return class -> [training images, images in the first epoch]; empty without class balancing."""

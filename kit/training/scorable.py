@@ -19,39 +19,45 @@ def check_scorable(data: TrainingData, folds: Sequence[int], progress: Progress)
     """
     name = data.competition.metric.name
     masks = [data.folds.validation(data.samples, k) for k in range(data.folds.models)]
-    everywhere = _without_score(data, np.any(masks, axis=0), "folds")
+    everywhere = _without_score(data, np.any(masks, axis=0))
     if everywhere:
         needed = "it needs validated images with and without a class"
         progress.warn(f"{name} leaves out {first_few(everywhere)}: {needed}")
     for k in folds:
-        left_out = [each for each in _without_score(data, masks[k], f"fold {k}") if each not in everywhere]
+        try:
+            left_out = [each for each in _without_score(data, masks[k]) if each not in everywhere]
+        except KitError as error:
+            odd = _oddities(data, data.targets()[masks[k]])
+            raise KitError(
+                f"fold {k}",
+                f"{name} cannot be computed on its {masks[k].sum()} validation images ({first_few(odd)})",
+                error.rule,
+                "Use fewer folds (`folds.count`) or another `competition.metric`.",
+                code="metric_not_computable",
+            ) from error
         if left_out:
             why = "which none or all of its validation images have"
             progress.note(f"fold {k}: the score of its epochs leaves out {first_few(left_out)}, {why}")
 
 
-def _without_score(data: TrainingData, rows: np.ndarray, where: str) -> list[str]:
+def _oddities(data: TrainingData, targets: np.ndarray) -> list[str]:
+    """Return what is unusual about the labels of some images."""
+    competition, number = data.competition, len(targets)
+    if competition.task.numeric:
+        return [f"their labels range from {targets.min():g} to {targets.max():g}"]
+    counts = competition.task.one_hot(targets, len(competition.classes)).sum(axis=0)
+    of_classes = list(zip(competition.classes, counts, strict=True))
+    odd = [f"none has {name}" for name, n in of_classes if n == 0]
+    return odd + [f"all have {name}" for name, n in of_classes if n == number]
+
+
+def _without_score(data: TrainingData, rows: np.ndarray) -> list[str]:
     """Return the classes that the metric leaves out on some samples, (N,) bool.
 
     Raises:
-        KitError: The metric cannot be computed on them.
+        KitError: The metric does not suit the task, or cannot be computed on these samples.
     """
     classes, task, targets = data.competition.classes, data.competition.task, data.targets()[rows]
     metric = data.competition.metric.for_rows(targets, len(classes), task)
-    prior = np.tile(task.prior(targets, len(classes)), (len(targets), 1))
-    try:
-        metric(targets, prior, task)
-    except KitError as error:
-        counts = task.one_hot(targets, len(classes)).sum(axis=0)
-        odd = [f"none has {name}" for name, n in zip(classes, counts, strict=True) if n == 0]
-        odd += [f"all have {name}" for name, n in zip(classes, counts, strict=True) if n == len(targets)]
-        if not odd:
-            raise  # the metric does not suit the task
-        raise KitError(
-            where,
-            f"{metric.name} cannot be computed on its {len(targets)} validation images ({first_few(odd)})",
-            error.rule,
-            "Use fewer folds (`folds.count`) or another `competition.metric`.",
-            code="metric_not_computable",
-        ) from error
+    metric(targets, np.tile(task.prior(targets, len(classes)), (len(targets), 1)), task)
     return [] if metric.scored is None else [n for c, n in enumerate(classes) if c not in metric.scored]

@@ -451,10 +451,56 @@ def test_classes_with_commas_are_classes_if_the_sample_has_them_as_columns(tmp_p
     assert found["competition.classes"] == names
 
 
-def test_measurements_are_not_classes(tmp_path):
-    root = draw_table(tmp_path, {"age": [f"{20 + i * 1.37:.2f}" for i in range(12)]})
-    with raises_kit_error("labels_are_measurements"):
-        values_in(root)
+def test_measurements_are_a_regression(tmp_path):
+    root = draw_table(tmp_path, {"age": [f"{20 + i * 1.37:.2f}" for i in range(12)]}, sample={"age": 30.5})
+    found = values_in(root)
+    assert (found["competition.task"], found["competition.metric"]) == ("regression", "rmse")
+    assert (found["competition.train.label"], found["folds.scheme"]) == ("age", "quantile")
+    assert (found["submission.kind"], found["submission.sample"]) == ("value", "sample_submission.csv")
+    assert "competition.classes" not in found
+
+
+def test_measurements_of_groups_without_a_sample_have_group_folds_and_a_value_column(tmp_path):
+    ages = [f"{20 + i * 1.37:.2f}" for i in range(12)]
+    found = values_in(draw_table(tmp_path, {"age": ages, "patient": list("aabbccddeeff")}))
+    assert (found["competition.task"], found["folds.scheme"]) == ("regression", "quantile_group")
+    assert (found["submission.kind"], found["submission.label"]) == ("value", "age")
+
+
+@pytest.mark.parametrize(("cell", "task"), [("38.5", "regression"), ("38", "multiclass")])
+def test_many_consecutive_integers_are_measurements_if_the_sample_has_fractions(tmp_path, cell, task):
+    for i in range(44):
+        draw(tmp_path / ("train" if i < 40 else "test") / f"{i}.png", COLORS["red"], i, (8, 8))
+    table = pd.DataFrame({"id": [f"{i}.png" for i in range(40)], "Pawpularity": range(1, 41)})
+    table.to_csv(tmp_path / "train.csv", index=False)
+    ids = [f"{i}.png" for i in range(40, 44)]
+    sample = pd.DataFrame({"id": ids, "Pawpularity": cell})
+    sample.to_csv(tmp_path / "sample_submission.csv", index=False)
+    found = found_in(tmp_path)
+    assert found["competition.task"].value == task
+    other = {"regression": "ordinal if", "multiclass": "regression if"}[task]
+    assert other in found["competition.task"].because
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "task"),
+    [
+        ("yield", range(5, 505, 10), "regression"),
+        ("whale_id", range(5, 505, 10), "multiclass"),
+        ("score", [*range(1, 41), 77, 90, 100], "regression"),
+        ("kind", range(50), "multiclass"),
+        ("kind", range(1, 51), "multiclass"),
+        ("yield", range(5, 95, 10), "multiclass"),
+        ("level", range(5), "ordinal"),
+    ],
+)
+def test_many_integers_are_measurements_unless_they_number_classes(tmp_path, column, values, task):
+    for i in range(150):
+        draw(tmp_path / "train" / f"{i}.png", COLORS["red"], i, (8, 8))
+    cells = [str(values[i % len(values)]) for i in range(150)]
+    names = [f"{i}.png" for i in range(150)]
+    pd.DataFrame({"id": names, column: cells}).to_csv(tmp_path / "train.csv", index=False)
+    assert values_in(tmp_path)["competition.task"] == task
 
 
 def test_labels_that_differ_in_spaces_are_refused(tmp_path):

@@ -157,3 +157,56 @@ def test_empty_tables_are_refused(csv):
     (root / "train.csv").write_text("Image,target\n")
     with raises_kit_error("table_empty", where=str(root / "train.csv")):
         load_csv(csv)
+
+
+def draw_numbers(workspace, cells):
+    root = workspace.root / "data" / "tiny"
+    for i in range(len(cells)):
+        draw(root / "train" / f"{i}.png", COLORS["red"], i)
+    table = pd.DataFrame({"Image": [f"{i}.png" for i in range(len(cells))], "target": cells})
+    table.to_csv(root / "train.csv", index=False)
+    return {"competition__task": "regression", "competition__metric": "rmse", "competition__test": None}
+
+
+def load_numbers(workspace, cells, **changes):
+    values = TINY | {"competition": TINY["competition"] | {"train": CSV_TRAIN}}
+    del values["submission"]
+    return load(workspace, values=values, **(draw_numbers(workspace, cells) | changes))
+
+
+def test_numbers_are_read_exactly_and_blank_ones_are_unlabelled(workspace):
+    cells = ["0.1", "-3", " 1e-3 ", "007", "20.00", ""]
+    found = load_numbers(workspace, cells, competition__blank="unlabelled")
+    assert found.classes == ("value",)
+    assert found.labeled["value"].tolist() == [0.1, -3.0, 0.001, 7.0, 20.0]
+    assert found.class_counts().to_dict() == {"value": 5}
+    with raises_kit_error("cells_blank"):
+        load_numbers(workspace, cells)
+
+
+@pytest.mark.parametrize("cell", ["high", "nan", "inf", "1e999", "1,5", "1_000", "12 kg"])
+def test_a_label_that_is_no_finite_number_is_refused_with_its_row(workspace, cell):
+    with raises_kit_error("label_not_a_number") as caught:
+        load_numbers(workspace, ["1.5", cell, "2"])
+    assert f"1.png: '{cell}'" in caught.value.problem
+    assert "train.csv" in caught.value.where
+
+
+def test_several_labels_or_classes_do_not_suit_numbers(workspace):
+    with raises_kit_error("labels_do_not_suit_task"):
+        load_numbers(workspace, ["1 2", "3"], competition__train__separator=" ")
+    with raises_kit_error("values_contradict"):
+        load_numbers(workspace, ["1", "3"], competition__classes=["value"])
+
+
+def test_a_single_class_called_value_is_refused(csv):
+    root = csv.root / "data" / "tiny"
+    table = pd.read_csv(root / "train.csv")
+    table.assign(value=1).to_csv(root / "train.csv", index=False)
+    with raises_kit_error("class_name_reserved"):
+        load_csv(
+            csv,
+            competition__task="multilabel",
+            competition__metric="f1_macro",
+            competition__train__label=["value"],
+        )

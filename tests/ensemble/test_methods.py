@@ -11,13 +11,17 @@ from kit.ensemble.blend_data import BlendData, weighted_mean
 from kit.ensemble.likelihood import likelihoods, mean_log
 from kit.ensemble.methods import blend_methods, parse_method
 from kit.ensemble.methods.hill_climb import climbed_weights
-from kit.ensemble.methods.weights import max_likelihood_weights, simplex_weights
+from kit.ensemble.methods.registry import check_suits
+from kit.ensemble.methods.weights import least_squares_weights, max_likelihood_weights, simplex_weights
 from kit.metrics import get_metric
 from kit.tasks import tasks
 from tests.conftest import raises_kit_error
 
 PREDICTION_METHODS = [name for name in blend_methods if not blend_methods.get(name).blends_weights]
-MULTI, BINARY, LABELS = (tasks.get(name) for name in ("multiclass", "binary", "multilabel"))
+NUMBER_METHODS = [name for name in PREDICTION_METHODS if blend_methods.get(name).number]
+MULTI, BINARY, LABELS, NUMBERS = (
+    tasks.get(name) for name in ("multiclass", "binary", "multilabel", "regression")
+)
 
 
 def softmax(logits):
@@ -39,6 +43,14 @@ def blend_data(
         make = lambda logits: 1 / (1 + np.exp(-logits))  # noqa: E731
     members = [make(3 * skill * (truth - 0.5) + 2 * rng.normal(size=truth.shape)) for skill in skills]
     return BlendData(np.stack(members).astype(np.float32), targets, task, get_metric(metric, task))
+
+
+def number_data(metric="rmse", rows=400, offset=50.0, noises=(4.0, 6.0, 20.0), seed=0) -> BlendData:
+    """Return random numbers and members with independent errors of different size."""
+    rng = np.random.default_rng(seed)
+    targets = rng.normal(offset, 12, (rows, 1))
+    members = [targets + rng.normal(0, noise, targets.shape) for noise in noises]
+    return BlendData(np.stack(members).astype(np.float32), targets, NUMBERS, get_metric(metric, NUMBERS))
 
 
 def blend_probs(name, data, **options):
@@ -276,3 +288,66 @@ def test_weights_for_kl_divergence_are_near_the_best_on_a_grid():
     data = blend_data("kl_divergence", skills=(1.6, 1.2), task=LABELS)
     tried = [data.value(weighted_mean(np.array([w, 1 - w]))(data.members)) for w in np.linspace(0, 1, 41)]
     assert data.value(blend_probs("weights", data)) >= max(tried) - 1e-4
+
+
+@pytest.mark.parametrize("name", NUMBER_METHODS)
+def test_every_method_for_numbers_keeps_their_units_and_does_not_depend_on_member_order(name):
+    data = number_data(offset=80.0)
+    blended = blend_probs(name, data)
+    assert blended.shape == (400, 1)
+    assert abs(blended.mean() - data.targets.mean()) < 2
+    np.testing.assert_allclose(
+        blended, blend_probs(name, replace(data, members=data.members[::-1])), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("name", ["weights", "hill_climb", "stack"])
+@pytest.mark.parametrize("metric", ["rmse", "mae", "spearman"])
+def test_methods_that_learn_weights_beat_the_best_member_of_numbers(name, metric):
+    data = number_data(metric)
+    best = max(data.value(member) for member in data.members)
+    assert data.value(blend_probs(name, data)) > best
+
+
+def test_weights_of_numbers_have_the_smallest_squared_error():
+    data = number_data()
+    weights = simplex_weights(data)
+    inverse = 1 / np.array([16.0, 36.0, 400.0])  # of independent errors: by inverse variance
+    np.testing.assert_allclose(weights, inverse / inverse.sum(), atol=0.06)
+    exact = least_squares_weights(data.members[:, :, 0].astype(np.float64), data.targets[:, 0])
+    assert data.value(weighted_mean(weights, True)(data.members)) == pytest.approx(
+        data.value(weighted_mean(exact, True)(data.members)), abs=1e-3
+    )
+
+
+def test_subtracted_members_of_numbers_are_not_clipped_to_probabilities():
+    data = number_data(offset=-500.0)
+    mixed = weighted_mean(np.array([1.5, -0.5, 0.0]), numeric=True)(data.members)
+    np.testing.assert_allclose(mixed, 1.5 * data.members[0] - 0.5 * data.members[1], rtol=1e-6)
+    assert blend_probs("hill_climb", data, negative=True).max() < -300
+
+
+def test_stacked_numbers_tend_to_the_mean_and_survive_a_member_that_is_constant_on_the_fitted_rows():
+    data = number_data(noises=(4.0, 4.0))
+    strong = blend_probs("stack", data, strength=1e6)
+    np.testing.assert_allclose(strong, data.members.mean(axis=0), atol=1)  # the intercept is free
+    boosted = data.value(blend_probs("stack", data, model="boosting"))
+    assert boosted > data.value(strong) - 0.5
+    fitted = replace(data, members=np.stack([data.members[0], np.full_like(data.members[0], 50.0)]))
+    later = np.stack([data.members[0], data.members[0] * 0 + 60])  # another fold's constant
+    combined = blend_methods.get("stack").function(fitted)(later)
+    assert data.value(combined.astype(np.float32)) > data.value(data.members[0]) - 6
+
+
+@pytest.mark.parametrize("name", ["gmean", "power"])
+def test_means_of_powers_refuse_numbers_below_0(name):
+    with raises_kit_error("numbers_too_low"):
+        blend_probs(name, number_data(offset=0.0))
+
+
+def test_methods_and_models_that_do_not_suit_the_task_are_refused():
+    with raises_kit_error("method_unsuitable"):
+        check_suits(blend_methods.get("rank"), NUMBERS)
+    for data, model in ((number_data(), "logistic"), (blend_data(), "ridge")):
+        with raises_kit_error("option_invalid"):
+            blend_probs("stack", data, model=model)

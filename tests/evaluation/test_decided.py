@@ -180,10 +180,10 @@ def test_terminal_tables_and_page_show_the_evaluation(workspace, multilabel_run)
     for table in evaluation_tables(pipeline.evaluate(multilabel_run, workspace=workspace)):
         console.print(table)
     text = console.export_text()
-    for word in ("95 % interval", "applied", "thresholds", "exact_match", "highest loss", "ROC AUC"):
+    for word in ("95 % interval", "applied", "thresholds", "exact_match", "highest log loss", "ROC AUC"):
         assert word in text, word
     page = multilabel_run.report.read_text()
-    for word in ("Postprocessing", "applied", "Highest loss", "Other metrics"):
+    for word in ("Postprocessing", "applied", "Highest log loss", "Other metrics"):
         assert word in page, word
 
 

@@ -69,7 +69,7 @@ def test_evaluation_and_leaderboard_tables_have_all_rows(trained):
     assert rows["out-of-fold"] == 1
     assert rows["class"] == 3
     assert rows["other metrics"] == len(found.others)
-    assert rows["highest loss"] == 10
+    assert rows["highest log loss"] == 10
     entries = read_leaderboard(trained).entries
     assert leaderboard_tables(entries)[0].row_count == len(entries) == 2
     assert {e.submission for e in entries} == {"submissions/tiny/a.csv", "submissions/tiny/b.csv"}

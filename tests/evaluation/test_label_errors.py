@@ -56,6 +56,21 @@ def test_a_suspect_has_at_least_the_mean_prob_of_the_suggested_class():
     assert only[0].path == "train/i5.jpg"
 
 
+def test_numbers_have_absolute_errors_and_only_contradicting_duplicates_are_suspects():
+    task = tasks.get("regression")
+    truth = np.array([[10.0], [1234567.5], [-3.25]])
+    predicted = np.array([[12.0], [1234560.0], [-3.0]], np.float32)
+    assert losses(truth, predicted, task).tolist() == [2.0, 7.5, 0.25]
+    images = hardest(("a", "b", "c"), {}, truth, predicted, ("value",), task, 2)
+    assert [(i.id, i.label, i.decided, i.loss) for i in images] == [
+        ("b", "1234567.5", "1234560", 7.5),
+        ("a", "10", "12", 2.0),
+    ]
+    assert find_suspects(truth, predicted, task=task) == []
+    (twin,) = find_suspects(truth, predicted, {"i2": "train/i9.jpg"}, task)
+    assert (twin.id, twin.label, twin.suggested, twin.twin) == ("i2", "-3.25", "as its twin", "train/i9.jpg")
+
+
 def test_duplicates_with_different_labels_are_ranked_first():
     targets = np.random.default_rng(0).integers(0, 3, 100)
     probs = draw_probs(targets, sharpness=1.0)

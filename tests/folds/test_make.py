@@ -25,6 +25,11 @@ def make_samples(counts: dict[str, int]) -> pd.DataFrame:
 SAMPLES = make_samples({"a": 10, "b": 25, "c": 7})
 
 
+def make_number_samples(number: int = 103, seed: int = 0) -> pd.DataFrame:
+    values = np.random.default_rng(seed).gamma(2.0, 20.0, number)
+    return pd.DataFrame({"id": [f"{i}.png" for i in range(number)], "value": values})
+
+
 def make_population(samples=SAMPLES, columns=("label",), duplicates=()):
     return Population(samples, list(columns), duplicates)
 
@@ -255,6 +260,52 @@ def test_multilabel_groups_stay_in_one_fold_and_labels_are_stratified():
     assert fold_balance(folds, FoldsConfig()).largest_deviation < 5
 
 
+@pytest.mark.parametrize("scheme", ["auto", "quantile"])
+def test_numbers_are_stratified_by_range_whatever_the_order_of_rows(scheme):
+    samples = make_number_samples()
+    folds = make_folds_of(samples, ["value"], scheme=scheme, count=4)
+    ranked = folds.table.sort_values("value")["fold"].to_numpy()
+    for rows in np.array_split(ranked, 5):
+        assert np.bincount(rows, minlength=4).min() >= len(rows) / 4 - 2
+    mixed = make_folds_of(samples.sample(frac=1, random_state=1), ["value"], scheme=scheme, count=4)
+    assert fold_by_id(mixed) == fold_by_id(folds)
+    balance = fold_balance(folds, FoldsConfig(count=4))
+    assert (balance.rows, int(balance.counts.to_numpy().sum())) == ("range", 103)
+
+
+def test_groups_of_numbers_stay_in_one_fold():
+    samples = make_number_samples().assign(group=[f"g{i // 4}" for i in range(103)])
+    folds = make_folds_of(samples, ["value"], scheme="quantile_group", count=3)
+    assert (folds.table.groupby("group")["fold"].nunique() == 1).all()
+    means = folds.table.groupby("fold")["value"].mean()
+    assert means.max() - means.min() < 0.3 * folds.table["value"].std()
+
+
+def test_equal_numbers_are_in_one_range_and_a_few_values_suffice():
+    samples = make_number_samples(40).assign(value=[1.0] * 38 + [2.0, 3.0])
+    folds = make_folds_of(samples, ["value"], count=2)
+    assert folds.table["fold"].value_counts().tolist() == [20, 20]
+
+
+def test_numbers_survive_the_folds_csv_exactly_and_rows_without_one_are_blank(tmp_path):
+    samples = make_number_samples(30)
+    samples.loc[:2, "value"] = [0.1, 1e-9, np.nan]
+    population, path = make_population(samples, ["value"]), tmp_path / "f.csv"
+    made, _ = ensure_folds(path, population, FoldsConfig(count=2))
+    read, state = ensure_folds(path, population, FoldsConfig(count=2))
+    assert (state, read.fingerprint) == ("existing", made.fingerprint)
+    by_id = read.table.set_index("id")
+    np.testing.assert_array_equal(by_id.loc[samples["id"], "value"], samples["value"])
+    assert by_id.loc["2.png", "fold"] == TRAIN_ONLY
+    assert "2.png,-1,\n" in path.read_text()
+    path.write_text(path.read_text().replace("0.1\n", "0.2\n"))
+    with raises_kit_error("labels_changed"):
+        ensure_folds(path, population, FoldsConfig(count=2))
+    path.write_text(path.read_text().replace("0.2\n", "high\n"))
+    with raises_kit_error("label_not_a_number"):
+        ensure_folds(path, population, FoldsConfig(count=2))
+
+
 @pytest.mark.parametrize(
     ("samples", "columns", "scheme", "code", "remedy"),
     [
@@ -268,6 +319,8 @@ def test_multilabel_groups_stay_in_one_fold_and_labels_are_stratified():
             "folds.scheme: multilabel_group`",
         ),
         (SAMPLES, ("label",), "group", "groups_missing", "competition.group_pattern"),
+        (make_number_samples(), ("value",), "stratified", "scheme_unsuitable", "folds.scheme: quantile`"),
+        (SAMPLES, ("label",), "quantile", "scheme_unsuitable", "folds.scheme: stratified`"),
     ],
 )
 def test_an_unsuitable_scheme_is_refused_and_the_suitable_one_suggested(

@@ -54,15 +54,23 @@ def multilabel_rows(classes: int = 4, rows: int = 300, seed: int = 0) -> Rows:
     return Rows(tasks.get("multilabel"), targets, np.round(probs, 2).astype(np.float32))
 
 
+def regression_rows(rows: int = 300, seed: int = 0) -> Rows:
+    rng = np.random.default_rng(seed)
+    targets = np.round(rng.gamma(2.0, 20.0, (rows, 1)))  # with ties
+    predicted = np.round(targets * 0.8 + rng.normal(0, 8, (rows, 1)))  # some are below 0
+    return Rows(tasks.get("regression"), targets, predicted.astype(np.float32))
+
+
 MULTICLASS_ROWS, BINARY_ROWS, MULTILABEL_ROWS = (
     exclusive_rows(6),
     exclusive_rows(2, task="binary"),
     multilabel_rows(),
 )
 ORDINAL_ROWS = exclusive_rows(5, task="ordinal", seed=3)
+REGRESSION_ROWS = regression_rows()
 CASES = [
     (name, rows)
-    for rows in (MULTICLASS_ROWS, BINARY_ROWS, MULTILABEL_ROWS)
+    for rows in (MULTICLASS_ROWS, BINARY_ROWS, MULTILABEL_ROWS, REGRESSION_ROWS)
     for name in metrics
     if metrics.get(name).suits(rows.task)
 ]

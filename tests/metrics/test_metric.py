@@ -69,6 +69,7 @@ def test_lower_is_better_for_losses_and_errors_only():
         "calibration_error",
         "rmse",
         "mae",
+        "rmsle",
     }
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sklearn.metrics as reference
+from scipy.stats import spearmanr
 
 from kit.metrics import EPSILON, get_metric, metrics, per_class
 from kit.tasks import tasks
@@ -12,6 +13,7 @@ from tests.metrics.rows import (
     MULTICLASS_ROWS,
     MULTILABEL_ROWS,
     ORDINAL_ROWS,
+    REGRESSION_ROWS,
     Rows,
     exclusive_rows,
 )
@@ -70,6 +72,52 @@ def test_rmse_and_mae_use_the_expected_grade():
     for rows in (MULTICLASS_ROWS, MULTILABEL_ROWS):
         with raises_kit_error("metric_unsuitable"):
             rows.score("rmse")
+
+
+def test_metrics_of_numbers_agree_with_scikit_learn_and_scipy():
+    truth, predicted = REGRESSION_ROWS.targets[:, 0], REGRESSION_ROWS.probs[:, 0].astype(float)
+    assert (predicted < 0).any()
+    expected = {
+        "rmse": reference.root_mean_squared_error(truth, predicted),
+        "mae": reference.mean_absolute_error(truth, predicted),
+        "r2": reference.r2_score(truth, predicted),
+        "spearman": spearmanr(truth, predicted).statistic,
+        "rmsle": reference.root_mean_squared_log_error(truth, np.maximum(predicted, 0)),
+    }
+    for name, value in expected.items():
+        assert REGRESSION_ROWS.score(name) == pytest.approx(value, abs=1e-12), name
+    assert set(expected) == {name for name in metrics if metrics.get(name).suits(REGRESSION_ROWS.task)}
+
+
+def test_metrics_of_classes_and_of_numbers_refuse_each_others_tasks():
+    for name in metrics:
+        if not metrics.get(name).suits(REGRESSION_ROWS.task):
+            with raises_kit_error("metric_unsuitable"):
+                get_metric(name, REGRESSION_ROWS.task)
+    for name in ("rmse", "mae", "r2", "spearman", "rmsle"):
+        with raises_kit_error("metric_unsuitable"):
+            get_metric(name, MULTICLASS)
+    with raises_kit_error("metric_unsuitable"):
+        get_metric("rmsle", ORDINAL_ROWS.task)  # the logarithm of a class index has no meaning
+
+
+def test_equal_predictions_have_rank_correlation_0_and_equal_targets_have_no_score():
+    equal = Rows(REGRESSION_ROWS.task, REGRESSION_ROWS.targets, np.full((300, 1), 7.0, np.float32))
+    assert equal.score("spearman") == 0
+    constant = Rows(equal.task, np.full((300, 1), 0.1), REGRESSION_ROWS.probs)
+    for name in ("spearman", "r2"):
+        with raises_kit_error("metric_not_computable"):
+            constant.score(name)
+
+
+def test_r2_keeps_its_digits_for_numbers_far_from_0():
+    far = Rows(REGRESSION_ROWS.task, REGRESSION_ROWS.targets + 1e6, REGRESSION_ROWS.probs + np.float32(1e6))
+    assert far.score("r2") == pytest.approx(REGRESSION_ROWS.score("r2"), abs=1e-9)
+
+
+def test_rmsle_refuses_targets_below_0():
+    with raises_kit_error("metric_not_computable"):
+        Rows(REGRESSION_ROWS.task, -1 - REGRESSION_ROWS.targets, REGRESSION_ROWS.probs).score("rmsle")
 
 
 def test_binary_metrics_use_the_second_class_as_positive():

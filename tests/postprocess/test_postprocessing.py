@@ -19,8 +19,8 @@ from kit.postprocess.steps.thresholds import Thresholds
 from kit.tasks import tasks
 from tests.conftest import raises_kit_error
 
-MULTICLASS, BINARY, ORDINAL, MULTILABEL = (
-    tasks.get(n) for n in ("multiclass", "binary", "ordinal", "multilabel")
+MULTICLASS, BINARY, ORDINAL, MULTILABEL, REGRESSION = (
+    tasks.get(n) for n in ("multiclass", "binary", "ordinal", "multilabel", "regression")
 )
 
 
@@ -55,6 +55,13 @@ def ordinal_rows(number=800, seed=0) -> LabeledProbs:
     seen = 0.6 * grades + 0.9 + 0.4 * rng.normal(size=number)
     probs = softmax(-((np.arange(5) - seen[:, None]) ** 2))
     return LabeledProbs(grades, probs, tuple("01234"), ORDINAL, get_metric("quadratic_kappa", ORDINAL))
+
+
+def regression_rows(number=400, seed=0) -> LabeledProbs:
+    rng = np.random.default_rng(seed)
+    targets = rng.uniform(0, 10, (number, 1))
+    predicted = (targets + rng.normal(0, 3, (number, 1))).astype(np.float32)  # many outside 0..10
+    return LabeledProbs(targets, predicted, ("value",), REGRESSION, get_metric("rmse", REGRESSION))
 
 
 def split_rows(rows, number=5):
@@ -262,6 +269,26 @@ def test_unknown_or_unsuitable_steps_and_options_are_refused():
         fit_steps(steps_of({"name": "thresholds", "fallback": "a", "at_least_one": True}), multilabel_rows())
 
 
+def test_clip_keeps_numbers_within_the_range_of_the_other_rows_and_suits_numbers_only():
+    rows = regression_rows()
+    assert suggested(rows) == ["clip"]
+    before = rows.probs.copy()
+    fitted = fit_and_evaluate(steps_of("auto"), rows, split_rows(rows), None)
+    assert [step.name for step in fitted.postprocessing.steps] == ["clip"]
+    assert fitted.tried[0].score < fitted.tried[0].score + fitted.tried[0].gain
+    for part in range(5):
+        own = split_rows(rows) == part
+        low, high = rows.targets[~own].min(), rows.targets[~own].max()
+        np.testing.assert_array_equal(
+            fitted.nested.probs[own], np.clip(rows.probs[own], np.float32(low), np.float32(high))
+        )
+    np.testing.assert_array_equal(rows.probs, before)
+    with raises_kit_error("step_unsuitable"):
+        check_steps(steps_of("temperature"), REGRESSION, 1)
+    with raises_kit_error("step_unsuitable"):
+        check_steps(steps_of("clip"), MULTICLASS, 3)
+
+
 @pytest.mark.parametrize("name", list(step_types))
 def test_every_step_describes_its_fitted_values(name):
     rows = {
@@ -269,6 +296,7 @@ def test_every_step_describes_its_fitted_values(name):
         "prior": exclusive_rows("balanced_accuracy"),
         "thresholds": multilabel_rows(),
         "cut_points": ordinal_rows(),
+        "clip": regression_rows(),
     }[name]
     step = fit_steps(steps_of(name), rows).steps[0]
     assert any(character.isdigit() for character in step.describe(rows.classes))

@@ -53,15 +53,15 @@ def test_probs_agree_with_scikit_learn_logistic_regression_on_standardized_featu
     rows, labels, other_rows = features_and_labels
     scaler = StandardScaler().fit(rows[:, :5])
     model = LogisticRegression(C=0.03, max_iter=1000).fit(scaler.transform(rows[:, :5]), labels)
-    found = fitted_probs(rows, np.eye(3)[labels], other_rows, True, 0.03)
+    found = fitted_probs(rows, np.eye(3)[labels], other_rows, "class", 0.03)
     np.testing.assert_allclose(found, model.predict_proba(scaler.transform(other_rows[:, :5])), atol=1e-3)
 
 
 def test_multilabel_probs_agree_with_one_binary_classifier_per_label(features_and_labels):
     rows, labels, other_rows = features_and_labels
     truth = np.stack([labels == 0, labels > 0, labels == 1], axis=1).astype(np.float32)
-    found = fitted_probs(rows, truth, other_rows, False, 0.03)
-    alone = fitted_probs(rows, np.stack([1 - truth[:, 2], truth[:, 2]], axis=1), other_rows, True, 0.03)
+    found = fitted_probs(rows, truth, other_rows, "classes", 0.03)
+    alone = fitted_probs(rows, np.stack([1 - truth[:, 2], truth[:, 2]], axis=1), other_rows, "class", 0.03)
     np.testing.assert_allclose(found[:, 0] + found[:, 1], 1, atol=1e-3)
     np.testing.assert_allclose(found[:, 2], alone[:, 1], atol=1e-6)
 
@@ -78,14 +78,14 @@ def test_a_class_without_rows_gets_a_probability_near_0(features_and_labels, exc
 def test_a_label_of_every_row_gets_a_probability_near_1(features_and_labels):
     rows, labels, other_rows = features_and_labels
     truth = np.stack([labels == 0, labels >= 0], axis=1).astype(np.float32)
-    assert (fitted_probs(rows, truth, other_rows, False, 0.03)[:, 1] > 0.999).all()
+    assert (fitted_probs(rows, truth, other_rows, "classes", 0.03)[:, 1] > 0.999).all()
 
 
 def test_noise_features_get_stronger_regularization_than_useful_features(features_and_labels):
     rows, labels, _ = features_and_labels
     noise = np.random.default_rng(1).normal(size=(60, 40)).astype(np.float32)
-    assert best_strength(noise, np.eye(3)[labels], True) == min(C_VALUES)
-    assert best_strength(rows, np.eye(3)[labels], True) > min(C_VALUES)
+    assert best_strength(noise, np.eye(3)[labels], "class") == min(C_VALUES)
+    assert best_strength(rows, np.eye(3)[labels], "class") > min(C_VALUES)
 
 
 # --- the probe

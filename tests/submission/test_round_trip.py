@@ -167,6 +167,47 @@ def test_kind_value_keeps_the_rmse_of_expected_grades():
     assert check_round_trip(labeled, submission_format).score == pytest.approx(labeled.score(), rel=1e-6)
 
 
+def labeled_numbers(metric="rmse", offset=0.0):
+    task, rng = tasks.get("regression"), np.random.default_rng(2)
+    targets = offset + rng.gamma(2.0, 20.0, (len(IDS), 1))
+    numbers = (targets + rng.normal(0, 15, targets.shape)).astype(np.float32)
+    labeled = labeled_predictions()
+    oof = replace(labeled.oof, classes=("value",), probs=numbers)
+    return replace(labeled, oof=oof, targets=targets, task=task, metric=get_metric(metric, task))
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae", "r2", "spearman"])
+@pytest.mark.parametrize("mark", [".", ","])
+def test_kind_value_keeps_the_score_of_numbers(metric, mark):
+    dialect = CsvDialect(delimiter=";", decimal_mark=mark)
+    form = make_format("value", ("age",), ("value",), exclusive=False, low=-np.inf, high=np.inf)
+    labeled = labeled_numbers(metric, offset=-30.0)
+    found = check_round_trip(labeled, replace(form, dialect=dialect))
+    assert (found.score, found.lost) == (pytest.approx(labeled.score(), rel=1e-12), 0.0)
+    rounded = check_round_trip(labeled, replace(form, decimals=1, dialect=dialect))
+    assert rounded.score == pytest.approx(labeled.score(), abs=0.05)
+
+
+def test_large_errors_are_compared_relative_to_their_size():
+    labeled = labeled_numbers(offset=1e12)
+    form = make_format("value", ("age",), ("value",), exclusive=False, low=-np.inf, high=np.inf)
+    assert check_round_trip(labeled, form, cv=labeled.score() * (1 + 1e-11)).lost == 0.0
+    with raises_kit_error("round_trip_score"):
+        check_round_trip(labeled, form, cv=labeled.score() * (1 + 1e-8))
+
+
+def test_numbers_below_the_lowest_that_the_metric_scores_are_written_as_it_which_is_told():
+    labeled = labeled_numbers("rmsle")
+    form = make_format("value", ("age",), ("value",), exclusive=False, low=0.0, high=np.inf)
+    below = int((labeled.oof.probs < 0).sum())
+    assert below > 0
+    assert check_round_trip(labeled, form).score == pytest.approx(labeled.score(), abs=1e-12)
+    final = Postprocessing().apply(labeled.oof.probs, labeled.task)
+    (told,) = form.kind.changes(final, form)
+    assert told.startswith(f"{below} numbers below 0")
+    assert form.kind.changes(final, replace(form, low=-np.inf)) == []
+
+
 def test_an_image_without_a_prediction_is_refused():
     predicted = predictions(["b"], CLASSES, "multiclass")
     submission_format = replace(make_format(), ids=text_column(["a", "b"]))

@@ -239,6 +239,20 @@ def test_class_shares_far_from_the_oof_shares_are_a_warning(tmp_path):
     assert problems(tmp_path, form, far, labels) == {}  # predicted shares may differ from label shares
 
 
+def test_numbers_far_outside_the_training_range_are_a_warning(tmp_path):
+    columns = ("id", "label")
+    form = SubmissionFormat(
+        columns, "id", submission_kinds.get("value"), text_column(list("abc")), ("value",), False,
+        low=-np.inf, high=np.inf,
+    )  # fmt: skip
+    context = CheckContext(training_range=(10.0, 30.0))
+    for numbers, far in (([0.5, 20, 39.5], False), ([-1, 20, 41], True), ([10, 20, 1e6], True)):
+        values = np.array(numbers, np.float32)[:, None]
+        found = problems(tmp_path, form, values, context, values)
+        assert set(found) == ({"far_from_training"} if far else set())
+    assert (found["far_from_training"].count, found["far_from_training"].first) == (1, "id c: 1e+06")
+
+
 def counts_of_partly_permuted_file(share, number=6000):
     """Return counts of twelve grades, and counts of a file in which this share of the rows is permuted."""
     oof, _ = counts_of_shifted_grades(number)

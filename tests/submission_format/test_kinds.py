@@ -41,7 +41,7 @@ def test_likely_metrics_exist_and_one_suits_each_task(kind):
     assert all(name in metrics for name in kind.likely_metrics)
     for task in map(tasks.get, tasks):
         likely = kind.likely_metrics_for.get(task.name, kind.likely_metrics)
-        possible = (task.exclusive or kind.multilabel) and kind.implied_task in (None, task.name)
+        possible = kind.fits(task) and (task.numeric or kind.implied_task in (None, task.name))
         assert not possible or any(metrics.get(name).suits(task) for name in likely), task.name
 
 

@@ -37,10 +37,12 @@ class LabeledImages:
         samples: ``id path``, and ``label`` or one 0/1 column per class; optionally ``group``, ``given_fold``,
             and for crops ``xmin ymin xmax ymax``.
         unlisted: ``id path`` of the other images of the folder.
+        file: The table that holds the labels, for messages; "" without one.
     """
 
     samples: pd.DataFrame
     unlisted: pd.DataFrame = field(default_factory=lambda: images_table({}))
+    file: str = ""
 
     @property
     def classes(self) -> list[str]:

@@ -74,13 +74,13 @@ class LabelColumns:
 def _grades(name: str, values: pd.Series) -> str:
     """Return the evidence that a column holds grades, or "": its name, and a range of whole numbers."""
     found = {v for v in values if v.isdecimal()}
-    if not _is_word(name, ORDINAL_NAMES) or set(values) != found or not 2 < len(found) <= MAX_GRADES:
+    if not is_word(name, ORDINAL_NAMES) or set(values) != found or not 2 < len(found) <= MAX_GRADES:
         return ""
     low, high = min(map(int, found)), max(map(int, found))
     return f"'{name}' holds the grades {low} to {high}" if high - low + 1 == len(found) else ""
 
 
-def _is_word(name: str, words: Sequence[str]) -> bool:
+def is_word(name: str, words: Sequence[str]) -> bool:
     """Return whether a column name has one of some words: ``PatientID`` has ``patient``."""
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)
     return any(part.lower() in words for part in parts)
@@ -89,9 +89,9 @@ def _is_word(name: str, words: Sequence[str]) -> bool:
 def _group_column(table: Table, label: str | None) -> str | None:
     """Return the column named like a group whose values repeat: patients, else studies, else sites."""
     named = [
-        (next(i for i, word in enumerate(GROUP_NAMES) if _is_word(column, (word,))), column)
+        (next(i for i, word in enumerate(GROUP_NAMES) if is_word(column, (word,))), column)
         for column in map(str, table.cells.columns)
-        if column not in (label, table.id) and _is_word(column, GROUP_NAMES)
+        if column not in (label, table.id) and is_word(column, GROUP_NAMES)
     ]
     repeating = [
         c for _, c in sorted(named) if table.cells[c].duplicated().any() and not _is_flag(table.cells[c])
@@ -118,7 +118,7 @@ def _choose_label(
     named = [c for c in others if c.lower() in LABEL_NAMES]
     if len(named) == 1:
         return named[0], f"the only column named like a label; {_examples(table.cells[named[0]])}"
-    codes = [c for c in others if _is_word(c, CODE_NAMES) and c.lower().endswith("id")]
+    codes = [c for c in others if is_word(c, CODE_NAMES) and c.lower().endswith("id")]
     if not named and len(codes) == 1:
         return codes[0], f"the only column named like a class id; {_examples(table.cells[codes[0]])}"
     block = [c for c in others if _is_flag(table.cells[c])]

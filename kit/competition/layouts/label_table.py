@@ -47,7 +47,7 @@ class LabelTable(LabeledSource):
     ids: IdStyle = "name"
     """Ids are file names with suffix (``name``), without (``stem``), or folders of images (``folder``)."""
     label: str | Annotated[list[str], Field(min_length=1)]
-    """The label column, or the 0/1 columns, one per class."""
+    """The column of class names or numbers, or the 0/1 columns, one per class."""
     rows: Literal["image", "label"] = "image"
     """What a row is: an image, or one label of an image that may have several rows."""
     separator: Annotated[str, Field(min_length=1)] | None = None
@@ -100,7 +100,7 @@ class LabelTableLayout(Layout[LabelTable]):
         else:
             samples[LABEL] = labels
             _check_class_folders(samples, source, path)
-        return LabeledImages(samples, without_listed(images, samples["path"]))
+        return LabeledImages(samples, without_listed(images, samples["path"]), str(path))
 
     def detect(self, survey: Survey, hints: Hints) -> Detection | None:
         """Detect a table of images and labels; further tables with the same columns are held out."""

@@ -10,7 +10,9 @@ import numpy as np
 from pydantic import Field
 
 from kit.config import Component
+from kit.errors import KitError
 from kit.registry import Registry
+from kit.tasks import Task
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -66,6 +68,23 @@ def plan_epochs(component: Component, truth: np.ndarray, seed: int) -> EpochPlan
     """
     balance, options = balances.bind(component, "train.balance")
     return balance(truth.astype(np.float64), np.random.default_rng(seed), **options)
+
+
+def check_balance(component: Component, task: Task) -> None:
+    """Refuse a balance that does not exist, or any balance of classes if labels are numbers.
+
+    Raises:
+        KitError: The name or an option is wrong, or the balance needs classes.
+    """
+    plan = plan_epochs(component, np.eye(3), seed=0)
+    if task.numeric and plan.is_balanced:
+        raise KitError(
+            "train.balance",
+            f"{component.name} balances classes, and the task is {task.name}",
+            "Numbers have no classes",
+            "Leave train.balance out.",
+            code="balance_unsuitable",
+        )
 
 
 @balances.register("none")

@@ -22,6 +22,7 @@ from kit.engine.models import freezing
 from kit.engine.models.build import Classifier
 from kit.engine.optim.optimizers import build_optimizer, load_optimizer
 from kit.engine.optim.schedules import Schedule, build_schedule
+from kit.engine.optim.target_scale import TargetScale
 from kit.engine.optim.weight_averaging import Average, build_average
 from kit.errors import KitError
 from kit.metrics import Metric
@@ -47,12 +48,29 @@ class FoldImages:
 
 @dataclass(frozen=True)
 class TrainingObjective:
-    """Task, metric, and loss of logits (B, C) and targets (B, C)."""
+    """Task, metric, and loss of logits (B, C) and targets (B, C).
+
+    Attributes:
+        scale: The scale of the numbers of a regression; None for classes.
+    """
 
     task: Task
     num_classes: int
     metric: Metric
     loss: LossOfBatch
+    scale: TargetScale | None = None
+
+    @property
+    def scales(self) -> tuple[TargetScale, ...]:
+        """The scale as ``Predictor`` takes it."""
+        return () if self.scale is None else (self.scale,)
+
+    def targets(self, images: ImageSet) -> Tensor:
+        """Return the targets of the loss for labeled images, (N, C), float32."""
+        labels = targets_of(images)
+        if self.scale is not None:
+            return torch.from_numpy(self.scale.targets(labels))
+        return torch.from_numpy(self.task.one_hot(labels, self.num_classes))
 
 
 @dataclass(frozen=True)
@@ -146,7 +164,7 @@ def build_components(
         TrainStep(model, optimizer, amp, objective.loss, mixing, auxiliary, train.clip, micro_batch_size),
         batches,
         *loaders,
-        torch.from_numpy(objective.task.one_hot(targets_of(images.train), num_classes)),
+        objective.targets(images.train),
     )
 
 

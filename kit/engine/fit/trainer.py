@@ -253,6 +253,7 @@ class FoldTrainer:
             amp.device,
             amp.autocast,
             between=self._save_and_stop_if_asked,
+            scales=self.objective.scales,
         )
         if problems:
             raise _unusable(problems, images)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kit.config import Config
 from kit.engine.augment.pipelines import check_preset, training_transform
 from kit.engine.data.cache import cache_budget
-from kit.engine.data.sampling import plan_epochs
+from kit.engine.data.sampling import check_balance
 from kit.engine.models.build import Classifier, build_model, check_model, check_weights
 from kit.engine.models.freezing import check_freezing, train_only, widest
 from kit.engine.models.heads import check_head
@@ -19,7 +18,7 @@ from kit.engine.optim.losses import build_loss, num_classes_listed
 from kit.engine.optim.optimizers import build_optimizer, check_optimizer
 from kit.engine.optim.schedules import check_schedule, shortfall
 from kit.engine.optim.weight_averaging import check_average
-from kit.engine.tta.merge import merges
+from kit.engine.tta.merge import check_merge
 from kit.engine.tta.views import check_sizes, check_view
 from kit.errors import KitError, raise_mistakes
 from kit.metrics import get_metric
@@ -41,17 +40,17 @@ def check_recipe(config: Config, workspace: Workspace) -> list[str]:
         lambda: check_model(config.model),
         lambda: check_head(config.model),
         lambda: build_loss(train.loss, task),
-        lambda: plan_epochs(train.balance, np.eye(TRIAL_CLASSES), config.seed),
+        lambda: check_balance(train.balance, task),
         lambda: check_optimizer(train.optimizer),
         lambda: check_schedule(train.schedule, train.epochs),
         lambda: check_average(train.average),
         lambda: get_metric(config.competition.metric, task),
-        lambda: check_steps(config.decide, task, None),
+        lambda: check_steps(config.decide, task, 1 if task.numeric else None),
         lambda: check_preset(config.augment.preset),
         lambda: cache_budget(config.image.cache, workspace.cache(config.competition.name)),
         lambda: config.model.weights and workspace.weights(config.model.weights),
         *(lambda view=view: check_view(view) for view in config.predict.tta),
-        lambda: merges.get(config.predict.merge, "predict.merge"),
+        lambda: check_merge(config.predict.merge, task),
     ]
     mistakes = [mistake for check in checks if (mistake := _mistake(check)) is not None]
     raise_mistakes(config.name, mistakes)
@@ -71,7 +70,8 @@ def _mistake(check: Callable[[], object]) -> KitError | None:
 
 def _trial_run(config: Config) -> None:
     """Build the model without weights and run two blank images of each size through it."""
-    num_classes = num_classes_listed(config.train.loss) or TRIAL_CLASSES
+    task = tasks.get(config.competition.task)
+    num_classes = num_classes_listed(config.train.loss) or (1 if task.numeric else TRIAL_CLASSES)
     untrained = config.model.model_copy(update={"pretrained": False, "weights": None})
     model, _ = build_model(untrained, config.image, num_classes)
     own = model.preprocessing
@@ -79,12 +79,12 @@ def _trial_run(config: Config) -> None:
     check_freezing(config.model.trains, model.backbone)
     train_only(model.backbone, widest(config.model.trains))
     build_optimizer(model.backbone, config.train)
-    loss = build_loss(config.train.loss, tasks.get(config.competition.task))
+    loss = build_loss(config.train.loss, task)
     by_epoch = [("image.size_by_epoch", size) for size in (config.image.size_by_epoch or {}).values()]
     for key, size in (*by_epoch, ("image.size", own.size), ("image.predict_size", own.predicting)):
         logits = _logits(model.train(key != "image.predict_size"), key, size)
         for each in logits:
-            loss(each, torch.eye(num_classes)[:2])
+            loss(each, torch.eye(max(2, num_classes))[:2, :num_classes])
     check_sizes(config.predict.tta, model)
 
 

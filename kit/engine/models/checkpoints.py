@@ -47,10 +47,24 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         KitError: The file is missing or damaged.
     """
+    about = read_about(path)
+    try:
+        return load_file(path), about
+    except (OSError, SafetensorError, ValueError) as error:
+        raise KitError(
+            path, f"is damaged or incomplete ({error})", next="Train the fold again.", code="file_damaged"
+        ) from error
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Return the metadata that ``save_model`` wrote, without the weights.
+
+    Raises:
+        KitError: The file is missing or damaged.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-        return load_file(path), about
+            return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
     except (OSError, SafetensorError, ValueError) as error:
         raise KitError(
             path, f"is damaged or incomplete ({error})", next="Train the fold again.", code="file_damaged"
@@ -85,7 +99,8 @@ def _network(about: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a checkpoint's metadata that must be equal to average weights."""
     model = {key: about["model"].get(key) for key in ("name", "options", "pool", "head")}
     own = {key: value for key, value in about["preprocessing"].items() if key != "training_sizes"}
-    return {"model": model, "preprocessing": own, "classes": about["classes"]}
+    scale = about.get("target_scale")  # of a regression; models of an older version have none
+    return {"model": model, "preprocessing": own, "classes": about["classes"], "target_scale": scale}
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:

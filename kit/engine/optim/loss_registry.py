@@ -16,8 +16,8 @@ from torch import Tensor
 
 from kit.config import Component
 from kit.errors import KitError
-from kit.registry import Registry, bind_options
-from kit.tasks import Task
+from kit.registry import Registry, bind_options, nearest
+from kit.tasks import Target, Task
 
 LossFunction = Callable[..., Tensor]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -53,40 +53,64 @@ class Loss:
     """A loss: functions of logits (B, C), targets (B, C) and ``Classes`` that return (B,).
 
     Attributes:
-        functions: Key True: for one class per image; False: for any number of classes per image.
+        functions: The function for one class per image, for several classes, and for a number.
+        bounded: Whether numbers are scaled to 0..1 and logits pass a sigmoid; otherwise numbers are
+            standardized (``TargetScale``).
     """
 
-    functions: dict[bool, LossFunction] = field(default_factory=dict)
+    functions: dict[Target, LossFunction] = field(default_factory=dict)
+    bounded: bool = False
 
     @property
     def description(self) -> str:
         """The first line of the first function's docstring."""
         return (next(iter(self.functions.values())).__doc__ or "").partition("\n")[0]
 
-    @property
-    def exclusive(self) -> bool | None:
-        """True: for one class per image only; False: for several only; None: for both."""
-        return None if len(self.functions) == 2 else next(iter(self.functions))
-
 
 losses: Registry[Loss] = Registry("loss")
 
 
-def register_loss(name: str, exclusive: bool | None = None) -> Callable[[LossFunction], LossFunction]:
-    """Register a loss for one class per image (True), for several (False), or for both (None).
+def register_loss(
+    name: str, *targets: Target, bounded: bool = False
+) -> Callable[[LossFunction], LossFunction]:
+    """Register a loss function for what the label of an image is: ``class``, ``classes`` or ``number``.
 
-    A loss with a different formula for each case registers two functions under one name.
+    A loss with a different formula for each registers several functions under one name.
+
+    Args:
+        bounded: See ``Loss``.
     """
 
     def add(function: LossFunction) -> LossFunction:
-        loss = losses.get(name) if name in losses else losses.register(name)(Loss())
-        for kind in (True, False) if exclusive is None else (exclusive,):
-            if kind in loss.functions:
+        loss = losses.get(name) if name in losses else losses.register(name)(Loss(bounded=bounded))
+        for target in targets:
+            if target in loss.functions:
                 raise ValueError(f"loss '{name}' is registered twice")
-            loss.functions[kind] = function
+            loss.functions[target] = function
         return function
 
     return add
+
+
+def loss_for(component: Component | None, task: Task) -> Loss:
+    """Return the configured loss, or the task's default.
+
+    Raises:
+        KitError: The name is unknown, or the loss does not suit the task.
+    """
+    name = component.name if component else task.loss
+    loss = losses.get(name, "train.loss.name")
+    if task.target not in loss.functions:
+        fitting = [each for each in losses if task.target in losses.get(each).functions]
+        close = nearest(name, fitting)
+        raise KitError(
+            "train.loss",
+            f"{name} does not suit the task {task.name}",
+            f"Suitable: {', '.join(fitting)}",
+            f"Did you mean {' or '.join(close)}?" if close else f"Usual: {task.loss}.",
+            code="loss_unsuitable",
+        )
+    return loss
 
 
 def build_loss(
@@ -104,18 +128,8 @@ def build_loss(
     Raises:
         KitError: The name or an option is unknown, or the loss does not suit the task or the classes.
     """
-    name = component.name if component else task.loss
     options: dict[str, Any] = component.options if component else {}
-    loss = losses.get(name, "train.loss.name")
-    if task.exclusive not in loss.functions:
-        fitting = ", ".join(n for n in losses if task.exclusive in losses.get(n).functions)
-        raise KitError(
-            "train.loss",
-            f"{name} does not suit the task {task.name}",
-            f"Suitable: {fitting}",
-            code="loss_unsuitable",
-        )
-    function = loss.functions[task.exclusive]
+    function = loss_for(component, task).functions[task.target]
     bound = bind_options("train.loss", function, options)
     for known in (class_weights, prevalence):
         if known is not None:
@@ -149,6 +163,6 @@ def _check_lists(options: Mapping[str, Any], num_classes: int) -> None:
 
 
 def activate(logits: Tensor, task: Task) -> Tensor:
-    """Return probabilities (..., C), float32."""
+    """Return probabilities (..., C), float32; logits of numbers need a ``TargetScale`` instead."""
     logits = logits.float()
     return torch.softmax(logits, dim=-1) if task.activation == "softmax" else torch.sigmoid(logits)

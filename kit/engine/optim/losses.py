@@ -1,4 +1,4 @@
-"""Loss functions: (logits, targets) -> loss per image; each entry says which tasks it is for."""
+"""Loss functions: (logits, targets) -> loss per image; each entry says what kind of label it is for."""
 
 from __future__ import annotations
 
@@ -14,22 +14,32 @@ from kit.engine.optim.loss_registry import (
     Classes,
     NotNegative,
     PerClass,
+    Positive,
     Share,
     activate,
     build_loss,
+    loss_for,
     losses,
     num_classes_listed,
     register_loss,
 )
 from kit.engine.optim.tempered_softmax import log_t, power, tempered_softmax
 
-__all__ = ["Classes", "activate", "build_loss", "losses", "num_classes_listed", "register_loss"]
+__all__ = [
+    "Classes",
+    "activate",
+    "build_loss",
+    "loss_for",
+    "losses",
+    "num_classes_listed",
+    "register_loss",
+]
 
 
 # --- cross-entropies
 
 
-@register_loss("cross_entropy", exclusive=True)
+@register_loss("cross_entropy", "class")
 def cross_entropy(
     logits: Tensor, targets: Tensor, classes: Classes, *, label_smoothing: Share = 0.0
 ) -> Tensor:
@@ -43,7 +53,7 @@ def cross_entropy(
     )
 
 
-@register_loss("bce")
+@register_loss("bce", "class", "classes", bounded=True)
 def bce(
     logits: Tensor,
     targets: Tensor,
@@ -82,7 +92,7 @@ def _positive_weight(
     return (1 - share) / share
 
 
-@register_loss("soft_margin", exclusive=False)
+@register_loss("soft_margin", "classes")
 def soft_margin(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
     """Return torch's multi-label soft margin loss of each image, (B,)."""
     weights = _like(logits, classes.weights)
@@ -92,7 +102,7 @@ def soft_margin(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
 # --- imbalanced classes
 
 
-@register_loss("focal", exclusive=True)
+@register_loss("focal", "class")
 def softmax_focal(
     logits: Tensor,
     targets: Tensor,
@@ -110,7 +120,7 @@ def softmax_focal(
     return (classes.weighted(terms) * _per_class(alpha, logits)).sum(dim=1)
 
 
-@register_loss("focal", exclusive=False)
+@register_loss("focal", "classes")
 def sigmoid_focal(
     logits: Tensor,
     targets: Tensor,
@@ -132,7 +142,7 @@ def sigmoid_focal(
     return classes.weighted(terms).mean(dim=1)
 
 
-@register_loss("asymmetric", exclusive=True)
+@register_loss("asymmetric", "class")
 def softmax_asymmetric(
     logits: Tensor,
     targets: Tensor,
@@ -155,7 +165,7 @@ def softmax_asymmetric(
     return classes.weighted(-smooth * focus * log_probs).sum(dim=1)
 
 
-@register_loss("asymmetric", exclusive=False)
+@register_loss("asymmetric", "classes")
 def sigmoid_asymmetric(
     logits: Tensor,
     targets: Tensor,
@@ -181,41 +191,71 @@ def sigmoid_asymmetric(
 # --- distances
 
 
-@register_loss("mse", exclusive=True)
+@register_loss("mse", "class")
 def softmax_mse(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
     """Return each image's mean squared difference of probabilities and targets, (B,)."""
     return classes.weighted((torch.softmax(logits, dim=1) - targets) ** 2).mean(dim=1)
 
 
-@register_loss("mse", exclusive=False)
+@register_loss("mse", "classes")
 def sigmoid_mse(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
     """Return each image's mean squared difference of probabilities and targets, (B,)."""
     return classes.weighted((torch.sigmoid(logits) - targets) ** 2).mean(dim=1)
 
 
-@register_loss("l1", exclusive=True)
+@register_loss("l1", "class")
 def softmax_l1(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
     """Return each image's mean absolute difference of probabilities and targets, (B,)."""
     return classes.weighted((torch.softmax(logits, dim=1) - targets).abs()).mean(dim=1)
 
 
-@register_loss("l1", exclusive=False)
+@register_loss("l1", "classes")
 def sigmoid_l1(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
     """Return each image's mean absolute difference of probabilities and targets, (B,)."""
     return classes.weighted((torch.sigmoid(logits) - targets).abs()).mean(dim=1)
 
 
+@register_loss("mse", "number")
+def squared_error(outputs: Tensor, targets: Tensor, classes: Classes) -> Tensor:
+    """Return each image's squared error, (B,), in standardized units."""
+    return ((outputs - targets) ** 2).mean(dim=1)
+
+
+@register_loss("l1", "number")
+def absolute_error(outputs: Tensor, targets: Tensor, classes: Classes) -> Tensor:
+    """Return each image's absolute error, (B,), in standardized units: outliers count less than in mse."""
+    return (outputs - targets).abs().mean(dim=1)
+
+
+@register_loss("huber", "number")
+def huber(outputs: Tensor, targets: Tensor, classes: Classes, *, delta: Positive = 1.0) -> Tensor:
+    """Return each image's Huber loss, (B,): squared up to ``delta`` standard deviations, then linear.
+
+    Huber 1964, "Robust estimation of a location parameter"; with ``delta`` 1 it is torch's smooth L1.
+    """
+    return F.huber_loss(outputs, targets, delta=delta, reduction="none").mean(dim=1)
+
+
+@register_loss("bce", "number")
+def range_bce(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
+    """Return the binary cross-entropy of numbers that are scaled to 0..1 by their range, (B,).
+
+    Predictions stay within the range of the training numbers.
+    """
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
+
+
 # --- polynomial terms
 
 
-@register_loss("poly", exclusive=True)
+@register_loss("poly", "class")
 def softmax_poly(logits: Tensor, targets: Tensor, classes: Classes, *, epsilon: float = 1.0) -> Tensor:
     """Return each image's cross-entropy + epsilon (1 - p), (B,); Leng et al. 2022, "PolyLoss", Poly-1."""
     log_probs = F.log_softmax(logits, dim=1)
     return classes.weighted(targets * (epsilon * (1 - log_probs.exp()) - log_probs)).sum(dim=1)
 
 
-@register_loss("poly", exclusive=False)
+@register_loss("poly", "classes")
 def sigmoid_poly(logits: Tensor, targets: Tensor, classes: Classes, *, epsilon: float = 1.0) -> Tensor:
     """Return each image's mean binary Poly-1 loss over the classes, (B,); Leng et al. 2022."""
     wrong = targets * torch.sigmoid(-logits) + (1 - targets) * torch.sigmoid(logits)
@@ -226,7 +266,7 @@ def sigmoid_poly(logits: Tensor, targets: Tensor, classes: Classes, *, epsilon: 
 # --- noisy labels
 
 
-@register_loss("symmetric_cross_entropy", exclusive=True)
+@register_loss("symmetric_cross_entropy", "class")
 def symmetric_cross_entropy(
     logits: Tensor,
     targets: Tensor,
@@ -248,7 +288,7 @@ def symmetric_cross_entropy(
     return alpha * forwards + beta * backwards
 
 
-@register_loss("bi_tempered", exclusive=True)
+@register_loss("bi_tempered", "class")
 def bi_tempered(
     logits: Tensor,
     targets: Tensor,

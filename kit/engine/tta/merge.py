@@ -9,9 +9,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from kit.errors import KitError
 from kit.metrics import EPSILON
 from kit.metrics.averages import geometric_mean, mean_rank
 from kit.registry import Registry
+from kit.tasks import Task
 
 
 class MergeFunction(Protocol):
@@ -28,10 +30,12 @@ class Merge:
 
     Attributes:
         needs_all: Whether a row depends on the other rows, so that batches cannot be merged separately.
+        number: Whether it suits the numbers of a regression, which may be negative.
     """
 
     function: MergeFunction
     needs_all: bool
+    number: bool
 
     @property
     def description(self) -> str:
@@ -57,21 +61,41 @@ class Merge:
 
 
 merges: Registry[Merge] = Registry("merge")
+MERGE = "predict.merge"  # the config key
 
 
-def register_merge(name: str, needs_all: bool = False) -> Callable[[MergeFunction], MergeFunction]:
+def check_merge(name: str, task: Task) -> None:
+    """Refuse a merge that does not exist, or that does not suit the numbers of a regression.
+
+    Raises:
+        KitError: The message names the merges that suit.
+    """
+    if task.numeric and not merges.get(name, MERGE).number:
+        fitting = ", ".join(each for each in merges if merges.get(each).number)
+        raise KitError(
+            MERGE,
+            f"{name} is for probabilities, and the task is {task.name}",
+            f"Suitable: {fitting}",
+            code="merge_unsuitable",
+        )
+    merges.get(name, MERGE)
+
+
+def register_merge(
+    name: str, needs_all: bool = False, number: bool = False
+) -> Callable[[MergeFunction], MergeFunction]:
     """Register a merge function; the arguments are attributes of ``Merge``."""
 
     def add(function: MergeFunction) -> MergeFunction:
-        merges.register(name)(Merge(function, needs_all))
+        merges.register(name)(Merge(function, needs_all, number))
         return function
 
     return add
 
 
-@register_merge("mean")
+@register_merge("mean", number=True)
 def mean(probs: Tensor, shares: Tensor) -> Tensor:
-    """Arithmetic mean of the probabilities."""
+    """Arithmetic mean of the probabilities, or of the numbers of a regression."""
     return (probs * shares).sum(dim=0)
 
 

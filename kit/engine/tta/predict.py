@@ -26,8 +26,8 @@ from kit.engine.data.datasets import (
 from kit.engine.data.image_store import ImageStore
 from kit.engine.device.prefetch import on_device
 from kit.engine.models.preprocessing import Preprocessing
-from kit.engine.optim.losses import activate
-from kit.engine.tta.merge import Merge, merges
+from kit.engine.optim.target_scale import TargetScale, decode
+from kit.engine.tta.merge import Merge, check_merge
 from kit.engine.tta.views import ModelInput, RandomSource, Source, ViewImage, check_view, view_images_of
 from kit.runtime.progress import SILENT, Progress
 from kit.runtime.seeds import stable_seed
@@ -66,11 +66,11 @@ class TTAPlan:
         return list(dict.fromkeys(view_image.source for view_image in self.view_images))
 
 
-def check_tta(components: Sequence[Component], merge: str) -> None:
+def check_tta(components: Sequence[Component], merge: str, task: Task) -> None:
     """Check the names and options of views and merge; a mistake is a KitError."""
     for component in components:
         check_view(component)
-    merges.get(merge, "predict.merge")
+    check_merge(merge, task)
 
 
 # --- images -> sources
@@ -177,18 +177,20 @@ class Predictor:
     Attributes:
         model: Images (B, C, H, W) of 0..255 -> logits (B, K), or (M, B, K) with several heads.
         autocast: Returns the autocast context of the forward pass.
+        scales: For a regression, the scale of each head.
     """
 
     model: nn.Module
     task: Task
     device: torch.device
     autocast: Callable[[], torch.autocast]
+    scales: tuple[TargetScale, ...] = ()
 
     def probs(self, images: Tensor) -> Tensor:
-        """Return the probabilities (B, K), or (M, B, K), of images on the device."""
+        """Return the probabilities (or numbers) (B, K), or (M, B, K), of images on the device."""
         with self.autocast():
             logits = self.model(images)
-        return activate(logits, self.task)
+        return decode(logits, self.task, self.scales)
 
 
 @torch.inference_mode()
@@ -311,6 +313,7 @@ def predict_probs(
     device: torch.device,
     autocast: Callable[[], torch.autocast],
     between: Callable[[], None] = lambda: None,
+    scales: tuple[TargetScale, ...] = (),
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Return the probabilities of a loader's images, and which images could not be read.
 
@@ -318,12 +321,13 @@ def predict_probs(
         model: Images (B, C, H, W) of 0..255 -> logits (B, K).
         loader: Every position once, in order.
         between: Called after every batch; it may raise to stop.
+        scales: As in ``Predictor``.
 
     Returns:
         Probabilities (N, C) float32 in the set's order, and position -> problem; rows of unreadable images
         are zero.
     """
-    predictor = Predictor(model.eval(), task, device, autocast)
+    predictor = Predictor(model.eval(), task, device, autocast, scales)
     parts: list[Tensor] = []
     problems: dict[int, str] = {}
     moving = on_device(iter(loader), lambda each: each.images.to(device, non_blocking=True), device)

@@ -11,7 +11,7 @@ decorate it with ``@register_method(...)`` in its own file, and import it here.
     rank.py        mean rank
     weights.py     the weights that score best
     hill_climb.py  greedy selection of members
-    stack.py       a model of the labels on the members' logits
+    stack.py       a model of the labels on the members' logits or numbers
     soup.py        average the weights of networks, not predictions
 """
 

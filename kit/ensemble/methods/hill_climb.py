@@ -21,7 +21,7 @@ DECIMALS = 12  # of scores, for comparisons
 Value = tuple[float, ...]  # the score, then the tie-breaker; larger is better
 
 
-@register_method("hill_climb", learns=True)
+@register_method("hill_climb", learns=True, number=True)
 def hill_climb(
     data: BlendData,
     *,
@@ -40,7 +40,8 @@ def hill_climb(
         warm: Maximum number of best members that a selection starts with.
         negative: Whether members may also be subtracted.
     """
-    return weighted_mean(climbed_weights(data, steps, bags, share, warm, negative))
+    weights = climbed_weights(data, steps, bags, share, warm, negative)
+    return weighted_mean(weights, data.task.numeric)
 
 
 class Objective(Protocol):
@@ -98,13 +99,28 @@ class MetricObjective:
         return round(self.data.value(mean), DECIMALS), mean_log(likely)
 
 
+class NumberObjective(MetricObjective):
+    """Any metric of the mean of numbers; the squared error breaks ties."""
+
+    def value(self, total: np.ndarray, count: int) -> Value:
+        """Return the metric and the negative mean squared error."""
+        mean = total * np.float32(1 / count)
+        return round(self.data.value(mean), DECIMALS), -self.data.mean_squared_error(mean)
+
+
+def objective_of(data: BlendData) -> Objective:
+    """Return the objective that suits the task and the metric."""
+    if data.task.numeric:
+        return NumberObjective(data)
+    return (LikelihoodObjective if data.metric.is_log_likelihood(data.task) else MetricObjective)(data)
+
+
 def climbed_weights(
     data: BlendData, steps: int, bags: int, share: float, warm: int, negative: bool
 ) -> np.ndarray:
     """Return the weights (M,) of greedy selection, averaged over bags; they sum to 1."""
     number = len(data.members)
-    by_likelihood = data.metric.is_log_likelihood(data.task)
-    objective: Objective = LikelihoodObjective(data) if by_likelihood else MetricObjective(data)
+    objective = objective_of(data)
     alone = [objective.value(objective.member(j), 1) for j in range(number)]
     order = sorted(range(number), key=lambda j: alone[j], reverse=True)
     size = number if bags == 1 else min(number, max(2, round(share * number)))

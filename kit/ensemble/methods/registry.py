@@ -6,8 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
+
 from kit.ensemble.blend_data import BlendData, Combination
+from kit.errors import KitError
 from kit.registry import Registry
+from kit.tasks import Task
 
 F = TypeVar("F", bound=Callable[..., Any])
 METHOD = "--method"
@@ -22,6 +26,7 @@ class BlendMethod:
             from runs, the folder to write, workspace and progress to a ``Blended``.
         learns: Whether it is fitted on the targets, so that a score on the same rows is optimistic.
         any_folds: Whether members may have different folds (then the blend has no score).
+        number: Whether it suits the numbers of a regression.
         blends_weights: Whether it averages model weights instead of predictions. Then members are
             experiments, and the method has no options.
     """
@@ -30,6 +35,7 @@ class BlendMethod:
     function: Callable[..., Any]
     learns: bool = False
     any_folds: bool = False
+    number: bool = False
     blends_weights: bool = False
 
 
@@ -46,16 +52,49 @@ class BoundMethod:
         return combination
 
 
+def check_suits(method: BlendMethod, task: Task) -> None:
+    """Refuse a method for probabilities if the task predicts numbers.
+
+    Raises:
+        KitError: The message names the methods that suit.
+    """
+    if task.numeric and not method.number:
+        fitting = ", ".join(name for name in blend_methods if blend_methods.get(name).number)
+        raise KitError(
+            f"{METHOD} {method.name}",
+            f"combines probabilities, and the task is {task.name}",
+            f"Methods for numbers: {fitting}",
+            code="method_unsuitable",
+        )
+
+
+def refuse_below(low: float, members: np.ndarray, name: str) -> None:
+    """Refuse numbers that are not above ``low``, of which a method cannot take the mean.
+
+    Args:
+        members: (M, N, 1).
+
+    Raises:
+        KitError: The message has the lowest number.
+    """
+    if members.size and members.min() <= low:
+        raise KitError(
+            f"{METHOD} {name}",
+            f"cannot combine {(members <= low).sum()} of {members.size} numbers (lowest: {members.min():g})",
+            f"It needs numbers above {low:g}",
+            "Use --method mean, weights or hill_climb.",
+            code="numbers_too_low",
+        )
+
+
 blend_methods: Registry[BlendMethod] = Registry("blend method", function=lambda method: method.function)
 
 
-def register_method(
-    name: str, *, learns: bool = False, any_folds: bool = False, blends_weights: bool = False
-) -> Callable[[F], F]:
+def register_method(name: str, **attributes: bool) -> Callable[[F], F]:
     """Register a function as a blend method; the arguments are the attributes of ``BlendMethod``."""
 
     def add(function: F) -> F:
-        blend_methods.register(name)(BlendMethod(name, function, learns, any_folds, blends_weights))
+        blend_methods.register(name)(BlendMethod(name, function, **attributes))
         return function
 
     return add

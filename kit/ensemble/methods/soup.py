@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kit.ensemble.blended import Blended
 
 
-@register_method("soup", learns=True, blends_weights=True)
+@register_method("soup", learns=True, number=True, blends_weights=True)
 def soup(
     members: Sequence[RunFolder], run: RunFolder, workspace: Workspace, progress: Progress = SILENT
 ) -> Blended:

@@ -1,4 +1,4 @@
-"""Method ``stack``: a model of the labels on the members' logits (Wolpert 1992, "Stacked generalization")."""
+"""Method ``stack``: a model of the labels on the members' predictions (Wolpert 1992)."""
 
 from __future__ import annotations
 
@@ -9,28 +9,79 @@ from pydantic import Field
 
 from kit.ensemble.blend_data import BlendData, Combination
 from kit.ensemble.methods.registry import register_method
+from kit.errors import KitError
 
-Learner = Literal["logistic", "boosting"]
+Learner = Literal["auto", "logistic", "ridge", "boosting"]
 EPSILON = 1e-6
 
 
-@register_method("stack", learns=True)
+@register_method("stack", learns=True, number=True)
 def stack(
     data: BlendData,
     *,
-    model: Learner = "logistic",
+    model: Learner = "auto",
     strength: Annotated[float, Field(gt=0, le=1e6)] = 1.0,
 ) -> Combination:
-    """Return a model of the labels on the members' logits.
+    """Return a model of the labels on the members' logits, or of the numbers on the members' numbers.
+
+    Wolpert 1992, "Stacked generalization".
 
     Args:
-        model: ``logistic`` regression, or gradient ``boosting`` on histograms.
+        model: ``logistic`` regression for classes, ``ridge`` regression for numbers (``auto``: the one that
+            suits), or gradient ``boosting`` on histograms.
         strength: Strength of the regularization.
+
+    Raises:
+        KitError: The model does not suit the task.
     """
-    return stacked(data, model, strength)
+    linear = "ridge" if data.task.numeric else "logistic"
+    if model not in ("auto", "boosting", linear):
+        raise KitError(
+            "--option model",
+            f"is {model}, and the task is {data.task.name}",
+            f"Suitable: {linear}, boosting",
+            code="option_invalid",
+        )
+    learner = linear if model == "auto" else model
+    return (
+        _stacked_numbers(data, learner, strength) if data.task.numeric else stacked(data, learner, strength)
+    )
 
 
-def stacked(data: BlendData, learner: Learner, strength: float) -> Combination:
+def _stacked_numbers(data: BlendData, learner: str, strength: float) -> Combination:
+    """Return a regression of what the members' mean lacks on the members' numbers.
+
+    All members have one unit, the standard deviation of the targets: a nearly constant member stays small.
+    Regularization pulls the result towards the plain mean.
+    """
+    offset, unit = float(data.targets.mean()), float(data.targets.std()) or 1.0
+    model = _regressor(learner, strength, data.seed)
+
+    def features(members: np.ndarray) -> np.ndarray:
+        return np.asarray((members[:, :, 0].T.astype(np.float64) - offset) / unit)
+
+    def combine(members: np.ndarray) -> np.ndarray:
+        inputs = features(members)
+        return np.asarray((inputs.mean(axis=1) + model.predict(inputs)) * unit + offset)[:, None]
+
+    own = features(data.members)
+    model.fit(own, (data.targets[:, 0] - offset) / unit - own.mean(axis=1))
+    return Combination(combine)
+
+
+def _regressor(learner: str, strength: float, seed: int) -> Any:
+    if learner == "ridge":
+        from sklearn.linear_model import Ridge
+
+        return Ridge(alpha=strength)
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    return HistGradientBoostingRegressor(
+        max_iter=100, learning_rate=0.05, l2_regularization=strength, max_leaf_nodes=15, random_state=seed
+    )
+
+
+def stacked(data: BlendData, learner: str, strength: float) -> Combination:
     """Return a model that is fitted on the members' logits.
 
     A class without rows gets probability ``EPSILON``. If the rows have only one class or label value, the
@@ -58,14 +109,14 @@ def _features(members: np.ndarray, exclusive: bool) -> np.ndarray:
     return np.asarray(logits.transpose(1, 0, 2).reshape(logits.shape[1], -1))
 
 
-def _fitted(features: np.ndarray, labels: np.ndarray, learner: Learner, strength: float, seed: int) -> Any:
+def _fitted(features: np.ndarray, labels: np.ndarray, learner: str, strength: float, seed: int) -> Any:
     """Return a fitted scikit-learn classifier, or the label if only one occurs."""
     if len(np.unique(labels)) == 1:
         return int(labels[0])
     return _model(learner, strength, seed).fit(features, labels.astype(np.int64))
 
 
-def _model(learner: Learner, strength: float, seed: int) -> Any:
+def _model(learner: str, strength: float, seed: int) -> Any:
     if learner == "logistic":
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from kit.ensemble.blend_data import BlendData, Combination, weighted_mean
@@ -12,21 +14,22 @@ STEP_SIZES = (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625)  # towards a member o
 MAX_STEPS = 20  # per step size
 
 
-@register_method("weights", learns=True)
+@register_method("weights", learns=True, number=True)
 def weights(data: BlendData) -> Combination:
     """Return the weighted mean with the best score; weights are at least 0 and sum to 1."""
-    return weighted_mean(simplex_weights(data))
+    return weighted_mean(simplex_weights(data), data.task.numeric)
 
 
 def simplex_weights(data: BlendData) -> np.ndarray:
     """Return the weights (M,) of the mean with the best score.
 
-    The log loss is convex in the weights, and SLSQP finds its minimum. For any other metric, hill climbing
-    starts at the best of these weights, equal weights, and the best member alone; each step is the best move
-    towards a member or away from it, with decreasing step sizes.
+    The log loss is convex in the weights, and SLSQP finds its minimum; for numbers it finds that of the
+    squared error. For any other metric, hill climbing starts at the best of these weights, equal weights, and
+    the best member alone; each step is the best move towards a member or away from it, with decreasing step
+    sizes.
     """
     number = len(data.members)
-    smooth = max_likelihood_weights(likelihoods(data.members, data.targets, data.task))
+    smooth = _smooth_weights(data)
     if data.metric.is_log_likelihood(data.task):
         return smooth
     starts = [np.full(number, 1 / number), smooth, np.eye(number)[_best_member(data)]]
@@ -35,19 +38,47 @@ def simplex_weights(data: BlendData) -> np.ndarray:
     return _climb(data, starts[best], values[best])
 
 
+def _smooth_weights(data: BlendData) -> np.ndarray:
+    """Return the weights (M,) of maximum likelihood, or of the smallest squared error of numbers."""
+    if data.task.numeric:
+        return least_squares_weights(data.members[:, :, 0].astype(np.float64), data.targets[:, 0])
+    return max_likelihood_weights(likelihoods(data.members, data.targets, data.task))
+
+
+def least_squares_weights(members: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the weights (M,) whose mixture has the smallest squared error.
+
+    Args:
+        members: (M, N).
+        targets: (N,).
+    """
+    errors = (members - targets) / max(float(targets.std()), 1e-12)  # weights sum to 1, so errors mix
+    products = errors @ errors.T / len(targets)
+    return _minimum(lambda w: (float(w @ products @ w), 2 * products @ w), len(members))
+
+
 def max_likelihood_weights(likely: np.ndarray) -> np.ndarray:
     """Return the weights (M,) of maximum likelihood.
 
     Args:
         likely: (M, N), as ``likelihoods`` returns them.
     """
-    from scipy.optimize import minimize
-
     number, rows = likely.shape
 
     def loss(shares: np.ndarray) -> tuple[float, np.ndarray]:
         mixture = np.maximum(shares @ likely, 1e-12)
         return -float(np.log(mixture).mean()), -(likely @ (1 / mixture)) / rows
+
+    return _minimum(loss, number)
+
+
+def _minimum(loss: Callable[[np.ndarray], tuple[float, np.ndarray]], number: int) -> np.ndarray:
+    """Return the weights (number,) with the smallest loss; they are at least 0 and sum to 1.
+
+    Args:
+        loss: Weights -> loss and gradient.
+    """
+    from scipy.optimize import minimize
 
     found = minimize(
         loss,

@@ -7,6 +7,7 @@ import it here.
     prior.py        correct for the class frequencies of the training data
     thresholds.py   one threshold per class, or one for all
     cut_points.py   cut the expected grade into grades
+    clip.py         keep numbers within the range of the training numbers
 """
 
 # Importing a module registers its step; `decide: auto` tries the steps in this order.
@@ -14,3 +15,4 @@ from kit.postprocess.steps import temperature as _temperature  # noqa: F401, I00
 from kit.postprocess.steps import prior as _prior  # noqa: F401
 from kit.postprocess.steps import thresholds as _thresholds  # noqa: F401
 from kit.postprocess.steps import cut_points as _cut_points  # noqa: F401
+from kit.postprocess.steps import clip as _clip  # noqa: F401

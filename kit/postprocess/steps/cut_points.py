@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from kit.metrics import Metric
-from kit.metrics.likelihoods import expected_grade
+from kit.metrics.distances import predicted_numbers
 from kit.postprocess.search import NUM_CANDIDATES, coordinate_ascent, quantiles
 from kit.postprocess.step import LabeledProbs, Step, register_step
 from kit.tasks import Task
@@ -41,7 +41,7 @@ class CutPoints(Step):
         equal the true ones.
         """
         sample = rows.sample()
-        grades = expected_grade(sample.probs)
+        grades = predicted_numbers(sample.probs)
         num_classes = sample.probs.shape[1]
         shares = np.cumsum(np.bincount(sample.targets, minlength=num_classes))[:-1] / len(sample.targets)
 
@@ -56,7 +56,7 @@ class CutPoints(Step):
 
     def predict_labels(self, probs: np.ndarray, task: Task) -> np.ndarray:
         """Return class indices (N,)."""
-        return np.searchsorted(self.values, expected_grade(probs), side="right").astype(np.int64)
+        return np.searchsorted(self.values, predicted_numbers(probs), side="right").astype(np.int64)
 
     def describe(self, classes: Sequence[str]) -> str:
         """Return the cut points."""

@@ -25,7 +25,7 @@ class Temperature(Step):
     @classmethod
     def helps(cls, metric: Metric, task: Task) -> bool:
         """Return whether the metric reads probabilities."""
-        return metric.needs == "probabilities"
+        return metric.needs == "probabilities" and not task.numeric
 
     @classmethod
     def fit(cls, rows: LabeledProbs) -> Self:

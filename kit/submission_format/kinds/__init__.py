@@ -12,7 +12,7 @@ say), decorate it with ``@register_kind("name")`` and import it here.
     probabilities.py  a column per class: its probability
     score.py          the probability of the second of two classes
     top_k.py          the most likely classes in one cell, most likely first
-    value.py          one number: the expected grade
+    value.py          one number: of a regression, or the expected grade
     unknown.py        the kind of a sample that shows too little; not in the registry
 """
 

@@ -67,7 +67,7 @@ class Labels(SubmissionKind):
 
     def is_default(self, task: Task, label_column: bool) -> bool:
         """Return whether an image can have several classes and the config names the column."""
-        return not task.exclusive and label_column
+        return task.target == "classes" and label_column
 
     def infer(self, sample: SampleValues, facts: CompetitionFacts) -> Evidence | None:
         """Return evidence if cells hold several classes, and an image can have several."""

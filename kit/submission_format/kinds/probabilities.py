@@ -65,7 +65,7 @@ class Probabilities(SubmissionKind):
 
     def is_default(self, task: Task, label_column: bool) -> bool:
         """Return whether an image can have several classes and the config names no column."""
-        return not task.exclusive and not label_column
+        return task.target == "classes" and not label_column
 
     def infer(self, sample: SampleValues, facts: CompetitionFacts) -> Evidence | None:
         """Return evidence if the columns are the classes."""

@@ -33,6 +33,17 @@ def test_targets_are_the_shares_of_the_mixed_images(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_numbers_are_mixed_with_the_same_shares(kind):
+    mixing = build_mixing(AugmentConfig(**kind), 1, 1)
+    numbers = -3 + VALUES.view(4, 1) / 10
+    torch.manual_seed(0)
+    for _ in range(10):
+        images, targets = mixing(IMAGES, numbers, 1)
+        assert targets.shape == (4, 1)
+        torch.testing.assert_close(images.mean(dim=(1, 2, 3)), (targets[:, 0] + 3) * 10, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_multilabel_targets_are_mixed_with_the_same_shares(kind):
     mixing = build_mixing(AugmentConfig(**kind), 3, 1)
     labels = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 0.0]])

@@ -15,12 +15,12 @@ from kit.engine.optim.tempered_softmax import tempered_softmax
 from kit.tasks import tasks
 from tests.conftest import raises_kit_error
 
-MULTICLASS, MULTILABEL = tasks.get("multiclass"), tasks.get("multilabel")
+MULTICLASS, MULTILABEL, REGRESSION = (tasks.get(n) for n in ("multiclass", "multilabel", "regression"))
 ENTRIES = [
     (name, task)
     for name in losses
     for task in (MULTICLASS, MULTILABEL)
-    if task.exclusive in losses.get(name).functions
+    if task.target in losses.get(name).functions
 ]
 IDS = [f"{name}-{task.name}" for name, task in ENTRIES]
 every_loss = pytest.mark.parametrize(("name", "task"), ENTRIES, ids=IDS)
@@ -322,6 +322,38 @@ def test_options_are_checked_for_the_function_of_the_task():
         configured("bce", MULTILABEL, positive_weight="balance")
 
 
+def test_losses_of_numbers_agree_with_torch():
+    outputs, targets = torch.randn(64, 1) * 2, torch.rand(64, 1)
+    expected = {
+        "mse": F.mse_loss(outputs, targets),
+        "l1": F.l1_loss(outputs, targets),
+        "huber": F.smooth_l1_loss(outputs, targets),
+        "bce": F.binary_cross_entropy_with_logits(outputs, targets),
+    }
+    assert set(expected) == {name for name in losses if "number" in losses.get(name).functions}
+    for name, value in expected.items():
+        assert configured(name, REGRESSION)(outputs, targets) == pytest.approx(value.item(), rel=1e-6), name
+    assert configured("huber", REGRESSION, delta=0.5)(outputs, targets) == pytest.approx(
+        F.huber_loss(outputs, targets, delta=0.5).item(), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "options"),
+    [("cross_entropy", "regression", {}), ("huber", "multiclass", {}), ("huber", "multilabel", {})],
+)
+def test_a_loss_that_does_not_suit_the_task_is_refused_with_the_ones_that_do(name, task, options):
+    with raises_kit_error("loss_unsuitable", "train.loss") as caught:
+        configured(name, tasks.get(task), **options)
+    assert tasks.get(task).loss in caught.value.rule + caught.value.next
+
+
+def test_losses_of_numbers_take_no_class_options():
+    for name, options in (("bce", {"positive_weight": 2.0}), ("mse", {"label_smoothing": 0.1})):
+        with raises_kit_error("unknown_option"):
+            configured(name, REGRESSION, **options)
+
+
 def test_a_list_of_weights_needs_one_number_per_class():
     loss = configured("bce", MULTILABEL, positive_weight=[1.0, 2.0])
     with raises_kit_error("classes_differ", "train.loss.positive_weight"):
@@ -334,12 +366,18 @@ def test_a_list_of_weights_needs_one_number_per_class():
 
 
 def test_entries_state_which_tasks_they_support():
-    assert [losses.get(n).exclusive for n in ("cross_entropy", "soft_margin", "focal")] == [True, False, None]
+    supported = {n: set(losses.get(n).functions) for n in ("cross_entropy", "soft_margin", "focal", "huber")}
+    assert supported == {
+        "cross_entropy": {"class"},
+        "soft_margin": {"classes"},
+        "focal": {"class", "classes"},
+        "huber": {"number"},
+    }
 
 
 def test_registering_a_loss_twice_for_the_same_tasks_is_an_error():
     with pytest.raises(ValueError, match="'cross_entropy' is registered twice"):
-        register_loss("cross_entropy", exclusive=True)(lambda logits, targets, classes: logits.sum(dim=1))
+        register_loss("cross_entropy", "class")(lambda logits, targets, classes: logits.sum(dim=1))
 
 
 def test_an_image_has_the_weight_of_its_classes():

@@ -73,7 +73,7 @@ def test_probabilities_of_zero_and_one_can_be_merged():
 
 def test_an_unknown_merge_names_the_nearest():
     with raises_kit_error("unknown_name", "predict.merge"):
-        check_tta([Component(name="hflip")], "gmeam")
+        check_tta([Component(name="hflip")], "gmeam", tasks.get("multiclass"))
 
 
 # --- predict
