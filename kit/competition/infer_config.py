@@ -11,7 +11,7 @@ from kit.competition.layouts.base import Detection, Finding, Hints, LabeledPart
 from kit.competition.layouts.label_columns import is_word
 from kit.competition.samples import check_spellings
 from kit.competition.survey import Survey
-from kit.errors import KitError, first_few
+from kit.errors import first_few
 from kit.metrics import metrics
 from kit.natural import natural_key
 from kit.submission_format.evidence import CompetitionFacts
@@ -30,7 +30,6 @@ from kit.tasks import (
     VALUE,
     Target,
     Task,
-    tasks,
 )
 
 NO_HINTS = Hints()
@@ -142,25 +141,29 @@ def _task_of_sample(
     """Return classes, task and evidence, after a look at the sample.
 
     If classes are integers and the sample has numbers between them, the task is ordinal; regression if there
-    are many integers.
+    are many integers, or some between them are missing.
     """
-    if not task.is_nominal or test is None or test.sample is None:
+    if not task.is_nominal or test is None or test.sample is None or not _has_fractions(test.sample, test):
         return classes, task, because
-    facts = CompetitionFacts(tuple(classes), ORDINAL, test.ids)
-    try:
-        kind = infer_kind(test.sample, test.id_column or find_id_column(test.sample, test.ids), facts).kind
-    except KitError:
-        return classes, task, because  # classes with names, or columns that are reported later
-    if kind.implied_task is None:
+    if not all(NUMBER.fullmatch(name) for name in classes):
         return classes, task, because
     because = f"{classes[0]} to {classes[-1]}, and {name_of(test.sample, survey)} has numbers between them"
-    if len(classes) > MANY_INTEGERS:
-        return (
-            [VALUE],
-            REGRESSION,
-            f"{because}: {len(classes)} numbers (ordinal if they are grades)",
-        )
-    return classes, tasks.get(kind.implied_task), because
+    if len(classes) <= MANY_INTEGERS and _are_consecutive(classes):
+        return classes, ORDINAL, because
+    return [VALUE], REGRESSION, f"{because}: {len(classes)} numbers (ordinal if they are grades)"
+
+
+def _has_fractions(sample: Sample, test: DetectedTest) -> bool:
+    """Return whether a sample's one column beside the id holds numbers, not all of them integers."""
+    names = sample.value_names(test.id_column or find_id_column(sample, test.ids))
+    cells = [cell for cell in sample.cells(names[0]).unique().to_pylist() if cell.strip()]
+    are_numbers = len(names) == 1 and all(NUMBER.fullmatch(cell) for cell in cells)
+    return are_numbers and not all(cell.lstrip("+-").isdecimal() for cell in cells)
+
+
+def _are_consecutive(classes: Sequence[str]) -> bool:
+    numbers = sorted(map(int, classes)) if all(name.isdecimal() for name in classes) else []
+    return bool(numbers) and numbers[-1] - numbers[0] + 1 == len(numbers)
 
 
 def _infer_metric(task: Task, kind: str, most: int | None) -> list[Finding]:

@@ -182,3 +182,9 @@ def test_a_class_of_one_patient_is_trained_on_and_never_validated(started):
     patients = [f"p{i // 3}" for i in range(12)]
     labels = {"label": ["once"] * 3 + ["cat", "dog", "cat"] * 3, "patient": patients}
     assert started(labels, "image,label\n" + rows("cat"))[0]["folds.rare"] == "train"
+
+
+def test_integers_with_gaps_are_numbers_if_the_sample_has_fractions(started):
+    labels = {"Pawpularity": [str(10 + 7 * number) for number in range(12)]}
+    found, _ = started(labels, "image,Pawpularity\n" + rows("5.25"))
+    assert (found["competition.task"], found["competition.metric"]) == ("regression", "rmse")
