@@ -108,6 +108,11 @@ class Survey:
     empty: list[str] = field(default_factory=list)
     others: dict[str, list[str]] = field(default_factory=dict)
 
+    def remove_others(self, known: Collection[str]) -> None:
+        """Remove files of which the user is told elsewhere from the files that kit cannot read."""
+        kept = {suffix: [n for n in names if n not in known] for suffix, names in self.others.items()}
+        self.others = {suffix: names for suffix, names in kept.items() if names}
+
     def unused(self, used: Collection[object]) -> list[str]:
         """Return one line for every table that is not used, and for every kind of file that kit cannot read.
 
