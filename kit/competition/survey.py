@@ -132,6 +132,12 @@ class Survey:
                 lines.append(f"{len(names)} {kind}, such as {names[0]}: no image that kit can read")
         return lines
 
+    @property
+    def all_images(self) -> list[str]:
+        """The paths of all images."""
+        top = self.prefix.rstrip("/") or "."
+        return [f"{self.prefix}{name}" for name in self.images.get(top, [])]
+
     def columns_of(self, *words: str) -> set[str]:
         """Return the columns other than the id of the tables whose names have one of some words."""
         return {column for table in self.tables if has_word(table.name, *words) for column in table.others}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from kit.config.base import Component, Name, Section, default_name
 from kit.config.competition import CompetitionConfig, SubmissionConfig
@@ -68,6 +69,25 @@ def _by_epoch(value: Any) -> Any:
     return {int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in value.items()}
 
 
+StoredType = Literal["all", "uint16", "int16", "uint32", "int32", "float32", "float64"]
+
+
+def _ascending(pair: list[float]) -> list[float]:
+    if not all(map(math.isfinite, pair)) or pair[0] >= pair[1]:
+        raise ValueError(f"{pair} is no range: black, then a larger value for white, such as [0, 4095]")
+    return pair
+
+
+ValueRange = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+
+
+def _by_type(value: Any) -> Any:
+    """Return stored type -> range; a range alone, or null, is one for all types."""
+    if value is None:
+        return {}
+    return {"all": value} if isinstance(value, list) else value
+
+
 class ImageConfig(Section):
     """The images that the model sees; null values come from the model's pretrained weights."""
 
@@ -89,6 +109,8 @@ class ImageConfig(Section):
     """What to do with the background: `mask` blanks it, `crop` crops to the foreground."""
     background: Annotated[str, Field(pattern=r"^(white|black|gray|#[0-9a-fA-F]{6})$")] = "white"
     """The color behind transparent pixels: `white`, `black`, `gray`, or such as `'#80a0ff'`."""
+    range: Annotated[dict[StoredType, ValueRange], BeforeValidator(_by_type)] = {}
+    """Black and white of images with more than 8 bits: `[0, 4095]`, or by type `{uint16: [0, 4095]}`."""
     decode_size: Literal["auto", "full"] | Pixels = "auto"
     """The shorter side at which large images are decoded; `auto`: the smallest without upsampling."""
     cache: str = "auto"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from kit.competition.decode import DecodeOptions
 from kit.competition.duplicates import exact_groups, labels_by_path
 from kit.competition.samples import Competition, load_competition
 from kit.competition.scan import load_scan
@@ -134,7 +136,9 @@ def evaluate(
     steps = list(steps) if steps is not None else steps_to_fit(run, config)
     fitted = fit_postprocessing(labeled, steps)
     confusions = confusion_table(labeled.targets, fitted.nested.decided, labeled.oof.classes, labeled.task)
-    review = _images_to_review(labeled, competition or _competition(config, workspace), workspace)
+    decoding = DecodeOptions.of(config.image).key
+    scan = workspace.image_table(config.competition.name, decoding)
+    review = _images_to_review(labeled, competition or _competition(config, workspace), scan)
     evaluation = _evaluation(run, workspace, labeled, fitted, confusions, review)
     write_json(run.decision, as_json(fitted, steps, labeled.oof.classes))
     write_text(run.confusion, confusions.to_csv(lineterminator="\n"))
@@ -173,13 +177,13 @@ class _ImagesToReview:
 
 
 def _images_to_review(
-    labeled: LabeledPredictions, competition: Competition | None, workspace: Workspace
+    labeled: LabeledPredictions, competition: Competition | None, scan: Path
 ) -> _ImagesToReview:
     """Return the images to review; their paths are known only with the competition."""
     oof, task, paths, twins = labeled.oof, labeled.task, {}, {}
     if competition is not None:
         paths = dict(zip(competition.train["id"], competition.train["path"], strict=True))
-        twins = _contradicting_duplicates(competition, workspace)
+        twins = _contradicting_duplicates(competition, scan)
     return _ImagesToReview(
         hardest(oof.ids, paths, labeled.targets, oof.probs, oof.classes, task, HARDEST),
         suspects(oof.ids, paths, twins, labeled.targets, oof.probs, oof.classes, task),
@@ -291,9 +295,9 @@ def _score_or_reason(
         return None, error.problem
 
 
-def _contradicting_duplicates(competition: Competition, workspace: Workspace) -> dict[str, str]:
+def _contradicting_duplicates(competition: Competition, table: Path) -> dict[str, str]:
     """Return id -> the path of a byte-identical image that has another label."""
-    scan = load_scan(workspace.image_table(competition.name))
+    scan = load_scan(table)
     samples = competition.labeled
     labels = labels_by_path(samples, competition.label_columns)
     twin_of = {}

@@ -116,6 +116,7 @@ def init(
     from kit.competition.archives import is_archive
     from kit.competition.infer_config import infer_config
     from kit.competition.layouts.base import Hints
+    from kit.competition.pixel_range import measure_ranges
     from kit.competition.starter_config import starter_config
     from kit.competition.survey import image_sizes, survey_folder
     from kit.competition.unpack import unpack_beside
@@ -132,6 +133,7 @@ def init(
     survey = survey_folder(root)
     survey.remove_others(unpacking.unpacked | unpacking.unused)
     findings = infer_config(survey, chosen, _name_for_config(root, workspace), hints)
+    findings += measure_ranges(root, survey.all_images)
     unused = survey.unused([finding.value for finding in findings])
     unused += [f"{packed}: {why}" for packed, why in unpacking.unused.items()]
     text = starter_config(findings, image_sizes(root), model, weights)
@@ -180,16 +182,18 @@ def inspect(
 ) -> InspectResult:
     """Scan every image: counts, unreadable files, exact and near duplicates; write the audit page."""
     from kit.competition.audit import audit
+    from kit.competition.decode import DecodeOptions
     from kit.competition.samples import load_competition
     from kit.competition.scan import scan_images
     from kit.report.pages import write_audit_page
 
     config, workspace = open_config(config, overrides), open_workspace(workspace)
     competition = load_competition(config.competition, workspace)
-    scan = scan_images(competition, workspace.image_table(competition.name), progress)
-    found = audit(competition, scan, config.competition.near)
+    options = DecodeOptions.of(config.image)
+    scan = scan_images(competition, workspace.image_table(competition.name, options.key), progress, options)
+    found = audit(competition, scan, config.competition.near, options)
     page = workspace.audit_page(competition.name)
-    write_audit_page(found, competition, page)
+    write_audit_page(found, competition, page, options)
     return InspectResult(found, page)
 
 

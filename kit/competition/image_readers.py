@@ -1,0 +1,157 @@
+"""Readers of image files, by suffix: Pillow, and OpenCV for several channels with more than eight bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError, features
+
+from kit.registry import Registry
+
+FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
+OTHER_SUFFIXES = frozenset(
+    {  # files that are not looked into
+        *(".csv", ".tsv", ".txt", ".xml", ".json", ".jsonl", ".md", ".html", ".pdf", ".py", ".ipynb"),
+        *(".zip", ".tar", ".gz", ".7z", ".npy", ".npz", ".parquet", ".feather", ".h5", ".hdf5", ".pkl"),
+        *(".pth", ".pt", ".safetensors", ".dcm", ".mp4", ".avi", ".wav"),
+    }
+)
+JPEG_SCALES = (8, 4, 2)  # the factors by which a JPEG decoder can shrink an image, which is much faster
+BITS_PER_SAMPLE, SAMPLE_FORMAT = 258, 339  # tags of a TIFF
+SIGNED = 2  # of the tag SAMPLE_FORMAT
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by EXIF orientation
+    2: np.fliplr,
+    3: lambda values: np.rot90(values, 2),
+    4: np.flipud,
+    5: lambda values: values.swapaxes(0, 1),
+    6: lambda values: np.rot90(values, -1),
+    7: lambda values: np.rot90(values, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+
+# (path, pixels that the shorter side needs or None) -> an image, which may decode its pixels on `load`, or
+# the values of any type, (H, W) or (H, W, 3).
+ImageReader = Callable[[Path, int | None], Image.Image | np.ndarray]
+image_readers: Registry[ImageReader] = Registry("image reader")  # by suffix, in lower case
+
+
+class UnreadableImageError(Exception):
+    """An image that cannot be decoded; the message is the reason."""
+
+
+def register_reader(*suffixes: str) -> Callable[[ImageReader], ImageReader]:
+    """Return a decorator that registers an image reader for some suffixes."""
+
+    def add(reader: ImageReader) -> ImageReader:
+        for suffix in suffixes:
+            image_readers.register(suffix)(reader)
+        return reader
+
+    return add
+
+
+@register_reader(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+def read_with_pillow(path: Path, side: int | None = None) -> Image.Image | np.ndarray:
+    """Read an image with Pillow; a JPEG with far more than ``side`` pixels is decoded at a smaller scale.
+
+    A TIFF of a kind that Pillow does not know, such as colors in floating point, is read with OpenCV.
+    """
+    try:
+        image = Image.open(path)
+    except UnidentifiedImageError:
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            raise
+        return read_with_opencv(path)
+    if side is not None:
+        shrink = next((scale for scale in JPEG_SCALES if min(image.size) >= side * scale), 1)
+        if shrink > 1:
+            image.draft(None, (image.width // shrink, image.height // shrink))
+    return image
+
+
+def read_with_opencv(path: Path, frame: int = 0) -> np.ndarray:
+    """Return the values of one frame of a PNG or TIFF in full depth: (H, W) or (H, W, 3 or 4), R G B (A)."""
+    import cv2
+
+    cv2.utils.logging.setLogLevel(0)  # it prints unknown tags, and damage, which kit reports
+    if path.suffix.lower() in (".tif", ".tiff"):
+        read, frames = cv2.imreadmulti(str(path), start=frame, count=1, flags=cv2.IMREAD_UNCHANGED)
+        values = frames[0] if read and frames else None
+    else:
+        values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise UnidentifiedImageError("OpenCV cannot read it")
+    if values.ndim == 3 and values.shape[2] in (3, 4):  # OpenCV has B G R
+        return np.ascontiguousarray(values[:, :, [2, 1, 0, 3][: values.shape[2]]])
+    found: np.ndarray = values
+    return found
+
+
+def is_reduced(image: Image.Image) -> bool:
+    """Return whether Pillow reduces several channels of 16 bits to 8; ask before the pixels are loaded."""
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(BITS_PER_SAMPLE, (8,))  # type: ignore[attr-defined]
+        return len(bits) > 1 and max(bits) > 8
+    return image.format == "PNG" and image.mode[0] != "I" and _raw_mode(image).endswith(";16B")
+
+
+def _raw_mode(image: Image.Image) -> str:
+    tiles = getattr(image, "tile", None) or []
+    return str(tiles[0][3]) if tiles else ""
+
+
+def full_depth(path: Path, image: Image.Image, frame: int) -> np.ndarray:
+    """Return the values (H, W, 3 or 4) of an image that Pillow reduces, upright; Pillow finds its damage.
+
+    Args:
+        image: The image as Pillow opened it, not loaded.
+    """
+    image.load()
+    values = read_with_opencv(path, frame)
+    turn = None if image.format == "TIFF" else TURNS.get(_orientation(image))  # OpenCV turns a TIFF
+    return values if turn is None else np.ascontiguousarray(turn(values))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(274, 1))
+    except Exception:  # readers raise many types of errors for damaged EXIF blocks
+        return 1
+
+
+def deep_values(image: Image.Image) -> np.ndarray | None:
+    """Return the values (H, W) of a loaded gray image with more than eight bits; None: it has eight."""
+    if image.mode[0] not in "IF":
+        return None
+    values: np.ndarray[Any, Any] = np.asarray(image)
+    if image.mode == "I":  # Pillow keeps several types as 32 bits
+        tags = getattr(image, "tag_v2", {})
+        if image.format in ("PNG", "PPM"):
+            return values.astype(np.uint16)
+        if tags.get(BITS_PER_SAMPLE) == (16,) and tags.get(SAMPLE_FORMAT) == (SIGNED,):
+            return values.astype(np.int16)
+    return values.astype(values.dtype.newbyteorder("="))
+
+
+def is_image(name: str) -> bool:
+    """Return whether a reader exists for the suffix of a file name, in upper or lower case."""
+    return name[name.rfind(".") :].lower() in image_readers
+
+
+def has_image_content(path: Path) -> bool:
+    """Return whether a file of another suffix begins like an image that Pillow can open."""
+    if path.suffix.lower() in OTHER_SUFFIXES:
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return False  # a broken link
+    if start[4:12] == b"ftypavif":
+        return bool(features.check("avif"))
+    is_bmp = start[:2] == b"BM" and start[6:10] == bytes(4)
+    is_webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    return start.startswith(FIRST_BYTES) or is_bmp or is_webp
