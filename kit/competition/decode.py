@@ -200,7 +200,8 @@ def _allow(max_pixels: int) -> None:
 def _check_size(size: tuple[int, int], options: DecodeOptions) -> None:
     pixels = size[0] * size[1]
     if pixels > options.max_pixels:
-        raise ValueError(f"{pixels} pixels, more than image.max_pixels ({options.max_pixels})")
+        limit = f"image.max_pixels allows {options.max_pixels}"
+        raise ValueError(f"{pixels / 1e6:,.0f} million pixels ({pixels}); {limit}")
 
 
 def _checked(values: np.ndarray, options: DecodeOptions) -> np.ndarray:

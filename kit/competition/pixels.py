@@ -14,7 +14,6 @@ from kit.errors import KitError
 
 FULL_RANGES = {"bool": (0.0, 1.0), "uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
 ALL_TYPES = "all"
-MAX_PIXELS = 178_956_970  # of an image: where Pillow refuses to decode
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}  # the last channel of four is opacity
 Frame = Literal["first", "middle", "last"] | int
 
@@ -33,13 +32,13 @@ class DecodeOptions:
     background: str = "white"
     ranges: tuple[tuple[str, float, float], ...] = ()
     frame: Frame = "first"
-    max_pixels: int = MAX_PIXELS
+    max_pixels: int = 178_956_970  # where Pillow refuses to decode
 
     @classmethod
     def of(cls, config: ImageConfig) -> DecodeOptions:
         """Return the options that the section ``image`` of a config describes."""
         ranges = tuple((stored, low, high) for stored, (low, high) in sorted(config.range.items()))
-        return cls(config.background, ranges)
+        return cls(config.background, ranges, config.frame, config.max_pixels)
 
     @property
     def key(self) -> str:

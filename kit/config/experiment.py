@@ -111,6 +111,10 @@ class ImageConfig(Section):
     """The color behind transparent pixels: `white`, `black`, `gray`, or such as `'#80a0ff'`."""
     range: Annotated[dict[StoredType, ValueRange], BeforeValidator(_by_type)] = {}
     """Black and white of images with more than 8 bits: `[0, 4095]`, or by type `{uint16: [0, 4095]}`."""
+    frame: Literal["first", "middle", "last"] | Annotated[int, Field(ge=0)] = "first"
+    """The frame of animations and files of several pages: `first`, `middle`, `last`, or a number from 0."""
+    max_pixels: Annotated[int, Field(ge=1)] = 178_956_970
+    """The most pixels of an image; larger ones are not decoded, since a small file can fill the memory."""
     decode_size: Literal["auto", "full"] | Pixels = "auto"
     """The shorter side at which large images are decoded; `auto`: the smallest without upsampling."""
     cache: str = "auto"
