@@ -105,10 +105,12 @@ class ImageConfig(Section):
     """The standard deviation of each channel, for normalization, 0..1."""
     crop: Annotated[float, Field(gt=0, le=1)] | None = None
     """The fraction of the image that the center crop keeps for prediction."""
+    fit: Literal["crop", "letterbox", "squash"] = "crop"
+    """How images become square: `letterbox` pads with `background`, `squash` changes the proportions."""
     foreground: Literal["none", "mask", "crop"] = "none"
     """What to do with the background: `mask` blanks it, `crop` crops to the foreground."""
     background: Annotated[str, Field(pattern=r"^(white|black|gray|#[0-9a-fA-F]{6})$")] = "white"
-    """The color behind transparent pixels: `white`, `black`, `gray`, or such as `'#80a0ff'`."""
+    """The color of padding and behind transparent pixels: `white`, `black`, `gray`, or as `'#80a0ff'`."""
     range: Annotated[dict[StoredType, ValueRange], BeforeValidator(_by_type)] = {}
     """Black and white of images with more than 8 bits: `[0, 4095]`, or by type `{uint16: [0, 4095]}`."""
     frame: Literal["first", "middle", "last"] | Annotated[int, Field(ge=0)] = "first"
@@ -119,6 +121,12 @@ class ImageConfig(Section):
     """The shorter side at which large images are decoded; `auto`: the smallest without upsampling."""
     cache: str = "auto"
     """Disk space for decoded images: `auto` (a quarter of what is free), `none`, or a size as `2GB`."""
+
+    @model_validator(mode="after")
+    def _crop_belongs_to_the_fit(self) -> ImageConfig:
+        if self.fit != "crop" and self.crop is not None:
+            raise ValueError(f"fit {self.fit} keeps the whole image: remove crop")
+        return self
 
     @model_validator(mode="after")
     def _sizes_begin_with_the_first_epoch(self) -> ImageConfig:
