@@ -1,5 +1,7 @@
 """How images of any shape become square: alike in training, validation and for every view."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -83,3 +85,7 @@ def test_a_fit_that_keeps_everything_is_noted_and_refuses_a_crop(tiny, fit):
 def test_a_checkpoint_of_before_has_the_center_crop():
     old = {k: v for k, v in OWN.as_dict().items() if k not in ("fit", "background")}
     assert Preprocessing.from_dict(old).fit == "crop"
+
+
+def test_the_config_can_name_every_fit():
+    assert set(fits) == set(get_args(ImageConfig.model_fields["fit"].annotation))
