@@ -14,7 +14,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from kit.competition import array_readers as array_readers
 from kit.competition.image_readers import (
+    Frames,
+    Source,
     UnreadableImageError,
     deep_values,
     full_depth,
@@ -22,7 +25,7 @@ from kit.competition.image_readers import (
     image_readers,
     is_image,
     is_reduced,
-    read_with_pillow,
+    reader_of,
     register_reader,
 )
 from kit.competition.pixels import (
@@ -132,7 +135,7 @@ def _may_be_deep(path: Path) -> bool:
     """Return whether an image is deep as its header says; True if the file cannot be opened."""
     try:
         image = _open(path, None)
-        if isinstance(image, np.ndarray):
+        if not isinstance(image, Image.Image):
             return True
         with image:
             return image.mode[0] in "IF" or is_reduced(image)
@@ -148,6 +151,8 @@ def header_size(path: Path) -> tuple[int, int]:
     """
     try:
         image = _open(path, None)
+        if isinstance(image, Frames):
+            return image.values.shape[2], image.values.shape[1]
         if isinstance(image, np.ndarray):
             return image.shape[1], image.shape[0]
         with image:
@@ -156,10 +161,8 @@ def header_size(path: Path) -> tuple[int, int]:
         raise UnreadableImageError(_reason(path, error)) from error
 
 
-def _open(path: Path, side: int | None) -> Image.Image | np.ndarray:
-    suffix = path.suffix.lower()
-    reader = image_readers.get(suffix) if suffix in image_readers else read_with_pillow
-    return reader(path, side)
+def _open(path: Path, side: int | None) -> Source:
+    return reader_of(path)(path, side)
 
 
 def _read(
@@ -169,6 +172,8 @@ def _read(
     try:
         _allow(options.max_pixels)
         source = _open(path, side)
+        if isinstance(source, Frames):
+            return _checked(source.values[_frame(len(source.values), options)], options), len(source.values)
         if isinstance(source, np.ndarray):
             return _checked(source, options), 1
         with source as image:
@@ -208,7 +213,7 @@ def _checked(values: np.ndarray, options: DecodeOptions) -> np.ndarray:
     """Return values (H, W) or (H, W, C), if kit can use an image of that shape."""
     channels = values.shape[2] if values.ndim == 3 else 1
     if values.ndim not in (2, 3) or channels not in CHANNELS or 0 in values.shape:
-        raise ValueError(f"the shape {values.shape} is no image: kit reads (H, W) and (H, W, 3)")
+        raise ValueError(f"an array {values.shape} is no image: kit reads (H, W) and (H, W, 3)")
     _check_size((values.shape[1], values.shape[0]), options)
     return values
 

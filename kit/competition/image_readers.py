@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
@@ -15,10 +16,11 @@ FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
 OTHER_SUFFIXES = frozenset(
     {  # files that are not looked into
         *(".csv", ".tsv", ".txt", ".xml", ".json", ".jsonl", ".md", ".html", ".pdf", ".py", ".ipynb"),
-        *(".zip", ".tar", ".gz", ".7z", ".npy", ".npz", ".parquet", ".feather", ".h5", ".hdf5", ".pkl"),
-        *(".pth", ".pt", ".safetensors", ".dcm", ".mp4", ".avi", ".wav"),
+        *(".zip", ".tar", ".gz", ".7z", ".npz", ".parquet", ".feather", ".h5", ".hdf5", ".pkl"),
+        *(".pth", ".pt", ".safetensors", ".mp4", ".avi", ".wav"),
     }
 )
+DICOM_MARK = slice(128, 132)  # of the bytes of a file
 JPEG_SCALES = (8, 4, 2)  # the factors by which a JPEG decoder can shrink an image, which is much faster
 BITS_PER_SAMPLE, SAMPLE_FORMAT = 258, 339  # tags of a TIFF
 SIGNED = 2  # of the tag SAMPLE_FORMAT
@@ -32,22 +34,51 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by EXIF orientation
     8: np.rot90,
 }
 
+
+class Frames(NamedTuple):
+    """The values of a file with several frames, (F, H, W) or (F, H, W, 3), of any type."""
+
+    values: np.ndarray
+
+
+Source = Image.Image | np.ndarray | Frames
 # (path, pixels that the shorter side needs or None) -> an image, which may decode its pixels on `load`, or
 # the values of any type, (H, W) or (H, W, 3).
-ImageReader = Callable[[Path, int | None], Image.Image | np.ndarray]
+ImageReader = Callable[[Path, int | None], Source]
 image_readers: Registry[ImageReader] = Registry("image reader")  # by suffix, in lower case
+
+
+class ReaderFacts(NamedTuple):
+    """What else is known of the files of a suffix.
+
+    Attributes:
+        only_if_most: Such files are images only in folders where most files are of that kind.
+        module: The module that reads them, if it is not always installed.
+        extra: The extra of kit that installs it.
+    """
+
+    only_if_most: bool = False
+    module: str = ""
+    extra: str = ""
+
+
+ALWAYS_IMAGES = ReaderFacts()
+reader_facts: dict[str, ReaderFacts] = {}  # by suffix
 
 
 class UnreadableImageError(Exception):
     """An image that cannot be decoded; the message is the reason."""
 
 
-def register_reader(*suffixes: str) -> Callable[[ImageReader], ImageReader]:
+def register_reader(
+    *suffixes: str, facts: ReaderFacts = ALWAYS_IMAGES
+) -> Callable[[ImageReader], ImageReader]:
     """Return a decorator that registers an image reader for some suffixes."""
 
     def add(reader: ImageReader) -> ImageReader:
         for suffix in suffixes:
             image_readers.register(suffix)(reader)
+            reader_facts[suffix] = facts
         return reader
 
     return add
@@ -138,20 +169,57 @@ def deep_values(image: Image.Image) -> np.ndarray | None:
 
 def is_image(name: str) -> bool:
     """Return whether a reader exists for the suffix of a file name, in upper or lower case."""
-    return name[name.rfind(".") :].lower() in image_readers
+    return suffix_of(name) in image_readers
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file name in lower case, with its dot."""
+    return name[name.rfind(".") :].lower()
+
+
+def without_strays(images: list[str]) -> tuple[list[str], list[str]]:
+    """Return the images among files that a reader exists for, and files that only look like images.
+
+    Arrays and DICOM files are images where they are more than half of all: one beside photos is not.
+    """
+    strays = {name for name in images if reader_facts.get(suffix_of(name), ALWAYS_IMAGES).only_if_most}
+    if not strays or 2 * len(strays) > len(images):
+        return images, []
+    return [name for name in images if name not in strays], sorted(strays)
+
+
+def missing_extras(images: Iterable[str]) -> dict[str, list[str]]:
+    """Return extra of kit that is needed and not installed -> the images that need it."""
+    missing: dict[str, list[str]] = {}
+    needing = {suffix: facts for suffix, facts in reader_facts.items() if facts.module}
+    absent = {suffix: facts.extra for suffix, facts in needing.items() if find_spec(facts.module) is None}
+    for name in images if absent else ():
+        if (extra := absent.get(suffix_of(name))) is not None:
+            missing.setdefault(extra, []).append(name)
+    return missing
 
 
 def has_image_content(path: Path) -> bool:
-    """Return whether a file of another suffix begins like an image that Pillow can open."""
+    """Return whether a file of another suffix begins like an image that kit can open."""
     if path.suffix.lower() in OTHER_SUFFIXES:
         return False
     try:
         with path.open("rb") as file:
-            start = file.read(16)
+            start = file.read(DICOM_MARK.stop)
     except OSError:
         return False  # a broken link
     if start[4:12] == b"ftypavif":
         return bool(features.check("avif"))
     is_bmp = start[:2] == b"BM" and start[6:10] == bytes(4)
     is_webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
-    return start.startswith(FIRST_BYTES) or is_bmp or is_webp
+    return start.startswith(FIRST_BYTES) or is_bmp or is_webp or start[DICOM_MARK] == b"DICM"
+
+
+def reader_of(path: Path) -> ImageReader:
+    """Return the reader of a file: by its suffix, or else by its content."""
+    suffix = suffix_of(path.name)
+    if suffix in image_readers:
+        return image_readers.get(suffix)
+    with path.open("rb") as file:
+        is_dicom = file.read(DICOM_MARK.stop)[DICOM_MARK] == b"DICM"
+    return image_readers.get(".dcm") if is_dicom else read_with_pillow

@@ -114,6 +114,7 @@ def init(
         KitError: No layout fits the folder, or a different config of that name exists.
     """
     from kit.competition.archives import is_archive
+    from kit.competition.files import check_extras
     from kit.competition.infer_config import infer_config
     from kit.competition.layouts.base import Hints
     from kit.competition.pixel_range import measure_ranges
@@ -132,6 +133,7 @@ def init(
     unpacking = unpack_beside(root, int(max_gb * 1e9), progress)
     survey = survey_folder(root)
     survey.remove_others(unpacking.unpacked | unpacking.unused)
+    check_extras(root, survey.all_images)
     findings = infer_config(survey, chosen, _name_for_config(root, workspace), hints)
     findings += measure_ranges(root, survey.all_images)
     unused = survey.unused([finding.value for finding in findings])
