@@ -5,6 +5,8 @@ other modules have one function per kind of packed file.
 """
 
 from kit.competition.unpack import archives as archives
+from kit.competition.unpack import arrays as arrays
+from kit.competition.unpack import tables as tables
 from kit.competition.unpack.beside import Unpacking, unpack_beside
 from kit.competition.unpack.packed import Packed, register_unpacker, unpackers
 

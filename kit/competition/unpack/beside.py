@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,12 +14,13 @@ from pathlib import Path
 from kit.competition.archives import draft_of
 from kit.competition.decode import is_image
 from kit.competition.files import is_hidden
-from kit.competition.unpack.packed import Packed, packed_suffix, unpackers
+from kit.competition.unpack.packed import Packed, packed_suffix, rarely_packed, unpackers
 from kit.errors import KitError, first_few
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_json
 
 MAX_DEPTH = 3  # of the folders that are searched for packed files
+MAX_CROWD = 50  # files of one suffix in a folder
 MAX_NESTED = 3  # how deep archives in archives are unpacked
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -29,7 +31,7 @@ class Unpacking:
     """What was unpacked in a competition folder. Names are relative to the folder.
 
     Attributes:
-        unpacked: Packed file -> the file or folder that now holds its content.
+        unpacked: Packed file -> the file or folder that now holds its content, and what kit found in it.
         unused: Packed file -> why it was not unpacked.
         others: Files with the suffix of a packed file that hold something else, such as settings in JSON.
     """
@@ -97,9 +99,16 @@ def _packed_files(root: Path) -> list[str]:
         below = Path(parent).relative_to(root)
         is_near = len(below.parts) < MAX_DEPTH
         folders[:] = sorted(name for name in folders if not is_hidden(name)) if is_near else []
-        packed = [name for name in files if not is_hidden(name) and packed_suffix(name)]
+        packed = _without_crowds([name for name in files if not is_hidden(name) and packed_suffix(name)])
         names += [(below / name).as_posix() for name in packed if Path(parent, name).is_file()]
     return sorted(names, key=lambda name: (name.count("/"), name))
+
+
+def _without_crowds(names: list[str]) -> list[str]:
+    """Return the names without those of which a folder has too many for packed files."""
+    counts = Counter(packed_suffix(name) for name in names)
+    crowds = {suffix for suffix, count in counts.items() if count > MAX_CROWD and suffix in rarely_packed}
+    return [name for name in names if packed_suffix(name) not in crowds]
 
 
 def _unpack_one(root: Path, name: str, max_bytes: int, found: Unpacking, progress: Progress) -> None:
@@ -121,13 +130,14 @@ def _unpack_one(root: Path, name: str, max_bytes: int, found: Unpacking, progres
         packed.write(folder, progress)
     with suppress(OSError):  # without it the files are compared next time
         write_json(receipt, _stamp(path) | {"into": place.target.name})
-    found.unpacked[name] = _shown(root, place.target)
+    about = f" ({packed.about})" if packed.about else ""
+    found.unpacked[name] = _shown(root, place.target) + about
 
 
 def _place(path: Path, stem: str, packed: Packed) -> Place:
     """Return where the content belongs: beside the file, in a folder with its name, which is not doubled."""
     tops = {name.split("/")[0] for name in packed.files}
-    top = next(iter(tops))
+    top = next(iter(tops), "")
     one_file = top in packed.files and not is_image(top)
     if len(tops) == 1 and (top == stem or one_file):
         return Place(path.with_name(top), top)
@@ -145,6 +155,9 @@ def _compared(root: Path, path: Path, packed: Packed, place: Place) -> str:
     Raises:
         KitError: The target is a folder with none of the files.
     """
+    if not packed.files:
+        shown = _shown(root, place.target)
+        return f"not unpacked: {shown} exists. Remove {shown} to unpack it"
     missing = [name for name, size in packed.files.items() if not _has(place.path_of(name), size)]
     if not missing:
         return _existing(root, place.target)

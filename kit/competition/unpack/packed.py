@@ -16,11 +16,14 @@ class Packed:
 
     Attributes:
         files: Path below the folder that ``write`` fills -> size in bytes; None: not known before writing.
+            Empty: the names are not known before writing either.
         write: Writes all files into an empty folder.
+        about: What the files are, for people, where kit found it out.
     """
 
     files: dict[str, int | None]
     write: Callable[[Path, Progress], None]
+    about: str = ""
 
 
 # (packed file, the largest total size in bytes) -> its content; None: the file is not of this kind.
@@ -28,12 +31,21 @@ Unpacker = Callable[[Path, int], Packed | None]
 unpackers: Registry[Unpacker] = Registry("unpacker")  # by suffix, in lower case
 
 
-def register_unpacker(*suffixes: str) -> Callable[[Unpacker], Unpacker]:
-    """Return a decorator that registers an unpacker for some suffixes."""
+rarely_packed: set[str] = set()  # suffixes of which a folder of many files has none to unpack
+
+
+def register_unpacker(*suffixes: str, few: bool = False) -> Callable[[Unpacker], Unpacker]:
+    """Return a decorator that registers an unpacker for some suffixes.
+
+    Args:
+        few: A folder with many such files holds one image or annotation each, and they are not opened.
+    """
 
     def add(unpacker: Unpacker) -> Unpacker:
         for suffix in suffixes:
             unpackers.register(suffix)(unpacker)
+            if few:
+                rarely_packed.add(suffix)
         return unpacker
 
     return add
