@@ -16,6 +16,7 @@ from kit.errors import KitError
 from kit.runtime.progress import Progress
 
 SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"II*\0": ".tif", b"MM\0*": ".tif"}
+FAST = 1  # compression of PNG: most of the time is spent on it
 ROWS_AT_A_TIME = 5000  # of the CSV
 
 
@@ -106,7 +107,7 @@ def _write_values(target: Path, values: np.ndarray) -> Path:
     values = values[:, :, 0] if values.ndim == 3 and values.shape[2] == 1 else values
     if values.dtype == np.uint8:
         file = target.with_name(f"{target.name}.png")
-        Image.fromarray(values).save(file)
+        Image.fromarray(values).save(file, compress_level=FAST)
         return file
     import cv2
 

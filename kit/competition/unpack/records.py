@@ -168,9 +168,7 @@ def rows_of(batches: Iterator[Cells], images: ImagesInTable, id_column: str | No
     for batch in batches:
         skipped = set(images.columns)
         others = {column: values for column, values in batch.items() if column not in skipped}
-        has_more = bool(
-            others.keys() - {id_column}
-        )  # a table of ids alone says nothing that the names do not
+        has_more = bool(others.keys() - {id_column})  # ids alone say nothing that the names do not
         for position, image in enumerate(images.read(batch)):
             cells = {column: values[position] for column, values in others.items()}
             name = str(number) if id_column is None else str(cells[id_column])

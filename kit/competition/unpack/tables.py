@@ -35,14 +35,15 @@ def open_parquet(path: Path, max_bytes: int) -> Packed | None:
     except (pa.ArrowException, OSError) as error:
         what = str(error).partition("\n")[0]
         raise KitError(path, f"cannot be read: {what}", code="archive_damaged") from error
-    if sample is None or (images := find_images(_cells(sample), path)) is None:
+    cells = {} if sample is None else _cells(sample)
+    if (images := find_images(cells, path)) is None:
         return None
 
     def unique(name: str) -> bool:
         values = file.read(columns=[name]).column(name)
         return bool(len(values.unique()) == len(values) and values.null_count == 0)
 
-    id_column = find_id(_cells(sample), images, unique)
+    id_column = find_id(cells, images, unique)
 
     size = max(BATCH, min(WIDE_BATCH, MAX_CELLS // len(images.columns))) if len(images.columns) > 3 else BATCH
 
@@ -54,7 +55,7 @@ def open_parquet(path: Path, max_bytes: int) -> Packed | None:
         rows = rows_of(batches(), images, id_column)
         write_rows(path, folder, rows, file.metadata.num_rows, max_bytes, progress)
 
-    return Packed({}, write, _about(images, id_column, path))
+    return Packed({}, write, _about(images, id_column, path, cells))
 
 
 def _cells(batch: Any) -> Cells:
@@ -93,12 +94,13 @@ def open_json(path: Path, max_bytes: int) -> Packed | None:
         rows = rows_of(iter([cells]), images, id_column)
         write_rows(path, folder, rows, len(records), max_bytes, progress)
 
-    return Packed({}, write, _about(images, id_column, path))
+    return Packed({}, write, _about(images, id_column, path, sample))
 
 
-def _about(images: ImagesInTable, id_column: str | None, path: Path) -> str:
+def _about(images: ImagesInTable, id_column: str | None, path: Path, sample: Cells) -> str:
     named = f"named by '{id_column}'" if id_column else "named by their row"
-    return f"{images.about}, {named}; other columns in {path.stem}.csv"
+    others = sample.keys() - {*images.columns, id_column}
+    return f"{images.about}, {named}" + (f"; other columns in {path.stem}.csv" if others else "")
 
 
 @register_unpacker(".bson", few=True)

@@ -135,6 +135,7 @@ def test_a_column_per_pixel_becomes_an_image_whose_shape_is_found(tmp_path, pref
     frame.to_parquet(tmp_path / "part_0.parquet")
     assert "17 x 29" in unpack_beside(tmp_path, GB).told[0]
     assert (gray(tmp_path / "part_0" / "Train_7.png") == images[7]).all()
+    assert not list(tmp_path.rglob("*.csv"))  # ids alone are no table
 
 
 def test_a_parquet_table_without_images_is_left_alone(tmp_path):
