@@ -130,6 +130,12 @@ def _deep(modes: pd.Series, options: DecodeOptions) -> dict[str, str]:
     return told
 
 
+def unranged(scan: pd.DataFrame, options: DecodeOptions) -> dict[str, int]:
+    """Return stored type of more than eight bits, for which no range is set -> number of images."""
+    deep = scan["mode"][scan["mode"].map(is_deep)]
+    return {stored: count for stored, count in _counts(deep).items() if not options.has_range(stored)}
+
+
 def _nearly_flat(images: pd.DataFrame) -> np.ndarray:
     """Return which images (N,) spread by less than one gray level, or are deep with few levels."""
     variance = images[MOMENTS[3:]].to_numpy() - images[MOMENTS[:3]].to_numpy() ** 2

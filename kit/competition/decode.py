@@ -50,6 +50,7 @@ __all__ = [
     "image_readers",
     "is_image",
     "load_image",
+    "num_frames",
     "register_reader",
     "stored_values",
 ]
@@ -141,6 +142,24 @@ def _may_be_deep(path: Path) -> bool:
             return image.mode[0] in "IF" or is_reduced(image)
     except Exception:  # readers raise many types of errors for damaged files
         return True
+
+
+def num_frames(path: Path) -> int:
+    """Return how many frames a file has, from its headers.
+
+    Raises:
+        UnreadableImageError: The file is missing, empty or not an image.
+    """
+    try:
+        source = _open(path, None)
+        if isinstance(source, Frames):
+            return len(source.values)
+        if isinstance(source, np.ndarray):
+            return 1
+        with source:
+            return _count(source)
+    except Exception as error:  # readers raise many types of errors for damaged files
+        raise UnreadableImageError(_reason(path, error)) from error
 
 
 def header_size(path: Path) -> tuple[int, int]:

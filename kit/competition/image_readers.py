@@ -23,6 +23,7 @@ OTHER_SUFFIXES = frozenset(
 DICOM_MARK = slice(128, 132)  # of the bytes of a file
 JPEG_SCALES = (8, 4, 2)  # the factors by which a JPEG decoder can shrink an image, which is much faster
 BITS_PER_SAMPLE, SAMPLE_FORMAT = 258, 339  # tags of a TIFF
+FOUR_CHANNELS = "it has more than three channels, and the fourth is no opacity: kit reads one or three"
 SIGNED = 2  # of the tag SAMPLE_FORMAT
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by EXIF orientation
     2: np.fliplr,
@@ -95,12 +96,24 @@ def read_with_pillow(path: Path, side: int | None = None) -> Image.Image | np.nd
     except UnidentifiedImageError:
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise
-        return read_with_opencv(path)
+        return _without_fourth_channel(read_with_opencv(path))
+    if image.format == "TIFF" and image.mode == "RGB" and _num_samples(image) > 3:
+        raise ValueError(FOUR_CHANNELS)
     if side is not None:
         shrink = next((scale for scale in JPEG_SCALES if min(image.size) >= side * scale), 1)
         if shrink > 1:
             image.draft(None, (image.width // shrink, image.height // shrink))
     return image
+
+
+def _num_samples(image: Image.Image) -> int:
+    return len(image.tag_v2.get(BITS_PER_SAMPLE, (8,)))  # type: ignore[attr-defined]
+
+
+def _without_fourth_channel(values: np.ndarray) -> np.ndarray:
+    if values.ndim == 3 and values.shape[2] == 4:
+        raise ValueError(FOUR_CHANNELS)
+    return values
 
 
 def read_with_opencv(path: Path, frame: int = 0) -> np.ndarray:
@@ -123,10 +136,12 @@ def read_with_opencv(path: Path, frame: int = 0) -> np.ndarray:
 
 def is_reduced(image: Image.Image) -> bool:
     """Return whether Pillow reduces several channels of 16 bits to 8; ask before the pixels are loaded."""
+    if image.mode not in ("RGB", "RGBA"):
+        return False  # OpenCV takes four other channels, such as CMYK, for colors and opacity
     if image.format == "TIFF":
         bits = image.tag_v2.get(BITS_PER_SAMPLE, (8,))  # type: ignore[attr-defined]
         return len(bits) > 1 and max(bits) > 8
-    return image.format == "PNG" and image.mode[0] != "I" and _raw_mode(image).endswith(";16B")
+    return image.format == "PNG" and _raw_mode(image).endswith(";16B")
 
 
 def _raw_mode(image: Image.Image) -> str:

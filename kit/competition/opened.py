@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from kit.competition.audit import unranged
 from kit.competition.decode import DecodeOptions
 from kit.competition.samples import Competition, load_competition
 from kit.competition.scan import readable, scan_images
@@ -41,6 +42,12 @@ def open_competition(config: Config, workspace: Workspace, progress: Progress = 
     options = DecodeOptions.of(config.image)
     scan = scan_images(loaded, workspace.image_table(loaded.name, options.key), progress, options)
     kept = readable(loaded, scan, config.competition.on_bad_image)
+    for stored, count in unranged(scan, options).items():
+        ends = "black and white are the ends of the type"
+        progress.warn(
+            f"{count} images have {stored} values and image.range is not set: {ends}. `kit init` measures "
+            "the range; `kit inspect` shows whether images are nearly flat"
+        )
     skipped = sorted(_labeled_paths(loaded) - _labeled_paths(kept))
     if skipped:
         progress.warn(f"{len(skipped)} unreadable training images are left out ({first_few(skipped)})")

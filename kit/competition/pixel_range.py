@@ -1,4 +1,4 @@
-"""Measure which stored values of deep images are black and white, once for a whole competition (kit init)."""
+"""Measure black and white of deep images, and whether files have several frames, once for all (kit init)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from kit.competition.decode import UnreadableImageError, stored_values
+from kit.competition.decode import UnreadableImageError, num_frames, stored_values
+from kit.competition.image_readers import suffix_of
 from kit.competition.layouts.base import Finding
 
 NEVER_DEEP = frozenset({".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".bmp"})
+WITH_FRAMES = frozenset({".gif", ".png", ".apng", ".tif", ".tiff", ".webp", ".dcm", ".dicom"})
 MAX_IMAGES = 200
+MAX_HEADERS = 100  # opened to count frames
 MAX_VALUES = 400_000_000  # decoded for the measurement, which bounds its time
 VALUES_PER_IMAGE = 10_000
 PERCENTILES = (0.1, 99.9)
@@ -53,6 +56,33 @@ def measure_ranges(root: Path, images: Sequence[str]) -> list[Finding]:
     return [Finding("image.range", value, because)]
 
 
+def count_frames(root: Path, images: Sequence[str]) -> list[Finding]:
+    """Return the config line ``image.frame`` of a competition with animations or pages; or nothing.
+
+    Args:
+        images: Paths of all images, relative to ``root``; up to 100 that may have frames are opened.
+    """
+    may_have = [name for name in images if suffix_of(name) in WITH_FRAMES]
+    chosen = [may_have[i] for i in _positions(len(may_have), MAX_HEADERS)]
+    several = []
+    for name in chosen:
+        try:
+            if num_frames(root / name) > 1:
+                several.append(name)
+        except UnreadableImageError:
+            continue  # kit inspect reports it
+    if not several:
+        return []
+    found = f"{len(several)} of {len(chosen)} opened images have several frames, such as {several[0]}"
+    return [Finding("image.frame", "first", f"{found}: first, middle, last or a number from 0")]
+
+
+def _positions(count: int, limit: int) -> list[int]:
+    """Return up to ``limit`` of ``count`` positions, evenly spread from the first to the last."""
+    spread = np.linspace(0, count - 1, min(limit, count)).round().astype(int)
+    return [int(position) for position in spread]
+
+
 def _samples(root: Path, images: Sequence[str]) -> dict[str, list[Sampled]]:
     """Return stored type -> samples of the deep images among up to 200."""
     found: dict[str, list[Sampled]] = {}
@@ -76,15 +106,11 @@ def _spread(images: Sequence[str]) -> list[str]:
     """Return up to 200 images that may be deep, of all suffixes, evenly spread."""
     by_suffix: dict[str, list[str]] = {}
     for name in images:
-        suffix = name[name.rfind(".") :].lower()
+        suffix = suffix_of(name)
         if suffix not in NEVER_DEEP:
             by_suffix.setdefault(suffix, []).append(name)
     each = MAX_IMAGES // max(1, len(by_suffix))
-    chosen = [
-        names[position]
-        for names in by_suffix.values()
-        for position in np.linspace(0, len(names) - 1, min(each, len(names))).round().astype(int)
-    ]
+    chosen = [names[position] for names in by_suffix.values() for position in _positions(len(names), each)]
     return [chosen[i] for i in np.random.default_rng(0).permutation(len(chosen))]  # for an early end
 
 

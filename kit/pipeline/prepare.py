@@ -117,7 +117,7 @@ def init(
     from kit.competition.files import check_extras
     from kit.competition.infer_config import infer_config
     from kit.competition.layouts.base import Hints
-    from kit.competition.pixel_range import measure_ranges
+    from kit.competition.pixel_range import count_frames, measure_ranges
     from kit.competition.starter_config import starter_config
     from kit.competition.survey import image_sizes, survey_folder
     from kit.competition.unpack import unpack_beside
@@ -135,7 +135,7 @@ def init(
     survey.remove_others(unpacking.unpacked | unpacking.unused)
     check_extras(root, survey.all_images)
     findings = infer_config(survey, chosen, _name_for_config(root, workspace), hints)
-    findings += measure_ranges(root, survey.all_images)
+    findings += [*measure_ranges(root, survey.all_images), *count_frames(root, survey.all_images)]
     unused = survey.unused([finding.value for finding in findings])
     unused += [f"{packed}: {why}" for packed, why in unpacking.unused.items()]
     text = starter_config(findings, image_sizes(root), model, weights)

@@ -8,7 +8,7 @@ from PIL import Image
 from kit import pipeline
 from kit.competition.decode import DecodeOptions, UnreadableImageError, decode, load_image
 from kit.competition.pixels import frame_number
-from tests.conftest import run_kit, write_config
+from tests.conftest import run_kit, run_kit_json, write_config
 
 LEVELS = (10, 90, 170, 250)  # of the frames
 
@@ -56,6 +56,14 @@ def test_inspect_tells_how_many_images_have_several_frames_and_which_is_used(tin
     assert "2 images (train/red/0.png, train/red/1.png); the last is used" in " ".join(
         run_kit("inspect", config, "--workspace", tiny.root).stdout.split()
     )
+
+
+def test_init_tells_that_images_have_several_frames(tiny):
+    animation(tiny.root / "data" / "tiny" / "train" / "red" / "0.gif")
+    found = run_kit_json("init", "tiny", "--workspace", tiny.root)["findings"]
+    (line,) = [f for f in found if f["key"] == "image.frame"]
+    assert line["value"] == "first"
+    assert "train/red/0.gif" in line["because"]
 
 
 def test_an_image_with_too_many_pixels_is_told_with_the_key_that_raises_the_limit(tmp_path):

@@ -12,7 +12,8 @@ from PIL import Image
 
 from kit import pipeline
 from kit.competition.audit import audit
-from kit.competition.decode import DecodeOptions, decode, load_image, stored_values
+from kit.competition.decode import DecodeOptions, UnreadableImageError, decode, load_image, stored_values
+from kit.competition.opened import open_competition
 from kit.competition.pixel_range import measure_ranges
 from kit.competition.pixels import DEFAULTS, eight_bits
 from kit.competition.samples import load_competition
@@ -21,7 +22,14 @@ from kit.config import NearConfig
 from kit.config.load import load_config
 from kit.engine.data.image_store import ImageDecoder
 from kit.errors import KitError
-from tests.conftest import draw_class_folders, raises_kit_error, run_kit, run_kit_json, write_config
+from tests.conftest import (
+    RecordedProgress,
+    draw_class_folders,
+    raises_kit_error,
+    run_kit,
+    run_kit_json,
+    write_config,
+)
 
 RAMP = np.linspace(0, 1, 256).reshape(16, 16)
 TWELVE = (RAMP * 4095).astype(np.uint16)
@@ -273,3 +281,36 @@ def test_the_stored_type_is_known(tmp_path):
     assert load_image(tmp_path / "a.png").stored == "uint16"
     Image.fromarray(TWELVE).convert("L").save(tmp_path / "b.png")
     assert load_image(tmp_path / "b.png").stored == "L"
+
+
+def test_a_run_warns_of_a_range_that_is_missing(deep):
+    progress = RecordedProgress()
+    open_competition(load_config(write_config(deep)), deep, progress)
+    assert "38 images have uint16 values and image.range is not set" in progress
+    progress = RecordedProgress()
+    open_competition(load_config(write_config(deep, image__range=[0, 4095])), deep, progress)
+    assert progress.lines == []
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_a_fourth_channel_that_is_no_opacity_is_refused(tmp_path, kind):
+    path = tmp_path / "a.tif"
+    cv2.imwrite(str(path), np.full((4, 4, 4), 7, kind))
+    if kind != np.float32:
+        path.write_bytes(with_extra_sample(path.read_bytes()))
+    with pytest.raises(UnreadableImageError, match="the fourth is no opacity"):
+        decode(path, "rgb", options=DecodeOptions(ranges=(("all", 0, 9),)))
+
+
+def with_extra_sample(content):
+    """Return a TIFF of four channels whose tag says that the fourth is nothing in particular."""
+    start = struct.unpack_from("<I", content, 4)[0]
+    (count,) = struct.unpack_from("<H", content, start)
+    entries = [content[start + 2 + 12 * i : start + 14 + 12 * i] for i in range(count)]
+    entries = [entry for entry in entries if struct.unpack_from("<H", entry)[0] != 338]
+    entries = sorted(
+        [*entries, struct.pack("<HHII", 338, 3, 1, 0)], key=lambda e: struct.unpack_from("<H", e)[0]
+    )
+    moved = len(content) + len(content) % 2
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    return content[:4] + struct.pack("<I", moved) + content[8:] + b"\0" * (len(content) % 2) + directory
