@@ -112,10 +112,14 @@ def test_the_repository_root_has_only_the_expected_entries():
     assert found - ignored <= allowed
 
 
-def test_the_package_has_only_the_extra_dev():
+def test_every_extra_is_part_of_dev_and_named_in_an_error_message():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert set(project["optional-dependencies"]) == {"dev"}
     assert project["license"] == "Apache-2.0"
+    extras = project["optional-dependencies"]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "kit").rglob("*.py"))
+    for name, requirements in extras.items():
+        assert set(requirements) <= set(extras["dev"])
+        assert name == "dev" or f"kit[{name}]" in code
 
 
 @pytest.mark.parametrize("verb", VERBS)

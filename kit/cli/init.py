@@ -8,7 +8,7 @@ from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
 
 
 def init(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A competition folder, zip or tar.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A competition folder, zip, tar or 7z.")],
     name: Annotated[
         str | None, typer.Option(help="The competition's name. Default: the folder's name.")
     ] = None,
@@ -29,7 +29,7 @@ def init(
         str | None,
         typer.Option(help="Regular expression whose group finds the label in a file name: ^([a-z]+)[.]"),
     ] = None,
-    max_gb: Annotated[float, typer.Option(help="Maximum size of the unpacked archive in GB.", min=0)] = 50.0,
+    max_gb: Annotated[float, typer.Option(help="Maximum size of each unpacked archive in GB.", min=0)] = 50.0,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite an existing config that differs.")
     ] = False,
@@ -39,7 +39,8 @@ def init(
 ) -> None:
     """Detect the layout of a competition folder, write configs/NAME.yaml, and explain every choice.
 
-    A zip or tar is first unpacked to data/.
+    A zip, tar or 7z given as DATA is first unpacked to data/; archives in the folder are unpacked beside
+    themselves (train.zip to train/).
 
     kit init ../downloads/leaves
     kit init leaves --data-root ../downloads --model convnext_tiny
@@ -67,8 +68,14 @@ def init(
     config = place.shown(done.config)
     if json:
         findings = [finding._asdict() for finding in done.findings]
-        show_json({"config": config, "findings": findings, "unused": done.unused})
+        show_json({"config": config, "findings": findings, "unused": done.unused, "unpacked": done.unpacked})
         return
     state = "written" if done.written else "exists already, unchanged"
+    unpacked = ["Unpacked:", *(f"  {line}" for line in done.unpacked), ""] if done.unpacked else []
     not_used = ["\nNot used:", *(f"  {line}" for line in done.unused)] if done.unused else []
-    show(findings_table(done.findings), *not_used, f"\n{config} {state}. Read it, then: kit run {config}")
+    show(
+        *unpacked,
+        findings_table(done.findings),
+        *not_used,
+        f"\n{config} {state}. Read it, then: kit run {config}",
+    )

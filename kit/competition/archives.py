@@ -1,53 +1,24 @@
-"""Unpack a zip or tar of competition data: completely or not at all, never outside the target folder."""
+"""Unpack a zip, tar or 7z of competition data: completely or not at all, never outside the target folder."""
 
 from __future__ import annotations
 
-import errno
 import json
-import lzma
 import shutil
-import stat
-import tarfile
 import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
+from kit.competition.archive_readers import SUFFIXES, ArchiveReader, Member, opened
 from kit.competition.files import is_hidden
 from kit.errors import KitError, first_few
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_json
 
-SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tbz2", ".txz", ".tar", ".zip")
 RECEIPT = ".unpacked.json"
-CHUNK = 2**20
 MAX_SHOWN = 80  # characters of a name in a message
 MAX_NAME, MAX_PATH = 255, 1024  # bytes that file systems allow, with room for the folder before the path
-DAMAGE_ERRORS = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,  # an unknown compression method
-    UnicodeDecodeError,  # in a name
-)
-
-Archive = zipfile.ZipFile | tarfile.TarFile
-
-
-class Member(NamedTuple):
-    """An entry of an archive, with the facts that decide whether it is unpacked."""
-
-    entry: zipfile.ZipInfo | tarfile.TarInfo
-    name: str
-    size: int
-    is_folder: bool
-    is_regular: bool
-    is_encrypted: bool = False
 
 
 def is_archive(path: Path) -> bool:
@@ -78,11 +49,10 @@ def unpack(archive: Path, target: Path, max_bytes: int, progress: Progress = SIL
     if target.exists():
         _check_receipt(target, archive, receipt)
         return False
-    with _opened(archive) as source:
-        members = _checked_members(archive, source, max_bytes, target)
-        with _draft(target) as folder:
-            for member in progress.track(members, len(members), f"unpacking {archive.name}"):
-                _extract(source, member, folder)
+    with opened(archive) as source:
+        members = checked_members(archive, source, max_bytes, target)
+        with draft_of(target) as folder:
+            extract(archive, source, members, folder, progress)
             write_json(folder / RECEIPT, receipt)
     return True
 
@@ -102,50 +72,20 @@ def _check_receipt(target: Path, archive: Path, receipt: dict[str, object]) -> N
         )
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Archive]:
-    """Open an archive; errors about damage, now or while reading, become one KitError."""
-    try:
-        with zipfile.ZipFile(path) if path.name.lower().endswith(".zip") else tarfile.open(path) as source:
-            yield source
-    except (*DAMAGE_ERRORS, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # a problem of the disk; damage has no errno, or EINVAL for a seek before the start
-        what = str(error).partition("\n")[0].rstrip(":")
-        raise KitError(
-            path,
-            f"is damaged or not an archive: {what}",
-            "An archive must unpack completely",
-            "Download it again.",
-            code="archive_damaged",
-        ) from error
+def checked_members(path: Path, source: ArchiveReader, max_bytes: int, target: Path) -> list[Member]:
+    """Return the files to unpack, without hidden ones.
 
+    Args:
+        max_bytes: The largest total size of the files.
+        target: Where they will be written; its disk must have the space.
 
-def _members(source: Archive) -> Iterator[Member]:
-    if isinstance(source, zipfile.ZipFile):
-        for info in source.infolist():
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            regular = kind in (0, stat.S_IFREG, stat.S_IFDIR)
-            encrypted = bool(info.flag_bits & 1)
-            yield Member(info, info.filename, info.file_size, info.is_dir(), regular, encrypted)
-        return
-    for entry in source:
-        yield Member(entry, entry.name, entry.size, entry.isdir(), entry.isreg() or entry.isdir())
-    # `tarfile` treats a damaged header as the end, and does not verify a checksum after the end.
-    if (stream := source.fileobj) is not None:
-        stream.seek(source.offset)
-        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError(f"it ends too early, after {len(source.getmembers())} entries")
-        while stream.read(CHUNK):
-            pass
-
-
-def _checked_members(path: Path, source: Archive, max_bytes: int, target: Path) -> list[Member]:
-    """Return the files to unpack, or refuse the archive with all entries that have the same problem."""
+    Raises:
+        KitError: The archive is unsafe, empty or too large; the message has all entries with that problem.
+    """
     members: list[Member] = []
     wrong: dict[str, list[str]] = {}
     total = 0
-    for member in _members(source):
+    for member in source.members():
         if problem := _problem(member):
             shown = member.name.encode(errors="backslashreplace").decode()[:MAX_SHOWN]
             wrong.setdefault(problem, []).append(shown)
@@ -165,8 +105,8 @@ def _checked_members(path: Path, source: Archive, max_bytes: int, target: Path) 
                 path, problem, "An archive must hold plain files, each once", code="archive_unsafe"
             )
     if not members:
-        raise KitError(path, "holds no file", code="archive_empty")
-    _check_size(path, total, max_bytes, target)
+        raise KitError(path, "holds no file", next="Download it again, or remove it.", code="archive_empty")
+    check_size(path, total, max_bytes, target)
     return members
 
 
@@ -187,7 +127,8 @@ def _problem(member: Member) -> str | None:
     return "names are too long or not UTF-8" if max(parts) > MAX_NAME or sum(parts) > MAX_PATH else None
 
 
-def _check_size(path: Path, size: int, max_bytes: int, target: Path) -> None:
+def check_size(path: Path, size: int, max_bytes: int, target: Path) -> None:
+    """Refuse to unpack ``size`` bytes if that exceeds the limit, or the free space of the target's disk."""
     if size > max_bytes:
         raise KitError(
             path,
@@ -204,10 +145,13 @@ def _check_size(path: Path, size: int, max_bytes: int, target: Path) -> None:
 
 
 @contextmanager
-def _draft(target: Path) -> Iterator[Path]:
-    """Yield a folder that becomes ``target`` if the block succeeds, and is removed otherwise.
+def draft_of(target: Path, inner: str = "") -> Iterator[Path]:
+    """Yield a folder to write to; if the block succeeds it becomes ``target``, otherwise it is removed.
 
     A draft that a killed process left is removed first.
+
+    Args:
+        inner: The file or folder in the draft that becomes ``target``; empty: the draft itself.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.unpacking")
@@ -215,16 +159,16 @@ def _draft(target: Path) -> Iterator[Path]:
     draft.mkdir()
     try:
         yield draft
-        draft.replace(target)
+        (draft / inner).replace(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _extract(source: Archive, member: Member, folder: Path) -> None:
-    """Unpack one file. Both libraries write at most the declared size, the sum of which was checked."""
-    if isinstance(source, zipfile.ZipFile):
-        source.extract(member.entry, folder)  # type: ignore[arg-type]
-    else:
-        source.extract(member.entry, folder, set_attrs=False, filter="data")  # type: ignore[arg-type]
-    if (folder / member.name).stat().st_size != member.size:
-        raise zipfile.BadZipFile(f"{member.name} ends early")
+def extract(
+    path: Path, source: ArchiveReader, members: Sequence[Member], folder: Path, progress: Progress
+) -> None:
+    """Write checked files of an open archive below a folder; each must have its declared size."""
+    written = source.extract(members, folder)
+    for member in progress.track(written, len(members), f"unpacking {path.name}"):
+        if (folder / member.name).stat().st_size != member.size:
+            raise zipfile.BadZipFile(f"{member.name} ends early")

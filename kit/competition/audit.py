@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from kit.competition.decode import DEFAULTS, DecodeOptions
 from kit.competition.duplicates import Duplicates, exact_groups, near_groups, split_groups
+from kit.competition.pixels import is_deep
 from kit.competition.samples import Competition
 from kit.competition.scan import MOMENTS, unreadable
 from kit.config import NearConfig
@@ -19,6 +21,10 @@ ASPECTS = {  # the largest width / height of each shape
     2: "wide",
     np.inf: "very wide",
 }
+
+
+MIN_LEVELS = 4  # different values of a deep image: fewer show that its range is wrong
+MIN_SPREAD = 1 / 255  # standard deviation of the channel with the most
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,10 @@ class Audit:
         aspects: Shape -> count.
         modes: Color mode -> count.
         formats: File suffix -> count.
+        deep: Stored type of more than eight bits, such as ``uint16`` -> how its values become eight bits.
+        nearly_flat: Paths of images that show almost nothing: see ``_nearly_flat``.
+        several_frames: Paths of animations and files of several pages.
+        frame: Which frame of those is used.
         mean: The mean of each channel (R, G, B) of the readable training images, 0..1; images weigh the same.
         std: The standard deviation of each channel, likewise.
     """
@@ -67,6 +77,10 @@ class Audit:
     aspects: dict[str, int]
     modes: dict[str, int]
     formats: dict[str, int]
+    deep: dict[str, str]
+    nearly_flat: list[str]
+    several_frames: list[str]
+    frame: str
     mean: list[float]
     std: list[float]
     exact_duplicates: Duplicates
@@ -82,8 +96,14 @@ class Audit:
         return asdict(self) | {"unreadable": list(self.unreadable)}
 
 
-def audit(competition: Competition, scan: pd.DataFrame, near: NearConfig) -> Audit:
-    """Return the audit of a competition from its scan."""
+def audit(
+    competition: Competition, scan: pd.DataFrame, near: NearConfig, options: DecodeOptions = DEFAULTS
+) -> Audit:
+    """Return the audit of a competition from its scan.
+
+    Args:
+        options: How the images were decoded.
+    """
     readable = scan[scan["error"] == ""]
     sizes = readable["width"].astype(str) + " x " + readable["height"].astype(str)
     mean, std = _mean_and_std(readable[readable["path"].isin(competition.train["path"])])
@@ -104,6 +124,10 @@ def audit(competition: Competition, scan: pd.DataFrame, near: NearConfig) -> Aud
         ),
         modes=_counts(readable["mode"]),
         formats=_counts(readable["format"]),
+        deep=_deep(readable["mode"], options),
+        nearly_flat=list(readable["path"][_nearly_flat(readable)]),
+        several_frames=list(readable["path"][readable["frames"] > 1]),
+        frame=options.frame_text,
         mean=mean,
         std=std,
         exact_duplicates=split_groups(competition, exact_groups(scan)),
@@ -125,6 +149,31 @@ def _numbers(competition: Competition) -> Numbers | None:
         return Numbers(0, *[float("nan")] * 5)
     moments = (values.min(), values.max(), np.median(values), values.mean(), values.std())
     return Numbers(len(np.unique(values)), *map(float, moments))
+
+
+def _deep(modes: pd.Series, options: DecodeOptions) -> dict[str, str]:
+    """Return stored type -> how many images have it, and which of its values are black and white."""
+    told = {}
+    for stored, count in _counts(modes[modes.map(is_deep)]).items():
+        low, high = options.range_of(stored, "image.range")
+        origin = "image.range" if options.has_range(stored) else "all of the type: image.range is not set"
+        told[stored] = f"{count} images, {low:g} is black and {high:g} white ({origin})"
+    return told
+
+
+def unranged(scan: pd.DataFrame, options: DecodeOptions) -> dict[str, int]:
+    """Return stored type of more than eight bits, for which no range is set -> number of images."""
+    deep = scan["mode"][scan["mode"].map(is_deep)]
+    return {stored: count for stored, count in _counts(deep).items() if not options.has_range(stored)}
+
+
+def _nearly_flat(images: pd.DataFrame) -> np.ndarray:
+    """Return which images (N,) spread by less than one gray level, or are deep with few levels."""
+    variance = images[MOMENTS[3:]].to_numpy() - images[MOMENTS[:3]].to_numpy() ** 2
+    spread = np.sqrt(np.maximum(variance, 0)).max(axis=1, initial=0)
+    few = images["mode"].map(is_deep).to_numpy(dtype=bool) & (images["levels"] < MIN_LEVELS).to_numpy()
+    flat: np.ndarray = (spread < MIN_SPREAD) | few
+    return flat
 
 
 def _counts(values: pd.Series) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,7 @@ import pandas as pd
 
 from kit.competition.decode import has_image_content, image_readers, is_image
 from kit.competition.id_rules import RuleIndex
+from kit.competition.image_readers import missing_extras, without_strays
 from kit.errors import KitError, first_few
 from kit.natural import natural_key
 
@@ -66,7 +68,23 @@ def list_files(root: Path, folder: str = ".") -> tuple[list[str], list[str]]:
             "Copy the linked files, or give the real folder as DATA.",
             code="link_outside",
         )
-    return sorted(found, key=natural_key), others
+    found, strays = without_strays(found)
+    return sorted(found, key=natural_key), others + strays
+
+
+def check_extras(root: Path, images: Iterable[str]) -> None:
+    """Refuse images of kinds whose readers are not installed.
+
+    Raises:
+        KitError: An extra of kit is missing; the message says what it reads.
+    """
+    for extra, names in missing_extras(images).items():
+        raise KitError(
+            root,
+            f"holds {len(names)} images that kit reads with the extra `{extra}` ({first_few(names)})",
+            next=f"pip install 'kit[{extra}]'",
+            code="extra_missing",
+        )
 
 
 def _points_inside(entry: os.DirEntry[str], root: Path) -> bool:

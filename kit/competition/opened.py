@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from kit.competition.audit import unranged
+from kit.competition.decode import DecodeOptions
 from kit.competition.samples import Competition, load_competition
 from kit.competition.scan import readable, scan_images
 from kit.config import Config
@@ -37,8 +39,15 @@ def open_competition(config: Config, workspace: Workspace, progress: Progress = 
             ``competition.on_bad_image`` does not allow skipping it.
     """
     loaded = load_competition(config.competition, workspace)
-    scan = scan_images(loaded, workspace.image_table(loaded.name), progress)
+    options = DecodeOptions.of(config.image)
+    scan = scan_images(loaded, workspace.image_table(loaded.name, options.key), progress, options)
     kept = readable(loaded, scan, config.competition.on_bad_image)
+    for stored, count in unranged(scan, options).items():
+        ends = "black and white are the ends of the type"
+        progress.warn(
+            f"{count} images have {stored} values and image.range is not set: {ends}. `kit init` measures "
+            "the range; `kit inspect` shows whether images are nearly flat"
+        )
     skipped = sorted(_labeled_paths(loaded) - _labeled_paths(kept))
     if skipped:
         progress.warn(f"{len(skipped)} unreadable training images are left out ({first_few(skipped)})")

@@ -73,8 +73,8 @@ class ImageHash(NamedTuple):
 
 
 def image_hash(image: Image.Image) -> ImageHash:
-    """Return the perceptual hash of an image."""
-    plain = image if image.mode in ("L", "RGB") else _eight_bits(image).convert("L")
+    """Return the perceptual hash of an image of eight bits per channel."""
+    plain = image if image.mode in ("L", "RGB") else image.convert("L")
     # A small image is enlarged smoothly, because blocks of equal pixels would count as details.
     filter_ = Image.Resampling.BOX if min(image.size) >= SIDE else Image.Resampling.BILINEAR
     gray = np.asarray(plain.resize((SIDE, SIDE), filter_, reducing_gap=3.0).convert("L"), np.float32)
@@ -83,14 +83,6 @@ def image_hash(image: Image.Image) -> ImageHash:
     even = 128 + THUMBNAIL_CONTRAST * (small - small.mean()) / max(contrast, MIN_CONTRAST)
     thumbnail = even.round().clip(0, 255).astype(np.uint8)
     return ImageHash(_hashes(_FREQUENCIES @ gray @ _FREQUENCIES.T), thumbnail, contrast < MIN_CONTRAST)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return an 8-bit image; deeper grays are scaled by their largest value, not clipped at 255."""
-    if image.mode[0] not in "IF":
-        return image
-    deep = np.asarray(image, dtype=np.float32)
-    return Image.fromarray((deep * (255 / max(float(deep.max()), 1e-6))).clip(0, 255).astype(np.uint8))
 
 
 def _hashes(frequencies: np.ndarray) -> np.ndarray:

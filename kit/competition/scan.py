@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from kit.competition.decode import UnreadableImageError, load_image
+from kit.competition.decode import DEFAULTS, DecodeOptions, UnreadableImageError, load_image
 from kit.competition.perceptual_hash import image_hash
 from kit.competition.samples import Competition
 from kit.errors import KitError, first_few
@@ -23,19 +23,31 @@ from kit.storage.files import atomic_write
 
 STAMP = ["path", "bytes", "mtime_ns"]
 MOMENTS = ["mean_r", "mean_g", "mean_b", "square_r", "square_g", "square_b"]
-FACTS = ["width", "height", "mode", "format", "digest", "error", "flat", "hashes", "thumbnail", *MOMENTS]
+HASH = ["flat", "hashes", "thumbnail"]
+FACTS = ["width", "height", "mode", "frames", "format", "digest", "error", *HASH, "levels", *MOMENTS]
 SAMPLED_PIXELS = 2**16  # of an image, evenly spread: enough for its mean
 CHUNK = 1000  # images that are submitted to the threads at a time, to bound memory
 THREADS = 4  # decoding releases the GIL; reading waits for the disk
 
 
-def scan_images(competition: Competition, table: Path, progress: Progress = SILENT) -> pd.DataFrame:
+def scan_images(
+    competition: Competition,
+    table: Path,
+    progress: Progress = SILENT,
+    options: DecodeOptions = DEFAULTS,
+) -> pd.DataFrame:
     """Return one row per image, read and decoded once; the rows of unchanged files come from ``table``.
 
-    Columns: ``path bytes mtime_ns width height mode format digest error``, the perceptual hash
-    (``hashes thumbnail flat``: see ``kit.competition.perceptual_hash``), and the means of the channels and
-    of their squares, 0..1. ``error`` is empty if the image decodes completely; otherwise the other columns
-    are 0 or empty. An interrupted scan keeps the rows of the images that it has read.
+    Columns: ``path bytes mtime_ns width height mode frames format digest error``, the perceptual hash
+    (``hashes thumbnail flat``: see ``kit.competition.perceptual_hash``), the number of different ``levels``
+    of the channels, and the means of the channels and of their squares, 0..1. ``mode`` is how the file stores
+    pixels: Pillow's mode, or a type of more than eight bits, such as ``uint16``. ``error`` is empty if the
+    image decodes completely; otherwise the other columns are 0 or empty. An interrupted scan keeps the rows
+    of the images that it has read.
+
+    Args:
+        table: The file of the result, one for each ``options.key``.
+        options: How training decodes the images.
     """
     tables = (competition.train, *competition.held_out.values(), competition.test)
     paths = pd.Series([path for each in tables for path in each["path"]], dtype=str).drop_duplicates()
@@ -51,7 +63,9 @@ def scan_images(competition: Competition, table: Path, progress: Progress = SILE
     examined: list[list[object]] = []
     fresh = [paths.iloc[row] for row in pending]
     try:
-        for row in progress.track(_examine_all(competition.root, fresh), len(fresh), "reading images"):
+        for row in progress.track(
+            _examine_all(competition.root, fresh, options), len(fresh), "reading images"
+        ):
             examined.append(
                 [row[column] for column in (*STAMP, *FACTS)]
             )  # a list takes far less memory than a dict
@@ -117,22 +131,22 @@ def _save(scan: pd.DataFrame, table: Path) -> None:
         scan.to_parquet(draft, index=False)
 
 
-def _examine_all(root: Path, paths: list[str]) -> Iterator[dict[str, object]]:
+def _examine_all(root: Path, paths: list[str], options: DecodeOptions) -> Iterator[dict[str, object]]:
     """Yield one row per path, in order."""
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(paths), CHUNK):
-            yield from pool.map(lambda path: _examine(root, path), paths[start : start + CHUNK])
+            yield from pool.map(lambda path: _examine(root, path, options), paths[start : start + CHUNK])
 
 
-def _examine(root: Path, path: str) -> dict[str, object]:
+def _examine(root: Path, path: str, options: DecodeOptions) -> dict[str, object]:
     """Return the row of one file; if the file cannot be decoded, ``error`` has the reason."""
     size, mtime = _stamp(root / path)
     row: dict[str, object] = {"path": path, "bytes": size, "mtime_ns": mtime}
     row |= {"width": 0, "height": 0, "mode": "", "format": "", "digest": "", "error": "", "flat": True}
-    row |= {"hashes": b"", "thumbnail": b""} | dict.fromkeys(MOMENTS, 0.0)
+    row |= {"hashes": b"", "thumbnail": b"", "frames": 0, "levels": 0} | dict.fromkeys(MOMENTS, 0.0)
     try:
-        image = load_image(root / path)
-        row |= {"width": image.width, "height": image.height, "mode": image.mode}
+        image, stored, frames = load_image(root / path, options=options, count_frames=True)
+        row |= {"width": image.width, "height": image.height, "mode": stored, "frames": frames}
         row["format"] = Path(path).suffix.lower().removeprefix(".")
         row |= _appearance(image)
     except UnreadableImageError as error:
@@ -147,12 +161,14 @@ def _appearance(image: Image.Image) -> dict[str, object]:
     hashed = image_hash(image)
     pixels = np.asarray(image.convert("RGB"))
     step = max(1, math.isqrt(image.width * image.height // SAMPLED_PIXELS))
-    spread = pixels[::step, ::step].reshape(-1, 3).astype(np.float32) / 255
+    sampled = pixels[::step, ::step].reshape(-1, 3)
+    spread = sampled.astype(np.float32) / 255
     moments = np.concatenate([spread.mean(axis=0), (spread**2).mean(axis=0)]).astype(float)
     return {
         "flat": hashed.flat,
         "hashes": hashed.hashes.tobytes(),
         "thumbnail": hashed.thumbnail.tobytes(),
+        "levels": int(np.count_nonzero(np.bincount(sampled.ravel(), minlength=256))),
         **dict(zip(MOMENTS, moments.tolist(), strict=True)),
     }
 

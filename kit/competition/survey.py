@@ -48,6 +48,11 @@ class Survey:
     empty: list[str] = field(default_factory=list)
     others: dict[str, list[str]] = field(default_factory=dict)
 
+    def remove_others(self, known: Collection[str]) -> None:
+        """Remove files of which the user is told elsewhere from the files that kit cannot read."""
+        kept = {suffix: [n for n in names if n not in known] for suffix, names in self.others.items()}
+        self.others = {suffix: names for suffix, names in kept.items() if names}
+
     def unused(self, used: Collection[object]) -> list[str]:
         """Return one line for every table that is not used, and for every kind of file that kit cannot read.
 
@@ -66,6 +71,12 @@ class Survey:
                 kind = f"files *{suffix}" if suffix else "files without suffix"
                 lines.append(f"{len(names)} {kind}, such as {names[0]}: no image that kit can read")
         return lines
+
+    @property
+    def all_images(self) -> list[str]:
+        """The paths of all images."""
+        top = self.prefix.rstrip("/") or "."
+        return [f"{self.prefix}{name}" for name in self.images.get(top, [])]
 
     def columns_of(self, *words: str) -> set[str]:
         """Return the columns other than the id of the tables whose names have one of some words."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from kit.config.base import Component, Name, Section, default_name
 from kit.config.competition import CompetitionConfig, SubmissionConfig
@@ -70,6 +71,25 @@ def _by_epoch(value: Any) -> Any:
     return {int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in value.items()}
 
 
+StoredType = Literal["all", "uint16", "int16", "uint32", "int32", "float32", "float64"]
+
+
+def _ascending(pair: list[float]) -> list[float]:
+    if not all(map(math.isfinite, pair)) or pair[0] >= pair[1]:
+        raise ValueError(f"{pair} is no range: black, then a larger value for white, such as [0, 4095]")
+    return pair
+
+
+ValueRange = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+
+
+def _by_type(value: Any) -> Any:
+    """Return stored type -> range; a range alone, or null, is one for all types."""
+    if value is None:
+        return {}
+    return {"all": value} if isinstance(value, list) else value
+
+
 class ImageConfig(Section):
     """The images that the model sees; null values come from the model's pretrained weights."""
 
@@ -87,14 +107,28 @@ class ImageConfig(Section):
     """The standard deviation of each channel, for normalization, 0..1."""
     crop: Annotated[float, Field(gt=0, le=1)] | None = None
     """The fraction of the image that the center crop keeps for prediction."""
+    fit: Literal["crop", "letterbox", "squash"] = "crop"
+    """How images become square: `letterbox` pads with `background`, `squash` changes the proportions."""
     foreground: Literal["none", "mask", "crop"] = "none"
     """What to do with the background: `mask` blanks it, `crop` crops to the foreground."""
     background: Annotated[str, Field(pattern=r"^(white|black|gray|#[0-9a-fA-F]{6})$")] = "white"
-    """The color behind transparent pixels: `white`, `black`, `gray`, or such as `'#80a0ff'`."""
+    """The color of padding and behind transparent pixels: `white`, `black`, `gray`, or as `'#80a0ff'`."""
+    range: Annotated[dict[StoredType, ValueRange], BeforeValidator(_by_type)] = {}
+    """Black and white of images with more than 8 bits: `[0, 4095]`, or by type `{uint16: [0, 4095]}`."""
+    frame: Literal["first", "middle", "last"] | Annotated[int, Field(ge=0)] = "first"
+    """The frame of animations and files of several pages: `first`, `middle`, `last`, or a number from 0."""
+    max_pixels: Annotated[int, Field(ge=1)] = 178_956_970
+    """The most pixels of an image; larger ones are not decoded, since a small file can fill the memory."""
     decode_size: Literal["auto", "full"] | Pixels = "auto"
     """The shorter side at which large images are decoded; `auto`: the smallest without upsampling."""
     cache: str = "auto"
     """Disk space for decoded images: `auto` (a quarter of what is free), `none`, or a size as `2GB`."""
+
+    @model_validator(mode="after")
+    def _crop_belongs_to_the_fit(self) -> ImageConfig:
+        if self.fit != "crop" and self.crop is not None:
+            raise ValueError(f"fit {self.fit} keeps the whole image: remove crop")
+        return self
 
     @model_validator(mode="after")
     def _sizes_begin_with_the_first_epoch(self) -> ImageConfig:

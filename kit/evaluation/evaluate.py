@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from kit.competition.decode import DecodeOptions
 from kit.competition.duplicates import exact_groups, labels_by_path
 from kit.competition.samples import Competition, load_competition
 from kit.competition.scan import load_scan
@@ -139,7 +141,8 @@ def evaluate(
     steps = list(steps) if steps is not None else steps_to_fit(run, config)
     fitted = fit_postprocessing(labeled, steps)
     shown = fitted.nested.probs if labeled.task.numeric else labeled.oof.probs
-    review = _images_to_review(labeled, shown, competition or _competition(config, workspace), workspace)
+    scan = workspace.image_table(config.competition.name, DecodeOptions.of(config.image).key)
+    review = _images_to_review(labeled, shown, competition or _competition(config, workspace), scan)
     errors = _errors(labeled, fitted.nested)
     evaluation = _evaluation(run, workspace, labeled, fitted, errors, review)
     write_json(run.decision, as_json(fitted, steps, labeled.oof.classes))
@@ -179,7 +182,7 @@ class _ImagesToReview:
 
 
 def _images_to_review(
-    labeled: LabeledPredictions, probs: np.ndarray, competition: Competition | None, workspace: Workspace
+    labeled: LabeledPredictions, probs: np.ndarray, competition: Competition | None, scan: Path
 ) -> _ImagesToReview:
     """Return the images to review; their paths are known only with the competition.
 
@@ -189,7 +192,7 @@ def _images_to_review(
     oof, task, paths, twins = labeled.oof, labeled.task, {}, {}
     if competition is not None:
         paths = dict(zip(competition.train["id"], competition.train["path"], strict=True))
-        twins = _contradicting_duplicates(competition, workspace)
+        twins = _contradicting_duplicates(competition, scan)
     return _ImagesToReview(
         hardest(oof.ids, paths, labeled.targets, probs, oof.classes, task, HARDEST),
         suspects(oof.ids, paths, twins, labeled.targets, probs, oof.classes, task),
@@ -334,9 +337,9 @@ def _score_or_reason(
         return None, error.problem
 
 
-def _contradicting_duplicates(competition: Competition, workspace: Workspace) -> dict[str, str]:
+def _contradicting_duplicates(competition: Competition, table: Path) -> dict[str, str]:
     """Return id -> the path of a byte-identical image that has another label."""
-    scan = load_scan(workspace.image_table(competition.name))
+    scan = load_scan(table)
     samples = competition.labeled
     labels = labels_by_path(samples, competition.label_columns)
     twin_of = {}

@@ -14,6 +14,7 @@ REGISTRIES = {  # kind -> (module, registry); imported on demand, since most imp
     "models": ("kit.engine.models.small_cnn", "small_models"),
     "heads": ("kit.engine.models.heads", "layers"),
     "presets": ("kit.engine.augment.pipelines", "presets"),
+    "fits": ("kit.engine.augment.resizing", "fits"),
     "balances": ("kit.engine.data.sampling", "balances"),
     "losses": ("kit.engine.optim.losses", "losses"),
     "schedules": ("kit.engine.optim.schedules", "schedules"),

@@ -135,12 +135,14 @@ def _evaluated(
     decide: Sequence[Component] | None,
     opened: OpenedCompetition | None = None,
 ) -> Evaluation:
+    from kit.competition.decode import DecodeOptions
     from kit.evaluation.evaluate import evaluate as score
     from kit.evaluation.oof_with_labels import config_of
     from kit.report.pages import write_run_page
 
     evaluation = score(run, workspace, decide, opened.loaded if opened else None)
-    write_run_page(run, evaluation, _image_root(config_of(run), workspace))
+    config = config_of(run)
+    write_run_page(run, evaluation, _image_root(config, workspace), DecodeOptions.of(config.image))
     return evaluation
 
 

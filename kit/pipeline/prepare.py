@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,13 +30,16 @@ class InitResult:
 
     Attributes:
         written: False if the same file existed already.
-        unused: One line for every table that the config does not use, and kind of file that kit cannot read.
+        unused: One line for every table that the config does not use, kind of file that kit cannot read, and
+            archive that is unpacked already.
+        unpacked: One line for every archive that was unpacked now.
     """
 
     config: Path
     findings: list[Finding]
     written: bool
     unused: list[str]
+    unpacked: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -97,23 +100,27 @@ def init(
     """Detect the layout of a competition folder and write ``configs/NAME.yaml``.
 
     Args:
-        data: A folder, or an archive to unpack under ``data/``: a path, or a name under a data root.
+        data: A folder, or an archive to unpack under ``data/``: a path, or a name under a data root. Archives
+            in the folder are unpacked beside themselves.
         name: The competition's name; by default that of the folder.
         label: The label column, if the tables leave it open.
         layout: The layout to use instead of the detected one.
         depth: How many levels of folders name the class, if the folders leave it open.
         label_pattern: The regular expression whose group finds the label in a file name.
-        max_gb: The largest size an archive may unpack to.
+        max_gb: The largest size that each archive may unpack to.
         force: Overwrite a different config of that name.
 
     Raises:
         KitError: No layout fits the folder, or a different config of that name exists.
     """
     from kit.competition.archives import is_archive
+    from kit.competition.files import check_extras
     from kit.competition.infer_config import infer_config
     from kit.competition.layouts.base import Hints
+    from kit.competition.pixel_range import count_frames, measure_ranges
     from kit.competition.starter_config import starter_config
     from kit.competition.survey import image_sizes, survey_folder
+    from kit.competition.unpack import unpack_beside
 
     workspace = open_workspace(workspace)
     given = Path(data).expanduser()
@@ -123,9 +130,14 @@ def init(
     chosen = name or root.resolve().name
     check_name(chosen, "--name")
     hints = Hints(label, depth, label_pattern, layout)
+    unpacking = unpack_beside(root, int(max_gb * 1e9), progress)
     survey = survey_folder(root)
+    survey.remove_others(unpacking.unpacked | unpacking.unused)
+    check_extras(root, survey.all_images)
     findings = infer_config(survey, chosen, _name_for_config(root, workspace), hints)
+    findings += [*measure_ranges(root, survey.all_images), *count_frames(root, survey.all_images)]
     unused = survey.unused([finding.value for finding in findings])
+    unused += [f"{packed}: {why}" for packed, why in unpacking.unused.items()]
     text = starter_config(findings, image_sizes(root), model, weights)
     path = workspace.config(chosen)
     existing = path.read_text(encoding="utf-8") if path.exists() else None
@@ -139,7 +151,7 @@ def init(
         )
     if existing != text:
         write_text(path, text)
-    return InitResult(path, findings, written=existing != text, unused=unused)
+    return InitResult(path, findings, existing != text, unused, unpacking.told)
 
 
 def _unpacked(archive: Path, workspace: Workspace, max_gb: float, progress: Progress) -> Path:
@@ -172,16 +184,18 @@ def inspect(
 ) -> InspectResult:
     """Scan every image: counts, unreadable files, exact and near duplicates; write the audit page."""
     from kit.competition.audit import audit
+    from kit.competition.decode import DecodeOptions
     from kit.competition.samples import load_competition
     from kit.competition.scan import scan_images
     from kit.report.pages import write_audit_page
 
     config, workspace = open_config(config, overrides), open_workspace(workspace)
     competition = load_competition(config.competition, workspace)
-    scan = scan_images(competition, workspace.image_table(competition.name), progress)
-    found = audit(competition, scan, config.competition.near)
+    options = DecodeOptions.of(config.image)
+    scan = scan_images(competition, workspace.image_table(competition.name, options.key), progress, options)
+    found = audit(competition, scan, config.competition.near, options)
     page = workspace.audit_page(competition.name)
-    write_audit_page(found, competition, page)
+    write_audit_page(found, competition, page, options)
     return InspectResult(found, page)
 
 

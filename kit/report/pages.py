@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
+from PIL import Image
 
 from kit.competition.audit import Audit
-from kit.competition.decode import UnreadableImageError, load_image
+from kit.competition.decode import DecodeOptions, UnreadableImageError, decode
 from kit.competition.duplicates import Duplicates
 from kit.competition.samples import Competition
 from kit.evaluation.evaluate import Evaluation
@@ -38,8 +39,8 @@ Reviewed = TypeVar("Reviewed", HardImage, Suspect)
 GroupsWithImages = tuple[str, list[list[str]], list[list[tuple[str, str | None]]]]
 
 
-def write_audit_page(audit: Audit, competition: Competition, path: Path) -> None:
-    """Write the audit, with an image of each class and the groups of duplicates."""
+def write_audit_page(audit: Audit, competition: Competition, path: Path, options: DecodeOptions) -> None:
+    """Write the audit, with an image of each class and the groups of duplicates, as training sees them."""
     first = _first_image_of_each_class(competition)
     most = max(audit.class_counts.values(), default=1)
     classes = [
@@ -47,34 +48,39 @@ def write_audit_page(audit: Audit, competition: Competition, path: Path) -> None
             "name": name,
             "count": count,
             "share": 100 * count / max(most, 1),
-            "image": _thumbnail(competition.root, first.get(name)),
+            "image": _thumbnail(competition.root, first.get(name), options),
         }
         for name, count in list(audit.class_counts.items())[:MAX_CLASSES]
     ]
     duplicates = {
-        "Byte-identical files": _groups_with_images(audit.exact_duplicates, competition),
-        "Near duplicates": _groups_with_images(audit.near_duplicates, competition),
+        "Byte-identical files": _groups_with_images(audit.exact_duplicates, competition, options),
+        "Near duplicates": _groups_with_images(audit.near_duplicates, competition, options),
     }
     values = {"audit": audit, "classes": classes, "duplicates": duplicates}
     write_text(path, _render("audit.html", **values, max_co_occurrence=MAX_CO_OCCURRENCE))
 
 
-def _groups_with_images(duplicates: Duplicates, competition: Competition) -> list[GroupsWithImages]:
+def _groups_with_images(
+    duplicates: Duplicates, competition: Competition, options: DecodeOptions
+) -> list[GroupsWithImages]:
     """Return for each kind of duplicates its title, all groups, and the first groups with thumbnails."""
     kinds = []
     for title, groups in duplicates.titled().items():
         first = [group[:MAX_IMAGES_PER_GROUP] for group in groups[:MAX_GROUPS]]
         kinds.append(
-            (title, groups, [[(p, _thumbnail(competition.root, p)) for p in group] for group in first])
+            (title, groups, [[(p, _thumbnail(competition.root, p, options)) for p in g] for g in first])
         )
     return kinds
 
 
-def write_run_page(run: RunFolder, evaluation: Evaluation, images: Path | None) -> None:
+def write_run_page(
+    run: RunFolder, evaluation: Evaluation, images: Path | None, options: DecodeOptions
+) -> None:
     """Write a run's scores, learning curves, classes and confusions (or a scatter), and images to review.
 
     Args:
         images: The folder of the image paths; None if the images are not available.
+        options: How the images are decoded.
     """
     fold_count = len(evaluation.folds)
     histories = {k: pd.read_csv(f.history) for k in range(fold_count) if (f := run.fold(k)).history.exists()}
@@ -89,8 +95,8 @@ def write_run_page(run: RunFolder, evaluation: Evaluation, images: Path | None) 
         blend=members,
         interval=evaluation.interval.text(),
         blend_interval=_blend_interval(members),
-        hardest=_with_thumbnails(evaluation.hardest[:MAX_HARD_IMAGES], images),
-        suspects=_with_thumbnails(evaluation.suspects, images),
+        hardest=_with_thumbnails(evaluation.hardest[:MAX_HARD_IMAGES], images, options),
+        suspects=_with_thumbnails(evaluation.suspects, images, options),
         unreadable=load_predictions(run.test).origin.unreadable,
     )
     write_text(run.report, page)
@@ -104,8 +110,10 @@ def _blend_interval(blend: dict[str, Any] | None) -> str:
     return Interval(evaluation["low"], evaluation["high"]).text(signed=True)
 
 
-def _with_thumbnails(reviewed: Sequence[Reviewed], images: Path | None) -> list[tuple[Reviewed, str | None]]:
-    return [(each, None if images is None else _thumbnail(images, each.path)) for each in reviewed]
+def _with_thumbnails(
+    reviewed: Sequence[Reviewed], images: Path | None, options: DecodeOptions
+) -> list[tuple[Reviewed, str | None]]:
+    return [(each, None if images is None else _thumbnail(images, each.path, options)) for each in reviewed]
 
 
 def _render(template: str, **values: Any) -> str:
@@ -124,12 +132,12 @@ def _first_image_of_each_class(competition: Competition) -> dict[str, str]:
     return {name: paths.iloc[0] for name, paths in having.items() if len(paths)}
 
 
-def _thumbnail(root: Path, path: str | None) -> str | None:
+def _thumbnail(root: Path, path: str | None, options: DecodeOptions) -> str | None:
     """Return a thumbnail as a data URL, or None if the path is None or the image is unreadable."""
     if path is None:
         return None
     try:
-        image = load_image(root / path).convert("RGB")
+        image = Image.fromarray(decode(root / path, "rgb", THUMBNAIL, options))
     except UnreadableImageError:
         return None  # the page lists it as unreadable
     image.thumbnail((THUMBNAIL, THUMBNAIL))

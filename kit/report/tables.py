@@ -11,6 +11,7 @@ from rich.table import Table
 from kit.competition.audit import Audit
 from kit.competition.layouts.base import Finding
 from kit.config import FoldsConfig
+from kit.errors import first_few
 from kit.evaluation.per_image import PerImage
 from kit.folds.balance_report import FoldBalance, side_name
 from kit.training.dry_run import DryRun
@@ -65,6 +66,12 @@ def _facts(audit: Audit, fold_count: int) -> Table:
     shapes = (("sizes", audit.sizes), ("shapes", audit.aspects), ("modes", audit.modes))
     for name, values in (*shapes, ("formats", audit.formats)):
         facts.add_row(name, _shares(values))
+    for stored, how in audit.deep.items():
+        facts.add_row(f"deep: {stored}", escape(how))
+    for name, paths in (("nearly flat", audit.nearly_flat), ("several frames", audit.several_frames)):
+        if paths:
+            used = f"; {audit.frame} is used (image.frame)" if paths is audit.several_frames else ""
+            facts.add_row(name, f"[yellow]{len(paths)} images[/yellow] ({escape(first_few(paths))}){used}")
     facts.add_row("mean, std", f"{_channels(audit.mean)}, {_channels(audit.std)} of R G B, 0 to 1")
     cut = f", {audit.truncated} of them truncated" if audit.truncated else ""
     facts.add_row("unreadable", f"[red]{len(audit.unreadable)}{cut}[/red]" if audit.unreadable else "none")

@@ -271,9 +271,14 @@ class Workspace:
         found = (self.root / "submissions").glob("*/*")
         return [SubmissionFile(path) for path in sorted(found) if path.suffix in SUBMISSION_SUFFIXES]
 
-    def image_table(self, competition: str) -> Path:
-        """Return the path of the scan of a competition's images."""
-        return self.root / "runs" / competition / "images.parquet"
+    def image_table(self, competition: str, decoding: str = "") -> Path:
+        """Return the path of the scan of a competition's images.
+
+        Args:
+            decoding: The key of the options by which the images are decoded, if not by the defaults.
+        """
+        name = f"images-{decoding}.parquet" if decoding else "images.parquet"
+        return self.root / "runs" / competition / name
 
     def truth(self, competition: str, held_out: str) -> Path:
         """Return the path of the labels of a held-out set."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kit.competition.decode import DecodeOptions
 from kit.competition.opened import OpenedCompetition
 from kit.competition.scan import scan_images
 from kit.config import Config
@@ -99,7 +100,9 @@ def submit(
     file = inputs.file(workspace)
     postprocessing, scores = verify(inputs, workspace, workspace.shown(file.path))
     if opened is None:
-        scan = scan_images(inputs.competition, workspace.image_table(inputs.competition.name), progress)
+        options = DecodeOptions.of(inputs.config.image)
+        table = workspace.image_table(inputs.competition.name, options.key)
+        scan = scan_images(inputs.competition, table, progress, options)
     else:
         scan = opened.scan
     leaks = find_leaks(inputs.competition, scan)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from kit.competition.decode import DecodeOptions
 from kit.competition.duplicates import exact_groups, near_groups
 from kit.competition.layouts.base import BOX
 from kit.competition.opened import OpenedCompetition, open_competition
@@ -172,11 +173,11 @@ def image_store(
     from kit.engine.tta.decode_size import side_needed
 
     mode, competition = config.image.foreground, data.competition
-    foreground = None if mode == "none" else Foreground(mode, workspace.foreground(competition.name))
+    options = DecodeOptions.of(config.image)
+    masks = workspace.foreground(competition.name)
+    foreground = None if mode == "none" else Foreground(mode, masks, options.key)
     side = side_needed(config, preprocessing_of(config.model, config.image)[0], views)
-    decoder = ImageDecoder(
-        config.image.mode, config.competition.voc.margin, foreground, side, config.image.background
-    )
+    decoder = ImageDecoder(config.image.mode, config.competition.voc.margin, foreground, side, options)
     tables = (data.samples, *data.held_out.values(), competition.test)
     pictures = [picture for table in tables for picture in pictures_of(table)]
     folder = workspace.cache(competition.name)

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from kit.competition.decode import (
+    DecodeOptions,
     UnreadableImageError,
     decode,
     header_size,
@@ -91,6 +92,6 @@ def test_transparent_pixels_show_the_background_and_not_their_hidden_color(tmp_p
     pixels[:, 4:, 3] = 0
     image = Image.fromarray(pixels)
     (image.quantize(8) if mode == "P" else image.convert(mode)).save(tmp_path / "a.png")
-    found = decode(tmp_path / "a.png", "rgb", background=background)
+    found = decode(tmp_path / "a.png", "rgb", options=DecodeOptions(background=background))
     assert (found[:, :4] == 200).all()
     assert (found[:, 4:] == level).all()

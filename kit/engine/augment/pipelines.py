@@ -25,7 +25,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks t
 import albumentations as A
 import cv2
 
-from kit.engine.augment.resizing import INTERPOLATIONS, RandomResizedCrop, ResizeAndCrop, Shift
+from kit.engine.augment.resizing import INTERPOLATIONS, Fit, RandomResizedCrop, Shift, Square, fits
 from kit.engine.augment.torchvision_ops import MAGNITUDES, SEVERITIES, AugMix, RandAugment, TorchvisionStep
 
 Transform = Callable[[np.ndarray, int], np.ndarray]
@@ -57,16 +57,17 @@ class Seeded:
 
 @dataclass(frozen=True)
 class Fixed:
-    """Resize and crop an image, the same for every seed: without the cost of an albumentations pipeline.
+    """Fit an image to the input size, the same for every seed, without the cost of a pipeline.
 
     For small images that cost is several times the resizing's.
     """
 
-    step: ResizeAndCrop
+    step: Fit
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
-        """Return the center of the image, resized."""
-        return self.step.apply(image)
+        """Return the fitted image."""
+        fitted: np.ndarray = self.step.apply(image)
+        return fitted
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def training_transform(augment: AugmentConfig, preprocessing: Preprocessing) -> 
     steps = _training_steps(augment, preprocessing)
     if augment.pipeline is not None:
         return _checked_size(Seeded(steps), preprocessing)
-    return Fixed(steps[0]) if len(steps) == 1 and isinstance(steps[0], ResizeAndCrop) else Seeded(steps)
+    return Fixed(steps[0]) if len(steps) == 1 and isinstance(steps[0], Fit) else Seeded(steps)
 
 
 def describe(augment: AugmentConfig, preprocessing: Preprocessing) -> list[str]:
@@ -182,7 +183,7 @@ def describe(augment: AugmentConfig, preprocessing: Preprocessing) -> list[str]:
 
 def shows_as_predicted(augment: AugmentConfig, preprocessing: Preprocessing) -> bool:
     """Tell whether training images are shown as they are predicted, the same in every epoch."""
-    as_predicted = _resize_and_crop(preprocessing, preprocessing.predicting)
+    as_predicted = _fit(preprocessing, preprocessing.predicting)
     return describe(augment, preprocessing) == [_line(as_predicted)]
 
 
@@ -202,21 +203,24 @@ def _variation(component: Component) -> Variation:
 
 
 def prediction_transform(preprocessing: Preprocessing) -> Transform:
-    """Return what validation and test images go through: resize, then crop the center."""
-    return Fixed(_resize_and_crop(preprocessing, preprocessing.predicting))
+    """Return what validation and test images go through, as ``image.fit`` says."""
+    return Fixed(_fit(preprocessing, preprocessing.predicting))
 
 
 def _crop_steps(crop: float, preprocessing: Preprocessing) -> list[Any]:
+    fit = _fit(preprocessing, preprocessing.size)
     if crop == 1:
-        return [_resize_and_crop(preprocessing, preprocessing.size)]
+        return [fit]
     size = (preprocessing.size, preprocessing.size)
     interpolation = INTERPOLATIONS[preprocessing.interpolation]
-    return [RandomResizedCrop(size, scale=(crop, 1.0), interpolation=interpolation)]
+    whole = [Square(fit)] if fit.keeps_all else []
+    return [*whole, RandomResizedCrop(size, scale=(crop, 1.0), interpolation=interpolation)]
 
 
-def _resize_and_crop(preprocessing: Preprocessing, size: int) -> ResizeAndCrop:
+def _fit(preprocessing: Preprocessing, size: int) -> Fit:
     resized = int(size / preprocessing.crop)
-    return ResizeAndCrop(resized, size, INTERPOLATIONS[preprocessing.interpolation])
+    fit = fits.get(preprocessing.fit, "image.fit")
+    return fit(resized, size, INTERPOLATIONS[preprocessing.interpolation], preprocessing.background)
 
 
 def build_step(step: dict[str, Any], where: str) -> Any:

@@ -12,7 +12,10 @@ import albumentations as A
 import cv2
 import numpy as np
 import torch
+from PIL import ImageColor
 from torch.nn import functional
+
+from kit.registry import Registry
 
 INTERPOLATIONS = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 SMOOTH = {INTERPOLATIONS[name]: name for name in ("bilinear", "bicubic")}
@@ -27,12 +30,37 @@ class RandomResizedCrop(A.RandomResizedCrop):  # type: ignore[misc]
         return resized(img[top:bottom, left:right], self.size, self.interpolation)
 
 
-class ResizeAndCrop(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Resize the shorter side to ``resized`` pixels, then crop the center, ``size`` by ``size``."""
+class Fit(A.ImageOnlyTransform):  # type: ignore[misc]
+    """A way to bring an image of any shape to ``size`` by ``size`` pixels, the same for every seed.
 
-    def __init__(self, resized: int, size: int, interpolation: int) -> None:
+    Attributes:
+        keeps_all: Whether the whole image is kept; then it becomes square before it is cropped at random.
+        resized: The shorter side before a center crop, in pixels.
+        background: The color of padding.
+    """
+
+    keeps_all = False
+
+    def __init__(self, resized: int, size: int, interpolation: int, background: str = "white") -> None:
         super().__init__(p=1)
         self.resized, self.size, self.interpolation = resized, size, interpolation
+        self.background = background
+
+    def square(self, img: np.ndarray) -> np.ndarray:
+        """Return an image (H, W, C) uint8 as a square that random crops are taken from."""
+        return img
+
+    def get_transform_init_args_names(self) -> tuple[str, ...]:
+        """Return the options, as albumentations describes a step."""
+        return "resized", "size", "interpolation", "background"
+
+
+fits: Registry[type[Fit]] = Registry("fit")
+
+
+@fits.register("crop")
+class ResizeAndCrop(Fit):
+    """Resize the shorter side to ``resized`` pixels, then crop the center, ``size`` by ``size``."""
 
     def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
         """Return the center of an image (H, W, C) uint8, in memory of its own."""
@@ -45,6 +73,70 @@ class ResizeAndCrop(A.ImageOnlyTransform):  # type: ignore[misc]
     def get_transform_init_args_names(self) -> tuple[str, ...]:
         """Return the options, as albumentations describes a step."""
         return "resized", "size", "interpolation"
+
+
+@fits.register("letterbox")
+class Letterbox(Fit):
+    """Resize the longer side to ``size`` pixels, and pad the shorter one to the same on both sides."""
+
+    keeps_all = True
+
+    def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
+        """Return the whole image (H, W, C) uint8 and its padding, in memory of its own."""
+        scale = self.size / max(img.shape[:2])
+        rows, columns = (max(1, round(side * scale)) for side in img.shape[:2])
+        return padded(resized(img, (rows, columns), self.interpolation), self.background)
+
+    def square(self, img: np.ndarray) -> np.ndarray:
+        """Return the image (H, W, C) uint8 with padding."""
+        return padded(img, self.background)
+
+
+@fits.register("squash")
+class Squash(Fit):
+    """Resize both sides to ``size`` pixels: the whole image, with other proportions."""
+
+    keeps_all = True
+
+    def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
+        """Return the whole image (H, W, C) uint8, squashed, in memory of its own."""
+        return resized(img, (self.size, self.size), self.interpolation)
+
+    def square(self, img: np.ndarray) -> np.ndarray:
+        """Return the image (H, W, C) uint8, its shorter side stretched."""
+        side = max(img.shape[:2])
+        return resized(img, (side, side), self.interpolation)
+
+
+class Square(A.ImageOnlyTransform):  # type: ignore[misc]
+    """Make the whole image square as ``fit`` does, before a random crop."""
+
+    def __init__(self, fit: Fit) -> None:
+        super().__init__(p=1)
+        self.fit = type(fit).__name__
+        self._square = fit.square
+
+    def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
+        """Return the square image (S, S, C) uint8."""
+        return self._square(img)
+
+    def get_transform_init_args_names(self) -> tuple[str, ...]:
+        """Return the options, as albumentations describes a step."""
+        return ("fit",)
+
+
+def padded(image: np.ndarray, color: str) -> np.ndarray:
+    """Return an image (H, W, C) uint8, padded on both sides to a square of its longer side."""
+    rows, columns, channels = image.shape
+    side = max(rows, columns)
+    if rows == columns:
+        return image
+    fill = ImageColor.getcolor(color, "L" if channels == 1 else "RGB")
+    square = np.empty((side, side, channels), np.uint8)
+    square[:] = fill
+    top, left = (side - rows) // 2, (side - columns) // 2
+    square[top : top + rows, left : left + columns] = image
+    return square
 
 
 class Shift(A.ImageOnlyTransform):  # type: ignore[misc]

@@ -19,7 +19,7 @@ from kit.storage.files import disk_usage, format_bytes
 
 AUTO_SHARE_OF_DISK = 0.25  # of the free space plus the space that the cache uses
 UNITS = {"MB": 10**6, "GB": 10**9}
-FORMAT = 1  # raise it when decoding changes
+FORMAT = 2  # raise it when decoding changes
 SUFFIX = ".pixels"
 FEATURES = ".features.npy"
 

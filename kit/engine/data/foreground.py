@@ -31,10 +31,12 @@ class Foreground:
 
     Attributes:
         folder: Folder of cached masks, one file per picture.
+        decoding: The key of the options by which images are decoded.
     """
 
     mode: Literal["mask", "crop"]
     folder: Path
+    decoding: str = ""
     version: ClassVar[int] = VERSION
 
     def apply(self, path: Path, region: Rectangle, box: Rectangle | None, pixels: np.ndarray) -> np.ndarray:
@@ -54,7 +56,7 @@ class Foreground:
     def _mask(self, path: Path, region: Rectangle, box: Rectangle | None, pixels: np.ndarray) -> np.ndarray:
         """Return the mask (H, W), bool, from its file, or computed and stored."""
         stat = path.stat()
-        identity = repr((VERSION, str(path), stat.st_size, stat.st_mtime_ns, region, box))
+        identity = repr((VERSION, self.decoding, str(path), stat.st_size, stat.st_mtime_ns, region, box))
         file = self.folder / f"{hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()}.png"
         small = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.exists() else None
         if small is None:

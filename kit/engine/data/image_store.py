@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import get_worker_info
 
-from kit.competition.decode import ColorMode, UnreadableImageError, decode
+from kit.competition.decode import DEFAULTS, ColorMode, DecodeOptions, UnreadableImageError, decode
 from kit.competition.layouts.base import BOX
 from kit.engine.data.foreground import Foreground
 from kit.engine.data.pixel_file import PixelFile
@@ -51,14 +51,14 @@ class ImageDecoder:
         margin: Margin around a box, as a share of its sides.
         foreground: Background removal; None: keep the background.
         side: Pixels of the shorter side after reducing; smaller pictures stay; None: do not reduce.
-        background: The color behind transparent pixels.
+        options: What else decides the pixels: colors behind transparency, the range of deep images.
     """
 
     mode: ColorMode
     margin: float = 0.0
     foreground: Foreground | None = None
     side: int | None = None
-    background: str = "white"
+    options: DecodeOptions = DEFAULTS
 
     def decode(self, root: Path, pictures: Sequence[Picture]) -> list[PixelsOrError]:
         """Return pictures (H, W, C) of one file, decoded once; an error for a box outside the image.
@@ -68,8 +68,8 @@ class ImageDecoder:
         """
         path = root / pictures[0].path
         if self.foreground is None and all(picture.box is None for picture in pictures):
-            return [reduced(decode(path, self.mode, self.side, self.background), self.side)] * len(pictures)
-        image = decode(path, self.mode, background=self.background)
+            return [reduced(decode(path, self.mode, self.side, self.options), self.side)] * len(pictures)
+        image = decode(path, self.mode, options=self.options)
         return [self._crop(path, picture, image) for picture in pictures]
 
     def _crop(self, path: Path, picture: Picture, image: np.ndarray) -> PixelsOrError:
@@ -107,7 +107,7 @@ class ImageDecoder:
         """A text that differs for every setting, for cache keys."""
         foreground = f"{self.foreground.mode} {self.foreground.version}" if self.foreground else "none"
         size = f"margin {self.margin}, side {self.side}"
-        return f"{self.mode}, {size}, foreground {foreground}, background {self.background}"
+        return f"{self.mode}, {size}, foreground {foreground}, {self.options}"
 
 
 def reduced(pixels: np.ndarray, side: int | None) -> np.ndarray:

@@ -21,6 +21,8 @@ class Preprocessing:
             larger in training, so a larger size may predict better (Touvron et al. 2019, "Fixing the
             train-test resolution discrepancy").
         training_sizes: Heights and widths in training, if they change with the epoch.
+        fit: How images of any shape become square: ``crop``, ``letterbox`` or ``squash``.
+        background: The color of a letterbox's padding.
     """
 
     size: int
@@ -30,6 +32,8 @@ class Preprocessing:
     crop: float = 1.0
     predict_size: int | None = None
     training_sizes: tuple[int, ...] = ()
+    fit: str = "crop"
+    background: str = "white"
 
     @property
     def training(self) -> dict[int, str]:
@@ -90,6 +94,9 @@ def overridden(own: Preprocessing, image: ImageConfig) -> tuple[Preprocessing, l
         own_value = own.size if key == "predict_size" else getattr(result, key)
         notes.append(f"image.{key} {value} instead of the model's own {own_value}")
         result = Preprocessing(**(asdict(result) | {key: value}))
+    if image.fit != "crop":
+        result = replace(result, fit=image.fit, background=image.background, crop=1.0)
+        notes.append(f"image.fit {image.fit}: the whole image instead of a center crop of {own.crop:g}")
     if image.size_by_epoch:
         sizes = tuple(size for _, size in sorted(image.size_by_epoch.items()))
         result = replace(result, training_sizes=sizes)
