@@ -99,7 +99,7 @@ def _packed_files(root: Path) -> list[str]:
         below = Path(parent).relative_to(root)
         is_near = len(below.parts) < MAX_DEPTH
         folders[:] = sorted(name for name in folders if not is_hidden(name)) if is_near else []
-        packed = _without_crowds([name for name in files if not is_hidden(name) and packed_suffix(name)])
+        packed = _without_crowds([name for name in files if packed_suffix(name) and not is_hidden(name)])
         names += [(below / name).as_posix() for name in packed if Path(parent, name).is_file()]
     return sorted(names, key=lambda name: (name.count("/"), name))
 

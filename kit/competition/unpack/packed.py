@@ -31,6 +31,7 @@ Unpacker = Callable[[Path, int], Packed | None]
 unpackers: Registry[Unpacker] = Registry("unpacker")  # by suffix, in lower case
 
 
+_last_parts: set[str] = set()  # ``.gz`` of ``.tar.gz``
 rarely_packed: set[str] = set()  # suffixes of which a folder of many files has none to unpack
 
 
@@ -44,6 +45,7 @@ def register_unpacker(*suffixes: str, few: bool = False) -> Callable[[Unpacker],
     def add(unpacker: Unpacker) -> Unpacker:
         for suffix in suffixes:
             unpackers.register(suffix)(unpacker)
+            _last_parts.add(suffix[suffix.rfind(".") :])
             if few:
                 rarely_packed.add(suffix)
         return unpacker
@@ -53,5 +55,8 @@ def register_unpacker(*suffixes: str, few: bool = False) -> Callable[[Unpacker],
 
 def packed_suffix(name: str) -> str | None:
     """Return the suffix of a file name for which an unpacker exists, the longest one; None: there is none."""
+    last = name[name.rfind(".") :].lower()
+    if last not in _last_parts:  # almost all names of a folder of images
+        return None
     matching = [suffix for suffix in unpackers if name.lower().endswith(suffix)]
     return max(matching, key=len, default=None)
