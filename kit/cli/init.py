@@ -12,7 +12,10 @@ def init(
     name: Annotated[
         str | None, typer.Option(help="The competition's name. Default: the folder's name.")
     ] = None,
-    label: Annotated[str | None, typer.Option(help="The label column, if several are candidates.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="The label column, if several are candidates; repeat it for one column per class."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="The model to start with.")] = None,
     weights: Annotated[
         str | None, typer.Option(help="The model's weights file, searched in $KIT_WEIGHTS and weights/.")

@@ -86,7 +86,7 @@ def init(
     data: str | Path,
     *,
     name: str | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     model: str | None = None,
     weights: str | None = None,
     layout: str | None = None,
@@ -103,7 +103,7 @@ def init(
         data: A folder, or an archive to unpack under ``data/``: a path, or a name under a data root. Archives
             in the folder are unpacked beside themselves.
         name: The competition's name; by default that of the folder.
-        label: The label column, if the tables leave it open.
+        label: The label column, or the columns of the classes, if the tables leave it open.
         layout: The layout to use instead of the detected one.
         depth: How many levels of folders name the class, if the folders leave it open.
         label_pattern: The regular expression whose group finds the label in a file name.
@@ -129,7 +129,8 @@ def init(
         root = _unpacked(root, workspace, max_gb, progress)
     chosen = name or root.resolve().name
     check_name(chosen, "--name")
-    hints = Hints(label, depth, label_pattern, layout)
+    labels = (label,) if isinstance(label, str) else tuple(label or ())
+    hints = Hints(labels, depth, label_pattern, layout)
     unpacking = unpack_beside(root, int(max_gb * 1e9), progress)
     survey = survey_folder(root)
     survey.remove_others(unpacking.unpacked | unpacking.unused)

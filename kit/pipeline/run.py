@@ -48,7 +48,7 @@ def run(
     are written; the competition is opened once. Without test images no submission is written.
     """
     from kit.competition.opened import open_competition
-    from kit.submission.format import format_for
+    from kit.submission.format import format_for, warn_of_images_without_class
     from kit.training.data import prepare
     from kit.training.experiment import check_experiment
 
@@ -59,7 +59,8 @@ def run(
     opened = open_competition(config, workspace, progress)
     can_submit = config.submission is not None and not opened.loaded.test.empty
     if can_submit:
-        format_for(config.submission, opened.loaded)
+        form = format_for(config.submission, opened.loaded)
+        warn_of_images_without_class(form, config, progress)
     data = prepare(config, workspace, progress, opened=opened)
     trained = train(
         config, fresh=fresh, time_limit=deadline, data=data, workspace=workspace, progress=progress

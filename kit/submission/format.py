@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from kit.competition.class_codes import read_codes
 from kit.competition.samples import Competition
-from kit.config import SubmissionConfig
+from kit.config import Config, SubmissionConfig
 from kit.errors import KitError, first_few
+from kit.runtime.progress import Progress
 from kit.submission.pooling import submitted_ids, task_of_rows
 from kit.submission_format.evidence import CompetitionFacts
 from kit.submission_format.infer_kind import InferredKind, find_id_column, infer_kind
@@ -76,6 +77,19 @@ def _names_by_code(config: SubmissionConfig, competition: Competition) -> dict[s
         return {name: name for name in competition.classes}
     codes = read_codes(competition.root, config.codes, competition.classes)
     return {codes[name]: name for name in competition.classes}
+
+
+def warn_of_images_without_class(form: SubmissionFormat, config: Config, progress: Progress) -> None:
+    """Warn before training if an image may get no class, and the format has no cell for that."""
+    may_be_blank = form.blank or form.fallback is not None or not form.kind.allows_blank
+    gives_one = any(
+        step.options.get("at_least_one") or step.options.get("fallback") for step in config.decide
+    )
+    if not (may_be_blank or gives_one):
+        progress.warn(
+            "an image without a class would stop the submission, because the sample has no blank cells: set "
+            "`decide: [{name: thresholds, at_least_one: true}]`, or submission.fallback"
+        )
 
 
 def stale_ids(form: SubmissionFormat, images: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

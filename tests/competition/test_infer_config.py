@@ -123,9 +123,9 @@ def test_an_ambiguous_label_column_must_be_given(tmp_path):
     with raises_kit_error("label_ambiguous") as caught:
         values_in(root)
     assert "what, camera" in caught.value.problem
-    assert values_in(root, label="what")["competition.train.label"] == "what"
+    assert values_in(root, labels=("what",))["competition.train.label"] == "what"
     with raises_kit_error("column_missing", where="--label kind"):
-        values_in(root, label="kind")
+        values_in(root, labels=("kind",))
 
 
 def test_folders_without_a_known_layout_are_refused(tmp_path):

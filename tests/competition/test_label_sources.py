@@ -10,8 +10,8 @@ from kit.competition.samples import load_competition
 from kit.config.load import load_config
 from kit.storage.workspace import Workspace
 from kit.submission.format import format_for
-from tests.competition.test_detect_layout import draw_rows, draw_table, loaded, values_in
-from tests.conftest import COLORS, draw, raises_kit_error
+from tests.competition.test_detect_layout import draw_rows, draw_table, found_in, loaded, values_in
+from tests.conftest import COLORS, draw, draw_id_lists, raises_kit_error
 
 NAMES = ("cat", "dog")
 CATEGORIES = ("cat", "dog", "eel")
@@ -172,3 +172,51 @@ def test_class_folders_may_lie_beside_the_test_images(tmp_path):
 def test_rows_of_images_are_read_from_repeated_json_annotations(tmp_path):
     draw_rows(tmp_path, [("0.png", "a"), ("0.png", "b"), ("1.png", "a")])
     assert values_in(tmp_path)["competition.train.rows"] == "label"
+
+
+def test_votes_are_read_as_the_class_with_the_most(tmp_path):
+    votes = {"seizure_vote": ["3", "0", "1"] * 4, "other_vote": ["1", "2", "0"] * 4}
+    columns = {"consensus": ["Seizure", "Other", "Seizure"] * 4, **votes}
+    root = tmp_path / "c"
+    draw_table(root, columns, sample={"seizure_vote": 0.5, "other_vote": 0.5})
+    found = values_in(root)
+    assert found["competition.train.votes"] is True
+    assert found["competition.train.label"] == ["seizure_vote", "other_vote"]
+    assert loaded(root).train["label"].tolist() == ["seizure_vote", "other_vote", "seizure_vote"] * 4
+
+
+@pytest.mark.parametrize("row", ["0,0", "-1,2", "x,1"])
+def test_rows_without_votes_are_refused(tmp_path, row):
+    root = tmp_path / "c"
+    draw_table(root, {"a": ["3", "0", "1"] * 4, "b": ["1", "2", "0"] * 4}, sample={"a": 0.5, "b": 0.5})
+    started = pipeline.init(str(root), workspace=Workspace.open(tmp_path), name="c")
+    table = (root / "train.csv").read_text().replace("0.png,3,1", f"0.png,{row}")
+    (root / "train.csv").write_text(table)
+    with raises_kit_error("label_invalid"):
+        load_competition(load_config(started.config).competition, Workspace.open(tmp_path))
+
+
+def test_columns_of_the_sample_are_the_classes_among_other_flags(tmp_path):
+    columns = {"age": list("abc") * 4, "implant": ["1", "0"] * 6, "x": [1, 0, 1] * 4, "y": [0, 0, 1] * 4}
+    found = values_in(draw_table(tmp_path, columns, sample={"x": 0.5, "y": 0.5}))
+    assert found["competition.train.label"] == ["x", "y"]
+
+
+def test_several_label_columns_may_be_given(tmp_path):
+    columns = {"age": list("abc") * 4, "x": [1, 0, 1] * 4, "y": [0, 0, 1] * 4, "z": [1, 1, 1] * 4}
+    root = draw_table(tmp_path, columns)
+    assert values_in(root, labels=("x", "y"))["competition.train.label"] == ["x", "y"]
+    assert values_in(root, labels=("age",))["competition.train.label"] == "age"
+    with raises_kit_error("column_missing", where="--label w"):
+        values_in(root, labels=("x", "w"))
+
+
+def test_images_listed_for_the_test_set_are_not_unlisted(tmp_path):
+    root = draw_id_lists(tmp_path / "c")
+    number = len(list((root / "images").iterdir()))
+    before = found_in(root)["competition.unlisted"].because
+    named = {i for file in (root / "annotations").glob("*.txt") for i in file.read_text().split()}
+    names = [p.name for p in (root / "images").iterdir() if not any(f"im{i}." in p.name for i in named)]
+    assert before.startswith(f"{len(names)} of {number} images")
+    (root / "sample_submission.csv").write_text("id,label\n" + "".join(f"{n},0\n" for n in names[:1]))
+    assert found_in(root)["competition.unlisted"].because.startswith(f"{len(names) - 1} of {number} images")

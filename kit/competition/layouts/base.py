@@ -147,13 +147,13 @@ class Hints:
     """What the user says of a folder whose files leave it open: options of ``kit init``.
 
     Attributes:
-        label: The label column.
+        labels: The label column, or the columns of the classes.
         depth: How many levels of folders name the class.
         label_pattern: The regular expression that finds the label in a file name.
         layout: The layout.
     """
 
-    label: str | None = None
+    labels: tuple[str, ...] = ()
     depth: int | None = None
     label_pattern: str | None = None
     layout: str | None = None
@@ -219,11 +219,13 @@ def detect_layout(survey: Survey, hints: Hints) -> Detection:
         found: Detection | None = candidate.detect(survey, hints)
         if found is not None:
             return found
-    ignored = [f"{name}: {why}" for name, why in survey.ignored.items()]
+    images = [f"{len(names)} images in {folder}/" for folder, names in survey.images.items()]
+    tables = [f"{table.name}: '{table.id}' names images in {table.folder}/" for table in survey.tables]
+    tables += [f"{name}: {why}" for name, why in survey.ignored.items()]
+    seen = f"{first_few(images)}; {f'tables: {first_few(tables)}' if tables else 'no table'}"
     raise KitError(
         survey.root / survey.prefix,
-        (f"does not have the layout {layout}" if layout else "has no known layout")
-        + (f" (ignored tables: {first_few(ignored)})" if ignored else ""),
+        (f"does not have the layout {layout}" if layout else "has no known layout") + f" ({seen})",
         f"Known layouts: {'; '.join(each.description for each in layouts.values())}",
         code="layout_unknown",
     )

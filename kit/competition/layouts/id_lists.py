@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 from pydantic import field_validator
 
-from kit.competition.files import ImageFolder
+from kit.competition.files import ImageFolder, image_id
 from kit.competition.layouts.base import (
     Detection,
     Finding,
@@ -22,6 +22,7 @@ from kit.competition.layouts.base import (
     with_classes,
 )
 from kit.competition.survey import Survey
+from kit.competition.words import has_role
 from kit.config import CompetitionConfig, LabeledSource
 from kit.errors import KitError, first_few
 from kit.natural import natural_key
@@ -91,25 +92,33 @@ class IdListsLayout(Layout[IdLists]):
             listed = {i for ids in lists.values() for i in ids}
             found = _image_pattern(survey, listed)
             if found is not None:
-                return self._detection(folder, {n: set(ids) for n, ids in lists.items()}, *found)
+                for_test = _listed_for_test(survey, found[0])
+                return self._detection(folder, {n: set(ids) for n, ids in lists.items()}, *found, for_test)
         return None
 
     def _detection(
-        self, lists: str, classes: dict[str, set[str]], folder: str, pattern: str, count: int
+        self,
+        lists: str,
+        classes: dict[str, set[str]],
+        folder: str,
+        pattern: str,
+        ids: set[str],
+        for_test: set[str],
     ) -> Detection:
         named = sorted(set().union(*classes.values()), key=natural_key)
         columns = {n: [int(i in classes[n]) for i in named] for n in sorted(classes, key=natural_key)}
         source = [
             Finding("layout", self.name, f"{len(classes)} files such as {lists}/{min(classes)}.txt list ids"),
-            Finding("folder", folder, f"{count} images named like {pattern}"),
+            Finding("folder", folder, f"{len(ids)} images named like {pattern}"),
             Finding("lists", lists, f"name {len(named)} images"),
             Finding("pattern", pattern, f"{pattern.replace('{id}', named[0])} is the image of id {named[0]}"),
         ]
-        unlisted = count - len(named)
+        others = {pattern.replace("{id}", each) for each in ids - set(named)}
+        unlisted = len({name for name in others if not {name, image_id(name, "stem")} & for_test})
         remark = Finding(
             "competition.unlisted",
             "refuse",
-            f"{unlisted} of {count} images are in no list: set negative if they have none of the classes, "
+            f"{unlisted} of {len(ids)} images are in no list: set negative if they have none of the classes, "
             "unlabelled if their classes are unknown, or ignore",
         )
         part = LabeledPart(source, folder, pd.DataFrame(columns))
@@ -134,15 +143,24 @@ def _ids_in(path: Path) -> list[str]:
     return lines if all(line.isdecimal() for line in lines) else []
 
 
-def _image_pattern(survey: Survey, ids: set[str]) -> tuple[str, str, int] | None:
-    """Return the folder and file-name pattern that match most ids, and how many images match it."""
-    best: tuple[int, str, str, int] = (0, "", "", 0)
+def _listed_for_test(survey: Survey, folder: str) -> set[str]:
+    """Return the ids of a folder's images that a table of test images or a sample lists."""
+    tables = [
+        t for t in survey.tables if t.folder == folder and has_role(t.name, "test", "sample", "submission")
+    ]
+    return {each for table in tables for each in table.cells[table.id]}
+
+
+def _image_pattern(survey: Survey, ids: set[str]) -> tuple[str, str, set[str]] | None:
+    """Return the folder and file-name pattern that match most ids, and the ids of its images."""
+    best: tuple[int, str, str, set[str]] = (0, "", "", set())
     for folder, images in survey.images.items():
         numbered = [re.fullmatch(r"(\D*)(\d+)(\D*)", PurePosixPath(name).name) for name in images]
         by_pattern: dict[str, set[str]] = {}
         for match in filter(None, numbered):
             by_pattern.setdefault(f"{match[1]}{{id}}{match[3]}", set()).add(match[2])
         for pattern, numbers in by_pattern.items():
-            best = max(best, (len(ids & numbers), folder, pattern, len(numbers)))
-    hits, folder, pattern, count = best
-    return (folder, pattern, count) if hits > len(ids) / 2 else None
+            if (hits := len(ids & numbers)) > best[0]:
+                best = (hits, folder, pattern, numbers)
+    hits, folder, pattern, found = best
+    return (folder, pattern, found) if hits > len(ids) / 2 else None

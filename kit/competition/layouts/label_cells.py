@@ -1,11 +1,15 @@
-"""Split label cells that hold several classes, such as ``scab rust`` or ``['Comedy', 'Drama']``."""
+"""Read label cells: several classes in a cell, such as ``scab rust``, or votes in several columns."""
 
 from __future__ import annotations
 
 import ast
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
+
+from kit.competition.tables import line_numbers
+from kit.errors import KitError, first_few
 
 LIST = "[]"  # in place of a separator: cells are lists, as Python or JSON writes them
 SEPARATORS = (" ", "|", ",", ";")
@@ -43,6 +47,31 @@ def find_separator(values: pd.Series) -> str | None:
         if alone or combined or (are_numbers and max(uses.values()) > 1):
             return separator
     return None
+
+
+def are_votes(cells: pd.Series) -> bool:
+    """Return whether a column holds votes or probabilities: numbers that are at least 0."""
+    numbers = pd.to_numeric(cells, errors="coerce")
+    return bool((numbers >= 0).all())
+
+
+def most_voted(block: pd.DataFrame, path: Path) -> pd.Series:
+    """Return the column with the most votes of each row, (N,); of several, the first.
+
+    Raises:
+        KitError: A cell is no number of at least 0, or a row has no vote.
+    """
+    numbers = block.apply(pd.to_numeric, errors="coerce")
+    invalid = ~(numbers >= 0).all(axis=1) | ~(numbers.sum(axis=1) > 0)
+    if invalid.any():
+        raise KitError(
+            path,
+            f"{invalid.sum()} rows have no votes (lines {first_few(line_numbers(invalid.to_numpy()))})",
+            "Votes are numbers of at least 0, one of them above 0",
+            code="label_invalid",
+        )
+    winners: pd.Series = numbers.idxmax(axis=1).astype(str)
+    return winners
 
 
 def _classes_in(cell: str, separator: str) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from kit.competition.layouts.label_cells import LIST, find_separator, split_labels
+from kit.competition.layouts.label_cells import LIST, are_votes, find_separator, split_labels
 from kit.competition.survey import Survey
 from kit.competition.table_matching import Table
 from kit.errors import KitError
@@ -36,6 +36,7 @@ class LabelColumns:
         because: The evidence.
         separator: What separates the classes in a cell.
         ordinal: The evidence that labels are grades, or "".
+        votes: Whether the columns hold votes for classes.
     """
 
     label: str | list[str]
@@ -44,24 +45,26 @@ class LabelColumns:
     group: str | None = None
     fold: str | None = None
     ordinal: str = ""
+    votes: bool = False
 
     @classmethod
-    def of(cls, table: Table, label: str | None, survey: Survey) -> LabelColumns:
+    def of(cls, table: Table, given: Sequence[str], survey: Survey) -> LabelColumns:
         """Return the columns of a table of labels.
 
         Args:
-            label: The label column, if the user gave one.
+            given: The label columns that the user gave.
             survey: The competition's folder; its sample submission and test table name columns, too.
 
         Raises:
             KitError: Several columns could be the label, or the given one does not exist.
         """
-        group = _group_column(table, label)
-        fold = next((c for c in table.others if c.lower() in FOLD_NAMES and c != label), None)
+        group = _group_column(table, given)
+        fold = next((c for c in table.others if c.lower() in FOLD_NAMES and c not in given), None)
         others = [c for c in table.others if c not in (group, fold) and not _counts_rows(table, c)]
-        chosen, because = _choose_label(table, others, label, survey)
+        chosen, because = _choose_label(table, others, given, survey)
         if not isinstance(chosen, str):
-            return cls(chosen, because, None, group, fold)
+            votes = not all(_is_flag(table.cells[name]) for name in chosen)
+            return cls(chosen, because, None, group, fold, votes=votes)
         values = table.cells[chosen]
         are_columns = set(values) - {""} <= survey.columns_of(*SAMPLE_WORDS)
         separator = None if are_columns else find_separator(values)
@@ -86,12 +89,12 @@ def is_word(name: str, words: Sequence[str]) -> bool:
     return any(part.lower() in words for part in parts)
 
 
-def _group_column(table: Table, label: str | None) -> str | None:
+def _group_column(table: Table, given: Sequence[str]) -> str | None:
     """Return the column named like a group whose values repeat: patients, else studies, else sites."""
     named = [
         (next(i for i, word in enumerate(GROUP_NAMES) if is_word(column, (word,))), column)
         for column in map(str, table.cells.columns)
-        if column not in (label, table.id) and is_word(column, GROUP_NAMES)
+        if column not in (*given, table.id) and is_word(column, GROUP_NAMES)
     ]
     repeating = [
         c for _, c in sorted(named) if table.cells[c].duplicated().any() and not _is_flag(table.cells[c])
@@ -100,44 +103,83 @@ def _group_column(table: Table, label: str | None) -> str | None:
 
 
 def _choose_label(
-    table: Table, others: list[str], label: str | None, survey: Survey
+    table: Table, others: list[str], given: Sequence[str], survey: Survey
 ) -> tuple[str | list[str], str]:
-    if label is not None:
-        if label not in table.others:
-            others_are = f"Other columns: {', '.join(table.others)}"
-            raise KitError(
-                f"--label {label}", f"{table.name} has no such column", others_are, code="column_missing"
-            )
-        return label, "given by --label"
+    """Return the label column, or the columns of the classes, and the evidence.
+
+    Raises:
+        KitError: Several columns could be the label, or a given one does not exist.
+    """
+    if given:
+        return _given_label(table, given)
     if len(others) == 1:
         return others[0], f"the only column besides the id; {_examples(table.cells[others[0]])}"
+    found = _named_label(table, others, survey) or _label_block(table, others, survey)
+    return found or _only_in_train(table, others, survey)
+
+
+def _given_label(table: Table, given: Sequence[str]) -> tuple[str | list[str], str]:
+    unknown = [name for name in given if name not in table.others]
+    if unknown:
+        others_are = f"Other columns: {', '.join(table.others)}"
+        raise KitError(
+            f"--label {unknown[0]}", f"{table.name} has no such column", others_are, code="column_missing"
+        )
+    return given[0] if len(given) == 1 else list(given), "given by --label"
+
+
+def _named_label(table: Table, others: list[str], survey: Survey) -> tuple[str, str] | None:
+    """Return the one column that the sample has, or that is named like a label."""
     in_sample = [c for c in others if c in survey.columns_of(*SAMPLE_WORDS)]
-    if len(in_sample) == 1:
-        because = f"the sample submission has this column; {_examples(table.cells[in_sample[0]])}"
-        return in_sample[0], because
     named = [c for c in others if c.lower() in LABEL_NAMES]
-    if len(named) == 1:
-        return named[0], f"the only column named like a label; {_examples(table.cells[named[0]])}"
-    codes = [c for c in others if is_word(c, CODE_NAMES) and c.lower().endswith("id")]
-    if not named and len(codes) == 1:
-        return codes[0], f"the only column named like a class id; {_examples(table.cells[codes[0]])}"
+    codes = [] if named else [c for c in others if is_word(c, CODE_NAMES) and c.lower().endswith("id")]
+    for found, because in (
+        (in_sample, "the sample submission has this column"),
+        (named, "the only column named like a label"),
+        (codes, "the only column named like a class id"),
+    ):
+        if len(found) == 1:
+            return found[0], f"{because}; {_examples(table.cells[found[0]])}"
+        if found is in_sample and found:
+            return None  # columns of the classes
+    return None
+
+
+def _label_block(table: Table, others: list[str], survey: Survey) -> tuple[list[str], str] | None:
+    """Return the columns of the classes: of 0 and 1, or of votes that the sample has, too."""
     block = [c for c in others if _is_flag(table.cells[c])]
+    in_sample = [c for c in others if c in survey.columns_of(*SAMPLE_WORDS)]
+    count = f"{len(block)} columns of 0 and 1"
     if len(block) >= 2 and _list_the_block(table.cells, block, others):
-        return block, f"{len(block)} columns of 0 and 1, which another column lists: one per class"
+        return block, f"{count}, which another column lists: one per class"
     if len(block) >= 2 and (len(block) == len(others) or is_one_hot(table.cells[block])):
-        rest = f", among {len(others)}" if len(block) < len(others) else ""
-        return block, f"{len(block)} columns of 0 and 1{rest}: one per class"
+        return block, f"{count}{_among(block, others)}: one per class"
+    if len(in_sample) >= 2 and all(are_votes(table.cells[c]) for c in in_sample):
+        what = "0 and 1" if set(in_sample) <= set(block) else "votes"
+        return in_sample, f"{len(in_sample)} columns of {what} that the sample has{_among(in_sample, others)}"
+    return None
+
+
+def _among(block: Sequence[str], others: Sequence[str]) -> str:
+    return f", among {len(others)}" if len(block) < len(others) else ""
+
+
+def _only_in_train(table: Table, others: list[str], survey: Survey) -> tuple[str, str]:
+    """Return the one column that the test table lacks.
+
+    Raises:
+        KitError: It has all columns, or lacks several.
+    """
     in_test = survey.columns_of("test") - survey.columns_of(*SAMPLE_WORDS)
     only_here = [c for c in others if c not in in_test]
     if in_test and len(only_here) == 1:
-        return only_here[
-            0
-        ], f"the only column that the test table lacks; {_examples(table.cells[only_here[0]])}"
+        shown = _examples(table.cells[only_here[0]])
+        return only_here[0], f"the only column that the test table lacks; {shown}"
     raise KitError(
         table.name,
         f"any of its columns {', '.join(others)} could be the label",
         "kit does not guess",
-        "Choose one: `kit init DATA --label COLUMN`.",
+        "Choose one: `kit init DATA --label COLUMN`; several if each is a class of 0 and 1.",
         code="label_ambiguous",
     )
 

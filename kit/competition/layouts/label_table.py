@@ -22,7 +22,7 @@ from kit.competition.layouts.base import (
     with_classes,
     without_listed,
 )
-from kit.competition.layouts.label_cells import split_labels
+from kit.competition.layouts.label_cells import most_voted, split_labels
 from kit.competition.layouts.label_columns import LabelColumns, is_one_hot
 from kit.competition.survey import Survey
 from kit.competition.table_matching import Table
@@ -48,6 +48,8 @@ class LabelTable(LabeledSource):
     """Ids are file names with suffix (``name``), without (``stem``), or folders of images (``folder``)."""
     label: str | Annotated[list[str], Field(min_length=1)]
     """The column of class names or numbers, or the 0/1 columns, one per class."""
+    votes: bool = False
+    """Whether the label columns hold votes or probabilities: the label is the one with the most."""
     rows: Literal["image", "label"] = "image"
     """What a row is: an image, or one label of an image that may have several rows."""
     separator: Annotated[str, Field(min_length=1)] | None = None
@@ -61,6 +63,8 @@ class LabelTable(LabeledSource):
     def _one_column_holds_several_labels(self) -> LabelTable:
         if self.separator is not None and not isinstance(self.label, str):
             raise ValueError("separator splits the cells of one label column, and label is a list")
+        if self.votes and isinstance(self.label, str):
+            raise ValueError("votes are in several columns, and label is one")
         if self.rows == "label" and not (isinstance(self.label, str) and self.separator is None):
             raise ValueError(
                 "with rows: label, each row has one label: label is one column, without separator"
@@ -111,7 +115,7 @@ class LabelTableLayout(Layout[LabelTable]):
         if not candidates:
             return None
         table = next((t for t in candidates if has_role(t.name, "train")), candidates[0])
-        columns = LabelColumns.of(table, hints.label, survey)
+        columns = LabelColumns.of(table, hints.labels, survey)
         train = self._part(table, columns)
         if table.ids == "folder" and _one_label_per_folder(train.labels):
             return None  # a list of class folders
@@ -137,6 +141,8 @@ class LabelTableLayout(Layout[LabelTable]):
             Finding("ids", table.ids, table.style),
             Finding("label", columns.label, columns.because),
         ]
+        if columns.votes:
+            source.append(Finding("votes", True, "the label is the column with the most votes"))
         if table.repeats:
             source.append(Finding("rows", "label", "some images have several rows, one per label"))
         if columns.separator is not None:
@@ -181,6 +187,8 @@ def _labels(
     table: pd.DataFrame, source: LabelTable, path: Path, config: CompetitionConfig
 ) -> pd.Series | pd.DataFrame:
     """Return the labels of a table: class names (N,), or 0/1 columns (N, C)."""
+    if isinstance(source.label, list) and source.votes:
+        return most_voted(pd.DataFrame({n: column(table, n, path, "label") for n in source.label}), path)
     if isinstance(source.label, list):
         return _zero_one_block(table, source.label, path, config)
     may_be_blank = config.blank == "unlabelled" or source.separator is not None
@@ -268,6 +276,8 @@ def _classes(part: LabeledPart) -> set[str]:
 
 
 def _detected_labels(table: Table, columns: LabelColumns) -> pd.DataFrame:
+    if isinstance(columns.label, list) and columns.votes:
+        return most_voted(table.cells[columns.label], Path(table.name)).to_frame(LABEL)
     if isinstance(columns.label, list):
         numbers = table.cells[columns.label].apply(pd.to_numeric, errors="coerce")
         block: pd.DataFrame = numbers.fillna(UNKNOWN).astype("int8")
