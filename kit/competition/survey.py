@@ -48,11 +48,6 @@ class Survey:
     empty: list[str] = field(default_factory=list)
     others: dict[str, list[str]] = field(default_factory=dict)
 
-    def remove_others(self, known: Collection[str]) -> None:
-        """Remove files of which the user is told elsewhere from the files that kit cannot read."""
-        kept = {suffix: [n for n in names if n not in known] for suffix, names in self.others.items()}
-        self.others = {suffix: names for suffix, names in kept.items() if names}
-
     def unused(self, used: Collection[object]) -> list[str]:
         """Return one line for every table that is not used, and for every kind of file that kit cannot read.
 
@@ -83,8 +78,15 @@ class Survey:
         return {name for table, names in self.headers.items() if has_role(table, *words) for name in names}
 
 
-def survey_folder(root: Path) -> Survey:
-    """Return the content of a folder; descend while it holds only one folder, as archives do."""
+def survey_folder(root: Path, packed: Collection[str] = ()) -> Survey:
+    """Return the content of a folder; descend while it holds only one folder, as archives do.
+
+    Args:
+        packed: Files that hold other files, such as archives, relative to ``root``; they are not read.
+
+    Raises:
+        KitError: The folder is missing or has no image, or a table has no header.
+    """
     if not root.is_dir():
         rule = "DATA is the folder of a competition"
         raise KitError(root, "there is no such folder", rule, code="folder_missing")
@@ -102,10 +104,10 @@ def survey_folder(root: Path) -> Survey:
         )
     survey = Survey(root, prefix, images, _class_folders(images))
     survey.empty = [f"{prefix}{n}" for n in list_folders(root / prefix) if not _has_files(root / prefix / n)]
-    for name in others:
+    for name in (name for name in others if f"{prefix}{name}" not in packed):
         survey.others.setdefault(PurePosixPath(name).suffix.lower(), []).append(name)
     ids = ImageIds(images)
-    for name in _files_near(root, prefix):
+    for name in (name for name in _files_near(root, prefix) if name not in packed):
         path = PurePosixPath(name)
         if path.suffix.lower() in TABLE_SUFFIXES:
             _add_table(survey, name, ids)

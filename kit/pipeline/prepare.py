@@ -132,8 +132,7 @@ def init(
     labels = (label,) if isinstance(label, str) else tuple(label or ())
     hints = Hints(labels, depth, label_pattern, layout)
     unpacking = unpack_beside(root, int(max_gb * 1e9), progress)
-    survey = survey_folder(root)
-    survey.remove_others(unpacking.unpacked | unpacking.unused)
+    survey = survey_folder(root, {*unpacking.unpacked, *unpacking.unused})
     check_extras(root, survey.all_images)
     findings = infer_config(survey, chosen, _name_for_config(root, workspace), hints)
     findings += [*measure_ranges(root, survey.all_images), *count_frames(root, survey.all_images)]

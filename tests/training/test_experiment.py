@@ -376,12 +376,12 @@ def test_a_fold_that_the_metric_cannot_score_is_refused_before_training(workspac
     draw_class_folders(root)
     shutil.rmtree(root / "train/2")
     write_text(root / "sample_submission.csv", "ID,Label\n" + "".join(f"{i}.png,0.5\n" for i in range(8)))
-    for i in range(1, 10):
+    for i in range(2, 10):
         (root / f"train/red/{i}.png").unlink()
     changes = {"competition__task": "binary", "competition__metric": "roc_auc", "folds__rare": "train"}
     changes |= {"submission__kind": "score"}
     with raises_kit_error("metric_not_computable"):
-        experiment.train(load_config(write_config(workspace, **changes)), workspace)
+        experiment.train(load_config(write_config(workspace, folds__count=3, **changes)), workspace)
     assert not list(workspace.run("tiny", "tiny-cnn").path.glob("fold-*/history.csv"))
 
 
