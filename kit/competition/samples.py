@@ -273,7 +273,7 @@ def _aligned(images: LabeledImages, classes: Sequence[str], where: str) -> pd.Da
 
 
 def check_spellings(names: Iterable[str], where: str, *, case: bool = True) -> None:
-    """Refuse names that differ only in spaces or the form of accents, or in case: usually one is a typo.
+    """Refuse names that differ only in spaces, accents, ``1.0`` for 1, or case: usually one is a typo.
 
     Args:
         case: Whether names that differ in case are refused, too.
@@ -282,18 +282,23 @@ def check_spellings(names: Iterable[str], where: str, *, case: bool = True) -> N
         KitError: Such names exist.
     """
     texts = pd.Series(list(names), dtype=str)
-    spelled = texts.map(lambda name: unicodedata.normalize("NFC", name).strip())
+    spelled = texts.map(lambda name: _without_decimals(unicodedata.normalize("NFC", name).strip()))
     spelled = spelled.str.casefold() if case else spelled
     alike = texts[spelled.duplicated(keep=False)]
     if len(alike):
         pairs = [f"'{name}'" for name in sorted(alike, key=lambda name: (name.strip().casefold(), name))]
         raise KitError(
             where,
-            f"{len(alike)} names differ only in case, spaces or accents ({first_few(pairs)})",
+            f"{len(alike)} names differ only in case, spaces, accents or '.0' ({first_few(pairs)})",
             "Such names are usually two spellings of one",
             "Fix them, or set `competition.case: distinct` if they are different.",
             code="case_differs",
         )
+
+
+def _without_decimals(name: str) -> str:
+    """Return ``1`` for ``1.0``."""
+    return name.partition(".")[0] if re.fullmatch(r"[+-]?\d+[.]0+", name) else name
 
 
 def _check_overlap(train: pd.DataFrame, held_out: dict[str, pd.DataFrame]) -> None:

@@ -200,6 +200,8 @@ def _add_table(survey: Survey, name: str, ids: ImageIds) -> None:
     _check_header(survey.root / name, cells, ids)
     table = best_match(name, cells, ids)
     if table is not None:
+        if ids.names(table.id, table.folder, table.ids):
+            raise _no_header(survey.root / name, table.id)
         survey.tables.append(table)
     else:
         survey.ignored[name] = _why_ignored(cells, survey)
@@ -221,13 +223,17 @@ def _check_header(path: Path, cells: pd.DataFrame, ids: ImageIds) -> None:
     """Refuse a table whose first line is data."""
     images = [str(column) for column in cells.columns if ids.is_image(str(column))]
     if images:
-        raise KitError(
-            path,
-            f"has no header: its first line names the image '{images[0]}'",
-            "The first line of a table names the columns",
-            "Add a first line, such as id,label.",
-            code="header_missing",
-        )
+        raise _no_header(path, images[0])
+
+
+def _no_header(path: Path, image: str) -> KitError:
+    return KitError(
+        path,
+        f"has no header: its first line names the image '{image}'",
+        "The first line of a table names the columns",
+        "Add a first line, such as id,label.",
+        code="header_missing",
+    )
 
 
 def _why_ignored(cells: pd.DataFrame, survey: Survey) -> str:

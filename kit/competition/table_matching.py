@@ -86,17 +86,23 @@ class ImageIds:
         names = self.images[folder]
         return RuleIndex({name: name for name in names} | {f"{folder}/{name}": name for name in names})
 
+    def names(self, text: str, folder: str, style: IdStyle) -> bool:
+        """Return whether a text is an image's id in a folder."""
+        return text in self.known[folder, style]
+
     def is_image(self, text: str) -> bool:
         """Return whether a text is the name of an image, with suffix."""
         return any(text in ids for (_, style), ids in self.known.items() if style == "name")
 
 
 def best_match(name: str, cells: pd.DataFrame, ids: ImageIds) -> Table | None:
-    """Return the table with the column that names images best: spelled alike, else by a rule, else joined."""
+    """Return the table with the column that names images best: alike, by a rule, or joined columns."""
+    plain = _plain_candidates(name, cells, ids)
     candidates = (
-        _plain_candidates(name, cells, ids)
+        [table for table in plain if not table.repeats]
         or _candidates_by_rule(name, cells, ids)
-        or _joined_candidates(name, cells, ids)
+        or [table for table in _joined_candidates(name, cells, ids) if not table.repeats]
+        or plain  # some images have several rows
     )
     return max(candidates, key=lambda table: _match_quality(table, ids), default=None)
 

@@ -220,3 +220,27 @@ def test_images_listed_for_the_test_set_are_not_unlisted(tmp_path):
     assert before.startswith(f"{len(names)} of {number} images")
     (root / "sample_submission.csv").write_text("id,label\n" + "".join(f"{n},0\n" for n in names[:1]))
     assert found_in(root)["competition.unlisted"].because.startswith(f"{len(names) - 1} of {number} images")
+
+
+def test_a_file_name_in_several_folders_needs_the_folder(tmp_path):
+    rows = []
+    for i in range(12):
+        draw(tmp_path / "train" / "AB"[i % 2] / f"{i // 2}.png", COLORS["red"], i)
+        rows.append(("AB"[i % 2], f"{i // 2}.png", NAMES[i % 2]))
+    pd.DataFrame(rows, columns=["set", "file", "label"]).to_csv(tmp_path / "train.csv", index=False)
+    found = values_in(tmp_path)
+    assert (found["competition.train.folder"], found["competition.train.id"]) == ("train", "set/file")
+
+
+@pytest.mark.parametrize("suffix", ["", ".png"])
+def test_a_table_without_header_is_refused_whatever_its_ids(tmp_path, suffix):
+    for i in range(6):
+        draw(tmp_path / "train" / f"{i}.png", COLORS["red"], i)
+    (tmp_path / "train.csv").write_text("".join(f"{i}{suffix},{NAMES[i % 2]}\n" for i in range(6)))
+    with raises_kit_error("header_missing"):
+        values_in(tmp_path)
+
+
+def test_labels_that_are_one_number_in_two_spellings_are_refused(tmp_path):
+    with raises_kit_error("case_differs"):
+        values_in(draw_table(tmp_path, {"label": ["0", "1", "1.0"] * 4}))
