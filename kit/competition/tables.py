@@ -80,9 +80,10 @@ def _first_line(path: Path) -> tuple[list[str], str, bool]:
 
 
 def read_text_list(path: Path) -> pd.DataFrame:
-    """Return a text file without header whose lines are ``path label``, as columns ``path label label_2 …``.
+    """Return a text file without header whose lines are ``path label``, as columns of these names.
 
-    A path may contain spaces: it ends with the suffix of an image, or else at the first space, tab or comma.
+    With several labels in a line the columns are ``path label_1 label_2 …``. A path may contain spaces: it
+    ends with the suffix of an image, or else at the first space, tab or comma.
 
     Raises:
         KitError: A line has a single cell, or lines differ in the number of cells.
@@ -93,8 +94,8 @@ def read_text_list(path: Path) -> pd.DataFrame:
     if len(widths) != 1 or widths == {1}:
         rule = "Each line of a text list is an image and its label"
         raise KitError(path, "is no list of images and labels", rule, code="not_a_table")
-    names = ["path", "label", *(f"label_{n}" for n in range(2, len(rows[0])))]
-    return pd.DataFrame(rows, columns=names, dtype=str)
+    labels = ["label"] if widths == {2} else [f"label_{n}" for n in range(1, len(rows[0]))]
+    return pd.DataFrame(rows, columns=["path", *labels], dtype=str)
 
 
 def _list_cells(line: str) -> list[str]:

@@ -20,7 +20,7 @@ from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.check_context import check_context
 from kit.submission.inputs import SubmissionInputs
 from kit.submission.leaks import Leak, find_leaks
-from kit.submission.pooling import test_rows
+from kit.submission.pooling import ROW, test_rows
 from kit.submission.provenance import (
     decision_of,
     keep_scored,
@@ -220,6 +220,8 @@ def _write_checked(
 
 def _report(done: Submitted, inputs: SubmissionInputs, workspace: Workspace, progress: Progress) -> None:
     """Tell what the user should know about a written submission."""
+    if ROW in inputs.competition.test:
+        progress.note("a row of the file averages its images; the scores above are those of single images")
     if left_out := [name for name in inputs.test.classes if name not in inputs.form.classes]:
         score = "" if done.proof.cv is None else f"; {done.proof.metric} of the others {done.proof.cv:.4f}"
         progress.note(f"the sample has no column for {first_few(left_out)}{score}")

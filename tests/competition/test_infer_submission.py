@@ -9,12 +9,12 @@ from kit.competition.samples import load_competition
 from kit.config.load import load_config
 from kit.predictions import FinalPredictions
 from kit.storage.workspace import Workspace
-from kit.submission.format import format_for
+from kit.submission.format import format_for, warn_of_images_without_class
 from kit.submission_check.check import check_file
 from kit.submission_format.reader import read_back
 from kit.submission_format.writer import text_of
 from kit.tasks import MULTICLASS
-from tests.conftest import COLORS, draw, raises_kit_error
+from tests.conftest import COLORS, RecordedProgress, draw, raises_kit_error
 
 TEST = ("t0", "t1", "t2", "t3")
 
@@ -170,6 +170,25 @@ def test_a_sample_of_products_averages_the_images_of_a_product(started, tmp_path
     found, form = started({"label": ["0", "1"] * 6}, "product,label\np0,0.5\np1,0.5\n")
     assert (found["competition.test.id"], found["competition.test.row"]) == ("image", "product")
     assert form.images == ("p0", "p1")
+
+
+@pytest.mark.parametrize(
+    ("cell", "override", "warns"),
+    [
+        ("healthy", "decide=auto", True),
+        ("healthy", "submission.fallback=healthy", False),
+        ("healthy", "seed=1", False),  # init wrote a threshold rule
+        ("", "decide=auto", False),
+    ],
+)
+def test_a_run_warns_if_an_image_may_get_no_class(started, tmp_path, cell, override, warns):
+    labels = {"labels": ["rust scab", "rust", "scab", "healthy"] * 3}
+    started(labels, "image,labels\n" + rows(cell, TEST[:1]) + rows("rust", TEST[1:]))
+    config = load_config(Workspace.open(tmp_path).config("c"), [override])
+    workspace, progress = Workspace.open(tmp_path), RecordedProgress()
+    form = format_for(config.submission, load_competition(config.competition, workspace))
+    warn_of_images_without_class(form, config, progress)
+    assert ("an image without a class" in progress) == warns
 
 
 def test_a_class_of_one_image_is_trained_on_and_never_validated(started):
