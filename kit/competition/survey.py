@@ -49,7 +49,7 @@ class Survey:
     others: dict[str, list[str]] = field(default_factory=dict)
 
     def unused(self, used: Collection[object]) -> list[str]:
-        """Return one line for every table that is not used, and for every kind of file that kit cannot read.
+        """Return one line for every table and image folder that is not used, and every kind of other file.
 
         Args:
             used: The values of the config.
@@ -61,11 +61,24 @@ class Survey:
             for table in self.tables
             if table.name not in used
         ]
+        lines += self._unused_folders([PurePosixPath(value) for value in used if isinstance(value, str)])
         for suffix, names in sorted(self.others.items()):
             if suffix not in read:
                 kind = f"files *{suffix}" if suffix else "files without suffix"
                 lines.append(f"{len(names)} {kind}, such as {names[0]}: no image that kit can read")
         return lines
+
+    def _unused_folders(self, used: Collection[PurePosixPath]) -> list[str]:
+        """Return one line for every folder of images that neither holds nor lies in a used one."""
+        unused: list[PurePosixPath] = []
+        for path in map(PurePosixPath, self.images):
+            related = (*used, *unused)
+            if not any(path.is_relative_to(each) or each.is_relative_to(path) for each in related):
+                unused.append(path)
+        images = {path: self.images[str(path)] for path in unused}
+        return [
+            f"{path}/: {len(names)} images, which no label and no key names" for path, names in images.items()
+        ]
 
     @property
     def all_images(self) -> list[str]:

@@ -11,7 +11,7 @@ from kit.config.load import load_config
 from kit.storage.workspace import Workspace
 from kit.submission.format import format_for
 from tests.competition.test_detect_layout import draw_rows, draw_table, found_in, loaded, values_in
-from tests.conftest import COLORS, draw, draw_id_lists, raises_kit_error
+from tests.conftest import COLORS, draw, draw_class_folders, draw_id_lists, draw_voc, raises_kit_error
 
 NAMES = ("cat", "dog")
 CATEGORIES = ("cat", "dog", "eel")
@@ -244,3 +244,21 @@ def test_a_table_without_header_is_refused_whatever_its_ids(tmp_path, suffix):
 def test_labels_that_are_one_number_in_two_spellings_are_refused(tmp_path):
     with raises_kit_error("case_differs"):
         values_in(draw_table(tmp_path, {"label": ["0", "1", "1.0"] * 4}))
+
+
+def test_folders_and_tables_that_nothing_names_are_told(tmp_path):
+    root = tmp_path / "c"
+    draw_table(root, {"label": ["cat", "dog"] * 6}, sample={"label": "cat"})
+    for i in range(3):
+        draw(root / "extra" / "more" / f"{i}.png", COLORS["red"], 70 + i)
+    (root / "prices.csv").write_text("item,price\nx,1\n")
+    unused = pipeline.init(str(root), workspace=Workspace.open(tmp_path), name="c").unused
+    assert [line.split(":")[0] for line in unused] == ["prices.csv", "extra/"]
+
+
+@pytest.mark.parametrize("layout", ["voc", "id_lists", "class_folders"])
+def test_folders_of_a_layout_are_used(tmp_path, layout):
+    draw_layout = {"voc": draw_voc, "id_lists": draw_id_lists, "class_folders": draw_class_folders}[layout]
+    draw_layout(tmp_path / "c")
+    unused = pipeline.init(str(tmp_path / "c"), workspace=Workspace.open(tmp_path), name="c").unused
+    assert not any("images, which" in line for line in unused)
