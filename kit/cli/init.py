@@ -1,10 +1,16 @@
 """``kit init``: write a config for a competition folder."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from kit.storage.workspace import Workspace
 
 
 def init(
@@ -80,5 +86,12 @@ def init(
         *unpacked,
         findings_table(done.findings),
         *not_used,
-        f"\n{config} {state}. Read it, then: kit run {config}",
+        f"\n{config} {state}. Read it, then: {_next_command(done.config, place)}",
     )
+
+
+def _next_command(config: Path, place: Workspace) -> str:
+    """Return the command that runs a config, from the current folder."""
+    if place.root.resolve() == Path.cwd():
+        return f"kit run {place.shown(config)}"
+    return f"kit run {config} --workspace {place.root}"

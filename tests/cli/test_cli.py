@@ -44,6 +44,16 @@ def test_init_prints_what_it_inferred_and_why(cwd_workspace):
     assert all({"key", "value", "because"} == set(f) for f in found["findings"])
 
 
+def test_init_prints_a_command_that_works_from_the_current_folder(trained_copy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    data = trained_copy.root / "data" / "tiny"
+    text = run_kit("init", data, "--name", "again", "--workspace", trained_copy.root).stdout
+    program, verb, *arguments = text.rpartition("then: ")[2].split()
+    assert (program, verb) == ("kit", "run")
+    run_kit("folds", *arguments)
+    assert trained_copy.folds("again").exists()
+
+
 def test_inspect_prints_the_audit_and_writes_a_page(cwd_workspace):
     assert "smallest class" in run_kit("inspect", "configs/a.yaml").stdout
     found = run_kit_json("inspect", "configs/a.yaml")
