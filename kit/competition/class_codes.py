@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from pathlib import Path
 
 import pandas as pd
@@ -67,8 +66,10 @@ def find_codes(survey: Survey, words: Collection[str], classes: Sequence[str]) -
     found = [
         DetectedCodes(name, names, code, codes)
         for name, table in _all_tables(survey)
-        for names, code in permutations(map(str, table.columns), 2)
-        if set(classes) <= set(table[names]) and (codes := _one_to_one(table[names], table[code], classes))
+        for names in map(str, table.columns)
+        if set(classes) <= set(table[names])
+        for code in map(str, table.columns)
+        if code != names and (codes := _one_to_one(table[names], table[code], classes))
     ]
     exact = [each for each in found if set(words) <= set(each.codes.values())]
     alike = [each for each in found if _are_numbers(words) and _are_numbers(each.codes.values())]

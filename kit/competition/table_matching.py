@@ -100,9 +100,8 @@ def best_match(name: str, cells: pd.DataFrame, ids: ImageIds) -> Table | None:
     plain = _plain_candidates(name, cells, ids)
     candidates = (
         [table for table in plain if not table.repeats]
-        or _candidates_by_rule(name, cells, ids)
-        or [table for table in _joined_candidates(name, cells, ids) if not table.repeats]
-        or plain  # some images have several rows
+        or (_joined_candidates(name, cells, ids) if plain else _candidates_by_rule(name, cells, ids))
+        or (plain or _joined_candidates(name, cells, ids))  # in plain: some images have several rows
     )
     return max(candidates, key=lambda table: _match_quality(table, ids), default=None)
 
@@ -139,16 +138,16 @@ def _joined_candidates(name: str, cells: pd.DataFrame, ids: ImageIds) -> list[Ta
         paths = [image_id(image, style).split("/") for image in ids.images[folder]]
         if style == "folder" or _roles_differ(name, folder) or {len(parts) for parts in paths} - {2, 3}:
             continue
-        folders = {part for parts in paths for part in parts[:-1]}
+        folders, files = {part for parts in paths for part in parts[:-1]}, {parts[-1] for parts in paths}
         outer = [c for c in cells.columns if set(cells[c][:PROBED_ROWS]) <= folders]
-        inner = [c for c in cells.columns if set(cells[c][:PROBED_ROWS]) <= {parts[-1] for parts in paths}]
+        inner = [c for c in cells.columns if set(cells[c][:PROBED_ROWS]) <= files]
         for depth in {len(parts) - 1 for parts in paths}:
             for columns in ((*above, last) for above in permutations(outer, depth) for last in inner):
                 joined = JOINT.join(map(str, columns))
                 with_path = cells.assign(**{joined: joined_columns(cells, joined)})
                 if matched := _matches(list(with_path[joined]), known):
                     found.append(Table(name, with_path, joined, style, folder, matched))
-    return found
+    return [table for table in found if not table.repeats]
 
 
 def _candidates_by_rule(name: str, cells: pd.DataFrame, ids: ImageIds) -> list[Table]:

@@ -140,6 +140,16 @@ def init(
     unused += [f"{packed}: {why}" for packed, why in unpacking.unused.items()]
     text = starter_config(findings, image_sizes(root), model, weights)
     path = workspace.config(chosen)
+    written = _write_config(path, text, force, workspace)
+    return InitResult(path, findings, written, unused, unpacking.told)
+
+
+def _write_config(path: Path, text: str, force: bool, workspace: Workspace) -> bool:
+    """Write a config, and return whether it differs from the file that existed.
+
+    Raises:
+        KitError: A different config exists, and is not to be overwritten.
+    """
     existing = path.read_text(encoding="utf-8") if path.exists() else None
     if existing not in (None, text) and not force:
         raise KitError(
@@ -151,7 +161,7 @@ def init(
         )
     if existing != text:
         write_text(path, text)
-    return InitResult(path, findings, existing != text, unused, unpacking.told)
+    return existing != text
 
 
 def _unpacked(archive: Path, workspace: Workspace, max_gb: float, progress: Progress) -> Path:

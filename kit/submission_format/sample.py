@@ -23,7 +23,7 @@ from kit.submission_format.parse import (
     parse_csv,
 )
 from kit.submission_format.spec import CsvDialect
-from kit.submission_format.spelling import are_row_numbers
+from kit.submission_format.spelling import are_row_numbers, is_index_name
 
 FIRST_BYTES = 1 << 16  # bytes that show how a file is written
 RULE = "A sample is a CSV or TSV file, as downloaded"
@@ -55,8 +55,8 @@ class Sample:
 
     def row_numbers(self, id_column: str) -> dict[str, pa.ChunkedArray]:
         """Return the columns other than the id that count the rows, such as a column without a name."""
-        others = (name for name in self.header if name != id_column)
-        return {n: self.cells(n) for n in others if are_row_numbers(n, self.cells(n).to_pylist())}
+        others = (name for name in self.header if name != id_column and is_index_name(name))
+        return {n: self.cells(n) for n in others if are_row_numbers(self.cells(n).to_pylist())}
 
     def beside(self, id_column: str) -> tuple[pa.ChunkedArray, ...]:
         """Return the columns that say something of an id."""

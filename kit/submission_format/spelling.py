@@ -11,10 +11,14 @@ INDEX_NAMES = ("", "unnamed: 0", "index")  # of a column of row numbers, in lowe
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 
-def are_row_numbers(name: str, cells: Sequence[str]) -> bool:
-    """Return whether a column is named like an index, and counts rows from 0 or 1."""
-    counts = any(cells[0] == str(start) and cells[-1] == str(start + len(cells) - 1) for start in (0, 1))
-    return name.strip().casefold() in INDEX_NAMES and counts and all(cell.isdecimal() for cell in cells)
+def is_index_name(name: str) -> bool:
+    """Return whether a column is named like an index: ``index``, ``Unnamed: 0``, or not at all."""
+    return name.strip().casefold() in INDEX_NAMES
+
+
+def are_row_numbers(cells: Sequence[str]) -> bool:
+    """Return whether cells count rows from 0 or 1."""
+    return any(list(cells) == [str(start + n) for n in range(len(cells))] for start in (0, 1))
 
 
 def normalize_spelling(cell: str) -> str:

@@ -262,3 +262,14 @@ def test_folders_of_a_layout_are_used(tmp_path, layout):
     draw_layout(tmp_path / "c")
     unused = pipeline.init(str(tmp_path / "c"), workspace=Workspace.open(tmp_path), name="c").unused
     assert not any("images, which" in line for line in unused)
+
+
+def test_numbers_of_annotations_are_no_ids_of_images(tmp_path):
+    """Their column has as many numbers as there are images, and the images are named by numbers."""
+    for i in range(12):
+        draw(tmp_path / "train" / f"{i:03d}.png", COLORS["red"], i)
+    rows = [(n, f"{n // 2:03d}.png", NAMES[n % 2]) for n in range(12)]
+    table = pd.DataFrame(rows, columns=["annotation", "image", "label"])
+    table.to_csv(tmp_path / "train.csv", index=False)
+    found = values_in(tmp_path, labels=("label",))
+    assert (found["competition.train.id"], found["competition.train.rows"]) == ("image", "label")

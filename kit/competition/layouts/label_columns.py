@@ -13,7 +13,7 @@ from kit.competition.survey import Survey
 from kit.competition.table_matching import Table
 from kit.errors import KitError
 from kit.natural import natural_key
-from kit.submission_format.spelling import are_row_numbers
+from kit.submission_format.spelling import are_row_numbers, is_index_name
 
 LABEL_NAMES = ("label", "labels", "target", "class", "category", "species", "breed", "diagnosis", "tags")
 CODE_NAMES = ("category", "class", "label")  # in a name such as category_id
@@ -185,8 +185,8 @@ def _only_in_train(table: Table, others: list[str], survey: Survey) -> tuple[str
 
 
 def _counts_rows(table: Table, name: str) -> bool:
-    """Return whether a column is an index that pandas wrote; it has no name."""
-    return are_row_numbers(name.removeprefix("Unnamed: 0"), list(table.cells[name]))
+    """Return whether a column is an index, as pandas writes it."""
+    return is_index_name(name) and are_row_numbers(list(table.cells[name]))
 
 
 def _is_flag(cells: pd.Series) -> bool:

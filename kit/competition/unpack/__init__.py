@@ -1,4 +1,4 @@
-"""Unpack what lies packed in a competition folder (``kit init``): archives, and files that hold many images.
+"""Unpack archives, and files that hold many images, in a competition folder (``kit init``).
 
 `packed.py` has the registry, `beside.py` decides where content goes and writes it whole or not at all; the
 other modules have one function per kind of packed file.

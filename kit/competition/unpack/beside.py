@@ -20,7 +20,7 @@ from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_json
 
 MAX_DEPTH = 3  # of the folders that are searched for packed files
-MAX_CROWD = 50  # files of one suffix in a folder
+MAX_OF_SUFFIX = 50  # files of one suffix in a folder
 MAX_NESTED = 3  # how deep archives in archives are unpacked
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -99,16 +99,18 @@ def _packed_files(root: Path) -> list[str]:
         below = Path(parent).relative_to(root)
         is_near = len(below.parts) < MAX_DEPTH
         folders[:] = sorted(name for name in folders if not is_hidden(name)) if is_near else []
-        packed = _without_crowds([name for name in files if packed_suffix(name) and not is_hidden(name)])
+        packed = _without_common_suffixes(
+            [name for name in files if packed_suffix(name) and not is_hidden(name)]
+        )
         names += [(below / name).as_posix() for name in packed if Path(parent, name).is_file()]
     return sorted(names, key=lambda name: (name.count("/"), name))
 
 
-def _without_crowds(names: list[str]) -> list[str]:
+def _without_common_suffixes(names: list[str]) -> list[str]:
     """Return the names without those of which a folder has too many for packed files."""
     counts = Counter(packed_suffix(name) for name in names)
-    crowds = {suffix for suffix, count in counts.items() if count > MAX_CROWD and suffix in rarely_packed}
-    return [name for name in names if packed_suffix(name) not in crowds]
+    common = {suffix for suffix, count in counts.items() if count > MAX_OF_SUFFIX and suffix in rarely_packed}
+    return [name for name in names if packed_suffix(name) not in common]
 
 
 def _unpack_one(root: Path, name: str, max_bytes: int, found: Unpacking, progress: Progress) -> None:
