@@ -142,7 +142,9 @@ class LabelTableLayout(Layout[LabelTable]):
             Finding("label", columns.label, columns.because),
         ]
         if columns.votes:
-            source.append(Finding("votes", True, "the label is the column with the most votes"))
+            source.append(
+                Finding("votes", True, "the label is the column with the most votes; of several, the first")
+            )
         if table.repeats:
             source.append(Finding("rows", "label", "some images have several rows, one per label"))
         if columns.separator is not None:
