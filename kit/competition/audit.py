@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from kit.competition.decode import DEFAULTS, DecodeOptions
 from kit.competition.duplicates import Duplicates, exact_groups, near_groups, split_groups
-from kit.competition.pixels import is_deep
+from kit.competition.images.decode import DEFAULTS, DecodeOptions
+from kit.competition.images.pixels import is_deep
 from kit.competition.samples import Competition
 from kit.competition.scan import MOMENTS, unreadable
 from kit.config import NearConfig

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from kit.competition.audit import unranged
-from kit.competition.decode import DecodeOptions
+from kit.competition.images.decode import DecodeOptions
 from kit.competition.samples import Competition, load_competition
 from kit.competition.scan import readable, scan_images
 from kit.config import Config

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.competition.files import ImageFolder, list_images
+from kit.competition.images.files import ImageFolder, list_images
 from kit.competition.layouts import LabeledImages, layouts
 from kit.competition.layouts.base import PLAIN_COLUMNS, classes_in, images_table, without_listed
-from kit.competition.tables import column, read_table, unique_ids
+from kit.competition.tables.read import column, read_table, unique_ids
 from kit.config import CompetitionConfig, LabeledSource, TestSource
 from kit.errors import KitError, first_few
 from kit.metrics import Metric, get_metric

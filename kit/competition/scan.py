@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from kit.competition.decode import DEFAULTS, DecodeOptions, UnreadableImageError, load_image
+from kit.competition.images.decode import DEFAULTS, DecodeOptions, UnreadableImageError, load_image
 from kit.competition.perceptual_hash import image_hash
 from kit.competition.samples import Competition
 from kit.errors import KitError, first_few

@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from kit.competition.decode import UnreadableImageError, header_size, is_image
-from kit.competition.files import is_hidden, list_files, list_folders, list_images
-from kit.competition.table_matching import ImageIds, Table, best_match
-from kit.competition.tables import TABLE_SUFFIXES, read_table
+from kit.competition.images.decode import UnreadableImageError, header_size, is_image
+from kit.competition.images.files import is_hidden, list_files, list_folders, list_images
+from kit.competition.tables.matching import ImageIds, Table, best_match
+from kit.competition.tables.read import TABLE_SUFFIXES, read_table
 from kit.competition.words import has_role, has_word
 from kit.errors import KitError, first_few
 

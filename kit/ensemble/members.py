@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.competition.tables import read_table
+from kit.competition.tables.read import read_table
 from kit.errors import KitError, first_few
 from kit.predictions import MIXED_FOLDS, Origin, Predictions, load_predictions
 from kit.storage.files import file_digest

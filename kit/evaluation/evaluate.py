@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kit.competition.decode import DecodeOptions
 from kit.competition.duplicates import exact_groups, labels_by_path
+from kit.competition.images.decode import DecodeOptions
 from kit.competition.samples import Competition, load_competition
 from kit.competition.scan import load_scan
 from kit.config import Component, Config

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.competition.tables import read_table
+from kit.competition.tables.read import read_table
 from kit.config import Config
 from kit.config.load import load_config
 from kit.errors import KitError, first_few

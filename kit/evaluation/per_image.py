@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.competition.tables import read_table
+from kit.competition.tables.read import read_table
 from kit.errors import KitError
 from kit.metrics import get_metric
 from kit.predictions import Pooling, Predictions, load_predictions

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.competition.tables import read_table
+from kit.competition.tables.read import read_table
 from kit.errors import KitError, first_few
 from kit.folds.groups import Population
 from kit.natural import natural_key

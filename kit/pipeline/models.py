@@ -135,7 +135,7 @@ def _evaluated(
     decide: Sequence[Component] | None,
     opened: OpenedCompetition | None = None,
 ) -> Evaluation:
-    from kit.competition.decode import DecodeOptions
+    from kit.competition.images.decode import DecodeOptions
     from kit.evaluation.evaluate import evaluate as score
     from kit.evaluation.oof_with_labels import config_of
     from kit.report.pages import write_run_page

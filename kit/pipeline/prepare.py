@@ -113,14 +113,14 @@ def init(
     Raises:
         KitError: No layout fits the folder, or a different config of that name exists.
     """
-    from kit.competition.archives import is_archive
-    from kit.competition.files import check_extras
-    from kit.competition.infer_config import infer_config
+    from kit.competition.images.files import check_extras
+    from kit.competition.infer.config import infer_config
+    from kit.competition.infer.pixel_range import count_frames, measure_ranges
+    from kit.competition.infer.starter_config import starter_config
     from kit.competition.layouts.base import Hints
-    from kit.competition.pixel_range import count_frames, measure_ranges
-    from kit.competition.starter_config import starter_config
     from kit.competition.survey import image_sizes, survey_folder
     from kit.competition.unpack import unpack_beside
+    from kit.competition.unpack.extract import is_archive
 
     workspace = open_workspace(workspace)
     given = Path(data).expanduser()
@@ -166,7 +166,7 @@ def _write_config(path: Path, text: str, force: bool, workspace: Workspace) -> b
 
 def _unpacked(archive: Path, workspace: Workspace, max_gb: float, progress: Progress) -> Path:
     """Return the folder under ``data/`` that holds the archive's files, unpacked now or earlier."""
-    from kit.competition.archives import archive_stem, unpack
+    from kit.competition.unpack.extract import archive_stem, unpack
 
     folder = workspace.unpacked(archive_stem(archive))
     done = unpack(archive, folder, int(max_gb * 1e9), progress)
@@ -194,7 +194,7 @@ def inspect(
 ) -> InspectResult:
     """Scan every image: counts, unreadable files, exact and near duplicates; write the audit page."""
     from kit.competition.audit import audit
-    from kit.competition.decode import DecodeOptions
+    from kit.competition.images.decode import DecodeOptions
     from kit.competition.samples import load_competition
     from kit.competition.scan import scan_images
     from kit.report.pages import write_audit_page

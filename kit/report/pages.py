@@ -14,8 +14,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from kit.competition.audit import Audit
-from kit.competition.decode import DecodeOptions, UnreadableImageError, decode
 from kit.competition.duplicates import Duplicates
+from kit.competition.images.decode import DecodeOptions, UnreadableImageError, decode
 from kit.competition.samples import Competition
 from kit.evaluation.evaluate import Evaluation
 from kit.evaluation.label_errors import HardImage, Suspect

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kit.competition.class_codes import read_codes
+from kit.competition.infer.class_codes import read_codes
 from kit.competition.samples import Competition
 from kit.config import Config, SubmissionConfig
 from kit.errors import KitError, first_few

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kit.competition.samples import Competition
-from kit.competition.tables import column, read_table, unique_ids
+from kit.competition.tables.read import column, read_table, unique_ids
 from kit.errors import KitError, first_few
 from kit.submission_format.reader import read_back
 from kit.submission_format.spec import SubmissionFormat

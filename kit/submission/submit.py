@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.competition.decode import DecodeOptions
+from kit.competition.images.decode import DecodeOptions
 from kit.competition.opened import OpenedCompetition
 from kit.competition.scan import scan_images
 from kit.config import Config

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from kit.competition.decode import DecodeOptions
 from kit.competition.duplicates import exact_groups, near_groups
+from kit.competition.images.decode import DecodeOptions
 from kit.competition.layouts.base import BOX
 from kit.competition.opened import OpenedCompetition, open_competition
 from kit.competition.samples import Competition

@@ -18,7 +18,7 @@ from kit.bench.measure import Bench, BenchOptions, Ceilings, Memory, bench
 from kit.bench.pace import Effort, Pace, PeakMemory, Stopwatch
 from kit.bench.rig import Place, Rig, Scratch
 from kit.bench.settings import Baseline, Setting, Trial, advice, settings_to_try
-from kit.competition import decode
+from kit.competition.images import decode
 from kit.config.load import load_config
 from kit.engine.data import image_store
 from kit.engine.fit.train_step import TrainStep

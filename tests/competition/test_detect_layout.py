@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from kit import pipeline
-from kit.competition.infer_config import infer_config
+from kit.competition.infer.config import infer_config
 from kit.competition.layouts import layouts
 from kit.competition.layouts.base import Hints
 from kit.competition.samples import load_competition
@@ -13,7 +13,7 @@ from kit.competition.survey import survey_folder
 from kit.config.load import load_config
 from kit.storage.workspace import Workspace
 from kit.submission.format import format_for
-from tests.competition.test_archives import zipped
+from tests.competition.unpack.test_extract import zipped
 from tests.conftest import (
     COLORS,
     annotation,

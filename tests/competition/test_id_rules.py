@@ -3,9 +3,9 @@ import unicodedata
 import pandas as pd
 import pytest
 
-from kit.competition.files import ImageFolder
 from kit.competition.id_rules import ID_RULES, RuleIndex
-from kit.competition.infer_config import infer_config
+from kit.competition.images.files import ImageFolder
+from kit.competition.infer.config import infer_config
 from kit.competition.survey import survey_folder
 from tests.conftest import COLORS, draw
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from kit.competition.files import ImageFolder
+from kit.competition.images.files import ImageFolder
 from kit.competition.layouts import LabeledImages, Layout, layouts, register_layout
 from kit.competition.layouts.base import images_table
 from kit.competition.samples import load_competition

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import pandas as pd
 
 from kit.competition.survey import Survey
-from kit.competition.table_matching import Table
+from kit.competition.tables.matching import Table
 from kit.config import CompetitionConfig, LabeledSource
 from kit.config.competition import layout_sections
 from kit.errors import KitError, first_few

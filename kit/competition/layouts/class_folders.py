@@ -9,7 +9,7 @@ from typing import Annotated
 import pandas as pd
 from pydantic import Field
 
-from kit.competition.files import list_folders, list_images
+from kit.competition.images.files import list_folders, list_images
 from kit.competition.layouts.base import (
     HELD_OUT_WORDS,
     Detection,

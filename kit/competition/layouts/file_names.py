@@ -10,7 +10,7 @@ from typing import Annotated
 import pandas as pd
 from pydantic import AfterValidator
 
-from kit.competition.files import ImageFolder
+from kit.competition.images.files import ImageFolder
 from kit.competition.layouts.base import (
     HELD_OUT_WORDS,
     Detection,

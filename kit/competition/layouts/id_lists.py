@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 from pydantic import field_validator
 
-from kit.competition.files import ImageFolder, image_id
+from kit.competition.images.files import ImageFolder, image_id
 from kit.competition.layouts.base import (
     Detection,
     Finding,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kit.competition.tables import line_numbers
+from kit.competition.tables.read import line_numbers
 from kit.errors import KitError, first_few
 
 LIST = "[]"  # in place of a separator: cells are lists, as Python or JSON writes them

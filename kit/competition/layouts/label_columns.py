@@ -10,7 +10,7 @@ import pandas as pd
 
 from kit.competition.layouts.label_cells import LIST, are_votes, find_separator, split_labels
 from kit.competition.survey import Survey
-from kit.competition.table_matching import Table
+from kit.competition.tables.matching import Table
 from kit.errors import KitError
 from kit.natural import natural_key
 from kit.submission_format.spelling import are_row_numbers, is_index_name

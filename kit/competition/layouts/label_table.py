@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
-from kit.competition.files import IdStyle, ImageFolder
+from kit.competition.images.files import IdStyle, ImageFolder
 from kit.competition.layouts.base import (
     HELD_OUT_WORDS,
     Detection,
@@ -25,8 +25,8 @@ from kit.competition.layouts.base import (
 from kit.competition.layouts.label_cells import most_voted, split_labels
 from kit.competition.layouts.label_columns import LabelColumns, is_one_hot
 from kit.competition.survey import Survey
-from kit.competition.table_matching import Table
-from kit.competition.tables import column, line_numbers, read_table, unique_ids
+from kit.competition.tables.matching import Table
+from kit.competition.tables.read import column, line_numbers, read_table, unique_ids
 from kit.competition.words import has_role
 from kit.config import CompetitionConfig, LabeledSource
 from kit.errors import KitError, first_few

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from kit.competition.files import image_id
+from kit.competition.images.files import image_id
 from kit.competition.layouts.base import (
     BOX,
     HELD_OUT_WORDS,

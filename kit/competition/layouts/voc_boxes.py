@@ -9,8 +9,8 @@ from xml.etree.ElementTree import Element, ParseError
 
 import pandas as pd
 
-from kit.competition.decode import UnreadableImageError, header_size
-from kit.competition.files import ImageFolder
+from kit.competition.images.decode import UnreadableImageError, header_size
+from kit.competition.images.files import ImageFolder
 from kit.competition.layouts.base import BOX
 from kit.config import LabeledSource, VocConfig
 from kit.errors import KitError, first_few

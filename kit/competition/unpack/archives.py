@@ -6,8 +6,8 @@ import gzip
 import zlib
 from pathlib import Path
 
-from kit.competition import archives
-from kit.competition.archive_readers import SUFFIXES, opened
+from kit.competition.unpack.archive_readers import SUFFIXES, opened
+from kit.competition.unpack.extract import check_size, checked_members, extract
 from kit.competition.unpack.packed import Packed, register_unpacker
 from kit.errors import KitError
 from kit.runtime.progress import Progress
@@ -20,12 +20,12 @@ CHUNK = 2**20
 def open_archive(path: Path, max_bytes: int) -> Packed:
     """Return the files of a zip, tar or 7z; only safe and complete archives are unpacked."""
     with opened(path) as source:
-        members = archives.checked_members(path, source, max_bytes, path)
+        members = checked_members(path, source, max_bytes, path)
 
     def write(folder: Path, progress: Progress) -> None:
         with opened(path) as again:
-            fresh = archives.checked_members(path, again, max_bytes, folder)
-            archives.extract(path, again, fresh, folder, progress)
+            fresh = checked_members(path, again, max_bytes, folder)
+            extract(path, again, fresh, folder, progress)
 
     return Packed({member.name.removeprefix("./"): member.size for member in members}, write)
 
@@ -54,7 +54,7 @@ def _gunzip(path: Path, target: Path, max_bytes: int) -> None:
         with gzip.open(path) as source, target.open("wb") as file:
             while chunk := source.read(CHUNK):
                 written += len(chunk)
-                archives.check_size(path, written, max_bytes, target)
+                check_size(path, written, max_bytes, target)
                 file.write(chunk)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         rule = "An archive must unpack completely"

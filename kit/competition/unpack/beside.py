@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kit.competition.archives import draft_of
-from kit.competition.decode import is_image
-from kit.competition.files import is_hidden
+from kit.competition.images.decode import is_image
+from kit.competition.images.files import is_hidden
+from kit.competition.unpack.extract import draft_of
 from kit.competition.unpack.packed import Packed, packed_suffix, rarely_packed, unpackers
 from kit.errors import KitError, first_few
 from kit.runtime.progress import SILENT, Progress

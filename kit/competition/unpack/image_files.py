@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from kit.competition.archives import check_size
+from kit.competition.unpack.extract import check_size
 from kit.errors import KitError
 from kit.runtime.progress import Progress
 

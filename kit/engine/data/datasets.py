@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from kit.competition.decode import UnreadableImageError
+from kit.competition.images.decode import UnreadableImageError
 from kit.config import at_epoch
 from kit.engine.augment.pipelines import Transform
 from kit.engine.data.image_store import ImageStore, Picture, pictures_of

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import get_worker_info
 
-from kit.competition.decode import DEFAULTS, ColorMode, DecodeOptions, UnreadableImageError, decode
+from kit.competition.images.decode import DEFAULTS, ColorMode, DecodeOptions, UnreadableImageError, decode
 from kit.competition.layouts.base import BOX
 from kit.engine.data.foreground import Foreground
 from kit.engine.data.pixel_file import PixelFile

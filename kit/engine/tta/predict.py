@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from kit.competition.decode import UnreadableImageError
+from kit.competition.images.decode import UnreadableImageError
 from kit.config import Component
 from kit.engine.data.datasets import (
     Batch,

@@ -9,7 +9,7 @@ import pytest
 
 from kit.competition.unpack import unpack_beside
 from kit.competition.unpack.beside import _telling_disk_problems
-from tests.competition.test_archives import FILES, files_below, tarred, zipped
+from tests.competition.unpack.test_extract import FILES, files_below, tarred, zipped
 from tests.conftest import draw_class_folders, raises_kit_error, run_kit, run_kit_json
 
 GB = 10**9

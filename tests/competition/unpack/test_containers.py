@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kit.competition.decode import DecodeOptions, decode
+from kit.competition.images.decode import DecodeOptions, decode
 from kit.competition.unpack import unpack_beside
 from kit.competition.unpack.pixel_shape import find_shape
 from tests.conftest import raises_kit_error, run_kit_json

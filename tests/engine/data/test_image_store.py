@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kit.competition.decode import UnreadableImageError
+from kit.competition.images.decode import UnreadableImageError
 from kit.engine.data.foreground import Foreground, small_mask
 from kit.engine.data.image_store import ImageDecoder, ImageStore, Picture, pictures_of
 from kit.engine.data.pixel_file import PixelFile

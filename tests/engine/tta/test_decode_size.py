@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kit.competition.decode import decode
+from kit.competition.images.decode import decode
 from kit.config import AugmentConfig, Component
 from kit.engine.data.image_store import ImageDecoder, ImageStore, Picture, reduced
 from kit.engine.models.preprocessing import Preprocessing

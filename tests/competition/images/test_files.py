@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit import pipeline
-from kit.competition.decode import decode
-from kit.competition.files import ImageFolder, list_files, list_images
-from kit.competition.tables import column, read_table
+from kit.competition.images.decode import decode
+from kit.competition.images.files import ImageFolder, list_files, list_images
+from kit.competition.tables.read import column, read_table
 from kit.natural import natural_key
 from kit.storage.workspace import Workspace
 from tests.conftest import COLORS, draw, draw_class_folders, raises_kit_error

@@ -14,8 +14,17 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from kit.competition import array_readers as array_readers
-from kit.competition.image_readers import (
+from kit.competition.images import array_readers as array_readers
+from kit.competition.images.pixels import (
+    CHANNELS,
+    DEFAULTS,
+    DecodeOptions,
+    eight_bits,
+    frame_number,
+    is_deep,
+    visible,
+)
+from kit.competition.images.readers import (
     Frames,
     Source,
     UnreadableImageError,
@@ -27,15 +36,6 @@ from kit.competition.image_readers import (
     is_reduced,
     reader_of,
     register_reader,
-)
-from kit.competition.pixels import (
-    CHANNELS,
-    DEFAULTS,
-    DecodeOptions,
-    eight_bits,
-    frame_number,
-    is_deep,
-    visible,
 )
 
 __all__ = [

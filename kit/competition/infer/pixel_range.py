@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from kit.competition.decode import UnreadableImageError, num_frames, stored_values
-from kit.competition.image_readers import suffix_of
+from kit.competition.images.decode import UnreadableImageError, num_frames, stored_values
+from kit.competition.images.readers import suffix_of
 from kit.competition.layouts.base import Finding
 
 NEVER_DEEP = frozenset({".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".bmp"})

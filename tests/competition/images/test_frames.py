@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from kit import pipeline
-from kit.competition.decode import DecodeOptions, UnreadableImageError, decode, load_image
-from kit.competition.pixels import frame_number
+from kit.competition.images.decode import DecodeOptions, UnreadableImageError, decode, load_image
+from kit.competition.images.pixels import frame_number
 from tests.conftest import run_kit, run_kit_json, write_config
 
 LEVELS = (10, 90, 170, 250)  # of the frames

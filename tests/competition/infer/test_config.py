@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from kit import pipeline
-from kit.competition.infer_config import infer_config
+from kit.competition.infer.config import infer_config
 from kit.competition.layouts.base import Hints
 from kit.competition.samples import load_competition
 from kit.competition.survey import survey_folder
@@ -193,7 +193,7 @@ def test_a_name_of_another_folder_in_an_earlier_data_root_is_not_used(
 def test_text_values_stay_text_in_the_starter_config(text):
     from omegaconf import OmegaConf
 
-    from kit.competition.starter_config import _scalar
+    from kit.competition.infer.starter_config import _scalar
 
     assert OmegaConf.create(f"x: {_scalar(text)}").x == text
     assert OmegaConf.create(f"x: {_scalar([text])}").x == [text]

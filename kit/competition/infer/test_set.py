@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from kit.competition.decode import is_image
-from kit.competition.files import IdStyle, image_id
+from kit.competition.images.decode import is_image
+from kit.competition.images.files import IdStyle, image_id
 from kit.competition.layouts.base import Detection, Finding
 from kit.competition.survey import Survey
-from kit.competition.table_matching import Table
+from kit.competition.tables.matching import Table
 from kit.competition.words import has_role, has_word
 from kit.errors import KitError, first_few
 from kit.submission_format.evidence import CompetitionFacts

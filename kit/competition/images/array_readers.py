@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kit.competition.image_readers import Frames, ReaderFacts, Source, register_reader
+from kit.competition.images.readers import Frames, ReaderFacts, Source, register_reader
 
 COLORS = 3  # channels; a fourth could be opacity or a measurement
 

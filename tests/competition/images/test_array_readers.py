@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from kit.competition import image_readers
-from kit.competition.decode import DecodeOptions, UnreadableImageError, decode, header_size, load_image
-from kit.competition.files import check_extras, list_files
-from kit.competition.pixel_range import measure_ranges
+from kit.competition.images import readers
+from kit.competition.images.decode import DecodeOptions, UnreadableImageError, decode, header_size, load_image
+from kit.competition.images.files import check_extras, list_files
+from kit.competition.infer.pixel_range import measure_ranges
 from tests.conftest import draw, raises_kit_error, run_kit, run_kit_json
 
 GRADIENT = np.arange(12 * 10, dtype=np.uint8).reshape(12, 10)
@@ -167,8 +167,8 @@ def test_a_truncated_dicom_file_is_unreadable(tmp_path):
 
 
 def test_an_extra_that_is_missing_is_named_with_the_images_that_need_it(tmp_path, monkeypatch):
-    without = image_readers.ReaderFacts(True, "no_such_module", "dicom")
-    monkeypatch.setitem(image_readers.reader_facts, ".dcm", without)
+    without = readers.ReaderFacts(True, "no_such_module", "dicom")
+    monkeypatch.setitem(readers.reader_facts, ".dcm", without)
     with raises_kit_error("extra_missing") as caught:
         check_extras(tmp_path, ["a/1.dcm", "a/2.dcm", "a/3.png"])
     assert "2 images" in caught.value.problem

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kit.competition.decode import (
+from kit.competition.images.decode import (
     DecodeOptions,
     UnreadableImageError,
     decode,
@@ -10,7 +10,7 @@ from kit.competition.decode import (
     image_readers,
     register_reader,
 )
-from kit.competition.files import list_images
+from kit.competition.images.files import list_images
 from tests.conftest import COLORS, draw
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kit.competition.tables import read_table
+from kit.competition.tables.read import read_table
 from tests.conftest import raises_kit_error
 
 COCO = {

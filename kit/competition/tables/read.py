@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kit.competition.decode import is_image
-from kit.competition.json_tables import read_json, read_json_lines
+from kit.competition.images.decode import is_image
+from kit.competition.tables.json_tables import read_json, read_json_lines
 from kit.errors import KitError, first_few
 from kit.submission_format.parse import find_delimiter
 

@@ -9,9 +9,9 @@ from itertools import permutations
 
 import pandas as pd
 
-from kit.competition.files import ID_STYLES, IdStyle, image_id, loose_ids
 from kit.competition.id_rules import RuleIndex, rules_for
-from kit.competition.tables import JOINT, joined_columns
+from kit.competition.images.files import ID_STYLES, IdStyle, image_id, loose_ids
+from kit.competition.tables.read import JOINT, joined_columns
 from kit.competition.words import has_role, has_word
 
 TEST_TABLES = ("test", "sample", "submission", "solution")

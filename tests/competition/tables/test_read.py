@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.competition.tables import column, read_table
+from kit.competition.tables.read import column, read_table
 from tests.conftest import raises_kit_error
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kit.competition.archives import RECEIPT, archive_stem, is_archive, unpack
+from kit.competition.unpack.extract import RECEIPT, archive_stem, is_archive, unpack
 from tests.conftest import raises_kit_error
 
 GB = 10**9

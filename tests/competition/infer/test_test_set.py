@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from kit import pipeline
-from kit.competition.infer_config import infer_config
+from kit.competition.infer.config import infer_config
 from kit.competition.layouts.base import Hints
 from kit.competition.samples import load_competition
 from kit.competition.survey import survey_folder

@@ -10,9 +10,9 @@ from typing import Literal
 
 import pandas as pd
 
-from kit.competition.decode import has_image_content, image_readers, is_image
 from kit.competition.id_rules import RuleIndex
-from kit.competition.image_readers import missing_extras, without_strays
+from kit.competition.images.decode import has_image_content, image_readers, is_image
+from kit.competition.images.readers import missing_extras, without_strays
 from kit.errors import KitError, first_few
 from kit.natural import natural_key
 

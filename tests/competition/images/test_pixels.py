@@ -12,10 +12,16 @@ from PIL import Image
 
 from kit import pipeline
 from kit.competition.audit import audit
-from kit.competition.decode import DecodeOptions, UnreadableImageError, decode, load_image, stored_values
+from kit.competition.images.decode import (
+    DecodeOptions,
+    UnreadableImageError,
+    decode,
+    load_image,
+    stored_values,
+)
+from kit.competition.images.pixels import DEFAULTS, eight_bits
+from kit.competition.infer.pixel_range import measure_ranges
 from kit.competition.opened import open_competition
-from kit.competition.pixel_range import measure_ranges
-from kit.competition.pixels import DEFAULTS, eight_bits
 from kit.competition.samples import load_competition
 from kit.competition.scan import scan_images
 from kit.config import NearConfig

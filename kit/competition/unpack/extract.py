@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from kit.competition.archive_readers import SUFFIXES, ArchiveReader, Member, opened
-from kit.competition.files import is_hidden
+from kit.competition.images.files import is_hidden
+from kit.competition.unpack.archive_readers import SUFFIXES, ArchiveReader, Member, opened
 from kit.errors import KitError, first_few
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_json

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from kit.competition.survey import Survey
-from kit.competition.tables import column, read_table
+from kit.competition.tables.read import column, read_table
 from kit.config import CodesConfig
 from kit.errors import KitError, first_few
 
