@@ -29,6 +29,7 @@ __all__ = [
     "record",
     "resubmit",
     "run",
+    "status",
     "submit",
     "train",
     "tta_ablation",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,8 @@ import pandas as pd
 from kit import __version__
 from kit.errors import KitError, first_few
 from kit.storage.files import atomic_write
+from kit.storage.provenance import Identity, Provenance, check_identity, renewal
+from kit.storage.workspace import RunFolder
 from kit.tasks import Task
 
 METADATA_KEY = b"kit"
@@ -35,6 +37,7 @@ class Origin:
         models: Digest of the weights.
         images: Digest of the images. The same models, views and images give the same predictions.
         unreadable: Ids of images that could not be read; their rows are the class prior.
+        part: The name of the held-out set; empty otherwise.
     """
 
     kind: Kind
@@ -45,6 +48,12 @@ class Origin:
     models: str
     images: str
     unreadable: tuple[str, ...] = ()
+    part: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        """What the predictions are."""
+        return Identity(self.experiment, self.kind, self.part)
 
 
 @dataclass(frozen=True)
@@ -194,35 +203,115 @@ class FinalPredictions:
         )
 
 
-def load_predictions(path: Path) -> Predictions:
-    """Return predictions from a file of ``Predictions.save``.
+def load_oof(run: RunFolder) -> Predictions:
+    """Return a run's out-of-fold predictions; errors as in ``load_predictions``."""
+    return load_predictions(run.oof, Identity(run.label, "oof"), renewal(run))
+
+
+def load_test(run: RunFolder) -> Predictions:
+    """Return a run's test predictions; errors as in ``load_predictions``."""
+    return load_predictions(run.test, Identity(run.label, "test"), renewal(run))
+
+
+def load_held_out(run: RunFolder, name: str) -> Predictions:
+    """Return a run's predictions for a held-out set; errors as in ``load_predictions``."""
+    return load_predictions(run.held_out(name), Identity(run.label, "held_out", name), renewal(run))
+
+
+def prediction_digests(run: RunFolder) -> dict[str, str]:
+    """Return the digests of a run's predictions: ``oof``, ``test`` and ``held_out NAME`` for each set.
+
+    Only metadata are read.
 
     Raises:
-        KitError: The file is missing or damaged, or was not written by kit.
+        KitError: Predictions are missing, damaged, or those of another run.
+    """
+    parts = [(run.oof, Identity(run.label, "oof")), (run.test, Identity(run.label, "test"))]
+    parts += [(run.held_out(name), Identity(run.label, "held_out", name)) for name in run.held_out_sets()]
+    renew = renewal(run)
+    return {
+        f"{identity.kind} {identity.part}".strip(): read_note(path, identity, renew).digest
+        for path, identity in parts
+    }
+
+
+def load_predictions(path: Path, identity: Identity, renew: str) -> Predictions:
+    """Return predictions from a file of ``Predictions.save``.
+
+    Args:
+        identity: What the file must be.
+        renew: The command that makes it again.
+
+    Raises:
+        KitError: The file is missing, damaged, edited, or holds other predictions.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    stored = read_note(path, identity, renew)
+    try:
+        table = pq.read_table(path)
+        probs = np.stack([table[name].to_numpy() for name in stored.classes], axis=1)
+        found = Predictions(tuple(table["id"].to_pylist()), stored.classes, probs, stored.origin)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, str(error), renew) from error
+    Provenance(stored.origin.identity, {}, stored.digest).check(identity, found.digest(), path, renew)
+    found.check(path)
+    return found
+
+
+@dataclass(frozen=True)
+class PredictionsNote:
+    """The metadata of a predictions file; ``digest`` is the digest of the predictions."""
+
+    origin: Origin
+    classes: tuple[str, ...]
+    digest: str
+
+
+def read_note(path: Path, identity: Identity, renew: str) -> PredictionsNote:
+    """Return the metadata of a predictions file: the predictions of hundreds of files would take seconds.
+
+    Raises:
+        KitError: The file is missing or damaged, has no metadata, or holds other predictions.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not path.is_file():
-        remedy = f"Run `kit predict {path.parent.name}`."
-        raise KitError(path, "there are no predictions", next=remedy, code="predictions_missing")
+        raise KitError(path, "there are no predictions", next=f"Run `{renew}`.", code="predictions_missing")
     try:
-        table = pq.read_table(path)
-        metadata = json.loads(table.schema.metadata[METADATA_KEY])
-        metadata.pop("version")
-        metadata.pop("digest", None)
-        classes = tuple(metadata.pop("classes"))
-        probs = np.stack([table[name].to_numpy() for name in classes], axis=1)
-        tuples = {key: tuple(metadata[key]) for key in ("tta", "unreadable")}
-        return Predictions(tuple(table["id"].to_pylist()), classes, probs, Origin(**(metadata | tuples)))
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, str(error), renew) from error
+    if METADATA_KEY not in metadata:
         raise KitError(
             path,
-            f"is not a predictions file ({error})",
-            "kit predict and kit blend write such files",
-            "Run the command again.",
-            code="predictions_damaged",
-        ) from error
+            "has no metadata of kit: another tool saved it, such as pandas",
+            "kit uses only predictions that it wrote itself",
+            f"Run `{renew}`. Predictions of other tools enter a blend as CSV: `kit blend RUN --oof OOF.csv "
+            "--test TEST.csv`.",
+            code="provenance_missing",
+        )
+    try:
+        values = json.loads(metadata[METADATA_KEY])
+        tuples = {key: tuple(values[key]) for key in ("tta", "unreadable")}
+        named = {field.name: values[field.name] for field in fields(Origin) if field.name in values}
+        stored = PredictionsNote(Origin(**(named | tuples)), tuple(values["classes"]), str(values["digest"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"incomplete metadata: {error}", renew) from error
+    check_identity(stored.origin.identity, identity, path, renew)
+    return stored
+
+
+def _damaged(path: Path, reason: str, renew: str) -> KitError:
+    return KitError(
+        path,
+        f"is not a complete predictions file ({reason})",
+        "kit predict and kit blend write such files",
+        f"Run `{renew}`.",
+        code="predictions_damaged",
+    )
 
 
 def _check_same(where: object, what: str, theirs: set[str], ours: set[str]) -> None:

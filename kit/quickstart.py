@@ -164,7 +164,7 @@ def _submit(
     progress: Progress,
 ) -> ScoredRun:
     """Write a run's submission, and score the file on the held-out labels as a leaderboard would."""
-    submitted = pipeline.submit(run, opened=data.opened, workspace=workspace, progress=progress)
+    submitted = pipeline.submit(run, data=data, workspace=workspace, progress=progress)
     state = "written and checked" if submitted.written else "exists already, checked again"
     progress.note(f"{workspace.shown(submitted.file.path)} {state}")
     form = format_for(config.submission, data.opened.loaded)

@@ -26,7 +26,7 @@ from PIL import Image
 from kit.config import Config
 from kit.config.load import load_config
 from kit.errors import KitError
-from kit.predictions import load_predictions
+from kit.predictions import load_oof
 from kit.storage.workspace import Workspace
 
 LONGEST = ("test_quickstart", "training/", "test_recipes", "cli/", "test_kinds", "engine/device", "ensemble/")
@@ -218,7 +218,7 @@ class RecordedProgress:
 
 
 def oof_bytes(workspace, name="a") -> bytes:
-    return load_predictions(workspace.run("tiny", name).oof).probs.tobytes()
+    return load_oof(workspace.run("tiny", name)).probs.tobytes()
 
 
 @pytest.fixture(autouse=True, scope="session")

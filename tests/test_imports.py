@@ -21,6 +21,7 @@ LAYERS = [
     ["inference", "bench"],
     ["evaluation", "probe"],
     ["ensemble", "submission"],
+    ["status"],
     ["leaderboard"],
     ["report"],
     ["pipeline"],

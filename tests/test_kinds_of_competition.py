@@ -10,8 +10,9 @@ from kit import pipeline
 from kit.config import Component
 from kit.config.load import load_config
 from kit.evaluation.per_image import pool_run
-from kit.predictions import load_predictions
+from kit.predictions import load_held_out, load_oof, load_predictions, load_test
 from kit.storage.files import read_json
+from kit.storage.provenance import Identity
 from kit.storage.workspace import Workspace
 from tests.competition.test_perceptual_hash import scene
 from tests.conftest import (
@@ -60,7 +61,7 @@ def test_crops_have_ids_of_their_boxes_and_held_out_crops_are_scored(cells):
     workspace, done, progress = cells
     assert done.submitted is None
     assert "no test images: no submission to write" in progress.lines
-    oof, held_out = load_predictions(done.run.oof), load_predictions(done.run.held_out("test"))
+    oof, held_out = load_oof(done.run), load_held_out(done.run, "test")
     assert "im_001#1" in oof.ids
     assert (len(oof.ids), len(held_out.ids)) == (24, 12)
     assert not set(oof.ids) & set(held_out.ids)
@@ -86,13 +87,15 @@ def test_balancing_reports_and_stores_class_counts(cells):
 def test_crops_are_pooled_per_image(cells):
     workspace, done, _ = cells
     oof_images, test_images = pool_run(done.run, workspace, "max")
-    pooled, crops = load_predictions(oof_images.file), load_predictions(done.run.oof)
+    pooled = load_predictions(oof_images.file, Identity("cells/cells", "oof"), "kit evaluate")
+    crops = load_oof(done.run)
     assert (oof_images.images, test_images.images) == (16, 8)
     rows = [i for i, crop in enumerate(crops.ids) if crop.startswith("im_001#")]
     np.testing.assert_allclose(pooled.probs[pooled.ids.index("im_001")], crops.probs[rows].max(axis=0))
     assert oof_images.scores["f1_macro"] > 0.8
     assert oof_images.scores["roc_auc"] is None  # every image has red
-    mean = load_predictions(pool_run(done.run, workspace, "mean")[0].file)
+    pooled_file = pool_run(done.run, workspace, "mean")[0].file
+    mean = load_predictions(pooled_file, Identity("cells/cells", "oof"), "kit evaluate")
     np.testing.assert_allclose(
         mean.probs[mean.ids.index("im_001")], crops.probs[rows].mean(axis=0), rtol=1e-5
     )
@@ -158,10 +161,8 @@ def test_a_blend_scores_held_out_sets(cells):
     ).blended.run
     evaluation = pipeline.evaluate(run, workspace=workspace)
     assert set(evaluation.held_out) == {"test"}
-    members = [load_predictions(r.held_out("test")).probs for r in (done.run, second.run)]
-    np.testing.assert_allclose(
-        load_predictions(run.held_out("test")).probs, np.mean(members, axis=0), atol=1e-6
-    )
+    members = [load_held_out(r, "test").probs for r in (done.run, second.run)]
+    np.testing.assert_allclose(load_held_out(run, "test").probs, np.mean(members, axis=0), atol=1e-6)
 
 
 def test_pooling_whole_images_is_refused(trained):
@@ -173,9 +174,9 @@ def test_a_holdout_split_trains_one_model_and_scores_the_held_out_rows(tiny):
     folds = {"scheme": "holdout", "fractions": [0.6, 0.2, 0.2]}
     done = pipeline.run(load_config(write_config(tiny, folds=folds, **{"train__epochs": 2})), workspace=tiny)
     assert [k for k in range(3) if done.run.fold(k).done.exists()] == [0]
-    assert len(load_predictions(done.run.oof).ids) == 6
+    assert len(load_oof(done.run).ids) == 6
     assert set(done.evaluation.held_out) == {"holdout"}
-    assert len(load_predictions(done.run.held_out("holdout")).ids) == 6
+    assert len(load_held_out(done.run, "holdout").ids) == 6
     assert len(done.evaluation.folds) == 1
     assert done.evaluation.sd == 0
 
@@ -184,7 +185,7 @@ def test_repeated_folds_train_all_models_and_average_their_oof_probs(tiny):
     folds = {"scheme": "repeated", "count": 2, "repeats": 2}
     done = pipeline.run(load_config(write_config(tiny, folds=folds, **{"train__epochs": 2})), workspace=tiny)
     assert all(done.run.fold(k).done.exists() for k in range(4))
-    assert len(load_predictions(done.run.oof).ids) == 30
+    assert len(load_oof(done.run).ids) == 30
     assert len(done.evaluation.folds) == 4
     assert done.submitted.proof.mirror == pytest.approx(done.evaluation.cv)
 
@@ -195,7 +196,7 @@ def test_images_without_a_label_are_reported_and_not_used(tiny):
     path = write_config(tiny, competition__unlisted="unlabelled", train__epochs=2)
     done = pipeline.run(load_config(path), workspace=tiny, progress=progress)
     assert "1 training images have no label and are not used" in progress.lines
-    assert len(load_predictions(done.run.oof).ids) == 30
+    assert len(load_oof(done.run).ids) == 30
     folds = pd.read_csv(tiny.folds("tiny"), dtype=str, keep_default_na=False).set_index("id")
     assert folds.loc["loose.png"].tolist() == ["-1", ""]
 
@@ -207,7 +208,7 @@ def test_extra_images_are_used_for_training_only(tiny):
     done = pipeline.run(
         load_config(write_config(tiny, competition__extra=extra, train__epochs=2)), workspace=tiny
     )
-    oof = load_predictions(done.run.oof)
+    oof = load_oof(done.run)
     assert not any(i.startswith("more/") for i in oof.ids)
     assert len(oof.ids) == 30
     assert pd.read_csv(tiny.folds("tiny")).set_index("id").loc["more/red/0.png", "fold"] == -1
@@ -233,7 +234,7 @@ def test_a_test_image_equal_to_a_training_image_is_reported_and_its_label_used_i
     submitted = pipeline.run(config, workspace=workspace, progress=progress).submitted
     assert [(leak.test_id, leak.train_id) for leak in submitted.leaks] == [("1.png", "10/7.png")]
     written = pd.read_csv(submitted.file.path, dtype=str).set_index("ID")["Label"]
-    test = load_predictions(workspace.run("tiny", "tiny-cnn").test)
+    test = load_test(workspace.run("tiny", "tiny-cnn"))
     predicted = dict(zip(test.ids, np.array(test.classes)[test.probs.argmax(axis=1)], strict=True))
     expected = predicted | ({"1.png": "10"} if leaks == "use" else {})
     assert written.to_dict() == expected

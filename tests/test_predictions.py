@@ -31,7 +31,7 @@ def test_any_ids_and_classes_are_loaded_as_saved(tmp_path_factory, ids, classes)
     path = tmp_path_factory.mktemp("p") / "p.parquet"
     saved = make_predictions(ids, classes, unreadable=(ids[0],))
     saved.save(path)
-    loaded = load_predictions(path)
+    loaded = load_predictions(path, ORIGIN.identity, "kit predict c/a")
     assert (loaded.ids, loaded.classes, loaded.origin) == (saved.ids, saved.classes, saved.origin)
     np.testing.assert_array_equal(loaded.probs, saved.probs)
 
@@ -108,12 +108,12 @@ def test_a_file_with_incomplete_metadata_is_refused(tmp_path):
     del metadata["images"]
     pq.write_table(table.replace_schema_metadata({b"kit": json.dumps(metadata).encode()}), path)
     with raises_kit_error("predictions_damaged"):
-        load_predictions(path)
+        load_predictions(path, ORIGIN.identity, "kit predict c/a")
 
 
 def test_missing_and_damaged_files_are_refused(tmp_path):
     with raises_kit_error("predictions_missing"):
-        load_predictions(tmp_path / "p.parquet")
+        load_predictions(tmp_path / "p.parquet", ORIGIN.identity, "kit predict c/a")
     (tmp_path / "p.parquet").write_bytes(b"PAR1")
     with raises_kit_error("predictions_damaged"):
-        load_predictions(tmp_path / "p.parquet")
+        load_predictions(tmp_path / "p.parquet", ORIGIN.identity, "kit predict c/a")

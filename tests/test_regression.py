@@ -11,7 +11,7 @@ from kit import pipeline
 from kit.config import Component
 from kit.config.load import load_config
 from kit.engine.models.checkpoints import read_about
-from kit.predictions import load_predictions
+from kit.predictions import load_oof, load_test
 from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
 from tests.conftest import (
@@ -82,7 +82,7 @@ def blended(ages):
 
 def test_predictions_follow_the_numbers_in_their_units(ages):
     _, done = ages
-    oof, test = load_predictions(done.run.oof), load_predictions(done.run.test)
+    oof, test = load_oof(done.run), load_test(done.run)
     assert (oof.classes, oof.probs.dtype, oof.origin.task) == (("value",), np.float32, "regression")
     for predictions in (oof, test):
         truth = [age_of(int(i.removesuffix(".png"))) for i in predictions.ids]
@@ -108,7 +108,7 @@ def test_a_fold_predicts_as_in_training(ages):
     """The score of the kept epoch and of the stored predictions are equal: both use the fold's own scale."""
     workspace, done = ages
     folds = pd.read_csv(workspace.folds("ages")).set_index("id")
-    oof = load_predictions(done.run.oof)
+    oof = load_oof(done.run)
     rows = folds.loc[list(oof.ids)]
     squares = (oof.probs[:, 0] - rows["value"].to_numpy()) ** 2
     for k in range(2):
@@ -121,7 +121,7 @@ def test_the_submission_holds_the_numbers_and_scores_as_measured(ages):
     written = pd.read_csv(done.submitted.file.path)
     sample = pd.read_csv(workspace.root / "data" / "ages" / "sample_submission.csv")
     assert (list(written), written["id"].tolist()) == (list(sample), sample["id"].tolist())
-    test = load_predictions(done.run.test)
+    test = load_test(done.run)
     expected = pd.Series(test.probs[:, 0], test.ids).loc[written["id"]].to_numpy()
     if read_json(done.run.decision)["steps"]:  # clipped to the range of the training numbers
         numbers = [age_of(i) for i in range(40)]
@@ -156,7 +156,7 @@ def test_the_report_shows_residuals_and_no_classes(ages, monkeypatch):
 def test_bce_keeps_predictions_in_the_training_range_and_a_blend_is_scored_and_submitted(blended):
     workspace, done, second, blend = blended
     bounds = [age_of(i) for i in range(40)]
-    for predictions in map(load_predictions, (second.run.oof, second.run.test)):
+    for predictions in (load_oof(second.run), load_test(second.run)):
         assert (predictions.probs >= min(bounds)).all()
         assert (predictions.probs <= max(bounds)).all()
     assert blend.evaluation.nested < max(done.evaluation.cv, second.evaluation.cv)

@@ -55,7 +55,7 @@ def evaluate(
         report = pipeline.tta_ablation(run, workspace=place, progress=Terminal())
         show_json(report.as_dict()) if json else show(*tta_tables(report))
         return
-    evaluation = pipeline.evaluate(run, decide=steps, workspace=place)
+    evaluation = pipeline.evaluate(run, decide=steps, workspace=place, progress=Terminal())
     pooled = pipeline.pool_crops(run, how=per_image.value, workspace=place) if per_image else []
     if json:
         images = {result.name: result.scores for result in pooled}

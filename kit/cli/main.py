@@ -21,7 +21,7 @@ from kit.runtime.process import claim_process
 INTERRUPTED = 130
 PANELS = {
     "Pipeline": ("quickstart", "init", "inspect", "folds", "train", "predict", "blend", "submit", "run"),
-    "Analysis": ("evaluate", "check", "leaderboard"),
+    "Analysis": ("evaluate", "check", "status", "leaderboard"),
     "Tools": ("probe", "augment", "bench", "components", "clean"),
 }
 VERBS = tuple(name for names in PANELS.values() for name in names)

@@ -87,7 +87,7 @@ def config_yaml(config: Config) -> str:
 
 def differences(old: Config, new: Config) -> list[str]:
     """Return one line ``key: old -> new`` for each value that differs between two experiments."""
-    before, after = dict(_leaves(old.model_dump())), dict(_leaves(new.model_dump()))
+    before, after = dict(leaves(old.model_dump())), dict(leaves(new.model_dump()))
     missing = object()
     return [
         f"{key}: {_shown(before.get(key, missing), missing)} -> {_shown(after.get(key, missing), missing)}"
@@ -100,10 +100,11 @@ def _shown(value: object, missing: object) -> str:
     return "(none)" if value is missing else str(value)
 
 
-def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value with its dotted key, such as ``train.lr``."""
     for key, value in values.items():
         if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

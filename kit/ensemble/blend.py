@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from kit.evaluation.oof_with_labels import label_oof
 from kit.predictions import MIXED_FOLDS, Origin, Predictions
 from kit.runtime.environment import commit_of, now
 from kit.runtime.progress import SILENT, Progress
-from kit.storage.files import write_json
+from kit.storage.run_artifacts import write_blend
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import tasks
 
@@ -72,13 +73,34 @@ def blend(
     values = {
         "method": method.model_dump(),
         "members": labels,
+        "command": blend_command(run, members, method, any_folds),
         "config": config.model_dump(),
         "worth": None if evaluation is None else evaluation.as_dict(),
         "made": now(),
         "commit": commit_of(workspace.root),
     }
-    write_json(run.blend, values)
+    inputs = {name: digest for member in members for name, digest in member.inputs.items()}
+    write_blend(run, values, inputs)
     return Blended(run, evaluation)
+
+
+def blend_command(
+    run: RunFolder, members: Sequence[BlendMember], method: Component, any_folds: bool = False
+) -> str:
+    """Return the command that makes a blend again."""
+    words = [
+        "kit",
+        "blend",
+        *(member.label for member in members if not member.files),
+        "--method",
+        method.name,
+    ]
+    words += [word for key, value in method.options.items() for word in ("--option", f"{key}={value}")]
+    words += ["--name", run.name]
+    for files in filter(None, (member.files for member in members)):
+        options = zip(("--oof", "--test"), files, strict=False)  # without a test set, no test file
+        words += [word for option, file in options for word in (option, str(file))]
+    return shlex.join([*words, "--allow-fold-mismatch"] if any_folds else words)
 
 
 def _bind(component: Component) -> BoundMethod:

@@ -12,7 +12,15 @@ import pandas as pd
 
 from kit.competition.tables.read import read_table
 from kit.errors import KitError, first_few
-from kit.predictions import MIXED_FOLDS, Origin, Predictions, load_predictions
+from kit.predictions import (
+    MIXED_FOLDS,
+    Origin,
+    Predictions,
+    load_held_out,
+    load_oof,
+    load_test,
+    prediction_digests,
+)
 from kit.storage.files import file_digest
 from kit.storage.workspace import RunFolder
 from kit.tasks import Task
@@ -29,12 +37,16 @@ class BlendMember:
     Attributes:
         label: The name in reports.
         held_out: Held-out set -> predictions; empty for files of other tools.
+        inputs: File, as ``<run> <kind>`` or as a path -> its digest.
+        files: The CSVs of another tool; none for a run.
     """
 
     label: str
     oof: Predictions
     test: Predictions
     held_out: Mapping[str, Predictions] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
 
 def member_of(run: RunFolder) -> BlendMember:
@@ -43,8 +55,13 @@ def member_of(run: RunFolder) -> BlendMember:
     Raises:
         KitError: It has no predictions yet.
     """
-    held_out = {name: load_predictions(run.held_out(name)) for name in run.held_out_sets()}
-    return BlendMember(run.label, load_predictions(run.oof), load_predictions(run.test), held_out)
+    held_out = {name: load_held_out(run, name) for name in run.held_out_sets()}
+    return BlendMember(run.label, load_oof(run), load_test(run), held_out, member_inputs(run))
+
+
+def member_inputs(run: RunFolder) -> dict[str, str]:
+    """Return the digests of a run's predictions as a blend records them: ``<run> <kind>`` -> digest."""
+    return {f"{run.label} {name}": digest for name, digest in prediction_digests(run).items()}
 
 
 def pairs_of_files(oof: Sequence[Path], test: Sequence[Path]) -> list[tuple[Path, Path | None]]:
@@ -89,7 +106,8 @@ def foreign_member(oof_file: Path, test_file: Path | None, first: BlendMember, t
     test = read_foreign(test_file, first.test, task) if test_file is not None else first.test
     models = hashlib.sha256(f"{oof.origin.models} {test.origin.models}".encode()).hexdigest()[:16]
     oof, test = (replace(part, origin=replace(part.origin, models=models)) for part in (oof, test))
-    return BlendMember(label, oof, test)
+    files = (oof_file,) if test_file is None else (oof_file, test_file)
+    return BlendMember(label, oof, test, inputs={str(file): file_digest(file) for file in files}, files=files)
 
 
 def read_foreign(path: Path, reference: Predictions, task: Task) -> Predictions:
@@ -209,13 +227,11 @@ def check_compatible(members: Sequence[Predictions], labels: Sequence[str], any_
     """Refuse predictions that cannot be combined.
 
     Raises:
-        KitError: Kind, task, classes, ids or (for OOF) folds differ from the first member's, or a probability
-            is not finite.
+        KitError: Kind, task, classes, ids or (for OOF) folds differ from the first member's.
     """
     first = members[0]
     for member, label in zip(members, labels, strict=True):
         where = f"{label} ({member.origin.kind})"
-        _check_finite(member, where)
         for aspect in ("kind", "task"):
             actual, expected = getattr(member.origin, aspect), getattr(first.origin, aspect)
             if actual != expected:
@@ -243,16 +259,3 @@ def check_compatible(members: Sequence[Predictions], labels: Sequence[str], any_
                 "Train both on the same folds CSV, or use --allow-fold-mismatch for a mean without a score.",
                 code="folds_differ",
             )
-
-
-def _check_finite(member: Predictions, where: str) -> None:
-    broken = ~np.isfinite(member.probs).all(axis=1)
-    if broken.any():
-        first = member.ids[int(broken.argmax())]
-        raise KitError(
-            where,
-            f"{broken.sum()} of {len(broken)} rows are not finite (first: {first})",
-            "A blend needs a prediction of every member",
-            "Run `kit predict` for the member again, or omit it.",
-            code="not_finite",
-        )

@@ -5,9 +5,10 @@ Wortsman et al. 2022, "Model soups".
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,22 @@ from kit.errors import KitError
 from kit.evaluation.oof_with_labels import LabeledPredictions, label_oof
 from kit.inference.fold_models import FoldModels, open_models
 from kit.inference.predict import predict
-from kit.predictions import load_predictions
+from kit.predictions import load_oof
 from kit.runtime.environment import commit_of, now
 from kit.runtime.progress import SILENT, Progress
-from kit.storage.files import file_digest, read_json, write_json, write_text
+from kit.storage.files import write_text
 from kit.storage.locks import exclusive_lock
+from kit.storage.run_artifacts import write_blend
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, prepare
-from kit.training.run_state import refuse_other_data
+from kit.training.run_state import inputs_of, record_training_data, refuse_other_data
+from kit.training.trained_folds import (
+    model_identity,
+    record_fold,
+    trained_fold,
+    trained_folds,
+    training_digest,
+)
 
 NAME = "soup"
 MemberSet = tuple[int, ...]  # member numbers
@@ -53,7 +62,7 @@ def write_soup(
     data = prepare(config, workspace, progress)
     for member in members:
         refuse_other_data(member, data)
-    truth = label_oof(load_predictions(members[0].oof), config, workspace)
+    truth = label_oof(load_oof(members[0]), config, workspace)
     if len(truth.validated) < 2 or (np.sum(truth.validated, axis=0) != 1).any():
         raise KitError(
             run.label,
@@ -129,12 +138,14 @@ class SoupSearch:
         """Write the averaged weights of some members' fold k as the model of a run."""
         from kit.engine.models.checkpoints import save_mean
 
-        folder = run.fold(k)
-        save_mean(folder.model, [self.members[j].fold(k).model for j in chosen])
-        labels = [self.members[j].label for j in chosen]
-        score = [read_json(self.members[j].fold(k).done)["score"] for j in chosen]
-        done = {"fold": k, "model": file_digest(folder.model), "ingredients": labels, "seconds": 0.0}
-        write_json(folder.done, done | {"score": float(np.mean(score))})
+        members = [self.members[j] for j in chosen]
+        models = [member.fold(k).model for member in members]
+        save_mean(run.fold(k).model, models, asdict(model_identity(run, k)))
+        scores = [fold.score for member in members if (fold := trained_fold(member, k))]
+        done = {"ingredients": [member.label for member in members], "seconds": 0.0}
+        config = self.models.config.model_copy(update={"name": run.name})
+        inputs = {**inputs_of(self.models.data), "config": training_digest(config)}
+        record_fold(run, k, done | {"score": float(np.mean(scores))}, inputs)
 
     def greedy(self, rows: np.ndarray, candidates: Sequence[int]) -> MemberSet:
         """Return the best member and each further member that improves the soup's score on ``rows``."""
@@ -196,6 +207,18 @@ def _write(
     named = config.model_copy(update={"name": run.name})
     run.remove_scores()
     write_text(run.config, config_yaml(named))
-    write_json(run.training_data, read_json(search.members[0].training_data))
-    values = {"method": {"name": NAME}, **about, "config": named.model_dump(), "worth": evaluation.as_dict()}
-    write_json(run.blend, values)
+    record_training_data(run, search.models.data)
+    command = shlex.join(["kit", "blend", *about["members"], "--method", NAME, "--name", run.name])
+    values = {
+        "method": {"name": NAME},
+        **about,
+        "command": command,
+        "config": named.model_dump(),
+        "worth": evaluation.as_dict(),
+    }
+    inputs = {
+        f"{member.label} fold {k}": fold.model
+        for member in search.members
+        for k, fold in trained_folds(member, len(chosen), verify=False).items()
+    }
+    write_blend(run, values, inputs)

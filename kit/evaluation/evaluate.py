@@ -29,8 +29,9 @@ from kit.metrics import Metric, get_metric, metrics
 from kit.metrics.bootstrap import Interval, plain_dict, score_interval
 from kit.postprocess.nested_cv import FittedPostprocessing, StepsEvaluation, as_json, fit_and_evaluate
 from kit.postprocess.postprocessing import Postprocessing, check_steps
-from kit.predictions import FinalPredictions
-from kit.storage.files import read_json, write_json, write_text
+from kit.predictions import FinalPredictions, prediction_digests
+from kit.storage.files import write_text
+from kit.storage.run_artifacts import read_postprocessing, write_postprocessing, write_scores
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import Task
 
@@ -145,10 +146,11 @@ def evaluate(
     review = _images_to_review(labeled, shown, competition or _competition(config, workspace), scan)
     errors = _errors(labeled, fitted.nested)
     evaluation = _evaluation(run, workspace, labeled, fitted, errors, review)
-    write_json(run.decision, as_json(fitted, steps, labeled.oof.classes))
+    inputs = prediction_digests(run)
+    write_postprocessing(run, as_json(fitted, steps, labeled.oof.classes), {"oof": inputs["oof"]})
     write_text(run.residuals if labeled.task.numeric else run.confusion, errors.table)
     write_text(run.suspects, _csv(review.labels, Suspect))
-    write_json(run.metrics, evaluation.as_dict())
+    write_scores(run, evaluation.as_dict(), inputs)
     return evaluation
 
 
@@ -162,7 +164,7 @@ def steps_to_fit(run: RunFolder, config: Config) -> list[Component]:
     """Return the postprocessing steps of the last evaluation, or else those of the config."""
     if not run.decision.exists():
         return list(config.decide)
-    return [Component.model_validate(each) for each in read_json(run.decision)["asked"]]
+    return [Component.model_validate(each) for each in read_postprocessing(run)[0]["asked"]]
 
 
 def _competition(config: Config, workspace: Workspace) -> Competition | None:

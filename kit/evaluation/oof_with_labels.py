@@ -16,9 +16,10 @@ from kit.errors import KitError, first_few
 from kit.folds.table import Folds, read_folds
 from kit.metrics import Metric, get_metric
 from kit.postprocess.step import LabeledProbs
-from kit.predictions import MIXED_FOLDS, Predictions, load_predictions
+from kit.predictions import MIXED_FOLDS, Predictions, load_held_out, load_oof
 from kit.runtime.seeds import stable_seed
-from kit.storage.files import read_json
+from kit.storage.provenance import check_folder_name
+from kit.storage.run_artifacts import read_blend
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import Task, tasks
 
@@ -82,10 +83,16 @@ class LabeledPredictions:
 
 
 def config_of(run: RunFolder) -> Config:
-    """Return the config of an experiment; for a blend, that of its first member."""
-    if run.config.exists():
-        return load_config(run.config)
-    return Config.model_validate(read_json(run.blend)["config"])
+    """Return the config of an experiment; for a blend, that of its first member.
+
+    Raises:
+        KitError: It is damaged, or the folder was renamed or copied.
+    """
+    if not run.config.exists():
+        return Config.model_validate(read_blend(run)[0]["config"])
+    config = load_config(run.config)
+    check_folder_name(run, f"{config.competition.name}/{config.name}")
+    return config
 
 
 def load_labeled_oof(run: RunFolder, workspace: Workspace) -> LabeledPredictions:
@@ -94,7 +101,7 @@ def load_labeled_oof(run: RunFolder, workspace: Workspace) -> LabeledPredictions
     Raises:
         KitError: There are no predictions, the folds CSV has changed, or blend members have different folds.
     """
-    oof = load_predictions(run.oof)
+    oof = load_oof(run)
     if oof.origin.folds == MIXED_FOLDS:
         raise KitError(
             run.label,
@@ -141,7 +148,7 @@ def load_labeled_held_out(
     Raises:
         KitError: The set was predicted by other models than the OOF rows, or a label is missing.
     """
-    predicted = load_predictions(run.held_out(name))
+    predicted = load_held_out(run, name)
     if predicted.origin.models != like.oof.origin.models:
         raise KitError(
             f"{run.label}, held out {name}",

@@ -11,7 +11,7 @@ import pandas as pd
 from kit.competition.tables.read import read_table
 from kit.errors import KitError
 from kit.metrics import get_metric
-from kit.predictions import Pooling, Predictions, load_predictions
+from kit.predictions import Pooling, Predictions, load_held_out, load_oof
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import MULTILABEL
 
@@ -64,11 +64,12 @@ def pool_run(run: RunFolder, workspace: Workspace, how: Pooling) -> list[PerImag
     Raises:
         KitError: The run's samples are whole images.
     """
-    tables = {"oof": (run.oof, read_table(workspace.folds(run.competition)))}
+    tables = {"oof": (load_oof(run), read_table(workspace.folds(run.competition)))}
     for name in run.held_out_sets():
-        tables[name] = (run.held_out(name), read_table(workspace.truth(run.competition, name)))
+        truth = read_table(workspace.truth(run.competition, name))
+        tables[name] = (load_held_out(run, name), truth)
     results = []
-    for name, (file, table) in tables.items():
+    for name, (predictions, table) in tables.items():
         if not {"group", "label"} <= set(table.columns):
             raise KitError(
                 run.label,
@@ -76,7 +77,7 @@ def pool_run(run: RunFolder, workspace: Workspace, how: Pooling) -> list[PerImag
                 "Only crops (voc.as: crops) can be pooled per image",
                 code="no_crops",
             )
-        pooled = pool(load_predictions(file), table.set_index("id")["group"], how)
+        pooled = pool(predictions, table.set_index("id")["group"], how)
         pooled.save(run.per_image(name))
         results.append(PerImage(name, len(pooled.ids), _scores(pooled, table), run.per_image(name)))
     return results

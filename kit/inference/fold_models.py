@@ -16,16 +16,17 @@ from kit.errors import KitError, first_few
 from kit.predictions import Origin, Predictions
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.progress import Progress
-from kit.storage.files import read_json
 from kit.storage.partial_predictions import (
     PartialPredictions,
     read_partial_predictions,
     write_partial_predictions,
 )
+from kit.storage.provenance import Identity, check_identity
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_set, image_store
 from kit.training.feature_cache import is_head_only
 from kit.training.precision import settled_precision
+from kit.training.trained_folds import model_identity, retraining, trained_fold
 
 ViewList = tuple[Component, ...]  # views that are merged into one prediction
 
@@ -182,7 +183,8 @@ class FoldModels:
 
     def _file_of(self, k: int, images: ImageSet, digest: str, view_list: ViewList) -> Path:
         """Return the file of fold k's partial predictions."""
-        model = read_json(self.run.fold(k).done)["model"]
+        trained = trained_fold(self.run, k, verify=False)
+        model = "" if trained is None else trained.model
         return self.run.partial_predictions(
             k, f"{model} {digest} {len(images)} {' '.join(self._labels(view_list))}"
         )
@@ -262,6 +264,8 @@ class FoldModels:
 
         path = self.run.fold(k).model
         state, about = load_model(path)
+        found = Identity(**about.get("identity", {"run": "an unknown run", "kind": "model"}))
+        check_identity(found, model_identity(self.run, k), path, retraining(self.run))
         classes = self.data.competition.classes
         if tuple(about["classes"]) != classes:
             raise KitError(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
 from kit.config import Component, Config
 from kit.config.load import load_config
-from kit.errors import KitError, first_few
+from kit.errors import KitError
 from kit.inference.fold_models import FoldModels, ViewPredictions, open_models
-from kit.predictions import Kind, Origin, load_predictions
+from kit.predictions import Kind, Origin, load_held_out, load_oof, load_test
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
@@ -18,7 +17,16 @@ from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import tasks
 from kit.training.data import TrainingData, prepare
-from kit.training.run_state import refuse_other_data, trained_fold
+from kit.training.run_state import refuse_other_data, refuse_other_folds
+from kit.training.trained_folds import all_trained_folds, models_digest
+
+WHAT_CHANGED = {
+    "models": "the models",
+    "folds": "the folds",
+    "images": "the images",
+    "tta": "the views",
+    "task": "the task",
+}  # fields of ``Origin`` that decide whether predictions are up to date
 
 
 def predict(
@@ -46,8 +54,11 @@ def predict(
         KitError: A fold is not trained yet, a view does not exist, or another process is predicting.
     """
     config, data, origin = _prepared(run, workspace, tta, merge, progress, data)
-    if _already_predicted(run, origin, data):
+    reason = _why_predict(run, origin, data)
+    if reason is None:
         return False
+    if reason:
+        progress.note(f"predicting again: {reason}")
     with exclusive_lock(run.lock("predict"), "predicting"):
         models = open_models(config, run, workspace, data, progress, deadline)
         _write_predictions(models, workspace, origin)
@@ -90,13 +101,15 @@ def _prepared(
     config = _with_tta(load_config(run.config), tta, merge)
     data = data or prepare(config, workspace, progress)
     refuse_other_data(run, data)
+    folds = all_trained_folds(run, data.folds.models)
+    refuse_other_folds(run, folds, config)
     origin = Origin(
         kind="oof",
         task=data.competition.task.name,
         experiment=run.label,
         folds=data.folds.fingerprint,
         tta=config.predict.labels,
-        models=_digest_of_models(run, data, workspace),
+        models=models_digest(folds),
         images=data.train_images,
     )
     return config, data, origin
@@ -112,22 +125,6 @@ def _with_tta(config: Config, tta: Sequence[Component] | None, merge: str | None
     predict_config = config.predict.model_copy(update=update)
     check_tta(predict_config.tta, predict_config.merge, tasks.get(config.competition.task))
     return config.model_copy(update={"predict": predict_config})
-
-
-def _digest_of_models(run: RunFolder, data: TrainingData, workspace: Workspace) -> str:
-    """Return a digest of the weights of all models, which must be trained."""
-    trained = {k: trained_fold(run.fold(k)) for k in range(data.folds.models)}
-    missing = [k for k, done in trained.items() if done is None]
-    if missing:
-        raise KitError(
-            run.label,
-            f"{len(missing)} of {len(trained)} folds are not trained ({first_few(missing)})",
-            "Out-of-fold predictions need every fold",
-            f"Continue with `kit train CONFIG` (its config is {workspace.shown(run.config)}).",
-            code="folds_untrained",
-        )
-    digests = "".join(done["model"] for done in trained.values() if done)
-    return hashlib.sha256(digests.encode()).hexdigest()[:16]
 
 
 def _write_predictions(models: FoldModels, workspace: Workspace, origin: Origin) -> None:
@@ -147,20 +144,23 @@ def _origin_of(name: str, origin: Origin, data: TrainingData) -> Origin:
     """Return the origin of predictions for a held-out set, or for the test images if ``name`` is empty."""
     images = data.other_images[name]
     kind: Kind = "held_out" if name else "test"
-    return replace(origin, kind=kind, images=images)
+    return replace(origin, kind=kind, part=name, images=images)
 
 
-def _already_predicted(run: RunFolder, origin: Origin, data: TrainingData) -> bool:
-    """Tell whether the files hold predictions of the same models, images and views."""
+def _why_predict(run: RunFolder, origin: Origin, data: TrainingData) -> str | None:
+    """Return why the run must be predicted; empty if it never was; None if the files are up to date."""
     files = {"": run.test} | {name: run.held_out(name) for name in data.held_out}
     if not all(path.exists() for path in (run.oof, *files.values())):
-        return False
+        return ""
     try:
-        oof = load_predictions(run.oof).origin
-        others = {name: load_predictions(path).origin for name, path in files.items()}
-    except KitError:
-        return False  # damaged or of another version of kit: predict again
-    wanted = {name: _origin_of(name, origin, data) for name in files}
-    return oof == origin and all(
-        found == replace(wanted[name], unreadable=found.unreadable) for name, found in others.items()
-    )
+        found = [load_oof(run).origin]
+        found += [(load_held_out(run, name) if name else load_test(run)).origin for name in files]
+    except KitError as error:
+        return f"{error.where} {error.problem}"
+    wanted = [origin, *(_origin_of(name, origin, data) for name in files)]
+    for stored, current in zip(found, wanted, strict=True):
+        for field, what in WHAT_CHANGED.items():
+            if getattr(stored, field) != getattr(current, field):
+                part = f"{stored.kind.replace('_', '-')} {stored.part}".strip()
+                return f"{what} of the {part} predictions have changed"
+    return None

@@ -15,6 +15,7 @@ from kit.leaderboard.parents import Derivation, StartedExperiment, find_parents
 from kit.leaderboard.runs import RunRecord, matches_run, read_run
 from kit.leaderboard.scores import RecordedScores
 from kit.leaderboard.submitted import SubmissionRecord, read_submission
+from kit.status.runs import RunStatus, read_status
 from kit.storage.files import json_number
 from kit.storage.workspace import Workspace
 
@@ -39,6 +40,7 @@ class Entry:
         date: When the run started, or the file was written; ISO, UTC.
         submission: The submission file, if one was written.
         parent: The experiment that this one was derived from.
+        stale: Why the scores no longer hold: a changed input, or a damaged file; empty if they do.
         changed: Differences from the parent, ``key: old -> new``; for a blend its method and members.
     """
 
@@ -61,6 +63,7 @@ class Entry:
     commit: str | None = None
     submission: str | None = None
     parent: str | None = None
+    stale: str = ""
     changed: tuple[str, ...] = ()
 
     @property
@@ -90,10 +93,21 @@ def read_leaderboard(workspace: Workspace) -> Leaderboard:
     runs = [found for run in workspace.runs() if (found := read_run(run, problems))]
     files = (read_submission(file, workspace, problems) for file in workspace.submissions())
     of_runs, unmatched = _match(runs, [file for file in files if file], problems)
+    chains = read_status([run.folder for run in runs], workspace, verify=False)
+    stale = {chain.run.label: why for chain in chains if (why := _why_stale(chain))}
     rows = [_run_entry(run, of_runs.get(run.folder.label), workspace) for run in runs]
+    rows = [replace(row, stale=stale.get(row.label, "")) for row in rows]
     rows = _with_parents(rows, runs)
     rows += [_submission_entry(file, workspace, _metric_of(file, runs)) for file in unmatched]
     return Leaderboard(best_first(rows), problems)
+
+
+def _why_stale(chain: RunStatus) -> str:
+    """Return why a run's scores no longer hold; empty if they do. Missing models and files do not matter."""
+    broken = (
+        link for link in chain.links if link.state in ("stale", "damaged") and link.kind != "submission"
+    )
+    return next((f"{link.artifact}: {link.why}" for link in broken), "")
 
 
 def best_first(entries: Iterable[Entry]) -> list[Entry]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ from kit.errors import KitError
 from kit.leaderboard.parents import blend_summary
 from kit.leaderboard.submitted import written_at
 from kit.metrics import get_metric
-from kit.predictions import METADATA_KEY, load_predictions
+from kit.predictions import read_note
 from kit.storage.files import json_number, read_json
+from kit.storage.provenance import Identity, renewal
+from kit.storage.run_artifacts import read_blend, read_postprocessing, read_scores
 from kit.storage.workspace import RunFolder
 from kit.tasks import tasks
 
@@ -56,7 +57,7 @@ def read_run(run: RunFolder, problems: list[KitError]) -> RunRecord | None:
     """
     is_blend = run.blend.exists()
     try:
-        blend = _mapping(run.blend, "Run `kit blend` again.") if is_blend else {}
+        blend = read_blend(run)[0] if is_blend else {}
         scores = _scores(run, blend)
     except KitError as error:
         problems.append(error)
@@ -91,7 +92,7 @@ def _scores(run: RunFolder, blend: dict[str, Any]) -> dict[str, Any] | None:
                 run.metrics, "is missing: the predictions have no score", next=again, code="scores_missing"
             )
         return None
-    values = _mapping(run.metrics, again)
+    values, _ = read_scores(run)
     try:
         return {
             "metric": str(values["metric"]),
@@ -208,35 +209,9 @@ def matches_run(trace: dict[str, Any], run: RunRecord) -> bool:
     folder = run.folder
     if not folder.test.exists():
         return False
-    metadata = _metadata(folder.test)
-    if trace.get("models") != metadata["models"]:
-        return False
-    if "predictions" in trace:
-        digest = metadata.get("digest") or load_predictions(folder.test).digest()
-        if trace["predictions"] != digest:
-            return False
-    return _same_decision(trace, folder)
-
-
-def _metadata(predictions: Path) -> dict[str, Any]:
-    """Return the metadata of a predictions file: models, and the digest if it has one.
-
-    Only the metadata is read: the predictions of hundreds of files would take seconds.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        note = json.loads((pq.read_schema(predictions).metadata or {})[METADATA_KEY])
-        return dict(note, models=note["models"])
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise KitError(
-            predictions,
-            f"is not a predictions file ({error})",
-            "kit predict and kit blend write them",
-            f"Run `kit predict {predictions.parent.parent.name}/{predictions.parent.name}` again.",
-            code="predictions_damaged",
-        ) from error
+    test = read_note(folder.test, Identity(folder.label, "test"), renewal(folder))
+    is_same = (trace.get("models"), trace.get("predictions")) == (test.origin.models, test.digest)
+    return is_same and _same_decision(trace, folder)
 
 
 def _same_decision(trace: dict[str, Any], run: RunFolder) -> bool:
@@ -246,7 +221,7 @@ def _same_decision(trace: dict[str, Any], run: RunFolder) -> bool:
     """
     if "decision" not in trace or not run.decision.exists():
         return True
-    now = _mapping(run.decision, f"Run `kit evaluate {run.label}`.").get("steps", [])
+    now = read_postprocessing(run)[0].get("steps", [])
     if ((trace.get("config") or {}).get("submission") or {}).get("pool"):
         return [step["name"] for step in trace["decision"]] == [step["name"] for step in now]
     return bool(trace["decision"] == now)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from kit.errors import KitError
 from kit.leaderboard.entries import Entry, best_first
-from kit.storage.files import read_json
+from kit.storage.run_artifacts import read_postprocessing
 from kit.storage.workspace import RunFolder, Workspace
 
 MAX_CORRELATION = 0.7  # of errors; above, a second submission adds little
@@ -67,10 +67,12 @@ def select_submissions(
     The first has the best CV (nested for a blend). The second is the one whose errors correlate least with
     the first's, among those whose 95 % interval reaches the first's CV: if the first is unlucky on the
     private part, the second is least likely to be. If none is that close, it is the one with the next best
-    CV. Errors of runs that cannot be compared are appended to ``problems``.
+    CV. Stale runs are not candidates. Errors of runs that cannot be compared are appended to ``problems``.
     """
     candidates = [
-        e for e in best_first(entries) if e.kind != "submission" and e.submission and e.cv is not None
+        e
+        for e in best_first(entries)
+        if e.kind != "submission" and e.submission and e.cv is not None and not e.stale
     ]
     groups = groupby(candidates, key=lambda e: (e.competition, e.metric))
     competitions = [list(group) for _, group in groups]
@@ -154,7 +156,7 @@ def oof_errors(run: RunFolder, workspace: Workspace) -> pd.Series:
     from kit.postprocess.postprocessing import Postprocessing
 
     found = load_labeled_oof(run, workspace)
-    steps = read_json(run.decision)["steps"] if run.decision.exists() else []
+    steps = read_postprocessing(run)[0]["steps"] if run.decision.exists() else []
     decided = Postprocessing.from_list(steps).apply(found.oof.probs, found.task).decided
     if found.task.numeric:
         return pd.Series((decided - found.targets)[:, 0], index=pd.Index(found.oof.ids))

@@ -5,14 +5,14 @@ Files, in pipeline order:
     prepare.py     init, inspect, folds, augment, probe, bench, dry_run
     models.py      train, predict, evaluate, tta_ablation, pool_crops
     components.py  what a config can name
-    results.py     blend, submit, resubmit, check, leaderboard, record, clean
+    results.py     blend, submit, resubmit, check, leaderboard, status, record, clean
     run.py         run: every stage
 """
 
 from kit.pipeline.components import components
 from kit.pipeline.models import evaluate, pool_crops, predict, train, tta_ablation
 from kit.pipeline.prepare import augment, bench, dry_run, folds, init, inspect, probe
-from kit.pipeline.results import blend, check, clean, leaderboard, record, resubmit, submit
+from kit.pipeline.results import blend, check, clean, leaderboard, record, resubmit, status, submit
 from kit.pipeline.run import run
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "record",
     "resubmit",
     "run",
+    "status",
     "submit",
     "train",
     "tta_ablation",

@@ -119,14 +119,19 @@ def evaluate(
     *,
     decide: Sequence[Component] | None = None,
     workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
 ) -> Evaluation:
     """Score out-of-fold predictions; write the scores, postprocessing steps, label errors and report page.
 
     Args:
         decide: Postprocessing steps to fit; None: the last fitted steps, or else the config's.
     """
+    from kit.status.stale import OOF_PREDICTIONS, refuse_stale
+
     workspace = open_workspace(workspace)
-    return _evaluated(open_run(experiment, workspace), workspace, decide)
+    run = open_run(experiment, workspace)
+    refuse_stale(run, workspace, OOF_PREDICTIONS, progress)
+    return _evaluated(run, workspace, decide)
 
 
 def _evaluated(

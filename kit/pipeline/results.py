@@ -1,4 +1,4 @@
-"""Verbs after prediction: blend, submit, resubmit, check, leaderboard, record, clean."""
+"""Verbs after prediction: blend, submit, resubmit, check, leaderboard, status, record, clean."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from kit.pipeline.inputs import ConfigLike, RunLike, WorkspaceLike, open_config,
 from kit.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from kit.competition.opened import OpenedCompetition
     from kit.ensemble.blended import Blended
     from kit.evaluation.evaluate import Evaluation
     from kit.leaderboard.correlation import Correlation
     from kit.leaderboard.entries import Entry
     from kit.leaderboard.record import Recorded
     from kit.leaderboard.selection import Selection
+    from kit.status.runs import RunStatus
     from kit.storage.clean import CacheUsage
     from kit.storage.workspace import SubmissionFile
     from kit.submission.submit import Submitted
     from kit.submission_check.problem_codes import Problem
+    from kit.training.data import TrainingData
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,14 @@ def blend(
     """
     from kit.ensemble.blend_runs import blend_runs
     from kit.pipeline.models import evaluate
+    from kit.status.stale import ALL_PREDICTIONS, refuse_stale
 
     workspace = open_workspace(workspace)
     check_name(name, "--name")
     chosen = Component(name=method) if isinstance(method, str) else method
     runs = [open_run(each, workspace) for each in experiments]
+    for run in runs:
+        refuse_stale(run, workspace, ALL_PREDICTIONS, progress, any_folds=allow_fold_mismatch)
     blended = blend_runs(runs, chosen, name, workspace, foreign, allow_fold_mismatch, progress)
     evaluation = None if blended.evaluation is None else evaluate(blended.run, workspace=workspace)
     return BlendResult(blended, [run.label for run in runs], evaluation)
@@ -108,19 +112,22 @@ def blend(
 def submit(
     experiment: RunLike,
     *,
-    opened: OpenedCompetition | None = None,
+    data: TrainingData | None = None,
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
 ) -> Submitted:
     """Write ``submissions/COMPETITION/NAME.csv`` in the sample's format, verified by a round trip.
 
     Args:
-        opened: The competition, if the caller has opened it already.
+        data: The training data, if the caller has prepared it already.
     """
+    from kit.status.stale import ALL_PREDICTIONS, refuse_stale
     from kit.submission.submit import submit as write_submission
 
     workspace = open_workspace(workspace)
-    return write_submission(open_run(experiment, workspace), workspace, progress, opened=opened)
+    run = open_run(experiment, workspace)
+    refuse_stale(run, workspace, ALL_PREDICTIONS, progress, data)
+    return write_submission(run, workspace, progress, opened=None if data is None else data.opened)
 
 
 def resubmit(trace: Path | str, *, workspace: WorkspaceLike = None) -> tuple[SubmissionFile, bool]:
@@ -208,6 +215,20 @@ def leaderboard(
         selections=select_submissions(scored, workspace, problems) if advice else [],
         problems=problems,
     )
+
+
+def status(
+    experiment: RunLike | None = None, *, workspace: WorkspaceLike = None, progress: Progress = SILENT
+) -> list[RunStatus]:
+    """Return the state of every artifact of a run, or of all runs: up to date, stale, damaged or missing.
+
+    Weights and predictions are read and compared with their digests.
+    """
+    from kit.status.runs import read_status
+
+    workspace = open_workspace(workspace)
+    runs = workspace.runs() if experiment is None else [open_run(experiment, workspace)]
+    return read_status(runs, workspace, progress)
 
 
 def record(

@@ -73,7 +73,7 @@ def run(
         progress.note(f"no test images: no submission to write{later}")
         return RunResult(trained.run, predicted.evaluation, None)
     progress.stage("submit")
-    submitted = submit(trained.run, opened=opened, workspace=workspace, progress=progress)
+    submitted = submit(trained.run, data=data, workspace=workspace, progress=progress)
     state = "written" if submitted.written else "exists already, unchanged"
     progress.note(f"{workspace.shown(submitted.file.path)} {state}")
     return RunResult(trained.run, predicted.evaluation, submitted)

@@ -41,6 +41,9 @@ def leaderboard_tables(
         notes: list[Correlation | Selection] = [*related, *chosen]
         own = [note for note in notes if (note.competition, note.metric) == (competition, metric)]
         tables += [escape(note.summary) for note in own]
+        tables += [escape(f"{row.name} is stale, {row.stale}") for row in rows if row.stale]
+    if any(entry.stale for entry in entries):
+        tables.append("Stale rows are not selected; what renews them: kit status EXPERIMENT")
     return tables
 
 
@@ -91,6 +94,7 @@ def _short(line: str) -> str:
 COLUMNS: dict[str, Callable[[Entry], str]] = {
     "name": lambda entry: entry.name,
     "kind": lambda entry: entry.kind,
+    "state": lambda entry: "stale" if entry.stale else "",
     "CV": lambda entry: _score(entry.cv),
     "± sd": lambda entry: _score(entry.sd),
     "nested": lambda entry: _score(entry.nested),

@@ -20,8 +20,9 @@ from kit.competition.samples import Competition
 from kit.evaluation.evaluate import Evaluation
 from kit.evaluation.label_errors import HardImage, Suspect
 from kit.metrics.bootstrap import Interval
-from kit.predictions import load_predictions
+from kit.predictions import load_test
 from kit.storage.files import read_json, write_text
+from kit.storage.run_artifacts import read_blend
 from kit.storage.workspace import RunFolder
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def write_run_page(
     """
     fold_count = len(evaluation.folds)
     histories = {k: pd.read_csv(f.history) for k in range(fold_count) if (f := run.fold(k)).history.exists()}
-    members = read_json(run.blend) if run.blend.exists() else None
+    members = read_blend(run)[0] if run.blend.exists() else None
     page = _render(
         "run.html",
         evaluation=evaluation,
@@ -97,7 +98,7 @@ def write_run_page(
         blend_interval=_blend_interval(members),
         hardest=_with_thumbnails(evaluation.hardest[:MAX_HARD_IMAGES], images, options),
         suspects=_with_thumbnails(evaluation.suspects, images, options),
-        unreadable=load_predictions(run.test).origin.unreadable,
+        unreadable=load_test(run).origin.unreadable,
     )
     write_text(run.report, page)
 

@@ -10,9 +10,10 @@ from kit.competition.samples import Competition
 from kit.config import Config
 from kit.errors import KitError
 from kit.postprocess.postprocessing import Postprocessing
-from kit.predictions import FinalPredictions, load_predictions
+from kit.predictions import FinalPredictions, load_oof, load_test
 from kit.runtime.progress import SILENT, Progress
-from kit.storage.files import json_number, read_json
+from kit.storage.files import json_number
+from kit.storage.run_artifacts import read_postprocessing, read_scores
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.format import stale_ids
 from kit.submission.pooling import pool_rows, pool_test, submitted_ids, task_of_rows
@@ -99,7 +100,7 @@ def _cv(run: RunFolder, metric: str) -> float | None:
     Raises:
         KitError: The scores cannot be read.
     """
-    values = read_json(run.metrics)
+    values, _ = read_scores(run)
     try:
         return json_number(values["cv"]) if values["metric"] == metric else None
     except (KeyError, TypeError, ValueError) as error:
@@ -134,13 +135,12 @@ def _predictions_of(
     pool = config.submission.pool if config.submission else None
     task = task_of_rows(pool, competition)
     try:
-        loaded = load_predictions(path)
         if path == run.test:
-            rows = pool_test(loaded, pool, competition, task)
+            rows = pool_test(load_test(run), pool, competition, task)
         else:
-            rows = loaded if pool is None else pool_rows(loaded, pool, task)
+            rows = load_oof(run) if pool is None else pool_rows(load_oof(run), pool, task)
         steps = (
-            Postprocessing.from_list(read_json(run.decision)["steps"])
+            Postprocessing.from_list(read_postprocessing(run)[0]["steps"])
             if run.decision.exists()
             else Postprocessing()
         )

@@ -10,7 +10,7 @@ from kit.config import Config, PoolConfig
 from kit.errors import KitError, first_few
 from kit.evaluation.oof_with_labels import LabeledPredictions, label_oof, load_labeled_oof
 from kit.postprocess.postprocessing import Postprocessing
-from kit.predictions import MIXED_FOLDS, FinalPredictions, Predictions, load_predictions
+from kit.predictions import MIXED_FOLDS, FinalPredictions, Predictions, load_oof, load_test
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.format import format_for
 from kit.submission.leaks import Leak, with_known_labels
@@ -53,7 +53,7 @@ class SubmissionInputs:
             competition = load_competition(config.competition, workspace)
         form = format_for(config.submission, competition)
         pool = config.submission.pool if config.submission else None
-        test = load_predictions(run.test)
+        test = load_test(run)
         return cls(run, config, competition, form, task_of_rows(pool, competition), test)
 
     @property
@@ -91,7 +91,7 @@ class SubmissionInputs:
         Raises:
             KitError: The folds have changed, or the test predictions come from other models.
         """
-        oof = load_predictions(self.run.oof)
+        oof = load_oof(self.run)
         if self.test.origin.models != oof.origin.models:
             raise KitError(
                 self.run.label,

@@ -11,11 +11,12 @@ from kit.errors import KitError
 from kit.postprocess.postprocessing import Postprocessing
 from kit.predictions import Predictions
 from kit.runtime.environment import commit_of, now
-from kit.storage.files import checksum, read_json, write_json
+from kit.storage.files import checksum
 from kit.storage.locks import waiting_lock
+from kit.storage.run_artifacts import read_blend
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.leaks import Leak
-from kit.submission.trace import read_trace
+from kit.submission.trace import read_trace, save_trace
 
 NEEDED = {"file", "sha256", "experiment", "predictions", "decision", "config"}  # to reproduce a submission
 
@@ -24,7 +25,7 @@ def members_of(run: RunFolder) -> tuple[dict[str, Any] | None, list[dict[str, An
     """Return a blend's method and its members with their weights; nothing for an experiment."""
     if not run.blend.exists():
         return None, []
-    values = read_json(run.blend)
+    values, _ = read_blend(run)
     members = (values.get("worth") or {}).get("members", [])
     weights = {member["label"]: member["weight"] for member in members}
     return values["method"], [{"experiment": m, "weight": weights.get(m)} for m in values["members"]]
@@ -72,7 +73,8 @@ def write_trace(file: SubmissionFile, trace: dict[str, Any]) -> None:
         before = {}  # damaged: this one replaces it
     own = {"file": file.path.name, "sha256": checksum(file.path), "bytes": file.path.stat().st_size}
     same = before.get("sha256") == own["sha256"]
-    write_json(file.trace, own | {"written": before.get("written") if same else now()} | trace)
+    values = own | {"written": before.get("written") if same else now()} | trace
+    save_trace(file, values)
 
 
 def keep_scored(file: SubmissionFile) -> SubmissionFile | None:
@@ -85,8 +87,8 @@ def keep_scored(file: SubmissionFile) -> SubmissionFile | None:
         return None
     kept = SubmissionFile(file.path.with_name(f"{file.name}@{checksum(file.path)[:8]}{file.path.suffix}"))
     with waiting_lock(file.lock):
-        if file.trace.exists():
-            write_json(kept.trace, read_json(file.trace) | {"file": kept.path.name})
+        if (trace := read_trace(file)) is not None:
+            save_trace(kept, trace | {"file": kept.path.name})
             file.trace.unlink()
         file.scores.replace(kept.scores)
         file.path.replace(kept.path)

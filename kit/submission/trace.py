@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from kit.errors import KitError
-from kit.storage.files import read_json
+from kit.storage.provenance import Identity, read_artifact, write_artifact
 from kit.storage.workspace import SubmissionFile
 
 
@@ -13,17 +13,14 @@ def read_trace(file: SubmissionFile) -> dict[str, Any] | None:
     """Return the provenance of a submission; None if it has no JSON file, so that kit did not write it.
 
     Raises:
-        KitError: The JSON file is damaged.
+        KitError: The JSON file is damaged or was edited.
     """
     if not file.trace.exists():
         return None
-    again = f"Run `kit submit {file.label}`, or remove it."
-    try:
-        values = read_json(file.trace)
-    except KitError as error:
-        raise KitError(file.trace, error.problem, error.rule, again, code="file_damaged") from error
-    if not isinstance(values, dict):
-        raise KitError(
-            file.trace, "is not a JSON object", "`kit submit` writes one", again, code="file_damaged"
-        )
-    return values
+    return read_artifact(file.trace, None, f"kit submit {file.label}")[0]
+
+
+def save_trace(file: SubmissionFile, values: Mapping[str, Any]) -> None:
+    """Write the provenance of a submission as it is."""
+    identity = Identity(str(values["experiment"]), "submission", file.path.name)
+    write_artifact(file.trace, values, identity, {"test": str(values["predictions"])})

@@ -106,7 +106,7 @@ def prepare(
             f"{workspace.shown(path)} was not made with folds.seed {config.folds.seed}; it is used "
             "unchanged. `kit folds CONFIG --force` replaces it."
         )
-    data = _training_data(opened, folds)
+    data = training_data(opened, folds)
     _warn_of_leaked_images(data, progress)
     return data
 
@@ -128,7 +128,8 @@ def _digests(scan: pd.DataFrame) -> dict[str, str]:
     return dict(zip(scan["path"], scan["digest"], strict=True))
 
 
-def _training_data(opened: OpenedCompetition, folds: Folds) -> TrainingData:
+def training_data(opened: OpenedCompetition, folds: Folds) -> TrainingData:
+    """Return the data that the folds of an experiment are trained and scored on."""
     competition, digests = opened.readable, _digests(opened.scan)
     where = ["id", "path", *(side for side in BOX if side in competition.train)]
     samples = folds.table.merge(competition.train[where], on="id", validate="one_to_one")

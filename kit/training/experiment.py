@@ -10,15 +10,16 @@ from kit.errors import KitError
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.environment import environment
 from kit.runtime.progress import SILENT, Progress
-from kit.storage.files import read_json, remove_drafts, write_json
+from kit.storage.files import remove_drafts, write_json
 from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_store, prepare
 from kit.training.fold import FoldRunner, warm_start
 from kit.training.precision import settled_precision
-from kit.training.run_state import claim, forget, is_complete, trained_fold
+from kit.training.run_state import claim, forget, is_complete
 from kit.training.scorable import check_scorable
 from kit.training.time_plan import TimePlan
+from kit.training.trained_folds import DamagedFoldError, trained_fold
 
 
 def train(
@@ -54,12 +55,22 @@ def train(
         if fresh:
             forget(run, requested)
         claim(run, config, data)
-        todo = [k for k in requested if trained_fold(run.fold(k)) is None]
-        for k in sorted(set(requested) - set(todo)):
-            progress.note(f"fold {k} is already trained: {read_json(run.fold(k).done)['score']:.4f}")
+        todo = [k for k in requested if not _is_trained(run, k, progress)]
         if todo:
             _train_folds(config, workspace, data, run, todo, progress, deadline or Deadline())
     return run
+
+
+def _is_trained(run: RunFolder, k: int, progress: Progress) -> bool:
+    """Return whether fold ``k`` is trained; a damaged fold is trained again, with a warning."""
+    try:
+        found = trained_fold(run, k)
+    except DamagedFoldError as error:
+        progress.warn(f"fold {k} is trained again. {error.where}: {error.problem}")
+        return False
+    if found is not None:
+        progress.note(f"fold {k} is already trained: {found.score:.4f}")
+    return found is not None
 
 
 def check_experiment(

@@ -14,13 +14,14 @@ from kit.errors import KitError, first_few
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import Progress
 from kit.runtime.seeds import stable_seed
-from kit.storage.files import file_digest, read_json, write_json
+from kit.storage.files import read_json, write_json
 from kit.storage.workspace import FoldFolder, RunFolder, Workspace
 from kit.training import feature_cache
 from kit.training.data import TrainingData, image_set
 from kit.training.feature_cache import FeatureFiles
 from kit.training.precision import settled_precision
-from kit.training.run_state import trained_fold
+from kit.training.run_state import inputs_of, read_training_data
+from kit.training.trained_folds import model_identity, record_fold, trained_fold, training_digest
 
 if TYPE_CHECKING:
     import torch
@@ -73,13 +74,12 @@ class FoldRunner:
             free_memory()  # of the previous attempt
             outcome = self._attempt(k, outcome, after_epoch)
         done = {
-            "fold": k,
             "metric": self.data.competition.metric.name,
             **asdict(outcome),
-            "model": file_digest(folder.model),
             "classes": self._class_counts(k),
         }
-        write_json(folder.done, done)
+        inputs = {**inputs_of(self.data), "config": training_digest(self.config)}
+        record_fold(self.run, k, done, inputs)
         forget_resume(folder)
 
     def _attempt(
@@ -177,6 +177,7 @@ class FoldRunner:
                 "model": config.model.model_dump(exclude={"trains", "start", "weights"}),
                 "preprocessing": model.preprocessing.as_dict(),
                 "target_scale": objective.scale and objective.scale.as_dict(),
+                "identity": asdict(model_identity(self.run, k)),
             },
             retry=retry,
             deadline=self.deadline,
@@ -343,7 +344,7 @@ def warm_start(config: Config, workspace: Workspace, data: TrainingData, k: int)
             "model.start needs an experiment with weights",
             code="is_blend",
         )
-    if read_json(other.training_data)["folds"] != data.folds.fingerprint:
+    if read_training_data(other)[1]["folds"] != data.folds.fingerprint:
         raise KitError(
             "model.start",
             f"{other.label} was trained on other folds",
@@ -351,7 +352,7 @@ def warm_start(config: Config, workspace: Workspace, data: TrainingData, k: int)
             "Train both on the same folds CSV.",
             code="folds_differ",
         )
-    if trained_fold(other.fold(k)) is None:
+    if trained_fold(other, k) is None:
         raise KitError(
             "model.start",
             f"fold {k} of {other.label} is not trained",

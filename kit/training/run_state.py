@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 import shutil
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from kit.config import Config
 from kit.config.load import config_yaml, differences, load_config
-from kit.errors import KitError
-from kit.storage.files import file_digest, read_json, write_json, write_text
-from kit.storage.workspace import FoldFolder, RunFolder
+from kit.errors import KitError, first_few
+from kit.storage.files import write_text
+from kit.storage.provenance import Identity, read_artifact, write_artifact
+from kit.storage.workspace import RunFolder
 from kit.training.data import TrainingData
+from kit.training.trained_folds import (
+    DamagedFoldError,
+    TrainedFold,
+    retraining,
+    trained_folds,
+    training_digest,
+    without_effect_on_weights,
+)
 
-AFTER_TRAINING = (
-    "predict.",
-    "decide",
-    "submission.",
-    "competition.data",
-    "competition.test.",
-    "competition.unlisted",
-    "competition.held_out",
-    "competition.leaks",
-    "competition.near",
-    "train.workers",
-    "image.cache",
-    "checkpoint.",
-)  # keys that do not affect trained weights
-
-
-def trained_fold(folder: FoldFolder) -> dict[str, Any] | None:
-    """Return the result of a trained fold; None if it is not trained or its weights file differs."""
-    if not (folder.done.exists() and folder.model.exists()):
-        return None
-    done: dict[str, Any] = read_json(folder.done)
-    return done if file_digest(folder.model) == done["model"] else None
+WHAT = {"folds": "folds or labels", "images": "training images"}  # inputs of all folds, for messages
 
 
 def is_complete(run: RunFolder, config: Config) -> bool:
     """Return whether exactly this config is fully trained; does not import torch."""
     if config.folds.models is None:
         return False
-    done = [trained_fold(run.fold(k)) is not None for k in range(config.folds.models)]
-    return all(done) and run.config.exists() and load_config(run.config) == config
+    try:
+        done = trained_folds(run, config.folds.models)
+    except DamagedFoldError:
+        return False
+    is_trained = len(done) == config.folds.models
+    return is_trained and run.config.exists() and load_config(run.config) == config
 
 
 def forget(run: RunFolder, folds: list[int]) -> None:
@@ -63,22 +55,39 @@ def claim(run: RunFolder, config: Config, data: TrainingData) -> None:
     Raises:
         KitError: The experiment was started with another config, other folds or other images.
     """
-    current = {
-        "folds": data.folds.fingerprint,
-        "images": data.train_images,
-        "models": data.folds.models,
-    }
     if any(run.path.glob("fold-*/*")) and run.config.exists():
         _refuse_other_config(run, config)
         refuse_other_data(run, data)
     write_text(run.config, config_yaml(config))
-    write_json(run.training_data, current)
+    record_training_data(run, data)
+
+
+def record_training_data(run: RunFolder, data: TrainingData) -> None:
+    """Write the number of folds, and the digests of folds and images."""
+    write_artifact(run.training_data, {"models": data.folds.models}, _identity(run), inputs_of(data))
+
+
+def inputs_of(data: TrainingData) -> dict[str, str]:
+    """Return the digests of folds and images: what all folds of an experiment are trained on."""
+    return {"folds": data.folds.fingerprint, "images": data.train_images}
+
+
+def _identity(run: RunFolder) -> Identity:
+    return Identity(run.label, "training_data")
+
+
+def read_training_data(run: RunFolder) -> tuple[int, Mapping[str, str]]:
+    """Return the number of folds of an experiment, and the digests of the folds and images it started with.
+
+    Raises:
+        KitError: The record is missing, damaged, or of another experiment.
+    """
+    values, provenance = read_artifact(run.training_data, _identity(run), "kit train CONFIG --fresh")
+    return int(values["models"]), provenance.inputs
 
 
 def _refuse_other_config(run: RunFolder, config: Config) -> None:
-    ignored: tuple[str, ...] = AFTER_TRAINING
-    if config.train.keep == "last" and config.train.patience is None:
-        ignored = (*ignored, "competition.metric")  # the metric chose no epoch
+    ignored = without_effect_on_weights(config)
     changed = [line for line in differences(load_config(run.config), config) if not line.startswith(ignored)]
     if changed:
         listed = "".join(f"\n  - {line}" for line in changed)
@@ -97,23 +106,40 @@ def refuse_other_data(run: RunFolder, data: TrainingData) -> None:
     Raises:
         KitError: Folds or images differ: a model may have been trained on current validation images.
     """
-    started = read_json(run.training_data)
-    for key, now, what in (
-        ("folds", data.folds.fingerprint, "other folds or labels than those in the folds CSV"),
-        ("images", data.train_images, "other training images than the current ones"),
-    ):
-        if started[key] != now:
+    _, started = read_training_data(run)
+    for key, what in WHAT.items():
+        if started.get(key) != inputs_of(data)[key]:
             raise KitError(
                 run.path,
-                f"was trained on {what}",
+                f"was trained on other {what}",
                 "All folds of an experiment use one partition of the same images",
                 "Train again with --fresh, or restore the old folds and images.",
                 code="data_changed",
             )
 
 
+def refuse_other_folds(run: RunFolder, folds: Sequence[TrainedFold], config: Config) -> None:
+    """Refuse folds that were trained with other data than the experiment, or before its config was edited.
+
+    Raises:
+        KitError: A fold comes from another training, such as one on another machine.
+    """
+    _, started = read_training_data(run)
+    wanted = {**started, "config": training_digest(config)}
+    what = {**WHAT, "config": "values of config.yaml"}
+    for k, fold in enumerate(folds):
+        other = [what[key] for key in what if fold.inputs.get(key) != wanted[key]]
+        if other:
+            raise KitError(
+                run.fold(k).path,
+                f"was trained with other {first_few(other)} than {run.label} has now",
+                "All folds of an experiment have the same config, folds and images",
+                f"Restore what changed, or train again: `{retraining(run)} --fresh`.",
+                code="fold_of_other_training",
+            )
+
+
 def fold_scores(run: RunFolder) -> tuple[dict[int, float], int]:
     """Return fold -> validation score of the trained folds, and the number of all folds."""
-    models = read_json(run.training_data)["models"]
-    done = {k: trained_fold(run.fold(k)) for k in range(models)}
-    return {k: values["score"] for k, values in done.items() if values is not None}, models
+    models, _ = read_training_data(run)
+    return {k: fold.score for k, fold in trained_folds(run, models, verify=False).items()}, models

@@ -101,11 +101,11 @@ def one_pass(place: Place) -> dict[str, float]:
 
 def _num_predicted(place: Place, name: str) -> int:
     """Return the number of images that an experiment has predicted: OOF and test images."""
-    from kit.predictions import load_predictions
+    from kit.predictions import load_oof, load_test
     from kit.storage.workspace import Workspace
 
     run = Workspace.open(place.root).find_run(name)
-    return sum(len(load_predictions(path).ids) for path in (run.oof, run.test))
+    return len(load_oof(run).ids) + len(load_test(run).ids)
 
 
 def _without_roots() -> dict[str, str]:

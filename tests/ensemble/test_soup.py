@@ -44,11 +44,11 @@ def test_save_mean_averages_float_weights_and_keeps_integers_of_the_first(tmp_pa
         state = {"w": torch.full((2,), value), "steps": torch.tensor(number)}
         save_model(path := tmp_path / f"{number}.safetensors", state, metadata)
         paths.append(path)
-    save_mean(tmp_path / "mean.safetensors", paths)
+    save_mean(tmp_path / "mean.safetensors", paths, {})
     state, loaded = load_model(tmp_path / "mean.safetensors")
     assert state["w"].tolist() == [3.0, 3.0]
     assert state["steps"] == 0
-    assert loaded == metadata
+    assert loaded == {**metadata, "identity": {}}
 
 
 @pytest.mark.parametrize("key", ["model", "preprocessing", "classes", "shape"])
@@ -59,7 +59,7 @@ def test_save_mean_refuses_weights_of_another_network(tmp_path, key):
     changed = metadata if key == "shape" else {**metadata, key: other[key]}
     save_model(tmp_path / "2", {"w": torch.zeros(3 if key == "shape" else 2)}, changed)
     with raises_kit_error("models_differ"):
-        save_mean(tmp_path / "mean", [tmp_path / "1", tmp_path / "2"])
+        save_mean(tmp_path / "mean", [tmp_path / "1", tmp_path / "2"], {})
     assert not (tmp_path / "mean").exists()
 
 

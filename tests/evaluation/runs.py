@@ -67,7 +67,7 @@ def write_run(
 def write_held_out(workspace: Workspace, run: RunFolder, targets, probs, classes, models="m") -> None:
     """Write the probabilities and labels of the held-out set ``later`` of a multilabel run."""
     ids = [f"held {n}" for n in range(len(targets))]
-    origin = Origin("held_out", "multilabel", run.label, "f", VIEWS, models, "i")
+    origin = Origin("held_out", "multilabel", run.label, "f", VIEWS, models, "i", part="later")
     Predictions(tuple(ids), classes, probs, origin).save(run.held_out("later"))
     truth = pd.DataFrame(targets.astype(int), columns=list(classes))
     truth.insert(0, "id", ids)

@@ -14,6 +14,7 @@ from kit.evaluation.oof_with_labels import load_labeled_oof
 from kit.postprocess.postprocessing import fit_steps
 from kit.report.evaluations import evaluation_tables
 from kit.storage.files import read_json
+from kit.storage.run_artifacts import read_scores
 from tests.conftest import raises_kit_error
 from tests.evaluation.runs import write_held_out, write_run
 from tests.postprocess.test_postprocessing import multilabel_rows
@@ -39,7 +40,7 @@ def test_cv_is_the_nested_score_with_the_fitted_postprocessing(workspace, multil
     assert found.interval.low < found.cv < found.interval.high
     scored = load_labeled_oof(multilabel_run, workspace)
     assert found.plain == pytest.approx(f1_score(scored.targets, scored.oof.probs >= 0.5, average="macro"))
-    assert read_json(multilabel_run.metrics) == found.as_dict()
+    assert read_scores(multilabel_run)[0] == found.as_dict()
     [step] = read_json(multilabel_run.decision)["steps"]
     assert step["name"] == "thresholds"
     assert len(step["values"]) == 4

@@ -8,16 +8,16 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from kit.evaluation.evaluate import evaluate
 from kit.evaluation.oof_with_labels import load_labeled_oof
 from kit.leaderboard.entries import read_leaderboard
-from kit.predictions import load_predictions
+from kit.predictions import load_oof
 from kit.report.evaluations import evaluation_tables
 from kit.report.leaderboard import leaderboard_tables
-from kit.storage.files import read_json
+from kit.storage.run_artifacts import read_scores
 
 
 @pytest.fixture(scope="module")
 def truth(trained):
     """OOF predictions, labels, folds and predicted classes of a run, joined by id."""
-    oof = load_predictions(trained.run("tiny", "a").oof)
+    oof = load_oof(trained.run("tiny", "a"))
     table = pd.read_csv(trained.folds("tiny"), dtype=str).set_index("id").loc[list(oof.ids)]
     predicted = np.array(oof.classes)[oof.probs.argmax(axis=1)]
     return oof, table["label"].to_numpy(), table["fold"].astype(int).to_numpy(), predicted
@@ -52,7 +52,7 @@ def test_confusions_count_every_wrong_prediction(trained, truth):
 def test_metrics_json_equals_the_evaluation(trained):
     run = trained.run("tiny", "a")
     found = evaluate(run, trained)
-    assert read_json(run.metrics) == found.as_dict()
+    assert read_scores(run)[0] == found.as_dict()
     assert "nested" not in found.as_dict()
 
 

@@ -15,7 +15,7 @@ from kit.evaluation.tta_ablation import Gain, _ViewSets
 from kit.inference import fold_models, predict
 from kit.metrics import get_metric
 from kit.metrics.bootstrap import Interval
-from kit.predictions import load_predictions
+from kit.predictions import load_oof
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import tasks
 from tests.conftest import raises_kit_error
@@ -124,9 +124,9 @@ def test_only_new_views_are_predicted(run, monkeypatch):
 
 
 def test_the_report_does_not_change_the_predictions_of_the_run(run):
-    before = load_predictions(run[0].oof).origin
+    before = load_oof(run[0]).origin
     make_report(run, "vflip")
-    assert load_predictions(run[0].oof).origin == before
+    assert load_oof(run[0]).origin == before
 
 
 def test_a_blend_is_refused(run):

@@ -9,11 +9,16 @@ import numpy as np
 import yaml
 
 from kit.config import Config
+from kit.ensemble.members import member_inputs
 from kit.evaluation.evaluate import evaluate
-from kit.predictions import load_predictions
+from kit.predictions import load_oof, load_predictions, load_test
+from kit.storage import run_artifacts
 from kit.storage.files import read_json, write_json, write_text
+from kit.storage.provenance import Identity, read_artifact, write_artifact
+from kit.storage.run_artifacts import read_scores, write_scores
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.provenance import write_trace
+from kit.training.trained_folds import TrainedFold, model_identity, models_digest
 from tests.evaluation.runs import write_run
 
 CLASSES = ("2", "10", "red")
@@ -34,9 +39,12 @@ def evaluated_files(wrong: tuple[int, ...], metric: str) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace.open(Path(folder))
         run = write_run(workspace, "multiclass", metric, TARGETS, probs_with_errors(wrong), CLASSES, name="x")
-        for fold in range(5):
-            write_json(run.fold(fold).done, {"fold": fold, "seconds": 30.0})
-        write_test_probs(run, 1.0)
+        folds = [TrainedFold({"model": f"m{fold}", "seconds": 30.0}, {}) for fold in range(5)]
+        for fold, trained in enumerate(folds):
+            write_artifact(run.fold(fold).done, trained.values, model_identity(run, fold), trained.inputs)
+        oof = load_oof(run)
+        replace(oof, origin=replace(oof.origin, models=models_digest(folds))).save(run.oof)
+        write_test_probs(run, 1.0, models_digest(folds))
         evaluate(run, workspace)
         files = [path for path in workspace.root.rglob("*") if path.is_file()]
         return {path.relative_to(workspace.root).as_posix(): path.read_bytes() for path in files}
@@ -51,6 +59,7 @@ def write_experiment(
         path = workspace.root / relative.replace("runs/made/x/", f"runs/made/{name}/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    rename_artifacts(run, "made/x")
     values = yaml.load(run.config.read_text(), yaml.CSafeLoader) | changes | {"name": name}
     run.config.write_text(yaml.dump(Config.model_validate(values).model_dump(), Dumper=yaml.CSafeDumper))
     started = f"2026-11-{day:02d}T08:00:00+00:00"
@@ -58,11 +67,25 @@ def write_experiment(
     return run
 
 
-def write_test_probs(run: RunFolder, confidence: float, models: str = "m") -> None:
+def rename_artifacts(run: RunFolder, before: str) -> None:
+    """Write the artifacts of a copied run folder again, with its own name."""
+    if run.label == before:
+        return
+    for path, kind in ((run.oof, "oof"), (run.test, "test")):
+        predictions = load_predictions(path, Identity(before, kind), "")
+        replace(predictions, origin=replace(predictions.origin, experiment=run.label)).save(path)
+    folds = [(run.fold(k).done, "model", str(k)) for k in range(5)]
+    for path, kind, part in ((run.metrics, "scores", ""), (run.decision, "postprocessing", ""), *folds):
+        values, provenance = read_artifact(path, Identity(before, kind, part), "")
+        write_artifact(path, values, Identity(run.label, kind, part), provenance.inputs)
+
+
+def write_test_probs(run: RunFolder, confidence: float, models: str | None = None) -> None:
     """Replace the test predictions of a run by one row with this confidence in the first class."""
-    test = load_predictions(run.test)
+    test = load_test(run)
     probs = np.array([[confidence, 0.0, 1.0 - confidence]], dtype=np.float32)
-    replace(test, ids=("t 1",), probs=probs, origin=replace(test.origin, models=models)).save(run.test)
+    origin = replace(test.origin, models=models or test.origin.models)
+    replace(test, ids=("t 1",), probs=probs, origin=origin).save(run.test)
 
 
 def write_blend(workspace: Workspace, name: str, members=("a", "b"), wrong=range(8), **more) -> RunFolder:
@@ -76,9 +99,15 @@ def write_blend(workspace: Workspace, name: str, members=("a", "b"), wrong=range
     }
     run.config.unlink()
     run.environment.unlink()
-    write_json(run.blend, values | more)
-    scores = read_json(run.metrics)
-    write_json(run.metrics, scores | {"nested": scores["cv"]})
+    inputs = {
+        name: digest
+        for member in members
+        if workspace.run("made", member).oof.exists()
+        for name, digest in member_inputs(workspace.run("made", member)).items()
+    }
+    run_artifacts.write_blend(run, values | more, inputs)
+    scores, provenance = read_scores(run)
+    write_scores(run, scores | {"nested": scores["cv"]}, provenance.inputs)
     return run
 
 
@@ -88,7 +117,7 @@ def write_submission(
     """Write a submission of a run and its trace; ``more`` are values of the trace."""
     file = workspace.submission(run.competition, run.name)
     write_text(file.path, text)
-    test, scores = load_predictions(run.test), read_json(run.metrics)
+    test, (scores, _) = load_test(run), read_scores(run)
     trace = {
         "competition": run.competition,
         "experiment": run.label,

@@ -1,21 +1,20 @@
 """The leaderboard has one row per experiment, blend and submission, read from disk."""
 
-import json
 import shutil
 from dataclasses import replace
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from kit.config import Component
 from kit.evaluation.evaluate import evaluate
-from kit.leaderboard import runs
 from kit.leaderboard import submitted as submitted_files
 from kit.leaderboard.entries import Entry, read_leaderboard
 from kit.leaderboard.record import record
-from kit.predictions import METADATA_KEY, MIXED_FOLDS, load_predictions
-from kit.storage.files import read_json, write_json, write_text
+from kit.predictions import MIXED_FOLDS, load_oof
+from kit.storage.files import read_json, write_text
+from kit.storage.run_artifacts import read_blend, write_scores
+from kit.storage.run_artifacts import write_blend as write_blend_values
 from kit.storage.workspace import RunFolder
 from tests.leaderboard.runs import (
     TARGETS,
@@ -57,9 +56,10 @@ def test_the_row_of_a_blend_names_its_method_and_members(workspace):
 
 def test_a_blend_of_different_folds_has_a_row_without_a_score(workspace):
     run = write_blend(workspace, "mixed")
-    oof = load_predictions(run.oof)
+    oof = load_oof(run)
     replace(oof, origin=replace(oof.origin, folds=MIXED_FOLDS)).save(run.oof)
-    write_json(run.blend, read_json(run.blend) | {"worth": None})
+    values, provenance = read_blend(run)
+    write_blend_values(run, values | {"worth": None}, provenance.inputs)
     run.metrics.unlink()
     entry = entries_by_name(workspace)["mixed"]
     assert (entry.kind, entry.cv, entry.metric, entry.higher_is_better) == ("blend", None, "accuracy", True)
@@ -229,11 +229,11 @@ def test_one_damaged_artifact_hides_no_other_row(workspace, artifact):
 
 
 @pytest.mark.parametrize(
-    "values", [[], {"cv": 0.5}, {"metric": "x", "higher_is_better": True, "folds": [], "cv": "high"}]
+    "values", [{}, {"cv": 0.5}, {"metric": "x", "higher_is_better": True, "folds": [], "cv": "high"}]
 )
 def test_incomplete_scores_are_reported(workspace, values):
     run = write_experiment(workspace, "a")
-    write_json(run.metrics, values)
+    write_scores(run, values, {})
     leaderboard = read_leaderboard(workspace)
     assert leaderboard.entries == []
     assert leaderboard.problems[0].code == "file_damaged"
@@ -259,16 +259,6 @@ def test_a_large_submission_is_compared_by_size_not_checksum(workspace, monkeypa
 def test_the_test_helper_is_wrong_in_the_given_rows_only():
     assert (probs_with_errors([]).argmax(axis=1) == TARGETS).all()
     assert np.flatnonzero(probs_with_errors([4, 7]).argmax(axis=1) != TARGETS).tolist() == [4, 7]
-
-
-def test_a_digest_in_the_parquet_metadata_saves_reading_the_predictions(workspace, monkeypatch):
-    run = write_experiment(workspace, "a")
-    write_submission(workspace, run, predictions="as noted")
-    table = pq.read_table(run.test)
-    note = json.loads(table.schema.metadata[METADATA_KEY]) | {"digest": "as noted"}
-    pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(note)}), run.test)
-    monkeypatch.setattr(runs, "load_predictions", lambda path: pytest.fail("the file was read"))
-    assert [entry.kind for entry in read_leaderboard(workspace).entries] == ["experiment"]
 
 
 def test_a_file_deleted_while_the_leaderboard_is_read_is_left_out(workspace, monkeypatch):

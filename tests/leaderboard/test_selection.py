@@ -9,8 +9,9 @@ import pytest
 from kit.leaderboard.entries import read_leaderboard
 from kit.leaderboard.record import record
 from kit.leaderboard.selection import error_correlation, oof_errors, select_submissions
-from kit.predictions import load_predictions
+from kit.predictions import load_oof
 from kit.storage.files import read_json, write_json
+from kit.storage.run_artifacts import read_postprocessing, write_postprocessing
 from tests.evaluation.runs import write_run
 from tests.leaderboard.runs import write_experiment, write_submission
 
@@ -85,19 +86,19 @@ def test_submissions_of_an_earlier_state_of_the_run_are_not_selected(three_runs)
 
 def test_predictions_on_other_folds_are_reported_and_not_compared(three_runs):
     run = three_runs.run("made", "other")
-    oof = load_predictions(run.oof)
+    oof = load_oof(run)
     replace(oof, origin=replace(oof.origin, folds="others")).save(run.oof)
     problems = []
     (found,) = select_submissions(read_leaderboard(three_runs).entries, three_runs, problems)
     assert found.second.experiment == "made/similar"
-    assert "made/x" in str(problems[0])
+    assert "made/other" in str(problems[0])
 
 
 def test_errors_are_those_of_the_submitted_labels(workspace):
     run = write_experiment(workspace, "a", wrong=[3, 8])
     assert oof_errors(run, workspace)[lambda wrong: wrong].index.tolist() == ["id 0003", "id 0008"]
     steps = [{"name": "prior", "strength": 1.0, "shares": [1e-6, 1.0, 1.0]}]
-    write_json(run.decision, read_json(run.decision) | {"steps": steps})
+    write_postprocessing(run, read_postprocessing(run)[0] | {"steps": steps}, {})
     first_class = [f"id {n:04d}" for n in range(0, 60, 3)]
     assert oof_errors(run, workspace)[first_class].sum() == 0
     assert oof_errors(run, workspace).sum() == 40

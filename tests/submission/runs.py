@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from kit.predictions import load_predictions
+from kit.predictions import load_oof
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import tasks
 from tests.conftest import draw
@@ -60,7 +60,7 @@ def write_submittable_run(
         submission=values,
         decide=list(decide),
     )
-    oof = load_predictions(run.oof)
+    oof = load_oof(run)
     test_probs = _draw_probs(rng, truth[rng.integers(0, ROWS, len(test))], kind, skill)
     origin = replace(oof.origin, kind="test")
     replace(oof, ids=tuple(test), probs=kind.normalized(test_probs), origin=origin).save(run.test)

@@ -4,7 +4,7 @@ import pytest
 
 from kit.competition.samples import load_competition
 from kit.config.load import load_config
-from kit.storage.files import write_json
+from kit.storage.run_artifacts import write_scores
 from kit.submission.check_context import check_context
 from kit.submission.format import format_for
 from tests.conftest import RecordedProgress
@@ -18,7 +18,7 @@ PROBS_SAMPLE = "id,bus,car,van\n" + "".join(f"{i},0.2,0.3,0.5\n" for i in TEST_I
 
 def write_run_with_cv(workspace, name, cv, metric="accuracy", higher=True):
     run = write_submittable_run(workspace, "multiclass", "accuracy", CLASSES, TEST_IDS, SAMPLE, name=name)
-    write_json(run.metrics, {"metric": metric, "higher_is_better": higher, "cv": cv})
+    write_scores(run, {"metric": metric, "higher_is_better": higher, "cv": cv}, {})
     return run
 
 

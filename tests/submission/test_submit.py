@@ -12,8 +12,9 @@ from sklearn.metrics import f1_score
 from kit.competition.samples import load_competition
 from kit.config.load import config_yaml, load_config
 from kit.errors import KitError
-from kit.predictions import load_predictions
+from kit.predictions import load_test
 from kit.storage.files import read_json, write_json, write_text
+from kit.storage.provenance import Identity, write_artifact
 from kit.storage.workspace import SubmissionFile
 from kit.submission.format import format_for
 from kit.submission.heldout import held_out_score
@@ -27,7 +28,7 @@ from tests.submission.text_order import TextOrderKind
 
 def test_the_file_has_the_format_of_the_sample_and_the_predicted_labels(trained):
     file = trained.submission("tiny", "a").path
-    test = load_predictions(trained.run("tiny", "a").test)
+    test = load_test(trained.run("tiny", "a"))
     assert file.read_bytes().startswith(b"ID,Label\r\n0.png,")
     rows = pd.read_csv(file, dtype=str).set_index("ID")["Label"]
     predicted = [test.classes[c] for c in test.probs.argmax(axis=1)]
@@ -42,7 +43,7 @@ def test_a_second_submit_writes_nothing(trained_copy):
 
 def test_unreadable_test_images_are_reported(trained_copy):
     run = trained_copy.run("tiny", "a")
-    test = load_predictions(run.test)
+    test = load_test(run)
     replace(test, origin=replace(test.origin, unreadable=("3.png",))).save(run.test)
     assert submit(run, trained_copy).unreadable == ("3.png",)
 
@@ -147,7 +148,7 @@ def test_the_trace_records_where_the_file_comes_from(workspace):
     trace = read_json(submitted.file.trace)
     assert trace["sha256"] == hashlib.sha256(submitted.file.path.read_bytes()).hexdigest()
     assert (trace["file"], trace["experiment"], trace["of"]) == ("made.csv", "made/made", "experiment")
-    assert trace["predictions"] == load_predictions(run.test).digest()
+    assert trace["predictions"] == load_test(run).digest()
     assert trace["config"]["competition"]["name"] == "made"
     assert {"cv", "sd", "mirror", "decision", "commit", "kit", "written", "models", "members"} <= set(trace)
 
@@ -164,7 +165,7 @@ def test_submit_again_reproduces_the_file_byte_for_byte(workspace):
 def test_submit_again_refuses_changed_predictions_models_and_inputs(workspace):
     run, submitted = submit_labels(workspace)
     submitted.file.path.unlink()
-    test = load_predictions(run.test)
+    test = load_test(run)
     replace(test, probs=np.roll(test.probs, 1, axis=0)).save(run.test)
     with raises_kit_error("predictions_changed") as caught:
         submit_again(submitted.file.trace, workspace)
@@ -191,7 +192,7 @@ def test_submit_again_does_not_overwrite_another_file(workspace):
 
 
 def test_a_trace_that_is_missing_damaged_or_incomplete_is_refused(workspace, tmp_path):
-    write_json(tmp_path / "x.json", {"file": "x.csv"})
+    write_artifact(tmp_path / "x.json", {"file": "x.csv"}, Identity("made/x", "submission"), {})
     with raises_kit_error("trace_incomplete") as caught:
         submit_again(tmp_path / "x.json", workspace)
     assert "config, decision" in caught.value.problem
@@ -207,7 +208,7 @@ def test_a_file_with_a_recorded_score_is_kept_under_another_name(workspace):
     before = submitted.file.path.read_bytes()
     write_json(submitted.file.scores, {"sha256": read_json(submitted.file.trace)["sha256"], "public": 0.5})
     assert submit(run, workspace).kept is None
-    test = load_predictions(run.test)
+    test = load_test(run)
     replace(test, probs=np.roll(test.probs, 1, axis=0)).save(run.test)
     again = submit(run, workspace)
     assert again.written and again.kept is not None
@@ -232,7 +233,7 @@ def test_a_trace_with_another_checksum_is_rewritten(workspace):
 
 def test_oof_and_test_predictions_of_different_models_are_refused(workspace):
     run, _ = submit_labels(workspace)
-    test = load_predictions(run.test)
+    test = load_test(run)
     replace(test, origin=replace(test.origin, models="new")).save(run.test)
     with raises_kit_error("models_differ"):
         submit(run, workspace)
@@ -314,7 +315,7 @@ def test_crops_are_pooled_into_the_rows_of_the_sample(workspace):
     pool = {"image": r"^(.+?)(?:_\d+)?$", "how": "mean"}
     run = write_submittable_run(workspace, "multiclass", "accuracy", CLASSES, crops, sample, pool=pool)
     submitted = submit(run, workspace)
-    test = load_predictions(run.test)
+    test = load_test(run)
     means = test.probs.reshape(10, 2, 3).mean(axis=1)
     expected = [CLASSES[c] for c in means.argmax(axis=1)]
     assert [row[1] for row in read_cells(submitted.file)[1:]] == expected
@@ -322,7 +323,7 @@ def test_crops_are_pooled_into_the_rows_of_the_sample(workspace):
 
 def test_submit_again_reproduces_a_kept_file(workspace):
     run, submitted = submit_labels(workspace)
-    before, test = submitted.file.path.read_bytes(), load_predictions(run.test)
+    before, test = submitted.file.path.read_bytes(), load_test(run)
     write_json(submitted.file.scores, {"sha256": read_json(submitted.file.trace)["sha256"], "public": 0.5})
     replace(test, probs=np.roll(test.probs, 1, axis=0)).save(run.test)
     kept = SubmissionFile(submit(run, workspace).kept)
@@ -339,7 +340,7 @@ def test_a_sample_with_fewer_classes_gets_and_scores_only_these(workspace, task)
     run = write_submittable_run(workspace, task, "log_loss", ("a", "b", "c"), test, sample, decide=("none",))
     done = submit(run, workspace)
     rows = pd.read_csv(done.file.path, dtype={"id": str}).set_index("id")
-    test_probs = load_predictions(run.test)
+    test_probs = load_test(run)
     probs = pd.DataFrame(test_probs.probs, index=test_probs.ids, columns=test_probs.classes)[["c", "a"]]
     wanted = probs.div(probs.sum(axis=1), axis=0) if task == "multiclass" else probs
     assert list(rows.columns) == ["c", "a"]

@@ -2,6 +2,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from kit.config.load import load_config
 from kit.errors import KitError
 from kit.inference.fold_models import assemble_oof
 from kit.inference.predict import predict
-from kit.predictions import load_predictions
+from kit.predictions import load_oof, load_test
 from kit.storage.files import read_json, write_text
 from kit.storage.workspace import Workspace
 from kit.training import experiment, run_state
@@ -56,7 +57,7 @@ def test_the_run_folder_contains_the_documented_files(trained):
 def test_oof_and_test_cover_every_id_once(trained):
     run = trained.run("tiny", "a")
     folds = pd.read_csv(trained.folds("tiny"), dtype=str)
-    oof, test = load_predictions(run.oof), load_predictions(run.test)
+    oof, test = load_oof(run), load_test(run)
     assert sorted(oof.ids) == sorted(folds["id"])
     assert test.ids == tuple(f"{i}.png" for i in range(8))
     np.testing.assert_allclose(oof.probs.sum(axis=1), 1, atol=1e-5)
@@ -189,7 +190,7 @@ def test_folds_other_than_the_trained_ones_are_refused(copy):
         with raises_kit_error("data_changed") as caught:
             again()
         assert "other folds or labels" in caught.value.problem
-    with raises_kit_error("folds_differ"):
+    with raises_kit_error("artifact_stale"):
         pipeline.evaluate(copy.run("tiny", "a"), workspace=copy)
 
 
@@ -232,7 +233,7 @@ def test_unreadable_training_images_are_refused_or_skipped_and_test_images_get_t
     finished = pipeline.run(skipping, workspace=tiny, progress=progress)
     assert "1 unreadable training images are left out (train/2/0.png)" in progress
     assert "1 test images cannot be read and get the class prior (5.png)" in progress
-    test = load_predictions(finished.run.test)
+    test = load_test(finished.run)
     row = test.probs[test.ids.index("5.png")]
     np.testing.assert_allclose(row, [9 / 29, 10 / 29, 10 / 29], atol=1e-6)
     assert finished.submitted.unreadable == ("5.png",)
@@ -281,10 +282,10 @@ def test_changed_training_images_are_refused(copy):
 
 
 def test_a_changed_test_image_is_predicted_again(copy):
-    before = load_predictions(copy.run("tiny", "a").test)
+    before = load_test(copy.run("tiny", "a"))
     draw(copy.root / "data/tiny/test/0.png", COLORS["green"], seed=999)
     pipeline.run(load_config(copy.config("a")), workspace=copy)
-    after = load_predictions(copy.run("tiny", "a").test)
+    after = load_test(copy.run("tiny", "a"))
     assert (before.probs[0] != after.probs[0]).any()
     np.testing.assert_array_equal(before.probs[1:], after.probs[1:])
 
@@ -405,8 +406,9 @@ def test_the_metric_may_change_only_if_it_did_not_select_the_epoch(copy):
 
 def test_predictions_of_other_models_are_not_submitted(copy):
     run = copy.run("tiny", "a")
-    shutil.copy(copy.run("tiny", "b").test, run.test)
-    with raises_kit_error("models_differ"):
+    test = load_test(run)
+    replace(test, origin=replace(test.origin, models="others")).save(run.test)
+    with raises_kit_error("artifact_stale"):
         pipeline.submit(run, workspace=copy)
 
 
@@ -478,7 +480,7 @@ def test_a_compiled_network_gives_the_same_predictions_and_its_compile_time_is_n
     progress = RecordedProgress()
     run = pipeline.run(config, workspace=copy, progress=progress).run
     assert "torch.compile and a step took" in progress
-    ours, theirs = load_predictions(run.oof), load_predictions(trained.run("tiny", "a").oof)
+    ours, theirs = load_oof(run), load_oof(trained.run("tiny", "a"))
     np.testing.assert_allclose(ours.probs, theirs.probs, atol=0.05)  # rounding differs in every step
 
 

@@ -16,7 +16,8 @@ from kit.engine.models.build import build_model
 from kit.inference import fold_models
 from kit.inference.fold_models import open_models
 from kit.inference.predict import predict
-from kit.predictions import Origin, load_predictions
+from kit.predictions import Origin, load_oof, load_test
+from kit.storage.workspace import RunFolder
 from kit.training import experiment
 from kit.training.data import image_store, prepare
 from kit.training.fold import FoldRunner
@@ -111,7 +112,7 @@ def test_training_on_features_equals_training_on_images_without_augmentation(wor
     wanted = config(workspace, weights, *plain, "augment.views=null", name="b")
     on_images = pipeline.run(wanted, workspace=workspace, progress=progress).run
     assert "augment.views is null" in progress
-    ours, theirs = load_predictions(on_features.oof), load_predictions(on_images.oof)
+    ours, theirs = load_oof(on_features), load_oof(on_images)
     np.testing.assert_allclose(ours.probs, theirs.probs, atol=1e-4)
     assert ours.probs.std() > 0.01
 
@@ -190,8 +191,10 @@ def test_finished_parts_survive_an_interruption(workspace, weights, counted, mon
     experiment.train(wanted, workspace)
     assert counted["features"] - before == SAMPLES - 16
     assert not list(workspace.cache("tiny").glob("*-part-*"))
-    ours = load_predictions(pipeline.run(wanted, workspace=workspace).run.oof)
-    theirs = load_predictions(workspace.root / "before" / expected.oof.relative_to(workspace.root / "runs"))
+    ours = load_oof(pipeline.run(wanted, workspace=workspace).run)
+    theirs = load_oof(
+        RunFolder(workspace.root / "before" / expected.path.relative_to(workspace.root / "runs"))
+    )
     np.testing.assert_allclose(ours.probs, theirs.probs, atol=1e-6)
 
 
@@ -326,14 +329,14 @@ def test_folds_with_a_shared_network_predict_in_one_pass_with_equal_results(work
         ),
     )
     predict(run, workspace)
-    tests = len(load_predictions(run.test).ids)
+    tests = len(load_test(run).ids)
     assert calls[-1] == ([0, 1], tests)  # the test images once, after each fold's validation rows
-    together = load_predictions(run.test).probs
+    together = load_test(run).probs
     monkeypatch.setattr(fold_models.FoldModels, "_share_backbone", False)
     run.test.unlink()
     predict(run, workspace)
     assert calls[-2:] == [([0], tests), ([1], tests)]
-    np.testing.assert_array_equal(load_predictions(run.test).probs, together)
+    np.testing.assert_array_equal(load_test(run).probs, together)
     assert together.std() > 0.01
 
 

@@ -71,8 +71,11 @@ def read_about(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def save_mean(path: Path, parts: Sequence[Path]) -> None:
+def save_mean(path: Path, parts: Sequence[Path], identity: Mapping[str, str]) -> None:
     """Write the mean of several models' weights, with the metadata of the first.
+
+    Args:
+        identity: What the new model is, for its metadata.
 
     Raises:
         KitError: The networks or their preprocessing differ.
@@ -92,7 +95,7 @@ def save_mean(path: Path, parts: Sequence[Path]) -> None:
         for name, tensor in total.items():
             tensor += state[name]
     mean = {name: (tensor / len(parts)).to(first[name].dtype) for name, tensor in total.items()}
-    save_model(path, {**first, **mean}, about)
+    save_model(path, {**first, **mean}, {**about, "identity": dict(identity)})
 
 
 def _network(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from kit.config import Component
 from kit.config.load import config_yaml, load_config
 from kit.engine.fit.validate_config import check_recipe
 from kit.inference import predict
-from kit.predictions import load_predictions
+from kit.predictions import load_oof, load_test
 from kit.storage.workspace import RunFolder, Workspace
 from tests.conftest import raises_kit_error, write_config
 
@@ -36,7 +36,7 @@ def predict_views(run: RunFolder, place: Workspace, *views, merge=None) -> bool:
 
 
 def tta_of(run: RunFolder) -> tuple[str, ...]:
-    return load_predictions(run.oof).origin.tta
+    return load_oof(run).origin.tta
 
 
 def test_predictions_are_stale_only_with_other_views_options_or_merge(run, place):
@@ -50,7 +50,7 @@ def test_predictions_are_stale_only_with_other_views_options_or_merge(run, place
         (["identity", RANDOM], "rank", ("identity", "random(times=2)", "merged by rank")),
     ):
         assert predict_views(run, place, *views, merge=merge)
-        assert tta_of(run) == load_predictions(run.test).origin.tta == labels
+        assert tta_of(run) == load_test(run).origin.tta == labels
         assert not predict_views(run, place, *views, merge=merge)
 
 

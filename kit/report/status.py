@@ -1,0 +1,47 @@
+"""The state of runs and their artifacts as terminal tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from kit.report.tables import plain_table
+from kit.status.chain import Link
+from kit.status.runs import RunStatus
+
+COLORS = {"up to date": "green", "stale": "yellow", "damaged": "red", "missing": "dim"}
+
+
+def status_tables(found: Sequence[RunStatus], is_single: bool) -> list[Table | str]:
+    """Return the artifacts of a single run, or one row per run with its first problem; then what to do."""
+    if is_single:
+        return [_artifacts(found[0]), *_next_steps(found[0].links)]
+    table = plain_table("run", "state", "why")
+    for each in found:
+        worst = each.worst
+        why = "" if worst.state == "up to date" else f"{worst.artifact}: {worst.why}"
+        table.add_row(escape(each.run.label), _colored(worst), escape(why))
+    return [table, "", "Details and commands: kit status EXPERIMENT"]
+
+
+def _artifacts(status: RunStatus) -> Table:
+    table = plain_table("artifact", "state", "why", title=escape(status.run.label))
+    for link in status.links:
+        since = f" (since {link.since})" if link.since else ""
+        table.add_row(escape(link.artifact), _colored(link), escape(f"{link.why}{since}"))
+    return table
+
+
+def _colored(link: Link) -> str:
+    return f"[{COLORS[link.state]}]{link.state}[/]"
+
+
+def _next_steps(links: Sequence[Link]) -> list[str]:
+    """Return the commands that renew what is not up to date, in order, each once."""
+    broken = [link for link in links if link.state != "up to date"]
+    commands = dict.fromkeys(link.command for link in broken if link.command)
+    needed = [command for command in commands if f"{command} --fresh" not in commands]
+    lines = [*(f"move or restore {link.artifact}" for link in broken if not link.command), *needed]
+    return ["", "To renew:", *(f"  {escape(line)}" for line in lines)] if lines else ["", "All up to date."]
