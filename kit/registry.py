@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from kit.errors import KitError
+from kit.wrong_values import rule_for, shown_value
 
 T = TypeVar("T")
 MAX_LISTED = 40  # known names that an error lists; with more it only says how many
@@ -138,10 +139,12 @@ def bind_options(where: str, function: Callable[..., Any], options: Mapping[str,
         if name not in parameters:
             raise unknown_name(f"{where}.{name}", "option", name, parameters, code="unknown_option")
         try:
-            bound[name] = TypeAdapter(hints[name]).validate_python(value)
+            adapter: TypeAdapter[Any] = TypeAdapter(hints[name], config={"allow_inf_nan": False})
+            bound[name] = adapter.validate_python(value)
         except ValidationError as error:
-            message = error.errors()[0]["msg"]
-            raise KitError(f"{where}.{name}", f"is {value!r}", message, code="option_invalid") from error
+            rule = rule_for(error.errors()[0])
+            problem = f"is {shown_value(value)}"
+            raise KitError(f"{where}.{name}", problem, rule, code="option_invalid") from error
     missing = [k for k, p in parameters.items() if p.default is inspect.Parameter.empty and k not in options]
     if missing:
         names = ", ".join(missing)

@@ -11,7 +11,7 @@ KIT = Path(__file__).parents[1] / "kit"
 
 # A layer may import from the layers above it in this list, and from itself without a cycle.
 LAYERS = [
-    ["kit", "errors", "registry", "natural", "runtime"],
+    ["kit", "errors", "wrong_values", "registry", "natural", "runtime"],
     ["storage", "tasks", "config"],
     ["metrics", "predictions"],
     ["submission_format"],

@@ -61,8 +61,8 @@ def test_options_are_bound_to_parameters_and_converted():
     [
         ({"glos": 0.2, "coats": 2}, "unknown_option", "paint.glos", "gloss?"),
         ({"gloss": 0.2}, "option_missing", "paint", "coats"),
-        ({"coats": "many"}, "option_invalid", "paint.coats", "valid integer"),
-        ({"coats": 2, "gloss": 3}, "option_invalid", "paint.gloss", "less than or equal to 1"),
+        ({"coats": "many"}, "option_invalid", "paint.coats", "whole number"),
+        ({"coats": 2, "gloss": 3}, "option_invalid", "paint.gloss", "at most 1"),
     ],
 )
 def test_invalid_options_name_the_option_and_the_reason(options, code, where, fact):

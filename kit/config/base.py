@@ -27,6 +27,7 @@ class Section(BaseModel):
         extra="forbid",
         strict=True,
         frozen=True,
+        allow_inf_nan=False,
         serialize_by_alias=True,
         validate_by_name=True,
         use_attribute_docstrings=True,

@@ -220,17 +220,17 @@ class AugmentConfig(Section):
 class TrainConfig(Section):
     """Training of each fold."""
 
-    epochs: Annotated[int, Field(ge=1)] = 20
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 20
     """The number of epochs."""
-    batch_size: Annotated[int, Field(ge=2)] = 32
+    batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = 32
     """Images per batch."""
-    accumulate: Annotated[int, Field(ge=1)] = 1
+    accumulate: Annotated[int, Field(ge=1, le=100_000)] = 1
     """Batches per optimizer step (gradient accumulation)."""
     optimizer: Annotated[Component, default_name("adamw")] = Component(name="adamw")
     """The optimizer: any of timm, with its options."""
-    lr: Annotated[float, Field(gt=0)] = 1.0e-3
+    lr: Annotated[float, Field(gt=0, le=1000)] = 1.0e-3
     """The peak learning rate."""
-    head_lr: Annotated[float, Field(gt=0)] | None = None
+    head_lr: Annotated[float, Field(gt=0, le=1000)] | None = None
     """The peak learning rate of the head; null: `lr`."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     """The weight decay."""
@@ -256,7 +256,7 @@ class TrainConfig(Section):
     """Early stopping: the number of epochs without a better score; null: off."""
     keep: Literal["best", "last"] = "best"
     """The epoch whose weights are kept."""
-    workers: Annotated[int, Field(ge=0)] | None = None
+    workers: Annotated[int, Field(ge=0, le=1024)] | None = None
     """The number of data-loader processes; null: chosen for this machine."""
 
 
@@ -274,7 +274,7 @@ class PredictConfig(Section):
     """TTA views, such as `hflip` or `{name: random, times: 4}`; `kit components views` lists them."""
     merge: str = "mean"
     """How to average the predictions of the views; `kit components merges` lists the methods."""
-    batch_size: Annotated[int, Field(ge=1)] = 64
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 64
     """Images per batch."""
 
     @property

@@ -14,8 +14,11 @@ from pydantic import BaseModel, ValidationError
 
 from kit.config import Component, Config, LabeledSource
 from kit.config.competition import section_of_layout
-from kit.errors import KitError, raise_mistakes
+from kit.errors import KitError, first_few, raise_mistakes
 from kit.registry import nearest
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.files import check_regular_file
+from kit.wrong_values import printable, rule_for, shown_value
 
 # Mapping with a name and its options -> the key of the name. With another name, a child inherits no options.
 NAMED = dict.fromkeys(
@@ -24,21 +27,25 @@ NAMED = dict.fromkeys(
 NAMED["train"] = "layout"
 # The keys of `augment` that `pipeline` replaces.
 REPLACED_BY_PIPELINE = {"preset", "hflip", "vflip", "erasing"}
+SUFFIXES = (".yaml", ".yml")
 BY_EPOCH = {"trains", "size_by_epoch"}  # mappings that a child replaces as a whole
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: Path, overrides: Sequence[str] = (), progress: Progress = SILENT) -> Config:
     """Return the experiment of a YAML file, with its bases and the overrides applied.
 
     Args:
         path: A YAML file; its key ``base`` names another one, relative to it.
         overrides: ``key.path=value`` each, the value in YAML; applied last, in order.
+        progress: Told which values are not inherited, because another model, loss or the like is named.
 
     Raises:
         KitError: The file, a base, an override or a value is wrong; the message has all mistakes.
     """
     merged: dict[str, Any] = {}
     for layer in [*_read_chain(path), *map(_read_override, overrides)]:
+        for key, names in _not_inherited(merged, layer):
+            progress.note(f"{key} is new, so these values of the base are not inherited: {first_few(names)}")
         merged = _inherit(merged, layer)
     return _validate(_resolved(merged, path), str(path))
 
@@ -52,12 +59,30 @@ def _inherit(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
     for key, value in child.items():
         old = base.get(key)
         if isinstance(old, dict) and isinstance(value, dict) and key not in BY_EPOCH:
-            names = NAMED.get(key, "")
-            renamed = value.get(names, old.get(names)) != old.get(names)
-            result[key] = value if renamed else _inherit(old, value)
+            result[key] = value if _is_renamed(key, old, value) else _inherit(old, value)
         else:
             result[key] = value
     return result
+
+
+def _is_renamed(key: str, old: dict[str, Any], value: dict[str, Any]) -> bool:
+    """Return whether a child names another model, loss or the like than its base."""
+    names = NAMED.get(key, "")
+    return bool(value.get(names, old.get(names)) != old.get(names))
+
+
+def _not_inherited(
+    base: dict[str, Any], child: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield each new name in a child, as ``model.name``, with the base's values that it does not inherit."""
+    for key, value in child.items():
+        old = base.get(key)
+        if not (isinstance(old, dict) and isinstance(value, dict)) or key in BY_EPOCH:
+            continue
+        if not _is_renamed(key, old, value):
+            yield from _not_inherited(old, value, f"{prefix}{key}.")
+        elif lost := [f"{name}: {old[name]}" for name in old if name not in value]:
+            yield f"{prefix}{key}.{NAMED[key]}", lost
 
 
 def _replaces(child: dict[str, Any], key: str) -> bool:
@@ -124,7 +149,10 @@ def _read_chain(path: Path) -> list[dict[str, Any]]:
         base = values.pop("base", None)
         if base is not None and not isinstance(base, str):
             rule = "base is the name of one YAML file"
-            raise KitError(current, f"base is {base!r}", rule, code="base_invalid")
+            raise KitError(current, f"base is {shown_value(base)}", rule, code="base_invalid")
+        if base is not None and not base.endswith(SUFFIXES):
+            rule = f"A base is a config: a file that ends in {' or '.join(SUFFIXES)}"
+            raise KitError(current, f"base is {shown_value(base)}", rule, code="base_invalid")
         chain.insert(0, values)
         current = current.parent / base if base else None
     return chain
@@ -135,6 +163,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    check_regular_file(path, "A config is a YAML file")
     if not path.is_file():
         beside = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         close = nearest(path.name, beside)
@@ -217,23 +246,19 @@ def _explain(mistake: Any, values: Any) -> KitError:
     if kind == "extra_forbidden":
         sections = _locate(location[:-1], values)[1]
         known = [field.alias or name for s in sections for name, field in s.model_fields.items()]
-        rule, hint = _allowed(location[-1], known, "Keys here")
+        close = nearest(str(location[-1]), known)
+        rule, hint = f"Keys here: {', '.join(known)}", f"Did you mean {close[0]}?" if close else ""
         return KitError(key, "is not a key", rule, hint, code="unknown_key")
     if kind == "missing":
         return KitError(key, "is required", code="key_missing")
+    rule, problem = rule_for(mistake), f"is {shown_value(value)}"
     if kind == "literal_error":
-        allowed = mistake["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        rule, hint = _allowed(value, allowed, "Allowed")
-        return KitError(key, f"is {value!r}", rule, hint, code="value_not_allowed")
-    message = mistake["msg"].removeprefix("Value error, ")
+        close = nearest(str(value), rule.removeprefix("Allowed: ").split(", "))
+        hint = f"Did you mean {close[0]}?" if close else ""
+        return KitError(key, problem, rule, hint, code="value_not_allowed")
     if kind == "value_error" and isinstance(value, dict | BaseModel):
-        return KitError(key, message, code="values_contradict")
-    return KitError(key, f"is {value!r}", message, code="value_invalid")
-
-
-def _allowed(value: object, allowed: list[str], title: str) -> tuple[str, str]:
-    close = nearest(str(value), allowed)
-    return f"{title}: {', '.join(allowed)}", f"Did you mean {close[0]}?" if close else ""
+        return KitError(key, rule, code="values_contradict")
+    return KitError(key, problem, rule, code="value_invalid")
 
 
 def _locate(location: Sequence[object], values: Any) -> tuple[str, list[type[BaseModel]]]:
@@ -253,7 +278,7 @@ def _locate(location: Sequence[object], values: Any) -> tuple[str, list[type[Bas
             sections = _sections_in(fields[0].annotation)
         layout = section_of_layout(_inside(values, "layout"))
         sections = [layout if layout and s is LabeledSource else s for s in sections]
-    return ".".join(shown) or "(top level)", sections
+    return printable(".".join(shown)) or "(top level)", sections
 
 
 def _inside(values: Any, key: object) -> Any:

@@ -196,7 +196,7 @@ def _refuse_one_sided(name: str, truth: np.ndarray, num_rows: int, first_class: 
     raise KitError(
         f"metric {name}",
         f"{len(one_sided)} classes have {lacking} among these {num_rows} rows "
-        f"(first: class index {one_sided[0] + first_class})",
+        f"(first: class {one_sided[0] + first_class + 1} in the order of the classes)",
         "The metric needs both" if needs_negatives else "The metric needs a positive",
         "Use fewer folds, or another competition.metric.",
         code="class_one_sided",

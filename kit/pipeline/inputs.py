@@ -8,6 +8,7 @@ from pathlib import Path
 from kit.config import Config
 from kit.config.load import load_config
 from kit.runtime.deadline import Deadline
+from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import RunFolder, Workspace
 
 ConfigLike = Config | Path | str
@@ -23,7 +24,7 @@ def open_workspace(workspace: WorkspaceLike) -> Workspace:
     return Workspace.open(None if workspace is None else Path(workspace))
 
 
-def open_config(config: ConfigLike, overrides: Sequence[str] = ()) -> Config:
+def open_config(config: ConfigLike, overrides: Sequence[str] = (), progress: Progress = SILENT) -> Config:
     """Return a config: itself, or the YAML at a path, with ``KEY=VALUE`` overrides.
 
     Raises:
@@ -33,7 +34,7 @@ def open_config(config: ConfigLike, overrides: Sequence[str] = ()) -> Config:
         if overrides:
             raise ValueError("overrides apply to a YAML file: pass the path, or load_config(path, overrides)")
         return config
-    return load_config(Path(config), list(overrides))
+    return load_config(Path(config), list(overrides), progress)
 
 
 def open_run(experiment: RunLike, workspace: Workspace) -> RunFolder:

@@ -80,7 +80,7 @@ def train(
     from kit.training import experiment
     from kit.training.run_state import fold_scores
 
-    config, workspace = open_config(config, overrides), open_workspace(workspace)
+    config, workspace = open_config(config, overrides, progress), open_workspace(workspace)
     run = experiment.train(config, workspace, folds, fresh, progress, open_deadline(time_limit), data)
     scores, num_folds = fold_scores(run)
     return TrainResult(run, config.competition.metric.label, scores, num_folds)
@@ -118,6 +118,7 @@ def evaluate(
     experiment: RunLike,
     *,
     decide: Sequence[Component] | None = None,
+    data: TrainingData | None = None,
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
 ) -> Evaluation:
@@ -125,13 +126,17 @@ def evaluate(
 
     Args:
         decide: Postprocessing steps to fit; None: the last fitted steps, or else the config's.
+        data: The training data, if the caller has prepared it already.
     """
+    from kit.evaluation.oof_with_labels import config_of
+    from kit.status.current import current_data
     from kit.status.stale import OOF_PREDICTIONS, refuse_stale
 
     workspace = open_workspace(workspace)
     run = open_run(experiment, workspace)
-    refuse_stale(run, workspace, OOF_PREDICTIONS, progress)
-    return _evaluated(run, workspace, decide)
+    current = data or current_data(config_of(run), workspace, progress)
+    refuse_stale(run, workspace, OOF_PREDICTIONS, current)
+    return _evaluated(run, workspace, decide, None if current is None else current.opened)
 
 
 def _evaluated(

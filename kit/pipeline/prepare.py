@@ -199,7 +199,7 @@ def inspect(
     from kit.competition.scan import scan_images
     from kit.report.pages import write_audit_page
 
-    config, workspace = open_config(config, overrides), open_workspace(workspace)
+    config, workspace = open_config(config, overrides, progress), open_workspace(workspace)
     competition = load_competition(config.competition, workspace)
     options = DecodeOptions.of(config.image)
     scan = scan_images(competition, workspace.image_table(competition.name, options.key), progress, options)
@@ -227,7 +227,7 @@ def folds(
     from kit.folds.make import ensure_folds
     from kit.training.data import population_of
 
-    config, workspace = open_config(config, overrides), open_workspace(workspace)
+    config, workspace = open_config(config, overrides, progress), open_workspace(workspace)
     opened = open_competition(config, workspace, progress)
     population = population_of(opened, config, progress)
     path = workspace.folds(opened.loaded.name)
@@ -249,7 +249,7 @@ def augment(
     from kit.report.sheet import write_sheet
     from kit.training.augmentation_preview import training_examples
 
-    config, workspace = open_config(config, overrides), open_workspace(workspace)
+    config, workspace = open_config(config, overrides, progress), open_workspace(workspace)
     path = workspace.sheet(config.competition.name, config.name)
     write_sheet(training_examples(config, workspace, images, epochs, progress), path)
     return path
@@ -270,7 +270,8 @@ def probe(
     """
     from kit.probe.probe import probe as probe_models
 
-    return probe_models(open_config(config, overrides), open_workspace(workspace), list(models), progress)
+    config, workspace = open_config(config, overrides, progress), open_workspace(workspace)
+    return probe_models(config, workspace, list(models), progress)
 
 
 def bench(
@@ -294,7 +295,7 @@ def bench(
     from kit.bench.measure import bench as measure
 
     wanted = BenchOptions(steps, settings, compiling)
-    return measure(open_config(config, overrides), open_workspace(workspace), wanted, progress)
+    return measure(open_config(config, overrides, progress), open_workspace(workspace), wanted, progress)
 
 
 def dry_run(
@@ -307,4 +308,4 @@ def dry_run(
     """Return what ``train`` would train and how; nothing is trained."""
     from kit.training.dry_run import dry_run as describe
 
-    return describe(open_config(config, overrides), open_workspace(workspace), progress)
+    return describe(open_config(config, overrides, progress), open_workspace(workspace), progress)

@@ -11,6 +11,7 @@ from kit.config import Component, check_name
 from kit.errors import KitError
 from kit.pipeline.inputs import ConfigLike, RunLike, WorkspaceLike, open_config, open_run, open_workspace
 from kit.runtime.progress import SILENT, Progress
+from kit.storage.files import format_bytes
 
 if TYPE_CHECKING:
     from kit.ensemble.blended import Blended
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from kit.submission.submit import Submitted
     from kit.submission_check.problem_codes import Problem
     from kit.training.data import TrainingData
+
+
+LARGE_FILE = 100_000_000  # bytes; reading takes seconds
 
 
 @dataclass(frozen=True)
@@ -95,17 +99,24 @@ def blend(
         allow_fold_mismatch: Blend members with different folds, without a score.
     """
     from kit.ensemble.blend_runs import blend_runs
+    from kit.evaluation.oof_with_labels import config_of
     from kit.pipeline.models import evaluate
+    from kit.status.current import CurrentCompetitions
     from kit.status.stale import ALL_PREDICTIONS, refuse_stale
 
     workspace = open_workspace(workspace)
     check_name(name, "--name")
     chosen = Component(name=method) if isinstance(method, str) else method
     runs = [open_run(each, workspace) for each in experiments]
+    competitions = CurrentCompetitions(workspace, progress)
     for run in runs:
-        refuse_stale(run, workspace, ALL_PREDICTIONS, progress, any_folds=allow_fold_mismatch)
+        data = competitions.of(config_of(run))
+        refuse_stale(run, workspace, ALL_PREDICTIONS, data, any_folds=allow_fold_mismatch)
     blended = blend_runs(runs, chosen, name, workspace, foreign, allow_fold_mismatch, progress)
-    evaluation = None if blended.evaluation is None else evaluate(blended.run, workspace=workspace)
+    evaluation = None
+    if blended.evaluation is not None:
+        data = competitions.of(config_of(blended.run))
+        evaluation = evaluate(blended.run, data=data, workspace=workspace)
     return BlendResult(blended, [run.label for run in runs], evaluation)
 
 
@@ -121,13 +132,16 @@ def submit(
     Args:
         data: The training data, if the caller has prepared it already.
     """
+    from kit.evaluation.oof_with_labels import config_of
+    from kit.status.current import current_data
     from kit.status.stale import ALL_PREDICTIONS, refuse_stale
     from kit.submission.submit import submit as write_submission
 
     workspace = open_workspace(workspace)
     run = open_run(experiment, workspace)
-    refuse_stale(run, workspace, ALL_PREDICTIONS, progress, data)
-    return write_submission(run, workspace, progress, opened=None if data is None else data.opened)
+    current = data or current_data(config_of(run), workspace, progress)
+    refuse_stale(run, workspace, ALL_PREDICTIONS, current)
+    return write_submission(run, workspace, progress, opened=None if current is None else current.opened)
 
 
 def resubmit(trace: Path | str, *, workspace: WorkspaceLike = None) -> tuple[SubmissionFile, bool]:
@@ -166,13 +180,15 @@ def check(
             code="check_needs_config_or_sample",
         )
     file, max_bytes = Path(file), int(max_mb * 1e6)
+    if file.is_file() and (size := file.stat().st_size) > LARGE_FILE:
+        progress.note(f"reading {format_bytes(size)}")
     if config is None:
         form, context = format_of_sample(Path(str(sample))), CheckContext(max_bytes=max_bytes)
     else:
         from kit.competition.samples import load_competition
         from kit.submission.check_context import check_context
 
-        config, workspace = open_config(config, overrides), open_workspace(workspace)
+        config, workspace = open_config(config, overrides, progress), open_workspace(workspace)
         competition = load_competition(config.competition, workspace)
         form = format_for(config.submission, competition, stale="allow")
         context = check_context(

@@ -52,7 +52,7 @@ def run(
     from kit.training.data import prepare
     from kit.training.experiment import check_experiment
 
-    config, workspace = open_config(config, overrides), open_workspace(workspace)
+    config, workspace = open_config(config, overrides, progress), open_workspace(workspace)
     deadline = open_deadline(time_limit)
     progress.stage("train", config.name)
     check_experiment(config, workspace, fresh, progress)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from kit.errors import KitError
-from kit.evaluation.oof_with_labels import config_of
-from kit.runtime.progress import SILENT, Progress
 from kit.status.chain import USED_BY, Kind, Link, chain_of
-from kit.status.current import current_data
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData
 
@@ -21,21 +18,19 @@ def refuse_stale(
     run: RunFolder,
     workspace: Workspace,
     kinds: Collection[Kind],
-    progress: Progress = SILENT,
-    data: TrainingData | None = None,
+    data: TrainingData | None,
     any_folds: bool = False,
 ) -> None:
     """Refuse a run if artifacts of these kinds, or their inputs, are stale or damaged; they may be missing.
 
     Args:
+        data: The competition now, from ``current_data``; None: images and labels are not compared.
         any_folds: Whether the run may have been trained on other folds and images than the current ones.
-        data: The competition's current data, if the caller has prepared them already.
 
     Raises:
         KitError: The first artifact that is damaged (with its own error) or ``artifact_stale``.
     """
-    current = data or current_data(config_of(run), workspace, progress)
-    for link in chain_of(run, workspace, current, verify=False, any_folds=any_folds):
+    for link in chain_of(run, workspace, data, verify=False, any_folds=any_folds):
         is_needed = link.kind in kinds or set(USED_BY[link.kind]) & set(kinds)
         if is_needed and link.state in ("stale", "damaged"):
             raise link.problem or _stale(run, link)

@@ -88,6 +88,20 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def check_regular_file(path: Path, rule: str) -> None:
+    """Refuse a path that exists and is not a file with content: a folder, pipe or device. It may be missing.
+
+    Args:
+        rule: What the file should be.
+
+    Raises:
+        KitError: The path is something else; reading it could block or never end.
+    """
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "a pipe or a device"
+        raise KitError(path, f"is {what}, not a regular file", rule, code="not_a_file")
+
+
 def checksum(path: Path) -> str:
     """Return the SHA-256 of a file, as ``sha256sum`` prints it."""
     with path.open("rb") as file:

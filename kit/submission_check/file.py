@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kit.errors import KitError
+from kit.storage.files import check_regular_file
 from kit.submission_check.numbers import is_number
 from kit.submission_check.problem_codes import Problems, printable
 from kit.submission_format.parse import (
@@ -28,6 +29,7 @@ from kit.submission_format.spec import SubmissionFormat
 
 DELIMITER_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MEGABYTE = 1e6
+SIZE_FACTOR, SIZE_SLACK = 10, 10_000_000  # a larger file cannot be a submission, and takes minutes to read
 WIDE_MARKS = {b"\xff\xfe\0\0": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 MAX_FIXES = 20  # lines with an unclosed quotation mark that are fixed
 START = 200  # bytes that show whether text has two bytes per character
@@ -49,15 +51,17 @@ def read_cells(
     Raises:
         KitError: The file is missing, or is a folder.
     """
-    if path.is_dir():
-        raise KitError(
-            path, "is a folder", "A submission is one CSV file", "Name the file in it.", code="is_folder"
-        )
+    check_regular_file(path, "A submission is one CSV file")
     if not path.is_file():
         raise KitError(path, "does not exist", next="Run `kit submit` first.", code="file_missing")
     size = path.stat().st_size
     if max_bytes is not None and size > max_bytes:
         problems.add("too_large", 1, f"{size / MEGABYTE:.1f} MB", f": {max_bytes / MEGABYTE:g} MB")
+    likely = form.most_bytes
+    if size > SIZE_FACTOR * likely + SIZE_SLACK:
+        limit = f": about {likely / MEGABYTE:.1f} MB for {form.num_rows} rows; it is not read"
+        problems.add("too_large", 1, f"{size / MEGABYTE:.1f} MB", limit)
+        return None
     with open_bytes(path) as data:
         if (what := binary_type(data)) is not None:
             problems.add("not_text", 1, what, f": it is {what}")

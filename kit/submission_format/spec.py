@@ -249,6 +249,9 @@ class SubmissionKind(ABC):
         return rows, numbers
 
 
+CELL_BYTES = 40  # of a number with all its digits, and a delimiter
+
+
 @dataclass(frozen=True)
 class SubmissionFormat:
     """The format of a submission file.
@@ -299,6 +302,13 @@ class SubmissionFormat:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def most_bytes(self) -> int:
+        """A size that no file of this format exceeds: every cell has a long number, or all classes."""
+        lengths = [len(name.encode()) + 1 for name in self.written]
+        names = max(lengths, default=0) if self.exclusive else sum(lengths)
+        return int(self.ids.nbytes) + self.num_rows * (len(self.header) * CELL_BYTES + names)
 
     @property
     def num_rows(self) -> int:

@@ -1,10 +1,12 @@
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 
 from kit.config.load import config_yaml, differences, load_config
-from tests.conftest import TINY, raises_kit_error, write_config
+from kit.errors import KitError
+from tests.conftest import TINY, RecordedProgress, raises_kit_error, write_config
 
 
 def load(workspace, *overrides, **changes):
@@ -63,10 +65,10 @@ def test_a_base_that_inherits_from_itself_is_refused(workspace):
         ("train.lrr", 1, "unknown_key", "train.lrr", "lr?"),
         ("trian", {}, "unknown_key", "trian", "train?"),
         ("train.epochs", "ten", "value_invalid", "train.epochs", "'ten'"),
-        ("train.epochs", 0, "value_invalid", "train.epochs", "greater than or equal to 1"),
+        ("train.epochs", 0, "value_invalid", "train.epochs", "at least 1"),
         ("train.lr", "fast", "value_invalid", "train.lr", "'fast'"),
         ("train.precision", "fp8", "value_not_allowed", "train.precision", "auto, fp32, bf16, fp16"),
-        ("folds.count", 1, "value_invalid", "folds.count", "greater than or equal to 2"),
+        ("folds.count", 1, "value_invalid", "folds.count", "at least 2"),
         ("name", "a/b", "value_invalid", "name", "'a/b'"),
         ("competition.train.layout", "csv", "several_mistakes", "", "competition.train.file"),
         ("competition.train.layout", "cvs", "value_not_allowed", "competition.train.layout", "csv?"),
@@ -171,3 +173,63 @@ def test_every_committed_config_loads_and_says_how_to_run_it(path):
     assert first.startswith(f"# kit run configs/{path.name}")
     assert load_config(path).name
     assert not Path(yaml.safe_load(path.read_text()).get("competition", {}).get("data", "")).is_absolute()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "train.epochs=1000000000",
+        "train.lr=.inf",
+        "train.lr=.nan",
+        "train.workers=99999",
+        "predict.tta=[]",
+        "train.lr=abc",
+        "train.epochs=2.5",
+        "model.options=3",
+        "competition.classes=abc",
+        "augment.hflip=5",
+        "image.size=[1, 2, x]",
+        "seed=-1",
+        "folds.count=null",
+        "submission=5",
+        "decide=7",
+    ],
+)
+def test_a_value_out_of_range_or_of_a_wrong_type_is_refused_in_our_own_words(workspace, override):
+    with pytest.raises(KitError) as caught:
+        load_config(write_config(workspace), [override])
+    assert caught.value.code in ("value_invalid", "value_not_allowed", "several_mistakes")
+    for words in ("Input should", "valid dict", "after validation", "pydantic"):
+        assert words not in str(caught.value)
+
+
+def test_a_new_name_tells_which_values_of_the_base_are_not_inherited(workspace):
+    progress = RecordedProgress()
+    config = load_config(write_config(workspace), ["model.name=residual_cnn", "train.lr=0.5"], progress)
+    assert config.model.pretrained is True
+    (line,) = progress.lines
+    assert "model.name" in line
+    assert "pretrained: False" in line
+    assert "options" in line
+
+
+def test_an_unchanged_name_tells_nothing(workspace):
+    progress = RecordedProgress()
+    load_config(write_config(workspace), ["model.name=simple_cnn", "model.pool=max"], progress)
+    assert progress.lines == []
+
+
+def test_a_base_that_is_no_config_is_refused_without_its_content(tmp_path):
+    (tmp_path / "secret.txt").write_text("password: hunter2")
+    (tmp_path / "x.yaml").write_text("base: secret.txt")
+    with raises_kit_error("base_invalid") as caught:
+        load_config(tmp_path / "x.yaml")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_a_config_that_is_not_a_regular_file_is_refused_at_once(tmp_path, kind):
+    path = tmp_path / "x.yaml"
+    os.mkfifo(path) if kind == "pipe" else path.mkdir()
+    with raises_kit_error("not_a_file"):
+        load_config(path)

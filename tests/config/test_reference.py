@@ -34,7 +34,7 @@ def test_every_key_has_a_description_of_one_sentence_and_is_listed(section):
 
 def test_ranges_defaults_and_layouts_are_shown():
     reference = config_reference()
-    assert "| `batch_size` | integer, at least 2 | `32` |" in reference
+    assert "| `batch_size` | integer, at least 2, at most 1000000 | `32` |" in reference
     assert "| `patience` | integer or null, at least 1 | `null` |" in reference
     assert "| `precision` | `auto`, `fp32`, `bf16`, `fp16` | `auto` |" in reference
     assert all(f"`layout: {name}`" in reference for name in layout_sections)

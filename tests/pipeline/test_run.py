@@ -3,13 +3,15 @@
 import sys
 from dataclasses import replace
 
+import pandas as pd
+
 from kit import pipeline
 from kit.competition.samples import load_competition
 from kit.competition.scan import scan_images
 from kit.config.load import load_config
 from kit.evaluation.evaluate import evaluate
 from kit.leaderboard.selection import select_submissions
-from tests.conftest import raises_kit_error, write_config
+from tests.conftest import COLORS, draw, raises_kit_error, run_kit_json, write_config
 
 
 def count_calls(monkeypatch, function) -> list[str]:
@@ -48,6 +50,21 @@ def test_an_unsuitable_submission_kind_is_refused_before_folds_are_written(tiny)
     with raises_kit_error("kind_unsuitable"):
         pipeline.run(config, workspace=tiny)
     assert not tiny.folds("tiny").exists()
+
+
+def test_a_held_out_set_that_the_metric_cannot_score_is_told_and_does_not_stop_the_run(tiny):
+    root = tiny.root / "data/tiny"
+    (root / "late").mkdir()
+    draw(root / "late/x.png", COLORS["red"], seed=7)
+    (root / "late.csv").write_text("id,label\nx.png,red\n")
+    sample = pd.read_csv(root / "sample_submission.csv", dtype=str)
+    classes = sorted(path.name for path in (root / "train").iterdir())
+    sample.iloc[:, [0]].assign(**dict.fromkeys(classes, 0.3)).to_csv(root / "probs.csv", index=False)
+    late = {"layout": "csv", "file": "late.csv", "id": "id", "label": "label", "folder": "late"}
+    changes = {"competition__metric": "roc_auc", "competition__held_out": {"late": late}}
+    changes |= {"submission__sample": "probs.csv", "submission__kind": "probabilities"}
+    found = run_kit_json("run", write_config(tiny, **changes), "--workspace", tiny.root)
+    assert found["held_out"] == {"late": None}
 
 
 def test_a_held_out_set_that_cannot_be_scored_is_reported_as_a_line(trained):

@@ -353,7 +353,7 @@ def test_a_too_large_file_and_a_stale_sample_are_reported(tmp_path):
 
 
 def test_a_folder_or_a_missing_file_raises_an_error(tmp_path):
-    with raises_kit_error("is_folder"):
+    with raises_kit_error("not_a_file"):
         check_file(tmp_path, LABEL.form)
     with raises_kit_error("file_missing"):
         check_file(tmp_path / "none.csv", LABEL.form)
@@ -397,3 +397,11 @@ def test_200000_shuffled_ids_are_matched(tmp_path):
     order = np.random.default_rng(0).permutation(number)
     text = "id,p\n" + "".join(f"{i},0.{i % 89 + 10}\n" for i in order)
     assert check_text(tmp_path, ValidFile(wanted, ()), text) == []
+
+
+def test_a_file_far_larger_than_the_format_is_refused_without_reading_it(tmp_path):
+    path = tmp_path / "big.csv"
+    with path.open("wb") as file:
+        file.truncate(2_000_000_000)  # sparse: no disk is used, and reading it would take a minute
+    (found,) = check_file(path, LABEL.form)
+    assert found.code == "too_large"

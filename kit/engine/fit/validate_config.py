@@ -11,7 +11,7 @@ from kit.config import Config
 from kit.engine.augment.pipelines import check_preset, training_transform
 from kit.engine.data.cache import cache_budget
 from kit.engine.data.sampling import check_balance
-from kit.engine.models.build import Classifier, build_model, check_model, check_weights
+from kit.engine.models.build import Classifier, ModelLibrary, build_model, check_model, check_weights
 from kit.engine.models.freezing import check_freezing, train_only, widest
 from kit.engine.models.heads import check_head
 from kit.engine.optim.losses import build_loss, num_classes_listed
@@ -102,9 +102,15 @@ def _logits(model: Classifier, key: str, size: int) -> tuple[Tensor, ...]:
 
 
 def _warnings(config: Config) -> list[str]:
-    """Return warnings about settings that the number of epochs never reaches."""
-    train = config.train
+    """Return warnings about settings without effect: weights that do not exist, epochs never reached."""
+    train, model = config.train, config.model
     warnings = []
+    has_weights = ModelLibrary.of(model.name).is_pretrained or model.weights or model.start
+    if model.pretrained and not has_weights:
+        warnings.append(
+            f"model.pretrained is true, and {model.name} has no pretrained weights: it starts from random "
+            "weights. Set model.pretrained: false, or choose another model"
+        )
     if (short := shortfall(train.schedule, train.epochs, train.lr)) is not None:
         warnings.append(short)
     for key, plan in (
