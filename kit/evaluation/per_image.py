@@ -13,7 +13,7 @@ from kit.errors import KitError
 from kit.metrics import get_metric
 from kit.predictions import Pooling, Predictions, load_predictions
 from kit.storage.workspace import RunFolder, Workspace
-from kit.tasks import MULTILABEL
+from kit.tasks import MULTILABEL, tasks
 
 SCORES = ("f1_macro", "roc_auc")
 
@@ -69,7 +69,7 @@ def pool_run(run: RunFolder, workspace: Workspace, how: Pooling) -> list[PerImag
         tables[name] = (run.held_out(name), read_table(workspace.truth(run.competition, name)))
     results = []
     for name, (file, table) in tables.items():
-        if not {"group", "label"} <= set(table.columns):
+        if not {"group", "label"} <= set(table.columns) or tasks.get(load_predictions(file).origin.task).soft:
             raise KitError(
                 run.label,
                 "predicts whole images",

@@ -272,7 +272,7 @@ class FoldRunner:
         from kit.engine.optim.target_scale import TargetScale
 
         competition, config = self.data.competition, self.config.train.loss
-        task, truth = competition.task, _truth(self.data, images.train)
+        task, truth = competition.task, _truth(self.data, images.train)  # of distributions: majorities
         facts = (task, len(competition.classes), competition.metric)
         if task.numeric:
             scale = TargetScale.fitted(truth, loss_for(config, task).bounded)
@@ -370,9 +370,11 @@ def _load_start(model: Classifier, fold: FoldFolder, label: str) -> list[str]:
 
 
 def _truth(data: TrainingData, images: ImageSet) -> np.ndarray:
+    """Return the classes of images, (N, C), 0 or 1, or numbers; of a distribution, the largest share."""
     assert images.targets is not None  # training and validation images are labeled
     competition = data.competition
-    return competition.task.one_hot(images.targets, len(competition.classes))
+    targets = competition.task.majority(images.targets)
+    return competition.task.one_hot(targets, len(competition.classes))
 
 
 def _balance_note(name: str, counts: dict[str, list[int]], weights: np.ndarray | None) -> str:
