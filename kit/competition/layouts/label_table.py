@@ -145,6 +145,8 @@ class LabelTableLayout(Layout[LabelTable]):
         shares = _detected_shares(table, columns)
         if columns.votes:
             most = "the label is the column with the most votes; of several, the first"
+            if columns.in_sample and not are_distributions(table.cells[columns.label]):
+                most += " (not soft: fractions with different sums in the rows are no distributions)"
             of_soft = "each row is divided by its sum; under multiclass, " + most
             source.append(Finding("votes", True, most if shares is None else of_soft))
         if table.repeats:
