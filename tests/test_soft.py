@@ -305,3 +305,21 @@ def test_images_of_one_row_have_the_mean_of_their_shares(votes):
     assert task.soft
     np.testing.assert_allclose(pooled.targets, part.targets.mean(axis=0, keepdims=True))
     np.testing.assert_allclose(pooled.oof.probs, one_fold.probs.mean(axis=0, keepdims=True), rtol=1e-5)
+
+
+def test_the_loss_gets_the_shares_and_class_balance_the_largest_ones(votes):
+    from kit.engine.data.datasets import ImageSet
+    from kit.engine.fit.components import TrainingObjective
+    from kit.metrics import get_metric
+    from kit.tasks import SOFT
+    from kit.training.data import prepare
+    from kit.training.fold import class_matrix
+
+    workspace, _, _ = votes
+    shares = shares_of(["0.png", "1.png", "2.png"])
+    images = ImageSet(["0", "1", "2"], [], shares)
+    objective = TrainingObjective(SOFT, 3, get_metric("kl_divergence", SOFT), lambda logits, targets: logits)
+    np.testing.assert_allclose(objective.targets(images).numpy(), shares, rtol=1e-6)
+    data = prepare(load_config(workspace.config("votes")), workspace)
+    assert class_matrix(data, images).argmax(axis=1).tolist() == shares.argmax(axis=1).tolist()
+    assert set(class_matrix(data, images).ravel()) == {0.0, 1.0}
