@@ -154,6 +154,9 @@ def test_the_submission_holds_distributions_and_scores_as_measured(votes, tmp_pa
     pd.DataFrame(10 * truth, columns=CLASSES).assign(id=written["id"])[::-1].to_csv(solution, index=False)
     found = held_out_score(done.submitted.file.path, solution, form, competition)
     assert found == pytest.approx(divergence(truth, written[CLASSES].to_numpy()), rel=1e-6)
+    pd.DataFrame(-truth, columns=CLASSES).assign(id=written["id"]).to_csv(tmp_path / "bad.csv", index=False)
+    with raises_kit_error("label_invalid"):
+        held_out_score(done.submitted.file.path, tmp_path / "bad.csv", form, competition)
     solution.write_text(solution.read_text().replace(f"{written['id'][0]}", "gone.png"))
     with raises_kit_error("ids_missing"):
         held_out_score(done.submitted.file.path, solution, form, competition)
