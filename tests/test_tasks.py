@@ -23,6 +23,22 @@ def test_a_label_that_is_no_class_is_refused():
         tasks.get("multiclass").targets(pd.DataFrame({"label": ["blue"]}), CLASSES)
 
 
+def test_targets_of_distributions_are_the_shares_and_their_classes_the_largest_ones():
+    soft = tasks.get("soft")
+    rows = {"label": ["10", "2", ""], "red": [0.1, 0.5, np.nan], "2": [0.3, 0.5, np.nan]}
+    samples = pd.DataFrame(rows | {"10": [0.6, 0.0, np.nan]})
+    known = soft.labeled(samples, CLASSES)
+    targets = soft.targets(samples[known], CLASSES)
+    assert soft.label_columns(CLASSES) == ["label", *CLASSES]
+    assert known.tolist() == [True, True, False]
+    assert targets.tolist() == [[0.3, 0.6, 0.1], [0.5, 0.0, 0.5]]
+    assert soft.majority(targets).tolist() == [1, 0]
+    assert soft.one_hot(targets, 3) is targets
+    assert soft.one_hot(soft.majority(targets), 3).tolist() == [[0, 1, 0], [1, 0, 0]]
+    assert soft.prior(targets, 3).tolist() == pytest.approx([0.4, 0.3, 0.3])
+    assert soft.hard.name == "multiclass"
+
+
 def test_multilabel_targets_are_the_columns_in_class_order():
     samples = pd.DataFrame({"red": [1, 0], "2": [0, 1], "10": [1, 1]})
     assert tasks.get("multilabel").targets(samples, CLASSES).tolist() == [[0, 1, 1], [1, 1, 0]]
@@ -41,7 +57,7 @@ def test_exclusive_tasks_predict_the_argmax_and_multilabel_uses_threshold_one_ha
 
 def test_each_task_has_the_attributes_that_other_modules_read():
     assert [name for name in tasks if tasks.get(name).is_binary] == ["binary"]
-    assert [name for name in tasks if tasks.get(name).is_nominal] == ["multiclass"]
+    assert [name for name in tasks if tasks.get(name).is_nominal] == ["multiclass", "soft"]
     assert [name for name in tasks if tasks.get(name).ordinal] == ["ordinal"]
     assert all(tasks.describe().values())
 

@@ -12,6 +12,7 @@ from kit.competition.images.decode import DEFAULTS, DecodeOptions
 from kit.competition.images.pixels import is_deep
 from kit.competition.samples import Competition
 from kit.competition.scan import MOMENTS, unreadable
+from kit.competition.shares import several_classes, tied_classes
 from kit.config import NearConfig
 
 ASPECTS = {  # the largest width / height of each shape
@@ -40,6 +41,21 @@ class Numbers:
 
 
 @dataclass(frozen=True)
+class Distributions:
+    """The labels that are distributions over the classes, over the labeled training images.
+
+    Attributes:
+        several: Images with shares of two or more classes.
+        tied: Images in which two or more classes have the largest share.
+        shares: The mean share of each class, in class order.
+    """
+
+    several: int
+    tied: int
+    shares: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Audit:
     """The result of ``kit inspect``.
 
@@ -47,8 +63,10 @@ class Audit:
         images: The number of files, of train, test and held-out sets together.
         unlabelled: The number of training images without a label.
         held_out: Name of a held-out set -> number of samples.
-        class_counts: Training samples per class, in class order; empty if labels are numbers.
+        class_counts: Training samples per class, in class order; of distributions, by the largest share;
+            empty if labels are numbers.
         numbers: The labels, if they are numbers.
+        distributions: The labels, if they are distributions.
         co_occurrence: Class -> class -> number of training images with both; empty for exclusive classes.
         unreadable: path -> reason.
         sizes: ``width x height`` -> count, most frequent first.
@@ -71,6 +89,7 @@ class Audit:
     test: int
     class_counts: dict[str, int]
     numbers: Numbers | None
+    distributions: Distributions | None
     co_occurrence: dict[str, dict[str, int]]
     unreadable: dict[str, str]
     sizes: dict[str, int]
@@ -116,6 +135,7 @@ def audit(
         test=len(competition.test),
         class_counts=_class_counts(competition),
         numbers=_numbers(competition),
+        distributions=_distributions(competition),
         co_occurrence=_co_occurrence(competition),
         unreadable=unreadable(scan),
         sizes=_counts(sizes),
@@ -149,6 +169,15 @@ def _numbers(competition: Competition) -> Numbers | None:
         return Numbers(0, *[float("nan")] * 5)
     moments = (values.min(), values.max(), np.median(values), values.mean(), values.std())
     return Numbers(len(np.unique(values)), *map(float, moments))
+
+
+def _distributions(competition: Competition) -> Distributions | None:
+    if not competition.task.soft:
+        return None
+    targets = competition.task.targets(competition.labeled, competition.classes)
+    mean = targets.mean(axis=0) if len(targets) else np.full(targets.shape[1], np.nan)
+    shares = dict(zip(competition.classes, map(float, mean), strict=True))
+    return Distributions(several_classes(targets), tied_classes(targets), shares)
 
 
 def _deep(modes: pd.Series, options: DecodeOptions) -> dict[str, str]:

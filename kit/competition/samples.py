@@ -33,9 +33,9 @@ class Competition:
     Attributes:
         root: The competition's folder; every ``path`` is relative to it.
         classes: The class names, in the order that every artifact uses.
-        train: ``id path`` and the labels (``label``, one 0/1 column per class, or ``value``), including
-            samples without a label; optionally ``group``, ``given_fold``, ``source`` and for crops
-            ``xmin ymin xmax ymax``.
+        train: ``id path`` and the labels (``label``, one 0/1 column per class, or ``value``; of distributions
+            ``label`` and one column of shares per class), including samples without a label; optionally
+            ``group``, ``given_fold``, ``source`` and for crops ``xmin ymin xmax ymax``.
         held_out: Name -> labeled samples that are scored and never trained on.
         test: ``id path``, in the order of the file that lists them; empty without a test set. With ``row``,
             the id of the submission's row, if several images share a row.
@@ -61,10 +61,13 @@ class Competition:
         return self.train[self.task.labeled(self.train, self.classes)]
 
     def class_counts(self) -> pd.Series:
-        """Return the number of training images of each class, in class order; of all images for numbers."""
+        """Return the number of training images of each class, in class order; of all images for numbers.
+
+        An image whose label is a distribution counts for the class with the largest share.
+        """
         if self.task.numeric:
             return pd.Series([len(self.labeled)], index=list(self.classes))
-        targets = self.task.targets(self.labeled, self.classes)
+        targets = self.task.majority(self.task.targets(self.labeled, self.classes))
         counts = self.task.one_hot(targets, len(self.classes)).sum(axis=0)
         return pd.Series(counts.astype(np.int64), index=list(self.classes))
 
@@ -85,7 +88,7 @@ def load_competition(config: CompetitionConfig, workspace: Workspace) -> Competi
     classes = _class_order(config, task, train)
     samples = _with_unlisted([train, *extra], held_out, test, unlisted_test, config, classes, root)
     samples = _with_groups(samples, config.group_pattern)
-    sets = {name: _aligned(images, classes, f"held_out.{name}") for name, images in held_out.items()}
+    sets = {name: _aligned(images, classes, f"held_out.{name}", task) for name, images in held_out.items()}
     for name, table in (("train", samples), *sets.items(), ("test", test)):
         if config.case == "refuse":
             check_spellings(table["id"], f"{root}, {name} ids")
@@ -98,6 +101,8 @@ def _read(root: Path, source: LabeledSource, config: CompetitionConfig, task: Ta
     images = layouts.get(source.layout).read(root, source, config)
     if task.numeric:
         return replace(images, samples=with_numbers(images.samples, images.file or str(root / source.folder)))
+    if task.soft:
+        return _with_shares(images, f"{root}, layout {source.layout}")
     if task.exclusive == (LABEL in images.samples):
         return images
     if not task.exclusive:
@@ -108,6 +113,21 @@ def _read(root: Path, source: LabeledSource, config: CompetitionConfig, task: Ta
             code="labels_do_not_suit_task",
         )
     return replace(images, samples=_one_class_each(images.samples, f"{root}, layout {source.layout}"))
+
+
+def _with_shares(images: LabeledImages, where: str) -> LabeledImages:
+    """Return the images, which must have one column of shares per class."""
+    names = [] if LABEL in images.samples else classes_in(images.samples)
+    if names and (images.samples[names].dtypes == np.float64).all():
+        return images
+    raise KitError(
+        images.file or where,
+        f"has {'0/1 columns' if names else 'one label per image'}, and the task is one of distributions",
+        "It needs votes or probabilities in a column per class (`votes: true`), or one row per vote "
+        "(`rows: label`)",
+        "Name them, or set `competition.task: multiclass`.",
+        code="labels_do_not_suit_task",
+    )
 
 
 def _one_class_each(samples: pd.DataFrame, where: str) -> pd.DataFrame:
@@ -203,15 +223,15 @@ def _with_unlisted(
     root: Path,
 ) -> pd.DataFrame:
     """Return all training samples; the config's ``unlisted`` decides about images that no table mentions."""
-    labeled = [_aligned(sources[0], classes, "train")]
-    labeled += [_aligned(images, classes, "extra") for images in sources[1:]]
+    task = tasks.get(config.task)
+    labeled = [_aligned(sources[0], classes, "train", task)]
+    labeled += [_aligned(images, classes, "extra", task) for images in sources[1:]]
     tables = [*labeled, *(images.samples for images in held_out.values()), test]
     listed = {path for table in tables for path in table["path"]}
     unlisted = pd.concat([each.unlisted for each in (*sources, *held_out.values())])
     unlisted = unlisted[~unlisted["path"].isin(listed)]
     lost = pd.concat([unlisted, unlisted_test[~unlisted_test["path"].isin(listed)]])
     if config.unlisted == "refuse" and len(lost):
-        task = tasks.get(config.task)
         also = "" if task.exclusive or task.numeric else " or negative (they have no class)"
         raise KitError(
             root,
@@ -254,7 +274,7 @@ def _with_groups(samples: pd.DataFrame, pattern: str | None) -> pd.DataFrame:
     return samples.assign(group=groups.astype(str))
 
 
-def _aligned(images: LabeledImages, classes: Sequence[str], where: str) -> pd.DataFrame:
+def _aligned(images: LabeledImages, classes: Sequence[str], where: str, task: Task) -> pd.DataFrame:
     """Return samples with exactly these classes; a class that does not occur is a column of 0."""
     unknown = [name for name in images.classes if name not in set(classes)]
     if unknown:
@@ -265,11 +285,19 @@ def _aligned(images: LabeledImages, classes: Sequence[str], where: str) -> pd.Da
             code="classes_differ",
         )
     samples = images.samples
-    if LABEL in samples or samples.get(VALUE, pd.Series(dtype="int8")).dtype.kind == "f":
+    if LABEL in samples or task.numeric:
         return samples
-    plain = [name for name in samples.columns if name in PLAIN_COLUMNS]
-    block = samples.reindex(columns=list(classes), fill_value=0).astype("int8")
-    return pd.concat([samples[plain], block], axis=1)
+    plain = samples[[name for name in samples.columns if name in PLAIN_COLUMNS]]
+    block = samples.reindex(columns=list(classes), fill_value=0)
+    if task.soft:
+        return pd.concat([plain.assign(**{LABEL: _largest_shares(block)}), block], axis=1)
+    return pd.concat([plain, block.astype("int8")], axis=1)
+
+
+def _largest_shares(shares: pd.DataFrame) -> pd.Series:
+    """Return the class with the largest share of each row, (N,): of equal ones, the first; blank for NaN."""
+    without_label = shares.isna().any(axis=1)
+    return shares.fillna(0.0).idxmax(axis=1).astype(str).mask(without_label, NO_LABEL)
 
 
 def check_spellings(names: Iterable[str], where: str, *, case: bool = True) -> None:

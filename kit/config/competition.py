@@ -129,7 +129,7 @@ class CompetitionConfig(Section):
     """The competition's name; experiments with the same name share folds, runs and submissions."""
     data: str
     """The competition's folder: a name below a data root, or an absolute path."""
-    task: Literal["multiclass", "binary", "multilabel", "ordinal", "regression"]
+    task: Literal["multiclass", "binary", "multilabel", "ordinal", "soft", "regression"]
     """The task."""
     metric: Component
     """The metric, such as `accuracy` or `{name: top_k, k: 3}`; `kit components metrics` lists them."""

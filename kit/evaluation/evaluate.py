@@ -14,10 +14,11 @@ from kit.competition.duplicates import exact_groups, labels_by_path
 from kit.competition.images.decode import DecodeOptions
 from kit.competition.samples import Competition, load_competition
 from kit.competition.scan import load_scan
+from kit.competition.shares import tied_classes
 from kit.config import Component, Config
 from kit.errors import KitError
 from kit.evaluation.classes import ClassScore, Confusion, class_scores, confusion_table, most_confused
-from kit.evaluation.label_errors import HardImage, Suspect, hardest, suspects
+from kit.evaluation.label_errors import HardImage, Suspect, hardest, loss_name, suspects
 from kit.evaluation.oof_with_labels import (
     LabeledPredictions,
     config_of,
@@ -67,6 +68,7 @@ class Evaluation:
         loss: What the loss of an image in ``hardest`` is.
         hardest: The images with the highest loss.
         suspects: The labels that are most likely wrong.
+        remarks: What the scores are of, if labels are distributions.
     """
 
     experiment: str
@@ -90,6 +92,7 @@ class Evaluation:
     hardest: list[HardImage]
     suspects: list[Suspect]
     num_suspects: int
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def mean(self) -> float:
@@ -141,7 +144,8 @@ def evaluate(
     config, labeled = config_of(run), load_labeled_oof(run, workspace)
     steps = list(steps) if steps is not None else steps_to_fit(run, config)
     fitted = fit_postprocessing(labeled, steps)
-    shown = fitted.nested.probs if labeled.task.numeric else labeled.oof.probs
+    task = labeled.task
+    shown = fitted.nested.probs if task.numeric or task.soft else labeled.oof.probs
     scan = workspace.image_table(config.competition.name, DecodeOptions.of(config.image).key)
     review = _images_to_review(labeled, shown, competition or _competition(config, workspace), scan)
     errors = _errors(labeled, fitted.nested)
@@ -189,7 +193,7 @@ def _images_to_review(
     """Return the images to review; their paths are known only with the competition.
 
     Args:
-        probs: (N, C); the numbers of a regression after postprocessing, as they are scored.
+        probs: (N, C); numbers and distributions after postprocessing, as they are scored.
     """
     oof, task, paths, twins = labeled.oof, labeled.task, {}, {}
     if competition is not None:
@@ -217,6 +221,7 @@ def _errors(labeled: LabeledPredictions, nested: FinalPredictions) -> _Errors:
         table = residual_table(labeled.oof.ids, targets, nested.probs)
         text: str = table.to_csv(index=False, lineterminator="\n")
         return _Errors(text, residuals=residual_ranges(targets, nested.probs))
+    task, targets = task.hard, task.majority(targets)
     confusions = confusion_table(targets, nested.decided, classes, task)
     return _Errors(
         confusions.to_csv(lineterminator="\n"),
@@ -257,11 +262,24 @@ def _evaluation(
         classes=errors.classes,
         confused=errors.confused,
         residuals=errors.residuals,
-        loss="absolute error" if task.numeric else "log loss",
+        loss=loss_name(task),
         hardest=review.images,
         suspects=review.labels[:FEW_SUSPECTS],
         num_suspects=len(review.labels),
+        remarks=_remarks(labeled) if task.soft else [],
     )
+
+
+def _remarks(labeled: LabeledPredictions) -> list[str]:
+    """Return what is scored against distributions, and what against the class with the largest share."""
+    soft = [name for name in metrics if metrics.get(name).soft and metrics.get(name).suits(labeled.task)]
+    tied = tied_classes(labeled.targets)
+    ties = f" (of equal ones the first: {tied} images)" if tied else ""
+    return [
+        f"labels are distributions: {', '.join(soft)} compare with them; the other metrics, the classes and "
+        f"the confusions take the class with the largest share{ties}",
+        "likely label errors are not looked for: people who disagree about an image are no error",
+    ]
 
 
 def _classes_left_out(labeled: LabeledPredictions) -> dict[str, str]:

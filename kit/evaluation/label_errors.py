@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.metrics import EPSILON
+from kit.metrics.likelihoods import divergences
 from kit.tasks import Task
+
+SHOWN_SHARES = 3  # the largest shares of an image
+LEAST_SHOWN = 0.005  # smaller shares are not shown
 
 
 @dataclass(frozen=True)
@@ -17,9 +21,9 @@ class HardImage:
 
     Attributes:
         path: Relative to the competition's folder; None if unknown.
-        label: The labeled classes, separated by blanks, or the number.
-        decided: The predicted classes, separated by blanks, or the number.
-        loss: The log loss of the image; for numbers the absolute error.
+        label: The labeled classes, separated by blanks, their shares, or the number.
+        decided: The predicted classes, separated by blanks, their shares, or the number.
+        loss: The loss of the image, as ``losses`` returns it.
     """
 
     id: str
@@ -51,14 +55,24 @@ class Suspect:
 def losses(targets: np.ndarray, probs: np.ndarray, task: Task) -> np.ndarray:
     """Return each image's log loss, (N,); for multi-label tasks the mean over classes.
 
-    For numbers: the absolute error.
+    For numbers: the absolute error. For distributions: the KL divergence, because the log loss of a right
+    prediction is high where people disagree.
     """
     if task.numeric:
         return np.asarray(np.abs(probs[:, 0].astype(np.float64) - targets[:, 0]))
+    if task.soft:
+        return divergences(targets, probs)
     clipped = np.clip(probs.astype(np.float64), EPSILON, 1 - EPSILON)
     if task.exclusive:
         return np.asarray(-np.log(clipped[np.arange(len(targets)), targets]))
     return np.asarray(-np.log(np.where(targets == 1, clipped, 1 - clipped)).mean(axis=1))
+
+
+def loss_name(task: Task) -> str:
+    """Return what ``losses`` computes."""
+    if task.numeric:
+        return "absolute error"
+    return "KL divergence" if task.soft else "log loss"
 
 
 def hardest(
@@ -71,7 +85,7 @@ def hardest(
     limit: int,
 ) -> list[HardImage]:
     """Return the images with the highest loss, the highest first."""
-    loss, decided = losses(targets, probs, task), task.decide(probs)
+    loss, decided = losses(targets, probs, task), probs if task.soft else task.decide(probs)
     images = []
     for row in np.argsort(-loss, kind="stable")[:limit]:
         label, predicted = (_names(each[row], classes, task) for each in (targets, decided))
@@ -82,6 +96,9 @@ def hardest(
 def _names(value: np.ndarray, classes: Sequence[str], task: Task) -> str:
     if task.numeric:
         return f"{value[0]:.8g}"
+    if task.soft:
+        order = np.argsort(-value, kind="stable")[:SHOWN_SHARES]
+        return ", ".join(f"{classes[c]} {value[c]:.2f}" for c in order if value[c] >= LEAST_SHOWN)
     if task.exclusive:
         return classes[int(value)]
     return " ".join(name for name, given in zip(classes, value, strict=True) if given == 1)
@@ -101,12 +118,15 @@ def suspects(
     Confident learning (Northcutt et al. 2021) on OOF probabilities: a class is a candidate for an image if
     its probability is at least the mean over the images labeled with it. A label is suspect if another
     candidate is more probable. For numbers there are no such candidates. Images with a byte-identical twin of
-    another label come first, since one of the two labels must be wrong.
+    another label come first, since one of the two labels must be wrong. For distributions nothing is
+    returned: people who disagree about an image, or about its twin, are no error.
 
     Args:
         paths: Id -> path.
         twins: Id -> the path of a byte-identical image that has another label.
     """
+    if task.soft:
+        return []
     find = {"class": _suspect_classes, "classes": _suspect_labels, "number": _no_suspects}[task.target]
     found = [
         Suspect(ids[row], paths.get(ids[row]), label, suggested, margin, twins.get(ids[row]))

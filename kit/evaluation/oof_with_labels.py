@@ -59,12 +59,17 @@ class LabeledPredictions:
     def of_classes(self, classes: Sequence[str]) -> LabeledPredictions:
         """Return the predictions and labels of some of the classes, which a submission contains.
 
-        If classes are exclusive, the images of the other classes are left out.
+        If classes are exclusive, the images of the other classes are left out; so are distributions without
+        a share of these classes, and the shares of others are divided by their sum.
         """
         if set(classes) == set(self.oof.classes):
             return self
         columns = pd.Index(self.oof.classes).get_indexer(pd.Index(classes))
-        if self.task.exclusive:
+        if self.task.soft:
+            rows = self.targets[:, columns].sum(axis=1) > 0
+            targets = self.targets[rows][:, columns]
+            targets = targets / targets.sum(axis=1, keepdims=True)
+        elif self.task.exclusive:
             rows = np.isin(self.targets, columns)
             targets = np.argsort(columns)[np.searchsorted(np.sort(columns), self.targets[rows])]
         else:

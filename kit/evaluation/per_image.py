@@ -13,7 +13,7 @@ from kit.errors import KitError
 from kit.metrics import get_metric
 from kit.predictions import Pooling, Predictions, load_held_out, load_oof
 from kit.storage.workspace import RunFolder, Workspace
-from kit.tasks import MULTILABEL
+from kit.tasks import MULTILABEL, tasks
 
 SCORES = ("f1_macro", "roc_auc")
 
@@ -70,7 +70,8 @@ def pool_run(run: RunFolder, workspace: Workspace, how: Pooling) -> list[PerImag
         tables[name] = (load_held_out(run, name), truth)
     results = []
     for name, (predictions, table) in tables.items():
-        if not {"group", "label"} <= set(table.columns):
+        is_soft = tasks.get(predictions.origin.task).soft
+        if not {"group", "label"} <= set(table.columns) or is_soft:
             raise KitError(
                 run.label,
                 "predicts whole images",

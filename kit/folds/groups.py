@@ -20,7 +20,8 @@ class Population:
 
     Attributes:
         samples: ``id``, the label columns, and optionally ``path group given_fold source``.
-        label_columns: ``label``, one 0/1 column per class, or ``value``.
+        label_columns: ``label`` (followed by the shares of distributions), one 0/1 column per class, or
+            ``value``.
         duplicates: Groups of paths with the same or nearly the same image.
     """
 
@@ -30,7 +31,7 @@ class Population:
 
     @property
     def target(self) -> Target:
-        """What the label of a sample is."""
+        """What a split takes a label for; a distribution is the class with the largest share."""
         if has_value_column(self.label_columns):
             return "number"
         return "class" if has_label_column(self.label_columns) else "classes"

@@ -15,7 +15,7 @@ from kit.errors import KitError, first_few
 from kit.folds.groups import Population
 from kit.natural import natural_key
 from kit.storage.files import write_text
-from kit.tasks import VALUE, has_label_column, has_value_column
+from kit.tasks import LABEL, has_label_column, has_value_column
 
 TRAIN_ONLY = -1
 HELD_OUT = -2
@@ -189,13 +189,14 @@ def read_folds(path: Path, label_columns: list[str]) -> Folds:
 
 
 def _with_label_types(table: pd.DataFrame, label_columns: list[str], path: Path) -> pd.DataFrame:
-    """Return the table with 0/1 columns as int8, or with the column of numbers as float64."""
-    if has_label_column(label_columns):
-        return table
-    if not has_value_column(label_columns):
+    """Return the table with 0/1 columns as int8, or with the columns of numbers or shares as float64."""
+    if not has_label_column(label_columns) and not has_value_column(label_columns):
         return table.astype(dict.fromkeys(label_columns, "int8"))
-    try:
-        return table.assign(**{VALUE: [float(cell) if cell else np.nan for cell in table[VALUE]]})
-    except ValueError as error:
-        rule = "A label is a number, or blank without a label"
-        raise KitError(path, f"column {VALUE}: {error}", rule, REMAKE, code="label_not_a_number") from error
+    for name in (each for each in label_columns if each != LABEL):
+        try:
+            table = table.assign(**{name: [float(cell) if cell else np.nan for cell in table[name]]})
+        except ValueError as error:
+            rule = "A label is a number, or blank without a label"
+            problem = f"column {name}: {error}"
+            raise KitError(path, problem, rule, REMAKE, code="label_not_a_number") from error
+    return table

@@ -160,7 +160,7 @@ def oof_errors(run: RunFolder, workspace: Workspace) -> pd.Series:
     decided = Postprocessing.from_list(steps).apply(found.oof.probs, found.task).decided
     if found.task.numeric:
         return pd.Series((decided - found.targets)[:, 0], index=pd.Index(found.oof.ids))
-    wrong = decided != found.targets
+    wrong = decided != found.task.majority(found.targets)
     return pd.Series(wrong if wrong.ndim == 1 else wrong.any(axis=1), index=pd.Index(found.oof.ids))
 
 

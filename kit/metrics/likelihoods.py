@@ -11,42 +11,58 @@ from kit.metrics.metric import Scorer, SumScorer, mean_scorer, ratio, register_s
 from kit.tasks import Task
 
 EPSILON = 1e-7  # the resolution of float32 near 1; logs are clipped there
+KL_EPSILON = 1e-15  # the smallest probability in public code of the KL divergence
 
 
-@register_scorer("log_loss", needs="probabilities", higher_is_better=False, likelihood="all")
+@register_scorer("log_loss", needs="probabilities", higher_is_better=False, likelihood="all", soft=True)
 def log_loss(targets: np.ndarray, probs: np.ndarray, task: Task) -> Scorer:
     """The mean negative log-likelihood per image; for multi-label tasks per image and class.
 
-    For exclusive tasks, rows are divided by their sum first, as public leaderboards do.
+    For exclusive tasks, rows are divided by their sum first, as public leaderboards do. For distributions:
+    the mean cross-entropy.
     """
     if not task.exclusive:
         return log_loss_columns(targets, probs, task)
+    if task.soft:
+        return mean_scorer(-(targets * np.log(np.clip(_normalized(probs), EPSILON, 1.0))).sum(axis=1))
     chosen = _normalized(probs)[np.arange(len(targets)), targets]
     return mean_scorer(-np.log(np.clip(chosen, EPSILON, 1.0)))
 
 
-@register_scorer("log_loss_columns", needs="probabilities", higher_is_better=False)
+@register_scorer("log_loss_columns", needs="probabilities", higher_is_better=False, soft=True)
 def log_loss_columns(targets: np.ndarray, probs: np.ndarray, task: Task) -> Scorer:
     """The binary log loss of each class, averaged over images and classes."""
     truth = task.one_hot(targets, probs.shape[1])
-    likelihood = np.where(truth == 1, probs.astype(np.float64), 1.0 - probs.astype(np.float64))
-    return mean_scorer(-np.log(np.clip(likelihood, EPSILON, 1.0)).mean(axis=1))
+    there, absent = (
+        np.log(np.clip(p, EPSILON, 1.0)) for p in (probs.astype(np.float64), 1.0 - probs.astype(np.float64))
+    )
+    return mean_scorer(-(truth * there + (1 - truth) * absent).mean(axis=1))
 
 
-@register_scorer("kl_divergence", needs="probabilities", higher_is_better=False, likelihood="exclusive")
+@register_scorer(
+    "kl_divergence", needs="probabilities", higher_is_better=False, likelihood="exclusive", soft=True
+)
 def kl_divergence(targets: np.ndarray, probs: np.ndarray, task: Task) -> Scorer:
     """The mean divergence of the probabilities from the truth, in nats.
 
-    Kullback & Leibler 1951. Both are distributions over the classes: the true labels of an image get equal
-    parts, and its probabilities are divided by their sum. An image without a label counts as 0.
+    Kullback & Leibler 1951: sum t log(t / p). Both are distributions over the classes: several labels of an
+    image get equal parts, and its probabilities are divided by their sum. A class with t = 0 counts as 0, and
+    so does an image without a label. Probabilities are at least 1e-15, as on public leaderboards.
     """
     truth = task.one_hot(targets, probs.shape[1]).astype(np.float64)
-    truth = truth / np.maximum(truth.sum(axis=1, keepdims=True), 1.0)
-    logs = np.log(np.clip(truth, EPSILON, 1.0)) - np.log(np.clip(_normalized(probs), EPSILON, 1.0))
-    return mean_scorer((truth * logs).sum(axis=1))
+    total = truth.sum(axis=1, keepdims=True)
+    return mean_scorer(divergences(truth / np.where(total > 0, total, 1.0), _normalized(probs)))
 
 
-@register_scorer("brier", needs="probabilities", higher_is_better=False)
+def divergences(truth: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Return the KL divergence of each row of probabilities (N, C) from the truth (N, C), (N,), in nats."""
+    from scipy.special import rel_entr
+
+    terms: np.ndarray = rel_entr(truth, np.clip(probs.astype(np.float64), KL_EPSILON, 1.0))
+    return np.asarray(terms.sum(axis=1))
+
+
+@register_scorer("brier", needs="probabilities", higher_is_better=False, soft=True)
 def brier(targets: np.ndarray, probs: np.ndarray, task: Task) -> Scorer:
     """The mean squared distance of the probabilities from the truth (Brier 1950).
 

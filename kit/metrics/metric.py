@@ -88,6 +88,8 @@ class Metric:
         numeric: Whether it scores numbers (regression) only (True), classes only (False), or both (None).
         lowest: The lowest number that it scores; a prediction below it counts as this number.
         likelihood: The tasks for which it is the mean log-likelihood of the truth: all, or exclusive ones.
+        soft: Whether it compares with a distribution over the classes, where the task has one; otherwise it
+            scores against the class with the largest share.
         equal_images: Whether every image counts the same, whatever its class.
         label_value: For multi-label tasks: the function of a label's counts whose mean over the labels is the
             metric. None: the metric is not such a mean.
@@ -108,6 +110,7 @@ class Metric:
     numeric: bool | None = False
     lowest: float | None = None
     likelihood: Literal["all", "exclusive"] | None = None
+    soft: bool = False
     equal_images: bool = False
     label_value: ValueOfCounts | None = None
     binary_value: ValueOfCounts | None = None
@@ -148,11 +151,16 @@ class Metric:
         if len(targets) == 0:
             raise KitError(f"metric {self.name}", "has no rows to score", code="no_rows")
         inputs = self.inputs(probs, task, decided)
+        targets, task = self._truth(targets, task)
         if self.scored is not None:
             columns = list(self.scored)
             targets, inputs = task.one_hot(targets, probs.shape[1])[:, columns], inputs[:, columns]
             task = MULTILABEL
         return self.function(targets, inputs, task, **self.options)
+
+    def _truth(self, targets: np.ndarray, task: Task) -> tuple[np.ndarray, Task]:
+        """Return targets and task as the function takes them."""
+        return (targets, task) if self.soft else (task.majority(targets), task.hard)
 
     def __call__(
         self, targets: np.ndarray, probs: np.ndarray, task: Task, decided: np.ndarray | None = None
@@ -179,6 +187,7 @@ class Metric:
         """
         if not self.needs_both or self.options.get("average") == "micro" or task.is_binary:
             return self
+        targets, task = self._truth(targets, task)
         truth = task.one_hot(targets, num_classes)
         scored = np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0))
         return self if len(scored) in (0, num_classes) else replace(self, scored=tuple(scored.tolist()))

@@ -23,8 +23,8 @@ def fitted_probs(
 
     Args:
         features: (N, D); columns are standardized.
-        truth: (N, C), 0 or 1. A class that no row or every row has gets a constant probability. Or numbers,
-            (N, 1).
+        truth: (N, C), 0 or 1, or shares. A class that no row or every row has gets a constant probability.
+            Or numbers, (N, 1).
         others: (M, D).
         target: What the label of a row is; with one class per row, probabilities sum to 1.
         strength: Inverse regularization strength (C).
@@ -36,12 +36,21 @@ def fitted_probs(
         return numbers.reshape(len(test), -1)
     if target == "class":
         return _predict_proba(train, truth.argmax(axis=1), test, truth.shape[1], strength)
+    if target == "distribution":
+        rows, classes = np.nonzero(truth)  # a row per image and class, weighted by the share
+        shares = truth[rows, classes]
+        return _predict_proba(train[rows], classes, test, truth.shape[1], strength, shares)
     columns = [_predict_proba(train, column.astype(int), test, 2, strength)[:, 1] for column in truth.T]
     return np.stack(columns, axis=1)
 
 
 def _predict_proba(
-    train: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int, strength: float
+    train: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    classes: int,
+    strength: float,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return probabilities (M, ``classes``); some classes may have no label."""
     probs = np.full((len(test), classes), EPSILON)
@@ -52,7 +61,7 @@ def _predict_proba(
     model = LogisticRegression(C=strength, max_iter=ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # approximate convergence is enough for a ranking
-        probs[:, present] = np.maximum(model.fit(train, labels).predict_proba(test), EPSILON)
+        probs[:, present] = np.maximum(model.fit(train, labels, weights).predict_proba(test), EPSILON)
     return probs
 
 
@@ -61,7 +70,7 @@ def best_strength(features: np.ndarray, truth: np.ndarray, target: Target) -> fl
 
     Args:
         features: (N, D).
-        truth: (N, C), 0 or 1; or numbers, (N, 1).
+        truth: (N, C), 0 or 1, or shares; or numbers, (N, 1).
     """
     keys = truth[:, 0] if target == "number" else truth.argmax(axis=1)
     order = np.argsort(keys, kind="stable")  # every class, or range of numbers, is in both parts
@@ -84,6 +93,6 @@ def _likelihood(probs: np.ndarray, truth: np.ndarray, target: Target) -> float:
     if target == "number":
         return -float(((probs - truth) ** 2).sum())
     clipped = np.clip(probs, EPSILON, 1 - EPSILON)
-    if target == "class":
+    if target in ("class", "distribution"):
         return float((truth * np.log(clipped / clipped.sum(axis=1, keepdims=True))).sum())
     return float((truth * np.log(clipped) + (1 - truth) * np.log(1 - clipped)).sum())

@@ -17,6 +17,7 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table | str]:
     tables: list[Table | str] = [_scores(evaluation)]
     if evaluation.held_out:
         tables.append(_held_out(evaluation))
+    tables += evaluation.remarks
     tables += [f"{where}: {why}" for where, why in evaluation.not_computed.items()]
     if evaluation.decisions:
         tables.append(_decisions(evaluation))

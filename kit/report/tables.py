@@ -89,9 +89,22 @@ def _labels(audit: Audit, fold_count: int) -> list[tuple[str, str]]:
         verdict = f"[yellow]fewer than the {fold_count} folds[/yellow]"
     else:
         verdict = f"enough for {fold_count} folds" if fold_count else ""
-    return [
+    rows = [
         ("classes", f"{len(counts)}, from {counts.min()} to {counts.max()} images"),
         ("smallest class", f"{escape(str(counts.idxmin()))}: {counts.min()} images, {verdict}"),
+    ]
+    return [*rows, *_distributions(audit)]
+
+
+def _distributions(audit: Audit) -> list[tuple[str, str]]:
+    """Return rows about distributions; the class counts take the class with the largest share."""
+    if (found := audit.distributions) is None:
+        return []
+    tied = f"; {found.tied} have equal largest shares: the first is their class" if found.tied else ""
+    shares = [f"{escape(name)} {share:.3f}" for name, share in found.shares.items()]
+    return [
+        ("distributions", f"{found.several} images have shares of several classes{tied}"),
+        ("mean shares", first_few(shares, limit=10)),
     ]
 
 

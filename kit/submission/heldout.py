@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pandas as pd
+
+from kit.competition.layouts.label_cells import vote_shares
 from kit.competition.samples import Competition
 from kit.competition.tables.read import column, read_table, unique_ids
 from kit.errors import KitError, first_few
@@ -13,7 +16,8 @@ def held_out_score(file: Path, solution: Path, form: SubmissionFormat, competiti
     """Return the score of a checked file on the labels in ``solution``.
 
     Args:
-        solution: A CSV with the format's id column and the label columns of the task.
+        solution: A CSV with the format's id column and the label columns of the task; for distributions, a
+            column of votes or probabilities per class.
 
     Raises:
         KitError: The solution lacks an id or a column.
@@ -28,5 +32,9 @@ def held_out_score(file: Path, solution: Path, form: SubmissionFormat, competiti
         raise KitError(
             solution, f"has no row for {len(missing)} ids ({first_few(missing)})", code="ids_missing"
         )
-    targets = task.targets(labels.loc[list(form.images)], form.classes)
+    truth = labels.loc[list(form.images)]
+    if task.soft:
+        votes = {name: column(table, name, solution, "the votes").set_axis(ids) for name in form.classes}
+        truth = vote_shares(pd.DataFrame(votes), solution).loc[list(form.images)]
+    targets = task.targets(truth, form.classes)
     return competition.metric(targets, read.probs, task, read.decided if form.kind.holds_labels else None)

@@ -38,7 +38,7 @@ def find_leaks(competition: Competition, scan: pd.DataFrame) -> list[Leak]:
 def with_known_labels(
     test: Predictions, predictions: FinalPredictions, leaks: Sequence[Leak], competition: Competition
 ) -> FinalPredictions:
-    """Return the predictions of the test images, with probability 1 for known labels."""
+    """Return the predictions of the test images, with probability 1 for known labels, or known shares."""
     samples = competition.train.set_index("id").loc[[leak.train_id for leak in leaks]]
     if competition.task.exclusive:
         written = samples[LABEL].isin(test.classes).to_numpy()
@@ -46,6 +46,7 @@ def with_known_labels(
     targets = competition.task.targets(samples, test.classes)
     probs, decided = predictions.probs.copy(), predictions.decided.copy()
     rows = pd.Index(test.ids).get_indexer(pd.Index([leak.test_id for leak in leaks]))
-    probs[rows] = competition.task.one_hot(targets, len(test.classes)).astype(np.float32)
-    decided[rows] = targets
+    known = competition.task.one_hot(targets, len(test.classes)).astype(np.float32)
+    probs[rows] = competition.task.normalized(known)
+    decided[rows] = competition.task.majority(targets)
     return FinalPredictions(probs, decided)

@@ -67,7 +67,7 @@ def submitted_ids(pool: PoolConfig | None, competition: Competition) -> tuple[st
 
 def task_of_rows(pool: PoolConfig | None, competition: Competition) -> Task:
     """Return the task of the rows: multi-label if the images of a row have different classes."""
-    if pool is None or not competition.task.exclusive:
+    if pool is None or not competition.task.exclusive or competition.task.soft:
         return competition.task
     samples = competition.labeled
     rows = row_names(pool, samples["id"], "training")
@@ -126,8 +126,9 @@ def pool_labeled(
         )
     one_hot = pd.DataFrame(labeled.task.one_hot(labeled.targets, len(labeled.oof.classes)))
     grouped = one_hot.groupby(names, sort=False)
-    matrix = grouped.mean().to_numpy() if task.numeric else grouped.max().to_numpy(np.float32)
-    targets = matrix.argmax(axis=1) if task.exclusive else matrix
+    averaged = task.numeric or task.soft
+    matrix = grouped.mean().to_numpy() if averaged else grouped.max().to_numpy(np.float32)
+    targets = matrix.argmax(axis=1) if task.exclusive and not task.soft else matrix
     return LabeledPredictions(
         oof=pool_rows(labeled.oof, pool, task),
         validated=[mask[first] for mask in labeled.validated],

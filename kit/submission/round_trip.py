@@ -107,7 +107,7 @@ def _truth(labeled: LabeledPredictions, form: SubmissionFormat) -> np.ndarray:
     """Return the targets in the order of the format's images and classes."""
     rows = pd.Index(labeled.oof.ids).get_indexer(pd.Index(form.images))
     columns = pd.Index(labeled.oof.classes).get_indexer(pd.Index(form.classes))
-    if labeled.task.exclusive:
+    if labeled.task.exclusive and not labeled.task.soft:
         return np.asarray(np.argsort(columns)[labeled.targets[rows]])
     return np.asarray(labeled.targets[rows][:, columns])
 

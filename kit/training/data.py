@@ -15,6 +15,7 @@ from kit.competition.images.decode import DecodeOptions
 from kit.competition.layouts.base import BOX
 from kit.competition.opened import OpenedCompetition, open_competition
 from kit.competition.samples import Competition
+from kit.competition.shares import tied_classes
 from kit.config import Component, Config
 from kit.errors import first_few
 from kit.folds.groups import Population
@@ -72,6 +73,9 @@ def population_of(opened: OpenedCompetition, config: Config, progress: Progress 
     if config.folds.keep_duplicates_together == "near":
         duplicates = [*duplicates, *near_groups(scan, config.competition.near)]
     population = Population(competition.train, competition.label_columns, duplicates)
+    if competition.task.soft and (tied := tied_classes(competition.labeled[list(competition.classes)])):
+        first = "the first in class order is their class for folds, balance and accuracy"
+        progress.note(f"{tied} training images have equal largest shares of several classes: {first}")
     without = int((~population.labeled).sum())
     if without:
         progress.note(f"{without} training images have no label and are not used")

@@ -261,7 +261,7 @@ class FoldRunner:
         validation = image_set(self.data, folds.validation(samples, k))
         train_dataset = ImageDataset(train, self.store, sized_training_transforms(self.config, own), seed)
         validation_dataset = ImageDataset(validation, self.store, {0: sized_prediction_transform(own)}, seed)
-        plan = plan_epochs(self.config.train.balance, _truth(self.data, train), seed)
+        plan = plan_epochs(self.config.train.balance, class_matrix(self.data, train), seed)
         return FoldImages(train, validation, train_dataset, validation_dataset, plan)
 
     def _objective(self, k: int, images: FoldImages, device: torch.device) -> TrainingObjective:
@@ -273,7 +273,7 @@ class FoldRunner:
         from kit.engine.optim.target_scale import TargetScale
 
         competition, config = self.data.competition, self.config.train.loss
-        task, truth = competition.task, _truth(self.data, images.train)
+        task, truth = competition.task, class_matrix(self.data, images.train)  # of distributions: majorities
         facts = (task, len(competition.classes), competition.metric)
         if task.numeric:
             scale = TargetScale.fitted(truth, loss_for(config, task).bounded)
@@ -289,7 +289,7 @@ class FoldRunner:
         from kit.engine.data.sampling import plan_epochs
 
         train = image_set(self.data, self.data.folds.training(self.data.samples, k))
-        truth, seed = _truth(self.data, train), fold_seed(self.config, k)
+        truth, seed = class_matrix(self.data, train), fold_seed(self.config, k)
         plan = plan_epochs(self.config.train.balance, truth, seed)
         if not plan.is_balanced:
             return {}
@@ -370,10 +370,12 @@ def _load_start(model: Classifier, fold: FoldFolder, label: str) -> list[str]:
     return [f"starts from {label}", *load_trained(model, state, fold.model)]
 
 
-def _truth(data: TrainingData, images: ImageSet) -> np.ndarray:
+def class_matrix(data: TrainingData, images: ImageSet) -> np.ndarray:
+    """Return the classes of images, (N, C), 0 or 1, or numbers; of a distribution, the largest share."""
     assert images.targets is not None  # training and validation images are labeled
     competition = data.competition
-    return competition.task.one_hot(images.targets, len(competition.classes))
+    targets = competition.task.majority(images.targets)
+    return competition.task.one_hot(targets, len(competition.classes))
 
 
 def _balance_note(name: str, counts: dict[str, list[int]], weights: np.ndarray | None) -> str:

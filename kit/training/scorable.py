@@ -45,7 +45,8 @@ def _oddities(data: TrainingData, targets: np.ndarray) -> list[str]:
     competition, number = data.competition, len(targets)
     if competition.task.numeric:
         return [f"their labels range from {targets.min():g} to {targets.max():g}"]
-    counts = competition.task.one_hot(targets, len(competition.classes)).sum(axis=0)
+    classes = competition.task.majority(targets)
+    counts = competition.task.one_hot(classes, len(competition.classes)).sum(axis=0)
     of_classes = list(zip(competition.classes, counts, strict=True))
     odd = [f"none has {name}" for name, n in of_classes if n == 0]
     return odd + [f"all have {name}" for name, n in of_classes if n == number]

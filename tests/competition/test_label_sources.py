@@ -174,6 +174,53 @@ def test_rows_of_images_are_read_from_repeated_json_annotations(tmp_path):
     assert values_in(tmp_path)["competition.train.rows"] == "label"
 
 
+def draw_votes(root, a, b, sample=("a", "b")):
+    return draw_table(root, {"a": list(a) * 4, "b": list(b) * 4}, sample=dict.fromkeys(sample, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [("301", "120"), (["0.75", "0", "1"], ["0.25", "1", "0"]), (["60", "0", "100"], ["40", "100.5", "0"])],
+)
+def test_votes_and_probabilities_for_several_classes_are_soft_labels(tmp_path, a, b):
+    root = draw_votes(tmp_path / "c", a, b)
+    found = values_in(root)
+    assert (found["competition.task"], found["competition.metric"]) == ("soft", "kl_divergence")
+    assert found["competition.classes"] == ["a", "b"]
+    assert found["folds.scheme"] == "stratified"
+    samples = loaded(root).train
+    shares = [float(x) / (float(x) + float(y)) for x, y in zip(a, b, strict=True)] * 4
+    assert samples["a"].tolist() == pytest.approx(shares)
+    assert (samples["a"] + samples["b"]).tolist() == pytest.approx([1.0] * 12)
+    assert samples["label"].tolist() == ["a", "b", "a"] * 4
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "sample"),
+    [
+        (["3", "0", "1"], ["0", "2", "0"], ("a", "b")),  # no image has votes for two classes
+        (["0.9", "0.2", "0.1"], ["0.8", "0.9", "0"], ("a", "b")),  # each column has probabilities of its own
+        (["3", "0", "1"], ["1", "2", "0"], ("class",)),  # a class is submitted
+    ],
+)
+def test_other_votes_stay_the_class_with_the_most(tmp_path, a, b, sample):
+    root = draw_votes(tmp_path, a, b, sample)
+    found = values_in(root, labels=("a", "b"))
+    assert (found["competition.task"], found["competition.train.votes"]) == ("binary", True)
+
+
+def test_init_tells_equal_votes_and_how_to_have_the_class_with_the_most(tmp_path):
+    told = found_in(draw_votes(tmp_path, "310", "112"))["competition.task"].because
+    assert "8 of 12 images have votes for several of the 2 classes" in told
+    assert "4 have several classes with the most" in told
+    assert "set multiclass" in told
+
+
+def test_init_tells_why_probabilities_are_not_soft_labels(tmp_path):
+    found = found_in(draw_votes(tmp_path, ["0.9", "0.2", "0.1"], ["0.8", "0.9", "0"]))
+    assert "different sums" in found["competition.train.votes"].because
+
+
 def test_votes_are_read_as_the_class_with_the_most(tmp_path):
     votes = {"seizure_vote": ["3", "0", "1"] * 4, "other_vote": ["1", "2", "0"] * 4}
     columns = {"consensus": ["Seizure", "Other", "Seizure"] * 4, **votes}
@@ -185,15 +232,18 @@ def test_votes_are_read_as_the_class_with_the_most(tmp_path):
     assert loaded(root).train["label"].tolist() == ["seizure_vote", "other_vote", "seizure_vote"] * 4
 
 
-@pytest.mark.parametrize("row", ["0,0", "-1,2", "x,1"])
-def test_rows_without_votes_are_refused(tmp_path, row):
+@pytest.mark.parametrize("task", ["soft", "multiclass"])
+@pytest.mark.parametrize("row", ["0,0", "-1,2", "x,1", "inf,1", "nan,1"])
+def test_rows_without_votes_are_refused(tmp_path, row, task):
     root = tmp_path / "c"
     draw_table(root, {"a": ["3", "0", "1"] * 4, "b": ["1", "2", "0"] * 4}, sample={"a": 0.5, "b": 0.5})
     started = pipeline.init(str(root), workspace=Workspace.open(tmp_path), name="c")
     table = (root / "train.csv").read_text().replace("0.png,3,1", f"0.png,{row}")
     (root / "train.csv").write_text(table)
-    with raises_kit_error("label_invalid"):
-        load_competition(load_config(started.config).competition, Workspace.open(tmp_path))
+    config = load_config(started.config).competition.model_copy(update={"task": task})
+    with raises_kit_error("label_invalid") as caught:
+        load_competition(config, Workspace.open(tmp_path))
+    assert "lines 2" in caught.value.problem
 
 
 def test_columns_of_the_sample_are_the_classes_among_other_flags(tmp_path):

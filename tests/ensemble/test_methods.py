@@ -19,8 +19,8 @@ from tests.conftest import raises_kit_error
 
 PREDICTION_METHODS = [name for name in blend_methods if not blend_methods.get(name).blends_weights]
 NUMBER_METHODS = [name for name in PREDICTION_METHODS if blend_methods.get(name).number]
-MULTI, BINARY, LABELS, NUMBERS = (
-    tasks.get(name) for name in ("multiclass", "binary", "multilabel", "regression")
+MULTI, BINARY, SOFT, LABELS, NUMBERS = (
+    tasks.get(name) for name in ("multiclass", "binary", "soft", "multilabel", "regression")
 )
 
 
@@ -34,7 +34,10 @@ def blend_data(
 ) -> BlendData:
     """Return random labels and members of different skill with independent errors."""
     rng = np.random.default_rng(seed)
-    if task.exclusive:
+    if task.soft:
+        targets = truth = rng.dirichlet(np.full(classes, 0.4), rows)
+        make = softmax
+    elif task.exclusive:
         targets = rng.integers(0, classes, rows)
         truth = np.eye(classes)[targets]
         make = softmax
@@ -288,6 +291,27 @@ def test_weights_for_kl_divergence_are_near_the_best_on_a_grid():
     data = blend_data("kl_divergence", skills=(1.6, 1.2), task=LABELS)
     tried = [data.value(weighted_mean(np.array([w, 1 - w]))(data.members)) for w in np.linspace(0, 1, 41)]
     assert data.value(blend_probs("weights", data)) >= max(tried) - 1e-4
+
+
+@pytest.mark.parametrize("metric", ["kl_divergence", "log_loss"])
+@pytest.mark.parametrize("name", ["weights", "hill_climb"])
+def test_weights_for_distributions_are_near_the_best_on_a_grid(name, metric):
+    data = blend_data(metric, skills=(0.8, 0.6), task=SOFT)
+    tried = [data.value(weighted_mean(np.array([w, 1 - w]))(data.members)) for w in np.linspace(0, 1, 41)]
+    options = {"bags": 1} if name == "hill_climb" else {}
+    assert np.argmax(tried) not in (0, 40)
+    assert data.value(blend_probs(name, data, **options)) >= max(tried) - 1e-4
+
+
+@pytest.mark.parametrize("model", ["logistic", "boosting"])
+def test_stacking_of_distributions_learns_the_shares(model):
+    data = blend_data("kl_divergence", skills=(0.8, 0.6), task=SOFT)
+    stacked = blend_probs("stack", data, model=model)
+    hard = replace(
+        data, task=MULTI, targets=SOFT.majority(data.targets), metric=get_metric("log_loss", MULTI)
+    )
+    of_majority = blend_probs("stack", hard, model=model)
+    assert data.value(stacked) > max(data.value(of_majority), *map(data.value, data.members))
 
 
 @pytest.mark.parametrize("name", NUMBER_METHODS)

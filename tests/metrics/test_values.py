@@ -18,7 +18,9 @@ from tests.metrics.rows import (
     exclusive_rows,
 )
 
-BINARY, MULTICLASS, MULTILABEL = (tasks.get(name) for name in ("binary", "multiclass", "multilabel"))
+BINARY, MULTICLASS, SOFT, MULTILABEL = (
+    tasks.get(name) for name in ("binary", "multiclass", "soft", "multilabel")
+)
 
 
 def expected_f_scores(rows: Rows) -> dict[str, float]:
@@ -220,6 +222,42 @@ def test_kl_divergence_of_multilabel_rows_by_hand():
     probs = np.array([[0.8, 0.4, 0.8], [0.1, 0.1, 0.2], [0.5, 0.5, 0.5]])  # sums of 2, 0.4 and 1.5
     expected = (0.5 * np.log(0.5 / 0.4) + 0.5 * np.log(0.5 / 0.2) + np.log(1 / 0.5) + 0) / 3
     assert Rows(MULTILABEL, truth, probs).score("kl_divergence") == pytest.approx(expected)
+
+
+SHARES = np.array([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [0.0, 1.0, 0.0]])
+GUESSES = np.array([[0.25, 0.5, 0.25], [0.2, 0.3, 0.5], [0.5, 0.5, 0.0]])
+OF_SHARES = Rows(SOFT, SHARES, GUESSES)
+
+
+def test_kl_divergence_and_log_loss_of_distributions_by_hand():
+    divergences = [0.5 * np.log(2), 0.0, np.log(2)]
+    entropies = [np.log(2), -sum(t * np.log(t) for t in (0.2, 0.3, 0.5)), 0.0]
+    assert OF_SHARES.score("kl_divergence") == pytest.approx(np.mean(divergences))
+    assert OF_SHARES.score("log_loss") == pytest.approx(np.mean(divergences) + np.mean(entropies))
+    weighted = OF_SHARES.scorer("kl_divergence")(np.array([[3.0, 1.0, 0.0]]))
+    assert weighted[0] == pytest.approx(3 * divergences[0] / 4)
+
+
+def test_brier_and_log_loss_columns_of_distributions_by_hand():
+    assert OF_SHARES.score("brier") == pytest.approx((2 * 0.25**2 + 2 * 0.5**2) / 3)
+    first = -(np.log([0.25, 0.5]) / 2 + np.log([0.75, 0.5]) / 2).sum() - np.log(0.75)
+    assert OF_SHARES.subset([0]).score("log_loss_columns") == pytest.approx(first / 3)
+
+
+def test_a_share_that_was_thought_impossible_costs_as_on_public_leaderboards():
+    rows = Rows(SOFT, np.array([[0.5, 0.5]]), np.array([[0.0, 1.0]]))
+    assert rows.score("kl_divergence") == pytest.approx(0.5 * np.log(0.5 / 1e-15) + 0.5 * np.log(0.5))
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in metrics if metrics.get(n).suits(SOFT) and not metrics.get(n).soft]
+)
+def test_other_metrics_of_distributions_score_the_largest_share(name):
+    rng = np.random.default_rng(0)
+    shares, probs = rng.dirichlet(np.ones(6) / 2, (2, 200))
+    options = {"beta": 2.0} if "beta" in name else {}
+    majority = Rows(MULTICLASS, shares.argmax(axis=1), probs)
+    assert Rows(SOFT, shares, probs).score(name, **options) == majority.score(name, **options)
 
 
 def test_calibration_error_of_binary_rows_by_hand():

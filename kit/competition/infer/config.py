@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from kit.competition.infer.class_codes import find_codes
 from kit.competition.infer.test_set import DetectedTest, find_test, name_of
 from kit.competition.layouts import detect_layout
 from kit.competition.layouts.base import Detection, Finding, Hints, LabeledPart
 from kit.competition.layouts.label_columns import is_word
 from kit.competition.samples import check_spellings
+from kit.competition.shares import several_classes, tied_classes
 from kit.competition.survey import Survey
 from kit.errors import first_few
 from kit.metrics import metrics
@@ -27,6 +30,7 @@ from kit.tasks import (
     NO_LABEL,
     ORDINAL,
     REGRESSION,
+    SOFT,
     VALUE,
     Target,
     Task,
@@ -37,7 +41,12 @@ OPEN = "auto"  # the kind of a sample whose cells do not show it: the metric dec
 SCORE_METRICS = ("roc_auc", "log_loss")  # of a score of two classes
 MANY_INTEGERS = 30  # different integers that are rather measured than names of classes
 CLASS_WORDS = ("id", "class", "category", "species", "breed", "type", "code", "group", "individual")
-SCHEME_OF: dict[Target, str] = {"class": "stratified", "classes": "multilabel", "number": "quantile"}
+SCHEME_OF: dict[Target, str] = {
+    "class": "stratified",
+    "distribution": "stratified",
+    "classes": "multilabel",
+    "number": "quantile",
+}
 
 
 def infer_config(survey: Survey, name: str, data: str, hints: Hints = NO_HINTS) -> list[Finding]:
@@ -88,6 +97,8 @@ def _no_test(found: Detection) -> Finding:
 def _infer_task(found: Detection) -> tuple[list[str], Task, str]:
     """Return the classes in natural order, the task, and the evidence for it."""
     labels = found.train.labels
+    if found.train.shares is not None:
+        return _of_distributions(found.train.shares)
     if LABEL not in labels:
         classes = sorted(map(str, labels.columns), key=natural_key)
         per_image = float((labels == 1).sum(axis=1).mean())
@@ -105,6 +116,15 @@ def _infer_task(found: Detection) -> tuple[list[str], Task, str]:
     measured = found.train.table is not None and len(classes) > MANY_INTEGERS and _are_codes(classes)
     other = "; regression if they measure something" if measured else ""
     return classes, MULTICLASS, f"one label per image, {len(classes)} classes {ends}{other}"
+
+
+def _of_distributions(shares: pd.DataFrame) -> tuple[list[str], Task, str]:
+    """Return the classes, the task of distributions, and the evidence for it."""
+    classes = sorted(map(str, shares.columns), key=natural_key)
+    several, tied = several_classes(shares), tied_classes(shares)
+    ties = f", and {tied} have several classes with the most" if tied else ""
+    because = f"{several} of {len(shares)} images have votes for several of the {len(classes)} classes{ties}"
+    return classes, SOFT, f"{because}; set multiclass to use only the class with the most votes"
 
 
 def _measurements(found: Detection, classes: Sequence[str]) -> str:
@@ -186,7 +206,8 @@ def _infer_metric(task: Task, kind: str, most: int | None) -> list[Finding]:
 
 def _infer_scheme(task: Task, grouped: str) -> Finding:
     scheme = SCHEME_OF[task.target]
-    balanced = f"every fold has the same share of each {'range of numbers' if task.numeric else 'class'}"
+    of = "range of numbers" if task.numeric else "class, by the largest share" if task.soft else "class"
+    balanced = f"every fold has the same share of each {of}"
     if grouped:
         return Finding("folds.scheme", f"{scheme}_group", f"{grouped}; {balanced}")
     return Finding("folds.scheme", scheme, balanced)
@@ -223,7 +244,7 @@ def _infer_submission(
     id_name = table.id if table else "id"
     source = table.name if table else "no table"
     id_found = Finding("submission.id", id_name, f"no sample file: the id column of {source}")
-    if task.target == "classes":
+    if task.target in ("classes", "distribution"):
         kind = default_kind(task, label_column=False).name
         return [Finding("submission.kind", kind, "no sample file: one column per class"), id_found]
     kind = default_kind(task, label_column=True).name

@@ -65,7 +65,8 @@ def _small_recipe(side: int) -> list[Finding]:
 def _photo_recipe(side: int, model: str | None, weights: str | None, task: str) -> list[Finding]:
     given = [Finding("model.weights", weights, "given by --weights")] if weights else []
     smoothing = 0.1 if tasks.get(task).exclusive else 0.0
-    smoothed = [] if tasks.get(task).numeric else [Finding("train.loss.label_smoothing", smoothing, "")]
+    unsmoothed = tasks.get(task).numeric or tasks.get(task).soft  # smoothing would change given distributions
+    smoothed = [] if unsmoothed else [Finding("train.loss.label_smoothing", smoothing, "")]
     chosen = "given by --model" if model else "a small pretrained network, fast on any machine"
     size = f"images are about {side} px; the size, mean and std come from the model's weights"
     return [

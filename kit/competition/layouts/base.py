@@ -34,8 +34,8 @@ class LabeledImages:
     """Labeled images, and images that the labels do not mention.
 
     Attributes:
-        samples: ``id path``, and ``label`` or one 0/1 column per class; optionally ``group``, ``given_fold``,
-            and for crops ``xmin ymin xmax ymax``.
+        samples: ``id path``, and ``label``, or one column of 0/1 or of shares per class; optionally
+            ``group``, ``given_fold``, and for crops ``xmin ymin xmax ymax``.
         unlisted: ``id path`` of the other images of the folder.
         file: The table that holds the labels, for messages; "" without one.
     """
@@ -101,6 +101,7 @@ class LabeledPart:
         source: Findings whose keys are those of the layout's config section.
         labels: ``label``, or one 0/1 column per class; one row per sample.
         table: The table that holds the labels, if there is one.
+        shares: The share of each class, (N, C), if labels may be distributions over the classes.
         folders: The folders below ``folder`` that hold its images; none: all of it.
     """
 
@@ -109,6 +110,7 @@ class LabeledPart:
     labels: pd.DataFrame
     table: Table | None = None
     folders: tuple[str, ...] = ()
+    shares: pd.DataFrame | None = None
 
     @property
     def groups(self) -> pd.Series:

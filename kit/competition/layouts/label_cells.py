@@ -6,6 +6,7 @@ import ast
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from kit.competition.tables.read import line_numbers
@@ -13,6 +14,7 @@ from kit.errors import KitError, first_few
 
 LIST = "[]"  # in place of a separator: cells are lists, as Python or JSON writes them
 SEPARATORS = (" ", "|", ",", ";")
+SUM_TOLERANCE = 0.01  # of rows of probabilities or percentages, relative
 
 
 def split_labels(cells: pd.Series, separator: str) -> pd.DataFrame:
@@ -59,19 +61,51 @@ def most_voted(block: pd.DataFrame, path: Path) -> pd.Series:
     """Return the column with the most votes of each row, (N,); of several, the first.
 
     Raises:
-        KitError: A cell is no number of at least 0, or a row has no vote.
+        KitError: A cell is no finite number of at least 0, or a row has no vote.
     """
-    numbers = block.apply(pd.to_numeric, errors="coerce")
-    invalid = ~(numbers >= 0).all(axis=1) | ~(numbers.sum(axis=1) > 0)
+    winners: pd.Series = _votes(block, path).idxmax(axis=1).astype(str)
+    return winners
+
+
+def vote_shares(block: pd.DataFrame, path: Path, may_be_blank: bool = False) -> pd.DataFrame:
+    """Return each row's votes or probabilities divided by their sum, (N, C), float64.
+
+    Args:
+        may_be_blank: Whether a row of blank cells has no label; its shares are NaN.
+
+    Raises:
+        KitError: A cell is no finite number of at least 0, or a row has no vote.
+    """
+    without_label = (block.apply(lambda cells: cells.str.strip()) == "").all(axis=1) & may_be_blank
+    votes = _votes(block.mask(without_label, "1"), path)
+    shares: pd.DataFrame = votes.div(votes.sum(axis=1), axis=0).mask(without_label)
+    return shares
+
+
+def are_distributions(block: pd.DataFrame) -> bool:
+    """Return whether rows of votes are distributions: counts, or numbers with the same sum in all rows."""
+    votes = block.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    total = votes.sum(axis=1)
+    return bool((votes == np.rint(votes)).all() or np.ptp(total) <= SUM_TOLERANCE * total.max())
+
+
+def _votes(block: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return votes as numbers, (N, C), float64.
+
+    Raises:
+        KitError: A cell is no finite number of at least 0, or a row has no vote.
+    """
+    numbers: pd.DataFrame = block.apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    valid = ((numbers >= 0) & np.isfinite(numbers)).all(axis=1)
+    invalid = ~valid | ~(numbers.sum(axis=1) > 0)
     if invalid.any():
         raise KitError(
             path,
-            f"{invalid.sum()} rows have no votes (lines {first_few(line_numbers(invalid.to_numpy()))})",
-            "Votes are numbers of at least 0, one of them above 0",
+            f"{invalid.sum()} rows have no valid votes (lines {first_few(line_numbers(invalid.to_numpy()))})",
+            "Votes are finite numbers of at least 0, one of them above 0",
             code="label_invalid",
         )
-    winners: pd.Series = numbers.idxmax(axis=1).astype(str)
-    return winners
+    return numbers
 
 
 def _classes_in(cell: str, separator: str) -> list[str]:

@@ -37,6 +37,7 @@ class LabelColumns:
         separator: What separates the classes in a cell.
         ordinal: The evidence that labels are grades, or "".
         votes: Whether the columns hold votes for classes.
+        in_sample: Whether the sample submission has all the columns, too.
     """
 
     label: str | list[str]
@@ -46,6 +47,7 @@ class LabelColumns:
     fold: str | None = None
     ordinal: str = ""
     votes: bool = False
+    in_sample: bool = False
 
     @classmethod
     def of(cls, table: Table, given: Sequence[str], survey: Survey) -> LabelColumns:
@@ -64,7 +66,8 @@ class LabelColumns:
         chosen, because = _choose_label(table, others, given, survey)
         if not isinstance(chosen, str):
             votes = not all(_is_flag(table.cells[name]) for name in chosen)
-            return cls(chosen, because, None, group, fold, votes=votes)
+            in_sample = set(chosen) <= survey.columns_of(*SAMPLE_WORDS)
+            return cls(chosen, because, None, group, fold, votes=votes, in_sample=in_sample)
         values = table.cells[chosen]
         are_columns = set(values) - {""} <= survey.columns_of(*SAMPLE_WORDS)
         separator = None if are_columns else find_separator(values)

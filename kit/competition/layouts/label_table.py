@@ -22,7 +22,7 @@ from kit.competition.layouts.base import (
     with_classes,
     without_listed,
 )
-from kit.competition.layouts.label_cells import most_voted, split_labels
+from kit.competition.layouts.label_cells import are_distributions, most_voted, split_labels, vote_shares
 from kit.competition.layouts.label_columns import LabelColumns, is_one_hot
 from kit.competition.survey import Survey
 from kit.competition.tables.matching import Table
@@ -30,7 +30,7 @@ from kit.competition.tables.read import column, line_numbers, read_table, unique
 from kit.competition.words import has_role
 from kit.config import CompetitionConfig, LabeledSource
 from kit.errors import KitError, first_few
-from kit.tasks import LABEL, NO_LABEL, UNKNOWN
+from kit.tasks import LABEL, NO_LABEL, UNKNOWN, tasks
 
 ZERO_ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "True": 1, "False": 0, "true": 1, "false": 0}
 
@@ -49,9 +49,9 @@ class LabelTable(LabeledSource):
     label: str | Annotated[list[str], Field(min_length=1)]
     """The column of class names or numbers, or the 0/1 columns, one per class."""
     votes: bool = False
-    """Whether the label columns hold votes or probabilities: the label is the one with the most."""
+    """Whether the label columns hold votes or probabilities; unless the task is `soft`, the most wins."""
     rows: Literal["image", "label"] = "image"
-    """What a row is: an image, or one label of an image that may have several rows."""
+    """What a row is: an image, or one label (`soft`: one vote) of an image that may have several rows."""
     separator: Annotated[str, Field(min_length=1)] | None = None
     """What separates the classes in a cell of the label column; `[]`: cells are lists like `['a', 'b']`."""
     group: str | None = None
@@ -90,7 +90,8 @@ class LabelTableLayout(Layout[LabelTable]):
         labels = _labels(table, source, path, config)
         ids = column(table, source.id, path, "id")
         if source.rows == "label" and isinstance(labels, pd.Series):
-            labels = _labels_per_image(ids, labels)
+            soft = tasks.get(config.task).soft
+            labels = _shares_per_image(ids, labels) if soft else _labels_per_image(ids, labels)
             table = _first_rows(table, source, path)
             ids = table[source.id]
         samples, rows, images = _samples(root, source, unique_ids(ids, path), path)
@@ -141,10 +142,13 @@ class LabelTableLayout(Layout[LabelTable]):
             Finding("ids", table.ids, table.style),
             Finding("label", columns.label, columns.because),
         ]
+        shares = _detected_shares(table, columns)
         if columns.votes:
-            source.append(
-                Finding("votes", True, "the label is the column with the most votes; of several, the first")
-            )
+            most = "the label is the column with the most votes; of several, the first"
+            if columns.in_sample and not are_distributions(table.cells[columns.label]):
+                most += " (not soft: fractions with different sums in the rows are no distributions)"
+            of_soft = "each row is divided by its sum; under multiclass, " + most
+            source.append(Finding("votes", True, most if shares is None else of_soft))
         if table.repeats:
             source.append(Finding("rows", "label", "some images have several rows, one per label"))
         if columns.separator is not None:
@@ -155,7 +159,7 @@ class LabelTableLayout(Layout[LabelTable]):
         ):
             if name is not None:
                 source.append(Finding(key, name, why))
-        return LabeledPart(source, table.folder, _detected_labels(table, columns), table)
+        return LabeledPart(source, table.folder, _detected_labels(table, columns), table, shares=shares)
 
 
 def _is_apart(other: Table, table: Table) -> bool:
@@ -188,7 +192,10 @@ def _one_label_per_folder(labels: pd.DataFrame) -> bool:
 def _labels(
     table: pd.DataFrame, source: LabelTable, path: Path, config: CompetitionConfig
 ) -> pd.Series | pd.DataFrame:
-    """Return the labels of a table: class names (N,), or 0/1 columns (N, C)."""
+    """Return the labels of a table: class names (N,), or columns of 0/1 or of shares (N, C)."""
+    soft = tasks.get(config.task).soft
+    if isinstance(source.label, list) and soft:
+        return _shares(table, source, source.label, path, config)
     if isinstance(source.label, list) and source.votes:
         return most_voted(pd.DataFrame({n: column(table, n, path, "label") for n in source.label}), path)
     if isinstance(source.label, list):
@@ -199,6 +206,35 @@ def _labels(
     if source.separator is None:
         return cells.mask(cells.str.strip() == "", NO_LABEL)
     return split_labels(cells, source.separator)
+
+
+def _shares(
+    table: pd.DataFrame, source: LabelTable, names: list[str], path: Path, config: CompetitionConfig
+) -> pd.DataFrame:
+    """Return the share of each class, (N, C); NaN in blank rows, if the config allows them."""
+    if not source.votes:
+        raise KitError(
+            path,
+            f"the task is {config.task}, and the {len(names)} label columns are not said to hold votes",
+            "The label of an image is a distribution over the classes",
+            "Set `votes: true`; or for columns of 0 and 1 `competition.task: multilabel`.",
+            code="labels_do_not_suit_task",
+        )
+    remedy = "Fill them, or set `competition.blank: unlabelled` to leave blank rows out of training."
+    unlabelled = config.blank == "unlabelled"
+    given = {name: column(table, name, path, "label", "allowed" if unlabelled else remedy) for name in names}
+    return vote_shares(pd.DataFrame(given), path, unlabelled)
+
+
+def _shares_per_image(ids: pd.Series, labels: pd.Series) -> pd.DataFrame:
+    """Return the share of each class, a row per id in order of appearance, from a vote per row.
+
+    An id none of whose rows has a label has the shares NaN.
+    """
+    counts = pd.crosstab(ids, labels).reindex(ids.unique()).drop(columns=NO_LABEL, errors="ignore")
+    counts = counts.rename_axis(columns=None).reset_index(drop=True)
+    shares: pd.DataFrame = counts.div(counts.sum(axis=1), axis=0)
+    return shares
 
 
 def _labels_per_image(ids: pd.Series, labels: pd.Series) -> pd.DataFrame:
@@ -275,6 +311,15 @@ def _check_class_folders(samples: pd.DataFrame, source: LabelTable, path: Path) 
 
 def _classes(part: LabeledPart) -> set[str]:
     return set(part.labels[LABEL]) if LABEL in part.labels else set(map(str, part.labels.columns))
+
+
+def _detected_shares(table: Table, columns: LabelColumns) -> pd.DataFrame | None:
+    """Return the shares of the classes, if some images have several and the submission has shares, too."""
+    if not (isinstance(columns.label, list) and columns.votes and columns.in_sample):
+        return None
+    block = table.cells[columns.label]
+    shares = vote_shares(block, Path(table.name))
+    return shares if are_distributions(block) and (shares.max(axis=1) < 1).any() else None
 
 
 def _detected_labels(table: Table, columns: LabelColumns) -> pd.DataFrame:

@@ -45,7 +45,7 @@ def check_recipe(config: Config, workspace: Workspace) -> list[str]:
         lambda: check_schedule(train.schedule, train.epochs),
         lambda: check_average(train.average),
         lambda: get_metric(config.competition.metric, task),
-        lambda: check_steps(config.decide, task, 1 if task.numeric else None),
+        lambda: check_steps(config.decide, task, 1 if task.numeric else _num_classes(config)),
         lambda: check_preset(config.augment.preset),
         lambda: cache_budget(config.image.cache, workspace.cache(config.competition.name)),
         lambda: config.model.weights and workspace.weights(config.model.weights),
@@ -58,6 +58,12 @@ def check_recipe(config: Config, workspace: Workspace) -> list[str]:
         check_weights(config.model)
     _trial_run(config)
     return _warnings(config)
+
+
+def _num_classes(config: Config) -> int | None:
+    """Return the number of classes if the config lists them."""
+    classes = config.competition.classes
+    return None if classes is None else len(classes)
 
 
 def _mistake(check: Callable[[], object]) -> KitError | None:

@@ -53,7 +53,9 @@ class Loss:
     """A loss: functions of logits (B, C), targets (B, C) and ``Classes`` that return (B,).
 
     Attributes:
-        functions: The function for one class per image, for several classes, and for a number.
+        functions: The function for one class per image, for a distribution over the classes, for several
+            classes, and for a number. A loss fits distributions if it is smallest where the probabilities
+            are the targets.
         bounded: Whether numbers are scaled to 0..1 and logits pass a sigmoid; otherwise numbers are
             standardized (``TargetScale``).
     """
@@ -73,7 +75,7 @@ losses: Registry[Loss] = Registry("loss")
 def register_loss(
     name: str, *targets: Target, bounded: bool = False
 ) -> Callable[[LossFunction], LossFunction]:
-    """Register a loss function for what the label of an image is: ``class``, ``classes`` or ``number``.
+    """Register a loss function for what the label of an image is, such as ``class`` or ``number``.
 
     A loss with a different formula for each registers several functions under one name.
 

@@ -39,7 +39,7 @@ __all__ = [
 # --- cross-entropies
 
 
-@register_loss("cross_entropy", "class")
+@register_loss("cross_entropy", "class", "distribution")
 def cross_entropy(
     logits: Tensor, targets: Tensor, classes: Classes, *, label_smoothing: Share = 0.0
 ) -> Tensor:
@@ -51,6 +51,18 @@ def cross_entropy(
         label_smoothing=label_smoothing,
         reduction="none",
     )
+
+
+@register_loss("kl", "class", "distribution")
+def kl(logits: Tensor, targets: Tensor, classes: Classes, *, label_smoothing: Share = 0.0) -> Tensor:
+    """Return the KL divergence of softmax probabilities from the targets of each image, (B,).
+
+    Kullback & Leibler 1951: sum t log(t / p), where t = 0 contributes 0. It is 0 where the probabilities are
+    the targets, and its gradient is that of the cross-entropy. Class weights weigh whole images.
+    """
+    smooth = targets * (1 - label_smoothing) + label_smoothing / logits.shape[1]
+    terms = torch.xlogy(smooth, smooth) - smooth * F.log_softmax(logits, dim=1)
+    return terms.sum(dim=1) * classes.of_images(targets)
 
 
 @register_loss("bce", "class", "classes", bounded=True)
@@ -191,7 +203,7 @@ def sigmoid_asymmetric(
 # --- distances
 
 
-@register_loss("mse", "class")
+@register_loss("mse", "class", "distribution")
 def softmax_mse(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
     """Return each image's mean squared difference of probabilities and targets, (B,)."""
     return classes.weighted((torch.softmax(logits, dim=1) - targets) ** 2).mean(dim=1)
@@ -203,7 +215,7 @@ def sigmoid_mse(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
     return classes.weighted((torch.sigmoid(logits) - targets) ** 2).mean(dim=1)
 
 
-@register_loss("l1", "class")
+@register_loss("l1", "class", "distribution")
 def softmax_l1(logits: Tensor, targets: Tensor, classes: Classes) -> Tensor:
     """Return each image's mean absolute difference of probabilities and targets, (B,)."""
     return classes.weighted((torch.softmax(logits, dim=1) - targets).abs()).mean(dim=1)

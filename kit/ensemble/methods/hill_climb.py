@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from kit.ensemble.blend_data import BlendData, Combination, weighted_mean
-from kit.ensemble.likelihood import likelihoods, mean_log
+from kit.ensemble.likelihood import likelihoods, mean_log, weights_of
 from kit.ensemble.methods.registry import register_method
 from kit.metrics import EPSILON
 from kit.runtime.seeds import stable_seed
@@ -58,10 +58,11 @@ class Objective(Protocol):
 
 
 class LikelihoodObjective:
-    """The log loss, which needs one number per row, the probability of the truth, instead of C."""
+    """The log loss, which needs the probabilities of the truth only: one number per row, not C."""
 
     def __init__(self, data: BlendData) -> None:
         self.likely = likelihoods(data.members, data.targets, data.task)
+        self.weights = weights_of(data.targets, data.task)
 
     def start(self) -> np.ndarray:
         """Return zeros (N,)."""
@@ -74,7 +75,8 @@ class LikelihoodObjective:
 
     def value(self, total: np.ndarray, count: int) -> Value:
         """Return the mean log-likelihood."""
-        return (mean_log(np.clip(total * np.float32(1 / count), EPSILON, 1.0, dtype=np.float32)),)
+        mean = np.clip(total * np.float32(1 / count), EPSILON, 1.0, dtype=np.float32)
+        return (mean_log(mean, self.weights),)
 
 
 class MetricObjective:
@@ -82,6 +84,7 @@ class MetricObjective:
 
     def __init__(self, data: BlendData) -> None:
         self.data = data
+        self.weights = weights_of(data.targets, data.task)
 
     def start(self) -> np.ndarray:
         """Return zeros (N, C)."""
@@ -96,7 +99,7 @@ class MetricObjective:
         """Return the metric and the mean log-likelihood."""
         mean = np.clip(total * np.float32(1 / count), EPSILON, 1.0, dtype=np.float32)
         likely = likelihoods(mean[None], self.data.targets, self.data.task)[0]
-        return round(self.data.value(mean), DECIMALS), mean_log(likely)
+        return round(self.data.value(mean), DECIMALS), mean_log(likely, self.weights)
 
 
 class NumberObjective(MetricObjective):

@@ -91,7 +91,11 @@ def stacked(data: BlendData, learner: str, strength: float) -> Combination:
     truth = data.targets if data.task.exclusive else data.targets.T
     num_classes = data.members.shape[2]
     if data.task.exclusive:
-        model = _fitted(features, truth, learner, strength, data.seed)
+        weights = None
+        if data.task.soft:  # a row per image and class, weighted by the share of the class
+            rows, truth = np.nonzero(data.targets)
+            features, weights = features[rows], data.targets[rows, truth]
+        model = _fitted(features, truth, learner, strength, data.seed, weights)
         return Combination(lambda members: _predict(model, _features(members, True), num_classes))
     models = [_fitted(features, labels, learner, strength, data.seed) for labels in truth]
 
@@ -109,25 +113,40 @@ def _features(members: np.ndarray, exclusive: bool) -> np.ndarray:
     return np.asarray(logits.transpose(1, 0, 2).reshape(logits.shape[1], -1))
 
 
-def _fitted(features: np.ndarray, labels: np.ndarray, learner: str, strength: float, seed: int) -> Any:
-    """Return a fitted scikit-learn classifier, or the label if only one occurs."""
+def _fitted(
+    features: np.ndarray,
+    labels: np.ndarray,
+    learner: str,
+    strength: float,
+    seed: int,
+    weights: np.ndarray | None = None,
+) -> Any:
+    """Return a fitted scikit-learn classifier, or the label if only one occurs.
+
+    Args:
+        weights: The weight of each row, (N,); None: all 1.
+    """
     if len(np.unique(labels)) == 1:
         return int(labels[0])
-    return _model(learner, strength, seed).fit(features, labels.astype(np.int64))
+    model = _model(learner, strength, seed)
+    weighted = {} if weights is None else {f"{model.steps[-1][0]}__sample_weight": weights}
+    return model.fit(features, labels.astype(np.int64), **weighted)
 
 
 def _model(learner: str, strength: float, seed: int) -> Any:
+    from sklearn.pipeline import make_pipeline
+
     if learner == "logistic":
         from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
         return make_pipeline(StandardScaler(), LogisticRegression(C=0.1 / strength, max_iter=2000))
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    return HistGradientBoostingClassifier(
+    boosting = HistGradientBoostingClassifier(
         max_iter=100, learning_rate=0.05, l2_regularization=strength, max_leaf_nodes=15, random_state=seed
     )
+    return make_pipeline(boosting)
 
 
 def _predict(model: Any, features: np.ndarray, num_classes: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from kit.ensemble.blend_data import BlendData, Combination, weighted_mean
-from kit.ensemble.likelihood import likelihoods
+from kit.ensemble.likelihood import likelihoods, weights_of
 from kit.ensemble.methods.registry import register_method
 
 STEP_SIZES = (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625)  # towards a member or away from it
@@ -42,7 +42,8 @@ def _smooth_weights(data: BlendData) -> np.ndarray:
     """Return the weights (M,) of maximum likelihood, or of the smallest squared error of numbers."""
     if data.task.numeric:
         return least_squares_weights(data.members[:, :, 0].astype(np.float64), data.targets[:, 0])
-    return max_likelihood_weights(likelihoods(data.members, data.targets, data.task))
+    likely = likelihoods(data.members, data.targets, data.task)
+    return max_likelihood_weights(likely, weights_of(data.targets, data.task))
 
 
 def least_squares_weights(members: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -57,17 +58,19 @@ def least_squares_weights(members: np.ndarray, targets: np.ndarray) -> np.ndarra
     return _minimum(lambda w: (float(w @ products @ w), 2 * products @ w), len(members))
 
 
-def max_likelihood_weights(likely: np.ndarray) -> np.ndarray:
+def max_likelihood_weights(likely: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """Return the weights (M,) of maximum likelihood.
 
     Args:
         likely: (M, N), as ``likelihoods`` returns them.
+        counts: How often each of the N counts, (N,); None: once.
     """
     number, rows = likely.shape
+    parts = np.full(rows, 1 / rows) if counts is None else counts / counts.sum()
 
     def loss(shares: np.ndarray) -> tuple[float, np.ndarray]:
         mixture = np.maximum(shares @ likely, 1e-12)
-        return -float(np.log(mixture).mean()), -(likely @ (1 / mixture)) / rows
+        return -float(parts @ np.log(mixture)), -(likely @ (parts / mixture))
 
     return _minimum(loss, number)
 

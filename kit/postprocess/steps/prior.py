@@ -29,7 +29,7 @@ class Prior(Step):
 
     @classmethod
     def suits(cls, task: Task, num_classes: int) -> bool:
-        """Return whether each image has exactly one class."""
+        """Return whether each image has exactly one class, or shares of the classes."""
         return task.exclusive
 
     @classmethod

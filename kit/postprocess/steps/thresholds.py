@@ -46,7 +46,7 @@ class Thresholds(Step):
     @classmethod
     def suits(cls, task: Task, num_classes: int) -> bool:
         """Return whether images have any number of labels, or one of two classes."""
-        return task.target == "classes" or num_classes == 2
+        return task.target == "classes" or (num_classes == 2 and not task.soft)
 
     @classmethod
     def helps(cls, metric: Metric, task: Task) -> bool:

@@ -37,7 +37,10 @@ class Probabilities(SubmissionKind):
     inference_order = 1
     options = frozenset({"decimals"})
     likely_metrics = ("log_loss", "roc_auc", "accuracy")
-    likely_metrics_for: ClassVar = {"multilabel": ("roc_auc", "f1_macro", "log_loss")}
+    likely_metrics_for: ClassVar = {
+        "multilabel": ("roc_auc", "f1_macro", "log_loss"),
+        "soft": ("kl_divergence", "log_loss", "accuracy"),
+    }
 
     def keeps(self, metric: Metric, form: SubmissionFormat) -> bool:
         """Return True: every metric follows from the probabilities."""
@@ -64,8 +67,8 @@ class Probabilities(SubmissionKind):
         return different_numbers(predictions.probs, read.probs, form)
 
     def is_default(self, task: Task, label_column: bool) -> bool:
-        """Return whether an image can have several classes and the config names no column."""
-        return task.target == "classes" and not label_column
+        """Return whether an image has several probabilities and the config names no column of labels."""
+        return task.target in ("classes", "distribution") and not label_column
 
     def infer(self, sample: SampleValues, facts: CompetitionFacts) -> Evidence | None:
         """Return evidence if the columns are the classes."""

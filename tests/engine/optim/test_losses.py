@@ -15,11 +15,13 @@ from kit.engine.optim.tempered_softmax import tempered_softmax
 from kit.tasks import tasks
 from tests.conftest import raises_kit_error
 
-MULTICLASS, MULTILABEL, REGRESSION = (tasks.get(n) for n in ("multiclass", "multilabel", "regression"))
+MULTICLASS, SOFT, MULTILABEL, REGRESSION = (
+    tasks.get(n) for n in ("multiclass", "soft", "multilabel", "regression")
+)
 ENTRIES = [
     (name, task)
     for name in losses
-    for task in (MULTICLASS, MULTILABEL)
+    for task in (MULTICLASS, SOFT, MULTILABEL)
     if task.target in losses.get(name).functions
 ]
 IDS = [f"{name}-{task.name}" for name, task in ENTRIES]
@@ -28,6 +30,7 @@ every_loss = pytest.mark.parametrize(("name", "task"), ENTRIES, ids=IDS)
 # Options other than the defaults: the contract must hold for them too.
 OPTIONS = {
     "cross_entropy": {"label_smoothing": 0.1},
+    "kl": {"label_smoothing": 0.1},
     "bce": {"label_smoothing": 0.1, "positive_weight": "balanced", "target_threshold": 0.2},
     "focal": {"gamma": 0.5, "alpha": 0.25},
     "asymmetric": {"gamma_positive": 0.5, "gamma_negative": 1.5},
@@ -368,7 +371,7 @@ def test_a_list_of_weights_needs_one_number_per_class():
 def test_entries_state_which_tasks_they_support():
     supported = {n: set(losses.get(n).functions) for n in ("cross_entropy", "soft_margin", "focal", "huber")}
     assert supported == {
-        "cross_entropy": {"class"},
+        "cross_entropy": {"class", "distribution"},
         "soft_margin": {"classes"},
         "focal": {"class", "classes"},
         "huber": {"number"},
@@ -383,3 +386,44 @@ def test_registering_a_loss_twice_for_the_same_tasks_is_an_error():
 def test_an_image_has_the_weight_of_its_classes():
     classes = Classes(torch.tensor([1.0, 3.0]))
     assert classes.of_images(torch.tensor([[1.0, 0.0], [0.5, 0.5]])).tolist() == [1.0, 2.0]
+
+
+# --- distributions
+
+
+@pytest.mark.parametrize("name", [name for name in losses if "distribution" in losses.get(name).functions])
+def test_losses_for_distributions_are_lowest_where_the_probabilities_are_the_targets(name):
+    loss, (noise, targets) = configured(name, SOFT), batch(SOFT)
+    right = targets.log()
+    for step in (0.01, 0.1, 1.0):
+        assert loss(right, targets) < loss(right + step * noise, targets)
+
+
+@pytest.mark.parametrize(
+    "name", ["focal", "asymmetric", "poly", "bce", "bi_tempered", "symmetric_cross_entropy"]
+)
+def test_losses_that_are_lowest_elsewhere_are_refused_for_distributions(name):
+    with raises_kit_error("loss_unsuitable"):
+        configured(name, SOFT)
+
+
+def test_kl_has_the_gradient_of_the_cross_entropy_and_is_zero_for_the_targets():
+    targets = torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
+    gradients = []
+    for name in ("kl", "cross_entropy"):
+        logits = batch(SOFT, 2, 3)[0].requires_grad_()
+        configured(name, SOFT)(logits, targets).backward()
+        gradients.append(logits.grad)
+    torch.testing.assert_close(*gradients)
+    nearly = targets.clamp(min=1e-30).log()
+    assert configured("kl", SOFT)(nearly, targets).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_kl_by_hand():
+    probs, targets = torch.tensor([[0.25, 0.25, 0.5]]), torch.tensor([[0.5, 0.0, 0.5]])
+    assert configured("kl", SOFT)(probs.log(), targets).item() == pytest.approx(0.5 * math.log(2))
+    smooth = [0.5 * 0.7 + 0.1, 0.1, 0.5 * 0.7 + 0.1]
+    by_hand = sum(t * math.log(t / p) for t, p in zip(smooth, (0.25, 0.25, 0.5), strict=True))
+    assert configured("kl", SOFT, label_smoothing=0.3)(probs.log(), targets).item() == pytest.approx(by_hand)
+    weighted = configured("kl", SOFT, torch.tensor([3.0, 9.0, 1.0]))
+    assert weighted(probs.log(), targets).item() == pytest.approx((0.5 * 3 + 0.5 * 1) * 0.5 * math.log(2))
