@@ -312,6 +312,8 @@ def _usual(step: Any) -> dict[str, Any]:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, Fit):
+        return type(value).__name__
     if isinstance(value, list | tuple):
         return f"({', '.join(map(_short, value))})"
     if isinstance(value, dict):  # by axis; once, where both are the same

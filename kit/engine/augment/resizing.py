@@ -113,12 +113,11 @@ class Square(A.ImageOnlyTransform):  # type: ignore[misc]
 
     def __init__(self, fit: Fit) -> None:
         super().__init__(p=1)
-        self.fit = type(fit).__name__
-        self._square = fit.square
+        self.fit = fit
 
     def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
         """Return the square image (S, S, C) uint8."""
-        return self._square(img)
+        return self.fit.square(img)
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:
         """Return the options, as albumentations describes a step."""
