@@ -125,12 +125,15 @@ class Square(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 def padded(image: np.ndarray, color: str) -> np.ndarray:
-    """Return an image (H, W, C) uint8, padded on both sides to a square of its longer side."""
+    """Return an image (H, W, C) uint8, padded on both sides to a square of its longer side.
+
+    Channels that are no colors have the gray level of the color.
+    """
     rows, columns, channels = image.shape
     side = max(rows, columns)
     if rows == columns:
         return image
-    fill = ImageColor.getcolor(color, "L" if channels == 1 else "RGB")
+    fill = ImageColor.getcolor(color, "RGB" if channels == 3 else "L")
     square = np.empty((side, side, channels), np.uint8)
     square[:] = fill
     top, left = (side - rows) // 2, (side - columns) // 2

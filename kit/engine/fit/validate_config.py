@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kit.config import Config
-from kit.engine.augment.pipelines import check_preset, training_transform
+from kit.engine.augment.pipelines import check_preset, preset_warning, training_transform
 from kit.engine.data.cache import cache_budget
 from kit.engine.data.sampling import check_balance
 from kit.engine.models.build import Classifier, build_model, check_model, check_weights
@@ -102,9 +102,9 @@ def _logits(model: Classifier, key: str, size: int) -> tuple[Tensor, ...]:
 
 
 def _warnings(config: Config) -> list[str]:
-    """Return warnings about settings that the number of epochs never reaches."""
+    """Return warnings about settings that the epochs never reach, or that the channels do not allow."""
     train = config.train
-    warnings = []
+    warnings = preset_warning(config.augment, config.image.channels)
     if (short := shortfall(train.schedule, train.epochs, train.lr)) is not None:
         warnings.append(short)
     for key, plan in (
