@@ -11,7 +11,7 @@ from kit.competition.duplicates import Duplicates, exact_groups, near_groups, sp
 from kit.competition.images.decode import DEFAULTS, DecodeOptions
 from kit.competition.images.pixels import is_deep
 from kit.competition.samples import Competition
-from kit.competition.scan import MOMENTS, unreadable
+from kit.competition.scan import channel_moments, unreadable
 from kit.competition.shares import several_classes, tied_classes
 from kit.config import NearConfig
 
@@ -77,7 +77,8 @@ class Audit:
         nearly_flat: Paths of images that show almost nothing: see ``_nearly_flat``.
         several_frames: Paths of animations and files of several pages.
         frame: Which frame of those is used.
-        mean: The mean of each channel (R, G, B) of the readable training images, 0..1; images weigh the same.
+        mean: The mean of each channel (``channel_names``) of the readable training images, 0..1; images weigh
+            the same.
         std: The standard deviation of each channel, likewise.
     """
 
@@ -109,6 +110,12 @@ class Audit:
     def truncated(self) -> int:
         """The number of unreadable files that are truncated."""
         return sum("truncated" in why for why in self.unreadable.values())
+
+    @property
+    def channel_names(self) -> list[str]:
+        """The names of the channels: R, G, B, or numbers from 1 if ``image.channels`` is not 3."""
+        count = len(self.mean)
+        return ["R", "G", "B"] if count == 3 else [str(number + 1) for number in range(count)]
 
     def as_dict(self) -> dict[str, object]:
         """Return the audit as ``--json`` prints it."""
@@ -198,8 +205,10 @@ def unranged(scan: pd.DataFrame, options: DecodeOptions) -> dict[str, int]:
 
 def _nearly_flat(images: pd.DataFrame) -> np.ndarray:
     """Return which images (N,) spread by less than one gray level, or are deep with few levels."""
-    variance = images[MOMENTS[3:]].to_numpy() - images[MOMENTS[:3]].to_numpy() ** 2
-    spread = np.sqrt(np.maximum(variance, 0)).max(axis=1, initial=0)
+    if images.empty:
+        return np.zeros(0, dtype=bool)
+    means, squares = channel_moments(images)
+    spread = np.sqrt(np.maximum(squares - means**2, 0)).max(axis=1, initial=0)
     few = images["mode"].map(is_deep).to_numpy(dtype=bool) & (images["levels"] < MIN_LEVELS).to_numpy()
     flat: np.ndarray = (spread < MIN_SPREAD) | few
     return flat
@@ -221,6 +230,5 @@ def _co_occurrence(competition: Competition) -> dict[str, dict[str, int]]:
 def _mean_and_std(images: pd.DataFrame) -> tuple[list[float], list[float]]:
     if images.empty:
         return [0.0] * 3, [0.0] * 3
-    moments = images[MOMENTS].mean().to_numpy()
-    mean = moments[:3]
-    return mean.round(4).tolist(), np.sqrt(np.maximum(moments[3:] - mean**2, 0)).round(4).tolist()
+    mean, square = (moments.mean(axis=0) for moments in channel_moments(images))
+    return mean.round(4).tolist(), np.sqrt(np.maximum(square - mean**2, 0)).round(4).tolist()

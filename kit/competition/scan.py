@@ -12,9 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from kit.competition.images.decode import DEFAULTS, DecodeOptions, UnreadableImageError, load_image
+from kit.competition.images.decode import (
+    DEFAULTS,
+    DecodeOptions,
+    LoadedImage,
+    UnreadableImageError,
+    load_image,
+)
 from kit.competition.perceptual_hash import image_hash
 from kit.competition.samples import Competition
 from kit.errors import KitError, first_few
@@ -22,7 +27,7 @@ from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import atomic_write
 
 STAMP = ["path", "bytes", "mtime_ns"]
-MOMENTS = ["mean_r", "mean_g", "mean_b", "square_r", "square_g", "square_b"]
+MOMENTS = ["means", "squares"]
 HASH = ["flat", "hashes", "thumbnail"]
 FACTS = ["width", "height", "mode", "frames", "format", "digest", "error", *HASH, "levels", *MOMENTS]
 SAMPLED_PIXELS = 2**16  # of an image, evenly spread: enough for its mean
@@ -40,10 +45,10 @@ def scan_images(
 
     Columns: ``path bytes mtime_ns width height mode frames format digest error``, the perceptual hash
     (``hashes thumbnail flat``: see ``kit.competition.perceptual_hash``), the number of different ``levels``
-    of the channels, and the means of the channels and of their squares, 0..1. ``mode`` is how the file stores
-    pixels: Pillow's mode, or a type of more than eight bits, such as ``uint16``. ``error`` is empty if the
-    image decodes completely; otherwise the other columns are 0 or empty. An interrupted scan keeps the rows
-    of the images that it has read.
+    of the channels, and the means of the channels and of their squares (see ``channel_moments``). ``mode`` is
+    how the file stores pixels: Pillow's mode, or a type, such as ``uint16``. ``error`` is empty if the image
+    decodes completely; otherwise the other columns are 0 or empty. An interrupted scan keeps the rows of the
+    images that it has read.
 
     Args:
         table: The file of the result, one for each ``options.key``.
@@ -143,12 +148,13 @@ def _examine(root: Path, path: str, options: DecodeOptions) -> dict[str, object]
     size, mtime = _stamp(root / path)
     row: dict[str, object] = {"path": path, "bytes": size, "mtime_ns": mtime}
     row |= {"width": 0, "height": 0, "mode": "", "format": "", "digest": "", "error": "", "flat": True}
-    row |= {"hashes": b"", "thumbnail": b"", "frames": 0, "levels": 0} | dict.fromkeys(MOMENTS, 0.0)
+    row |= {"hashes": b"", "thumbnail": b"", "frames": 0, "levels": 0} | dict.fromkeys(MOMENTS, b"")
     try:
-        image, stored, frames = load_image(root / path, options=options, count_frames=True)
-        row |= {"width": image.width, "height": image.height, "mode": stored, "frames": frames}
+        loaded = load_image(root / path, options=options, count_frames=True)
+        row |= {"width": loaded.image.width, "height": loaded.image.height}
+        row |= {"mode": loaded.stored, "frames": loaded.frames}
         row["format"] = Path(path).suffix.lower().removeprefix(".")
-        row |= _appearance(image)
+        row |= _appearance(loaded)
     except UnreadableImageError as error:
         row["error"] = str(error)
     if size >= 0:
@@ -157,20 +163,26 @@ def _examine(root: Path, path: str, options: DecodeOptions) -> dict[str, object]
     return row
 
 
-def _appearance(image: Image.Image) -> dict[str, object]:
-    hashed = image_hash(image)
-    pixels = np.asarray(image.convert("RGB"))
-    step = max(1, math.isqrt(image.width * image.height // SAMPLED_PIXELS))
-    sampled = pixels[::step, ::step].reshape(-1, 3)
+def _appearance(loaded: LoadedImage) -> dict[str, object]:
+    hashed = image_hash(loaded.image)
+    pixels = loaded.pixels()
+    step = max(1, math.isqrt(loaded.image.width * loaded.image.height // SAMPLED_PIXELS))
+    sampled = pixels[::step, ::step].reshape(-1, pixels.shape[2])
     spread = sampled.astype(np.float32) / 255
-    moments = np.concatenate([spread.mean(axis=0), (spread**2).mean(axis=0)]).astype(float)
     return {
         "flat": hashed.flat,
         "hashes": hashed.hashes.tobytes(),
         "thumbnail": hashed.thumbnail.tobytes(),
         "levels": int(np.count_nonzero(np.bincount(sampled.ravel(), minlength=256))),
-        **dict(zip(MOMENTS, moments.tolist(), strict=True)),
+        "means": spread.mean(axis=0).astype(np.float64).tobytes(),
+        "squares": (spread**2).mean(axis=0).astype(np.float64).tobytes(),
     }
+
+
+def channel_moments(images: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the means of the channels of readable images and of their squares, (N, C) each, 0..1."""
+    means, squares = (np.frombuffer(b"".join(images[key]), np.float64) for key in MOMENTS)
+    return means.reshape(len(images), -1), squares.reshape(len(images), -1)
 
 
 def _stamp(path: Path | str) -> tuple[int, int]:

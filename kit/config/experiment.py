@@ -12,6 +12,7 @@ from kit.config.competition import CompetitionConfig, SubmissionConfig
 
 Epoch = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=8, le=4096)]
+MAX_CHANNELS = 128  # of OpenCV 5
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -101,6 +102,8 @@ class ImageConfig(Section):
     """Progressive resizing: the training size from an epoch on, such as `{1: 128, 8: 224}`."""
     mode: Literal["rgb", "grey"] = "rgb"
     """Three channels (`rgb`) or one (`grey`)."""
+    channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)] = 3
+    """The channels of a file: 3 for all images of colors or gray; another number: as stored, no colors."""
     mean: list[float] | None = None
     """The mean of each channel, for normalization, 0..1."""
     std: list[Annotated[float, Field(gt=0)]] | None = None
@@ -123,6 +126,14 @@ class ImageConfig(Section):
     """The shorter side at which large images are decoded; `auto`: the smallest without upsampling."""
     cache: str = "auto"
     """Disk space for decoded images: `auto` (a quarter of what is free), `none`, or a size as `2GB`."""
+
+    @model_validator(mode="after")
+    def _gray_is_made_of_colors(self) -> ImageConfig:
+        if self.mode == "grey" and self.channels != 3:
+            raise ValueError(
+                f"mode grey makes gray of colors, and channels {self.channels} are none: remove one"
+            )
+        return self
 
     @model_validator(mode="after")
     def _crop_belongs_to_the_fit(self) -> ImageConfig:

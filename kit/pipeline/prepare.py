@@ -114,6 +114,7 @@ def init(
         KitError: No layout fits the folder, or a different config of that name exists.
     """
     from kit.competition.images.files import check_extras
+    from kit.competition.infer.channels import measure_channels
     from kit.competition.infer.config import infer_config
     from kit.competition.infer.pixel_range import count_frames, measure_ranges
     from kit.competition.infer.starter_config import starter_config
@@ -135,7 +136,8 @@ def init(
     survey = survey_folder(root, {*unpacking.unpacked, *unpacking.unused})
     check_extras(root, survey.all_images)
     findings = infer_config(survey, chosen, _name_for_config(root, workspace), hints)
-    findings += [*measure_ranges(root, survey.all_images), *count_frames(root, survey.all_images)]
+    for measure in (measure_channels, measure_ranges, count_frames):
+        findings += measure(root, survey.all_images)
     unused = survey.unused([finding.value for finding in findings])
     unused += [f"{packed}: {why}" for packed, why in unpacking.unused.items()]
     text = starter_config(findings, image_sizes(root), model, weights)

@@ -16,6 +16,7 @@ from PIL import Image
 from kit.competition.audit import Audit
 from kit.competition.duplicates import Duplicates
 from kit.competition.images.decode import DecodeOptions, UnreadableImageError, decode
+from kit.competition.images.pixels import three_channel_view
 from kit.competition.samples import Competition
 from kit.evaluation.evaluate import Evaluation
 from kit.evaluation.label_errors import HardImage, Suspect
@@ -134,11 +135,14 @@ def _first_image_of_each_class(competition: Competition) -> dict[str, str]:
 
 
 def _thumbnail(root: Path, path: str | None, options: DecodeOptions) -> str | None:
-    """Return a thumbnail as a data URL, or None if the path is None or the image is unreadable."""
+    """Return a thumbnail as a data URL, or None if the path is None or the image is unreadable.
+
+    Of other channels than three, it shows their three-channel view.
+    """
     if path is None:
         return None
     try:
-        image = Image.fromarray(decode(root / path, "rgb", THUMBNAIL, options))
+        image = Image.fromarray(three_channel_view(decode(root / path, "rgb", THUMBNAIL, options)))
     except UnreadableImageError:
         return None  # the page lists it as unreadable
     image.thumbnail((THUMBNAIL, THUMBNAIL))

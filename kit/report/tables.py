@@ -72,7 +72,8 @@ def _facts(audit: Audit, fold_count: int) -> Table:
         if paths:
             used = f"; {audit.frame} is used (image.frame)" if paths is audit.several_frames else ""
             facts.add_row(name, f"[yellow]{len(paths)} images[/yellow] ({escape(first_few(paths))}){used}")
-    facts.add_row("mean, std", f"{_channels(audit.mean)}, {_channels(audit.std)} of R G B, 0 to 1")
+    names = " ".join(audit.channel_names)
+    facts.add_row("mean, std", f"{_channels(audit.mean)}, {_channels(audit.std)} of {names}, 0 to 1")
     cut = f", {audit.truncated} of them truncated" if audit.truncated else ""
     facts.add_row("unreadable", f"[red]{len(audit.unreadable)}{cut}[/red]" if audit.unreadable else "none")
     return facts

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kit.competition.images.pixels import three_channel_view
 from kit.config import Config
 from kit.errors import KitError
 from kit.runtime.progress import SILENT, Progress
@@ -113,6 +114,5 @@ def _captions(images: ImageSet, chosen: list[int], data: TrainingData) -> list[s
 
 
 def _tile(image: np.ndarray) -> np.ndarray:
-    """Return an image (C, H, W) of 0..255 as (H, W, 3) uint8."""
-    pixels = image.transpose(1, 2, 0).clip(0, 255).astype(np.uint8)
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+    """Return an image (C, H, W) of 0..255 as people are shown it, (H, W, 3) uint8."""
+    return three_channel_view(image.transpose(1, 2, 0).clip(0, 255).astype(np.uint8))

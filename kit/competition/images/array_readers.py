@@ -9,15 +9,13 @@ import numpy as np
 
 from kit.competition.images.readers import Frames, ReaderFacts, Source, register_reader
 
-COLORS = 3  # channels; a fourth could be opacity or a measurement
-
 
 @register_reader(".npy", facts=ReaderFacts(only_if_most=True))
 def read_npy(path: Path, side: int | None = None) -> Source:
-    """Read a NumPy array: (H, W), (H, W, 1) or (H, W, 3). Nothing is unpickled."""
+    """Read a NumPy array, (H, W) or (H, W, C). Nothing is unpickled."""
     values: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (1, COLORS)):
-        raise ValueError(f"an array {values.shape} is no image: kit reads (H, W) and (H, W, 3)")
+    if values.ndim not in (2, 3):
+        raise ValueError(f"an array {values.shape} is no image: kit reads (H, W) and (H, W, channels)")
     if values.dtype.kind not in "buif":
         raise ValueError(f"an array of {values.dtype.name} is no image")
     return np.ascontiguousarray(values, values.dtype.newbyteorder("="))

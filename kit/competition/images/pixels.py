@@ -14,7 +14,7 @@ from kit.errors import KitError
 
 FULL_RANGES = {"bool": (0.0, 1.0), "uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
 ALL_TYPES = "all"
-CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}  # the last channel of four is opacity
+RGB = 3  # image.channels of images as people see them: gray and opacity become red, green and blue, too
 Frame = Literal["first", "middle", "last"] | int
 
 
@@ -27,18 +27,20 @@ class DecodeOptions:
         ranges: Stored type -> the values that become black and white; ``all`` stands for all types.
         frame: The frame to use of an image with several; a number counts from 0.
         max_pixels: The most pixels that an image may have.
+        channels: The number of channels; except for 3, images have exactly that many, as they are stored.
     """
 
     background: str = "white"
     ranges: tuple[tuple[str, float, float], ...] = ()
     frame: Frame = "first"
     max_pixels: int = 178_956_970  # where Pillow refuses to decode
+    channels: int = RGB
 
     @classmethod
     def of(cls, config: ImageConfig) -> DecodeOptions:
         """Return the options that the section ``image`` of a config describes."""
         ranges = tuple((stored, low, high) for stored, (low, high) in sorted(config.range.items()))
-        return cls(config.background, ranges, config.frame, config.max_pixels)
+        return cls(config.background, ranges, config.frame, config.max_pixels, config.channels)
 
     @property
     def key(self) -> str:
@@ -101,6 +103,30 @@ def eight_bits(values: np.ndarray, options: DecodeOptions, where: object) -> Ima
         opacity = FULL_RANGES.get(values.dtype.name, (low, high))
         colors[:, :, 3] = _scaled(values[:, :, 3], *opacity)
     return Image.fromarray(colors)
+
+
+def channels_of_eight_bits(values: np.ndarray, options: DecodeOptions, where: object) -> np.ndarray:
+    """Return stored values (H, W, C) of any type as uint8; all channels are scaled alike.
+
+    Values outside the range are black or white; NaN is black.
+
+    Raises:
+        KitError: The range of this type is not known.
+    """
+    if values.dtype == np.uint8:
+        return values
+    return _scaled(values, *options.range_of(values.dtype.name, where))
+
+
+def three_channel_view(pixels: np.ndarray) -> np.ndarray:
+    """Return an image (H, W, C) uint8 as people are shown it, (H, W, 3).
+
+    One channel is gray; of two, the mean is gray; of more, the first three are red, green and blue.
+    """
+    if pixels.shape[2] >= RGB:
+        return np.ascontiguousarray(pixels[:, :, :RGB])
+    gray = pixels if pixels.shape[2] == 1 else pixels.mean(axis=2, keepdims=True).round().astype(np.uint8)
+    return np.repeat(gray, RGB, axis=2)
 
 
 def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -10,6 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
+from kit.competition.images.tiff_channels import (
+    EXTRA_SAMPLES,
+    SAMPLES,
+    first_tags,
+    has_usual_channels,
+    read_tiff,
+)
+from kit.competition.images.turns import TURNS
 from kit.registry import Registry
 
 FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
@@ -23,28 +31,18 @@ OTHER_SUFFIXES = frozenset(
 DICOM_MARK = slice(128, 132)  # of the bytes of a file
 JPEG_SCALES = (8, 4, 2)  # the factors by which a JPEG decoder can shrink an image, which is much faster
 BITS_PER_SAMPLE, SAMPLE_FORMAT = 258, 339  # tags of a TIFF
-FOUR_CHANNELS = "it has more than three channels, and the fourth is no opacity: kit reads one or three"
 SIGNED = 2  # of the tag SAMPLE_FORMAT
-TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by EXIF orientation
-    2: np.fliplr,
-    3: lambda values: np.rot90(values, 2),
-    4: np.flipud,
-    5: lambda values: values.swapaxes(0, 1),
-    6: lambda values: np.rot90(values, -1),
-    7: lambda values: np.rot90(values, 2).swapaxes(0, 1),
-    8: np.rot90,
-}
 
 
 class Frames(NamedTuple):
-    """The values of a file with several frames, (F, H, W) or (F, H, W, 3), of any type."""
+    """The values of a file with several frames, (F, H, W) or (F, H, W, C), of any type."""
 
     values: np.ndarray
 
 
 Source = Image.Image | np.ndarray | Frames
 # (path, pixels that the shorter side needs or None) -> an image, which may decode its pixels on `load`, or
-# the values of any type, (H, W) or (H, W, 3).
+# the values of any type, (H, W) or (H, W, C); of an array, no channel is opacity.
 ImageReader = Callable[[Path, int | None], Source]
 image_readers: Registry[ImageReader] = Registry("image reader")  # by suffix, in lower case
 
@@ -86,19 +84,21 @@ def register_reader(
 
 
 @register_reader(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-def read_with_pillow(path: Path, side: int | None = None) -> Image.Image | np.ndarray:
+def read_with_pillow(path: Path, side: int | None = None) -> Source:
     """Read an image with Pillow; a JPEG with far more than ``side`` pixels is decoded at a smaller scale.
 
-    A TIFF of a kind that Pillow does not know, such as colors in floating point, is read with OpenCV.
+    A TIFF of a kind that Pillow does not know, such as colors in floating point, is read with OpenCV; one
+    with channels that are no colors is read as it is stored.
     """
     try:
         image = Image.open(path)
     except UnidentifiedImageError:
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise
-        return _without_fourth_channel(read_with_opencv(path))
-    if image.format == "TIFF" and image.mode == "RGB" and _num_samples(image) > 3:
-        raise ValueError(FOUR_CHANNELS)
+        return read_with_opencv(path) if _has_colors(path) else read_channels(path)
+    if image.format == "TIFF" and not has_usual_channels(image.tag_v2):  # type: ignore[attr-defined]
+        image.close()
+        return read_channels(path)
     if side is not None:
         shrink = next((scale for scale in JPEG_SCALES if min(image.size) >= side * scale), 1)
         if shrink > 1:
@@ -106,14 +106,44 @@ def read_with_pillow(path: Path, side: int | None = None) -> Image.Image | np.nd
     return image
 
 
-def _num_samples(image: Image.Image) -> int:
-    return len(image.tag_v2.get(BITS_PER_SAMPLE, (8,)))  # type: ignore[attr-defined]
+def _has_colors(path: Path) -> bool:
+    try:
+        return first_tags(path).get(SAMPLES, 1) in (1, 3)
+    except Exception as error:  # damaged files raise many types of errors
+        raise UnidentifiedImageError("not an image") from error
 
 
-def _without_fourth_channel(values: np.ndarray) -> np.ndarray:
-    if values.ndim == 3 and values.shape[2] == 4:
-        raise ValueError(FOUR_CHANNELS)
-    return values
+def read_channels(path: Path) -> np.ndarray | Frames:
+    """Return the values of a TIFF as they are stored, upright: (H, W, C), or frames of them.
+
+    Raises:
+        ValueError: It is damaged or of a rare kind, or its pages have different shapes.
+    """
+    pages = read_tiff(path)
+    if len({(page.shape, page.dtype) for page in pages}) > 1:
+        raise ValueError(f"its {len(pages)} pages have different sizes or types")
+    return pages[0] if len(pages) == 1 else Frames(np.stack(pages))
+
+
+def reads_other_values(image: Image.Image) -> bool:
+    """Return whether Pillow changes stored channels of a TIFF, as it does for colors that opacity scales.
+
+    Raises:
+        ValueError: It is a PNG of two channels of 16 bits, of which Pillow keeps 8.
+    """
+    if image.format == "PNG" and image.mode == "LA" and _raw_mode(image).endswith(";16B"):
+        raise ValueError("a PNG of two channels of 16 bits is not supported: use TIFF or .npy")
+    return image.format == "TIFF" and EXTRA_SAMPLES in image.tag_v2  # type: ignore[attr-defined]
+
+
+def stored_channels(image: Image.Image) -> np.ndarray:
+    """Return the channels of a loaded image of eight bits as they are stored: (H, W) or (H, W, C), uint8.
+
+    Pixels of a palette are its colors.
+    """
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGB" if image.mode == "P" else "RGBA")
+    return np.asarray(image.convert("L") if image.mode == "1" else image)
 
 
 def read_with_opencv(path: Path, frame: int = 0) -> np.ndarray:

@@ -115,8 +115,7 @@ def _spread(images: Sequence[str]) -> list[str]:
 
 
 def _sampled(path: Path, values: np.ndarray) -> Sampled | None:
-    colors = values[:, :, :3] if values.ndim == 3 else values
-    flat = colors.ravel()
+    flat = values.ravel()
     finite = flat[np.isfinite(flat)]
     if not finite.size:
         return None

@@ -17,6 +17,8 @@ from kit.runtime.progress import Progress
 
 MIN_IMAGES = 10  # an array of fewer is one image of several channels
 MIN_SIDE = 4
+MIN_ALIKE = 3  # arrays of one shape in a folder: fewer can be a training and a test set
+MAX_BESIDE = 100  # whose shapes are compared
 SAMPLED = 50  # images that decide the type of the files
 CHANNELS = (1, 3)
 PIXELS = {"x", "image", "images", "img", "imgs", "data", "pixels"}  # words that name pixels, not a set
@@ -29,7 +31,7 @@ def open_npy(path: Path, max_bytes: int) -> Packed | None:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError:
         return None  # pickled objects, or damage
-    if not _is_stack(images):
+    if not _is_stack(images) or _is_one_of_many(path, images.shape):
         return None
     beside = {other.stem: other for other in sorted(path.parent.glob("*.npy")) if other != path}
     loaded = {name: np.load(other, mmap_mode="r") for name, other in beside.items() if _is_plain(other)}
@@ -60,11 +62,35 @@ def _is_plain(path: Path) -> bool:
         return False
 
 
+def _is_one_of_many(path: Path, shape: tuple[int, ...]) -> bool:
+    """Return whether the folder has more arrays of exactly this shape: then each is an image of channels.
+
+    Stacks of a competition, such as training and test images, differ in length.
+    """
+    others = [other for other in path.parent.glob("*.npy") if other != path][:MAX_BESIDE]
+    return sum(_shape(other) == shape for other in others) >= MIN_ALIKE - 1
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    try:
+        found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return found.shape
+    except ValueError:  # pickled objects, or damage
+        return ()
+
+
+def _has_channels_last(shape: tuple[int, ...]) -> bool:
+    """Return whether a shape (A, B, C) is rather of an image (H, W, channels) than of A images."""
+    rows, columns, channels = shape
+    return 2 * channels < min(rows, columns) and max(rows, columns) <= 2 * min(rows, columns)
+
+
 def _is_stack(array: np.ndarray) -> bool:
     if array.dtype.kind not in "buif" or array.ndim not in (3, 4) or len(array) < MIN_IMAGES:
         return False
     if array.ndim == 3:
-        return bool(array.shape[2] > max(CHANNELS) and min(array.shape[1:]) >= MIN_SIDE)
+        is_large = array.shape[2] > max(CHANNELS) and min(array.shape[1:]) >= MIN_SIDE
+        return bool(is_large and not _has_channels_last(array.shape))
     return bool(array.shape[3] in CHANNELS and min(array.shape[1:3]) >= MIN_SIDE)
 
 

@@ -5,6 +5,7 @@ Writes: transforms of uint8 images, mixed batches.
 
 resizing.py         resize like Pillow, with antialiasing
 torchvision_ops.py  RandAugment and AugMix as albumentations steps
+channels.py         other channels than one or three
 pipelines.py        presets and free pipelines
 mixup.py            mixup and cutmix of batches
 """

@@ -25,6 +25,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks t
 import albumentations as A
 import cv2
 
+from kit.engine.augment.channels import check_channels, color_warning, for_channels
 from kit.engine.augment.resizing import INTERPOLATIONS, Fit, RandomResizedCrop, Shift, Square, fits
 from kit.engine.augment.torchvision_ops import MAGNITUDES, SEVERITIES, AugMix, RandAugment, TorchvisionStep
 
@@ -167,10 +168,12 @@ def training_transform(augment: AugmentConfig, preprocessing: Preprocessing) -> 
     """Return what training images go through.
 
     Raises:
-        KitError: The preset, or a step or option of the free pipeline, does not exist, or the pipeline gives
-            images of another size than the model takes.
+        KitError: The preset, or a step or option of the free pipeline, does not exist, or needs other
+            channels, or the pipeline gives images of another size than the model takes.
     """
     steps = _training_steps(augment, preprocessing)
+    where = "augment.preset" if augment.pipeline is None else "augment.pipeline"
+    check_channels(steps, where, preprocessing.channels, preprocessing.size)
     if augment.pipeline is not None:
         return _checked_size(Seeded(steps), preprocessing)
     return Fixed(steps[0]) if len(steps) == 1 and isinstance(steps[0], Fit) else Seeded(steps)
@@ -194,7 +197,13 @@ def _training_steps(augment: AugmentConfig, preprocessing: Preprocessing) -> lis
     flips = [*([A.HorizontalFlip()] if augment.hflip else []), *([A.VerticalFlip()] if augment.vflip else [])]
     # Noise, as it erased best in Zhong et al. 2020, "Random erasing data augmentation".
     erasing = [A.Erasing(fill="random", p=augment.erasing)] if augment.erasing else []
-    return [*_crop_steps(variation.crop, preprocessing), *flips, *variation.steps, *erasing]
+    steps = for_channels(variation.steps, preprocessing.channels)
+    return [*_crop_steps(variation.crop, preprocessing), *flips, *steps, *erasing]
+
+
+def preset_warning(augment: AugmentConfig, channels: int) -> list[str]:
+    """Return a warning if the preset does less for images of other channels than one or three."""
+    return [] if augment.pipeline is not None else color_warning(_variation(augment.preset).steps, channels)
 
 
 def _variation(component: Component) -> Variation:
@@ -312,6 +321,8 @@ def _usual(step: Any) -> dict[str, Any]:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, Fit):
+        return type(value).__name__
     if isinstance(value, list | tuple):
         return f"({', '.join(map(_short, value))})"
     if isinstance(value, dict):  # by axis; once, where both are the same

@@ -113,12 +113,11 @@ class Square(A.ImageOnlyTransform):  # type: ignore[misc]
 
     def __init__(self, fit: Fit) -> None:
         super().__init__(p=1)
-        self.fit = type(fit).__name__
-        self._square = fit.square
+        self.fit = fit
 
     def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
         """Return the square image (S, S, C) uint8."""
-        return self._square(img)
+        return self.fit.square(img)
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:
         """Return the options, as albumentations describes a step."""
@@ -126,12 +125,15 @@ class Square(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 def padded(image: np.ndarray, color: str) -> np.ndarray:
-    """Return an image (H, W, C) uint8, padded on both sides to a square of its longer side."""
+    """Return an image (H, W, C) uint8, padded on both sides to a square of its longer side.
+
+    Channels that are no colors have the gray level of the color.
+    """
     rows, columns, channels = image.shape
     side = max(rows, columns)
     if rows == columns:
         return image
-    fill = ImageColor.getcolor(color, "L" if channels == 1 else "RGB")
+    fill = ImageColor.getcolor(color, "RGB" if channels == 3 else "L")
     square = np.empty((side, side, channels), np.uint8)
     square[:] = fill
     top, left = (side - rows) // 2, (side - columns) // 2

@@ -31,7 +31,13 @@ class TorchvisionStep(A.ImageOnlyTransform):  # type: ignore[misc]
         return {"seed": self.py_random.getrandbits(32)}
 
     def apply(self, img: np.ndarray, seed: int, **params: Any) -> np.ndarray:
-        """Return the augmented image, of the same shape (H, W, C) or (H, W), uint8."""
+        """Return the augmented image, of the same shape (H, W, C) or (H, W), uint8.
+
+        Raises:
+            ValueError: It has other channels than one or three: Pillow would take four for opacity.
+        """
+        if img.ndim == 3 and img.shape[2] not in (1, 3):
+            raise ValueError(f"{type(self).__name__} needs 1 or 3 channels, and the image has {img.shape[2]}")
         # torchvision uses torch's global generator; restore its state, since MixUp uses it, too.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 import cv2
 import numpy as np
 
+from kit.competition.images.pixels import three_channel_view
 from kit.storage.files import atomic_write
 
 LONG_SIDE = 192  # pixels of the longer side for GrabCut: larger is much slower and hardly changes the mask
@@ -74,14 +75,13 @@ def small_mask(pixels: np.ndarray, box: Rectangle | None) -> np.ndarray:
     If GrabCut finds nothing, the whole box or centered rectangle is foreground.
 
     Args:
-        pixels: (H, W, 3) or (H, W, 1), uint8.
+        pixels: (H, W, C), uint8; GrabCut sees their three-channel view.
         box: Box of the object, in pixels; None: around the center.
     """
     height, width = pixels.shape[:2]
     scale = min(1.0, LONG_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    small = cv2.cvtColor(small, cv2.COLOR_GRAY2RGB) if small.ndim == 2 else small
+    small = cv2.resize(three_channel_view(pixels), size, interpolation=cv2.INTER_AREA)
     left, top, right, bottom = _initial_rectangle(box, size, scale)
     marks = np.zeros(small.shape[:2], np.uint8)
     found = np.zeros_like(marks)

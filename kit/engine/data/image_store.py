@@ -100,7 +100,7 @@ class ImageDecoder:
         ):  # crops to the foreground are reduced less
             rows, columns = reduced_shape(rows, columns, self.side)
         longer = max(rows, columns) + 1  # a JPEG decoded at reduced size may round differently
-        return min(rows, columns) * longer * (3 if self.mode == "rgb" else 1)
+        return min(rows, columns) * longer * (1 if self.mode == "grey" else self.options.channels)
 
     @property
     def label(self) -> str:
@@ -116,8 +116,12 @@ def reduced(pixels: np.ndarray, side: int | None) -> np.ndarray:
     rows, columns = reduced_shape(height, width, side)
     if (rows, columns) == (height, width):
         return pixels
-    smaller: np.ndarray = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
-    return smaller.reshape(rows, columns, channels)
+    parts = [  # OpenCV averages the areas of at most four channels
+        cv2.resize(pixels[:, :, start : start + 4], (columns, rows), interpolation=cv2.INTER_AREA)
+        for start in range(0, channels, 4)
+    ]
+    smaller = [part.reshape(rows, columns, -1) for part in parts]
+    return smaller[0] if len(smaller) == 1 else np.concatenate(smaller, axis=2)
 
 
 def reduced_shape(height: int, width: int, side: int | None) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kit.config import Config
-from kit.engine.augment.pipelines import check_preset, training_transform
+from kit.engine.augment.pipelines import check_preset, preset_warning, training_transform
 from kit.engine.data.cache import cache_budget
 from kit.engine.data.sampling import check_balance
 from kit.engine.models.build import Classifier, ModelLibrary, build_model, check_model, check_weights
@@ -108,9 +108,9 @@ def _logits(model: Classifier, key: str, size: int) -> tuple[Tensor, ...]:
 
 
 def _warnings(config: Config) -> list[str]:
-    """Return warnings about settings without effect: weights that do not exist, epochs never reached."""
+    """Return warnings about settings without effect, and about those that the channels do not allow."""
     train, model = config.train, config.model
-    warnings = []
+    warnings = preset_warning(config.augment, config.image.channels)
     has_weights = ModelLibrary.of(model.name).is_pretrained or model.weights or model.start
     if model.pretrained and not has_weights:
         warnings.append(

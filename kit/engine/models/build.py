@@ -131,7 +131,16 @@ def build_model(
     _finish(backbone, config)
     if (config.pretrained or weights) and library.is_pretrained:
         zero_init_head(backbone)
+        more_notes = [*_stem_notes(image.channels), *more_notes]
     return _classifier(backbone, preprocessing), [*notes, *more_notes]
+
+
+def _stem_notes(channels: int) -> list[str]:
+    """Return what happened to the first layer of a pretrained network for images of some channels."""
+    if channels == 3:
+        return []
+    how = "summed over red, green and blue" if channels == 1 else f"repeated in order, times 3/{channels}"
+    return [f"the pretrained first layer was adapted from 3 channels to {channels}: its weights are {how}"]
 
 
 def rebuild_model(config: ModelConfig, preprocessing: Preprocessing, num_classes: int) -> Classifier:

@@ -1,4 +1,4 @@
-"""Find, replace, extend and zero-initialize the head of a network; adapt its stem to gray images."""
+"""Find, replace, extend and zero-initialize the head of a network; adapt its stem to other channels."""
 
 from __future__ import annotations
 
@@ -244,8 +244,21 @@ def _in_width(layer: nn.Module) -> int:
     return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
 
 
-def gray_stem(model: nn.Module) -> None:
-    """Adapt the first convolution to one channel by summing its weights over the channels."""
+def stem_for_channels(weight: Tensor, channels: int) -> Tensor:
+    """Return weights (O, channels, h, w) for a stem's weights (O, 3, h, w), as timm adapts them.
+
+    For one channel they are summed. For others they are repeated in order and scaled by 3 / channels, so that
+    the outputs have the size that the next layer expects.
+    """
+    if channels == 1:
+        return weight.sum(dim=1, keepdim=True)
+    given = weight.shape[1]
+    repeated = weight.repeat(1, -(-channels // given), 1, 1)[:, :channels]
+    return repeated * (given / channels)
+
+
+def adapt_stem(model: nn.Module, channels: int) -> None:
+    """Adapt the first convolution of a network for three channels to another number of channels."""
     stem = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
-    stem.in_channels = 1
-    stem.weight = nn.Parameter(stem.weight.detach().sum(dim=1, keepdim=True))
+    stem.in_channels = channels
+    stem.weight = nn.Parameter(stem_for_channels(stem.weight.detach(), channels))

@@ -71,14 +71,15 @@ class Preprocessing:
 def overridden(own: Preprocessing, image: ImageConfig) -> tuple[Preprocessing, list[str]]:
     """Return the preprocessing with the config's overrides, and one note per override.
 
+    For gray images, mean and std are the means over the model's channels; for other channels than three, they
+    are the model's own in order, repeated.
+
     Raises:
         KitError: The number of values of ``image.mean`` or ``image.std`` is not the number of channels.
     """
-    is_gray = image.mode == "grey"
-    result = own
-    if is_gray and own.channels == 3:
-        result = replace(result, mean=(sum(own.mean) / 3,), std=(sum(own.std) / 3,))
-    notes = []
+    result, notes = _for_channels(own, 1 if image.mode == "grey" else image.channels)
+    if image.mean is None and notes:
+        notes.append("image.mean and image.std are not set: `kit inspect` shows those of the images")
     for key in ("size", "predict_size", "mean", "std", "crop"):
         value = getattr(image, key)
         value = tuple(value) if isinstance(value, list) else value
@@ -104,3 +105,17 @@ def overridden(own: Preprocessing, image: ImageConfig) -> tuple[Preprocessing, l
             f"image.size_by_epoch {', then '.join(map(str, sizes))} instead of the model's own {own.size}"
         )
     return result, notes
+
+
+def _for_channels(own: Preprocessing, channels: int) -> tuple[Preprocessing, list[str]]:
+    """Return the preprocessing for a number of channels, and a note if it is not one of pictures."""
+    if channels == own.channels:
+        return own, []
+    if channels == 1:
+        return replace(own, mean=(sum(own.mean) / 3,), std=(sum(own.std) / 3,)), []
+    times = -(-channels // own.channels)
+    mean, std = (own.mean * times)[:channels], (own.std * times)[:channels]
+    note = (
+        f"image.channels {channels}: mean and std of the model's {own.channels} channels, repeated in order"
+    )
+    return replace(own, mean=mean, std=std), [note]

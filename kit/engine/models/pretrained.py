@@ -17,7 +17,13 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 
 from kit.config import ModelConfig
 from kit.engine.models.checkpoints import read_weights
-from kit.engine.models.heads import AUXILIARY, auxiliary_heads, find_heads, head_parameters
+from kit.engine.models.heads import (
+    AUXILIARY,
+    auxiliary_heads,
+    find_heads,
+    head_parameters,
+    stem_for_channels,
+)
 from kit.errors import KitError, first_few
 
 CONNECT_SECONDS = 5
@@ -234,17 +240,23 @@ def body_of(model: nn.Module) -> State:
 
 
 def _fitting(state: State, body: State) -> State:
-    """Return the tensors of ``state`` that fit; a three-channel stem is summed for gray images."""
+    """Return the tensors of ``state`` that fit; a three-channel stem is adapted to other channels."""
     fitting = {}
     for key, target in body.items():
         if key not in state:
             continue
         given = state[key]
-        if given.ndim == 4 and target.ndim == 4 and given.shape[1] == 3 and target.shape[1] == 1:
-            given = given.sum(dim=1, keepdim=True)
+        if _is_stem_of_other_channels(given, target):
+            given = stem_for_channels(given, target.shape[1])
         if given.shape == target.shape:
             fitting[key] = given
     return fitting
+
+
+def _is_stem_of_other_channels(given: Tensor, target: Tensor) -> bool:
+    if given.ndim != 4 or target.ndim != 4 or given.shape[1] != 3 or target.shape[1] == 3:
+        return False
+    return given.shape[0] == target.shape[0] and given.shape[2:] == target.shape[2:]
 
 
 def _load(model: nn.Module, state: State) -> None:

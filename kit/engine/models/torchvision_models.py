@@ -16,7 +16,7 @@ import torchvision
 from torch import Tensor, nn
 
 from kit.config import ModelConfig
-from kit.engine.models.heads import auxiliary_heads, find_heads, gray_stem, replace_head
+from kit.engine.models.heads import adapt_stem, auxiliary_heads, find_heads, replace_head
 from kit.engine.models.preprocessing import Preprocessing
 from kit.engine.models.pretrained import (
     KeyMapping,
@@ -95,8 +95,8 @@ def build(
         warnings.simplefilter("ignore")
         # Always built without weights, so that a checkpoint is rebuilt into the same network.
         model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
-        if preprocessing.channels == 1:
-            gray_stem(model)
+        if preprocessing.channels != 3:
+            adapt_stem(model, preprocessing.channels)
         if weights is not None:
             mappings = (*counterpart_mappings(config), *mapping_by_order(model, weights))
             notes = load_body(model, read_pretrained(weights), config.name, weights, mappings)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kit.config import Component
+from kit.engine.augment.channels import check_channels
 from kit.engine.augment.pipelines import Seeded, Transform, build_step, prediction_transform
 from kit.engine.models.build import Classifier
 from kit.engine.models.preprocessing import Preprocessing
@@ -57,14 +58,19 @@ class RandomSource:
     pipeline: str
     number: int
 
+    @property
+    def steps(self) -> list[Any]:
+        """The albumentations steps; an unknown step or option is a KitError."""
+        steps = json.loads(self.pipeline)
+        return [build_step(step, f"{KEY}.random.pipeline[{i}]") for i, step in enumerate(steps)]
+
     def transform(self, own: Preprocessing) -> Transform:
         """Return the random transform.
 
         Raises:
             KitError: A step or an option is unknown.
         """
-        steps = json.loads(self.pipeline)
-        augment = Seeded([build_step(step, f"{KEY}.random.pipeline[{i}]") for i, step in enumerate(steps)])
+        augment = Seeded(self.steps)
         resize = CenterSource(self.size, self.crop).transform(own)
 
         def draw(image: np.ndarray, seed: int) -> np.ndarray:
@@ -344,7 +350,7 @@ def check_view(component: Component) -> None:
 
 @torch.inference_mode()
 def check_sizes(components: Iterable[Component], model: Classifier) -> None:
-    """Refuse views whose image size the model does not accept.
+    """Refuse views whose image size or channels the model or the view does not accept.
 
     Raises:
         KitError: The first such view, with the network's message.
@@ -353,6 +359,10 @@ def check_sizes(components: Iterable[Component], model: Classifier) -> None:
     device = model.mean.device
     for component in components:
         for source, change in view_images_of(component, model_input):
+            if isinstance(source, RandomSource) and source.number == 0:
+                check_channels(
+                    source.steps, f"{KEY}.{component.name}", model.preprocessing.channels, source.size
+                )
             zeros = torch.zeros(2, model.preprocessing.channels, source.size, source.size, device=device)
             images = change(zeros)
             if images.shape[2] == model_input.size:

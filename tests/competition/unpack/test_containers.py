@@ -86,11 +86,21 @@ def test_values_of_floating_point_are_kept_exactly(tmp_path):
     assert (cv2.imread(str(tmp_path / "a" / "3.tif"), cv2.IMREAD_UNCHANGED) == images[3]).all()
 
 
-@pytest.mark.parametrize("shape", [(12, 10), (12, 10, 3), (3, 12, 10), (12,), (12, 1), (12, 9, 9, 5)])
+@pytest.mark.parametrize(
+    "shape", [(12, 10), (12, 10, 3), (3, 12, 10), (12,), (12, 1), (12, 9, 9, 5), (30, 40, 7)]
+)
 def test_arrays_that_are_one_image_or_none_are_left_alone(tmp_path, shape):
     np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
     assert unpack_beside(tmp_path, GB).unpacked == {}
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_arrays_of_one_shape_are_images_of_channels_and_no_stacks(tmp_path):
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", np.zeros((28, 28, 16), np.uint8))
+    assert unpack_beside(tmp_path, GB).unpacked == {}
+    (tmp_path / "0.npy").unlink()
+    assert len(unpack_beside(tmp_path, GB).unpacked) == 2
 
 
 def test_a_folder_of_many_arrays_is_not_opened(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from kit.config import AugmentConfig, Component, ImageConfig
 from kit.config.load import load_config
-from kit.engine.augment.pipelines import prediction_transform, training_transform
+from kit.engine.augment.pipelines import describe, prediction_transform, training_transform
 from kit.engine.augment.resizing import fits
 from kit.engine.models.preprocessing import Preprocessing, overridden
 from kit.engine.tta.views import CenterSource
@@ -89,3 +89,10 @@ def test_a_checkpoint_of_before_has_the_center_crop():
 
 def test_the_config_can_name_every_fit():
     assert set(fits) == set(get_args(ImageConfig.model_fields["fit"].annotation))
+
+
+@pytest.mark.parametrize("fit", list(fits))
+def test_the_steps_of_training_are_described(fit):
+    lines = describe(AugmentConfig(preset=Component(name="light")), own(fit))
+    assert lines[0] == ("RandomResizedCrop(scale=(0.7, 1), size=(24, 24))" if fit == "crop" else lines[0])
+    assert fits.get(fit).keeps_all == lines[0].startswith("Square(fit=")

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kit.competition.images.decode import UnreadableImageError
+from kit.competition.images.decode import DecodeOptions, UnreadableImageError
 from kit.engine.data.foreground import Foreground, small_mask
-from kit.engine.data.image_store import ImageDecoder, ImageStore, Picture, pictures_of
+from kit.engine.data.image_store import ImageDecoder, ImageStore, Picture, pictures_of, reduced
 from kit.engine.data.pixel_file import PixelFile
 
 
@@ -121,3 +121,28 @@ def test_gray_images_have_a_foreground():
     pixels = np.full((40, 40, 1), 30, dtype=np.uint8)
     pixels[12:28, 12:28] = 220
     assert small_mask(pixels, None)[20, 20] == 255
+
+
+@pytest.mark.parametrize("mode", ["mask", "crop"])
+def test_the_foreground_is_found_in_the_first_three_of_many_channels(folder, mode):
+    colors = np.asarray(Image.open(folder / "a.png"))
+    np.save(folder / "a.npy", np.dstack([colors, colors[:, :, :2]]))
+    foreground = Foreground(mode, folder / "masks")
+    plain = decoded(folder, Picture("a.png"), foreground=foreground)
+    found = decoded(folder, Picture("a.npy"), foreground=foreground, options=DecodeOptions(channels=5))
+    assert (found == np.dstack([plain, plain[:, :, :2]])).all()
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5, 9])
+def test_every_channel_is_reduced_as_if_it_were_alone_and_cached(tmp_path, channels):
+    values = np.random.default_rng(0).integers(0, 256, (48, 64, channels), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", values)
+    decoder = ImageDecoder("rgb", side=10, options=DecodeOptions(channels=channels))
+    picture = Picture("a.npy")
+    cache = PixelFile(tmp_path / "a.pixels", [picture], [decoder.max_bytes(picture, 48, 64)], 10**6)
+    found = ImageStore(tmp_path, decoder, cache).load(picture)
+    alone = [reduced(values[:, :, [c]], 10) for c in range(channels)]
+    assert found.shape == (10, 13, channels)
+    assert (found == np.concatenate(alone, axis=2)).all()
+    (tmp_path / "a.npy").unlink()
+    assert (ImageStore(tmp_path, decoder, cache).load(picture) == found).all()

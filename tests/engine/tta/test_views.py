@@ -235,3 +235,12 @@ def test_the_default_random_view_crops_and_rotates():
     steps = json.loads(view_images_of(Component(name="random"), ModelInput(16, 0.9))[0].source.pipeline)
     assert [step["name"] for step in steps] == ["RandomResizedCrop", "Rotate"]
     assert (steps[0]["scale"], steps[1]["limit"]) == ([0.8, 1.0], 10)
+
+
+def test_random_views_that_need_colors_are_refused_for_other_channels():
+    config, image = ModelConfig(name="simple_cnn", pretrained=False), ImageConfig(size=16, channels=5)
+    model, _ = build_model(config, image, 3)
+    jitter = Component(name="random", times=1, pipeline=[{"name": "ColorJitter"}])
+    with raises_kit_error("channels_unsuitable", "predict.tta.random"):
+        check_sizes([jitter], model)
+    check_sizes([Component(name=name) for name in views], model)
