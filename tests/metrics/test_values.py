@@ -350,4 +350,4 @@ def test_an_area_with_an_absent_class_is_refused_and_names_the_class():
             probs = np.full((len(targets), num_classes), 1 / num_classes)
             metrics.get(name)(np.array(targets), probs, task)
         assert caught.value.problem.startswith(f"{number} ")
-        assert caught.value.problem.endswith(f"index {first})")
+        assert f"class {first + 1} in the order" in caught.value.problem
