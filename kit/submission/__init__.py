@@ -10,8 +10,8 @@ Writes: ``submissions/<competition>/<name>.csv`` (or ``.tsv``) and ``<name>.json
     round_trip.py     write OOF predictions, read them back, score them again
     verify.py         the scores of a submission, each verified by a round trip
     check_context.py  collect what the submission check compares a file with
-    trace.py          read the provenance of a submission
-    provenance.py     write the provenance
+    trace.py          read and write the JSON beside a submission
+    trace_values.py   what it records
     submit.py         run all steps; reproduce a submission from its provenance
     heldout.py        score a written submission against a solution file
 """

@@ -21,7 +21,7 @@ from kit.submission.check_context import check_context
 from kit.submission.inputs import SubmissionInputs
 from kit.submission.leaks import Leak, find_leaks
 from kit.submission.pooling import ROW, test_rows
-from kit.submission.provenance import (
+from kit.submission.trace_values import (
     decision_of,
     keep_scored,
     leaks_of,

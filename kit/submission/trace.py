@@ -1,4 +1,4 @@
-"""Read the provenance of a submission from its JSON file."""
+"""Read and write the JSON beside a submission: its provenance, its scores and the config."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from kit.storage.files import read_json, write_json, write_text
 from kit.storage.provenance import Identity, read_artifact, write_artifact
 from kit.storage.run_artifacts import read_scores, write_scores
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
-from kit.submission.provenance import write_trace
+from kit.submission.trace_values import write_trace
 from kit.training.trained_folds import TrainedFold, model_identity, models_digest
 from tests.evaluation.runs import write_run
 

@@ -1,4 +1,4 @@
-"""Write the provenance of a submission, a JSON file from which the submission can be reproduced."""
+"""What the JSON beside a submission records, and how the submission is written again from it."""
 
 from __future__ import annotations
 
