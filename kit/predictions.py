@@ -38,6 +38,7 @@ class Origin:
         images: Digest of the images. The same models, views and images give the same predictions.
         unreadable: Ids of images that could not be read; their rows are the class prior.
         part: The name of the held-out set; empty otherwise.
+        labels: Digest of the labels of the held-out set; empty otherwise.
     """
 
     kind: Kind
@@ -49,6 +50,7 @@ class Origin:
     images: str
     unreadable: tuple[str, ...] = ()
     part: str = ""
+    labels: str = ""
 
     @property
     def identity(self) -> Identity:

@@ -18,7 +18,8 @@ from kit.metrics import Metric, get_metric
 from kit.postprocess.step import LabeledProbs
 from kit.predictions import MIXED_FOLDS, Predictions, load_held_out, load_oof
 from kit.runtime.seeds import stable_seed
-from kit.storage.provenance import check_folder_name
+from kit.storage.files import file_digest
+from kit.storage.provenance import check_folder_name, renewal
 from kit.storage.run_artifacts import read_blend
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import Task, tasks
@@ -151,7 +152,7 @@ def load_labeled_held_out(
         like: The run's OOF predictions, for the task and the metric.
 
     Raises:
-        KitError: The set was predicted by other models than the OOF rows, or a label is missing.
+        KitError: The set was predicted by other models than the OOF rows, or its labels have changed.
     """
     predicted = load_held_out(run, name)
     if predicted.origin.models != like.oof.origin.models:
@@ -161,7 +162,16 @@ def load_labeled_held_out(
             next=f"Run `kit predict {run.label}` again.",
             code="models_differ",
         )
-    truth = read_truth(workspace.truth(run.competition, name), predicted, like.task)
+    path = workspace.truth(run.competition, name)
+    if not path.exists() or file_digest(path) != predicted.origin.labels:
+        raise KitError(
+            path,
+            "has changed since the predictions were made, or is missing",
+            "Predictions are scored with the labels that the competition had then",
+            f"Run `{renewal(run)}` again.",
+            code="truth_changed",
+        )
+    truth = read_truth(path, predicted, like.task)
     targets = like.task.targets(truth, predicted.classes)
     one_part = np.zeros(len(targets), dtype=np.int64)
     return LabeledPredictions(predicted, [], targets, one_part, None, like.task, like.metric)

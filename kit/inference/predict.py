@@ -12,7 +12,7 @@ from kit.inference.fold_models import FoldModels, ViewPredictions, open_models
 from kit.predictions import Kind, Origin, load_held_out, load_oof, load_test
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import SILENT, Progress
-from kit.storage.files import write_text
+from kit.storage.files import text_digest, write_text
 from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import tasks
@@ -24,6 +24,7 @@ WHAT_CHANGED = {
     "models": "the models",
     "folds": "the folds",
     "images": "the images",
+    "labels": "the labels",
     "tta": "the views",
     "task": "the task",
 }  # fields of ``Origin`` that decide whether predictions are up to date
@@ -135,8 +136,7 @@ def _write_predictions(models: FoldModels, workspace: Workspace, origin: Origin)
     models.predict_oof([tuple(models.config.predict.tta)], origin)[0].oof.save(run.oof)
     for name, samples in data.held_out.items():
         models.predict_mean(samples, _origin_of(name, origin, data)).save(run.held_out(name))
-        truth = samples[[c for c in ("id", "group", *data.competition.label_columns) if c in samples]]
-        write_text(workspace.truth(run.competition, name), truth.to_csv(index=False, lineterminator="\n"))
+        write_text(workspace.truth(run.competition, name), data.truth_csv(name))
     models.predict_mean(data.competition.test, _origin_of("", origin, data)).save(run.test)
 
 
@@ -144,7 +144,8 @@ def _origin_of(name: str, origin: Origin, data: TrainingData) -> Origin:
     """Return the origin of predictions for a held-out set, or for the test images if ``name`` is empty."""
     images = data.other_images[name]
     kind: Kind = "held_out" if name else "test"
-    return replace(origin, kind=kind, part=name, images=images)
+    labels = text_digest(data.truth_csv(name)) if name else ""
+    return replace(origin, kind=kind, part=name, images=images, labels=labels)
 
 
 def _why_predict(run: RunFolder, origin: Origin, data: TrainingData) -> str | None:

@@ -20,7 +20,7 @@ from kit.predictions import (
     read_note,
 )
 from kit.status.current import newer_files
-from kit.storage.files import checksum, file_digest
+from kit.storage.files import checksum, file_digest, text_digest
 from kit.storage.provenance import Identity, MisplacedError, renewal
 from kit.storage.run_artifacts import read_blend, read_postprocessing, read_scores
 from kit.storage.workspace import SUBMISSION_SUFFIXES, RunFolder, SubmissionFile, Workspace
@@ -228,6 +228,8 @@ class _Chain:
         now = self.data.other_images.get(origin.part)
         if now is None:
             return Change(f"the held-out set {origin.part} is no longer in the config")
+        if origin.part and text_digest(self.data.truth_csv(origin.part)) != origin.labels:
+            return Change(f"labels of the held-out set {origin.part} have changed")
         if now == origin.images:
             return None
         table = self.data.held_out[origin.part] if origin.part else self.data.competition.test

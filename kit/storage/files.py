@@ -108,6 +108,11 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def text_digest(text: str) -> str:
+    """Return the first 16 digits of the SHA-256 of a text: the ``file_digest`` of a file that holds it."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def file_digest(path: Path) -> str:
     """Return the first 16 digits of a file's SHA-256."""
     return checksum(path)[:16]

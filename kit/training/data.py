@@ -59,6 +59,13 @@ class TrainingData:
         """Return the targets of ``samples``, in its order."""
         return self.competition.task.targets(self.samples, self.competition.classes)
 
+    def truth_csv(self, name: str) -> str:
+        """Return the labels of a held-out set as CSV: ``id``, ``group`` if any, the label columns."""
+        table = self.held_out[name]
+        columns = [c for c in ("id", "group", *self.competition.label_columns) if c in table]
+        text: str = table[columns].to_csv(index=False, lineterminator="\n")
+        return text
+
     def validated(self) -> pd.DataFrame:
         """Return the samples that are in the validation part of some fold."""
         return self.samples[self.samples["fold"] > TRAIN_ONLY]

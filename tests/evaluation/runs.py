@@ -9,7 +9,7 @@ from kit.config import Config
 from kit.config.load import config_yaml
 from kit.folds.table import Folds, save_folds
 from kit.predictions import Origin, Predictions
-from kit.storage.files import write_text
+from kit.storage.files import text_digest, write_text
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import tasks
 
@@ -67,8 +67,10 @@ def write_run(
 def write_held_out(workspace: Workspace, run: RunFolder, targets, probs, classes, models="m") -> None:
     """Write the probabilities and labels of the held-out set ``later`` of a multilabel run."""
     ids = [f"held {n}" for n in range(len(targets))]
-    origin = Origin("held_out", "multilabel", run.label, "f", VIEWS, models, "i", part="later")
-    Predictions(tuple(ids), classes, probs, origin).save(run.held_out("later"))
     truth = pd.DataFrame(targets.astype(int), columns=list(classes))
     truth.insert(0, "id", ids)
-    write_text(workspace.truth("made", "later"), truth.to_csv(index=False, lineterminator="\n"))
+    text = truth.to_csv(index=False, lineterminator="\n")
+    write_text(workspace.truth("made", "later"), text)
+    labels = text_digest(text)
+    origin = Origin("held_out", "multilabel", run.label, "f", VIEWS, models, "i", part="later", labels=labels)
+    Predictions(tuple(ids), classes, probs, origin).save(run.held_out("later"))

@@ -19,7 +19,7 @@ from kit import pipeline
 from kit.errors import KitError
 from kit.predictions import load_oof, load_test
 from kit.storage.workspace import RunFolder, Workspace
-from tests.conftest import raises_kit_error, run_kit, run_kit_json
+from tests.conftest import COLORS, draw, raises_kit_error, run_kit, run_kit_json, write_config
 
 
 @pytest.fixture(scope="module")
@@ -360,3 +360,40 @@ def test_a_damaged_training_record_is_one_message(workspace):
         pipeline.predict("tiny/a", workspace=workspace)
     with pytest.raises(KitError):
         pipeline.run(workspace.config("a"), workspace=workspace)
+
+
+# --- held-out labels
+
+
+@pytest.fixture
+def held_out(tiny: Workspace) -> Workspace:
+    """A workspace with a trained experiment and a held-out set ``late`` of two images."""
+    root = tiny.root / "data/tiny"
+    for name, color in (("x.png", "red"), ("y.png", "green")):
+        draw(root / "late" / name, COLORS[color], seed=7)
+    classes = sorted(path.name for path in (root / "train").iterdir())
+    (root / "late.csv").write_text(f"id,label\nx.png,{classes[0]}\ny.png,{classes[1]}\n")
+    late = {"layout": "csv", "file": "late.csv", "id": "id", "label": "label", "folder": "late"}
+    pipeline.run(write_config(tiny, competition__held_out={"late": late}), workspace=tiny)
+    return tiny
+
+
+def test_a_changed_held_out_label_makes_its_predictions_stale_and_run_scores_it_again(held_out):
+    path = held_out.root / "data/tiny/late.csv"
+    path.write_text(
+        path.read_text().replace("x.png", "z.png").replace("y.png", "x.png").replace("z.png", "y.png")
+    )
+    before = pipeline.status("tiny-cnn", workspace=held_out)[0]
+    assert {link.artifact: link.state for link in before.links}["held out late predictions"] == "stale"
+    with raises_kit_error("artifact_stale"):
+        pipeline.evaluate("tiny-cnn", workspace=held_out)
+    pipeline.run(held_out.config("tiny-cnn"), workspace=held_out)
+    assert set(states(held_out, "tiny-cnn").values()) == {"up to date"}
+
+
+def test_edited_labels_of_a_held_out_set_are_not_scored(held_out):
+    path = held_out.truth("tiny", "late")
+    path.write_text(path.read_text() + "\n")
+    found = pipeline.evaluate("tiny-cnn", workspace=held_out)
+    assert found.held_out == {"late": None}
+    assert "has changed" in found.not_computed["late"]
