@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -66,9 +66,8 @@ class Link:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        values = asdict(self)
-        del values["problem"]
-        return values | {"path": str(self.path)}
+        names = (field.name for field in fields(self) if field.name != "problem")
+        return {name: getattr(self, name) for name in names} | {"path": str(self.path)}
 
 
 @dataclass(frozen=True)
@@ -236,11 +235,12 @@ class _Chain:
         return self._changed_images(f"held-out {origin.part}" if origin.part else "test", table["path"], path)
 
     def _other_models(self, origin: Origin) -> Change | None:
-        """Return whether an experiment's models are others than those that predicted; none are no change."""
+        """Return whether all models are there and others than those that predicted."""
         if self.run.blend.exists() and not self.run.config.exists():
             return None
         folds = trained_folds(self.run, self._num_models(), verify=False)
-        if not folds or models_digest(list(folds.values())) == origin.models:
+        complete = len(folds) == self._num_models() > 0
+        if not complete or models_digest(list(folds.values())) == origin.models:
             return None
         newest = max(self.run.fold(k).done.stat().st_mtime for k in folds)
         return Change("the models were trained again", _moment(newest))

@@ -78,7 +78,8 @@ def test_an_experiment_without_submission_and_models_is_usable(workspace):
     workspace.submission("tiny", "a").path.unlink()
     found = states(workspace, "a")
     assert found["fold 0"] == found["a.csv"] == "missing"
-    assert found["oof predictions"] == "stale"  # the other fold's model alone did not make them
+    assert {found[f"{side} predictions"] for side in ("oof", "test")} == {"up to date"}
+    assert pipeline.submit("tiny/a", workspace=workspace).written
 
 
 def test_a_changed_test_image_makes_test_predictions_and_submission_stale_and_nothing_else(workspace):
@@ -150,6 +151,16 @@ def test_exchanged_folds_are_refused(workspace):
             verb("tiny/a", workspace=workspace)
     with raises_kit_error("artifact_misplaced"):
         pipeline.run(workspace.config("a"), workspace=workspace)
+
+
+def test_the_state_of_exchanged_folds_is_printed_and_given_as_json(workspace):
+    run = workspace.run("tiny", "a")
+    exchange(run.fold(0).path, run.fold(1).path)
+    (found,) = run_kit_json("status", "a", "--workspace", workspace.root)["runs"]
+    assert found["state"] == "damaged"
+    output = run_kit("status", "a", "--workspace", workspace.root).output
+    assert "move or restore fold 0" in output
+    assert "kit predict" not in output.partition("To renew")[2].partition("move or restore")[0]
 
 
 def test_exchanged_weights_alone_are_damage_and_are_trained_again(workspace):
