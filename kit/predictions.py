@@ -232,7 +232,7 @@ def prediction_digests(run: RunFolder) -> dict[str, str]:
     parts += [(run.held_out(name), Identity(run.label, "held_out", name)) for name in run.held_out_sets()]
     renew = renewal(run)
     return {
-        f"{identity.kind} {identity.part}".strip(): read_note(path, identity, renew).digest
+        f"{identity.kind} {identity.part}".strip(): read_metadata(path, identity, renew).digest
         for path, identity in parts
     }
 
@@ -250,7 +250,7 @@ def load_predictions(path: Path, identity: Identity, renew: str) -> Predictions:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    stored = read_note(path, identity, renew)
+    stored = read_metadata(path, identity, renew)
     try:
         table = pq.read_table(path)
         probs = np.stack([table[name].to_numpy() for name in stored.classes], axis=1)
@@ -263,7 +263,7 @@ def load_predictions(path: Path, identity: Identity, renew: str) -> Predictions:
 
 
 @dataclass(frozen=True)
-class PredictionsNote:
+class PredictionsMetadata:
     """The metadata of a predictions file; ``digest`` is the digest of the predictions."""
 
     origin: Origin
@@ -271,7 +271,7 @@ class PredictionsNote:
     digest: str
 
 
-def read_note(path: Path, identity: Identity, renew: str) -> PredictionsNote:
+def read_metadata(path: Path, identity: Identity, renew: str) -> PredictionsMetadata:
     """Return the metadata of a predictions file: the predictions of hundreds of files would take seconds.
 
     Raises:
@@ -299,7 +299,9 @@ def read_note(path: Path, identity: Identity, renew: str) -> PredictionsNote:
         values = json.loads(metadata[METADATA_KEY])
         tuples = {key: tuple(values[key]) for key in ("tta", "unreadable")}
         named = {field.name: values[field.name] for field in fields(Origin) if field.name in values}
-        stored = PredictionsNote(Origin(**(named | tuples)), tuple(values["classes"]), str(values["digest"]))
+        stored = PredictionsMetadata(
+            Origin(**(named | tuples)), tuple(values["classes"]), str(values["digest"])
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"incomplete metadata: {error}", renew) from error
     check_identity(stored.origin.identity, identity, path, renew)

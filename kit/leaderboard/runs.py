@@ -15,7 +15,7 @@ from kit.errors import KitError
 from kit.leaderboard.parents import blend_summary
 from kit.leaderboard.submitted import written_at
 from kit.metrics import get_metric
-from kit.predictions import read_note
+from kit.predictions import read_metadata
 from kit.storage.files import json_number, read_json
 from kit.storage.provenance import Identity, renewal
 from kit.storage.run_artifacts import read_blend, read_postprocessing, read_scores
@@ -209,7 +209,7 @@ def matches_run(trace: dict[str, Any], run: RunRecord) -> bool:
     folder = run.folder
     if not folder.test.exists():
         return False
-    test = read_note(folder.test, Identity(folder.label, "test"), renewal(folder))
+    test = read_metadata(folder.test, Identity(folder.label, "test"), renewal(folder))
     is_same = (trace.get("models"), trace.get("predictions")) == (test.origin.models, test.digest)
     return is_same and _same_decision(trace, folder)
 

@@ -17,7 +17,7 @@ from kit.predictions import (
     Origin,
     load_predictions,
     prediction_digests,
-    read_note,
+    read_metadata,
 )
 from kit.status.current import newer_files
 from kit.storage.files import checksum, file_digest, text_digest
@@ -218,7 +218,7 @@ class _Chain:
     def _origin(self, path: Path, identity: Identity) -> Origin:
         if self.verify:
             return load_predictions(path, identity, renewal(self.run)).origin
-        return read_note(path, identity, renewal(self.run)).origin
+        return read_metadata(path, identity, renewal(self.run)).origin
 
     def _changed_others(self, origin: Origin, path: Path) -> Change | None:
         """Return what changed of the images of a held-out set or of the test set."""
