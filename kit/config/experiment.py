@@ -239,9 +239,9 @@ class TrainConfig(Section):
     """Batches per optimizer step (gradient accumulation)."""
     optimizer: Annotated[Component, default_name("adamw")] = Component(name="adamw")
     """The optimizer: any of timm, with its options."""
-    lr: Annotated[float, Field(gt=0, le=1000)] = 1.0e-3
+    lr: Annotated[float, Field(gt=0)] = 1.0e-3
     """The peak learning rate."""
-    head_lr: Annotated[float, Field(gt=0, le=1000)] | None = None
+    head_lr: Annotated[float, Field(gt=0)] | None = None
     """The peak learning rate of the head; null: `lr`."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     """The weight decay."""
