@@ -16,7 +16,7 @@ from kit.leaderboard.parents import blend_summary
 from kit.leaderboard.submitted import written_at
 from kit.metrics import get_metric
 from kit.predictions import read_metadata
-from kit.storage.files import json_number, read_json
+from kit.storage.files import json_number, read_json_object
 from kit.storage.provenance import Identity, renewal
 from kit.storage.run_artifacts import read_blend, read_postprocessing, read_scores
 from kit.storage.workspace import RunFolder
@@ -128,25 +128,10 @@ def _without_score(run: RunFolder, blend: dict[str, Any]) -> dict[str, Any]:
     return {"metric": metric.name, "higher_is_better": metric.higher_is_better, **nothing}
 
 
-def _mapping(path: Path, next_step: str) -> dict[str, Any]:
-    """Return the JSON object in a file that kit wrote.
-
-    Raises:
-        KitError: The file is damaged.
-    """
-    try:
-        values = read_json(path)
-    except KitError as error:
-        raise KitError(path, error.problem, error.rule, next_step, code="file_damaged") from error
-    if not isinstance(values, dict):
-        raise KitError(path, "is not a JSON object", "kit wrote one", next_step, code="file_damaged")
-    return values
-
-
 def _mapping_or_empty(path: Path, problems: list[KitError]) -> dict[str, Any]:
     """Return the JSON object in a file; empty if the file is missing, or damaged (then it is reported)."""
     try:
-        return _mapping(path, "Only device, date and commit are missing.") if path.exists() else {}
+        return read_json_object(path, "Only device, date and commit are missing.") if path.exists() else {}
     except KitError as error:
         problems.append(error)
         return {}
@@ -156,7 +141,7 @@ def _minutes(run: RunFolder, problems: list[KitError]) -> float | None:
     """Return the training time of the finished folds; None if no fold is finished, or a time is missing."""
     try:
         folds = sorted(run.path.glob("fold-*/done.json"))
-        done = [_mapping(path, "Only the minutes of this run are missing.") for path in folds]
+        done = [read_json_object(path, "Only the minutes of this run are missing.") for path in folds]
     except KitError as error:
         problems.append(error)
         return None

@@ -130,6 +130,24 @@ def read_json(path: Path) -> Any:
         raise KitError(path, f"cannot be read: {error}", code="file_damaged") from error
 
 
+def read_json_object(path: Path, next_step: str) -> dict[str, Any]:
+    """Return the JSON object in a file that kit wrote.
+
+    Args:
+        next_step: What to do if the file is damaged.
+
+    Raises:
+        KitError: The file is missing or damaged.
+    """
+    try:
+        values = read_json(path)
+    except KitError as error:
+        raise KitError(path, error.problem, error.rule, next_step, code="file_damaged") from error
+    if not isinstance(values, dict):
+        raise KitError(path, "is not a JSON object", "kit wrote one", next_step, code="file_damaged")
+    return values
+
+
 def json_number(value: Any) -> float | None:
     """Return a value from JSON as a finite number; None stays None.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kit.errors import KitError
-from kit.storage.files import json_text, read_json, write_json
+from kit.storage.files import json_text, read_json, read_json_object, write_json
 from kit.storage.workspace import RunFolder
 
 KEY = "provenance"
@@ -170,12 +170,7 @@ def read_artifact(path: Path, identity: Identity | None, renew: str) -> tuple[di
         KitError: The file is missing, damaged, edited, or another artifact.
     """
     again = f"Run `{renew}`."
-    try:
-        values = read_json(path)
-    except KitError as error:
-        raise KitError(path, error.problem, error.rule, again, code="file_damaged") from error
-    if not isinstance(values, dict):
-        raise KitError(path, "is not a JSON object", "kit wrote one", again, code="file_damaged")
+    values = read_json_object(path, again)
     try:
         provenance = Provenance.from_dict(values.pop(KEY))
     except (KeyError, TypeError, AttributeError) as error:
