@@ -66,7 +66,7 @@ class Link:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        values = asdict(self)
+        values = asdict(replace(self, problem=None))  # asdict copies values, and errors cannot be copied
         del values["problem"]
         return values | {"path": str(self.path)}
 
@@ -214,7 +214,7 @@ class _Chain:
             changed = self._changed_data({"folds": origin.folds, "images": origin.images}, path)
         else:
             changed = self._changed_others(origin, path)
-        return changed or self._other_models(origin)
+        return changed or self._other_models(origin) or self._other_views(origin)
 
     def _origin(self, path: Path, identity: Identity) -> Origin:
         if self.verify:
@@ -242,6 +242,14 @@ class _Chain:
             return None
         newest = max(self.run.fold(k).done.stat().st_mtime for k in folds)
         return Change("the models were trained again", _moment(newest))
+
+    def _other_views(self, origin: Origin) -> Change | None:
+        """Return whether the OOF predictions, which are scored, have other views: they were made alone."""
+        try:
+            oof = read_note(self.run.oof, Identity(self.run.label, "oof"), renewal(self.run)).origin
+        except KitError:
+            return None  # the link of the OOF predictions says that they are missing or damaged
+        return None if oof.tta == origin.tta else Change("the out-of-fold predictions have other views (TTA)")
 
     # --- blends
 

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kit.errors import KitError
+from kit.errors import KitError, first_few
+from kit.storage.artifact_fields import wrong_fields
 from kit.storage.files import json_text, read_json, write_json
 from kit.storage.workspace import RunFolder
 
@@ -71,7 +72,10 @@ class Provenance:
     def from_dict(cls, values: Mapping[str, Any]) -> Provenance:
         """Return a provenance from the values that ``asdict`` gives; a KeyError or TypeError if damaged."""
         inputs = {str(name): str(digest) for name, digest in values["inputs"].items()}
-        return cls(Identity(**values["identity"]), inputs, str(values["content"]))
+        identity: dict[str, Any] = {name: str(value) for name, value in values["identity"].items()}
+        if identity.get("kind") not in NAMES:
+            raise KeyError("kind")
+        return cls(Identity(**identity), inputs, str(values["content"]))
 
     def check(self, expected: Identity, content: str, where: Path, renew: str) -> None:
         """Check that the artifact is the expected one and unchanged.
@@ -148,7 +152,7 @@ def renewal(run: RunFolder) -> str:
 def digest_of(values: Any) -> str:
     """Return the first 16 digits of the SHA-256 of plain values, as a JSON file would hold them."""
     text = json.dumps(json.loads(json_text(values)), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def write_artifact(
@@ -182,4 +186,13 @@ def read_artifact(path: Path, identity: Identity | None, renew: str) -> tuple[di
         rule = "Files of earlier versions of kit, and files of other tools, have none"
         raise KitError(path, "has no provenance", rule, again, code="provenance_missing") from error
     provenance.check(identity or provenance.identity, digest_of(values), path, renew)
+    wrong = wrong_fields(provenance.identity.kind, values, provenance.inputs)
+    if wrong:
+        raise KitError(
+            path,
+            f"has values that are missing or of another type ({first_few(wrong)})",
+            "kit wrote them, and later commands need them",
+            again,
+            code="file_damaged",
+        )
     return values, provenance
