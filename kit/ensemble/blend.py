@@ -149,6 +149,7 @@ def _write(
     sets = sorted(set.intersection(*(set(member.held_out) for member in members)))
     held_out = {name: [member.held_out[name] for member in members] for name in sets}
     oof_parts, test_parts = [m.oof for m in members], [m.test for m in members]
+    run.unmark()
     run.remove_scores()
     blends = [(run.oof, first, fitted.nested, oof_parts)]
     for path, (reference, probs), parts in (
@@ -166,4 +167,3 @@ def _write(
         Predictions(reference.ids, reference.classes, probs, origin).save(path)
     for name in set(run.held_out_sets()) - set(sets):
         run.held_out(name).unlink()
-    run.config.unlink(missing_ok=True)  # of a soup that had this name

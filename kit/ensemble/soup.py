@@ -30,7 +30,7 @@ from kit.storage.locks import exclusive_lock
 from kit.storage.run_artifacts import write_blend
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, prepare
-from kit.training.run_state import inputs_of, record_training_data, refuse_other_data
+from kit.training.run_state import forget, inputs_of, record_training_data, refuse_other_data
 from kit.training.trained_folds import (
     model_identity,
     record_fold,
@@ -202,11 +202,11 @@ def _write(
     about: dict[str, Any],
 ) -> None:
     """Write the soup as an experiment with trained folds, and as a blend."""
+    run.unmark()
+    forget(run, [])
     for k, members in enumerate(chosen):
         search.write_soup(run, k, members)
     named = config.model_copy(update={"name": run.name})
-    run.remove_scores()
-    write_text(run.config, config_yaml(named))
     record_training_data(run, search.models.data)
     command = shlex.join(["kit", "blend", *about["members"], "--method", NAME, "--name", run.name])
     values = {
@@ -222,3 +222,4 @@ def _write(
         for k, fold in trained_folds(member, len(chosen), verify=False).items()
     }
     write_blend(run, values, inputs)
+    write_text(run.config, config_yaml(named))  # after blend.json: alone it would make the run an experiment

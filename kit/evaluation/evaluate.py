@@ -141,6 +141,7 @@ def evaluate(
     Raises:
         KitError: There are no predictions, the folds have changed, or a step does not suit the task.
     """
+    inputs = prediction_digests(run)  # first: if another process replaces predictions, the scores are stale
     config, labeled = config_of(run), load_labeled_oof(run, workspace)
     steps = list(steps) if steps is not None else steps_to_fit(run, config)
     fitted = fit_postprocessing(labeled, steps)
@@ -150,7 +151,6 @@ def evaluate(
     review = _images_to_review(labeled, shown, competition or _competition(config, workspace), scan)
     errors = _errors(labeled, fitted.nested)
     evaluation = _evaluation(run, workspace, labeled, fitted, errors, review)
-    inputs = prediction_digests(run)
     write_postprocessing(run, as_json(fitted, steps, labeled.oof.classes), {"oof": inputs["oof"]})
     write_text(run.residuals if labeled.task.numeric else run.confusion, errors.table)
     write_text(run.suspects, _csv(review.labels, Suspect))

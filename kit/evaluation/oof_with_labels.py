@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from kit.competition.tables.read import read_table
 from kit.config import Config
@@ -23,6 +24,7 @@ from kit.storage.provenance import check_folder_name, renewal
 from kit.storage.run_artifacts import read_blend
 from kit.storage.workspace import RunFolder, Workspace
 from kit.tasks import Task, tasks
+from kit.wrong_values import rule_for
 
 NUM_PARTS = 5  # parts for nested cross-validation if one model validated all rows
 GROUP = "group"
@@ -95,10 +97,24 @@ def config_of(run: RunFolder) -> Config:
         KitError: It is damaged, or the folder was renamed or copied.
     """
     if not run.config.exists():
-        return Config.model_validate(read_blend(run)[0]["config"])
+        return _config_of_blend(run)
     config = load_config(run.config)
     check_folder_name(run, f"{config.competition.name}/{config.name}")
     return config
+
+
+def _config_of_blend(run: RunFolder) -> Config:
+    values, _ = read_blend(run)
+    try:
+        return Config.model_validate(values["config"])
+    except ValidationError as error:
+        raise KitError(
+            run.blend,
+            f"has an invalid config: {rule_for(error.errors()[0])}",
+            "`kit blend` writes that of the first member",
+            f"Run `{values['command']}`.",
+            code="file_damaged",
+        ) from error
 
 
 def load_labeled_oof(run: RunFolder, workspace: Workspace) -> LabeledPredictions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,6 +104,7 @@ def blend(
     from kit.pipeline.models import evaluate
     from kit.status.current import CurrentCompetitions
     from kit.status.stale import ALL_PREDICTIONS, refuse_stale
+    from kit.storage.locks import exclusive_lock
 
     workspace = open_workspace(workspace)
     check_name(name, "--name")
@@ -112,11 +114,15 @@ def blend(
     for run in runs:
         data = competitions.of(config_of(run))
         refuse_stale(run, workspace, ALL_PREDICTIONS, data, any_folds=allow_fold_mismatch)
-    blended = blend_runs(runs, chosen, name, workspace, foreign, allow_fold_mismatch, progress)
     evaluation = None
-    if blended.evaluation is not None:
-        data = competitions.of(config_of(blended.run))
-        evaluation = evaluate(blended.run, data=data, workspace=workspace)
+    with ExitStack() as locks:  # over the scores, too: they must be those of the written predictions
+        for first in runs[:1]:
+            folder = workspace.run(first.competition, name)
+            locks.enter_context(exclusive_lock(folder.blending, f"the blend {folder.label}"))
+        blended = blend_runs(runs, chosen, name, workspace, foreign, allow_fold_mismatch, progress)
+        if blended.evaluation is not None:
+            data = competitions.of(config_of(blended.run))
+            evaluation = evaluate(blended.run, data=data, workspace=workspace)
     return BlendResult(blended, [run.label for run in runs], evaluation)
 
 

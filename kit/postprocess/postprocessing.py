@@ -49,11 +49,24 @@ class Postprocessing:
 
     @classmethod
     def from_list(cls, values: Sequence[dict[str, Any]]) -> Postprocessing:
-        """Return the steps from the output of ``as_list``, also after a JSON round trip."""
+        """Return the steps from the output of ``as_list``, also after a JSON round trip.
+
+        Raises:
+            KitError: A step is unknown, or lacks a value.
+        """
         fitted = []
         for each in values:
             options = {k: tuple(v) if isinstance(v, list) else v for k, v in each.items() if k != "name"}
-            fitted.append(step_types.get(each["name"])(**options))
+            try:
+                fitted.append(step_types.get(each["name"], WHERE)(**options))
+            except TypeError as error:
+                raise KitError(
+                    f"{WHERE}.{each['name']}",
+                    f"has other values than this version of kit writes ({error})",
+                    "Fitted steps are stored with their values",
+                    "Run `kit evaluate` again.",
+                    code="file_damaged",
+                ) from error
         return cls(tuple(fitted))
 
 

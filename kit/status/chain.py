@@ -213,7 +213,7 @@ class _Chain:
             changed = self._changed_data({"folds": origin.folds, "images": origin.images}, path)
         else:
             changed = self._changed_others(origin, path)
-        return changed or self._other_models(origin)
+        return changed or self._other_models(origin) or self._other_views(origin)
 
     def _origin(self, path: Path, identity: Identity) -> Origin:
         if self.verify:
@@ -244,6 +244,14 @@ class _Chain:
             return None
         newest = max(self.run.fold(k).done.stat().st_mtime for k in folds)
         return Change("the models were trained again", _moment(newest))
+
+    def _other_views(self, origin: Origin) -> Change | None:
+        """Return whether the OOF predictions, which are scored, have other views: they were made alone."""
+        try:
+            oof = read_metadata(self.run.oof, Identity(self.run.label, "oof"), renewal(self.run)).origin
+        except KitError:
+            return None  # the link of the OOF predictions says that they are missing or damaged
+        return None if oof.tta == origin.tta else Change("the out-of-fold predictions have other views (TTA)")
 
     # --- blends
 

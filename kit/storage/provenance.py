@@ -71,7 +71,10 @@ class Provenance:
     def from_dict(cls, values: Mapping[str, Any]) -> Provenance:
         """Return a provenance from the values that ``asdict`` gives; a KeyError or TypeError if damaged."""
         inputs = {str(name): str(digest) for name, digest in values["inputs"].items()}
-        return cls(Identity(**values["identity"]), inputs, str(values["content"]))
+        identity: dict[str, Any] = {name: str(value) for name, value in values["identity"].items()}
+        if identity.get("kind") not in NAMES:
+            raise KeyError("kind")
+        return cls(Identity(**identity), inputs, str(values["content"]))
 
     def check(self, expected: Identity, content: str, where: Path, renew: str) -> None:
         """Check that the artifact is the expected one and unchanged.
@@ -148,14 +151,19 @@ def renewal(run: RunFolder) -> str:
 def digest_of(values: Any) -> str:
     """Return the first 16 digits of the SHA-256 of plain values, as a JSON file would hold them."""
     text = json.dumps(json.loads(json_text(values)), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _content(values: Mapping[str, Any], identity: Identity, inputs: Mapping[str, str]) -> str:
+    """Return the digest of a JSON artifact: of its values, what it is and its inputs."""
+    return digest_of([values, asdict(identity), dict(inputs)])
 
 
 def write_artifact(
     path: Path, values: Mapping[str, Any], identity: Identity, inputs: Mapping[str, str]
 ) -> None:
     """Write plain values with their provenance as JSON, atomically."""
-    provenance = Provenance(identity, inputs, digest_of(values))
+    provenance = Provenance(identity, inputs, _content(values, identity, inputs))
     write_json(path, {**values, KEY: asdict(provenance)})
 
 
@@ -176,5 +184,6 @@ def read_artifact(path: Path, identity: Identity | None, renew: str) -> tuple[di
     except (KeyError, TypeError, AttributeError) as error:
         rule = "Files of earlier versions of kit, and files of other tools, have none"
         raise KitError(path, "has no provenance", rule, again, code="provenance_missing") from error
-    provenance.check(identity or provenance.identity, digest_of(values), path, renew)
+    own = provenance.identity
+    provenance.check(identity or own, _content(values, own, provenance.inputs), path, renew)
     return values, provenance

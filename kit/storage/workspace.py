@@ -114,6 +114,15 @@ class RunFolder(CompetitionItem):
         """The HTML report."""
         return self.path / "report.html"
 
+    def unmark(self) -> None:
+        """Remove the files that make the folder a run, before its content is replaced by another blend.
+
+        If the process ends before it has written them again, the folder is no run, rather than one whose
+        members and predictions do not match.
+        """
+        for path in (self.config, self.blend):
+            path.unlink(missing_ok=True)
+
     def remove_scores(self) -> None:
         """Remove scores and reports, which are outdated once predictions are recomputed."""
         tables = (self.confusion, self.residuals, self.suspects)
@@ -142,6 +151,11 @@ class RunFolder(CompetitionItem):
     def lock(self, work: str) -> Path:
         """Return the path of the lock for work on the experiment that only one process may do."""
         return self.path / ".locks" / f"{work}.lock"
+
+    @property
+    def blending(self) -> Path:
+        """The path of the lock for writing a blend; a refused blend leaves no folder of its own."""
+        return self.path.parent / ".locks" / f"blend-{self.name}.lock"
 
     def fold(self, number: int) -> FoldFolder:
         """Return the folder of one fold's model."""

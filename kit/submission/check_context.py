@@ -42,9 +42,11 @@ def check_context(
     pool = config.submission.pool if config.submission else None
     unlisted, vanished = stale_ids(form, submitted_ids(pool, competition))
     source = run or _run_to_compare(config, competition, workspace, progress)
-    counts = _predicted_counts(source, config, competition, form)
+    counts = _predicted_counts(source, config, competition, form, progress)
     from_labels = counts is None and competition.task.exclusive and pool is None
-    test = None if run is not None else _predictions_of(source, source.test, config, competition, form)
+    test = None
+    if run is None:
+        test = _predictions_of(source, source.test, config, competition, form, progress)
     return CheckContext(
         class_counts=_class_counts(competition, form) if from_labels else counts,
         counts_source="the training labels"
@@ -119,19 +121,29 @@ def _class_counts(competition: Competition, form: SubmissionFormat) -> np.ndarra
 
 
 def _predicted_counts(
-    run: RunFolder, config: Config, competition: Competition, form: SubmissionFormat
+    run: RunFolder, config: Config, competition: Competition, form: SubmissionFormat, progress: Progress
 ) -> np.ndarray | None:
     """Return the number of OOF rows predicted as each class, (C,), in the order of the format's classes."""
-    found = _predictions_of(run, run.oof, config, competition, form)
+    found = _predictions_of(run, run.oof, config, competition, form, progress)
     if found is None or found.decided.ndim == 2:
         return None
     return np.bincount(found.decided, minlength=len(form.classes)).astype(np.float64)
 
 
 def _predictions_of(
-    run: RunFolder, path: Path, config: Config, competition: Competition, form: SubmissionFormat
+    run: RunFolder,
+    path: Path,
+    config: Config,
+    competition: Competition,
+    form: SubmissionFormat,
+    progress: Progress,
 ) -> FinalPredictions | None:
-    """Return the postprocessed predictions of a file; None if it is missing or does not fit the format."""
+    """Return the postprocessed predictions of a file; None if it is missing.
+
+    If it is damaged, or of other images or classes than the format, a warning says so and the result is None.
+    """
+    if not path.exists():
+        return None
     pool = config.submission.pool if config.submission else None
     task = task_of_rows(pool, competition)
     try:
@@ -149,8 +161,10 @@ def _predictions_of(
         if path == run.test:
             return in_format_order(final, rows, form)
         columns = [rows.classes.index(name) for name in form.classes]
-    except (KitError, ValueError, KeyError, TypeError):
-        return None  # missing, or of other images or classes: nothing to compare with
+    except (KitError, ValueError, KeyError, TypeError) as error:
+        reason = error if isinstance(error, KitError) else f"they do not fit the format ({error!r})"
+        progress.warn(f"the file is not compared with the predictions of {run.label}: {reason}")
+        return None
     decided = final.decided[:, columns] if final.decided.ndim == 2 else np.argsort(columns)[final.decided]
     return FinalPredictions(final.probs[:, columns], decided)
 

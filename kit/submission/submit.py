@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,19 @@ from typing import Any
 from kit.competition.images.decode import DecodeOptions
 from kit.competition.opened import OpenedCompetition
 from kit.competition.scan import scan_images
-from kit.config import Config
 from kit.errors import KitError, first_few
 from kit.evaluation.oof_with_labels import config_of
 from kit.predictions import FinalPredictions
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import atomic_write, checksum
+from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.check_context import check_context
 from kit.submission.inputs import SubmissionInputs
 from kit.submission.leaks import Leak, find_leaks
 from kit.submission.pooling import ROW, test_rows
 from kit.submission.trace_values import (
+    config_in,
     decision_of,
     keep_scored,
     leaks_of,
@@ -97,7 +99,22 @@ def submit(
         KitError: The format does not fit the data, the round trip differs, or the check finds an error.
     """
     inputs = SubmissionInputs.of(run, config_of(run), workspace, opened.loaded if opened else None)
-    file = inputs.file(workspace)
+    with _writing(run):
+        done = _submit(inputs, workspace, progress, opened)
+    _report(done, inputs, workspace, progress)
+    return done
+
+
+def _writing(run: RunFolder) -> AbstractContextManager[None]:
+    """Return the lock under which a run's submission and its provenance are written: they must match."""
+    return exclusive_lock(run.lock("submit"), f"writing the submission of {run.label}")
+
+
+def _submit(
+    inputs: SubmissionInputs, workspace: Workspace, progress: Progress, opened: OpenedCompetition | None
+) -> Submitted:
+    """Write a submission and its provenance; the caller holds the lock. See ``submit``."""
+    run, file = inputs.run, inputs.file(workspace)
     postprocessing, scores = verify(inputs, workspace, workspace.shown(file.path))
     if opened is None:
         options = DecodeOptions.of(inputs.config.image)
@@ -128,7 +145,6 @@ def submit(
     )
     more = done.for_trace()
     write_trace(file, trace_of(run, workspace, inputs.config, inputs.test, postprocessing, known, more))
-    _report(done, inputs, workspace, progress)
     return done
 
 
@@ -146,11 +162,11 @@ def submit_again(path: Path, workspace: Workspace) -> tuple[SubmissionFile, bool
     if file.path.exists() and checksum(file.path) == trace["sha256"]:
         return file, False
     run = workspace.find_run(trace["experiment"])
-    inputs = SubmissionInputs.of(run, Config.model_validate(trace["config"]), workspace)
+    inputs = SubmissionInputs.of(run, config_in(trace, path), workspace)
     if inputs.test.digest() != trace["predictions"]:
         raise _other_predictions(path, inputs, trace["models"], trace["tta"])
     predictions = inputs.final_predictions(decision_of(trace), leaks_of(trace))
-    with atomic_write(file.path) as draft:
+    with _writing(run), atomic_write(file.path) as draft:
         write(draft, predictions, inputs.form)
         if checksum(draft) != trace["sha256"]:
             raise KitError(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from kit import __version__
 from kit.config import Config
@@ -11,12 +15,13 @@ from kit.errors import KitError
 from kit.postprocess.postprocessing import Postprocessing
 from kit.predictions import Predictions
 from kit.runtime.environment import commit_of, now
-from kit.storage.files import checksum
+from kit.storage.files import atomic_write, checksum
 from kit.storage.locks import waiting_lock
 from kit.storage.run_artifacts import read_blend
 from kit.storage.workspace import RunFolder, SubmissionFile, Workspace
 from kit.submission.leaks import Leak
 from kit.submission.trace import read_trace, save_trace
+from kit.wrong_values import rule_for
 
 NEEDED = {"file", "sha256", "experiment", "predictions", "decision", "config"}  # to reproduce a submission
 
@@ -78,20 +83,25 @@ def write_trace(file: SubmissionFile, trace: dict[str, Any]) -> None:
 
 
 def keep_scored(file: SubmissionFile) -> SubmissionFile | None:
-    """Rename a submission that has recorded scores, so that another one can be written in its place.
+    """Copy a submission that has recorded scores under another name, so that it can be overwritten.
+
+    The copy is complete before scores and provenance of the original are removed, so that a recorded score
+    always has its file.
 
     Returns:
-        The renamed submission; None if it has no recorded score.
+        The copy; None if the submission has no recorded score.
     """
     if not (file.path.exists() and file.scores.exists()):
         return None
     kept = SubmissionFile(file.path.with_name(f"{file.name}@{checksum(file.path)[:8]}{file.path.suffix}"))
     with waiting_lock(file.lock):
+        for original, copy in ((file.path, kept.path), (file.scores, kept.scores)):
+            with atomic_write(copy) as draft:
+                shutil.copyfile(original, draft)
         if (trace := read_trace(file)) is not None:
             save_trace(kept, trace | {"file": kept.path.name})
-            file.trace.unlink()
-        file.scores.replace(kept.scores)
-        file.path.replace(kept.path)
+        for original in (file.scores, file.trace):
+            original.unlink(missing_ok=True)
     return kept
 
 
@@ -118,6 +128,24 @@ def require_trace(file: SubmissionFile) -> dict[str, Any]:
             code="trace_incomplete",
         )
     return values
+
+
+def config_in(trace: dict[str, Any], path: Path) -> Config:
+    """Return the config in the provenance of a submission.
+
+    Raises:
+        KitError: It is not a config of this version of kit.
+    """
+    try:
+        return Config.model_validate(trace["config"])
+    except ValidationError as error:
+        raise KitError(
+            path,
+            f"has an invalid config: {rule_for(error.errors()[0])}",
+            "A submission is reproduced with the config that it was written with",
+            f"Run `kit submit {trace['experiment']}` to write it again.",
+            code="file_damaged",
+        ) from error
 
 
 def decision_of(trace: dict[str, Any]) -> Postprocessing:

@@ -24,6 +24,7 @@ from tests.evaluation.runs import write_run
 CLASSES = ("2", "10", "red")
 ROWS = 60
 TARGETS = np.arange(ROWS) % 3
+INPUTS = {"folds": "f", "images": "i", "config": "c"}  # digests of other folds: these models are stale
 
 
 def probs_with_errors(wrong) -> np.ndarray:
@@ -39,7 +40,9 @@ def evaluated_files(wrong: tuple[int, ...], metric: str) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace.open(Path(folder))
         run = write_run(workspace, "multiclass", metric, TARGETS, probs_with_errors(wrong), CLASSES, name="x")
-        folds = [TrainedFold({"model": f"m{fold}", "seconds": 30.0}, {}) for fold in range(5)]
+        folds = [
+            TrainedFold({"model": f"m{fold}", "score": 0.5, "seconds": 30.0}, INPUTS) for fold in range(5)
+        ]
         for fold, trained in enumerate(folds):
             write_artifact(run.fold(fold).done, trained.values, model_identity(run, fold), trained.inputs)
         oof = load_oof(run)
@@ -95,7 +98,8 @@ def write_blend(workspace: Workspace, name: str, members=("a", "b"), wrong=range
         "method": {"name": "weights"},
         "members": [f"made/{member}" for member in members],
         "config": yaml.load(run.config.read_text(), yaml.CSafeLoader),
-        "worth": {},
+        "worth": {"members": [], "low": None, "high": None},
+        "command": f"kit blend --name {name}",
     }
     run.config.unlink()
     run.environment.unlink()

@@ -81,3 +81,14 @@ def test_a_run_with_damaged_scores_is_skipped_and_reported(workspace, content):
 def test_without_another_usable_run_the_run_of_the_config_is_named(workspace):
     write_run_with_cv(workspace, "damaged", 0.9).metrics.write_text("{")
     assert compared_run(workspace) == "made/own"
+
+
+def test_damaged_predictions_are_told_and_not_compared(trained_copy):
+    from kit import pipeline
+
+    run = trained_copy.run("tiny", "a")
+    run.test.write_bytes(b"PAR1")
+    progress = RecordedProgress()
+    file = trained_copy.submission("tiny", "a").path
+    pipeline.check(file, trained_copy.config("a"), workspace=trained_copy, progress=progress)
+    assert "is not compared with the predictions of tiny/a" in progress
