@@ -18,12 +18,12 @@ from kit.competition.unpack.packed import Packed, packed_suffix, rarely_packed, 
 from kit.errors import KitError, first_few
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_json
+from kit.storage.full_disk import FULL
 
 MAX_DEPTH = 3  # of the folders that are searched for packed files
 MAX_OF_SUFFIX = 50  # files of one suffix in a folder
 MAX_NESTED = 3  # how deep archives in archives are unpacked
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass
