@@ -97,15 +97,19 @@ def settings_to_try(config: Config, own: Baseline, compiling: bool) -> list[Sett
     ]
 
 
+def faster(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that are faster than the config beyond noise, the best first."""
+    found = [trial for trial in trials if trial.gain is not None and trial.gain > MIN_GAIN]
+    return sorted(found, key=lambda trial: -(trial.gain or 0))
+
+
 def advice(trials: Sequence[Trial], drift: float) -> list[str]:
     """Return one sentence per faster setting, the best first; each was tried alone.
 
     Args:
         drift: Fastest rate of the config divided by its slowest.
     """
-    faster = [trial for trial in trials if trial.gain is not None and trial.gain > MIN_GAIN]
-    ranked = sorted(faster, key=lambda trial: -(trial.gain or 0))
-    sentences = [_sentence(trial) for trial in ranked] or ["None of the tried settings is faster."]
+    sentences = [_sentence(trial) for trial in faster(trials)] or ["None of the tried settings is faster."]
     if drift > MAX_DRIFT:
         sentences.append(
             f"The machine is busy: the same steps took up to {drift:.1f} times as long. Run again later."

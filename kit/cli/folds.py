@@ -26,6 +26,7 @@ def folds(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next_with_config
     from kit.report.tables import balance_table
     from kit.storage.workspace import Workspace
 
@@ -44,3 +45,4 @@ def folds(
         f"most {done.largest_deviation:.2g} images; "
         f"chi-square {first.chi_square:.2f}, p {first.p_value:.2g}."
     )
+    show_next_with_config(place, "train", config, overrides)

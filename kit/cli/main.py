@@ -29,7 +29,7 @@ VERBS = tuple(name for names in PANELS.values() for name in names)
 
 
 class KitGroup(TyperGroup):
-    """Print errors that the user can fix as one message and exit with 1; on Ctrl-C and SIGTERM exit with 130."""
+    """Print errors that the user can fix as one message and exit with 1; on Ctrl-C or SIGTERM with 130."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""

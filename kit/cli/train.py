@@ -38,13 +38,18 @@ def train(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next, show_next_with_config
     from kit.report.tables import dry_run_tables
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
     if dry_run:
         plan = pipeline.dry_run(config, overrides=overrides or [], workspace=place, progress=Terminal())
-        show_json(plan.as_dict()) if json else show(*dry_run_tables(plan))
+        if json:
+            show_json(plan.as_dict())
+            return
+        show(*dry_run_tables(plan))
+        show_next_with_config(place, "train", config, overrides)
         return
     done = pipeline.train(
         config,
@@ -61,4 +66,6 @@ def train(
     scores = ", ".join(f"{k}: {score:.4f}" for k, score in done.scores.items())
     show(f"{done.run.label}: {len(done.scores)} of {done.num_folds} folds trained ({scores})")
     if len(done.scores) == done.num_folds:
-        show(f"Next: kit predict {done.run.label}")
+        show_next(place, "predict", done.run.label)
+    else:
+        show_next_with_config(place, "train", config, overrides)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
@@ -15,11 +11,11 @@ from kit.probe.probe import Probes
 from kit.report.tables import plain_table
 
 
-def next_training(probes: Probes, config: Config, path: Path, overrides: Sequence[str]) -> str:
-    """Return the command that trains the best backbone with the probed settings.
+def training_settings(probes: Probes, config: Config) -> list[str]:
+    """Return the overrides that train the best backbone as it was probed.
 
     Args:
-        config: The config that was probed, read from ``path`` with ``overrides``.
+        config: The config that was probed.
     """
     best = probes.models[0]
     chosen = [f"model.name={best.model}", f"model.weights={best.weights or 'null'}"]
@@ -30,8 +26,7 @@ def next_training(probes: Probes, config: Config, path: Path, overrides: Sequenc
         for key, value in defaults.items()
         if getattr(config.model, key) != getattr(probed, key)
     ]
-    settings = [part for override in (*overrides, *chosen) for part in ("--set", override)]
-    return f"Next: {escape(shlex.join(['kit', 'train', str(path), *settings]))}"
+    return chosen
 
 
 def probe_table(probes: Probes) -> Table:

@@ -17,7 +17,7 @@ def belongs_to_command() -> bool:
 
 
 def interrupt_on_sigterm() -> None:
-    """Make SIGTERM interrupt the command as Ctrl-C does: finished work stays, and a message says how to resume.
+    """Make SIGTERM interrupt the command as Ctrl-C does: finished work stays, a message says how to resume.
 
     While a ``Deadline`` defers signals, as training does, the command first finishes the current step.
     """

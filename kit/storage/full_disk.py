@@ -1,4 +1,4 @@
-"""Recognize a full disk behind the errors of several libraries, and say how much space is left and what to do."""
+"""Recognize a full disk behind the errors of several libraries; say how much space is left and what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kit.errors import KitError, counted
+from kit.errors import KitError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NEARLY_FULL = 1_000_000  # bytes; an error without a number is put down to the disk if less is free
@@ -33,7 +33,7 @@ def naming_the_file(path: Path, draft: Path) -> Iterator[None]:
 
 
 def is_disk_full(error: BaseException, path: Path) -> bool:
-    """Return whether a failed write to ``path`` failed because its file system, or the user's quota, is full."""
+    """Return whether a failed write to ``path`` failed because its disk, or the user's quota, is full."""
     number = getattr(error, "errno", None)
     if number is not None:
         return number in FULL

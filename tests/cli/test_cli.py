@@ -48,7 +48,7 @@ def test_init_prints_a_command_that_works_from_the_current_folder(trained_copy, 
     monkeypatch.chdir(tmp_path.parent)
     data = trained_copy.root / "data" / "tiny"
     text = run_kit("init", data, "--name", "again", "--workspace", trained_copy.root).stdout
-    program, verb, *arguments = text.rpartition("then: ")[2].split()
+    program, verb, *arguments = text.rpartition("Next: ")[2].split()
     assert (program, verb) == ("kit", "run")
     run_kit("folds", *arguments)
     assert trained_copy.folds("again").exists()
