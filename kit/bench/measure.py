@@ -17,7 +17,7 @@ from kit.bench.pace import Effort, Pace, PeakMemory
 from kit.bench.rig import Place, Rig, Scratch
 from kit.bench.settings import MIN_GAIN, Baseline, Setting, Trial, advice, faster, settings_to_try
 from kit.config import Config
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training import feature_cache
@@ -330,7 +330,7 @@ class _Measurement:
         config, own = rig.config, rig.trainer.images.train
         shape = rig.resident.images.shape
         parts = rig.trainer.state.micro_batch_size
-        batch = f"{config.train.batch_size * config.train.accumulate} images"
+        batch = f"{counted(config.train.batch_size * config.train.accumulate, 'image')}"
         return {
             "device": device_name(self.device),
             "cores": f"{os.cpu_count()}, {rig.workers} loader processes",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.config import Config
+from kit.errors import counted
 
 MIN_GAIN = 1.05  # smaller gains may be noise
 MAX_DRIFT = 1.2  # a larger drift means that other programs are running
@@ -90,7 +91,11 @@ def settings_to_try(config: Config, own: Baseline, compiling: bool) -> list[Sett
         Setting("image.cache", cache),
         *(Setting("train.precision", p, "scores change a little") for p in precisions),
         *(
-            Setting("train.batch_size", n, f"a step learns from {n * train.accumulate} images: tune train.lr")
+            Setting(
+                "train.batch_size",
+                n,
+                f"a step learns from {counted(n * train.accumulate, 'image')}: tune train.lr",
+            )
             for n in sizes
         ),
         *([Setting("train.compile", True)] if compiling and not train.compile else []),

@@ -15,6 +15,7 @@ from kit.cli.options import (
     TimeLimitOption,
     WorkspaceOption,
 )
+from kit.errors import counted
 
 
 def train(
@@ -64,7 +65,7 @@ def train(
         show_json(done.as_dict())
         return
     scores = ", ".join(f"{k}: {score:.4f}" for k, score in done.scores.items())
-    show(f"{done.run.label}: {len(done.scores)} of {done.num_folds} folds trained ({scores})")
+    show(f"{done.run.label}: {len(done.scores)} of {counted(done.num_folds, 'fold')} trained ({scores})")
     if len(done.scores) == done.num_folds:
         show_next(place, "predict", done.run.label)
     else:

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kit.config import Config, ModelConfig
+from kit.errors import counted
 from kit.probe.probe import Probes
 from kit.report.tables import plain_table
 
@@ -33,7 +34,7 @@ def probe_table(probes: Probes) -> Table:
     """Return the table of backbones, the best first."""
     better = "higher" if probes.higher_is_better else "lower"
     columns = (f"{probes.metric}", "folds", "images/s", "M params", "MB", "px", "features", "seconds")
-    title = f"linear probes: {probes.metric} ({better} is better), {probes.images} images"
+    title = f"linear probes: {probes.metric} ({better} is better), {counted(probes.images, 'image')}"
     table = plain_table("model", *columns, "license", title=title, right=columns)
     for each in probes.models:
         table.add_row(
