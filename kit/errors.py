@@ -55,6 +55,28 @@ def raise_mistakes(where: object, mistakes: Sequence[KitError], problem: str = "
         raise KitError(where, f"{problem or f'{len(mistakes)} mistakes'}:{listed}\n", code="several_mistakes")
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, and with the verb that the texts include: both agree with the number.
+
+    Args:
+        one: What follows 1, such as ``file`` or ``id has``.
+        many: What follows other numbers, such as ``ids have``; by default ``one`` with an s.
+
+    >>> counted(1, "class", "classes"), counted(2000, "file")
+    ('1 class', '2000 files')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def counted_of(part: int, whole: int, noun: str, one: str, many: str) -> str:
+    """Return a part of a number: the noun agrees with the whole, the verb with the part.
+
+    >>> counted_of(1, 8, "image", "is", "are")
+    '1 of 8 images is'
+    """
+    return f"{part} of {counted(whole, noun)} {one if part == 1 else many}"
+
+
 def first_few(items: Sequence[object], limit: int = 5) -> str:
     """Return ``"a, b"``, or ``"first 5: a, b, c, d, e"`` if there are more items, for use in a message."""
     shown = ", ".join(str(item) for item in items[:limit])

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from kit import __version__
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.storage.files import atomic_write
 from kit.storage.provenance import Identity, Provenance, check_identity, renewal
 from kit.storage.workspace import RunFolder
@@ -76,7 +76,8 @@ class Predictions:
     def __post_init__(self) -> None:
         if self.probs.shape != (len(self.ids), len(self.classes)):
             raise ValueError(
-                f"probs of shape {self.probs.shape} for {len(self.ids)} ids and {len(self.classes)} classes"
+                f"probs of shape {self.probs.shape} for {counted(len(self.ids), 'id')} and "
+                f"{counted(len(self.classes), 'class', 'classes')}"
             )
 
     def save(self, path: Path) -> None:
@@ -118,7 +119,10 @@ class Predictions:
         invalid = ~np.isfinite(self.probs).all(axis=1)
         if invalid.any():
             first = self.ids[int(invalid.argmax())]
-            problem = f"{invalid.sum()} rows have NaN or infinite probabilities (first: {first})"
+            problem = (
+                f"{counted(invalid.sum(), 'row has', 'rows have')} NaN or infinite probabilities (first: "
+                f"{first})"
+            )
             raise KitError(path, problem, "Probabilities must be finite", code="not_finite")
 
     def aligned_to(self, ids: Sequence[str], classes: Sequence[str], where: object) -> Predictions:

@@ -10,6 +10,7 @@ from kit import pipeline
 from kit.competition.digits import write_digits
 from kit.config import Config
 from kit.config.load import load_config
+from kit.errors import counted
 from kit.evaluation.evaluate import Evaluation
 from kit.pipeline.inputs import WorkspaceLike, open_workspace
 from kit.runtime.progress import SILENT, Progress
@@ -132,12 +133,13 @@ def _inspect_and_fold(config: Config, workspace: Workspace, progress: Progress) 
     progress.stage("inspect")
     found = pipeline.inspect(config, workspace=workspace, progress=progress)
     images, unreadable = found.audit.images, len(found.audit.unreadable)
-    progress.note(f"{images} images, {unreadable} unreadable; {workspace.shown(found.page)}")
+    progress.note(f"{counted(images, 'image')}, {unreadable} unreadable; {workspace.shown(found.page)}")
     progress.stage("folds")
     made = pipeline.folds(config, workspace=workspace, progress=progress)
     state = "written" if made.state == "made" else "exists already"
     progress.note(
-        f"{workspace.shown(made.path)} {state}: {made.folds.count} folds of {len(made.folds.table)} images"
+        f"{workspace.shown(made.path)} {state}: {counted(made.folds.count, 'fold')} of "
+        f"{counted(len(made.folds.table), 'image')}"
     )
 
 
@@ -148,7 +150,7 @@ def _train(
     progress.stage("train", config.name)
     check_experiment(config, workspace, progress=progress)  # the file may have been edited
     run = pipeline.train(config, data=data, workspace=workspace, progress=progress).run
-    progress.stage("predict", f"{config.name}, {len(config.predict.tta)} views")
+    progress.stage("predict", f"{config.name}, {counted(len(config.predict.tta), 'view')}")
     done = pipeline.predict(run, data=data, workspace=workspace, progress=progress)
     already = "" if done.predicted else " (predicted already)"
     progress.note(f"out-of-fold {done.evaluation.metric} {done.evaluation.cv:.4f}{already}")

@@ -276,3 +276,15 @@ def trained_copy(trained: Workspace, tmp_path: Path) -> Workspace:
     """A copy of the trained workspace, which a test may change."""
     shutil.copytree(trained.root, tmp_path / "copy")
     return Workspace.open(tmp_path / "copy")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of half a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("this machine does not let the test mount a small file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

@@ -195,7 +195,7 @@ def test_images_without_a_label_are_reported_and_not_used(tiny):
     progress = RecordedProgress()
     path = write_config(tiny, competition__unlisted="unlabelled", train__epochs=2)
     done = pipeline.run(load_config(path), workspace=tiny, progress=progress)
-    assert "1 training images have no label and are not used" in progress.lines
+    assert "1 training image has no label and is not used" in progress.lines
     assert len(load_oof(done.run).ids) == 30
     folds = pd.read_csv(tiny.folds("tiny"), dtype=str, keep_default_na=False).set_index("id")
     assert folds.loc["loose.png"].tolist() == ["-1", ""]

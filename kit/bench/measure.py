@@ -15,9 +15,9 @@ from kit.bench.disk import drop_file_pages, reading_rate
 from kit.bench.inference import Inference, infer
 from kit.bench.pace import Effort, Pace, PeakMemory
 from kit.bench.rig import Place, Rig, Scratch
-from kit.bench.settings import MIN_GAIN, Baseline, Setting, Trial, advice, settings_to_try
+from kit.bench.settings import MIN_GAIN, Baseline, Setting, Trial, advice, faster, settings_to_try
 from kit.config import Config
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training import feature_cache
@@ -114,6 +114,11 @@ class Bench:
     def advice(self) -> list[str]:
         """Settings that make training faster."""
         return advice(self.trials, self.drift) if self.trials else []
+
+    @property
+    def harmless(self) -> list[Trial]:
+        """Settings that make training faster and change nothing else, the best first."""
+        return [trial for trial in faster(self.trials) if not trial.setting.changes]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -325,7 +330,7 @@ class _Measurement:
         config, own = rig.config, rig.trainer.images.train
         shape = rig.resident.images.shape
         parts = rig.trainer.state.micro_batch_size
-        batch = f"{config.train.batch_size * config.train.accumulate} images"
+        batch = f"{counted(config.train.batch_size * config.train.accumulate, 'image')}"
         return {
             "device": device_name(self.device),
             "cores": f"{os.cpu_count()}, {rig.workers} loader processes",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.config import Config
+from kit.errors import counted
 
 MIN_GAIN = 1.05  # smaller gains may be noise
 MAX_DRIFT = 1.2  # a larger drift means that other programs are running
@@ -90,11 +91,21 @@ def settings_to_try(config: Config, own: Baseline, compiling: bool) -> list[Sett
         Setting("image.cache", cache),
         *(Setting("train.precision", p, "scores change a little") for p in precisions),
         *(
-            Setting("train.batch_size", n, f"a step learns from {n * train.accumulate} images: tune train.lr")
+            Setting(
+                "train.batch_size",
+                n,
+                f"a step learns from {counted(n * train.accumulate, 'image')}: tune train.lr",
+            )
             for n in sizes
         ),
         *([Setting("train.compile", True)] if compiling and not train.compile else []),
     ]
+
+
+def faster(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that are faster than the config beyond noise, the best first."""
+    found = [trial for trial in trials if trial.gain is not None and trial.gain > MIN_GAIN]
+    return sorted(found, key=lambda trial: -(trial.gain or 0))
 
 
 def advice(trials: Sequence[Trial], drift: float) -> list[str]:
@@ -103,9 +114,7 @@ def advice(trials: Sequence[Trial], drift: float) -> list[str]:
     Args:
         drift: Fastest rate of the config divided by its slowest.
     """
-    faster = [trial for trial in trials if trial.gain is not None and trial.gain > MIN_GAIN]
-    ranked = sorted(faster, key=lambda trial: -(trial.gain or 0))
-    sentences = [_sentence(trial) for trial in ranked] or ["None of the tried settings is faster."]
+    sentences = [_sentence(trial) for trial in faster(trials)] or ["None of the tried settings is faster."]
     if drift > MAX_DRIFT:
         sentences.append(
             f"The machine is busy: the same steps took up to {drift:.1f} times as long. Run again later."

@@ -22,6 +22,8 @@ def augment(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next_with_config
+    from kit.errors import counted
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
@@ -36,4 +38,5 @@ def augment(
     if json:
         show_json({"sheet": place.shown(sheet)})
     else:
-        show(f"{place.shown(sheet)}  {images} images, {epochs} epochs")
+        show(f"{place.shown(sheet)}  {counted(images, 'image')}, {counted(epochs, 'epoch')}")
+        show_next_with_config(place, "train", config, overrides)

@@ -35,19 +35,23 @@ def bench(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import set_options, show_next
     from kit.report.benches import bench_tables
     from kit.storage.workspace import Workspace
 
+    place = Workspace.open(workspace, data_root)
     found = pipeline.bench(
         config,
         steps=steps,
         settings=settings,
         compiling=compiling,
         overrides=overrides or [],
-        workspace=Workspace.open(workspace, data_root),
+        workspace=place,
         progress=Terminal(),
     )
     if json:
         show_json(found.as_dict())
     else:
         show(*bench_tables(found))
+        faster = [trial.setting.text for trial in found.harmless[:1]]
+        show_next(place, "train", config, *set_options([*(overrides or []), *faster]))

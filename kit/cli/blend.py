@@ -45,21 +45,28 @@ def blend(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next
     from kit.ensemble.members import pairs_of_files
     from kit.ensemble.methods import parse_method
     from kit.report.blends import blend_tables, next_submission
     from kit.storage.workspace import Workspace
 
+    place = Workspace.open(workspace, data_root)
     done = pipeline.blend(
         experiments,
         method=parse_method(method, option or []),
         name=name,
         foreign=pairs_of_files(oof or [], test or []),
         allow_fold_mismatch=allow_fold_mismatch,
-        workspace=Workspace.open(workspace, data_root),
+        workspace=place,
         progress=Terminal(),
     )
     if json:
         show_json(done.as_dict())
         return
-    show(*blend_tables(done.blended, done.evaluation), next_submission(done.blended, done.runs))
+    show(*blend_tables(done.blended, done.evaluation), "")
+    chosen = next_submission(done.blended)
+    if chosen in (done.blended.run.label, *done.runs):
+        show_next(place, "submit", chosen)
+    else:
+        show(f"Next: submit the file of {chosen}, which another tool made.")

@@ -8,6 +8,7 @@ import typer
 from kit.cli.options import DataRootOption, JsonOption, SetOption, WorkspaceOption
 
 if TYPE_CHECKING:
+    from kit.storage.workspace import Workspace
     from kit.submission_check.problem_codes import Problem
 
 
@@ -37,7 +38,9 @@ def check(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
-    from kit.errors import KitError
+    from kit.cli.next_step import set_options, show_next
+    from kit.config.load import load_config
+    from kit.errors import KitError, counted
     from kit.report.problems import codes_as_dicts, codes_table, problems_table
     from kit.storage.workspace import Workspace
 
@@ -46,13 +49,14 @@ def check(
         return
     if file is None:
         raise KitError("kit check", "needs a FILE", next="kit check FILE CONFIG", code="check_needs_file")
+    place = Workspace.open(workspace, data_root)
     found = pipeline.check(
         file,
         config,
         sample=sample,
         max_mb=max_mb,
         overrides=overrides or [],
-        workspace=Workspace.open(workspace, data_root),
+        workspace=place,
         progress=Terminal(),
     )
     fatal = [problem for problem in found.problems if strict or problem.severity == "error"]
@@ -62,13 +66,33 @@ def check(
         if found.problems:
             show(problems_table(found.problems), "")
         verdict = "do not submit it" if fatal else "ready to submit"
-        show(f"{file}: {found.num_rows} rows expected; {_counted(found.problems)}{verdict}.")
+        show(f"{file}: {counted(found.num_rows, 'row')} expected; {_counted(found.problems)}{verdict}.")
+        judge = [config, *set_options(overrides or [])] if config else ["--sample", sample]
+        if fatal:
+            show_next(place, "check", file, *judge)
+        elif config is None:
+            show(f"Next: hand in {file}.")
+        else:
+            _show_recording(place, file, load_config(config, overrides or []).competition.name)
     if fatal:
         raise typer.Exit(1)
 
 
+def _show_recording(place: "Workspace", file: Path, competition: str) -> None:
+    """Print the command that records the score of a file, which must lie in ``submissions/COMPETITION/``."""
+    from kit.cli.console import show
+    from kit.cli.next_step import show_recording
+
+    kept = place.submission(competition, file.stem, file.suffix)
+    if file.resolve() != kept.path.resolve():
+        show(f"Hand it in, and copy it to {place.shown(kept.path)}, where kit keeps its score.")
+    show_recording(place, kept)
+
+
 def _counted(problems: "list[Problem]") -> str:
     """Return the number of errors and warnings, for the verdict line."""
+    from kit.errors import counted
+
     numbers = {kind: sum(p.severity == kind for p in problems) for kind in ("error", "warning")}
-    counts = [f"{number} {kind}{'s' * (number > 1)}" for kind, number in numbers.items() if number]
+    counts = [counted(number, kind) for kind, number in numbers.items() if number]
     return f"{', '.join(counts)}: " if counts else ""

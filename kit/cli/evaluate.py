@@ -43,6 +43,7 @@ def evaluate(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next
     from kit.config.load import read_components
     from kit.storage.workspace import Workspace
 
@@ -53,7 +54,15 @@ def evaluate(
         from kit.report.views import tta_tables
 
         report = pipeline.tta_ablation(run, workspace=place, progress=Terminal())
-        show_json(report.as_dict()) if json else show(*tta_tables(report))
+        if json:
+            show_json(report.as_dict())
+            return
+        show(*tta_tables(report))
+        if report.cheapest.views == report.configured.views:
+            show_next(place, "submit", run.label)
+        else:
+            views = [part for view in report.cheapest.views for part in ("--tta", view)]
+            show_next(place, "predict", run.label, *views)
         return
     evaluation = pipeline.evaluate(run, decide=steps, workspace=place, progress=Terminal())
     pooled = pipeline.pool_crops(run, how=per_image.value, workspace=place) if per_image else []
@@ -67,3 +76,4 @@ def evaluate(
     show(*evaluation_tables(evaluation), *([per_image_table(pooled)] if pooled else []))
     errors = run.residuals if evaluation.residuals else run.confusion
     show(f"\nReport: {place.shown(run.report)}; tables beside it: {errors.name}, {run.suspects.name}")
+    show_next(place, "submit", run.label)

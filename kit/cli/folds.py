@@ -11,7 +11,11 @@ def folds(
     config: ConfigArgument,
     overrides: SetOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace an existing folds CSV that differs.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace an existing folds CSV that differs; lists the runs that this makes stale.",
+        ),
     ] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
@@ -26,8 +30,10 @@ def folds(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next_with_config
     from kit.report.tables import balance_table
     from kit.storage.workspace import Workspace
+    from kit.training.trained_folds import retraining
 
     place = Workspace.open(workspace, data_root)
     done = pipeline.folds(
@@ -44,3 +50,6 @@ def folds(
         f"most {done.largest_deviation:.2g} images; "
         f"chi-square {first.chi_square:.2f}, p {first.p_value:.2g}."
     )
+    for run in done.invalid:
+        show(f"{run.label} was trained on other folds and is stale: {retraining(run)} --fresh")
+    show_next_with_config(place, "train", config, overrides)

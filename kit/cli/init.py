@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
-
-if TYPE_CHECKING:
-    from kit.storage.workspace import Workspace
 
 
 def init(
@@ -56,6 +52,7 @@ def init(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import config_argument, show_next
     from kit.report.tables import findings_table
     from kit.storage.workspace import Workspace
 
@@ -86,12 +83,6 @@ def init(
         *unpacked,
         findings_table(done.findings),
         *not_used,
-        f"\n{config} {state}. Read it, then: {_next_command(done.config, place)}",
+        f"\n{config} {state}. Read it before the next step.",
     )
-
-
-def _next_command(config: Path, place: Workspace) -> str:
-    """Return the command that runs a config, from the current folder."""
-    if place.root.resolve() == Path.cwd():
-        return f"kit run {place.shown(config)}"
-    return f"kit run {config} --workspace {place.root}"
+    show_next(place, "run", config_argument(place, done.config))

@@ -17,6 +17,7 @@ def inspect(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next_with_config
     from kit.config.load import load_config
     from kit.report.tables import audit_tables, near_duplicates_hint
     from kit.storage.workspace import Workspace
@@ -29,3 +30,4 @@ def inspect(
         return
     show(*audit_tables(done.audit, loaded.folds.models or 0), *near_duplicates_hint(done.audit, loaded.folds))
     show(f"\nPage with images: {place.shown(done.page)}")
+    show_next_with_config(place, "folds", config, overrides)

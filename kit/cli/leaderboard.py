@@ -43,21 +43,23 @@ def leaderboard(
         return
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next
     from kit.errors import KitError
-    from kit.report.leaderboard import entries_csv, leaderboard_tables
+    from kit.report.leaderboard import entries_csv, leaderboard_tables, next_arguments
     from kit.storage.workspace import Workspace
 
     if csv and json:
         raise KitError(
             "kit leaderboard", "prints CSV or JSON", next="Omit --csv or --json.", code="csv_and_json"
         )
+    place = Workspace.open(workspace)
     found = pipeline.leaderboard(
         competition=competition,
         kind=kind,
         name=name,
         sort=sort,
         advice=not csv,
-        workspace=Workspace.open(workspace),
+        workspace=place,
     )
     if json:
         show_json(found.as_dict())
@@ -67,11 +69,14 @@ def leaderboard(
     if csv:
         typer.echo(entries_csv(found.entries), nl=False)
     elif found.is_empty:
-        show("No run has a score yet. Try: kit quickstart")
+        show("No run has a score yet.")
+        show_next(place, "quickstart", reads_data=False)
     elif not found.entries:
         show("No row matches --kind and --name.")
+        show_next(place, "leaderboard", reads_data=False)
     else:
-        show(*leaderboard_tables(found.entries, found.correlations, found.selections))
+        show(*leaderboard_tables(found.entries, found.correlations, found.selections), "")
+        show_next(place, *next_arguments(found.entries))
 
 
 def _refuse_options_before_verb(context: typer.Context) -> None:
@@ -104,6 +109,7 @@ def record(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace)
@@ -116,3 +122,4 @@ def record(
     if done.replaced:
         Terminal().note(f"replaced the scores of an earlier {done.file.path.name} with other bytes")
     show(f"{shown}: {', '.join(done.summary)} recorded.")
+    show_next(place, "leaderboard", "--competition", done.file.competition, reads_data=False)

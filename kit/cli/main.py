@@ -8,6 +8,7 @@ import shlex
 import sys
 import threading
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +17,7 @@ from typer.core import TyperGroup
 from kit import __version__
 from kit.cli.options import JSON_KEY
 from kit.errors import Interrupted, KitError
-from kit.runtime.process import claim_process
+from kit.runtime.process import belongs_to_command, claim_process, interrupt_on_sigterm
 
 INTERRUPTED = 130
 PANELS = {
@@ -28,11 +29,13 @@ VERBS = tuple(name for names in PANELS.values() for name in names)
 
 
 class KitGroup(TyperGroup):
-    """Print errors that the user can fix as one message and exit with 1; on Ctrl-C exit with 130."""
+    """Print errors that the user can fix as one message and exit with 1; on Ctrl-C or SIGTERM with 130."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
         try:
+            if belongs_to_command():
+                interrupt_on_sigterm()
             return super().invoke(ctx)
         except KitError as error:
             _fail(ctx, error)
@@ -46,7 +49,9 @@ class KitGroup(TyperGroup):
             _print_error(f"{stop} Resume with:  kit {shlex.join(sys.argv[1:])}")
             raise typer.Exit(INTERRUPTED) from None
         except KeyboardInterrupt:
-            _print_error(f"interrupted; checkpoints are saved. Resume with:  kit {shlex.join(sys.argv[1:])}")
+            _print_error(
+                f"interrupted; all finished work is saved. Resume with:  kit {shlex.join(sys.argv[1:])}"
+            )
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -71,6 +76,10 @@ def _print_error(text: str) -> None:
 
 def _operating_system_error(error: OSError) -> KitError:
     """Return an operating-system error (full disk, read-only folder, missing file) as a KitError."""
+    from kit.storage.full_disk import FULL, disk_full_error
+
+    if error.errno in FULL:
+        return disk_full_error(Path(error.filename) if error.filename else None)
     where = error.filename or "the operating system"
     problem = (error.strerror or str(error) or type(error).__name__).lower()
     return KitError(

@@ -31,15 +31,17 @@ def predict(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next
     from kit.config.load import read_components
     from kit.storage.workspace import Workspace
 
+    place = Workspace.open(workspace, data_root)
     done = pipeline.predict(
         experiment,
         tta=read_components(tta, "--tta") if tta else None,
         merge=merge,
         time_limit=time_limit,
-        workspace=Workspace.open(workspace, data_root),
+        workspace=place,
         progress=Terminal(),
     )
     evaluation = done.evaluation
@@ -49,4 +51,4 @@ def predict(
     already = "" if done.predicted else " (predicted already by the same models)"
     views = ", ".join(evaluation.tta)
     show(f"{done.run.label}: out-of-fold {evaluation.metric} {evaluation.cv:.4f}, views {views}{already}")
-    show(f"Next: kit submit {done.run.label}")
+    show_next(place, "submit", done.run.label)

@@ -30,19 +30,24 @@ def probe(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import set_options, show_next
     from kit.config.load import load_config
-    from kit.report.probes import next_training, probe_table
+    from kit.report.probes import probe_table, training_settings
     from kit.storage.workspace import Workspace
 
     names = [name.strip() for part in models for name in part.split(",") if name.strip()]
     loaded = load_config(config, overrides or [])
+    place = Workspace.open(workspace, data_root)
     found = pipeline.probe(
         loaded,
         models=list(dict.fromkeys(names)),
-        workspace=Workspace.open(workspace, data_root),
+        workspace=place,
         progress=Terminal(),
     )
     if json:
         show_json(found.as_dict())
     else:
-        show(probe_table(found), next_training(found, loaded, config, overrides or []))
+        show(probe_table(found))
+        show_next(
+            place, "train", config, *set_options([*(overrides or []), *training_settings(found, loaded)])
+        )

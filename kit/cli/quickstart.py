@@ -10,6 +10,7 @@ def quickstart(json: JsonOption = False, workspace: WorkspaceOption = None) -> N
     submission on held-out labels. A second run skips finished steps.
     """
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next
     from kit.quickstart import quickstart as run_quickstart
     from kit.report.tables import scores_table
     from kit.storage.workspace import Workspace
@@ -22,3 +23,4 @@ def quickstart(json: JsonOption = False, workspace: WorkspaceOption = None) -> N
     rows = [(s.name, s.evaluation.cv, s.held_out) for s in (*done.experiments, done.blend)]
     show(scores_table(rows, done.metric))
     show(f"\n{place.shown(done.submission)}  checked, ready to submit  ({done.seconds:.0f} s)")
+    show_next(place, "leaderboard", reads_data=False)

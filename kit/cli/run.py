@@ -26,6 +26,7 @@ def run(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next, show_recording
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
@@ -46,5 +47,8 @@ def run(
     show(f"{done.run.label}: out-of-fold {evaluation.metric} {evaluation.cv:.4f}")
     for line in evaluation.held_out_lines():
         show(line)
-    if file:
+    if submitted:
         show(f"{file}  checked, ready to submit")
+        show_recording(place, submitted.file)
+    else:
+        show_next(place, "evaluate", done.run.label)

@@ -28,7 +28,8 @@ def status(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
-    from kit.report.status import status_tables
+    from kit.cli.next_step import show_next
+    from kit.report.status import next_command, status_tables
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
@@ -36,6 +37,10 @@ def status(
     if json:
         show_json({"runs": [each.as_dict() for each in found]})
     elif not found:
-        show("There is no run yet. Try: kit quickstart")
+        show("There is no run yet.")
+        show_next(place, "quickstart", reads_data=False)
     else:
-        show(*status_tables(found, is_single=experiment is not None))
+        is_single = experiment is not None
+        show(*status_tables(found, is_single))
+        step = next_command(found, is_single)
+        show_next(place, *step, reads_data=step != ["leaderboard"])

@@ -32,6 +32,7 @@ def submit(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_recording
     from kit.errors import KitError
     from kit.report.submissions import submission_as_dict, submission_lines
     from kit.storage.workspace import Workspace
@@ -51,6 +52,7 @@ def submit(
         else:
             state = "written again with the same bytes" if written else "exists already, unchanged"
             show(f"{place.shown(made.path)} {state}.")
+            show_recording(place, made)
         return
     done = pipeline.submit(str(experiment), workspace=place, progress=Terminal())
     file = place.shown(done.file.path)
@@ -58,3 +60,4 @@ def submit(
         show_json(submission_as_dict(done, file))
     else:
         show(*submission_lines(done, file))
+        show_recording(place, done.file)

@@ -15,6 +15,7 @@ from kit.cli.options import (
     TimeLimitOption,
     WorkspaceOption,
 )
+from kit.errors import counted
 
 
 def train(
@@ -38,13 +39,18 @@ def train(
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next, show_next_with_config
     from kit.report.tables import dry_run_tables
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
     if dry_run:
         plan = pipeline.dry_run(config, overrides=overrides or [], workspace=place, progress=Terminal())
-        show_json(plan.as_dict()) if json else show(*dry_run_tables(plan))
+        if json:
+            show_json(plan.as_dict())
+            return
+        show(*dry_run_tables(plan))
+        show_next_with_config(place, "train", config, overrides)
         return
     done = pipeline.train(
         config,
@@ -59,6 +65,8 @@ def train(
         show_json(done.as_dict())
         return
     scores = ", ".join(f"{k}: {score:.4f}" for k, score in done.scores.items())
-    show(f"{done.run.label}: {len(done.scores)} of {done.num_folds} folds trained ({scores})")
+    show(f"{done.run.label}: {len(done.scores)} of {counted(done.num_folds, 'fold')} trained ({scores})")
     if len(done.scores) == done.num_folds:
-        show(f"Next: kit predict {done.run.label}")
+        show_next(place, "predict", done.run.label)
+    else:
+        show_next_with_config(place, "train", config, overrides)

@@ -14,6 +14,7 @@ from kit.competition.samples import Competition
 from kit.competition.scan import channel_moments, unreadable
 from kit.competition.shares import several_classes, tied_classes
 from kit.config import NearConfig
+from kit.errors import counted
 
 ASPECTS = {  # the largest width / height of each shape
     1 / 2: "very tall",
@@ -193,7 +194,7 @@ def _deep(modes: pd.Series, options: DecodeOptions) -> dict[str, str]:
     for stored, count in _counts(modes[modes.map(is_deep)]).items():
         low, high = options.range_of(stored, "image.range")
         origin = "image.range" if options.has_range(stored) else "all of the type: image.range is not set"
-        told[stored] = f"{count} images, {low:g} is black and {high:g} white ({origin})"
+        told[stored] = f"{counted(count, 'image')}, {low:g} is black and {high:g} white ({origin})"
     return told
 
 

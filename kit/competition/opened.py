@@ -11,7 +11,7 @@ from kit.competition.images.decode import DecodeOptions
 from kit.competition.samples import Competition, load_competition
 from kit.competition.scan import readable, scan_images
 from kit.config import Config
-from kit.errors import first_few
+from kit.errors import counted, first_few
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
 
@@ -45,7 +45,8 @@ def open_competition(config: Config, workspace: Workspace, progress: Progress = 
     for stored, count in unranged(scan, options).items():
         ends = "black and white are the ends of the type"
         progress.warn(
-            f"{count} images have {stored} values and image.range is not set: {ends}. `kit init` measures "
+            f"{counted(count, 'image has', 'images have')} {stored} values and image.range is not "
+            f"set: {ends}. `kit init` measures "
             "the range; `kit inspect` shows whether images are nearly flat"
         )
     skipped = sorted(_labeled_paths(loaded) - _labeled_paths(kept))

@@ -16,7 +16,7 @@ from kit.competition.layouts import LabeledImages, layouts
 from kit.competition.layouts.base import PLAIN_COLUMNS, classes_in, images_table, without_listed
 from kit.competition.tables.read import column, read_table, unique_ids
 from kit.config import CompetitionConfig, LabeledSource, TestSource
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.metrics import Metric, get_metric
 from kit.natural import natural_key
 from kit.storage.workspace import Workspace
@@ -139,7 +139,8 @@ def _one_class_each(samples: pd.DataFrame, where: str) -> pd.DataFrame:
     if invalid.any():
         raise KitError(
             where,
-            f"{invalid.sum()} images have no class or several ({first_few(list(samples['id'][invalid]))})",
+            f"{counted(invalid.sum(), 'image has', 'images have')} no class or several "
+            f"({first_few(list(samples['id'][invalid]))})",
             "In this task each image has exactly one class",
             "Set `competition.task: multilabel`.",
             code="labels_do_not_suit_task",
@@ -171,7 +172,7 @@ def with_numbers(samples: pd.DataFrame, where: str) -> pd.DataFrame:
         named = [f"{i}: '{label}'" for i, label in zip(rows["id"], rows[LABEL], strict=True)]
         raise KitError(
             where,
-            f"{invalid.sum()} labels are not finite numbers ({first_few(named)})",
+            f"{counted(invalid.sum(), 'label is', 'labels are')} not finite numbers ({first_few(named)})",
             "Every label of a task of numbers is a number with a decimal point",
             "Fix them, or leave them blank and set `competition.blank: unlabelled`.",
             code="label_not_a_number",
@@ -235,7 +236,8 @@ def _with_unlisted(
         also = "" if task.exclusive or task.numeric else " or negative (they have no class)"
         raise KitError(
             root,
-            f"{len(lost)} images are in no list and no class folder ({first_few(list(lost['path']))})",
+            f"{counted(len(lost), 'image is', 'images are')} in no list and no class folder "
+            f"({first_few(list(lost['path']))})",
             "Every image has a label or is a test image",
             f"Add their rows, remove them, or set `competition.unlisted` to ignore, unlabelled{also}.",
             code="images_unlisted",
@@ -267,7 +269,8 @@ def _with_groups(samples: pd.DataFrame, pattern: str | None) -> pd.DataFrame:
     if without.any():
         raise KitError(
             "competition.group_pattern",
-            f"{pattern} is not found in {without.sum()} ids ({first_few(list(samples['id'][without]))})",
+            f"{pattern} is not found in {counted(without.sum(), 'id')} "
+            f"({first_few(list(samples['id'][without]))})",
             "The pattern must find a group in every id",
             code="pattern_mismatch",
         )
@@ -280,7 +283,8 @@ def _aligned(images: LabeledImages, classes: Sequence[str], where: str, task: Ta
     if unknown:
         raise KitError(
             f"competition.{where}",
-            f"has {len(unknown)} classes that competition.train does not have ({first_few(unknown)})",
+            f"has {counted(len(unknown), 'class', 'classes')} that competition.train does not have "
+            f"({first_few(unknown)})",
             "Every set has the classes of the training images",
             code="classes_differ",
         )
@@ -317,7 +321,8 @@ def check_spellings(names: Iterable[str], where: str, *, case: bool = True) -> N
         pairs = [f"'{name}'" for name in sorted(alike, key=lambda name: (name.strip().casefold(), name))]
         raise KitError(
             where,
-            f"{len(alike)} names differ only in case, spaces, accents or '.0' ({first_few(pairs)})",
+            f"{counted(len(alike), 'name differs', 'names differ')} only in case, spaces, accents or "
+            f"'.0' ({first_few(pairs)})",
             "Such names are usually two spellings of one",
             "Fix them, or set `competition.case: distinct` if they are different.",
             code="case_differs",
@@ -358,7 +363,8 @@ def _class_order(config: CompetitionConfig, task: Task, train: LabeledImages) ->
     if task.num_classes not in (None, len(found)):
         raise KitError(
             "competition.task",
-            f"is {task.name}, but the data has {len(found)} classes ({first_few(found)})",
+            f"is {task.name}, but the data has {counted(len(found), 'class', 'classes')} "
+            f"({first_few(found)})",
             next="Set `competition.task: multiclass`.",
             code="num_classes_wrong",
         )

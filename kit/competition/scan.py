@@ -22,7 +22,7 @@ from kit.competition.images.decode import (
 )
 from kit.competition.perceptual_hash import image_hash
 from kit.competition.samples import Competition
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import atomic_write
 
@@ -114,7 +114,7 @@ def readable(competition: Competition, scan: pd.DataFrame, on_bad_image: str) ->
     before, after = competition.class_counts(), left.class_counts()
     lost = list(before.index[(before > 0) & (after == 0)])
     if lost:
-        problem = f"no image of {len(lost)} classes can be read ({first_few(lost)})"
+        problem = f"no image of {counted(len(lost), 'class', 'classes')} can be read ({first_few(lost)})"
         raise KitError(competition.root, problem, code="class_unreadable")
     return left
 

@@ -14,7 +14,7 @@ from kit.competition.images.files import is_hidden, list_files, list_folders, li
 from kit.competition.tables.matching import ImageIds, Table, best_match
 from kit.competition.tables.read import TABLE_SUFFIXES, read_table
 from kit.competition.words import has_role, has_word
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 
 MAX_PARTS = 10  # a folder with more subfolders has one per class, not one per part (train, test)
 MAX_DEPTH = 3  # of the folders that are searched for tables, XML and lists
@@ -64,8 +64,10 @@ class Survey:
         lines += self._unused_folders([PurePosixPath(value) for value in used if isinstance(value, str)])
         for suffix, names in sorted(self.others.items()):
             if suffix not in read:
-                kind = f"files *{suffix}" if suffix else "files without suffix"
-                lines.append(f"{len(names)} {kind}, such as {names[0]}: no image that kit can read")
+                kind = f" *{suffix}" if suffix else " without suffix"
+                lines.append(
+                    f"{counted(len(names), 'file')}{kind}, such as {names[0]}: no image that kit can read"
+                )
         return lines
 
     def _unused_folders(self, used: Collection[PurePosixPath]) -> list[str]:
@@ -77,7 +79,8 @@ class Survey:
                 unused.append(path)
         images = {path: self.images[str(path)] for path in unused}
         return [
-            f"{path}/: {len(names)} images, which no label and no key names" for path, names in images.items()
+            f"{path}/: {counted(len(names), 'image')}, which no label and no key names"
+            for path, names in images.items()
         ]
 
     @property

@@ -16,7 +16,7 @@ from kit.ensemble.evaluate_blend import FittedBlend, NestedScorer, evaluate_blen
 from kit.ensemble.members import BlendMember, align, check_compatible
 from kit.ensemble.methods import blend_methods
 from kit.ensemble.methods.registry import METHOD, BoundMethod
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.evaluation.oof_with_labels import label_oof
 from kit.predictions import MIXED_FOLDS, Origin, Predictions
 from kit.runtime.environment import commit_of, now
@@ -62,7 +62,7 @@ def blend(
     tests = align([member.test for member in members], labels)
     truth = label_oof(first, config, workspace, any_folds)
     data = BlendData(probs, truth.targets, truth.task, truth.metric, config.seed)
-    progress.note(f"fitting {method.name} on {len(data.targets)} rows")
+    progress.note(f"fitting {method.name} on {counted(len(data.targets), 'row')}")
     fitted = fit_blend(bound, data, truth.parts)
     evaluation = None
     if not any_folds:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kit.competition.tables.read import read_table
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.predictions import (
     MIXED_FOLDS,
     Origin,
@@ -73,7 +73,7 @@ def pairs_of_files(oof: Sequence[Path], test: Sequence[Path]) -> list[tuple[Path
     if test and len(test) != len(oof):
         raise KitError(
             "--oof and --test",
-            f"have {len(oof)} and {len(test)} files",
+            f"have {len(oof)} and {counted(len(test), 'file')}",
             "Every OOF file needs its test file, in the same order",
             code="test_file_missing",
         )
@@ -127,7 +127,8 @@ def read_foreign(path: Path, reference: Predictions, task: Task) -> Predictions:
         raise KitError(
             path,
             f"lacks the columns {first_few(lacking)}" if lacking else f"has the columns {first_few(extra)}",
-            f"The file has an id column and one column for each of the {len(reference.classes)} classes",
+            "The file has an id column and one column for each of the "
+            f"{counted(len(reference.classes), 'class', 'classes')}",
             "Rename the columns to the class names.",
             code="columns_not_classes",
         )
@@ -159,7 +160,8 @@ def _numbers(table: pd.DataFrame, classes: Sequence[str], path: Path) -> np.ndar
             cell = table[name].iloc[int(broken[0])]
             raise KitError(
                 path,
-                f"{len(broken)} cells of '{name}' are not numbers (first: '{cell}' in row {broken[0] + 2})",
+                counted(len(broken), f"cell of {name!r} is no number", f"cells of {name!r} are no numbers")
+                + f" (first: '{cell}' in row {broken[0] + 2})",
                 "Every cell is a probability, or a number of a regression",
                 code="not_a_number",
             )
@@ -173,7 +175,8 @@ def _check_probabilities(probs: np.ndarray, ids: Sequence[str], task: Task, path
         first = int(outside.argmax())
         raise KitError(
             path,
-            f"{outside.sum()} rows have values outside 0..1 (first: {ids[first]}, {probs[first].max():.4g})",
+            f"{counted(outside.sum(), 'row has', 'rows have')} values outside 0..1 (first: "
+            f"{ids[first]}, {probs[first].max():.4g})",
             "Members need probabilities, not logits",
             "Write softmax(logits), or sigmoid(logits) for labels.",
             code="not_probabilities",
@@ -183,7 +186,8 @@ def _check_probabilities(probs: np.ndarray, ids: Sequence[str], task: Task, path
         first = int(off.argmax())
         raise KitError(
             path,
-            f"{off.sum()} rows do not sum to 1 (first: {ids[first]}, {probs[first].sum():.4f})",
+            f"{counted(off.sum(), 'row does', 'rows do')} not sum to 1 (first: {ids[first]}, "
+            f"{probs[first].sum():.4f})",
             "The probabilities of exclusive classes sum to 1",
             code="not_probabilities",
         )

@@ -16,7 +16,7 @@ from kit.competition.samples import Competition, load_competition
 from kit.competition.scan import load_scan
 from kit.competition.shares import tied_classes
 from kit.config import Component, Config
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.evaluation.classes import ClassScore, Confusion, class_scores, confusion_table, most_confused
 from kit.evaluation.label_errors import HardImage, Suspect, hardest, loss_name, suspects
 from kit.evaluation.oof_with_labels import (
@@ -274,7 +274,7 @@ def _remarks(labeled: LabeledPredictions) -> list[str]:
     """Return what is scored against distributions, and what against the class with the largest share."""
     soft = [name for name in metrics if metrics.get(name).soft and metrics.get(name).suits(labeled.task)]
     tied = tied_classes(labeled.targets)
-    ties = f" (of equal ones the first: {tied} images)" if tied else ""
+    ties = f" (of equal ones the first: {counted(tied, 'image')})" if tied else ""
     return [
         f"labels are distributions: {', '.join(soft)} compare with them; the other metrics, the classes and "
         f"the confusions take the class with the largest share{ties}",

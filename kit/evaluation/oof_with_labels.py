@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from kit.competition.tables.read import read_table
 from kit.config import Config
 from kit.config.load import load_config
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.folds.table import Folds, read_folds
 from kit.metrics import Metric, get_metric
 from kit.postprocess.step import LabeledProbs
@@ -199,7 +199,7 @@ def _join(oof: Predictions, folds: Folds, config: Config, path: Path) -> Labeled
     if missing:
         raise KitError(
             path,
-            f"lacks {len(missing)} ids of {oof.origin.experiment} ({first_few(missing)})",
+            f"lacks {counted(len(missing), 'id')} of {oof.origin.experiment} ({first_few(missing)})",
             code="ids_missing",
         )
     table, task = by_id.loc[list(oof.ids)].reset_index(), tasks.get(oof.origin.task)

@@ -10,7 +10,7 @@ import numpy as np
 
 from kit.config import Component, Config
 from kit.config.load import load_config
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.evaluation.oof_with_labels import LabeledPredictions, label_oof
 from kit.inference.fold_models import ViewPredictions
 from kit.inference.predict import predict_by_view
@@ -162,7 +162,7 @@ def tta_report(
     measured = _distinct([Component(name=IDENTITY), *config.predict.tta, *given])
     by_view = predict_by_view(run, workspace, measured, progress)
     labeled = label_oof(by_view[0].oof, config, workspace)
-    progress.stage("measure", f"{len(measured)} views on {len(labeled.targets)} rows")
+    progress.stage("measure", f"{counted(len(measured), 'view')} on {counted(len(labeled.targets), 'row')}")
     counts = [len(view_images_of(view, ModelInput.of(model))) for view in measured]
     sets = _ViewSets([each.oof.probs for each in by_view], counts, config.predict.merge, labeled)
     return _report(run.label, config, [view.label for view in measured], by_view, sets)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kit.config import FoldsConfig
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.folds.groups import Population
 from kit.folds.stratified import canonical_rank, quantile_bins, stratified_assignment
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds, check_partition, read_folds, save_folds
@@ -140,7 +140,7 @@ def _validated_rows(
     if len(rows) < needed:
         raise KitError(
             "folds.count",
-            f"asks for {needed} folds, and only {len(rows)} images can be validated",
+            f"asks for {counted(needed, 'fold')}, and only {counted(len(rows), 'image')} can be validated",
             "Every fold needs an image",
             "Lower folds.count.",
             code="too_few_images",
@@ -165,7 +165,7 @@ def _single_in_class(
         what = "image" if units is None else "image, group or set of duplicates"
         raise KitError(
             "folds",
-            f"{len(classes)} classes have a single {what} ({first_few(classes)})",
+            f"{counted(len(classes), 'class has', 'classes have')} a single {what} ({first_few(classes)})",
             "A class needs two: one to train on while the other is validated",
             "Add images, or set `folds.rare: train` to use such images only for training.",
             code="class_too_small",
@@ -258,7 +258,9 @@ def ensure_folds(
     differs = f"differs from the partition of folds.seed {config.seed}"
     raise KitError(
         path,
-        differs if same_size else f"has {folds.models} folds, and the config makes {wanted.models}",
+        differs
+        if same_size
+        else f"has {counted(folds.models, 'fold')}, and the config makes {wanted.models}",
         "Experiments of one competition share one partition, so that scores are comparable",
         "Keep it (set the section folds as it was), or replace it: `kit folds CONFIG --force`.",
         code="folds_differ",

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kit.competition.tables.read import read_table
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.folds.groups import Population
 from kit.natural import natural_key
 from kit.storage.files import write_text
@@ -89,7 +89,9 @@ def check_partition(
         written, there = table[name].array.take(positions), population.samples[name].array
         changed = np.asarray((written != there) & ~(pd.isna(written) & pd.isna(there)), dtype=bool)
         if changed.any():
-            problem = f"{changed.sum()} labels differ from the labels of the data"
+            problem = (
+                f"{counted(changed.sum(), 'label differs', 'labels differ')} from the labels of the data"
+            )
             raise KitError(where, problem, "", REMAKE, code="labels_changed")
     for name in folds.columns:
         outside = ~table[name].between(HELD_OUT, folds.count - 1)
@@ -119,7 +121,7 @@ def _positions(folds: Folds, population: Population, where: object) -> np.ndarra
         (unknown, "are not training samples", "ids_unknown"),
     ):
         if wrong:
-            problem = f"{len(wrong)} ids {what} ({first_few(wrong)})"
+            problem = f"{counted(len(wrong), 'id')} {what} ({first_few(wrong)})"
             raise KitError(where, problem, "", REMAKE, code=code)
     return positions
 
@@ -134,7 +136,8 @@ def _check_units(units: np.ndarray, folds: np.ndarray, population: Population, w
         first = first_few(list(ids[rows][units[rows] == split[0]]))
         raise KitError(
             where,
-            f"{len(split)} groups or sets of duplicates are on more than one fold (such as {first})",
+            counted(len(split), "group or set of duplicates is", "groups or sets of duplicates are")
+            + f" on more than one fold (such as {first})",
             "They must be validated together, or the score is too optimistic",
             f"{REMAKE} To allow it: `folds.keep_duplicates_together: false`, or a scheme without group.",
             code="groups_split",
@@ -154,7 +157,8 @@ def _check_sides(folds: Folds, population: Population, positions: np.ndarray, wh
         if absent:
             raise KitError(
                 where,
-                f"{len(absent)} classes have images in fold {fold} only ({first_few(absent)})",
+                f"{counted(len(absent), 'class has', 'classes have')} images in fold {fold} only "
+                f"({first_few(absent)})",
                 "A model needs training images of every class",
                 "Set `folds.rare: train`, or add images.",
                 code="class_untrained",

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kit.config import Component, Config, ModelConfig
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.predictions import Origin, Predictions
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.progress import Progress
@@ -147,7 +147,12 @@ class FoldModels:
             kind = origin.kind.replace("_", "-")
             prior = "mean of the training numbers" if competition.task.numeric else "class prior"
             self.progress.warn(
-                f"{len(unreadable)} {kind} images cannot be read and get the {prior} "
+                counted(
+                    len(unreadable),
+                    f"{kind} image cannot be read and gets",
+                    f"{kind} images cannot be read and get",
+                )
+                + f" the {prior} "
                 f"({first_few(unreadable)})"
             )
         probs, origin = competition.task.normalized(probs), replace(origin, unreadable=unreadable)
@@ -205,7 +210,7 @@ class FoldModels:
         size = model.preprocessing.predicting
         micro_batch_size = inference_batch_size(self.config.predict.batch_size, self.amp.device, size)
         check_sizes([view for view_list in view_lists for view in view_list], model)
-        name = f"fold {ks[0]}" if len(ks) == 1 else f"{len(ks)} folds at once"
+        name = f"fold {ks[0]}" if len(ks) == 1 else f"{counted(len(ks), 'fold')} at once"
         return halve_until_it_fits(
             micro_batch_size,
             lambda n: self._predict_batches(name, model, self._scales(ks), images, view_lists, n),
@@ -227,7 +232,7 @@ class FoldModels:
 
         amp = self.amp
         tta_plan = TTAPlan.of(view_lists, ModelInput.of(model))
-        label = f"{name}: {len(images)} images x {len(tta_plan.view_images)} views"
+        label = f"{name}: {counted(len(images), 'image')} x {counted(len(tta_plan.view_images), 'view')}"
         dataset = SourceDataset(images, self.store, tta_plan.sources, model.preprocessing, self.config.seed)
         return predict(
             Predictor(model, self.data.competition.task, amp.device, amp.autocast, scales),
@@ -302,14 +307,16 @@ def assemble_oof(validated: dict[int, np.ndarray], fold_probs: dict[int, np.ndar
             predicted = "none" if probs is None else len(probs)
             raise KitError(
                 f"fold {k}",
-                f"has {rows.sum()} validation rows, but {predicted} were predicted",
+                f"has {counted(rows.sum(), 'validation row')}, but {predicted} were predicted",
                 code="oof_incomplete",
             )
         total[rows] += probs
         times[rows] += 1
     if (times == 0).any():
         raise KitError(
-            "folds", f"{(times == 0).sum()} rows were validated by no model", code="oof_incomplete"
+            "folds",
+            f"{counted((times == 0).sum(), 'row was', 'rows were')} validated by no model",
+            code="oof_incomplete",
         )
     oof_probs: np.ndarray = total / times[:, None]
     return oof_probs

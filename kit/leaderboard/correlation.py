@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kit.errors import counted
 from kit.leaderboard.entries import Entry
 from kit.leaderboard.scores import BOARDS
 
@@ -38,7 +39,7 @@ class Correlation:
     def summary(self) -> str:
         """The correlation and its meaning in one line of text."""
         what = f"CV and {self.board} LB"
-        over = f"over {self.submissions} submissions"
+        over = f"over {counted(self.submissions, 'submission')}"
         if self.spearman is None:
             return f"{what}: no rank correlation {over}, all scores are equal"
         if self.spearman >= MIN_SPEARMAN:

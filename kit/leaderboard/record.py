@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.leaderboard.scores import BOARDS, RecordedScores, read_scores, write_scores
 from kit.leaderboard.submitted import file_changed
 from kit.registry import nearest
@@ -118,7 +118,7 @@ def find_submission(spec: str, workspace: Workspace) -> SubmissionFile:
         which = first_few([workspace.shown(file.path) for file in matches])
         raise KitError(
             spec,
-            f"{len(matches)} submissions have that name",
+            f"{counted(len(matches), 'submission has', 'submissions have')} that name",
             next=f"Choose one: {which}.",
             code="submission_ambiguous",
         )

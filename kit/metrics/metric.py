@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from kit.config import Component
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.registry import Registry
 from kit.tasks import MULTILABEL, Task
 
@@ -175,7 +175,7 @@ class Metric:
         """
         score = float(self.scorer(targets, probs, task, decided)(np.ones((1, len(targets))))[0])
         if np.isnan(score):
-            problem = f"cannot be computed on these {len(targets)} rows"
+            problem = f"cannot be computed on these {counted(len(targets), 'row')}"
             raise KitError(f"metric {self.name}", problem, code="metric_not_computable")
         return score
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.metrics.counts import Average
 from kit.metrics.likelihoods import columns_of
 from kit.metrics.metric import Scorer, mean_scorer, ratio, register_scorer
@@ -153,7 +153,7 @@ def top_k(targets: np.ndarray, probs: np.ndarray, task: Task, *, k: Rank = 5) ->
     if k >= num_classes:
         raise KitError(
             f"metric top_k(k={k})",
-            f"would count every image as right: the task has {num_classes} classes",
+            f"would count every image as right: the task has {counted(num_classes, 'class', 'classes')}",
             "k must be less than the number of classes",
             f"Set `competition.metric`: {{name: top_k, k: {max(1, num_classes - 1)}}} or less.",
             code="k_too_large",
@@ -195,7 +195,8 @@ def _refuse_one_sided(name: str, truth: np.ndarray, num_rows: int, first_class: 
         return
     raise KitError(
         f"metric {name}",
-        f"{len(one_sided)} classes have {lacking} among these {num_rows} rows "
+        f"{counted(len(one_sided), 'class has', 'classes have')} {lacking} among these "
+        f"{counted(num_rows, 'row')} "
         f"(first: class {one_sided[0] + first_class + 1} in the order of the classes)",
         "The metric needs both" if needs_negatives else "The metric needs a positive",
         "Use fewer folds, or another competition.metric.",

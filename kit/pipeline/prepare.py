@@ -12,7 +12,7 @@ from kit.errors import KitError
 from kit.pipeline.inputs import ConfigLike, WorkspaceLike, open_config, open_workspace
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
-from kit.storage.workspace import Workspace
+from kit.storage.workspace import RunFolder, Workspace
 
 if TYPE_CHECKING:
     from kit.bench.measure import Bench
@@ -56,6 +56,7 @@ class FoldsResult:
 
     Attributes:
         state: ``made`` now, ``existing``, or ``different``: existing, but not as the config describes.
+        invalid: Experiments of the competition that were trained on other folds.
     """
 
     folds: Folds
@@ -63,6 +64,7 @@ class FoldsResult:
     state: Literal["made", "existing", "different"]
     scheme: str
     balances: list[FoldBalance]
+    invalid: list[RunFolder] = field(default_factory=list)
 
     @property
     def largest_deviation(self) -> float:
@@ -79,6 +81,7 @@ class FoldsResult:
             "largest_deviation": self.largest_deviation,
             "chi_square": self.balances[0].chi_square,
             "p_value": self.balances[0].p_value,
+            "invalid": [run.label for run in self.invalid],
         }
 
 
@@ -228,6 +231,7 @@ def folds(
     from kit.folds.balance_report import fold_balance
     from kit.folds.make import ensure_folds
     from kit.training.data import population_of
+    from kit.training.run_state import runs_of_other_folds
 
     config, workspace = open_config(config, overrides, progress), open_workspace(workspace)
     opened = open_competition(config, workspace, progress)
@@ -235,7 +239,8 @@ def folds(
     path = workspace.folds(opened.loaded.name)
     made, state = ensure_folds(path, population, config.folds, "replace" if force else "refuse")
     balances = [fold_balance(made, config.folds, repeat) for repeat in range(len(made.columns))]
-    return FoldsResult(made, path, state, config.folds.scheme, balances)
+    invalid = runs_of_other_folds(workspace, opened.loaded.name, made)
+    return FoldsResult(made, path, state, config.folds.scheme, balances, invalid)
 
 
 def augment(

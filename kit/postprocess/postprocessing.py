@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kit.config import Component
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.postprocess import steps as _entries  # noqa: F401 - importing the package registers the steps
 from kit.postprocess.step import LabeledProbs, Step, step_types
 from kit.predictions import FinalPredictions
@@ -97,7 +97,7 @@ def check_steps(steps: list[Component], task: Task, num_classes: int | None) -> 
             raise KitError(
                 WHERE,
                 f"{step.name} is not defined for task {task.name}"
-                + ("" if task.numeric else f" with {num_classes} classes"),
+                + ("" if task.numeric else f" with {counted(num_classes, 'class', 'classes')}"),
                 f"Suitable steps: {', '.join(suitable)}",
                 code="step_unsuitable",
             )

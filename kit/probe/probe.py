@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit.config import Config, ModelConfig
-from kit.errors import KitError, first_few, raise_mistakes
+from kit.errors import KitError, counted, first_few, raise_mistakes
 from kit.inference.fold_models import assemble_oof
 from kit.probe.linear import best_strength, fitted_probs
 from kit.runtime.progress import SILENT, Progress
@@ -135,7 +135,8 @@ def _weights_of(name: str, workspace: Workspace) -> str | None:
     if len(fitting) > 1:
         raise KitError(
             f"--models {name}",
-            f"{len(fitting)} weights files have this name ({first_few(fitting)})",
+            f"{counted(len(fitting), 'weights file has', 'weights files have')} this name "
+            f"({first_few(fitting)})",
             next=f"Choose one: --models {name}={fitting[0]}",
             code="weights_ambiguous",
         )

@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kit.bench.measure import Bench
+from kit.errors import counted
 from kit.report.tables import plain_table
 
 DATA, STEP, DISK = "decode and augment only", "training step only", "disk only"
@@ -49,7 +50,7 @@ def _rates(found: Bench) -> Table:
 def _predicting(found: Bench) -> Table:
     inference = found.inference
     table = plain_table("prediction", "images/s", "", right=("images/s",))
-    views = f"{inference.views} views per image" if inference.views > 1 else "one view per image"
+    views = f"{counted(inference.views, 'view')} per image" if inference.views > 1 else "one view per image"
     table.add_row("model only", _rate(inference.step), f"{views}, up to {inference.size} px")
     table.add_row("with decoding", _rate(inference.pipeline), f"{inference.ratio:.2f} x model only")
     return table

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.markup import escape
 from rich.table import Table
 
@@ -28,17 +26,10 @@ def blend_tables(blended: Blended, evaluation: Evaluation | None) -> list[Table 
     ]
 
 
-def next_submission(blended: Blended, runs: Sequence[str]) -> str:
-    """Return the line that names what to submit: the blend, or a member that scores as well.
-
-    Args:
-        runs: The labels of the members that kit can submit; other members are files of other tools.
-    """
-    best = (
-        blended.run.label if blended.evaluation is None else blended.evaluation.to_submit(blended.run.label)
-    )
-    known = best in (blended.run.label, *runs)
-    return f"\nNext: {'kit submit' if known else 'submit the file of'} {best}"
+def next_submission(blended: Blended) -> str:
+    """Return the label of what to submit: the blend, or a member that scores as well."""
+    label = blended.run.label
+    return label if blended.evaluation is None else blended.evaluation.to_submit(label)
 
 
 def _scores(label: str, blend: BlendEvaluation, evaluation: Evaluation) -> Table:

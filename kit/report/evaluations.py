@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
+from kit.errors import counted
 from kit.evaluation.classes import ClassScore
 from kit.evaluation.evaluate import Evaluation
 from kit.report.tables import MAX_ROWS, plain_table
@@ -94,7 +95,7 @@ def _classes(classes: list[ClassScore]) -> Table:
         areas = ("-" if area is None else f"{area:.3f}" for area in (c.roc_auc, c.average_precision))
         table.add_row(escape(c.name), *shares, *areas, str(c.support))
     hidden = len(classes) - MAX_ROWS
-    table.caption = f"and {hidden} classes with a higher F1" if hidden > 0 else None
+    table.caption = f"and {counted(hidden, 'class', 'classes')} with a higher F1" if hidden > 0 else None
     return table
 
 

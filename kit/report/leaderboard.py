@@ -14,11 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.leaderboard.correlation import Correlation
-from kit.leaderboard.entries import Entry
+from kit.leaderboard.entries import Entry, best_first
 from kit.leaderboard.selection import Selection
 from kit.report.tables import plain_table
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one of these
+BLENDED = 3  # experiments that the next step blends
 MAX_CHANGES = 2  # listed; the others are counted
 LONGEST = 44  # characters of one change
 NUMBERS = ("CV", "± sd", "nested", "public", "private", "min")
@@ -45,6 +46,24 @@ def leaderboard_tables(
     if any(entry.stale for entry in entries):
         tables.append("Stale rows are not selected; what renews them: kit status EXPERIMENT")
     return tables
+
+
+def next_arguments(entries: Sequence[Entry]) -> list[str]:
+    """Return the verb and arguments of the next step for the first competition of the rows.
+
+    Renew what is stale, submit the best run, blend the three best experiments; then look at the state of all.
+    """
+    rows = [row for row in best_first(entries) if row.competition == entries[0].competition]
+    runs = [row for row in rows if row.minutes is not None or row.nested is not None]
+    if stale := [row for row in runs if row.stale]:
+        return ["status", stale[0].label]
+    scored = [row for row in runs if row.cv is not None]
+    if scored and not scored[0].submission:
+        return ["submit", scored[0].label]
+    trained = [row.label for row in scored if row.nested is None]
+    if len(trained) == len(scored) > 1:
+        return ["blend", *trained[:BLENDED]]
+    return ["status"]
 
 
 def _table(rows: Sequence[Entry], columns: Sequence[str]) -> Table:

@@ -18,6 +18,7 @@ from kit.competition.duplicates import Duplicates
 from kit.competition.images.decode import DecodeOptions, UnreadableImageError, decode
 from kit.competition.images.pixels import three_channel_view
 from kit.competition.samples import Competition
+from kit.errors import counted
 from kit.evaluation.evaluate import Evaluation
 from kit.evaluation.label_errors import HardImage, Suspect
 from kit.metrics.bootstrap import Interval
@@ -179,7 +180,7 @@ def _scatter(residuals: pd.DataFrame) -> str:
     ends = [residuals[["true", "predicted"]].min().min(), residuals[["true", "predicted"]].max().max()]
     panel.plot(ends, ends, color="gray", linewidth=1)
     panel.scatter(shown["true"], shown["predicted"], s=8, alpha=0.5)
-    rest = f" ({len(shown)} of {len(residuals)} images)" if len(shown) < len(residuals) else ""
+    rest = f" ({len(shown)} of {counted(len(residuals), 'image')})" if len(shown) < len(residuals) else ""
     panel.set_xlabel(f"true{rest}", fontsize=9)
     panel.set_ylabel("predicted, out of fold", fontsize=9)
     panel.grid(alpha=0.3)

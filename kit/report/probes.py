@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
 from kit.config import Config, ModelConfig
+from kit.errors import counted
 from kit.probe.probe import Probes
 from kit.report.tables import plain_table
 
 
-def next_training(probes: Probes, config: Config, path: Path, overrides: Sequence[str]) -> str:
-    """Return the command that trains the best backbone with the probed settings.
+def training_settings(probes: Probes, config: Config) -> list[str]:
+    """Return the overrides that train the best backbone as it was probed.
 
     Args:
-        config: The config that was probed, read from ``path`` with ``overrides``.
+        config: The config that was probed.
     """
     best = probes.models[0]
     chosen = [f"model.name={best.model}", f"model.weights={best.weights or 'null'}"]
@@ -30,15 +27,14 @@ def next_training(probes: Probes, config: Config, path: Path, overrides: Sequenc
         for key, value in defaults.items()
         if getattr(config.model, key) != getattr(probed, key)
     ]
-    settings = [part for override in (*overrides, *chosen) for part in ("--set", override)]
-    return f"Next: {escape(shlex.join(['kit', 'train', str(path), *settings]))}"
+    return chosen
 
 
 def probe_table(probes: Probes) -> Table:
     """Return the table of backbones, the best first."""
     better = "higher" if probes.higher_is_better else "lower"
     columns = (f"{probes.metric}", "folds", "images/s", "M params", "MB", "px", "features", "seconds")
-    title = f"linear probes: {probes.metric} ({better} is better), {probes.images} images"
+    title = f"linear probes: {probes.metric} ({better} is better), {counted(probes.images, 'image')}"
     table = plain_table("model", *columns, "license", title=title, right=columns)
     for each in probes.models:
         table.add_row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kit.errors import counted
 from kit.submission.submit import Submitted
 
 
@@ -26,7 +27,7 @@ def submission_as_dict(done: Submitted, file: str) -> dict[str, object]:
 def submission_lines(done: Submitted, file: str) -> list[str]:
     """Return the lines to print: the file, its CV score, and the result of the round-trip check."""
     state = "written" if done.written else "exists already, unchanged"
-    lines = [f"{file} {state}: {done.rows} rows, checked.", _scores_line(done)]
+    lines = [f"{file} {state}: {counted(done.rows, 'row')}, checked.", _scores_line(done)]
     for name, score in done.proof.held_out.items():
         value = "no score" if score is None else f"{score:.4f}"
         lines.append(f"Held out {name}, written in this format and read back: {value}.")

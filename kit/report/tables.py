@@ -11,7 +11,7 @@ from rich.table import Table
 from kit.competition.audit import Audit
 from kit.competition.layouts.base import Finding
 from kit.config import FoldsConfig
-from kit.errors import first_few
+from kit.errors import counted, first_few
 from kit.evaluation.per_image import PerImage
 from kit.folds.balance_report import FoldBalance, side_name
 from kit.training.dry_run import DryRun
@@ -71,7 +71,9 @@ def _facts(audit: Audit, fold_count: int) -> Table:
     for name, paths in (("nearly flat", audit.nearly_flat), ("several frames", audit.several_frames)):
         if paths:
             used = f"; {audit.frame} is used (image.frame)" if paths is audit.several_frames else ""
-            facts.add_row(name, f"[yellow]{len(paths)} images[/yellow] ({escape(first_few(paths))}){used}")
+            facts.add_row(
+                name, f"[yellow]{counted(len(paths), 'image')}[/yellow] ({escape(first_few(paths))}){used}"
+            )
     names = " ".join(audit.channel_names)
     facts.add_row("mean, std", f"{_channels(audit.mean)}, {_channels(audit.std)} of {names}, 0 to 1")
     cut = f", {audit.truncated} of them truncated" if audit.truncated else ""
@@ -87,12 +89,12 @@ def _labels(audit: Audit, fold_count: int) -> list[tuple[str, str]]:
         return [("numbers", f"{n.distinct} different, from {n.low:g} to {n.high:g}"), ("", spread)]
     counts = pd.Series(audit.class_counts)
     if counts.min() < fold_count:
-        verdict = f"[yellow]fewer than the {fold_count} folds[/yellow]"
+        verdict = f"[yellow]fewer than the {counted(fold_count, 'fold')}[/yellow]"
     else:
-        verdict = f"enough for {fold_count} folds" if fold_count else ""
+        verdict = f"enough for {counted(fold_count, 'fold')}" if fold_count else ""
     rows = [
-        ("classes", f"{len(counts)}, from {counts.min()} to {counts.max()} images"),
-        ("smallest class", f"{escape(str(counts.idxmin()))}: {counts.min()} images, {verdict}"),
+        ("classes", f"{len(counts)}, from {counts.min()} to {counted(counts.max(), 'image')}"),
+        ("smallest class", f"{escape(str(counts.idxmin()))}: {counted(counts.min(), 'image')}, {verdict}"),
     ]
     return [*rows, *_distributions(audit)]
 
@@ -104,7 +106,10 @@ def _distributions(audit: Audit) -> list[tuple[str, str]]:
     tied = f"; {found.tied} have equal largest shares: the first is their class" if found.tied else ""
     shares = [f"{escape(name)} {share:.3f}" for name, share in found.shares.items()]
     return [
-        ("distributions", f"{found.several} images have shares of several classes{tied}"),
+        (
+            "distributions",
+            f"{counted(found.several, 'image has', 'images have')} shares of several classes{tied}",
+        ),
         ("mean shares", first_few(shares, limit=10)),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
+from kit.errors import counted
 from kit.evaluation.tta_ablation import TtaReport, ViewSetScore
 from kit.report.tables import plain_table
 
@@ -18,7 +19,8 @@ def _views(report: TtaReport) -> Table:
     better = "higher" if report.higher_is_better else "lower"
     columns = ("images", "alone", "gain alone", "gain with identity", "95 % interval", "s / 1,000 images")
     title = (
-        f"{escape(report.experiment)}: views by {report.metric} ({better} is better), {report.rows} images"
+        f"{escape(report.experiment)}: views by {report.metric} ({better} is better), "
+        f"{counted(report.rows, 'image')}"
     )
     table = plain_table("view", *columns, title=title, right=columns)
     for view in report.views:

@@ -1,4 +1,6 @@
-"""Record whether a kit command owns this process, and may change its process-wide settings."""
+"""Record whether a kit command owns this process, and may change its process-wide settings and signals."""
+
+import signal
 
 _belongs_to_command = False
 
@@ -12,3 +14,11 @@ def claim_process() -> None:
 def belongs_to_command() -> bool:
     """Return whether a kit command owns the process; False if kit is used as a library."""
     return _belongs_to_command
+
+
+def interrupt_on_sigterm() -> None:
+    """Make SIGTERM interrupt the command as Ctrl-C does: finished work stays, a message says how to resume.
+
+    While a ``Deadline`` defers signals, as training does, the command first finishes the current step.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

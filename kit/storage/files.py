@@ -11,20 +11,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kit.errors import KitError
+from kit.errors import KitError, counted
+from kit.storage.full_disk import naming_the_file
 
 DRAFT = ".tmp"
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a draft to write to: it becomes ``path`` if the block succeeds, and is removed otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a draft to write to: it becomes ``path`` if the block succeeds, and is removed otherwise.
+
+    Raises:
+        OSError: The file cannot be written, for example because the disk is full; ``filename`` is ``path``.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
     try:
-        yield draft
-        _sync(draft)
-        draft.replace(path)
+        with naming_the_file(path, draft):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield draft
+            _sync(draft)
+            draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -44,7 +50,7 @@ def format_bytes(count: int) -> str:
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
+    return counted(count, "byte")
 
 
 def disk_usage(path: Path) -> int:

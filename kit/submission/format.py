@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from kit.competition.infer.class_codes import read_codes
 from kit.competition.samples import Competition
 from kit.config import Config, SubmissionConfig
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.runtime.progress import Progress
 from kit.submission.pooling import submitted_ids, task_of_rows
 from kit.submission_format.evidence import CompetitionFacts
@@ -187,7 +187,7 @@ def _sample_kind(
     if given is not None and not given.class_columns and len(others) != 1:
         raise KitError(
             sample.path,
-            f"has {len(others)} columns other than the id",
+            f"has {counted(len(others), 'column')} other than the id",
             f"submission.kind {given.name} fills one",
             "Set submission.kind: probabilities if each column is a class.",
             code="columns_too_many",

@@ -7,7 +7,7 @@ import pandas as pd
 from kit.competition.layouts.label_cells import vote_shares
 from kit.competition.samples import Competition
 from kit.competition.tables.read import column, read_table, unique_ids
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.submission_format.reader import read_back
 from kit.submission_format.spec import SubmissionFormat
 
@@ -30,7 +30,9 @@ def held_out_score(file: Path, solution: Path, form: SubmissionFormat, competiti
     missing = [image for image in form.images if image not in labels.index]
     if missing:
         raise KitError(
-            solution, f"has no row for {len(missing)} ids ({first_few(missing)})", code="ids_missing"
+            solution,
+            f"has no row for {counted(len(missing), 'id')} ({first_few(missing)})",
+            code="ids_missing",
         )
     truth = labels.loc[list(form.images)]
     if task.soft:

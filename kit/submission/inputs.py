@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kit.competition.samples import Competition, load_competition
 from kit.config import Config, PoolConfig
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.evaluation.oof_with_labels import LabeledPredictions, label_oof, load_labeled_oof
 from kit.postprocess.postprocessing import Postprocessing
 from kit.predictions import MIXED_FOLDS, FinalPredictions, Predictions, load_oof, load_test
@@ -118,7 +118,8 @@ def _refuse_unwritable(predictions: FinalPredictions, form: SubmissionFormat) ->
     if len(rows):
         raise KitError(
             "submission",
-            f"{len(rows)} test images get no class ({first_few([form.images[row] for row in rows])})",
+            f"{counted(len(rows), 'test image gets', 'test images get')} no class "
+            f"({first_few([form.images[row] for row in rows])})",
             "The sample has no blank cells, so every image needs a class",
             "Set submission.fallback to a class for such images, submission.blank: true if blanks are "
             "allowed, or `decide: [{name: thresholds, at_least_one: true}]`.",

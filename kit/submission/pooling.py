@@ -10,7 +10,7 @@ import pandas as pd
 
 from kit.competition.samples import Competition
 from kit.config import Component, PoolConfig
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.evaluation.oof_with_labels import LabeledPredictions
 from kit.metrics import get_metric
 from kit.predictions import Predictions
@@ -31,7 +31,8 @@ def row_names(pool: PoolConfig, ids: Iterable[str], where: str) -> list[str]:
     if unmatched:
         raise KitError(
             "submission.pool.image",
-            f"'{pool.image}' does not match {len(unmatched)} {where} ids ({first_few(unmatched)})",
+            f"'{pool.image}' does not match {counted(len(unmatched), f'{where} id')} "
+            f"({first_few(unmatched)})",
             "The pattern must match the name of the row in every id",
             code="pattern_mismatch",
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted_of, first_few
 from kit.evaluation.oof_with_labels import LabeledPredictions
 from kit.postprocess.postprocessing import Postprocessing
 from kit.predictions import FinalPredictions, Predictions
@@ -116,7 +116,8 @@ def _rows_differ(changed: np.ndarray, form: SubmissionFormat, where: str) -> Kit
     names = [form.images[row] for row in np.flatnonzero(changed)[:5]]
     return KitError(
         where,
-        f"{changed.sum()} of {len(changed)} training rows differ once written and read back "
+        f"{counted_of(changed.sum(), len(changed), 'training row', 'differs', 'differ')} once written "
+        "and read back "
         f"({first_few(names)})",
         RULE,
         "Nothing was written. Compare `submission` in the config with the sample file; if they agree, this "

@@ -11,7 +11,7 @@ from typing import Any
 from kit.competition.images.decode import DecodeOptions
 from kit.competition.opened import OpenedCompetition
 from kit.competition.scan import scan_images
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.evaluation.oof_with_labels import config_of
 from kit.predictions import FinalPredictions
 from kit.runtime.progress import SILENT, Progress
@@ -265,7 +265,10 @@ def _listed(names: Sequence[str], where: str) -> str:
 
 def _leaks_note(leaks: list[Leak], used: bool, where: str) -> str:
     pairs = _listed([f"{leak.test_id} = {leak.train_id}" for leak in leaks], where)
-    found = f"{len(leaks)} test images are byte-identical to training images ({pairs})"
+    found = (
+        f"{counted(len(leaks), 'test image is', 'test images are')} byte-identical to training images "
+        f"({pairs})"
+    )
     if used:
         return f"{found}: their rows hold the KNOWN LABELS, not predictions (competition.leaks: use)"
     return f"{found}; their rows are predictions. If the rules allow it, set competition.leaks: use"

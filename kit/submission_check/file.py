@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.storage.files import check_regular_file
 from kit.submission_check.numbers import is_number
 from kit.submission_check.problem_codes import Problems, printable
@@ -59,7 +59,7 @@ def read_cells(
         problems.add("too_large", 1, f"{size / MEGABYTE:.1f} MB", f": {max_bytes / MEGABYTE:g} MB")
     likely = form.most_bytes
     if size > SIZE_FACTOR * likely + SIZE_SLACK:
-        limit = f": about {likely / MEGABYTE:.1f} MB for {form.num_rows} rows; it is not read"
+        limit = f": about {likely / MEGABYTE:.1f} MB for {counted(form.num_rows, 'row')}; it is not read"
         problems.add("too_large", 1, f"{size / MEGABYTE:.1f} MB", limit)
         return None
     with open_bytes(path) as data:
@@ -134,7 +134,9 @@ def _read(data: pa.Buffer, form: SubmissionFormat, problems: Problems) -> ReadCe
     if _has_split_numbers(parsed, delimiter, form):
         return _join_numbers(data, parsed, delimiter, form, problems)
     odd = parsed.ragged
-    problems.add("ragged", odd.count, f"row {odd.line}: {odd.cells} cells", f"'s {len(parsed.header)}")
+    problems.add(
+        "ragged", odd.count, f"row {odd.line}: {counted(odd.cells, 'cell')}", f"'s {len(parsed.header)}"
+    )
     return ReadCells(parsed, odd.count)
 
 

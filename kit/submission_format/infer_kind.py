@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.submission_format.evidence import CompetitionFacts, SampleValues
 from kit.submission_format.kinds import submission_kinds
 from kit.submission_format.sample import Sample
@@ -56,7 +56,8 @@ def infer_kind(sample: Sample, id_column: str, facts: CompetitionFacts) -> Infer
         odd = sorted(set(facts.classes) ^ set(names))
         raise KitError(
             sample.path,
-            f"has {len(names)} columns beside '{id_column}', which are not the {len(facts.classes)} classes "
+            f"has {counted(len(names), 'column')} beside '{id_column}', which are not the "
+            f"{counted(len(facts.classes), 'class', 'classes')} "
             f"(differing: {first_few(odd)})",
             "kit writes one column, or one per class",
             "Name the classes as the sample does, or set `competition.classes`.",
@@ -84,8 +85,9 @@ def _check_cells(sample: Sample, values: SampleValues, facts: CompetitionFacts) 
         return
     raise KitError(
         sample.path,
-        f"column '{values.name}' holds numbers ({values.examples}), and the {len(facts.classes)} classes are "
-        f"names ({first_few(facts.classes)})",
+        f"column '{values.name}' holds numbers ({values.examples}), and the "
+        f"{counted(len(facts.classes), 'class is a name', 'classes are names')} "
+        f"({first_few(facts.classes)})",
         "A cell says a class, or the probability of the second of two classes",
         "Label the images with the two classes that the rules score, or set submission.codes to a table of "
         "class names and numbers.",

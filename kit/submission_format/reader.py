@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.predictions import FinalPredictions
 from kit.submission_format.spec import SubmissionFormat
 from kit.tasks import Task
@@ -56,8 +56,8 @@ def read_back(text: str, form: SubmissionFormat, task: Task) -> FinalPredictions
     if len(complete) < len(position) or len(rows) != form.num_rows:
         raise KitError(
             WHERE,
-            f"has {len(rows)} rows",
-            f"The format has {form.num_rows}, for {len(position)} ids",
+            f"has {counted(len(rows), 'row')}",
+            f"The format has {form.num_rows}, for {counted(len(position), 'id')}",
             code="ids_missing",
         )
     by_name = dict(zip(header, zip(*complete, strict=True), strict=True))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.submission_format.parse import (
     BOM,
     UTF16_MARKS,
@@ -110,7 +110,8 @@ def _check_table(path: Path, parsed: ParsedCsv) -> None:
         odd = parsed.ragged
         raise KitError(
             path,
-            f"{odd.count} rows do not have the header's {len(parsed.header)} cells "
+            f"{counted(odd.count, 'row does', 'rows do')} not have the header's "
+            f"{counted(len(parsed.header), 'cell')} "
             f"(first: row {odd.line} with {odd.cells})",
             RULE,
             code="ragged_rows",

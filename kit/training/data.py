@@ -17,7 +17,7 @@ from kit.competition.opened import OpenedCompetition, open_competition
 from kit.competition.samples import Competition
 from kit.competition.shares import tied_classes
 from kit.config import Component, Config
-from kit.errors import first_few
+from kit.errors import counted, first_few
 from kit.folds.groups import Population
 from kit.folds.make import ensure_folds, make_folds
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds
@@ -82,10 +82,16 @@ def population_of(opened: OpenedCompetition, config: Config, progress: Progress 
     population = Population(competition.train, competition.label_columns, duplicates)
     if competition.task.soft and (tied := tied_classes(competition.labeled[list(competition.classes)])):
         first = "the first in class order is their class for folds, balance and accuracy"
-        progress.note(f"{tied} training images have equal largest shares of several classes: {first}")
+        progress.note(
+            f"{counted(tied, 'training image has', 'training images have')} equal largest shares of "
+            f"several classes: {first}"
+        )
     without = int((~population.labeled).sum())
     if without:
-        progress.note(f"{without} training images have no label and are not used")
+        progress.note(
+            counted(without, "training image has no label and is", "training images have no label and are")
+            + " not used"
+        )
     return population
 
 
@@ -111,7 +117,7 @@ def prepare(
     else:
         folds, state = ensure_folds(path, population, config.folds)
     if state == "made":
-        progress.note(f"{workspace.shown(path)} written: {folds.models} folds")
+        progress.note(f"{workspace.shown(path)} written: {counted(folds.models, 'fold')}")
     if state == "different":
         progress.warn(
             f"{workspace.shown(path)} was not made with folds.seed {config.folds.seed}; it is used "
@@ -130,7 +136,8 @@ def _warn_of_leaked_images(data: TrainingData, progress: Progress) -> None:
         seen = [path for path in table["path"].drop_duplicates() if digests[path] in trained]
         if seen:
             progress.warn(
-                f"{len(seen)} images of the held-out {name} are byte-identical to training images "
+                counted(len(seen), f"image of the held-out {name} is", f"images of the held-out {name} are")
+                + f" byte-identical to training images "
                 f"({first_few(seen)}): they inflate its score"
             )
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from kit.config import Config
+from kit.errors import counted
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, image_store, prepare
@@ -114,7 +115,7 @@ def _facts(
         "images": f"{size_text}, predicted at {own.predicting} px",
         "normalised": f"mean {_numbers_text(own.mean)}, std {_numbers_text(own.std)}",
         "folds": f"{models}; fold 0 trains on {len(images.train)} and validates {len(images.validation)}",
-        "steps": f"{steps} per epoch, {train.batch_size * train.accumulate} images each",
+        "steps": f"{steps} per epoch, {counted(train.batch_size * train.accumulate, 'image')} each",
         "epochs": f"{train.epochs}, the {train.keep} is kept",
         "trains": trained,
         "loss": _component_text(train.loss) or data.competition.task.loss,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.config import Config
+from kit.errors import counted
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.progress import Progress
 from kit.storage.files import atomic_write
@@ -182,7 +183,7 @@ class FeatureFiles:
 
     def _compute(self, images: ImageSet, number: int, part_label: str) -> np.ndarray:
         variation = f"variation {number} of {len(self.transforms) - 1}" if number else "not augmented"
-        label = f"features of {len(images)} images, {variation}{part_label}"
+        label = f"features of {counted(len(images), 'image')}, {variation}{part_label}"
         return self.extractor.features(
             images,
             self.transforms[number],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.config import Config, TrainConfig
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import Progress
 from kit.runtime.seeds import stable_seed
@@ -119,13 +119,14 @@ class FoldRunner:
         if smaller < SMALLEST_BATCH:
             raise KitError(
                 "train.batch_size",
-                f"out of memory even with a micro-batch of {micro_batch_size} images",
+                f"out of memory even with a micro-batch of {counted(micro_batch_size, 'image')}",
                 next="Use a smaller model or image.size.",
                 code="out_of_memory",
             )
         write_json(self.run.memory, {"device": self._device_name(), "micro_batch_size": smaller})
         self.progress.warn(
-            f"out of memory with a micro-batch of {micro_batch_size} images: all folds continue with "
+            f"out of memory with a micro-batch of {counted(micro_batch_size, 'image')}: all folds "
+            "continue with "
             f"{smaller}. Gradients accumulate, so the batch size and the schedule stay the same."
         )
         return replace(retry, micro_batch_size=smaller)
@@ -383,7 +384,7 @@ def _balance_note(name: str, counts: dict[str, list[int]], weights: np.ndarray |
     names = sorted(counts, key=lambda c: -counts[c][0])
     if weights is not None:
         by_class = dict(zip(counts, weights, strict=True))
-        texts = [f"{c} {counts[c][0]} images x {by_class[c]:.2f}" for c in names]
+        texts = [f"{c} {counted(counts[c][0], 'image')} x {by_class[c]:.2f}" for c in names]
     else:
         texts = [f"{c} {counts[c][0]} -> {counts[c][1]}" for c in names]
     return f"balance {name}: {first_few(texts, limit=10)}"

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from kit.config import Config
 from kit.config.load import config_yaml, differences, load_config
 from kit.errors import KitError, first_few
+from kit.folds.table import Folds
 from kit.storage.files import write_text
 from kit.storage.provenance import Identity, read_artifact, write_artifact
-from kit.storage.workspace import RunFolder
+from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData
 from kit.training.trained_folds import (
     DamagedFoldError,
@@ -84,6 +85,23 @@ def read_training_data(run: RunFolder) -> tuple[int, Mapping[str, str]]:
     """
     values, provenance = read_artifact(run.training_data, _identity(run), "kit train CONFIG --fresh")
     return int(values["models"]), provenance.inputs
+
+
+def runs_of_other_folds(workspace: Workspace, competition: str, folds: Folds) -> list[RunFolder]:
+    """Return the trained experiments of a competition whose folds are not these.
+
+    An experiment whose record is damaged is not among them: `kit status` reports it.
+    """
+    experiments = [run for run in workspace.runs() if run.competition == competition and run.config.exists()]
+    return [run for run in experiments if _started_with(run) not in (None, folds.fingerprint)]
+
+
+def _started_with(run: RunFolder) -> str | None:
+    """Return the fingerprint of the folds that an experiment was started with; None if unknown."""
+    try:
+        return read_training_data(run)[1].get("folds")
+    except KitError:
+        return None
 
 
 def _refuse_other_config(run: RunFolder, config: Config) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.runtime.progress import Progress
 from kit.training.data import TrainingData
 
@@ -30,7 +30,8 @@ def check_scorable(data: TrainingData, folds: Sequence[int], progress: Progress)
             odd = _oddities(data, data.targets()[masks[k]])
             raise KitError(
                 f"fold {k}",
-                f"{name} cannot be computed on its {masks[k].sum()} validation images ({first_few(odd)})",
+                f"{name} cannot be computed on its {counted(masks[k].sum(), 'validation image')} "
+                f"({first_few(odd)})",
                 error.rule,
                 "Use fewer folds (`folds.count`) or another `competition.metric`.",
                 code="metric_not_computable",

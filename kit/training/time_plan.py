@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kit.config import Component, Config, at_epoch
+from kit.errors import counted
 from kit.runtime.deadline import Deadline, duration
 from kit.runtime.progress import Progress
 from kit.training.data import TrainingData
@@ -61,7 +62,8 @@ class TimePlan:
         validating = len(rest) * last["validation_seconds"]
         predicting = self.num_predictions * last["validation_seconds"] / max(1.0, self.validated)
         self.progress.note(
-            f"plan: {duration(left)} left; {len(rest)} epochs in {folds_after + 1} folds need "
+            f"plan: {duration(left)} left; {counted(len(rest), 'epoch')} in "
+            f"{counted(folds_after + 1, 'fold needs', 'folds need')} "
             f"{duration(sum(epochs))} ({duration(validating)} of that for validation), prediction "
             f"{duration(predicting)}: {self._verdict(k, state.epoch, left, epochs, predicting)}"
         )

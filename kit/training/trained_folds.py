@@ -9,7 +9,7 @@ from typing import Any
 
 from kit.config import Config
 from kit.config.load import leaves
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted_of, first_few
 from kit.storage.files import file_digest
 from kit.storage.provenance import Identity, MisplacedError, digest_of, read_artifact, renewal, write_artifact
 from kit.storage.workspace import RunFolder
@@ -115,7 +115,7 @@ def all_trained_folds(run: RunFolder, num_models: int, verify: bool = True) -> l
     if missing:
         raise KitError(
             run.label,
-            f"{len(missing)} of {num_models} folds are not trained ({first_few(missing)})",
+            f"{counted_of(len(missing), num_models, 'fold', 'is', 'are')} not trained ({first_few(missing)})",
             "Out-of-fold predictions need every fold",
             f"Continue with `{retraining(run)}`.",
             code="folds_untrained",

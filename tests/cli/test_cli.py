@@ -48,7 +48,7 @@ def test_init_prints_a_command_that_works_from_the_current_folder(trained_copy, 
     monkeypatch.chdir(tmp_path.parent)
     data = trained_copy.root / "data" / "tiny"
     text = run_kit("init", data, "--name", "again", "--workspace", trained_copy.root).stdout
-    program, verb, *arguments = text.rpartition("then: ")[2].split()
+    program, verb, *arguments = text.rpartition("Next: ")[2].split()
     assert (program, verb) == ("kit", "run")
     run_kit("folds", *arguments)
     assert trained_copy.folds("again").exists()
@@ -66,10 +66,18 @@ def test_folds_reports_the_file_and_refuses_other_settings(cwd_workspace):
     assert "folds/tiny.csv exists already, unchanged" in run_kit("folds", "configs/a.yaml").stdout
     found = run_kit_json("folds", "configs/a.yaml")
     assert (found["file"], found["count"], found["rows"]) == ("folds/tiny.csv", 2, 30)
-    assert found["largest_deviation"] == 0
+    assert (found["largest_deviation"], found["invalid"]) == (0, [])
     refused = run_kit_json("folds", "configs/a.yaml", "--set", "folds.seed=1", code=1)["error"]
     assert refused["code"] == "folds_differ"
-    assert "written" in run_kit("folds", "configs/a.yaml", "--set", "folds.seed=1", "--force").stdout
+    forced = ["folds", "configs/a.yaml", "--set", "folds.seed=1", "--force"]
+    text = run_kit(*forced).stdout
+    assert "written" in text
+    for name in ("a", "b"):
+        assert (
+            f"tiny/{name} was trained on other folds and is stale: kit train runs/tiny/{name}/config.yaml"
+            in text
+        )
+    assert run_kit_json(*forced)["invalid"] == ["tiny/a", "tiny/b"]
 
 
 def test_train_and_predict_report_finished_work(cwd_workspace):

@@ -339,7 +339,7 @@ def test_a_test_table_with_unknown_images_is_not_used(tmp_path):
     pd.DataFrame({"Image": names}).to_csv(root / "test.csv", index=False)
     found = found_in(root)
     assert "competition.test.file" not in found
-    assert "test.csv lists 1 images" in found["competition.test.ids"].because
+    assert "test.csv lists 1 image" in found["competition.test.ids"].because
 
 
 def test_an_archive_is_unpacked_and_read(tmp_path):

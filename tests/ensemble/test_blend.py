@@ -123,8 +123,8 @@ def test_unknown_methods_options_and_names_are_refused(trained_copy, method, nam
     ("change", "facts"),
     [
         (lambda p: replace(p, origin=replace(p.origin, task="binary")), ("task_differs", "multiclass")),
-        (lambda p: replace(p, classes=(*p.classes[:2], "blue")), (None, "1 classes (red)")),
-        (lambda p: replace(p, ids=("new", *p.ids[1:])), (None, "1 ids")),
+        (lambda p: replace(p, classes=(*p.classes[:2], "blue")), (None, "1 class (red)")),
+        (lambda p: replace(p, ids=("new", *p.ids[1:])), (None, "1 id")),
     ],
 )
 def test_incompatible_members_are_refused_with_the_first_example(trained_copy, change, facts):
@@ -144,7 +144,7 @@ def test_members_with_other_test_ids_are_refused_and_nothing_is_written(trained_
     replace(test, ids=test.ids[1:], probs=test.probs[1:]).save(b.test)
     with pytest.raises(KitError) as caught:
         pipeline.blend([a, b], method=MEAN, name="x", workspace=trained_copy)
-    assert "tiny/b (test)" in caught.value.where and "1 ids" in caught.value.problem
+    assert "tiny/b (test)" in caught.value.where and "1 id" in caught.value.problem
     assert not trained_copy.run("tiny", "x").path.exists()
 
 
@@ -286,7 +286,7 @@ class TestPredictionFilesOfOtherTools:
         [
             (lambda t: t.rename(columns={"red": "blue"}), "columns_not_classes", "red"),
             (lambda t: t.assign(more="1"), "columns_not_classes", "more"),
-            (lambda t: t[1:], None, "1 ids"),
+            (lambda t: t[1:], None, "1 id"),
             (lambda t: pd.concat([t, t[:1]]), None, "more than once"),
             (lambda t: t.assign(red="high"), "not_a_number", "'high' in row 2"),
             (lambda t: t.assign(red=""), "not_a_number", "'' in row 2"),

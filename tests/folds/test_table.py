@@ -40,7 +40,7 @@ def change_first_label(table):
         (lambda t: t.iloc[1:], "ids_missing", "(a/0.png)"),
         (lambda t: pd.concat([t, t.iloc[:1]]), "ids_duplicate", "(a/0.png)"),
         (lambda t: pd.concat([t, t.iloc[:1].assign(id="new")]), "ids_unknown", "(new)"),
-        (change_first_label, "labels_changed", "1 labels"),
+        (change_first_label, "labels_changed", "1 label differs"),
         (lambda t: t.assign(fold=5), "fold_invalid", "fold 5"),
         (lambda t: t.assign(fold=t["fold"].replace(2, 1)), "fold_empty", "fold 2"),
         (lambda t: t.assign(fold=t["fold"].where(t["label"] != "a", 0)), "class_untrained", "(a)"),

@@ -48,4 +48,4 @@ def test_the_plan_names_the_epoch_where_training_stops(left, where):
 
 def test_epochs_cost_by_image_area():
     assert epoch_costs(4, {1: 112, 3: 224}) == [0.25, 0.25, 1, 1]
-    assert "9 epochs in 1 folds need 24:" in report(9000, folds_after=0, costs=[0.25] * 4 + [1.0] * 6)
+    assert "9 epochs in 1 fold needs 24:" in report(9000, folds_after=0, costs=[0.25] * 4 + [1.0] * 6)

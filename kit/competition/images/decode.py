@@ -43,6 +43,7 @@ from kit.competition.images.readers import (
     register_reader,
     stored_channels,
 )
+from kit.errors import counted
 
 __all__ = [
     "DEFAULTS",
@@ -323,7 +324,9 @@ def _count(image: Image.Image) -> int:
 def _frame(frames: int, options: DecodeOptions) -> int:
     number = frame_number(frames, options.frame)
     if number is None:
-        raise ValueError(f"it has {frames} frames, and image.frame is {options.frame} (counted from 0)")
+        raise ValueError(
+            f"it has {counted(frames, 'frame')}, and image.frame is {options.frame} (counted from 0)"
+        )
     return number
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from kit.competition.id_rules import RuleIndex
 from kit.competition.images.decode import has_image_content, image_readers, is_image
 from kit.competition.images.readers import missing_extras, without_strays
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, counted_of, first_few
 from kit.natural import natural_key
 
 IdStyle = Literal["name", "stem", "folder"]
@@ -81,7 +81,8 @@ def check_extras(root: Path, images: Iterable[str]) -> None:
     for extra, names in missing_extras(images).items():
         raise KitError(
             root,
-            f"holds {len(names)} images that kit reads with the extra `{extra}` ({first_few(names)})",
+            f"holds {counted(len(names), 'image')} that kit reads with the extra `{extra}` "
+            f"({first_few(names)})",
             next=f"pip install 'kit[{extra}]'",
             code="extra_missing",
         )
@@ -136,7 +137,8 @@ class ImageFolder:
         if shared:
             raise KitError(
                 root / folder,
-                f"{len(shared)} ids match several files that differ only in suffix ({first_few(shared)})",
+                f"{counted(len(shared), 'id matches', 'ids match')} several files that differ only in "
+                f"suffix ({first_few(shared)})",
                 next="Use `ids: name` and ids with suffix.",
                 code="ids_ambiguous",
             )
@@ -173,7 +175,8 @@ class ImageFolder:
             example = next(iter(self.paths))
             raise KitError(
                 listed_in,
-                f"{len(missing)} of {len(ids)} ids have no image in {self.folder}/ ({first_few(missing)})",
+                f"{counted_of(len(missing), len(ids), 'id', 'has', 'have')} no image in "
+                f"{self.folder}/ ({first_few(missing)})",
                 f"Ids there look like '{example}'",
                 "Add the images, remove the rows, or set `ids: name` (with suffix) or `ids: stem` (without).",
                 code="image_missing",
@@ -183,7 +186,7 @@ class ImageFolder:
         if twice:
             raise KitError(
                 listed_in,
-                f"{len(twice)} images match two ids ({first_few(twice)})",
+                f"{counted(len(twice), 'image matches', 'images match')} two ids ({first_few(twice)})",
                 "Each image has one id",
                 code="ids_ambiguous",
             )
@@ -205,7 +208,8 @@ class ImageFolder:
         if missing:
             raise KitError(
                 listed_in,
-                f"{len(missing)} of {len(folders)} ids are no folder of images in {self.folder}/ "
+                f"{counted_of(len(missing), len(folders), 'id', 'is', 'are')} no folder of images in "
+                f"{self.folder}/ "
                 f"({first_few(missing)})",
                 "With `ids: folder`, every id is the name of a folder of images",
                 code="image_missing",

@@ -18,6 +18,7 @@ from kit.competition.images.tiff_channels import (
     read_tiff,
 )
 from kit.competition.images.turns import TURNS
+from kit.errors import counted
 from kit.registry import Registry
 
 FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
@@ -121,7 +122,7 @@ def read_channels(path: Path) -> np.ndarray | Frames:
     """
     pages = read_tiff(path)
     if len({(page.shape, page.dtype) for page in pages}) > 1:
-        raise ValueError(f"its {len(pages)} pages have different sizes or types")
+        raise ValueError(f"its {counted(len(pages), 'page has', 'pages have')} different sizes or types")
     return pages[0] if len(pages) == 1 else Frames(np.stack(pages))
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from kit.competition.images.turns import TURNS
+from kit.errors import counted
 
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS, STRIP_BYTES, PLANAR = 273, 274, 277, 278, 279, 284
@@ -87,7 +88,7 @@ def _pages(file: BinaryIO) -> Iterator[ImageFileDirectory_v2]:
         yield tags
         offset, seen = tags.next, seen + 1
         if seen > MAX_PAGES:
-            raise ValueError(f"it has more than {MAX_PAGES} pages")
+            raise ValueError(f"it has more than {counted(MAX_PAGES, 'page')}")
 
 
 def _upright(values: np.ndarray, tags: Tags) -> np.ndarray:

@@ -12,6 +12,7 @@ from kit.competition.images.decode import UnreadableImageError, num_channels
 from kit.competition.images.pixels import RGB
 from kit.competition.images.readers import suffix_of
 from kit.competition.layouts.base import Finding
+from kit.errors import counted
 
 OF_ANY_CHANNELS = frozenset({".npy", ".tif", ".tiff"})  # all others are pictures
 MAX_IMAGES = 100  # opened
@@ -35,7 +36,7 @@ def measure_channels(root: Path, images: Sequence[str]) -> list[Finding]:
     if not found or set(found.values()) == {RGB}:
         return []
     (channels, count), *others = Counter(found.values()).most_common()
-    because = f"{count} of {len(found)} opened images have {channels} channels, kept as stored"
+    because = f"{count} of {len(found)} opened images have {counted(channels, 'channel')}, kept as stored"
     if others:
         other = next(name for name, number in found.items() if number != channels)
         because += f"; others differ, such as {other} with {found[other]}: kit cannot use them together"

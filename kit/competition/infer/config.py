@@ -14,7 +14,7 @@ from kit.competition.layouts.label_columns import is_word
 from kit.competition.samples import check_spellings
 from kit.competition.shares import several_classes, tied_classes
 from kit.competition.survey import Survey
-from kit.errors import first_few
+from kit.errors import counted, counted_of, first_few
 from kit.metrics import metrics
 from kit.natural import natural_key
 from kit.submission_format.evidence import CompetitionFacts
@@ -102,7 +102,7 @@ def _infer_task(found: Detection) -> tuple[list[str], Task, str]:
     if LABEL not in labels:
         classes = sorted(map(str, labels.columns), key=natural_key)
         per_image = float((labels == 1).sum(axis=1).mean())
-        return classes, MULTILABEL, f"{len(classes)} classes, {per_image:.2g} per image"
+        return classes, MULTILABEL, f"{counted(len(classes), 'class', 'classes')}, {per_image:.2g} per image"
     classes = sorted(set(labels[LABEL]) - {NO_LABEL}, key=natural_key)
     if (because := _measurements(found, classes)) and not found.ordinal:
         return [VALUE], REGRESSION, because
@@ -115,7 +115,11 @@ def _infer_task(found: Detection) -> tuple[list[str], Task, str]:
     ends = f"from {classes[0]} to {classes[-1]}"
     measured = found.train.table is not None and len(classes) > MANY_INTEGERS and _are_codes(classes)
     other = "; regression if they measure something" if measured else ""
-    return classes, MULTICLASS, f"one label per image, {len(classes)} classes {ends}{other}"
+    return (
+        classes,
+        MULTICLASS,
+        f"one label per image, {counted(len(classes), 'class', 'classes')} {ends}{other}",
+    )
 
 
 def _of_distributions(shares: pd.DataFrame) -> tuple[list[str], Task, str]:
@@ -123,7 +127,10 @@ def _of_distributions(shares: pd.DataFrame) -> tuple[list[str], Task, str]:
     classes = sorted(map(str, shares.columns), key=natural_key)
     several, tied = several_classes(shares), tied_classes(shares)
     ties = f", and {tied} have several classes with the most" if tied else ""
-    because = f"{several} of {len(shares)} images have votes for several of the {len(classes)} classes{ties}"
+    because = (
+        f"{counted_of(several, len(shares), 'image', 'has', 'have')} votes for several of the "
+        f"{counted(len(classes), 'class', 'classes')}{ties}"
+    )
     return classes, SOFT, f"{because}; set multiclass to use only the class with the most votes"
 
 
@@ -170,7 +177,7 @@ def _task_of_sample(
     because = f"{classes[0]} to {classes[-1]}, and {name_of(test.sample, survey)} has numbers between them"
     if len(classes) <= MANY_INTEGERS and _are_consecutive(classes):
         return classes, ORDINAL, because
-    return [VALUE], REGRESSION, f"{because}: {len(classes)} numbers (ordinal if they are grades)"
+    return [VALUE], REGRESSION, f"{because}: {counted(len(classes), 'number')} (ordinal if they are grades)"
 
 
 def _has_fractions(sample: Sample, test: DetectedTest) -> bool:
@@ -308,7 +315,8 @@ def _repeats(sample: Sample, id_column: str) -> str:
     ids = sample.cells(id_column)
     several = len(ids) - len(ids.unique())
     return (
-        f"; ids have several rows ({len(ids)} rows, {len(ids) - several} ids), which get the same values"
+        f"; ids have several rows ({counted(len(ids), 'row')}, {counted(len(ids) - several, 'id')}), "
+        "which get the same values"
         if several
         else ""
     )

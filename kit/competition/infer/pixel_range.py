@@ -13,6 +13,7 @@ from PIL import Image
 from kit.competition.images.decode import UnreadableImageError, num_frames, stored_values
 from kit.competition.images.readers import suffix_of
 from kit.competition.layouts.base import Finding
+from kit.errors import counted, counted_of
 
 NEVER_DEEP = frozenset({".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".bmp"})
 WITH_FRAMES = frozenset({".gif", ".png", ".apng", ".tif", ".tiff", ".webp", ".dcm", ".dicom"})
@@ -73,7 +74,10 @@ def count_frames(root: Path, images: Sequence[str]) -> list[Finding]:
             continue  # kit inspect reports it
     if not several:
         return []
-    found = f"{len(several)} of {len(chosen)} opened images have several frames, such as {several[0]}"
+    found = (
+        f"{counted_of(len(several), len(chosen), 'opened image', 'has', 'have')} several frames, such as "
+        f"{several[0]}"
+    )
     return [Finding("image.frame", "first", f"{found}: first, middle, last or a number from 0")]
 
 
@@ -150,7 +154,7 @@ def _significant(path: Path) -> float | None:
 def _range(stored: str, samples: Sequence[Sampled]) -> tuple[float, float, str]:
     """Return black, white and the evidence."""
     low, high = min(s.low for s in samples), max(s.high for s in samples)
-    images = f"{len(samples)} images hold {_short(low)} to {_short(high)}"
+    images = f"{counted(len(samples), 'image holds', 'images hold')} {_short(low)} to {_short(high)}"
     declared = {sample.declared for sample in samples}
     top = declared.pop() if len(declared) == 1 else None
     if top and low >= 0 and high <= top and not (stored == "uint16" and top == 65535):

@@ -12,7 +12,7 @@ from kit.competition.layouts.base import Detection, Finding
 from kit.competition.survey import Survey
 from kit.competition.tables.matching import Table
 from kit.competition.words import has_role, has_word
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.submission_format.evidence import CompetitionFacts
 from kit.submission_format.kinds.long import find_long_rows
 from kit.submission_format.sample import Sample, read_sample
@@ -105,7 +105,7 @@ def _empty_test(survey: Survey, folder: str) -> DetectedTest:
     ids = sample.columns[0].to_pylist()
     style: IdStyle = "name" if ids and is_image(ids[0]) else "stem"
     findings += [
-        Finding("competition.test.file", names[0], f"lists {len(ids)} test ids"),
+        Finding("competition.test.file", names[0], f"lists {counted(len(ids), 'test id')}"),
         Finding("competition.test.id", sample.header[0], "the first column"),
         Finding("competition.test.ids", style, "by the first id"),
     ]
@@ -122,7 +122,7 @@ def _list_of_ids(tables: Sequence[Table]) -> Table | None:
 def _listed(survey: Survey, table: Table, where: Finding, sample: Sample | None) -> DetectedTest:
     findings = [
         where,
-        Finding("competition.test.file", table.name, f"lists {len(table.cells)} test ids"),
+        Finding("competition.test.file", table.name, f"lists {counted(len(table.cells), 'test id')}"),
         Finding("competition.test.id", table.id, table.because),
         Finding("competition.test.ids", table.ids, table.style),
     ]
@@ -137,7 +137,9 @@ def _listed(survey: Survey, table: Table, where: Finding, sample: Sample | None)
 
 def _every_image(survey: Survey, folder: str, incomplete: Sequence[Table], where: Finding) -> DetectedTest:
     """Return a test set that no file lists."""
-    ignored = [f"{t.name} lists {len(t.cells) - t.matched} images that do not exist" for t in incomplete]
+    ignored = [
+        f"{t.name} lists {counted(len(t.cells) - t.matched, 'image')} that do not exist" for t in incomplete
+    ]
     ignored += [f"{n} cannot be read ({why})" for n, why in survey.ignored.items() if has_role(n, "test")]
     because = f"{ignored[0] if ignored else 'no file lists the test ids'}: every image of the folder"
     return DetectedTest([where, Finding("competition.test.ids", "name", because)], survey.images[folder])
@@ -151,7 +153,7 @@ def _joined(survey: Survey, sample: Sample, tables: Sequence[Table], where: Find
             if set(table.cells[column]) != set(rows):
                 continue
             name = name_of(sample, survey)
-            has_rows = f"has the {len(rows)} ids of {name}"
+            has_rows = f"has the {counted(len(rows), 'id')} of {name}"
             if table.cells[column].duplicated().any():
                 several = f"{has_rows}: the predictions of the images of a row are averaged"
                 keys = [("id", table.id, table.because), ("row", column, several)]

@@ -14,7 +14,7 @@ from kit.competition.survey import Survey
 from kit.competition.tables.matching import Table
 from kit.config import CompetitionConfig, LabeledSource
 from kit.config.competition import layout_sections
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.natural import natural_key
 from kit.registry import Registry
 from kit.tasks import LABEL, NO_LABEL
@@ -74,7 +74,8 @@ def with_classes(samples: pd.DataFrame, block: pd.DataFrame, where: object) -> p
     if taken:
         raise KitError(
             where,
-            f"{len(taken)} classes have the name of a column of kit's own tables ({first_few(taken)})",
+            f"{counted(len(taken), 'class has', 'classes have')} the name of a column of kit's own "
+            f"tables ({first_few(taken)})",
             f"Reserved names: {', '.join(PLAIN_COLUMNS)}, fold",
             "Rename the classes.",
             code="class_name_reserved",
@@ -221,7 +222,7 @@ def detect_layout(survey: Survey, hints: Hints) -> Detection:
         found: Detection | None = candidate.detect(survey, hints)
         if found is not None:
             return found
-    images = [f"{len(names)} images in {folder}/" for folder, names in survey.images.items()]
+    images = [f"{counted(len(names), 'image')} in {folder}/" for folder, names in survey.images.items()]
     tables = [f"{table.name}: '{table.id}' names images in {table.folder}/" for table in survey.tables]
     tables += [f"{name}: {why}" for name, why in survey.ignored.items()]
     seen = f"{first_few(images)}; {f'tables: {first_few(tables)}' if tables else 'no table'}"

@@ -24,7 +24,7 @@ from kit.competition.layouts.base import (
 from kit.competition.survey import Survey
 from kit.competition.words import has_word
 from kit.config import CompetitionConfig, LabeledSource
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.natural import natural_key
 
 MIN_IMAGES_PER_CLASS = 5  # folders with fewer images, on average, may be studies or products
@@ -135,7 +135,10 @@ class ClassFoldersLayout(Layout[ClassFolders]):
         names = sorted(set(labels["label"]), key=natural_key)
         numbered = all(name.isdecimal() for name in names)
         order = "in natural order, 2 before 10" if numbered else "in natural order"
-        because = f"{len(found)} images in {len(names)} folders: one class per folder, {order}"
+        because = (
+            f"{counted(len(found), 'image')} in {counted(len(names), 'folder')}: one class per folder, "
+            f"{order}"
+        )
         source = [
             Finding("layout", self.name, because),
             Finding("folder", folder, f"has folders such as {', '.join(names[:3])}"),

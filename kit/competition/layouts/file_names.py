@@ -26,7 +26,7 @@ from kit.competition.survey import Survey
 from kit.competition.words import has_word
 from kit.config import CompetitionConfig, LabeledSource
 from kit.config.competition import with_one_group
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.natural import natural_key
 from kit.tasks import LABEL
 
@@ -87,7 +87,7 @@ class FileNamesLayout(Layout[FileNames]):
 
     def _part(self, folder: str, pattern: str, labels: list[str]) -> LabeledPart:
         names = sorted(set(labels), key=natural_key)
-        because = f"each of {len(labels)} file names in {folder}/ has one of {len(names)} labels"
+        because = f"each of {len(labels)} file names in {folder}/ has one of {counted(len(names), 'label')}"
         source = [
             Finding("layout", self.name, because),
             Finding("folder", folder, f"labels such as {', '.join(names[:3])}"),

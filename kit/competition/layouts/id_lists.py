@@ -24,7 +24,7 @@ from kit.competition.layouts.base import (
 from kit.competition.survey import Survey
 from kit.competition.words import has_role
 from kit.config import CompetitionConfig, LabeledSource
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, counted_of, first_few
 from kit.natural import natural_key
 
 
@@ -63,14 +63,15 @@ class IdListsLayout(Layout[IdLists]):
         lists = {file.stem: file.read_text(encoding="utf-8-sig").split() for file in files}
         twice = [f"{i} of {name}" for name, ids in lists.items() for i, n in Counter(ids).items() if n > 1]
         if twice:
-            problem = f"{len(twice)} ids occur more than once ({first_few(twice)})"
+            problem = f"{counted(len(twice), 'id occurs', 'ids occur')} more than once ({first_few(twice)})"
             raise KitError(folder, problem, "A file names each id once", code="ids_duplicate")
         paths = _paths_by_id(root, source)
         missing = [f"{i} of {name}" for name, ids in lists.items() for i in ids if i not in paths]
         if missing:
             raise KitError(
                 folder,
-                f"{len(missing)} ids have no image {source.pattern} in {source.folder}/ "
+                f"{counted(len(missing), 'id has', 'ids have')} no image {source.pattern} in "
+                f"{source.folder}/ "
                 f"({first_few(missing)})",
                 "Every id needs an image",
                 "Add the images, remove the ids, or set competition.train.pattern.",
@@ -108,9 +109,13 @@ class IdListsLayout(Layout[IdLists]):
         named = sorted(set().union(*classes.values()), key=natural_key)
         columns = {n: [int(i in classes[n]) for i in named] for n in sorted(classes, key=natural_key)}
         source = [
-            Finding("layout", self.name, f"{len(classes)} files such as {lists}/{min(classes)}.txt list ids"),
-            Finding("folder", folder, f"{len(ids)} images named like {pattern}"),
-            Finding("lists", lists, f"name {len(named)} images"),
+            Finding(
+                "layout",
+                self.name,
+                f"{counted(len(classes), 'file')} such as {lists}/{min(classes)}.txt list ids",
+            ),
+            Finding("folder", folder, f"{counted(len(ids), 'image')} named like {pattern}"),
+            Finding("lists", lists, f"name {counted(len(named), 'image')}"),
             Finding("pattern", pattern, f"{pattern.replace('{id}', named[0])} is the image of id {named[0]}"),
         ]
         others = {pattern.replace("{id}", each) for each in ids - set(named)}
@@ -118,7 +123,8 @@ class IdListsLayout(Layout[IdLists]):
         remark = Finding(
             "competition.unlisted",
             "refuse",
-            f"{unlisted} of {len(ids)} images are in no list: set negative if they have none of the classes, "
+            f"{counted_of(unlisted, len(ids), 'image', 'is', 'are')} in no list: set negative if they "
+            "have none of the classes, "
             "unlabelled if their classes are unknown, or ignore",
         )
         part = LabeledPart(source, folder, pd.DataFrame(columns))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kit.competition.tables.read import line_numbers
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 
 LIST = "[]"  # in place of a separator: cells are lists, as Python or JSON writes them
 SEPARATORS = (" ", "|", ",", ";")
@@ -101,7 +101,8 @@ def _votes(block: pd.DataFrame, path: Path) -> pd.DataFrame:
     if invalid.any():
         raise KitError(
             path,
-            f"{invalid.sum()} rows have no valid votes (lines {first_few(line_numbers(invalid.to_numpy()))})",
+            f"{counted(invalid.sum(), 'row has', 'rows have')} no valid votes (lines "
+            f"{first_few(line_numbers(invalid.to_numpy()))})",
             "Votes are finite numbers of at least 0, one of them above 0",
             code="label_invalid",
         )

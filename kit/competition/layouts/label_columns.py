@@ -11,7 +11,7 @@ import pandas as pd
 from kit.competition.layouts.label_cells import LIST, are_votes, find_separator, split_labels
 from kit.competition.survey import Survey
 from kit.competition.tables.matching import Table
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.natural import natural_key
 from kit.submission_format.spelling import are_row_numbers, is_index_name
 
@@ -152,14 +152,17 @@ def _label_block(table: Table, others: list[str], survey: Survey) -> tuple[list[
     """Return the columns of the classes: of 0 and 1, or of votes that the sample has, too."""
     block = [c for c in others if _is_flag(table.cells[c])]
     in_sample = [c for c in others if c in survey.columns_of(*SAMPLE_WORDS)]
-    count = f"{len(block)} columns of 0 and 1"
+    count = f"{counted(len(block), 'column')} of 0 and 1"
     if len(block) >= 2 and _list_the_block(table.cells, block, others):
         return block, f"{count}, which another column lists: one per class"
     if len(block) >= 2 and (len(block) == len(others) or is_one_hot(table.cells[block])):
         return block, f"{count}{_among(block, others)}: one per class"
     if len(in_sample) >= 2 and all(are_votes(table.cells[c]) for c in in_sample):
         what = "0 and 1" if set(in_sample) <= set(block) else "votes"
-        return in_sample, f"{len(in_sample)} columns of {what} that the sample has{_among(in_sample, others)}"
+        return (
+            in_sample,
+            f"{counted(len(in_sample), 'column')} of {what} that the sample has{_among(in_sample, others)}",
+        )
     return None
 
 

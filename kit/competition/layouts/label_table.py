@@ -29,7 +29,7 @@ from kit.competition.tables.matching import Table
 from kit.competition.tables.read import column, line_numbers, read_table, unique_ids
 from kit.competition.words import has_role
 from kit.config import CompetitionConfig, LabeledSource
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.tasks import LABEL, NO_LABEL, UNKNOWN, tasks
 
 ZERO_ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "True": 1, "False": 0, "true": 1, "false": 0}
@@ -137,7 +137,7 @@ class LabelTableLayout(Layout[LabelTable]):
         source = [
             Finding("layout", self.name, f"{table.name} lists images and their labels"),
             Finding("folder", table.folder, f"the folder of the images in {table.name}"),
-            Finding("file", table.name, f"{len(table.cells)} rows"),
+            Finding("file", table.name, f"{counted(len(table.cells), 'row')}"),
             Finding("id", table.id, table.because),
             Finding("ids", table.ids, table.style),
             Finding("label", columns.label, columns.because),
@@ -215,7 +215,8 @@ def _shares(
     if not source.votes:
         raise KitError(
             path,
-            f"the task is {config.task}, and the {len(names)} label columns are not said to hold votes",
+            f"the task is {config.task}, and "
+            f"{counted(len(names), 'label column is', 'label columns are')} not said to hold votes",
             "The label of an image is a distribution over the classes",
             "Set `votes: true`; or for columns of 0 and 1 `competition.task: multilabel`.",
             code="labels_do_not_suit_task",
@@ -278,7 +279,8 @@ def _zero_one_block(
         raise KitError(
             path,
             f"column '{names[col]}' holds '{block.iloc[row, col]!s}' in line {row + 2}; "
-            f"{rows.sum()} rows hold invalid values (lines {first_few(line_numbers(rows))})",
+            f"{counted(rows.sum(), 'row holds', 'rows hold')} invalid values (lines "
+            f"{first_few(line_numbers(rows))})",
             "Each of several label columns is 0 or 1",
             "Set `competition.blank: unlabelled` if rows that are all blank or -1 have no label."
             if without_label.any()
@@ -302,7 +304,8 @@ def _check_class_folders(samples: pd.DataFrame, source: LabelTable, path: Path) 
         named = [f"{row.path} is '{row.label}'" for row in differ.itertuples()]
         raise KitError(
             path,
-            f"{len(differ)} labels contradict the class folders of {source.folder}/ ({first_few(named)})",
+            f"{counted(len(differ), 'label contradicts', 'labels contradict')} the class folders of "
+            f"{source.folder}/ ({first_few(named)})",
             "Two sources of labels must agree",
             "Fix one of them: layout class_folders reads the folders, layout csv the table.",
             code="labels_contradict",

@@ -33,7 +33,7 @@ from kit.competition.layouts.voc_boxes import (
 from kit.competition.survey import Survey
 from kit.competition.words import has_word
 from kit.config import CompetitionConfig, VocConfig
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.natural import natural_key
 
 UBIQUITOUS = 0.95  # a class on more than this share of images is almost useless as a label of images
@@ -157,7 +157,11 @@ def _crops_or_images(boxes: pd.DataFrame, images: int) -> tuple[bool, str]:
     shares = boxes.groupby("label")["image"].nunique() / images
     common = [str(name) for name in shares.index[shares > UBIQUITOUS]]
     if not common:
-        return False, f"{len(boxes)} boxes label {images} images; crops: one sample per box"
+        return (
+            False,
+            f"{counted(len(boxes), 'box labels', 'boxes label')} {counted(images, 'image')}; crops: "
+            "one sample per box",
+        )
     return True, f"nearly every image has {first_few(common)}: classify boxes; images: one sample per image"
 
 
@@ -165,10 +169,14 @@ def _part(part: Voc, boxes: pd.DataFrame, paths: dict[str, str], as_crops: bool,
     source = [
         Finding("layout", part.layout, f"{xml} XML files in {part.annotations}/ describe boxes"),
         Finding("folder", part.folder, f"the folder of the images of {part.annotations}/"),
-        Finding("annotations", part.annotations, f"{len(paths)} images with {len(boxes)} boxes"),
+        Finding(
+            "annotations",
+            part.annotations,
+            f"{counted(len(paths), 'image')} with {counted(len(boxes), 'box', 'boxes')}",
+        ),
     ]
     if part.set is not None:
-        source.append(Finding("set", part.set, f"lists {len(paths)} images"))
+        source.append(Finding("set", part.set, f"lists {counted(len(paths), 'image')}"))
     if as_crops:
         return LabeledPart(source, part.folder, boxes[["label"]])
     having = pd.crosstab(boxes["image"], boxes["label"]).clip(upper=1)

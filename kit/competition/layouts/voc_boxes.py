@@ -13,7 +13,7 @@ from kit.competition.images.decode import UnreadableImageError, header_size
 from kit.competition.images.files import ImageFolder
 from kit.competition.layouts.base import BOX
 from kit.config import LabeledSource, VocConfig
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, counted_of, first_few
 
 UNKNOWN_SIZE = (2**31, 2**31)  # for an unreadable image: contains every box
 BOX_COLUMNS = ["image", "path", "number", "label", "difficult", *BOX, "width", "height"]
@@ -98,7 +98,8 @@ def _listed(root: Path, source: Voc) -> list[str]:
     if missing:
         raise KitError(
             root / source.set,
-            f"{len(missing)} of {len(names)} images have no XML file in {source.annotations}/ "
+            f"{counted_of(len(missing), len(names), 'image', 'has', 'have')} no XML file in "
+            f"{source.annotations}/ "
             f"({first_few(missing)})",
             "Every listed image needs an annotation",
             code="annotation_missing",
@@ -118,7 +119,11 @@ def read_set(path: Path) -> list[str]:
     names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if not names or twice:
-        what = f"{len(twice)} images are listed twice ({first_few(twice)})" if twice else "is empty"
+        what = (
+            f"{counted(len(twice), 'image is', 'images are')} listed twice ({first_few(twice)})"
+            if twice
+            else "is empty"
+        )
         raise KitError(path, what, rule, code="set_invalid")
     return names
 
@@ -227,7 +232,8 @@ def _valid(boxes: pd.DataFrame, folder: Path, rules: VocConfig) -> pd.DataFrame:
         named = [f"{row.image}.xml object {row.number}" for row in bad.itertuples()]
         raise KitError(
             folder,
-            f"{len(bad)} boxes lie outside their image or have no area ({first_few(named)})",
+            counted(len(bad), "box lies outside its image or has", "boxes lie outside their image or have")
+            + f" no area ({first_few(named)})",
             "A box is inside its image",
             "Fix them, or set `competition.voc.bad_boxes: skip`.",
             code="box_invalid",

@@ -14,7 +14,7 @@ import pandas as pd
 
 from kit.competition.images.decode import is_image
 from kit.competition.tables.json_tables import read_json, read_json_lines
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.submission_format.parse import find_delimiter
 
 JOINT = "/"  # between columns that together are the path of an image
@@ -156,7 +156,7 @@ def column(table: pd.DataFrame, name: str, path: Path, key: str, blank: str = ""
         lines = first_few(line_numbers(empty))
         raise KitError(
             path,
-            f"column '{name}' is blank in {empty.sum()} rows (lines {lines})",
+            f"column '{name}' is blank in {counted(empty.sum(), 'row')} (lines {lines})",
             "Every row needs a value",
             blank,
             code="cells_blank",
@@ -182,6 +182,6 @@ def unique_ids(ids: pd.Series, path: Path) -> pd.Series:
     """Return the ids unchanged; refuse an id that occurs twice."""
     if ids.duplicated().any():
         twice = ids[ids.duplicated()].unique()
-        problem = f"{len(twice)} ids occur more than once ({first_few(list(twice))})"
+        problem = f"{counted(len(twice), 'id occurs', 'ids occur')} more than once ({first_few(list(twice))})"
         raise KitError(path, problem, "Each id has one row", code="ids_duplicate")
     return ids

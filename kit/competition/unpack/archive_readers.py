@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from kit.errors import KitError
+from kit.errors import KitError, counted
 
 TAR_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tbz2", ".txz", ".tar")
 SUFFIXES = (*TAR_SUFFIXES, ".zip", ".7z")
@@ -94,7 +94,9 @@ class TarReader:
         if (stream := source.fileobj) is not None:
             stream.seek(source.offset)
             if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError(f"it ends too early, after {len(source.getmembers())} entries")
+                raise tarfile.ReadError(
+                    f"it ends too early, after {counted(len(source.getmembers()), 'entry', 'entries')}"
+                )
             while stream.read(CHUNK):
                 pass
 

@@ -15,15 +15,15 @@ from kit.competition.images.decode import is_image
 from kit.competition.images.files import is_hidden
 from kit.competition.unpack.extract import draft_of
 from kit.competition.unpack.packed import Packed, packed_suffix, rarely_packed, unpackers
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_json
+from kit.storage.full_disk import FULL
 
 MAX_DEPTH = 3  # of the folders that are searched for packed files
 MAX_OF_SUFFIX = 50  # files of one suffix in a folder
 MAX_NESTED = 3  # how deep archives in archives are unpacked
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass
@@ -167,11 +167,14 @@ def _compared(root: Path, path: Path, packed: Packed, place: Place) -> str:
     if place.target.is_file():
         return f"not unpacked: {shown} exists with other content, and is used instead"
     if len(missing) < len(packed.files):
-        count = f"{len(missing)} of its {len(packed.files)} files are not there ({first_few(missing)})"
+        count = (
+            f"{len(missing)} of its {counted(len(packed.files), 'file')} "
+            f"{'is' if len(missing) == 1 else 'are'} not there ({first_few(missing)})"
+        )
         return f"not unpacked: {shown} exists, but {count}. Remove {shown} to unpack it again"
     raise KitError(
         path,
-        f"belongs in {shown}, which exists with none of its {len(packed.files)} files",
+        f"belongs in {shown}, which exists with none of its {counted(len(packed.files), 'file')}",
         "An archive is unpacked to a folder with its name",
         f"Rename or remove {shown} or the archive.",
         code="folder_exists",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.errors import KitError
+from kit.errors import KitError, counted
 
 MAX_ASPECT = 4  # of height and width
 CLEARLY = 0.9  # neighbors must differ by this factor less than in the square, if the shape is no square
@@ -49,7 +49,7 @@ def find_shape(rows: np.ndarray, path: Path) -> Shape:
         return square
     raise KitError(
         path,
-        f"has images of {count} values, and no height and width make neighbors alike",
+        f"has images of {counted(count, 'value')}, and no height and width make neighbors alike",
         "kit finds the shape where the images are not noise",
         "Write the images to PNG files yourself, named by their ids.",
         code="shape_unknown",

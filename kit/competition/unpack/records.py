@@ -13,7 +13,7 @@ import numpy as np
 
 from kit.competition.unpack.image_files import Row, as_type, image_suffix, stored_type
 from kit.competition.unpack.pixel_shape import find_shape
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 
 MIN_PIXELS = 64  # values of a list or columns of a table that can be an image
 BASE64_STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD")
@@ -46,7 +46,7 @@ def find_images(sample: Cells, path: Path) -> ImagesInTable | None:
     """
     encoded = [name for name, values in sample.items() if _encoded(_first(values)) is not None]
     if len(encoded) > 1:
-        raise _unknown(path, f"has images in {len(encoded)} columns ({first_few(encoded)})")
+        raise _unknown(path, f"has images in {counted(len(encoded), 'column')} ({first_few(encoded)})")
     if encoded:
         column = encoded[0]
         about = f"images of '{column}'"
@@ -144,7 +144,7 @@ def _from_columns(sample: Cells, columns: list[str], path: Path) -> ImagesInTabl
     def read(rows: Cells) -> list[np.ndarray]:
         return [as_type(shape.image(row), kind, path) for row in matrix(rows)]
 
-    return ImagesInTable(columns, read, f"images {shape.text} of {len(columns)} columns")
+    return ImagesInTable(columns, read, f"images {shape.text} of {counted(len(columns), 'column')}")
 
 
 def find_id(sample: Cells, images: ImagesInTable, unique: Callable[[str], bool]) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import albumentations as A
 import numpy as np
 
-from kit.errors import KitError
+from kit.errors import KitError, counted
 
 OF_PICTURES = (1, 3)  # numbers of channels that every augmentation accepts
 TRIALS = 4  # draws of each step: some fail for some draws only
@@ -65,7 +65,7 @@ def check_channels(steps: Sequence[Any], where: str, channels: int, size: int = 
     if unsuitable:
         raise KitError(
             where,
-            f"{', '.join(dict.fromkeys(unsuitable))} cannot change images of {channels} channels",
+            f"{', '.join(dict.fromkeys(unsuitable))} cannot change images of {counted(channels, 'channel')}",
             "Steps for colors need three channels or one; geometric steps accept any number",
             "Remove them, or use RandomBrightnessContrast, GaussNoise or GaussianBlur.",
             code="channels_unsuitable",

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from kit.config import AugmentConfig
+from kit.errors import counted
 
 Mixer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -60,5 +61,5 @@ def describe_mixing(augment: AugmentConfig, epochs: int) -> list[str]:
     kinds = {"mixup": augment.mixup, "cutmix": augment.cutmix}
     names = " or ".join(f"{name}(alpha={alpha:g})" for name, alpha in kinds.items() if alpha)
     probability = "" if augment.mix_probability == 1 else f", p={augment.mix_probability:g}"
-    end = f", not in the last {augment.mix_off_epochs} epochs" if augment.mix_off_epochs else ""
+    end = f", not in the last {counted(augment.mix_off_epochs, 'epoch')}" if augment.mix_off_epochs else ""
     return [f"{names} of batches{probability}{end}"]

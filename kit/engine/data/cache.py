@@ -13,7 +13,7 @@ import pandas as pd
 
 from kit.engine.data.image_store import ImageDecoder, Picture
 from kit.engine.data.pixel_file import PixelFile
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.runtime.progress import Progress
 from kit.storage.files import disk_usage, format_bytes
 
@@ -66,7 +66,7 @@ def open_cache(
         return None
     if pixel_file.num_fitting < len(pictures):
         progress.note(
-            f"image.cache {cache} fits {pixel_file.num_fitting} of {len(pictures)} decoded images "
+            f"image.cache {cache} fits {pixel_file.num_fitting} of {counted(len(pictures), 'decoded image')} "
             f"({format_bytes(sum(capacities))} in total); every epoch decodes the others again"
         )
     return pixel_file

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 import torch
 
+from kit.errors import counted
+
 T = TypeVar("T")
 OUT_OF_MEMORY = (  # messages of plain RuntimeErrors of torch's backends
     " out of memory",
@@ -45,7 +47,7 @@ def halve_until_it_fits(
                 raise
         free_memory()  # outside the handler, which references the failed attempt
         warn(
-            f"out of memory with a micro-batch of {micro_batch_size} images: continuing with "
+            f"out of memory with a micro-batch of {counted(micro_batch_size, 'image')}: continuing with "
             f"{micro_batch_size // 2}"
         )
         micro_batch_size //= 2

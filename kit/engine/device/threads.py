@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
+from kit.errors import counted
+
 ROUNDS = 2  # of timed steps per thread count, after one step that is not timed
 LONGEST_STEP = 0.2  # seconds; longer steps lose little to waiting threads, and trying them costs much
 MARGIN = 1.15  # fewer threads must be this much faster: results differ in the last bits between counts
@@ -64,7 +66,7 @@ class StepThreads:
         self.chosen = fastest if is_clear else self.all
         if self.chosen != before:
             ms = ", ".join(f"{1000 * seconds:.1f} with {count}" for count, seconds in self.seconds.items())
-            self.log(f"{self.chosen} of {self.all} threads (ms per step: {ms})")
+            self.log(f"{self.chosen} of {counted(self.all, 'thread')} (ms per step: {ms})")
 
 
 @contextmanager

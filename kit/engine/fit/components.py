@@ -24,7 +24,7 @@ from kit.engine.optim.optimizers import build_optimizer, load_optimizer
 from kit.engine.optim.schedules import Schedule, build_schedule
 from kit.engine.optim.target_scale import TargetScale
 from kit.engine.optim.weight_averaging import Average, build_average
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.metrics import Metric
 from kit.tasks import Task
 
@@ -178,7 +178,7 @@ def epoch_batches(images: FoldImages, train: TrainConfig, seed: int) -> EpochBat
     if len(batches) == 0:
         raise KitError(
             "train.batch_size",
-            f"{images.plan.length} training images are too few for a batch",
+            f"{counted(images.plan.length, 'training image is', 'training images are')} too few for a batch",
             code="too_few_images",
         )
     return batches

@@ -20,7 +20,7 @@ from kit.engine.optim.schedules import check_schedule, shortfall
 from kit.engine.optim.weight_averaging import check_average
 from kit.engine.tta.merge import check_merge
 from kit.engine.tta.views import check_sizes, check_view
-from kit.errors import KitError, raise_mistakes
+from kit.errors import KitError, counted, raise_mistakes
 from kit.metrics import get_metric
 from kit.postprocess.postprocessing import check_steps
 from kit.storage.workspace import Workspace
@@ -125,5 +125,7 @@ def _warnings(config: Config) -> list[str]:
     ):
         late = [epoch for epoch in plan or () if epoch > train.epochs]
         if late:
-            warnings.append(f"{key} changes in epoch {late[0]}, but training has only {train.epochs} epochs")
+            warnings.append(
+                f"{key} changes in epoch {late[0]}, but training has only {counted(train.epochs, 'epoch')}"
+            )
     return warnings

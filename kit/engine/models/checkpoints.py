@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kit.errors import KitError
 from kit.storage.files import atomic_write
+from kit.storage.full_disk import disk_full_error, is_disk_full
 from kit.storage.workspace import FoldFolder
 
 
@@ -21,23 +22,25 @@ def save_model(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]
     """Write weights and model metadata as safetensors."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     metadata = {key: json.dumps(value) for key, value in about.items()}
-    with atomic_write(path) as draft, _disk_full_as_kit_error(path):
+    with atomic_write(path) as draft, _write_errors_as_kit_error(path):
         save_file(tensors, draft, metadata=metadata)
 
 
 @contextmanager
-def _disk_full_as_kit_error(path: Path) -> Iterator[None]:
-    """Turn write errors (such as a full disk) into a KitError."""
+def _write_errors_as_kit_error(path: Path) -> Iterator[None]:
+    """Turn the errors of safetensors and torch, which name no file, into a KitError."""
     try:
         yield
     except (RuntimeError, SafetensorError) as error:
+        if is_disk_full(error, path):
+            raise disk_full_error(path) from error
         reason = str(error).strip().splitlines()[0]
         raise KitError(
             path,
             f"cannot be written ({reason})",
             "",
-            "Free disk space and run again; the last complete checkpoint still exists.",
-            code="disk_full",
+            "Fix it and run again; the last complete checkpoint still exists.",
+            code="write_failed",
         ) from error
 
 
@@ -115,7 +118,7 @@ def save_resume(folder: FoldFolder, state: dict[str, Any]) -> None:
 
     At least one complete file exists at any moment.
     """
-    with atomic_write(folder.resume) as draft, _disk_full_as_kit_error(folder.resume):
+    with atomic_write(folder.resume) as draft, _write_errors_as_kit_error(folder.resume):
         torch.save(state, draft)
         if folder.resume.exists():
             folder.resume.replace(folder.resume_before)

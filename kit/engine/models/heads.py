@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kit.config import ModelConfig
 from kit.engine.models.pooling import GeM
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.registry import Registry, bind_options
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -151,7 +151,7 @@ def _layer(item: int | str, where: str, width: int, spatial: bool) -> nn.Module:
         allowed = ", ".join(options) or "none"
         raise KitError(
             where,
-            f"'{item}' has {len(values)} values",
+            f"'{item}' has {counted(len(values), 'value')}",
             f"{name} accepts {len(options)}: {allowed}",
             code="option_invalid",
         )

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kit.config import ImageConfig
-from kit.errors import KitError
+from kit.errors import KitError, counted
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def overridden(own: Preprocessing, image: ImageConfig) -> tuple[Preprocessing, l
         if isinstance(value, tuple) and len(value) != result.channels:
             raise KitError(
                 f"image.{key}",
-                f"has {len(value)} values for {result.channels} channels",
+                f"has {counted(len(value), 'value')} for {counted(result.channels, 'channel')}",
                 code="channels_differ",
             )
         own_value = own.size if key == "predict_size" else getattr(result, key)
@@ -116,6 +116,7 @@ def _for_channels(own: Preprocessing, channels: int) -> tuple[Preprocessing, lis
     times = -(-channels // own.channels)
     mean, std = (own.mean * times)[:channels], (own.std * times)[:channels]
     note = (
-        f"image.channels {channels}: mean and std of the model's {own.channels} channels, repeated in order"
+        f"image.channels {channels}: mean and std of the model's {counted(own.channels, 'channel')}, "
+        "repeated in order"
     )
     return replace(own, mean=mean, std=std), [note]

@@ -24,7 +24,7 @@ from kit.engine.models.heads import (
     head_parameters,
     stem_for_channels,
 )
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 
 CONNECT_SECONDS = 5
 State = dict[str, Tensor]
@@ -223,7 +223,12 @@ def _unused(model: nn.Module, state: State, body: State, name: str, file: object
             code="weights_do_not_fit",
         )
     return (
-        [f"{_label(file)}: {len(left)} tensors of a head are not used ({first_few(left, 3)})"] if left else []
+        [
+            f"{_label(file)}: {counted(len(left), 'tensor of a head is', 'tensors of a head are')} "
+            f"not used ({first_few(left, 3)})"
+        ]
+        if left
+        else []
     )
 
 
@@ -368,7 +373,7 @@ def load_fold(backbone: nn.Module, state: State, file: object) -> list[str]:
     if absent or foreign:
         raise KitError(
             file,
-            f"does not fit this model: {len(absent)} of {len(own)} tensors are missing or differ in shape, "
+            f"does not fit this model: {len(absent)} of its {len(own)} tensors are missing or differ in shape, "
             f"and {len(foreign)} of its tensors fit nowhere ({first_few([*absent, *foreign], 3)})",
             "model.start needs an experiment with the same network; only the head may differ",
             code="weights_do_not_fit",

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kit.config import Component
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.registry import Registry, bind_options, nearest
 from kit.tasks import Target, Task
 
@@ -159,7 +159,7 @@ def _check_lists(options: Mapping[str, Any], num_classes: int) -> None:
         if isinstance(value, list) and len(value) != num_classes:
             raise KitError(
                 f"train.loss.{key}",
-                f"has {len(value)} values for {num_classes} classes",
+                f"has {counted(len(value), 'value')} for {counted(num_classes, 'class', 'classes')}",
                 code="classes_differ",
             )
 

@@ -16,7 +16,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from kit.config import Component
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.registry import Registry
 
 WHERE = "train.schedule"
@@ -58,7 +58,7 @@ class TrainingLength:
         if wanted >= self.epochs:
             raise KitError(
                 f"{WHERE}.warmup_epochs",
-                f"is {wanted:g} of {self.epochs} epochs",
+                f"is {wanted:g} of {counted(self.epochs, 'epoch')}",
                 "The warm-up must be shorter than the training, or the peak rate is never reached",
                 code="warmup_too_long",
             )
@@ -216,7 +216,9 @@ def step(
     last = level(length.steps - 1)
     missing = ""
     if every >= length.epochs:
-        missing = f"The rate never drops: every is {every:g}, and there are {length.epochs} epochs."
+        missing = (
+            f"The rate never drops: every is {every:g}, and there are {counted(length.epochs, 'epoch')}."
+        )
     elif floor and last > floor * (1 + 1e-9):  # 1e-9: rounding of the powers
         missing = f"The rate ends at {last:g}, above its floor of {floor:g}."
     return LRSchedule(rate, missing)
@@ -288,5 +290,8 @@ def plateau(
     # One epoch sets the best score, patience + 1 epochs miss it, and one more must remain.
     missing = ""
     if length.epochs - not_counted < patience + 3:
-        missing = f"The rate never drops: patience {patience} does not run out in {length.epochs} epochs."
+        missing = (
+            f"The rate never drops: patience {patience} does not run out in "
+            f"{counted(length.epochs, 'epoch')}."
+        )
     return LRSchedule(rate, missing, epoch_done)

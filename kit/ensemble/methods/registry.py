@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from kit.ensemble.blend_data import BlendData, Combination
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.registry import Registry
 from kit.tasks import Task
 
@@ -80,7 +80,8 @@ def refuse_below(low: float, members: np.ndarray, name: str) -> None:
     if members.size and members.min() <= low:
         raise KitError(
             f"{METHOD} {name}",
-            f"cannot combine {(members <= low).sum()} of {members.size} numbers (lowest: {members.min():g})",
+            f"cannot combine {(members <= low).sum()} of {counted(members.size, 'number')} (lowest: "
+            f"{members.min():g})",
             f"It needs numbers above {low:g}",
             "Use --method mean, weights or hill_climb.",
             code="numbers_too_low",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.metrics import Metric
 from kit.predictions import FinalPredictions
 from kit.submission_format.evidence import CompetitionFacts, Evidence, SampleValues
@@ -56,7 +56,7 @@ class Score(SubmissionKind):
         if len(form.classes) != 2:
             raise KitError(
                 "submission.kind",
-                f"is {self.name}, and there are {len(form.classes)} classes",
+                f"is {self.name}, and there are {counted(len(form.classes), 'class', 'classes')}",
                 "A score needs two classes",
                 code="kind_unsuitable",
             )

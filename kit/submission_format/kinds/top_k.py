@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kit.errors import counted
 from kit.metrics import Metric
 from kit.predictions import FinalPredictions
 from kit.submission_format.evidence import CompetitionFacts, Evidence, SampleValues
@@ -66,7 +67,9 @@ class TopK(SubmissionKind):
         if found is None or not facts.task.exclusive:
             return None
         separator, most = found
-        because = f"column '{sample.name}' ranks {most} classes, such as {sample.filled[0]}"
+        because = (
+            f"column '{sample.name}' ranks {counted(most, 'class', 'classes')}, such as {sample.filled[0]}"
+        )
         return Evidence(because, {"separator": separator, "most": most})
 
     def infer_from_class_names(

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.metrics import Metric
 from kit.metrics.distances import predicted_numbers
 from kit.predictions import FinalPredictions
@@ -80,7 +80,10 @@ class Value(SubmissionKind):
         below = int((predictions.probs[:, 0] < form.low).sum()) if _is_regression(form) else 0
         if not below:
             return []
-        return [f"{below} numbers below {form.low:g} are written as {form.low:g}, as the metric counts them"]
+        return [
+            f"{counted(below, f'number below {form.low:g} is', f'numbers below {form.low:g} are')} "
+            f"written as {form.low:g}, as the metric counts them"
+        ]
 
     def check(self, form: SubmissionFormat) -> None:
         """Refuse classes that are not consecutive integers."""

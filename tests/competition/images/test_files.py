@@ -118,7 +118,7 @@ def test_files_that_no_reader_opens_are_named_by_init(tmp_path):
     cameras = pd.DataFrame({"name": [f"{i}.png" for i in range(8)], "camera": "x"})
     cameras.to_csv(root / "test_cameras.csv", index=False)
     unused = pipeline.init(root, workspace=Workspace.open(tmp_path)).unused
-    assert any(line.startswith("1 files *.heic, such as train/red/x.heic") for line in unused)
+    assert any(line.startswith("1 file *.heic, such as train/red/x.heic") for line in unused)
     assert any(line.startswith("test_cameras.csv: 'name' names images of test/") for line in unused)
     assert not any("sample_submission.csv" in line for line in unused)
     assert any(line.startswith("meta.csv: no column names images") and "k1, k2" in line for line in unused)

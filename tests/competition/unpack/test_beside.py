@@ -91,7 +91,7 @@ def test_a_folder_with_a_part_of_the_files_is_kept_and_told(tmp_path):
     (tmp_path / "train" / "a").mkdir(parents=True)
     (tmp_path / "train" / "a" / "1.png").write_bytes(b"one")
     found = unpack_beside(tmp_path, GB)
-    assert "1 of its 2 files are not there (b/2.png)" in found.unused["train.zip"]
+    assert "1 of its 2 files is not there (b/2.png)" in found.unused["train.zip"]
     assert below(tmp_path) == {"train/a/1.png": b"one"}
 
 
@@ -116,7 +116,7 @@ def test_an_archive_that_changed_is_compared_again(tmp_path):
     zipped(tmp_path / "train.zip", IMAGES)
     unpack_beside(tmp_path, GB)
     zipped(tmp_path / "train.zip", IMAGES | {"c/3.png": b"three"})
-    assert "1 of its 3 files are not there (c/3.png)" in unpack_beside(tmp_path, GB).unused["train.zip"]
+    assert "1 of its 3 files is not there (c/3.png)" in unpack_beside(tmp_path, GB).unused["train.zip"]
 
 
 @pytest.mark.parametrize("name", ["../evil.png", "/evil.png"])

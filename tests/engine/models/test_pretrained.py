@@ -227,7 +227,7 @@ def test_unused_tensors_of_a_head_give_a_note_and_others_are_refused(tmp_path):
     state["aux_head.weight"] = torch.ones(3)
     save_file(state, tmp_path / "w.safetensors")
     _, notes = build("test_resnet", tmp_path / "w.safetensors")
-    assert notes == ["w.safetensors: 1 tensors of a head are not used (aux_head.weight)"]
+    assert notes == ["w.safetensors: 1 tensor of a head is not used (aux_head.weight)"]
     state["layer5.0.conv1.weight"] = torch.ones(3)
     save_file(state, tmp_path / "w.safetensors")
     with raises_kit_error("weights_do_not_fit"):
