@@ -45,9 +45,11 @@ def folds(
     show(*(balance_table(balance) for balance in done.balances))
     state = "written" if done.state == "made" else "exists already, unchanged"
     first = done.balances[0]
+    most = f"{done.largest_deviation:.2g}"
+    most += " image" if most == "1" else " images"
     show(
         f"\n{place.shown(done.path)} {state}. {first.rows.capitalize()} counts deviate from even ones by at "
-        f"most {done.largest_deviation:.2g} images; "
+        f"most {most}; "
         f"chi-square {first.chi_square:.2f}, p {first.p_value:.2g}."
     )
     for run in done.invalid:

@@ -76,7 +76,8 @@ def _print_error(text: str) -> None:
 
 def _operating_system_error(error: OSError) -> KitError:
     """Return an operating-system error (full disk, read-only folder, missing file) as a KitError."""
-    from kit.storage.full_disk import FULL, disk_full_error
+    from kit.storage.files import disk_full_error
+    from kit.storage.full_disk import FULL
 
     if error.errno in FULL:
         return disk_full_error(Path(error.filename) if error.filename else None)

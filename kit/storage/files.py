@@ -6,13 +6,14 @@ import hashlib
 import json
 import math
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError, counted
-from kit.storage.full_disk import naming_the_file
+from kit.storage.full_disk import free_bytes, naming_the_file
 
 DRAFT = ".tmp"
 
@@ -51,6 +52,34 @@ def format_bytes(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return counted(count, "byte")
+
+
+def disk_full_error(path: Path | None) -> KitError:
+    """Return the error that says that a disk is full.
+
+    Args:
+        path: The file that could not be written; None if unknown.
+    """
+    if path is not None:
+        where, problem = str(path), f"cannot be written: its disk is full ({_shown_free(path)} free)"
+    else:
+        here, temporary = Path.cwd(), Path(tempfile.gettempdir())
+        where = "a file"
+        problem = (
+            f"cannot be written: its disk is full ({_shown_free(here)} free in the current folder, "
+            f"{_shown_free(temporary)} in {temporary})"
+        )
+    return KitError(
+        where,
+        problem,
+        "kit writes a file completely or not at all, so no file is damaged",
+        "Free space (`kit clean` removes caches) and run the same command again.",
+        code="disk_full",
+    )
+
+
+def _shown_free(path: Path) -> str:
+    return format_bytes(free_bytes(path))
 
 
 def disk_usage(path: Path) -> int:

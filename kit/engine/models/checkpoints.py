@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kit.errors import KitError
-from kit.storage.files import atomic_write
-from kit.storage.full_disk import disk_full_error, is_disk_full
+from kit.storage.files import atomic_write, disk_full_error
+from kit.storage.full_disk import is_disk_full
 from kit.storage.workspace import FoldFolder
 
 

@@ -373,7 +373,7 @@ def load_fold(backbone: nn.Module, state: State, file: object) -> list[str]:
     if absent or foreign:
         raise KitError(
             file,
-            f"does not fit this model: {len(absent)} of its {len(own)} tensors are missing or differ in shape, "
+            f"does not fit this model: {len(absent)} of {len(own)} tensors are missing or differ in shape, "
             f"and {len(foreign)} of its tensors fit nowhere ({first_few([*absent, *foreign], 3)})",
             "model.start needs an experiment with the same network; only the head may differ",
             code="weights_do_not_fit",
