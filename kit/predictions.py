@@ -131,8 +131,8 @@ class Predictions:
         Raises:
             KitError: The ids or the classes differ; the message has the first examples.
         """
-        _check_same(where, "ids", set(self.ids), set(ids))
-        _check_same(where, "classes", set(self.classes), set(classes))
+        _check_same(where, "id", "ids", set(self.ids), set(ids))
+        _check_same(where, "class", "classes", set(self.classes), set(classes))
         columns = pd.Index(self.classes).get_indexer(pd.Index(classes))
         aligned = self.of_ids(ids)
         return replace(aligned, classes=tuple(classes), probs=np.ascontiguousarray(aligned.probs[:, columns]))
@@ -178,8 +178,8 @@ class Predictions:
         Raises:
             KitError: They differ; the message has the first examples.
         """
-        _check_same(where, "classes", set(self.classes), set(other.classes))
-        _check_same(where, "ids", set(self.ids), set(other.ids))
+        _check_same(where, "class", "classes", set(self.classes), set(other.classes))
+        _check_same(where, "id", "ids", set(self.ids), set(other.ids))
 
 
 @dataclass(frozen=True)
@@ -322,8 +322,10 @@ def _damaged(path: Path, reason: str, renew: str) -> KitError:
     )
 
 
-def _check_same(where: object, what: str, theirs: set[str], ours: set[str]) -> None:
-    for names, template in ((ours - theirs, "lacks {} {}"), (theirs - ours, "has {} unknown {}")):
+def _check_same(where: object, one: str, many: str, theirs: set[str], ours: set[str]) -> None:
+    for names, problem in (
+        (ours - theirs, f"lacks {counted(len(ours - theirs), one, many)}"),
+        (theirs - ours, f"has {counted(len(theirs - ours), f'unknown {one}', f'unknown {many}')}"),
+    ):
         if names:
-            problem = f"{template.format(len(names), what)} ({first_few(sorted(names))})"
-            raise KitError(where, problem, code=f"{what}_differ")
+            raise KitError(where, f"{problem} ({first_few(sorted(names))})", code=f"{many}_differ")

@@ -117,11 +117,14 @@ def _positions(folds: Folds, population: Population, where: object) -> np.ndarra
     missing = list(ids[positions < 0])
     unknown = [] if not missing and len(index) == len(ids) else list(index[~index.isin(ids)])
     for wrong, what, code in (
-        (missing, "are in no fold", "ids_missing"),
-        (unknown, "are not training samples", "ids_unknown"),
+        (missing, ("is in no fold", "are in no fold"), "ids_missing"),
+        (unknown, ("is no training sample", "are no training samples"), "ids_unknown"),
     ):
         if wrong:
-            problem = f"{counted(len(wrong), 'id')} {what} ({first_few(wrong)})"
+            problem = counted(
+                len(wrong), *(f"{noun} {verb}" for noun, verb in zip(("id", "ids"), what, strict=True))
+            )
+            problem += f" ({first_few(wrong)})"
             raise KitError(where, problem, "", REMAKE, code=code)
     return positions
 
