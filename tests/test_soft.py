@@ -113,7 +113,7 @@ def test_folds_hold_the_shares_and_the_class_with_the_most_votes(votes):
     assert known.loc["0.png", "label"] == "other"  # of equal shares the first in the order of the classes
     tied = int(((shares == shares.max(axis=1, keepdims=True)).sum(axis=1) > 1).sum())
     assert f"{tied} training images have equal largest shares" in progress
-    assert "1 training images have no label" in progress
+    assert "1 training image has no label" in progress
 
 
 def test_the_score_is_the_divergence_from_the_votes_by_hand(votes):

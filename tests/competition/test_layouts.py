@@ -321,8 +321,8 @@ def test_images_without_xml_are_unlisted(data):
         (annotation("im_001", [("red", "a", 1, 5, 5)]), "annotation_invalid", "<bndbox/xmin> is 'a'"),
         (annotation("im_001", [("", 1, 1, 5, 5)]), "annotation_invalid", "without a name"),
         (annotation("im_001", [("red", 4, 4, 65, 28)]), "box_invalid", "(im_001.xml object 0)"),
-        (annotation("im_001", [("red", 4, 4, 4, 28)]), "box_invalid", "1 boxes"),
-        (annotation("im_001", [("red", -1, 4, 9, 28)]), "box_invalid", "1 boxes"),
+        (annotation("im_001", [("red", 4, 4, 4, 28)]), "box_invalid", "1 box lies"),
+        (annotation("im_001", [("red", -1, 4, 9, 28)]), "box_invalid", "1 box lies"),
     ],
 )
 def test_invalid_xml_is_refused(data, xml, code, fact):
@@ -364,7 +364,7 @@ def test_an_xml_file_renamed_together_with_its_image_matches_it(data):
 def test_an_image_size_missing_in_the_xml_is_read_from_the_image(data):
     draw_voc(data)
     (data / "Annotations/im_001.xml").write_text(annotation("im_001", [("red", 4, 4, 65, 28)], size=(0, 0)))
-    assert_refused("box_invalid", "1 boxes", data, TRAINVAL, "multilabel")
+    assert_refused("box_invalid", "1 box lies", data, TRAINVAL, "multilabel")
 
 
 # --- files

@@ -146,7 +146,7 @@ def test_record_prints_the_scores_that_it_wrote(scored):
     path = "submissions/made/first.csv"
     assert (
         run_kit("leaderboard", "record", path, "--public", "0.79").stdout
-        == f"{path}: public 0.78 -> 0.79 recorded.\n"
+        == f"{path}: public 0.78 -> 0.79 recorded.\nNext: kit leaderboard --competition made\n"
     )
     found = json.loads(run_kit("leaderboard", "record", "made/first", "--private", "0.7", "--json").stdout)
     assert (found["file"], found["public"], found["private"]) == (path, 0.79, 0.7)

@@ -35,7 +35,7 @@ def test_the_pattern_gives_each_row_id_once(tmp_path):
     assert submitted_ids(None, competition_of(tmp_path, CROPS)) == CROPS
     with raises_kit_error("pattern_mismatch", where="submission.pool.image") as caught:
         submitted_ids(POOL, competition_of(tmp_path, (*CROPS, "whole")))
-    assert "1 test ids (whole)" in caught.value.problem
+    assert "1 test id (whole)" in caught.value.problem
 
 
 def test_a_column_of_the_test_table_gives_the_rows(tmp_path):

@@ -232,7 +232,7 @@ def test_unreadable_training_images_are_refused_or_skipped_and_test_images_get_t
     skipping = load_config(write_config(tiny), ["train.epochs=2", "competition.on_bad_image=skip"])
     finished = pipeline.run(skipping, workspace=tiny, progress=progress)
     assert "1 unreadable training images are left out (train/2/0.png)" in progress
-    assert "1 test images cannot be read and get the class prior (5.png)" in progress
+    assert "1 test image cannot be read and gets the class prior (5.png)" in progress
     test = load_test(finished.run)
     row = test.probs[test.ids.index("5.png")]
     np.testing.assert_allclose(row, [9 / 29, 10 / 29, 10 / 29], atol=1e-6)
