@@ -71,7 +71,7 @@ def check(
         if fatal:
             show_next(place, "check", file, *judge)
         elif config is None:
-            show(f"Next: hand in {file}.")
+            show(f"Next: upload {file}.")
         else:
             _show_recording(place, file, load_config(config, overrides or []).competition.name)
     if fatal:

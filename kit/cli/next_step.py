@@ -33,7 +33,7 @@ def show_next_with_config(
 
 
 def show_recording(place: Workspace, file: SubmissionFile) -> None:
-    """Print the step after a submission is handed in: the command that records its score."""
+    """Print the step after uploading a submission: the command that records its leaderboard score."""
     arguments = ("record", place.shown(file.path), "--public", SCORE)
     show_next(place, "leaderboard", *arguments, reads_data=False)
 

@@ -6,6 +6,7 @@ import hashlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -79,7 +80,9 @@ def blend(
         "made": now(),
         "commit": commit_of(workspace.root),
     }
-    inputs = {name: digest for member in members for name, digest in member.inputs.items()}
+    inputs = {
+        workspace.shown(Path(name)): digest for member in members for name, digest in member.inputs.items()
+    }
     write_blend(run, values, inputs)
     return Blended(run, evaluation)
 
@@ -149,7 +152,7 @@ def _write(
     sets = sorted(set.intersection(*(set(member.held_out) for member in members)))
     held_out = {name: [member.held_out[name] for member in members] for name in sets}
     oof_parts, test_parts = [m.oof for m in members], [m.test for m in members]
-    run.unmark()
+    run.remove_definition()
     run.remove_scores()
     blends = [(run.oof, first, fitted.nested, oof_parts)]
     for path, (reference, probs), parts in (

@@ -37,7 +37,7 @@ class BlendMember:
     Attributes:
         label: The name in reports.
         held_out: Held-out set -> predictions; empty for files of other tools.
-        inputs: File, as ``<run> <kind>`` or as a path -> its digest.
+        inputs: File, as ``<run> <kind>`` or as an absolute path -> its digest.
         files: The CSVs of another tool; none for a run.
     """
 
@@ -107,7 +107,9 @@ def foreign_member(oof_file: Path, test_file: Path | None, first: BlendMember, t
     models = hashlib.sha256(f"{oof.origin.models} {test.origin.models}".encode()).hexdigest()[:16]
     oof, test = (replace(part, origin=replace(part.origin, models=models)) for part in (oof, test))
     files = (oof_file,) if test_file is None else (oof_file, test_file)
-    return BlendMember(label, oof, test, inputs={str(file): file_digest(file) for file in files}, files=files)
+    return BlendMember(
+        label, oof, test, inputs={str(file.absolute()): file_digest(file) for file in files}, files=files
+    )
 
 
 def read_foreign(path: Path, reference: Predictions, task: Task) -> Predictions:

@@ -202,7 +202,7 @@ def _write(
     about: dict[str, Any],
 ) -> None:
     """Write the soup as an experiment with trained folds, and as a blend."""
-    run.unmark()
+    run.remove_definition()
     forget(run, [])
     for k, members in enumerate(chosen):
         search.write_soup(run, k, members)

@@ -269,8 +269,7 @@ class FoldModels:
 
         path = self.run.fold(k).model
         state, about = load_model(path)
-        found = Identity(**about.get("identity", {"run": "an unknown run", "kind": "model"}))
-        check_identity(found, model_identity(self.run, k), path, retraining(self.run))
+        check_identity(Identity(**about["identity"]), model_identity(self.run, k), path, retraining(self.run))
         classes = self.data.competition.classes
         if tuple(about["classes"]) != classes:
             raise KitError(

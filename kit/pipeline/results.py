@@ -118,7 +118,7 @@ def blend(
     with ExitStack() as locks:  # over the scores, too: they must be those of the written predictions
         for first in runs[:1]:
             folder = workspace.run(first.competition, name)
-            locks.enter_context(exclusive_lock(folder.blending, f"the blend {folder.label}"))
+            locks.enter_context(exclusive_lock(folder.blend_lock, f"the blend {folder.label}"))
         blended = blend_runs(runs, chosen, name, workspace, foreign, allow_fold_mismatch, progress)
         if blended.evaluation is not None:
             data = competitions.of(config_of(blended.run))

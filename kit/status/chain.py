@@ -105,7 +105,7 @@ def _with_consequences(links: list[Link]) -> list[Link]:
         inputs = (before for before in result if link.kind in USED_BY[before.kind])
         broken = next((each for each in inputs if each.state in ("stale", "damaged")), None)
         if link.state == "up to date" and broken is not None:
-            link = replace(link, state="stale", why=f"made from what is {broken.state}: {broken.artifact}")
+            link = replace(link, state="stale", why=f"made from {broken.state} {broken.artifact}")
         result.append(link)
     return result
 
@@ -174,7 +174,7 @@ class _Chain:
         if self.data is None or self.any_folds:
             return None
         if isinstance(self.data, KitError):
-            return Change(f"{self.data.where}: {self.data.problem}")
+            return _unreadable(self.data)
         now = inputs_of(self.data)
         if inputs.get("folds") not in (now["folds"], MIXED_FOLDS):
             return Change("the folds CSV has changed", _time(self.workspace.folds(self.run.competition)))
@@ -222,8 +222,10 @@ class _Chain:
 
     def _changed_others(self, origin: Origin, path: Path) -> Change | None:
         """Return what changed of the images of a held-out set or of the test set."""
-        if not isinstance(self.data, TrainingData):
+        if self.data is None:
             return None
+        if isinstance(self.data, KitError):
+            return _unreadable(self.data)
         now = self.data.other_images.get(origin.part)
         if now is None:
             return Change(f"the held-out set {origin.part} is no longer in the config")
@@ -235,10 +237,11 @@ class _Chain:
         return self._changed_images(f"held-out {origin.part}" if origin.part else "test", table["path"], path)
 
     def _other_models(self, origin: Origin) -> Change | None:
-        """Return whether all models are there and others than those that predicted."""
-        if self.run.blend.exists() and not self.run.config.exists():
-            return None
-        folds = trained_folds(self.run, self._num_models(), verify=False)
+        """Return whether the models have been trained again since they predicted; needs all of them."""
+        try:
+            folds = trained_folds(self.run, self._num_models(), verify=False)
+        except KitError:
+            return None  # the links of the folds say what is wrong
         complete = len(folds) == self._num_models() > 0
         if not complete or models_digest(list(folds.values())) == origin.models:
             return None
@@ -274,8 +277,8 @@ class _Chain:
             if member.path.is_dir():
                 yield from _digests_of_run(member, recorded)
         for name in recorded:
-            if Path(name).is_file():
-                yield name, file_digest(Path(name))
+            if (file := self.workspace.root / name).is_file():
+                yield name, file_digest(file)
 
     # --- scores and submissions
 
@@ -311,6 +314,11 @@ class _Chain:
         if not pooled and trace.get("decision") != read_postprocessing(self.run)[0]["steps"]:
             return Change("the postprocessing has changed", _time(self.run.decision))
         return None
+
+
+def _unreadable(error: KitError) -> Change:
+    """Return the change that makes a competition unreadable, such as labels that the folds CSV lacks."""
+    return Change(f"{error.where}: {error.problem}")
 
 
 def _digests_of_run(member: RunFolder, recorded: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -15,8 +15,6 @@ from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, training_data
 
-FAR_FUTURE = float("inf")
-
 
 def current_data(config: Config, workspace: Workspace, progress: Progress = SILENT) -> TrainingData | None:
     """Return a competition's data as training would use them now.
@@ -71,7 +69,7 @@ def newer_files(root: Path, paths: Iterable[str], artifact: Path) -> tuple[str, 
     """
     limit = artifact.stat().st_mtime
     times = {path: _modified(root / path) for path in paths}
-    newer = [path for path, time in times.items() if limit < time < FAR_FUTURE]
+    newer = [path for path, time in times.items() if time > limit]
     return first_few(newer, limit=3), max((times[path] for path in newer), default=0.0)
 
 

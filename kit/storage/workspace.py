@@ -114,8 +114,8 @@ class RunFolder(CompetitionItem):
         """The HTML report."""
         return self.path / "report.html"
 
-    def unmark(self) -> None:
-        """Remove the files that make the folder a run, before its content is replaced by another blend.
+    def remove_definition(self) -> None:
+        """Remove config.yaml and blend.json, which define the run, before another blend replaces its content.
 
         If the process ends before it has written them again, the folder is no run, rather than one whose
         members and predictions do not match.
@@ -153,7 +153,7 @@ class RunFolder(CompetitionItem):
         return self.path / ".locks" / f"{work}.lock"
 
     @property
-    def blending(self) -> Path:
+    def blend_lock(self) -> Path:
         """The path of the lock for writing a blend; a refused blend leaves no folder of its own."""
         return self.path.parent / ".locks" / f"blend-{self.name}.lock"
 

@@ -317,17 +317,22 @@ def test_the_renewed_blend_is_up_to_date(workspace):
     assert set(states(workspace, "both").values()) == {"up to date"}
 
 
-def test_a_changed_file_of_another_tool_makes_a_blend_stale(workspace, tmp_path):
+def test_a_changed_file_of_another_tool_makes_a_blend_stale_also_seen_from_another_folder(
+    workspace, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     files = []
     for side, load in (("oof", load_oof), ("test", load_test)):
         found = load(workspace.run("tiny", "b"))
         table = pd.DataFrame(found.probs.astype(str), columns=list(found.classes))
         table.insert(0, "id", list(found.ids))
-        files.append(tmp_path / f"{side}.csv")
+        files.append(Path(f"{side}.csv"))
         table.to_csv(files[-1], index=False)
     pipeline.blend(["tiny/a"], name="mixed", foreign=[tuple(files)], workspace=workspace)
+    monkeypatch.chdir(workspace.root)
     assert states(workspace, "mixed")["members"] == "up to date"
-    files[1].write_text(files[1].read_text() + "\n")
+    path = tmp_path / files[1]
+    path.write_text(path.read_text() + "\n")
     assert states(workspace, "mixed")["members"] == "stale"
 
 

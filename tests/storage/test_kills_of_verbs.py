@@ -79,7 +79,7 @@ def test_a_second_process_that_writes_the_same_blend_or_submission_is_told(train
     from tests.conftest import raises_kit_error
 
     for lock, write in (
-        (trained_copy.run("tiny", "a-and-b").blending, blend),
+        (trained_copy.run("tiny", "a-and-b").blend_lock, blend),
         (trained_copy.run("tiny", "a").lock("submit"), submit),
     ):
         with exclusive_lock(lock, "writing"), raises_kit_error("locked"):

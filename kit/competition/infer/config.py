@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from kit.competition.infer.class_codes import find_codes
-from kit.competition.infer.test_set import DetectedTest, find_test, name_of
+from kit.competition.infer.images_to_predict import DetectedTest, find_test, name_of
 from kit.competition.layouts import detect_layout
 from kit.competition.layouts.base import Detection, Finding, Hints, LabeledPart
 from kit.competition.layouts.label_columns import is_word

@@ -108,7 +108,7 @@ def _logits(model: Classifier, key: str, size: int) -> tuple[Tensor, ...]:
 
 
 def _warnings(config: Config) -> list[str]:
-    """Return warnings about settings without effect, and about those that the channels do not allow."""
+    """Return warnings about settings without effect, and color steps that are left out (many channels)."""
     train, model = config.train, config.model
     warnings = preset_warning(config.augment, config.image.channels)
     has_weights = ModelLibrary.of(model.name).is_pretrained or model.weights or model.start
