@@ -213,4 +213,4 @@ def test_an_image_without_a_prediction_is_refused():
     submission_format = replace(make_format(), ids=text_column(["a", "b"]))
     with pytest.raises(KitError) as caught:
         in_format_order(FinalPredictions(predicted.probs, np.array([0])), predicted, submission_format)
-    assert "1 ids (a)" in caught.value.problem
+    assert "1 id (a)" in caught.value.problem
