@@ -9,8 +9,10 @@ from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
+HOMES = {"auto": "kit.auto", "quickstart": "kit.quickstart"}  # verbs that run other verbs
 __all__ = [
     "augment",
+    "auto",
     "bench",
     "blend",
     "check",
@@ -42,8 +44,7 @@ class _Kit(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module 'kit' has no attribute '{name}'")
-        home = "kit.quickstart" if name == "quickstart" else "kit.pipeline"
-        return getattr(importlib.import_module(home), name)
+        return getattr(importlib.import_module(HOMES.get(name, "kit.pipeline")), name)
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (isinstance(value, ModuleType) and name in __all__):  # as importing a submodule does

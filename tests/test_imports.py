@@ -25,7 +25,7 @@ LAYERS = [
     ["leaderboard"],
     ["report"],
     ["pipeline"],
-    ["quickstart"],
+    ["quickstart", "auto"],
     ["cli", "__main__"],
 ]
 # Modules that import by name, and why; the graph below does not contain these imports.

@@ -21,7 +21,18 @@ from kit.runtime.process import belongs_to_command, claim_process, interrupt_on_
 
 INTERRUPTED = 130
 PANELS = {
-    "Pipeline": ("quickstart", "init", "inspect", "folds", "train", "predict", "blend", "submit", "run"),
+    "Pipeline": (
+        "quickstart",
+        "init",
+        "inspect",
+        "folds",
+        "train",
+        "predict",
+        "blend",
+        "submit",
+        "run",
+        "auto",
+    ),
     "Analysis": ("evaluate", "check", "status", "leaderboard"),
     "Tools": ("probe", "augment", "bench", "components", "clean"),
 }

@@ -50,6 +50,25 @@ def load_config(path: Path, overrides: Sequence[str] = (), progress: Progress = 
     return _validate(_resolved(merged, path), str(path))
 
 
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """Return the experiment with other values, checked as those of a YAML file.
+
+    Args:
+        values: By dotted key, such as ``train.lr``; each replaces the whole value, with all its options.
+
+    Raises:
+        KitError: A key or a value is wrong; the message has all mistakes.
+    """
+    changed = config.model_dump()
+    for key, value in values.items():
+        *sections, last = key.split(".")
+        section = changed
+        for name in sections:
+            section = section[name]
+        section[last] = value
+    return _validate(changed, config.name)
+
+
 def _inherit(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
     """Return ``base``, overridden key by key by ``child``.
 

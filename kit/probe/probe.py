@@ -114,7 +114,7 @@ def _candidates(config: Config, workspace: Workspace, models: Sequence[str]) -> 
         name, _, file = spec.partition("=")
         try:
             check_model(ModelConfig(name=name))
-            weights = file or _weights_of(name, workspace)
+            weights = file or weights_of(name, workspace)
             model = ModelConfig(name=name, weights=weights, trains={1: 0})
             check_weights(model)
             weights_path = workspace.weights(weights) if weights else None
@@ -126,7 +126,7 @@ def _candidates(config: Config, workspace: Workspace, models: Sequence[str]) -> 
     return found
 
 
-def _weights_of(name: str, workspace: Workspace) -> str | None:
+def weights_of(name: str, workspace: Workspace) -> str | None:
     """Return the weights file with the name of a model, or None."""
     plain = name.removeprefix("torchvision:").partition("@")[0]
     files = [path for root in workspace.weights_roots if root.is_dir() for path in root.iterdir()]
@@ -147,12 +147,13 @@ def _is_of(path: Path, name: str) -> bool:
     """Return whether a file name is that of a model, and not of a model with a longer name."""
     from kit.engine.models.build import longer_names
 
-    return _starts_with_name(path, name) and not any(
-        _starts_with_name(path, longer) for longer in longer_names(name)
+    return starts_with_name(path, name) and not any(
+        starts_with_name(path, longer) for longer in longer_names(name)
     )
 
 
-def _starts_with_name(path: Path, name: str) -> bool:
+def starts_with_name(path: Path, name: str) -> bool:
+    """Return whether a weights file is named after a model, or after one with a longer name."""
     return path.stem == name or path.name.startswith(tuple(f"{name}{mark}" for mark in "._-"))
 
 

@@ -28,12 +28,26 @@ class Deadline:
     def __init__(self, seconds: float | None = None) -> None:
         self.is_limited = seconds is not None
         self._ends = math.inf if seconds is None else time.monotonic() + seconds
-        self._signal = ""
+        self._signals: list[str] = []
 
     @classmethod
     def of(cls, time_limit: str | None) -> Deadline:
         """Return the deadline for a command's ``--time-limit``; None: no limit."""
         return cls(None if time_limit is None else parse_time_limit(time_limit))
+
+    def within(self, seconds: float) -> Deadline:
+        """Return the deadline of a part of the work: ``seconds`` from now, but never after this one.
+
+        A signal ends both.
+        """
+        part = Deadline(max(0.0, min(seconds, self.left)))
+        part._signals = self._signals
+        return part
+
+    @property
+    def signal(self) -> str:
+        """The signal that asked to stop, such as ``Ctrl-C``; empty if none has arrived."""
+        return next(iter(self._signals), "")
 
     @property
     def left(self) -> float:
@@ -42,8 +56,8 @@ class Deadline:
 
     def reason_to_stop(self, needed: float) -> str:
         """Return why the next ``needed`` seconds of work should not start, or "" if they may."""
-        if self._signal:
-            return self._signal
+        if self.signal:
+            return self.signal
         if self.left < needed:
             return f"the time limit ({duration(max(0.0, self.left))} left)"
         return ""
@@ -71,9 +85,9 @@ class Deadline:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self._signal:
+        if self._signals:
             raise KeyboardInterrupt
-        self._signal = SIGNALS[signal.Signals(number)]
+        self._signals.append(SIGNALS[signal.Signals(number)])
 
 
 def parse_time_limit(text: str) -> float:

@@ -321,6 +321,10 @@ class Workspace:
         """Return the path of the HTML page of the audit."""
         return self.root / "runs" / competition / "audit.html"
 
+    def auto(self, competition: str) -> Path:
+        """Return the path of the journal of ``kit auto``."""
+        return self.root / "runs" / competition / "auto" / "journal.json"
+
     def sheet(self, competition: str, name: str) -> Path:
         """Return the path of the preview of augmented images."""
         return self.root / "runs" / competition / f"augment-{name}.png"

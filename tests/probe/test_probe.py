@@ -18,7 +18,7 @@ from kit.config.load import load_config
 from kit.errors import KitError
 from kit.probe import probe as probe_module
 from kit.probe.linear import C_VALUES, best_strength, fitted_probs
-from kit.probe.probe import _weights_of, probe
+from kit.probe.probe import probe, weights_of
 from kit.training.data import prepare
 from tests.conftest import raises_kit_error, run_kit, write_config
 
@@ -231,11 +231,11 @@ def test_a_weights_file_in_two_folders_counts_once(tiny):
 
 def test_a_weights_file_belongs_to_the_model_with_the_longest_matching_name(tiny):
     write_weights(tiny, "test_resnet_a.safetensors")
-    assert _weights_of("test_resnet", tiny) == "test_resnet_a.safetensors"
-    assert _weights_of("convnext_tiny", tiny) is None
+    assert weights_of("test_resnet", tiny) == "test_resnet_a.safetensors"
+    assert weights_of("convnext_tiny", tiny) is None
     (tiny.root / "weights" / "convnext_tiny_hnf_a.safetensors").touch()
-    assert _weights_of("convnext_tiny", tiny) is None
-    assert _weights_of("convnext_tiny_hnf", tiny) == "convnext_tiny_hnf_a.safetensors"
+    assert weights_of("convnext_tiny", tiny) is None
+    assert weights_of("convnext_tiny_hnf", tiny) == "convnext_tiny_hnf_a.safetensors"
 
 
 def test_folds_that_the_metric_cannot_score_are_refused_before_features_are_computed(tiny, monkeypatch):
@@ -293,7 +293,7 @@ def test_the_suggested_command_trains_the_probed_model(tiny):
     )
 
 
-def test_the_next_command_removes_the_weights_of_the_config_for_another_model(tiny):
+def test_the_next_command_removes_theweights_of_the_config_for_another_model(tiny):
     write_weights(tiny, "own.safetensors")
     path = write_config(tiny, model={"name": "test_resnet", "weights": "own.safetensors", "pretrained": True})
     assert "model.weights=null" in next_command(run_kit("probe", path, "--models", "simple_cnn").stdout)

@@ -1,0 +1,383 @@
+"""The verb ``auto``: the best checked submission by a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kit import pipeline
+from kit.auto.candidates import Candidate, find_candidates
+from kit.auto.choices import choices_for
+from kit.auto.corrected import Corrected
+from kit.auto.costs import Work
+from kit.auto.journal import Journal, Scored
+from kit.auto.measure import forward_seconds
+from kit.auto.plan import Plan, epochs_within, first_step, plan_of
+from kit.auto.recipes import Recipes
+from kit.auto.score import score_of_choice
+from kit.auto.search import next_params, require_optuna
+from kit.auto.session import TROUBLES_OF_A_CONFIG, Session
+from kit.config import Config
+from kit.config.load import SUFFIXES, config_yaml, load_config
+from kit.errors import Interrupted, KitError, counted
+from kit.pipeline.inputs import TimeLimit, WorkspaceLike, open_deadline, open_workspace
+from kit.runtime.deadline import Deadline, duration
+from kit.runtime.progress import SILENT, Progress
+from kit.storage.files import text_digest, write_text
+from kit.storage.workspace import Workspace
+from kit.training.data import TrainingData, prepare
+
+MEASURING_SHARE = 0.06  # of the time, for the speed of the networks
+HEADS_SHARE = 0.25  # of the time, for heads on cached features of all networks
+ONE_HEAD_SHARE = 0.1
+FEWEST_EPOCHS = 3  # of a whole network; fewer score worse than a head
+
+
+@dataclass(frozen=True)
+class AutoResult:
+    """What ``auto`` made.
+
+    Attributes:
+        best: The experiment or blend to submit.
+        corrected: The score to expect of it on new images; None if it cannot be computed.
+        submission: The checked file, relative to the workspace; None without test images.
+        scored: Every experiment and blend, best first.
+        trials: The number of configs that were tried on one fold.
+    """
+
+    competition: str
+    metric: str
+    best: Scored
+    corrected: Corrected | None
+    submission: str | None
+    scored: list[Scored]
+    trials: int
+    learned: list[str]
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as ``--json`` prints it."""
+        return asdict(self) | {"corrected": self.corrected and self.corrected.as_dict()}
+
+
+def auto(
+    source: Path | str,
+    *,
+    time_limit: TimeLimit,
+    models: Sequence[str] = (),
+    export: Path | str | None = None,
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> AutoResult:
+    """Try what is most promising until the time limit; the best submission so far is always written.
+
+    Run again, it continues from what it has learned: only the step that was interrupted is lost.
+
+    Args:
+        source: A config, or a competition folder, for which ``init`` writes a config.
+        models: Networks to try, ``NAME`` or ``NAME=FILE``; empty: those whose weights are on this machine.
+        export: Where to write the config of the best experiment.
+
+    Raises:
+        KitError: The data or the time limit does not allow a single submission.
+        Interrupted: Ctrl-C or SIGTERM; the same call continues.
+    """
+    began = time.monotonic()
+    require_optuna()
+    workspace, deadline = open_workspace(workspace), open_deadline(time_limit)
+    session = _open(source, models, workspace, deadline, progress, began)
+    try:
+        _take_steps(session)
+    except Interrupted:
+        if deadline.signal:
+            raise
+    finally:
+        session.journal.spent = session.spent
+        session.journal.write()
+    if not session.journal.scored:
+        raise _too_short(session)
+    result = _result(session)
+    if export is not None:
+        _export(session, Path(export))
+    return result
+
+
+def _take_steps(session: Session) -> None:
+    with session.deadline.deferring_signals():
+        _measure(session)
+        _first_submission(session)
+        _heads(session)
+        for plan in _plans(session):
+            _search(session, plan)
+            _confirm(session, plan)
+
+
+# --- understand
+
+
+def _open(
+    source: Path | str,
+    models: Sequence[str],
+    workspace: Workspace,
+    deadline: Deadline,
+    progress: Progress,
+    began: float,
+) -> Session:
+    """Return the session: config, folds, networks to try, and what earlier runs learned."""
+    progress.stage("understand")
+    config = _config_of(source, workspace, progress)
+    data = prepare(config, workspace, progress)
+    side = _median_side(data)
+    candidates, notes = find_candidates(config, workspace, models, side)
+    path = workspace.auto(data.competition.name)
+    journal, anew = Journal.open(path, _key(config, data))
+    if anew:
+        progress.warn(f"{workspace.shown(path)} is not continued: {anew}")
+    for text in notes:
+        progress.note(text)
+    work = work_of(data)
+    return Session(
+        config=config,
+        data=data,
+        workspace=workspace,
+        journal=journal,
+        recipes=Recipes(config, side, work.train),
+        work=work,
+        choices=choices_for(config, data.competition.task, any(each.pretrained for each in candidates)),
+        candidates=candidates,
+        total=deadline.left + time.monotonic() - began,
+        deadline=deadline,
+        progress=progress,
+        began=began,
+    )
+
+
+def _config_of(source: Path | str, workspace: Workspace, progress: Progress) -> Config:
+    """Return the config: the given one, or that of a competition folder, written by ``init`` if missing."""
+    if str(source).endswith(SUFFIXES):
+        return load_config(Path(source), progress=progress)
+    existing = workspace.config(Path(source).resolve().name)
+    if existing.exists():
+        progress.note(f"{workspace.shown(existing)} exists already and is used")
+        return load_config(existing, progress=progress)
+    made = pipeline.init(source, workspace=workspace, progress=progress)
+    for finding in made.findings:
+        progress.note(f"{finding.key}: {finding.value}  ({finding.because})")
+    for line in made.unused:
+        progress.warn(line)
+    progress.note(f"{workspace.shown(made.config)} written")
+    return load_config(made.config)
+
+
+def _median_side(data: TrainingData) -> int:
+    """Return the median shorter side of the readable images, in pixels."""
+    sizes = data.opened.scan[["width", "height"]].min(axis=1)
+    return int(sizes[sizes > 0].median())
+
+
+def _key(config: Config, data: TrainingData) -> str:
+    facts = config.model_dump_json(include={"competition", "submission", "folds"})
+    return text_digest(f"{facts} {data.folds.fingerprint} {data.train_images}")
+
+
+def work_of(data: TrainingData) -> Work:
+    """Return how many images an experiment reads."""
+    folds, samples = data.folds, data.samples
+    validation = [int(folds.validation(samples, k).sum()) for k in range(folds.models)]
+    held_out = sum(len(table) for table in data.held_out.values())
+    return Work(
+        train=int(folds.training(samples, 0).sum()),
+        validation=validation[0],
+        scored=sum(validation) + folds.models * held_out,
+        test=len(data.competition.test),
+        folds=folds.models,
+    )
+
+
+# --- steps
+
+
+def _measure(session: Session) -> None:
+    """Measure the speed of each network; leave out those that cannot be built."""
+    session.progress.stage("measure", counted(len(session.candidates), "network"))
+    began = time.monotonic()
+    kept: list[Candidate] = []
+    for candidate in session.candidates:
+        is_late = time.monotonic() - began > MEASURING_SHARE * session.total
+        if candidate.model not in session.costs.forward and not (kept and is_late):
+            _measure_one(session, candidate)
+        if candidate.model in session.costs.forward:
+            kept.append(candidate)
+    left_out = [each.model for each in session.candidates if each not in kept]
+    if left_out:
+        session.learn(f"not tried, for lack of time or weights: {', '.join(left_out)}")
+    session.candidates[:] = sorted(kept, key=lambda each: -each.top1)
+    session.journal.write()
+    if not kept:
+        raise KitError(
+            "kit auto",
+            f"none of {counted(len(left_out), 'network')} can be built",
+            "The warnings above say why",
+            "Name others: --models A,B=FILE.",
+            code="no_candidates",
+        )
+
+
+def _measure_one(session: Session, candidate: Candidate) -> None:
+    recipes = session.recipes
+    size = recipes.native_size(candidate)
+    config = recipes.head("auto-measure", candidate, size)
+    try:
+        seconds = forward_seconds(config, session.workspace, session.data)
+    except KitError as error:
+        if error.code not in TROUBLES_OF_A_CONFIG:
+            raise
+        session.progress.warn(f"{candidate.model}: {error}")
+        return
+    session.costs.forward[candidate.model] = seconds
+    speed = 1e6 / (seconds * size * size)
+    session.say(f"{candidate.model}: {speed:.0f} images/s at {size} px ({candidate.origin})")
+
+
+def _first_submission(session: Session) -> None:
+    """Write a first submission within a tenth of the time, or five minutes."""
+    if session.journal.scored:
+        session.say(f"continued: {counted(len(session.journal.scored), 'scored experiment')}")
+        session.submit_best()
+        return
+    session.progress.stage("first submission")
+    step = first_step(session)
+    if step.seconds > session.deadline.left:
+        raise _too_short(session, step.seconds)
+    recipes = session.recipes
+    if step.candidate.pretrained:
+        config = recipes.head("auto-head-1", step.candidate, step.size)
+    else:
+        config = recipes.whole("auto-whole-1", step.candidate, session.choices, {}, step.epochs)
+    session.say(f"{step.candidate.model} at {step.size} px, about {duration(step.seconds)}")
+    session.run_all_folds(config, "head" if step.candidate.pretrained else "whole", {})
+    if session.journal.scored:
+        session.submit_best()
+
+
+def _heads(session: Session) -> None:
+    """Train a head on the features of each other network: a cheap comparison, and members of a blend."""
+    done = {each.network for each in session.journal.scored}
+    todo = [each for each in session.candidates if each.pretrained and each.model not in done]
+    if not todo:
+        return
+    session.progress.stage("heads", f"{counted(len(todo), 'other network')} with frozen features")
+    began = time.monotonic()
+    for candidate in todo:
+        size = session.recipes.native_size(candidate)
+        cost = session.costs.head(candidate.model, size, session.work)
+        used = time.monotonic() - began
+        if cost > ONE_HEAD_SHARE * session.total or used + cost > HEADS_SHARE * session.total:
+            session.learn(f"no head of {candidate.model}: about {duration(cost)} is too much of the time")
+            continue
+        name = f"auto-head-{1 + sum(each.kind == 'head' for each in session.journal.scored)}"
+        scored = session.run_all_folds(session.recipes.head(name, candidate, size), "head", {})
+        if scored is not None:
+            session.say(f"{candidate.model}, head only: {session.metric} {scored.cv:.4f}")
+    _combine_and_submit(session)
+
+
+def _plans(session: Session) -> Iterator[Plan]:
+    """Yield plans for the time left, until nothing fits any more."""
+    rounds = 0
+    while (plan := plan_of(session, rounds)) is not None:
+        session.progress.stage("plan", plan.text())
+        before = len(session.journal.scored), len(session.journal.trials)
+        yield plan
+        rounds += 1
+        if (len(session.journal.scored), len(session.journal.trials)) == before:
+            return  # nothing was possible
+
+
+def _search(session: Session, plan: Plan) -> None:
+    """Try configs on one fold, each for the same time, until the share of the search is used."""
+    ends = session.deadline.left - plan.search_seconds
+    tried = 0
+    while tried < plan.num_trials and session.deadline.left - plan.trial_seconds > ends:
+        networks = [each for each in session.candidates if each.model in plan.networks]
+        higher = session.data.competition.metric.higher_is_better
+        params = next_params(networks, session.choices, session.journal.trials, higher, session.config.seed)
+        tried += 1
+        epochs = epochs_within(session, params, plan.trial_seconds)
+        trial = session.try_params(params, max(1, epochs), plan.trial_seconds)
+        result = f"{trial.score:.4f}" if trial.score is not None else f"no score: {trial.why}"
+        name = f"trial {len(session.journal.trials)}"
+        session.say(f"{name}: {_shown(params)}, {counted(trial.epochs, 'epoch')}: {result}")
+
+
+def _confirm(session: Session, plan: Plan) -> None:
+    """Train the best tried configs on all folds; blend and submit after each."""
+    for number, params in enumerate(plan.confirmed(session)):
+        share = session.usable / (plan.num_whole - number)
+        epochs = epochs_within(session, params, share, all_folds=True)
+        if epochs < FEWEST_EPOCHS:
+            session.learn(f"{_shown(params)} is not trained on all folds: too slow for the time left")
+            continue
+        wholes = [each for each in session.journal.scored if each.kind == "whole"]
+        name = f"auto-whole-{1 + len(wholes)}"
+        seed = sum(each.params == params for each in wholes)
+        candidate = session.candidate(params["network"])
+        config = session.recipes.whole(name, candidate, session.choices, params, epochs, seed)
+        session.say(f"{name}: {_shown(params)}, {counted(epochs, 'epoch')} on every fold")
+        scored = session.run_all_folds(config, "whole", params)
+        if scored is not None:
+            session.say(f"{name}: {session.metric} {scored.cv:.4f}")
+            _combine_and_submit(session)
+
+
+def _combine_and_submit(session: Session) -> None:
+    blended = session.combine()
+    if blended is not None:
+        session.say(f"blend of all: {session.metric} {blended.cv:.4f}")
+    session.submit_best()
+
+
+# --- result
+
+
+def _result(session: Session) -> AutoResult:
+    scored = session.ranked(session.journal.scored)
+    return AutoResult(
+        competition=session.data.competition.name,
+        metric=session.metric,
+        best=scored[0],
+        corrected=score_of_choice(session),
+        submission=session.submitted or None,
+        scored=scored,
+        trials=len(session.journal.trials),
+        learned=session.journal.learned,
+        seconds=time.monotonic() - session.began,
+    )
+
+
+def _export(session: Session, path: Path) -> None:
+    """Write the config of the best single experiment."""
+    single = [each for each in session.ranked(session.journal.scored) if each.kind != "blend"]
+    config = load_config(session.run_folder(single[0].name).config)
+    write_text(path, config_yaml(config.model_copy(update={"name": path.stem})))
+    session.progress.note(f"{session.workspace.shown(path.absolute())} written: {single[0].name}")
+
+
+def _too_short(session: Session, needed: float | None = None) -> KitError:
+    least = f"the fastest network needs about {duration(needed)}" if needed else "it ended before"
+    return KitError(
+        "--time-limit",
+        f"{duration(session.total)} is too short for a first submission: {least}",
+        "All folds must be trained and predicted once",
+        f"Give at least --time-limit {int((needed or session.total) * 1.5 / 60) + 1}m.",
+        code="time_limit_too_short",
+    )
+
+
+def _shown(params: dict[str, Any]) -> str:
+    """Return the parameters of a trial on one line."""
+    values = {key: f"{value:.2g}" if isinstance(value, float) else value for key, value in params.items()}
+    return ", ".join([str(values.pop("network", "")), *(f"{key} {value}" for key, value in values.items())])

@@ -1,0 +1,101 @@
+"""Estimate what training and prediction cost in seconds, from speeds measured on this machine.
+
+Before a network has been trained, its training speed is that of its forward pass times a factor; the factor
+is revised after every trial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+TRAINING_FACTOR = 4.0  # seconds of a training step / seconds of a forward pass, before any trial
+FIXED_SECONDS = 4.0  # per experiment for scores, report page, submission and checks, before any was measured
+HEAD_SECONDS_PER_IMAGE = 0.005  # of training a head on cached features, all epochs, before any was measured
+
+
+@dataclass(frozen=True)
+class Work:
+    """How many images an experiment reads.
+
+    Attributes:
+        train: Training images of one fold.
+        validation: Validation images of one fold.
+        scored: Validation images of all folds, and held-out images for every fold's model.
+        test: Test images.
+        folds: Number of models.
+    """
+
+    train: int
+    validation: int
+    scored: int
+    test: int
+    folds: int
+
+
+@dataclass
+class Costs:
+    """Speeds measured so far; a part of the journal.
+
+    Attributes:
+        forward: Network -> seconds per megapixel of input in a forward pass.
+        training: Network -> seconds per megapixel of input in training, read and augmented.
+        fixed: Seconds per experiment for everything but the network.
+        start: Seconds from the start of a trial to its first epoch.
+        head_training: Seconds of training the heads of all folds on cached features, once measured.
+    """
+
+    forward: dict[str, float] = field(default_factory=dict)
+    training: dict[str, float] = field(default_factory=dict)
+    fixed: float = FIXED_SECONDS
+    start: float = 1.0
+    head_training: float | None = None
+
+    def epoch(self, model: str, size: int, work: Work) -> float:
+        """Return the seconds of one epoch of one fold, with validation."""
+        return (self._training(model) * work.train + self.forward[model] * work.validation) * _megapixels(
+            size
+        )
+
+    def fold(self, model: str, size: int, epochs: int, work: Work) -> float:
+        """Return the seconds of training one fold."""
+        return self.start + epochs * self.epoch(model, size, work)
+
+    def predicted(self, model: str, size: int, views: int, work: Work) -> float:
+        """Return the seconds of predicting with every fold's model, scoring and submitting."""
+        passes = work.scored + work.folds * work.test
+        return self.fixed + self.forward[model] * passes * views * _megapixels(size)
+
+    def head(self, model: str, size: int, work: Work) -> float:
+        """Return the seconds of an experiment that trains the head on cached features.
+
+        All heads share one pass over the test images.
+        """
+        training = self.head_training
+        if training is None:
+            training = work.folds * (self.start + HEAD_SECONDS_PER_IMAGE * work.train)
+        predicting = self.forward[model] * (work.scored + work.test) * _megapixels(size)
+        return self.fixed + training + self.features(model, size, work) + predicting
+
+    def features(self, model: str, size: int, work: Work) -> float:
+        """Return the seconds of computing the features of all training images."""
+        return self.forward[model] * (work.train + work.validation) * _megapixels(size)
+
+    def experiment(self, model: str, size: int, epochs: int, views: int, work: Work) -> float:
+        """Return the seconds of training all folds, predicting, scoring and submitting."""
+        training = work.folds * self.fold(model, size, epochs, work)
+        return training + self.predicted(model, size, views, work)
+
+    def learn_training(self, model: str, size: int, images: int, seconds: float) -> None:
+        """Store the measured speed of training."""
+        self.training[model] = seconds / max(1, images) / _megapixels(size)
+
+    def _training(self, model: str) -> float:
+        if model in self.training:
+            return self.training[model]
+        known = [self.training[name] / self.forward[name] for name in self.training if name in self.forward]
+        factor = sorted(known)[len(known) // 2] if known else TRAINING_FACTOR
+        return self.forward[model] * factor
+
+
+def _megapixels(size: int) -> float:
+    return size * size / 1e6

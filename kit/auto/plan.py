@@ -1,0 +1,154 @@
+"""Divide the time left between searching on one fold and training the best configs on all folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kit.auto.candidates import Candidate
+from kit.auto.choices import scaled_size
+from kit.auto.search import NETWORK, start_params
+from kit.errors import counted
+from kit.runtime.deadline import duration
+
+if TYPE_CHECKING:
+    from kit.auto.session import Session
+
+FIRST_SHARE = 0.1  # of the time, for the first submission
+FIRST_SECONDS = 300.0
+SAFETY = 0.8  # of the time, planned; the rest covers what measurements underestimate
+SIZES = ((1.0, 0.0), (0.8, 3.0), (0.6, 8.0))  # fraction of the native size, and the top-1 points it may cost
+SEARCH_SHARE = 0.35
+TRIAL_SHARE = 1 / 3  # of the training time of a fold in the end, for a trial
+FEWEST_TRIALS = 3
+MOST_EPOCHS = 30
+FEWEST_EPOCHS = 3
+LONG_ENOUGH = ((3600.0, 3), (900.0, 2), (0.0, 1))  # seconds left -> how many configs to train on all folds
+
+
+@dataclass(frozen=True)
+class FirstStep:
+    """The network of the first submission; ``epochs`` if it is trained from scratch."""
+
+    candidate: Candidate
+    size: int
+    epochs: int
+    seconds: float
+
+
+def first_step(session: Session) -> FirstStep:
+    """Return the network that promises most among those that fit the time of the first submission.
+
+    If none fits, the fastest one.
+    """
+    limit = SAFETY * (min(FIRST_SHARE * session.total, FIRST_SECONDS) - session.total + session.deadline.left)
+    steps = []
+    for candidate in session.candidates:
+        native = session.recipes.native_size(candidate)
+        for factor, penalty in SIZES if candidate.pretrained else SIZES[:1]:
+            size = scaled_size(native, factor)
+            steps.append((candidate.top1 - penalty, _first_with(session, candidate, size, limit)))
+    fitting = [(promise, step) for promise, step in steps if step.seconds <= limit]
+    if fitting:
+        return max(fitting, key=lambda each: each[0])[1]
+    return min((step for _, step in steps), key=lambda step: step.seconds)
+
+
+def _first_with(session: Session, candidate: Candidate, size: int, limit: float) -> FirstStep:
+    costs, work = session.costs, session.work
+    if candidate.pretrained:
+        return FirstStep(candidate, size, 0, costs.head(candidate.model, size, work))
+    one = costs.experiment(candidate.model, size, 1, session.num_views, work)
+    more = (limit - one) / (work.folds * costs.epoch(candidate.model, size, work))
+    epochs = 1 + max(0, min(MOST_EPOCHS - 1, int(more)))
+    seconds = costs.experiment(candidate.model, size, epochs, session.num_views, work)
+    return FirstStep(candidate, size, epochs, seconds)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the time left is used.
+
+    Attributes:
+        networks: Those fast enough to be trained as a whole.
+        num_whole: The number of configs to train on all folds.
+    """
+
+    networks: list[str]
+    search_seconds: float
+    trial_seconds: float
+    num_trials: int
+    num_whole: int
+    whole_seconds: float
+
+    def text(self) -> str:
+        """Return the plan as a sentence."""
+        whole = f"{counted(self.num_whole, 'config')} on all folds in {duration(self.whole_seconds)}"
+        if not self.num_trials:
+            return whole
+        trials = f"{counted(self.num_trials, 'trial')} on one fold in {duration(self.search_seconds)}"
+        return f"{trials}, then {whole}"
+
+    def confirmed(self, session: Session) -> Iterator[dict[str, Any]]:
+        """Yield the params to train on all folds: the best trials, of different networks first."""
+        sign = -1 if session.data.competition.metric.higher_is_better else 1
+        trials = [
+            t for t in session.journal.trials if t.score is not None and t.params[NETWORK] in self.networks
+        ]
+        ranked = [trial.params for trial in sorted(trials, key=lambda t: sign * (t.score or 0.0))]
+        networks = [each for each in session.candidates if each.model in self.networks]
+        ranked = ranked or start_params(networks, session.choices)
+        firsts = list({params[NETWORK]: params for params in reversed(ranked)}.values())[::-1]
+        done = [each.params for each in session.journal.scored]
+        wanted = [*firsts[:2], *[params for params in ranked if params not in firsts[:2]]]
+        new = [params for params in wanted if params not in done]
+        yield from (new or ranked)[: self.num_whole]
+
+
+def plan_of(session: Session, rounds: int) -> Plan | None:
+    """Return the plan for the time left, or None if no network can be trained as a whole any more.
+
+    Args:
+        rounds: How many plans this run has had; later ones do not search again.
+    """
+    left = SAFETY * session.usable
+    affordable = {each.model: _least_seconds(session, each) for each in session.candidates}
+    networks = [model for model, seconds in affordable.items() if seconds <= left]
+    if not networks:
+        return None
+    num_whole = next(number for seconds, number in LONG_ENOUGH if left >= seconds)
+    search = SEARCH_SHARE * left if rounds == 0 else 0.0
+    fastest = min(affordable.values())
+    if left - search < fastest:
+        search = 0.0
+    per_fold = (left - search) / num_whole / session.work.folds
+    trial = max(TRIAL_SHARE * per_fold, fastest / session.work.folds / FEWEST_EPOCHS)
+    num_trials = int(search / trial)
+    if num_trials < FEWEST_TRIALS:
+        search, num_trials = 0.0, 0
+    return Plan(networks, search, trial, num_trials, num_whole, left - search)
+
+
+def _least_seconds(session: Session, candidate: Candidate) -> float:
+    """Return the seconds of the fewest epochs that are worth it, on all folds, with the smallest images."""
+    native = session.recipes.native_size(candidate)
+    size = scaled_size(native, SIZES[-1][0]) if candidate.pretrained else native
+    return session.costs.experiment(candidate.model, size, FEWEST_EPOCHS, session.num_views, session.work)
+
+
+def epochs_within(
+    session: Session, params: Mapping[str, Any], seconds: float, all_folds: bool = False
+) -> int:
+    """Return how many epochs fit into some seconds, at most ``MOST_EPOCHS``.
+
+    Args:
+        all_folds: All folds are trained and predicted, instead of one that is trained.
+    """
+    costs, work, candidate = session.costs, session.work, session.candidate(params[NETWORK])
+    size = scaled_size(session.recipes.native_size(candidate), params.get("size", 1.0))
+    epoch = costs.epoch(candidate.model, size, work)
+    if not all_folds:
+        return min(MOST_EPOCHS, int((seconds - costs.start) / epoch))
+    others = costs.experiment(candidate.model, size, 0, session.num_views, work)
+    return min(MOST_EPOCHS, int((SAFETY * seconds - others) / (work.folds * epoch)))

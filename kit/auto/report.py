@@ -1,0 +1,48 @@
+"""Show what ``kit auto`` made: a table of experiments and the score to expect."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from kit.auto.auto import AutoResult
+from kit.errors import counted
+from kit.report.tables import plain_table
+from kit.runtime.deadline import duration
+
+KINDS = {"head": "head only", "whole": "whole network", "blend": "blend"}
+
+
+def auto_table(result: AutoResult) -> Table:
+    """Return the table of experiments and blends, the best first."""
+    columns = (result.metric, "epochs", "time")
+    table = plain_table("experiment", "trained", "network", *columns, right=columns)
+    for each in result.scored:
+        table.add_row(
+            escape(each.name),
+            KINDS[each.kind],
+            escape(each.network),
+            f"{each.cv:.4f}",
+            str(each.epochs or ""),
+            duration(each.seconds),
+        )
+    return table
+
+
+def summary(result: AutoResult) -> list[str]:
+    """Return the score to expect first, then the optimistic one, then the file."""
+    lines = []
+    if result.corrected is not None:
+        corrected = result.corrected
+        lines.append(
+            f"expect {result.metric} {corrected.score:.4f} on new images, 95 % interval "
+            f"{corrected.interval.text()}"
+        )
+    chosen = f"chosen as the best of {counted(len(result.scored), 'score')}"
+    tried = f" after {counted(result.trials, 'trial')}" if result.trials else ""
+    lines.append(
+        f"{result.competition}/{result.best.name}: out-of-fold {result.best.cv:.4f}, {chosen}{tried}"
+    )
+    if result.submission:
+        lines.append(f"{result.submission}  checked, ready to submit")
+    return lines

@@ -1,0 +1,255 @@
+"""One run of ``kit auto``: what it knows, and the steps that it can take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from kit import pipeline
+from kit.auto.candidates import Candidate
+from kit.auto.choices import Choice
+from kit.auto.costs import Costs, Work
+from kit.auto.journal import Journal, Scored, Trial
+from kit.auto.recipes import Recipes
+from kit.auto.search import NETWORK
+from kit.config import Config
+from kit.errors import Interrupted, KitError
+from kit.evaluation.evaluate import Evaluation
+from kit.runtime.deadline import STOPPING_SECONDS, Deadline, duration
+from kit.runtime.progress import Progress
+from kit.storage.workspace import RunFolder, Workspace
+from kit.training.data import TrainingData
+
+SEARCHED_FOLD = 0  # trials are compared on the validation images of this fold
+BLEND = "auto-blend"
+MAX_MEMBERS = 8
+# What is wrong with one config rather than with the data or the machine.
+TROUBLES_OF_A_CONFIG = {
+    "image_size_unsuitable",
+    "loss_not_finite",
+    "out_of_memory",
+    "weights_do_not_fit",
+    "weights_unavailable",
+}
+
+
+class Quiet:
+    """Passes on warnings and progress bars, not the notes of each epoch."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.warn, self.track = progress.warn, progress.track
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """Report nothing."""
+
+    def note(self, text: str) -> None:
+        """Report nothing."""
+
+
+@dataclass
+class Session:
+    """The competition, what may be tried, what is known, and the time left.
+
+    Attributes:
+        total: Seconds of the time limit.
+        candidates: Networks to try, best first as far as known.
+    """
+
+    config: Config
+    data: TrainingData
+    workspace: Workspace
+    journal: Journal
+    recipes: Recipes
+    work: Work
+    choices: list[Choice]
+    candidates: list[Candidate]
+    total: float
+    deadline: Deadline
+    progress: Progress
+    began: float = field(default_factory=time.monotonic)
+    submitted: str = ""
+
+    def __post_init__(self) -> None:
+        self._spent_before = self.journal.spent
+
+    @property
+    def spent(self) -> float:
+        """Seconds that this run and earlier ones of the same journal have used."""
+        return self._spent_before + time.monotonic() - self.began
+
+    @property
+    def costs(self) -> Costs:
+        """The measured speeds."""
+        return self.journal.costs
+
+    @property
+    def usable(self) -> float:
+        """Seconds left for work, without those reserved for the last blend and submission."""
+        return self.deadline.left - STOPPING_SECONDS - 2 * self.costs.fixed
+
+    @property
+    def num_views(self) -> int:
+        """Number of views that whole networks predict."""
+        return 2 if self.config.augment.hflip else 1
+
+    def better(self, a: float, b: float) -> bool:
+        """Return whether score ``a`` is better than score ``b``."""
+        return self.data.competition.metric.better(a, b)
+
+    def ranked(self, scored: list[Scored]) -> list[Scored]:
+        """Return experiments and blends, best first."""
+        sign = -1 if self.data.competition.metric.higher_is_better else 1
+        return sorted(scored, key=lambda each: sign * each.cv)
+
+    def candidate(self, model: str) -> Candidate:
+        """Return the candidate with a network."""
+        return next(each for each in self.candidates if each.model == model)
+
+    def say(self, text: str) -> None:
+        """Report one line with the time left."""
+        self.progress.note(f"{duration(max(0.0, self.deadline.left))} left  {text}")
+
+    def learn(self, text: str) -> None:
+        """Report a finding once, and keep it for the report."""
+        if text not in self.journal.learned:
+            self.journal.learned.append(text)
+            self.progress.note(f"learned: {text}")
+
+    # --- steps
+
+    def try_params(self, params: Mapping[str, Any], epochs: int, budget: float) -> Trial:
+        """Train a config on the first fold for a share of the time; return and record the trial."""
+        name = f"auto-trial-{len(self.journal.trials) + 1:03d}"
+        candidate = self.candidate(params[NETWORK])
+        config = self.recipes.whole(name, candidate, self.choices, params, epochs)
+        trial = Trial(name, dict(params), epochs, budget)
+        began = time.monotonic()
+        try:
+            done = pipeline.train(
+                config,
+                folds=[SEARCHED_FOLD],
+                fresh=True,
+                time_limit=self.deadline.within(2 * budget + STOPPING_SECONDS),
+                data=self.data,
+                workspace=self.workspace,
+                progress=Quiet(self.progress),
+            )
+            trial.score = done.scores[SEARCHED_FOLD]
+        except Interrupted:
+            if self.deadline.reason_to_stop(STOPPING_SECONDS):
+                raise
+            trial.why = "it was slower than measured before"
+        except KitError as error:
+            self._pass_over(error)
+            trial.why = error.problem
+        trial.seconds = time.monotonic() - began
+        self._learn_speed(config)
+        self.journal.trials.append(trial)
+        self.journal.write()
+        return trial
+
+    def run_all_folds(
+        self,
+        config: Config,
+        kind: Literal["head", "whole"],
+        params: Mapping[str, Any],
+    ) -> Scored | None:
+        """Train every fold, predict, score; return the record, or None if the config cannot be trained."""
+        began = time.monotonic()
+        quiet = Quiet(self.progress)
+        shared: dict[str, Any] = {"data": self.data, "workspace": self.workspace, "progress": quiet}
+        try:
+            trained = pipeline.train(config, fresh=True, time_limit=self.deadline, **shared)
+            trained_at = time.monotonic()
+            predicted = pipeline.predict(trained.run, time_limit=self.deadline, **shared)
+        except KitError as error:
+            self._pass_over(error)
+            return None
+        if kind == "head":
+            self.costs.head_training = self._head_training(config, trained_at - began)
+        else:
+            self._learn_speed(config)
+            self._learn_fixed(config, time.monotonic() - trained_at)
+        return self._record(
+            predicted.run, kind, config.model.name, params, config.train.epochs, predicted.evaluation, began
+        )
+
+    def combine(self) -> Scored | None:
+        """Blend the best experiments; return the record, or None if one experiment exists only."""
+        members = self.ranked([each for each in self.journal.scored if each.kind != "blend"])[:MAX_MEMBERS]
+        if len(members) < 2:
+            return None
+        began = time.monotonic()
+        runs = [self.run_folder(each.name) for each in members]
+        blended = pipeline.blend(runs, method="hill_climb", name=BLEND, workspace=self.workspace)
+        assert blended.evaluation is not None  # all members share the folds
+        return self._record(blended.blended.run, "blend", "", {}, 0, blended.evaluation, began)
+
+    def submit_best(self) -> None:
+        """Write the submission of the best experiment or blend, unless it is written already."""
+        best = self.ranked(self.journal.scored)[0]
+        self.journal.best = best.name
+        self.journal.write()
+        if self.config.submission is None or self.data.opened.loaded.test.empty:
+            return
+        done = pipeline.submit(self.run_folder(best.name), data=self.data, workspace=self.workspace)
+        self.submitted = self.workspace.shown(done.file.path)
+        self.say(f"{self.submitted} checked: {best.name}, {self.metric} {best.cv:.4f}")
+
+    @property
+    def metric(self) -> str:
+        """The name of the competition's metric."""
+        return self.data.competition.metric.name
+
+    def run_folder(self, name: str) -> RunFolder:
+        """Return the folder of an experiment or blend."""
+        return self.workspace.run(self.data.competition.name, name)
+
+    def _record(
+        self,
+        run: RunFolder,
+        kind: Literal["head", "whole", "blend"],
+        network: str,
+        params: Mapping[str, Any],
+        epochs: int,
+        evaluation: Evaluation,
+        began: float,
+    ) -> Scored:
+        now = time.monotonic()
+        scored = Scored(run.name, kind, network, dict(params), epochs, evaluation.cv, now - began, self.spent)
+        self.journal.add(scored)
+        return scored
+
+    def _pass_over(self, error: KitError) -> None:
+        """Go on without a config that cannot be trained; raise what would stop every other config, too."""
+        if error.code not in TROUBLES_OF_A_CONFIG:
+            raise error
+        self.progress.warn(str(error))
+
+    def _learn_speed(self, config: Config) -> None:
+        """Store the measured seconds per image of training, from the history of a fold."""
+        history = self.run_folder(config.name).fold(SEARCHED_FOLD).history
+        if not history.exists():
+            return
+        rows = pd.read_csv(history)
+        if len(rows) and config.image.size is not None:
+            seconds = float(np.median(rows["seconds"]))
+            self.costs.learn_training(config.model.name, config.image.size, self.work.train, seconds)
+
+    def _head_training(self, config: Config, seconds: float) -> float:
+        """Return the seconds of training all heads, without those of the features."""
+        assert config.image.size is not None  # recipes set it
+        features = self.costs.features(config.model.name, config.image.size, self.work)
+        return max(1.0, seconds - features)
+
+    def _learn_fixed(self, config: Config, seconds: float) -> None:
+        size = config.image.size
+        assert size is not None  # recipes set it
+        views = len(config.predict.tta)
+        network = self.costs.predicted(config.model.name, size, views, self.work) - self.costs.fixed
+        self.costs.fixed = max(1.0, seconds - network)

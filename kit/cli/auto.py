@@ -1,0 +1,69 @@
+"""``kit auto``: the best checked submission by a deadline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
+
+
+def auto(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="DATA_OR_CONFIG", help="A competition folder, or the YAML of an experiment."),
+    ],
+    time_limit: Annotated[
+        str, typer.Option("--time-limit", metavar="2h", help="When to be done, such as 10m, 2h or 8h30m.")
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--models",
+            metavar="A,B=FILE",
+            help="Networks to try. Default: those whose weights are on this machine.",
+        ),
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE", help="Write the best experiment's config here.")
+    ] = None,
+    json: JsonOption = False,
+    workspace: WorkspaceOption = None,
+    data_root: DataRootOption = None,
+) -> None:
+    """Try what is most promising until the time limit; the best submission so far is always written.
+
+    Run again, it continues from what it has learned.
+
+    kit auto data/leaves --time-limit 2h
+
+    kit auto configs/leaves.yaml --time-limit 30m --models mobilenetv2_100,resnet50=mine.safetensors
+    """
+    from kit.auto import auto as run
+    from kit.auto.report import auto_table, summary
+    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next, show_recording
+    from kit.storage.workspace import SubmissionFile, Workspace
+
+    names = [name.strip() for part in models or [] for name in part.split(",") if name.strip()]
+    place = Workspace.open(workspace, data_root)
+    done = run(
+        source,
+        time_limit=time_limit,
+        models=list(dict.fromkeys(names)),
+        export=export,
+        workspace=place,
+        progress=Terminal(),
+    )
+    if json:
+        show_json(done.as_dict())
+        return
+    show(auto_table(done))
+    for line in summary(done):
+        show(line)
+    if done.submission:
+        show_recording(place, SubmissionFile(place.root / done.submission))
+    else:
+        show_next(place, "evaluate", f"{done.competition}/{done.best.name}")
