@@ -4,6 +4,7 @@ Reads: a competition folder or config; weights on this machine.
 Writes: ``runs/COMPETITION/auto/journal.json``, and ordinary experiments, a blend and submissions.
 
     auto.py        the steps, in order: understand, measure, first submission, heads, search, confirm
+    understand.py  competition -> session
     session.py     what a run knows, and the steps it can take
     plan.py        time left -> what to try, and for how long
     candidates.py  the networks that can be tried
@@ -19,6 +20,6 @@ Writes: ``runs/COMPETITION/auto/journal.json``, and ordinary experiments, a blen
     score.py       the corrected score of the submission
 """
 
-from kit.auto.auto import AutoResult, auto
+from kit.auto.auto import AutoPlan, AutoResult, auto, dry_run
 
-__all__ = ["AutoResult", "auto"]
+__all__ = ["AutoPlan", "AutoResult", "auto", "dry_run"]

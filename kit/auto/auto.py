@@ -8,32 +8,44 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kit import pipeline
-from kit.auto.candidates import Candidate, find_candidates
-from kit.auto.choices import choices_for
 from kit.auto.corrected import Corrected
-from kit.auto.costs import Work
-from kit.auto.journal import Journal, Scored
-from kit.auto.measure import forward_seconds
-from kit.auto.plan import Plan, epochs_within, first_step, plan_of
-from kit.auto.recipes import Recipes
+from kit.auto.journal import Scored
+from kit.auto.measure import measure
+from kit.auto.plan import FEWEST_EPOCHS, FirstStep, Plan, epochs_within, first_step, plan_of
 from kit.auto.score import score_of_choice
 from kit.auto.search import next_params, require_optuna
-from kit.auto.session import TROUBLES_OF_A_CONFIG, Session
-from kit.config import Config
-from kit.config.load import SUFFIXES, config_yaml, load_config
+from kit.auto.session import Session
+from kit.auto.understand import open_session
+from kit.config.load import config_yaml, load_config
 from kit.errors import Interrupted, KitError, counted
 from kit.pipeline.inputs import TimeLimit, WorkspaceLike, open_deadline, open_workspace
-from kit.runtime.deadline import Deadline, duration
+from kit.runtime.deadline import duration
 from kit.runtime.progress import SILENT, Progress
-from kit.storage.files import text_digest, write_text
-from kit.storage.workspace import Workspace
-from kit.training.data import TrainingData, prepare
+from kit.storage.files import write_text
 
-MEASURING_SHARE = 0.06  # of the time, for the speed of the networks
 HEADS_SHARE = 0.25  # of the time, for heads on cached features of all networks
 ONE_HEAD_SHARE = 0.1
-FEWEST_EPOCHS = 3  # of a whole network; fewer score worse than a head
+HOPELESS = 2  # estimated seconds / seconds left; above, nothing is begun
+
+
+@dataclass(frozen=True)
+class AutoPlan:
+    """What ``auto`` would do with its time (``--dry-run``).
+
+    Attributes:
+        networks: Network -> images per second at its own size.
+        first: The network, size and estimated seconds of the first submission.
+        then: What follows, as a sentence.
+    """
+
+    competition: str
+    networks: dict[str, float]
+    first: FirstStep
+    then: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as ``--json`` prints it."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,7 @@ def auto(
     began = time.monotonic()
     require_optuna()
     workspace, deadline = open_workspace(workspace), open_deadline(time_limit)
-    session = _open(source, models, workspace, deadline, progress, began)
+    session = open_session(source, models, workspace, deadline, progress, began)
     try:
         _take_steps(session)
     except Interrupted:
@@ -105,9 +117,30 @@ def auto(
     return result
 
 
+def dry_run(
+    source: Path | str,
+    *,
+    time_limit: TimeLimit,
+    models: Sequence[str] = (),
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> AutoPlan:
+    """Return what ``auto`` would do first, from the measured speed of each network; nothing is trained."""
+    workspace, deadline = open_workspace(workspace), open_deadline(time_limit)
+    session = open_session(source, models, workspace, deadline, progress, time.monotonic())
+    measure(session)
+    plan = plan_of(session, rounds=0)
+    speeds = {
+        each.model: session.costs.images_per_second(each.model, session.recipes.native_size(each))
+        for each in session.candidates
+    }
+    then = plan.text() if plan else "no time to train whole networks: heads on frozen features only"
+    return AutoPlan(session.data.competition.name, speeds, first_step(session), then)
+
+
 def _take_steps(session: Session) -> None:
     with session.deadline.deferring_signals():
-        _measure(session)
+        measure(session)
         _first_submission(session)
         _heads(session)
         for plan in _plans(session):
@@ -115,131 +148,7 @@ def _take_steps(session: Session) -> None:
             _confirm(session, plan)
 
 
-# --- understand
-
-
-def _open(
-    source: Path | str,
-    models: Sequence[str],
-    workspace: Workspace,
-    deadline: Deadline,
-    progress: Progress,
-    began: float,
-) -> Session:
-    """Return the session: config, folds, networks to try, and what earlier runs learned."""
-    progress.stage("understand")
-    config = _config_of(source, workspace, progress)
-    data = prepare(config, workspace, progress)
-    side = _median_side(data)
-    candidates, notes = find_candidates(config, workspace, models, side)
-    path = workspace.auto(data.competition.name)
-    journal, anew = Journal.open(path, _key(config, data))
-    if anew:
-        progress.warn(f"{workspace.shown(path)} is not continued: {anew}")
-    for text in notes:
-        progress.note(text)
-    work = work_of(data)
-    return Session(
-        config=config,
-        data=data,
-        workspace=workspace,
-        journal=journal,
-        recipes=Recipes(config, side, work.train),
-        work=work,
-        choices=choices_for(config, data.competition.task, any(each.pretrained for each in candidates)),
-        candidates=candidates,
-        total=deadline.left + time.monotonic() - began,
-        deadline=deadline,
-        progress=progress,
-        began=began,
-    )
-
-
-def _config_of(source: Path | str, workspace: Workspace, progress: Progress) -> Config:
-    """Return the config: the given one, or that of a competition folder, written by ``init`` if missing."""
-    if str(source).endswith(SUFFIXES):
-        return load_config(Path(source), progress=progress)
-    existing = workspace.config(Path(source).resolve().name)
-    if existing.exists():
-        progress.note(f"{workspace.shown(existing)} exists already and is used")
-        return load_config(existing, progress=progress)
-    made = pipeline.init(source, workspace=workspace, progress=progress)
-    for finding in made.findings:
-        progress.note(f"{finding.key}: {finding.value}  ({finding.because})")
-    for line in made.unused:
-        progress.warn(line)
-    progress.note(f"{workspace.shown(made.config)} written")
-    return load_config(made.config)
-
-
-def _median_side(data: TrainingData) -> int:
-    """Return the median shorter side of the readable images, in pixels."""
-    sizes = data.opened.scan[["width", "height"]].min(axis=1)
-    return int(sizes[sizes > 0].median())
-
-
-def _key(config: Config, data: TrainingData) -> str:
-    facts = config.model_dump_json(include={"competition", "submission", "folds"})
-    return text_digest(f"{facts} {data.folds.fingerprint} {data.train_images}")
-
-
-def work_of(data: TrainingData) -> Work:
-    """Return how many images an experiment reads."""
-    folds, samples = data.folds, data.samples
-    validation = [int(folds.validation(samples, k).sum()) for k in range(folds.models)]
-    held_out = sum(len(table) for table in data.held_out.values())
-    return Work(
-        train=int(folds.training(samples, 0).sum()),
-        validation=validation[0],
-        scored=sum(validation) + folds.models * held_out,
-        test=len(data.competition.test),
-        folds=folds.models,
-    )
-
-
 # --- steps
-
-
-def _measure(session: Session) -> None:
-    """Measure the speed of each network; leave out those that cannot be built."""
-    session.progress.stage("measure", counted(len(session.candidates), "network"))
-    began = time.monotonic()
-    kept: list[Candidate] = []
-    for candidate in session.candidates:
-        is_late = time.monotonic() - began > MEASURING_SHARE * session.total
-        if candidate.model not in session.costs.forward and not (kept and is_late):
-            _measure_one(session, candidate)
-        if candidate.model in session.costs.forward:
-            kept.append(candidate)
-    left_out = [each.model for each in session.candidates if each not in kept]
-    if left_out:
-        session.learn(f"not tried, for lack of time or weights: {', '.join(left_out)}")
-    session.candidates[:] = sorted(kept, key=lambda each: -each.top1)
-    session.journal.write()
-    if not kept:
-        raise KitError(
-            "kit auto",
-            f"none of {counted(len(left_out), 'network')} can be built",
-            "The warnings above say why",
-            "Name others: --models A,B=FILE.",
-            code="no_candidates",
-        )
-
-
-def _measure_one(session: Session, candidate: Candidate) -> None:
-    recipes = session.recipes
-    size = recipes.native_size(candidate)
-    config = recipes.head("auto-measure", candidate, size)
-    try:
-        seconds = forward_seconds(config, session.workspace, session.data)
-    except KitError as error:
-        if error.code not in TROUBLES_OF_A_CONFIG:
-            raise
-        session.progress.warn(f"{candidate.model}: {error}")
-        return
-    session.costs.forward[candidate.model] = seconds
-    speed = 1e6 / (seconds * size * size)
-    session.say(f"{candidate.model}: {speed:.0f} images/s at {size} px ({candidate.origin})")
 
 
 def _first_submission(session: Session) -> None:
@@ -250,7 +159,7 @@ def _first_submission(session: Session) -> None:
         return
     session.progress.stage("first submission")
     step = first_step(session)
-    if step.seconds > session.deadline.left:
+    if step.seconds > HOPELESS * session.deadline.left:
         raise _too_short(session, step.seconds)
     recipes = session.recipes
     if step.candidate.pretrained:

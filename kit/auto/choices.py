@@ -61,7 +61,7 @@ def _scratch(config: Config, task: Task, pretrained: bool) -> bool:
 
 
 def _mixes(config: Config, task: Task, pretrained: bool) -> bool:
-    return not task.numeric
+    return pretrained and not task.numeric
 
 
 def _smooths(config: Config, task: Task, pretrained: bool) -> bool:
@@ -69,8 +69,12 @@ def _smooths(config: Config, task: Task, pretrained: bool) -> bool:
     return default and task.exclusive and not task.numeric and not task.soft
 
 
-def _augments(config: Config, task: Task, pretrained: bool) -> bool:
-    return config.augment.pipeline is None and config.image.channels == 3
+def _augments_photos(config: Config, task: Task, pretrained: bool) -> bool:
+    return pretrained and _augments_drawings(config, task, pretrained=False)
+
+
+def _augments_drawings(config: Config, task: Task, pretrained: bool) -> bool:
+    return not pretrained and config.augment.pipeline is None and config.image.channels == 3
 
 
 def _size(value: float, candidate: Candidate, native: int) -> dict[str, Any]:
@@ -92,13 +96,16 @@ def scaled_size(native: int, factor: float) -> int:
     return max(SMALLEST_SIZE, round(native * factor / SIZE_STEP) * SIZE_STEP)
 
 
+PHOTOS = ("light", "medium", "heavy")
+DRAWINGS = ("none", "shift", "light", "medium")
 CHOICES = (
     Choice("size", _size, 1.0, options=(0.6, 0.8, 1.0, 1.25), suits=_pretrained),
     Choice("lr", _one("train.lr"), 3e-4, bounds=(5e-5, 2e-3), suits=_pretrained),
     Choice("lr", _one("train.lr"), 3e-3, bounds=(5e-4, 2e-2), suits=_scratch),
     Choice("head_lr", _one("train.head_lr"), 1e-3, bounds=(3e-4, 1e-2), suits=_pretrained),
     Choice("layer_decay", _one("train.layer_decay"), 0.85, options=(0.7, 0.85, 1.0), suits=_pretrained),
-    Choice("augment", _one("augment.preset"), "medium", ("light", "medium", "heavy"), suits=_augments),
+    Choice("augment", _one("augment.preset"), "medium", PHOTOS, suits=_augments_photos),
+    Choice("augment", _one("augment.preset"), "light", DRAWINGS, suits=_augments_drawings),
     Choice("mixup", _one("augment.mixup"), 0.2, options=(0.0, 0.2), suits=_mixes),
     Choice("cutmix", _one("augment.cutmix"), 0.0, options=(0.0, 1.0), suits=_mixes),
     Choice("smoothing", _smoothing, 0.1, options=(0.0, 0.1), suits=_smooths),

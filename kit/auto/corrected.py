@@ -2,8 +2,8 @@
 
 The best of many scores is too high, since the config was chosen on the rows that it is scored on. Bootstrap
 bias correction repeats the choice on rows drawn with replacement, and scores the chosen config on the rows
-that were not drawn (Tsamardinos, Greasidou & Borboudakis 2018, "Bootstrapping the out-of-sample predictions for
-efficient and accurate cross-validation", Machine Learning 107).
+that were not drawn (Tsamardinos, Greasidou & Borboudakis 2018, "Bootstrapping the out-of-sample predictions
+for efficient and accurate cross-validation", Machine Learning 107).
 """
 
 from __future__ import annotations

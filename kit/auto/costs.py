@@ -50,6 +50,10 @@ class Costs:
     start: float = 1.0
     head_training: float | None = None
 
+    def images_per_second(self, model: str, size: int) -> float:
+        """Return how many images a network predicts in a second."""
+        return 1 / (self.forward[model] * _megapixels(size))
+
     def epoch(self, model: str, size: int, work: Work) -> float:
         """Return the seconds of one epoch of one fold, with validation."""
         return (self._training(model) * work.train + self.forward[model] * work.validation) * _megapixels(

@@ -1,14 +1,17 @@
-"""Measure a network's speed on this machine, before anything is trained."""
+"""Measure the speed of networks on this machine, before anything is trained."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
+from kit.auto.candidates import Candidate
+from kit.auto.session import TROUBLES_OF_A_CONFIG, Session
 from kit.config import Config
+from kit.errors import KitError, counted
 from kit.runtime.progress import SILENT
 from kit.storage.workspace import Workspace
-from kit.training.data import TrainingData
+from kit.training.data import TrainingData, image_store
 from kit.training.fold import FoldRunner
 from kit.training.precision import settled_precision
 
@@ -16,8 +19,52 @@ if TYPE_CHECKING:
     from kit.engine.device.amp import Amp
     from kit.engine.models.build import Classifier
 
+MEASURING_SHARE = 0.06  # of the time limit
 BATCH = 16
-PASSES = 2  # timed, after one that is not
+TIMED_SECONDS = 0.5
+FEWEST_PASSES = 3
+
+
+def measure(session: Session) -> None:
+    """Measure the speed of each network; leave out those that cannot be built."""
+    session.progress.stage("measure", counted(len(session.candidates), "network"))
+    began = time.monotonic()
+    kept: list[Candidate] = []
+    for candidate in session.candidates:
+        is_late = time.monotonic() - began > MEASURING_SHARE * session.total
+        if candidate.model not in session.costs.forward and not (kept and is_late):
+            _measure_one(session, candidate)
+        if candidate.model in session.costs.forward:
+            kept.append(candidate)
+    left_out = [each.model for each in session.candidates if each not in kept]
+    if left_out:
+        session.learn(f"not tried, for lack of time or weights: {', '.join(left_out)}")
+    session.candidates[:] = sorted(kept, key=lambda each: -each.top1)
+    session.journal.write()
+    if not kept:
+        raise KitError(
+            "kit auto",
+            f"none of {counted(len(left_out), 'network')} can be built",
+            "The warnings above say why",
+            "Name others: --models A,B=FILE.",
+            code="no_candidates",
+        )
+
+
+def _measure_one(session: Session, candidate: Candidate) -> None:
+    recipes = session.recipes
+    size = recipes.native_size(candidate)
+    config = recipes.head("auto-measure", candidate, size)
+    try:
+        seconds = forward_seconds(config, session.workspace, session.data)
+    except KitError as error:
+        if error.code not in TROUBLES_OF_A_CONFIG:
+            raise
+        session.progress.warn(f"{candidate.model}: {error}")
+        return
+    session.costs.forward[candidate.model] = seconds
+    speed = session.costs.images_per_second(candidate.model, size)
+    session.say(f"{candidate.model}: {speed:.0f} images/s at {size} px ({candidate.origin})")
 
 
 def forward_seconds(config: Config, workspace: Workspace, data: TrainingData) -> float:
@@ -26,15 +73,12 @@ def forward_seconds(config: Config, workspace: Workspace, data: TrainingData) ->
     Raises:
         KitError: The network cannot be built, or its weights do not fit or cannot be downloaded.
     """
-    from kit.engine.data.image_store import ImageStore
     from kit.engine.device.amp import Amp
     from kit.engine.device.device import find_device, prepare_process
-    from kit.training.data import image_store
 
     prepare_process()
     run = workspace.run(data.competition.name, config.name)
-    store: ImageStore = image_store(config, workspace, data)
-    runner = FoldRunner(config, workspace, data, run, store, SILENT)
+    runner = FoldRunner(config, workspace, data, run, image_store(config, workspace, data), SILENT)
     amp = Amp(find_device(), settled_precision(config, workspace, data).name)
     model = runner.model(0).to(amp.device).eval()
     size = model.preprocessing.predicting
@@ -45,11 +89,10 @@ def _seconds_per_pass(model: Classifier, size: int, amp: Amp) -> float:
     import torch
 
     images = torch.zeros(BATCH, model.preprocessing.channels, size, size, device=amp.device)
-    seconds = []
+    seconds: list[float] = []
     with torch.inference_mode(), amp.autocast():
-        for _ in range(1 + PASSES):
+        while len(seconds) < FEWEST_PASSES or sum(seconds) < TIMED_SECONDS:
             began = time.perf_counter()
-            logits = model(images)
-            logits.sum().item()  # waits for the device
+            model(images).sum().item()  # waits for the device
             seconds.append(time.perf_counter() - began)
-    return min(seconds[1:])
+    return min(seconds)

@@ -23,13 +23,13 @@ SEARCH_SHARE = 0.35
 TRIAL_SHARE = 1 / 3  # of the training time of a fold in the end, for a trial
 FEWEST_TRIALS = 3
 MOST_EPOCHS = 30
-FEWEST_EPOCHS = 3
+FEWEST_EPOCHS = 3  # of a whole network; fewer score worse than a head
 LONG_ENOUGH = ((3600.0, 3), (900.0, 2), (0.0, 1))  # seconds left -> how many configs to train on all folds
 
 
 @dataclass(frozen=True)
 class FirstStep:
-    """The network of the first submission; ``epochs`` if it is trained from scratch."""
+    """The network of the first submission; ``epochs`` is above 0 if it is trained from scratch."""
 
     candidate: Candidate
     size: int

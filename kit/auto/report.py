@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from kit.auto.auto import AutoResult
+from kit.auto.auto import AutoPlan, AutoResult
 from kit.errors import counted
 from kit.report.tables import plain_table
 from kit.runtime.deadline import duration
@@ -27,6 +27,16 @@ def auto_table(result: AutoResult) -> Table:
             duration(each.seconds),
         )
     return table
+
+
+def plan_lines(plan: AutoPlan) -> list[str]:
+    """Return the networks with their speed, and what is done first and then."""
+    first = plan.first
+    return [
+        *(f"{network}: {speed:.0f} images/s" for network, speed in plan.networks.items()),
+        f"first submission: {first.candidate.model} at {first.size} px, about {duration(first.seconds)}",
+        f"then: {plan.then}",
+    ]
 
 
 def summary(result: AutoResult) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +29,9 @@ def auto(
     export: Annotated[
         Path | None, typer.Option("--export", metavar="FILE", help="Write the best experiment's config here.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Measure the networks and show the plan, without training.")
+    ] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
@@ -42,21 +45,27 @@ def auto(
     kit auto configs/leaves.yaml --time-limit 30m --models mobilenetv2_100,resnet50=mine.safetensors
     """
     from kit.auto import auto as run
-    from kit.auto.report import auto_table, summary
+    from kit.auto import dry_run as plan_auto
+    from kit.auto.report import auto_table, plan_lines, summary
     from kit.cli.console import Terminal, show, show_json
     from kit.cli.next_step import show_next, show_recording
     from kit.storage.workspace import SubmissionFile, Workspace
 
-    names = [name.strip() for part in models or [] for name in part.split(",") if name.strip()]
+    given = [name.strip() for part in models or [] for name in part.split(",") if name.strip()]
+    names = list(dict.fromkeys(given))
     place = Workspace.open(workspace, data_root)
-    done = run(
-        source,
-        time_limit=time_limit,
-        models=list(dict.fromkeys(names)),
-        export=export,
-        workspace=place,
-        progress=Terminal(),
-    )
+    shared: dict[str, Any] = {"time_limit": time_limit, "models": names, "workspace": place}
+    if dry_run:
+        plan = plan_auto(source, **shared, progress=Terminal())
+        if json:
+            show_json(plan.as_dict())
+            return
+        for line in plan_lines(plan):
+            show(line)
+        chosen = ["--models", ",".join(names)] if names else []
+        show_next(place, "auto", source, "--time-limit", time_limit, *chosen)
+        return
+    done = run(source, **shared, export=export, progress=Terminal())
     if json:
         show_json(done.as_dict())
         return

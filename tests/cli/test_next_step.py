@@ -25,6 +25,9 @@ STEPS = {
     "blend a b": "submit tiny/",
     "submit a": "leaderboard record submissions/tiny/a.csv --public SCORE",
     "run configs/a.yaml": "leaderboard record submissions/tiny/a.csv --public SCORE",
+    "auto configs/a.yaml --time-limit 9m --models simple_cnn --dry-run": (
+        "auto configs/a.yaml --time-limit 9m --models simple_cnn"
+    ),
     "check submissions/tiny/a.csv configs/a.yaml": "leaderboard record submissions/tiny/a.csv --public SCORE",
     "leaderboard": "blend tiny/",
     "leaderboard record tiny/a --public 0.5": "leaderboard --competition tiny",

@@ -1,0 +1,180 @@
+"""What ``kit auto`` decides from: candidates, choices, costs, the search, and the corrected score."""
+
+import numpy as np
+import pytest
+
+from kit.auto.candidates import Candidate, find_candidates, model_of_file
+from kit.auto.choices import CHOICES, choices_for, scaled_size
+from kit.auto.corrected import corrected_score
+from kit.auto.costs import TRAINING_FACTOR, Costs, Work
+from kit.auto.journal import Journal, Scored, Trial
+from kit.auto.recipes import Recipes
+from kit.auto.search import next_params, start_params
+from kit.config.load import with_values
+from kit.metrics.metric import mean_scorer
+from kit.tasks import tasks
+from tests.conftest import raises_kit_error
+from tests.probe.test_probe import write_weights
+
+NETWORKS = [Candidate("a", None, False, "test"), Candidate("b", None, False, "test")]
+WORK = Work(train=80, validation=20, scored=100, test=50, folds=5)
+
+
+# --- the corrected score
+
+
+def coin_flips(configs, rows):
+    """Return the scorers of configs that are right on half of the rows, at random."""
+    rng = np.random.default_rng(0)
+    return [mean_scorer(rng.integers(0, 2, rows).astype(float)) for _ in range(configs)]
+
+
+def test_the_best_of_many_coin_flips_is_expected_to_be_right_half_of_the_time():
+    found = corrected_score(coin_flips(50, 200), 200, higher_is_better=True)
+    assert found.raw > 0.56
+    assert found.score == pytest.approx(0.5, abs=0.035)
+    assert found.interval.low < 0.5 < found.interval.high
+
+
+def test_a_single_config_needs_no_correction():
+    found = corrected_score(coin_flips(1, 400), 400, higher_is_better=True)
+    assert found.score == pytest.approx(found.raw, abs=0.005)
+
+
+def test_of_losses_the_smallest_is_the_best():
+    losses = [mean_scorer(np.full(50, value)) for value in (3.0, 1.0, 2.0)]
+    found = corrected_score(losses, 50, higher_is_better=False)
+    assert (found.raw, found.score) == (1.0, 1.0)
+
+
+# --- candidates
+
+
+@pytest.mark.parametrize(
+    ("file", "model"),
+    [
+        ("mobilenetv2_100_tv_in1k.safetensors", "mobilenetv2_100"),
+        ("resnet50d.pth", "resnet50d"),
+        ("squeezenet1_1_torchvision.safetensors", "torchvision:squeezenet1_1"),
+        ("notes.bin", None),
+    ],
+)
+def test_a_weights_file_names_its_network(tmp_path, file, model):
+    assert model_of_file(tmp_path / file) == model
+
+
+def test_weights_in_the_folder_are_candidates_small_files_first(tiny, tiny_config):
+    write_weights(tiny, "test_resnet_mine.safetensors")
+    write_weights(tiny, "test_vit_mine.safetensors", "test_vit")
+    found, notes = find_candidates(tiny_config, tiny, [], side=200)
+    files = [tiny.root / "weights" / str(each.weights) for each in found]
+    assert {each.model for each in found} == {"test_resnet", "test_vit"}
+    assert [f.stat().st_size for f in files] == sorted(f.stat().st_size for f in files)
+    assert notes == []
+
+
+def test_small_images_and_machines_without_weights_get_networks_from_scratch_and_are_told(tiny, tiny_config):
+    for side in (32, 200):
+        found, notes = find_candidates(tiny_config, tiny, [], side)
+        assert {each.model for each in found} == {"simple_cnn", "residual_cnn"}
+        assert not any(each.pretrained for each in found)
+        assert notes
+
+
+def test_all_wrong_networks_are_named_at_once(tiny, tiny_config):
+    with raises_kit_error("several_mistakes"):
+        find_candidates(tiny_config, tiny, ["nothing_a", "nothing_b", "simple_cnn"], 32)
+
+
+# --- choices and recipes
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: f"{choice.name}-{choice.prior}")
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_every_value_of_a_choice_makes_a_valid_config(tiny, tiny_config, choice, pretrained):
+    task = tasks.get("multiclass")
+    if choice not in choices_for(tiny_config, task, pretrained):
+        pytest.skip("not decided for these networks")
+    candidate = Candidate("test_resnet" if pretrained else "simple_cnn", None, pretrained, "test")
+    recipes = Recipes(tiny_config, 200 if pretrained else 32, 20)
+    for value in (choice.prior, *(choice.options or choice.bounds)):
+        config = recipes.whole("x", candidate, [choice], {choice.name: value}, 3)
+        assert config.train.epochs == 3
+        for key, expected in choice.values(value, candidate, recipes.native_size(candidate)).items():
+            section, _, field = key.partition(".")
+            found = getattr(getattr(config, section), field)
+            assert getattr(found, "name", found) == (
+                expected["name"] if isinstance(expected, dict) else expected
+            )
+
+
+def test_a_recipe_keeps_what_describes_the_data(tiny_config):
+    config = with_values(tiny_config, {"image.fit": "squash", "augment.hflip": False})
+    made = Recipes(config, 32, 20).whole("x", Candidate("simple_cnn", None, False, "test"), [], {}, 3)
+    assert made.image.fit == "squash"
+    assert not made.augment.hflip
+    assert [view.name for view in made.predict.tta] == ["identity"]
+
+
+def test_sizes_are_multiples_of_32_and_small_images_keep_theirs():
+    assert [scaled_size(224, f) for f in (0.6, 0.8, 1.0, 1.25)] == [128, 192, 224, 288]
+    assert scaled_size(24, 0.6) == 24
+
+
+# --- costs
+
+
+def test_a_measured_training_speed_replaces_the_assumed_one_for_all_networks():
+    costs = Costs(forward={"a": 1.0, "b": 2.0})
+    assumed = costs.epoch("b", 100, WORK)
+    costs.learn_training("a", 100, images=80, seconds=80 * 10 * TRAINING_FACTOR * 0.01)
+    measured = costs.epoch("b", 100, WORK)
+    of_training = (assumed - 2.0 * WORK.validation * 0.01) * 10
+    assert measured == pytest.approx(of_training + 2.0 * WORK.validation * 0.01)
+
+
+def test_costs_grow_with_image_area_epochs_and_folds():
+    costs = Costs(forward={"a": 1.0})
+    assert costs.epoch("a", 200, WORK) == pytest.approx(4 * costs.epoch("a", 100, WORK))
+    one, two = (costs.experiment("a", 100, epochs, 1, WORK) for epochs in (1, 2))
+    assert two - one == pytest.approx(WORK.folds * costs.epoch("a", 100, WORK))
+
+
+# --- the search
+
+
+def test_proven_values_come_first_and_then_the_same_trials_give_the_same_params(tiny_config):
+    choices = choices_for(tiny_config, tasks.get("multiclass"), pretrained=False)
+    starts = start_params(NETWORKS, choices)
+    trials = []
+    for number in range(len(starts) + 8):
+        params = next_params(NETWORKS, choices, trials, True, seed=1)
+        assert params == next_params(NETWORKS, choices, trials, True, seed=1)
+        if number < len(starts):
+            assert params == starts[number]
+        trials.append(Trial(f"t{number}", params, 1, 1.0, score=float(params["network"] == "b")))
+    assert all(trial.params not in starts for trial in trials[len(starts) :])
+
+
+def test_the_search_finds_the_better_of_two_networks(tiny_config):
+    choices = choices_for(tiny_config, tasks.get("multiclass"), pretrained=False)
+    trials = []
+    for number in range(40):
+        params = next_params(NETWORKS, choices, trials, False, seed=0)
+        trials.append(Trial(f"t{number}", params, 1, 1.0, score=float(params["network"] == "b")))
+    late = [trial.params["network"] for trial in trials[20:]]
+    assert late.count("a") > 2 * late.count("b")
+
+
+# --- the journal
+
+
+def test_a_journal_reads_back_equal_and_only_for_the_same_data(tmp_path):
+    path = tmp_path / "journal.json"
+    journal = Journal(path, "key", Costs(forward={"a": 0.1}), spent=3.0)
+    journal.trials.append(Trial("t", {"network": "a", "lr": 0.1}, 2, 5.0, score=None, why="slow"))
+    journal.add(Scored("x", "whole", "a", {}, 3, 0.5, 2.0, 2.5))
+    assert Journal.open(path, "key") == (journal, "")
+    other, why = Journal.open(path, "other")
+    assert why
+    assert other.trials == []
