@@ -136,7 +136,7 @@ def test_a_damaged_file_is_a_warning_and_the_other_rows_are_listed(scored):
     scored.run("made", "first").metrics.write_text("{")
     result = run_kit("leaderboard")
     assert "warning:" in result.stderr
-    assert "Run `kit evaluate made/first`." in result.stderr
+    assert "`kit evaluate made/first`" in result.stderr
     assert "second" in result.stdout
     (problem,) = json.loads(run_kit("leaderboard", "--json").stdout)["problems"]
     assert problem["where"].endswith("metrics.json")
