@@ -41,7 +41,7 @@ def check(
     from kit.cli.next_step import set_options, show_next
     from kit.config.load import load_config
     from kit.errors import KitError, counted
-    from kit.report.problems import codes_as_dicts, codes_table, problems_table
+    from kit.report.problems import codes_as_dicts, codes_table, problems_tables
     from kit.storage.workspace import Workspace
 
     if codes:
@@ -64,7 +64,7 @@ def check(
         show_json({"ok": not fatal, "problems": [problem.as_dict() for problem in found.problems]})
     else:
         if found.problems:
-            show(problems_table(found.problems), "")
+            show(*problems_tables(found.problems), "")
         verdict = "do not submit it" if fatal else "ready to submit"
         show(f"{file}: {counted(found.num_rows, 'row')} expected; {_counted(found.problems)}{verdict}.")
         judge = [config, *set_options(overrides or [])] if config else ["--sample", sample]

@@ -1,15 +1,19 @@
 """Print results on stdout, and progress and errors on stderr."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from rich.console import Console, RenderableType
+from rich.text import Text
+
+from kit.report.fit import lines_of, unwrapped
 
 T = TypeVar("T")
 out = Console(soft_wrap=False, highlight=False)
 err = Console(stderr=True, highlight=False)
-PLAIN_WIDTH = 200  # characters per line of tables in a file or a pipe, where no terminal limits the width
+PLAIN_WIDTH = 80  # characters per line in a file or a pipe, where no terminal limits the width
 
 
 class Terminal:
@@ -17,16 +21,15 @@ class Terminal:
 
     def stage(self, name: str, detail: str = "") -> None:
         """Print the stage's name, bold."""
-        err.print(f"[bold cyan]{name}[/bold cyan]", end=" ")
-        err.print(detail, markup=False)
+        print_lines(err, Text.assemble((name, "bold cyan"), f" {detail}" if detail else ""))
 
     def note(self, text: str) -> None:
         """Print an indented line."""
-        err.print(f"  {text}", markup=False, soft_wrap=True)
+        print_lines(err, Text(f"  {text}"))
 
     def warn(self, text: str) -> None:
         """Print an indented line in yellow."""
-        err.print(f"  warning: {text}", markup=False, style="yellow", soft_wrap=True)
+        print_lines(err, Text(f"  warning: {text}", "yellow"))
 
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
         """Yield ``items``, with a progress bar if stderr is a terminal."""
@@ -49,13 +52,27 @@ class Terminal:
 
 
 def show(*tables: RenderableType) -> None:
-    """Print tables and lines on stdout."""
-    if not out.is_terminal:
-        out.width = PLAIN_WIDTH
+    """Print tables and lines on stdout, none wider than the terminal."""
     for position, table in enumerate(tables):
-        if position and not isinstance(table, str):
+        if isinstance(table, str):
+            print_lines(out, Text.from_markup(table))
+            continue
+        if position:
             out.print()
-        out.print(table)
+        out.print(table, width=line_width(out))
+
+
+def print_lines(console: Console, text: Text) -> None:
+    """Print a text, wrapped at words; commands stay whole."""
+    console.print(unwrapped(lines_of(text, line_width(console))), soft_wrap=True)
+
+
+def line_width(console: Console) -> int:
+    """Return the characters per line: of the terminal, or else $COLUMNS or 80."""
+    if not console.is_terminal:
+        columns = os.environ.get("COLUMNS", "")
+        console.width = int(columns) if columns.isdigit() and int(columns) else PLAIN_WIDTH
+    return console.width
 
 
 def show_json(values: dict[str, Any]) -> None:

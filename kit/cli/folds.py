@@ -32,6 +32,7 @@ def folds(
     from kit.cli.console import Terminal, show, show_json
     from kit.cli.next_step import show_next_with_config
     from kit.report.tables import balance_table
+    from kit.storage.provenance import renewal
     from kit.storage.workspace import Workspace
     from kit.training.trained_folds import retraining
 
@@ -54,4 +55,6 @@ def folds(
     )
     for run in done.invalid:
         show(f"{run.label} was trained on other folds and is stale: {retraining(run)} --fresh")
+    for blend in done.invalid_blends:
+        show(f"{blend.label} blends a stale experiment; afterwards: {renewal(blend)}")
     show_next_with_config(place, "train", config, overrides)

@@ -105,7 +105,7 @@ def record(
 ) -> None:
     """Record the leaderboard scores of a submission; without --public or --private, that score stays.
 
-    kit leaderboard record submissions/leaves/first.csv --public 0.81 --private 0.80
+    kit leaderboard record leaves/first --public 0.81 --private 0.80
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json

@@ -79,10 +79,11 @@ def _fail(ctx: Any, error: KitError) -> None:
 
 
 def _print_error(text: str) -> None:
-    from kit.cli.console import err
+    from rich.text import Text
 
-    err.print("[bold red]kit:[/bold red]", end=" ")
-    err.print(text, markup=False, soft_wrap=True)
+    from kit.cli.console import err, print_lines
+
+    print_lines(err, Text.assemble(("kit:", "bold red"), f" {text}"))
 
 
 def _operating_system_error(error: OSError) -> KitError:

@@ -27,7 +27,7 @@ def predict(
     """Predict with every fold's model: out-of-fold predictions (scored) and test predictions (averaged).
 
     kit predict leaves/first --tta identity --tta hflip
-    kit predict leaves/first --tta identity --tta '{name: random, times: 4}' --merge gmean
+    kit predict leaves/first --tta '{name: random, times: 4}' --merge gmean
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json

@@ -24,9 +24,9 @@ def probe(
 
     Weights are searched by the model's name in the weights folders, then downloaded.
 
-    kit probe configs/leaves.yaml --models mobilenetv2_100,convnext_tiny,torchvision:resnet18
+    kit probe configs/leaves.yaml --models mobilenetv2_100,torchvision:resnet18
 
-    kit probe configs/leaves.yaml --models resnet50=mine.safetensors --set image.size=320
+    kit probe configs/leaves.yaml --models resnet50=mine.safetensors
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json

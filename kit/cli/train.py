@@ -33,7 +33,7 @@ def train(
 ) -> None:
     """Train one model per fold; skip trained folds, resume interrupted ones.
 
-    kit train configs/leaves.yaml --fold 0 --set train.lr=3e-4 --set name=lower-rate
+    kit train configs/leaves.yaml --fold 0 --set name=low --set train.lr=1e-4
 
     kit train configs/leaves.yaml --dry-run
     """

@@ -56,4 +56,5 @@ def open_competition(config: Config, workspace: Workspace, progress: Progress = 
 
 
 def _labeled_paths(competition: Competition) -> set[str]:
-    return {path for table in (competition.train, *competition.held_out.values()) for path in table["path"]}
+    tables = (competition.train, *competition.held_out.values())
+    return {path for table in tables for path in table["path"].tolist()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -228,10 +229,9 @@ def _with_unlisted(
     labeled = [_aligned(sources[0], classes, "train", task)]
     labeled += [_aligned(images, classes, "extra", task) for images in sources[1:]]
     tables = [*labeled, *(images.samples for images in held_out.values()), test]
-    listed = {path for table in tables for path in table["path"]}
-    unlisted = pd.concat([each.unlisted for each in (*sources, *held_out.values())])
-    unlisted = unlisted[~unlisted["path"].isin(listed)]
-    lost = pd.concat([unlisted, unlisted_test[~unlisted_test["path"].isin(listed)]])
+    listed = {path for table in tables for path in table["path"].tolist()}
+    unlisted = _unlisted(pd.concat([each.unlisted for each in (*sources, *held_out.values())]), listed)
+    lost = pd.concat([unlisted, _unlisted(unlisted_test, listed)])
     if config.unlisted == "refuse" and len(lost):
         also = "" if task.exclusive or task.numeric else " or negative (they have no class)"
         raise KitError(
@@ -248,6 +248,11 @@ def _with_unlisted(
     unique_ids(samples["id"], root)
     texts = [name for name in ("group", "given_fold", "source") if name in samples]
     return samples.fillna(dict.fromkeys(texts, ""))
+
+
+def _unlisted(images: pd.DataFrame, listed: AbstractSet[str]) -> pd.DataFrame:
+    """Return the images that are not listed."""
+    return images[[path not in listed for path in images["path"].tolist()]]  # isin() would copy the large set
 
 
 def _with_same_label(images: pd.DataFrame, classes: Sequence[str], config: CompetitionConfig) -> pd.DataFrame:
@@ -331,7 +336,7 @@ def check_spellings(names: Iterable[str], where: str, *, case: bool = True) -> N
 
 def _without_decimals(name: str) -> str:
     """Return ``1`` for ``1.0``."""
-    return name.partition(".")[0] if re.fullmatch(r"[+-]?\d+[.]0+", name) else name
+    return name.partition(".")[0] if name.endswith("0") and re.fullmatch(r"[+-]?\d+[.]0+", name) else name
 
 
 def _check_overlap(train: pd.DataFrame, held_out: dict[str, pd.DataFrame]) -> None:

@@ -55,7 +55,8 @@ def scan_images(
         options: How training decodes the images.
     """
     tables = (competition.train, *competition.held_out.values(), competition.test)
-    paths = pd.Series([path for each in tables for path in each["path"]], dtype=str).drop_duplicates()
+    found = [path for each in tables for path in each["path"].tolist()]
+    paths = pd.Series(found, dtype=str).drop_duplicates()
     root = str(competition.root)
     stamps = pd.DataFrame([(path, *_stamp(f"{root}/{path}")) for path in paths], columns=STAMP)
     known = load_scan(table)
@@ -75,8 +76,8 @@ def scan_images(
                 [row[column] for column in (*STAMP, *FACTS)]
             )  # a list takes far less memory than a dict
     finally:
-        found = pd.DataFrame(examined, columns=[*STAMP, *FACTS])
-        whole = pd.concat([scan[scan["digest"].notna()], found]) if len(pending) < len(scan) else found
+        read = pd.DataFrame(examined, columns=[*STAMP, *FACTS])
+        whole = pd.concat([scan[scan["digest"].notna()], read]) if len(pending) < len(scan) else read
         order = {path: number for number, path in enumerate(paths)}
         whole = whole.sort_values("path", key=lambda p: p.map(order), ignore_index=True)
         _save(whole, table)
@@ -98,7 +99,7 @@ def readable(competition: Competition, scan: pd.DataFrame, on_bad_image: str) ->
     """
     broken = unreadable(scan)
     tables = {"": competition.train} | competition.held_out
-    labeled = list(dict.fromkeys(path for table in tables.values() for path in table["path"]))
+    labeled = list(dict.fromkeys(path for table in tables.values() for path in table["path"].tolist()))
     bad = [path for path in labeled if path in broken]
     if bad and on_bad_image == "refuse":
         named = "".join(f"\n  - {path}: {broken[path]}" for path in bad)
@@ -111,6 +112,8 @@ def readable(competition: Competition, scan: pd.DataFrame, on_bad_image: str) ->
         )
     kept = {name: table[~table["path"].isin(broken)].reset_index(drop=True) for name, table in tables.items()}
     left = replace(competition, train=kept.pop(""), held_out=kept)
+    if not broken:
+        return left
     before, after = competition.class_counts(), left.class_counts()
     lost = list(before.index[(before > 0) & (after == 0)])
     if lost:

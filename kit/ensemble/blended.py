@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from kit.ensemble.evaluate_blend import BlendEvaluation
 from kit.errors import KitError, first_few
-from kit.storage.workspace import RunFolder
+from kit.storage.run_artifacts import read_blend
+from kit.storage.workspace import RunFolder, Workspace
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,25 @@ class Blended:
 
     run: RunFolder
     evaluation: BlendEvaluation | None
+
+
+def blends_of(runs: Sequence[RunFolder], workspace: Workspace) -> list[RunFolder]:
+    """Return the blends among the runs, and those that have one of the runs, or such a blend, as a member.
+
+    A blend whose record is damaged is not among them: `kit status` reports it.
+    """
+    members = {run.label: _members(run) for run in workspace.runs() if run.blend.exists()}
+    known = {run.label for run in runs}
+    while new := {label for label, own in members.items() if label not in known and known & own}:
+        known |= new
+    return [run for run in workspace.runs() if run.label in known & set(members)]
+
+
+def _members(run: RunFolder) -> set[str]:
+    try:
+        return set(read_blend(run)[0]["members"])
+    except (KitError, KeyError, TypeError):
+        return set()
 
 
 def check_members(labels: Sequence[str], run: RunFolder) -> None:

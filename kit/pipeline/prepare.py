@@ -57,6 +57,7 @@ class FoldsResult:
     Attributes:
         state: ``made`` now, ``existing``, or ``different``: existing, but not as the config describes.
         invalid: Experiments of the competition that were trained on other folds.
+        invalid_blends: Blends of these experiments.
     """
 
     folds: Folds
@@ -65,6 +66,7 @@ class FoldsResult:
     scheme: str
     balances: list[FoldBalance]
     invalid: list[RunFolder] = field(default_factory=list)
+    invalid_blends: list[RunFolder] = field(default_factory=list)
 
     @property
     def largest_deviation(self) -> float:
@@ -82,6 +84,7 @@ class FoldsResult:
             "chi_square": self.balances[0].chi_square,
             "p_value": self.balances[0].p_value,
             "invalid": [run.label for run in self.invalid],
+            "invalid_blends": [run.label for run in self.invalid_blends],
         }
 
 
@@ -228,6 +231,7 @@ def folds(
         force: Replace a folds CSV that holds a different partition.
     """
     from kit.competition.opened import open_competition
+    from kit.ensemble.blended import blends_of
     from kit.folds.balance_report import fold_balance
     from kit.folds.make import ensure_folds
     from kit.training.data import population_of
@@ -239,8 +243,10 @@ def folds(
     path = workspace.folds(opened.loaded.name)
     made, state = ensure_folds(path, population, config.folds, "replace" if force else "refuse")
     balances = [fold_balance(made, config.folds, repeat) for repeat in range(len(made.columns))]
-    invalid = runs_of_other_folds(workspace, opened.loaded.name, made)
-    return FoldsResult(made, path, state, config.folds.scheme, balances, invalid)
+    stale = runs_of_other_folds(workspace, opened.loaded.name, made)
+    blends = blends_of(stale, workspace)
+    experiments = [run for run in stale if not run.blend.exists()]
+    return FoldsResult(made, path, state, config.folds.scheme, balances, experiments, blends)
 
 
 def augment(

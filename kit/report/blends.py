@@ -34,14 +34,10 @@ def next_submission(blended: Blended) -> str:
 
 def _scores(label: str, blend: BlendEvaluation, evaluation: Evaluation) -> Table:
     better = "higher" if evaluation.higher_is_better else "lower"
-    table = plain_table(
-        "nested",
-        "fitted",
-        "best member",
-        "difference",
-        "95 % interval",
-        title=f"{escape(label)}: {blend.metric} ({better} is better)",
-    )
+    numbers = ("nested", "fitted", "difference", "95 % interval")
+    columns = (*numbers[:2], "best member", *numbers[2:])
+    title = f"{escape(label)}: {blend.metric} ({better} is better)"
+    table = plain_table(*columns, title=title, whole=numbers)
     table.add_row(
         f"[bold]{blend.nested:.4f}[/bold]",
         f"{blend.fitted:.4f}",

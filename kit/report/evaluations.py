@@ -40,8 +40,9 @@ def score_text(score: float | None) -> str:
 def _scores(evaluation: Evaluation) -> Table:
     better = "higher" if evaluation.higher_is_better else "lower"
     title = f"{escape(evaluation.experiment)}: {evaluation.metric} ({better} is better)"
-    folds = (f"fold {k}" for k in range(len(evaluation.folds)))
-    table = plain_table("out-of-fold", "95 % interval", *folds, "mean ± sd", title=title)
+    folds = [f"fold {k}" for k in range(len(evaluation.folds))]
+    columns = ("out-of-fold", "95 % interval", *folds, "mean ± sd")
+    table = plain_table(*columns, title=title, whole=columns, optional=folds[::-1])
     table.add_row(
         f"[bold]{evaluation.cv:.4f}[/bold]",
         evaluation.interval.text(),
@@ -59,7 +60,10 @@ def _held_out(evaluation: Evaluation) -> Table:
 
 
 def _decisions(evaluation: Evaluation) -> Table:
-    table = plain_table("postprocessing", "nested", "fitted", "gain", "95 % interval", "", "fitted values")
+    numbers = ("nested", "fitted", "gain", "95 % interval")
+    table = plain_table(
+        "postprocessing", *numbers, "", "fitted values", whole=numbers, optional=numbers[:0:-1]
+    )
     table.add_row("none", f"{evaluation.plain:.4f}", "", "", "", "", "")
     for steps in evaluation.decisions:
         table.add_row(

@@ -24,6 +24,7 @@ MAX_CHANGES = 2  # listed; the others are counted
 LONGEST = 44  # characters of one change
 NUMBERS = ("CV", "± sd", "nested", "public", "private", "min")
 LAST = "changed"
+OPTIONAL = ("commit", "device", "file", "min", "date", "± sd", "kind")  # in a narrow terminal, in this order
 DAY = len("2026-11-23")
 
 
@@ -67,9 +68,8 @@ def next_arguments(entries: Sequence[Entry]) -> list[str]:
 
 
 def _table(rows: Sequence[Entry], columns: Sequence[str]) -> Table:
-    table = plain_table(*columns, title=_title(rows[0]), right=NUMBERS)
-    for column in table.columns:
-        column.no_wrap = column.header not in ("name", LAST)  # these two shrink in a narrow terminal
+    whole = [name for name in columns if name not in ("name", LAST)]
+    table = plain_table(*columns, title=_title(rows[0]), right=NUMBERS, whole=whole, optional=OPTIONAL)
     for entry in rows:
         table.add_row(*(_text(name, COLUMNS[name](entry)) for name in columns))
     return table

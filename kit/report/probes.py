@@ -35,7 +35,8 @@ def probe_table(probes: Probes) -> Table:
     better = "higher" if probes.higher_is_better else "lower"
     columns = (f"{probes.metric}", "folds", "images/s", "M params", "MB", "px", "features", "seconds")
     title = f"linear probes: {probes.metric} ({better} is better), {counted(probes.images, 'image')}"
-    table = plain_table("model", *columns, "license", title=title, right=columns)
+    optional = ("features", "px", "MB", "seconds", "folds")
+    table = plain_table("model", *columns, "license", title=title, right=columns, optional=optional)
     for each in probes.models:
         table.add_row(
             escape(each.model),

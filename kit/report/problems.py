@@ -13,14 +13,14 @@ from kit.submission_check.problem_codes import CODES, Problem
 STYLES = {"error": "red", "warning": "yellow"}
 
 
-def problems_table(problems: Sequence[Problem]) -> Table:
-    """Return the table of a file's problems."""
-    table = plain_table("severity", "code", "count", "what", "first", "remedy", right=("count",))
+def problems_tables(problems: Sequence[Problem]) -> list[Table | str]:
+    """Return the table of a file's problems, and a line with the remedy of each code."""
+    table = plain_table("severity", "code", "count", "what", "first", right=("count",))
     for p in problems:
         count = "" if CODES[p.code].whole_file else str(p.count)
-        cells = (p.code, count, escape(p.message), escape(p.first), escape(p.remedy))
-        table.add_row(_styled(p.severity), *cells)
-    return table
+        table.add_row(_styled(p.severity), p.code, count, escape(p.message), escape(p.first))
+    remedies = {f"{p.code}: {p.remedy}": None for p in problems if p.remedy}
+    return [table, "", *map(escape, remedies)]
 
 
 def codes_table() -> Table:

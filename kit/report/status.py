@@ -19,7 +19,7 @@ def status_tables(found: Sequence[RunStatus], is_single: bool) -> list[Table | s
     """Return the artifacts of a single run, or one row per run with its first problem; then what to do."""
     if is_single:
         return [_artifacts(found[0]), *_next_steps(found[0].links)]
-    table = plain_table("run", "state", "why")
+    table = plain_table("run", "state", "why", whole=("state",))
     for each in found:
         worst = each.worst
         why = "" if worst.state == "up to date" else f"{worst.artifact}: {worst.why}"
@@ -38,7 +38,9 @@ def next_command(found: Sequence[RunStatus], is_single: bool) -> list[str]:
 
 
 def _artifacts(status: RunStatus) -> Table:
-    table = plain_table("artifact", "state", "why", title=escape(status.run.label))
+    table = plain_table(
+        "artifact", "state", "why", title=escape(status.run.label), whole=("artifact", "state")
+    )
     for link in status.links:
         since = f" (since {link.since})" if link.since else ""
         table.add_row(escape(link.artifact), _colored(link), escape(f"{link.why}{since}"))

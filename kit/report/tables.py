@@ -14,17 +14,28 @@ from kit.config import FoldsConfig
 from kit.errors import counted, first_few
 from kit.evaluation.per_image import PerImage
 from kit.folds.balance_report import FoldBalance, side_name
+from kit.report.fit import FittedTable
 from kit.training.dry_run import DryRun
 
 MAX_ROWS = 20
 MAX_PAIRS = 10
 
 
-def plain_table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
-    """Return a table without borders; the columns in ``right`` are right-aligned."""
-    table = Table(
-        title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
-    )
+def plain_table(
+    *columns: str,
+    title: str | None = None,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> Table:
+    """Return a table without borders, as wide as the terminal at most.
+
+    Args:
+        right: Columns of numbers: right-aligned, never wrapped.
+        whole: Other columns that never wrap.
+        optional: Columns that a narrow terminal does not show, the least important first.
+    """
+    table = FittedTable(title, whole, optional)
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", overflow="fold")
     return table
@@ -153,7 +164,7 @@ def balance_table(balance: FoldBalance) -> Table:
     """Return images per class (or range of numbers) and fold; with many classes, the range over classes."""
     counts = balance.counts
     names = [side_name(int(side)) for side in counts.columns]
-    table = plain_table(balance.rows, *names, "total", right=[*names, "total"])
+    table = plain_table(balance.rows, *names, "total", right=[*names, "total"], optional=names[::-1])
     if len(counts) <= MAX_ROWS:
         for name, row in counts.iterrows():
             table.add_row(escape(str(name)), *(str(int(n)) for n in row), str(int(row.sum())))

@@ -22,7 +22,7 @@ def _views(report: TtaReport) -> Table:
         f"{escape(report.experiment)}: views by {report.metric} ({better} is better), "
         f"{counted(report.rows, 'image')}"
     )
-    table = plain_table("view", *columns, title=title, right=columns)
+    table = plain_table("view", *columns, title=title, right=columns, optional=("images", "gain alone"))
     for view in report.views:
         table.add_row(
             escape(view.view),

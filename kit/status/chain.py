@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,14 +19,15 @@ from kit.predictions import (
     prediction_digests,
     read_metadata,
 )
+from kit.status.competition_now import CompetitionNow
 from kit.status.current import newer_files
-from kit.storage.files import checksum, file_digest, text_digest
+from kit.storage.files import checksum, file_digest
 from kit.storage.provenance import Identity, MisplacedError, renewal
 from kit.storage.run_artifacts import read_blend, read_postprocessing, read_scores
 from kit.storage.workspace import SUBMISSION_SUFFIXES, RunFolder, SubmissionFile, Workspace
 from kit.submission.trace import read_trace
 from kit.training.data import TrainingData
-from kit.training.run_state import WHAT, inputs_of, read_training_data
+from kit.training.run_state import WHAT, read_training_data
 from kit.training.trained_folds import models_digest, retraining, trained_fold, trained_folds, training_digest
 
 State = Literal["up to date", "stale", "damaged", "missing"]
@@ -81,19 +82,19 @@ class Change:
 def chain_of(
     run: RunFolder,
     workspace: Workspace,
-    data: TrainingData | KitError | None,
+    now: CompetitionNow | KitError | None,
     verify: bool = True,
     any_folds: bool = False,
 ) -> list[Link]:
     """Return every artifact of a run in the order of the pipeline; a link is stale if an earlier one is.
 
     Args:
-        data: The competition now; None: unknown, images and labels are not compared; an error: it cannot be
+        now: The competition now; None: unknown, images and labels are not compared; an error: it cannot be
             read, and everything is stale.
         verify: Compare the content of weights and predictions with their digests, which reads the files.
         any_folds: Whether the run may have been trained on other folds and images than the current ones.
     """
-    chain = _Chain(run, workspace, data, verify, any_folds)
+    chain = _Chain(run, workspace, now, verify, any_folds)
     links = [chain.checked(*artifact) for artifact in chain.artifacts()]
     return _with_consequences(links)
 
@@ -117,7 +118,7 @@ Check = Callable[[], Change | None]  # what changed; a KitError if the artifact 
 class _Chain:
     run: RunFolder
     workspace: Workspace
-    data: TrainingData | KitError | None
+    now: CompetitionNow | KitError | None
     verify: bool
     any_folds: bool
 
@@ -171,20 +172,19 @@ class _Chain:
 
     def _changed_data(self, inputs: Mapping[str, str], made: Path) -> Change | None:
         """Return what changed of the folds, labels and training images since ``made`` was written."""
-        if self.data is None or self.any_folds:
+        if self.now is None or self.any_folds:
             return None
-        if isinstance(self.data, KitError):
-            return _unreadable(self.data)
-        now = inputs_of(self.data)
+        if isinstance(self.now, KitError):
+            return _unreadable(self.now)
+        now = self.now.inputs
         if inputs.get("folds") not in (now["folds"], MIXED_FOLDS):
             return Change("the folds CSV has changed", _time(self.workspace.folds(self.run.competition)))
         if inputs["images"] != now["images"]:
-            return self._changed_images("training", self.data.samples["path"], made)
+            return self._changed_images("training", self.now.data, self.now.data.samples["path"], made)
         return None
 
-    def _changed_images(self, what: str, paths: Any, made: Path) -> Change:
-        assert isinstance(self.data, TrainingData)
-        newer, time = newer_files(self.data.competition.root, paths, made)
+    def _changed_images(self, what: str, data: TrainingData, paths: Iterable[str], made: Path) -> Change:
+        newer, time = newer_files(data.competition.root, paths, made)
         if not newer:
             return Change(f"{what} images were replaced by older files, added or removed")
         return Change(f"{what} images have changed ({newer})", _moment(time))
@@ -222,19 +222,21 @@ class _Chain:
 
     def _changed_others(self, origin: Origin, path: Path) -> Change | None:
         """Return what changed of the images of a held-out set or of the test set."""
-        if self.data is None:
+        if self.now is None:
             return None
-        if isinstance(self.data, KitError):
-            return _unreadable(self.data)
-        now = self.data.other_images.get(origin.part)
+        if isinstance(self.now, KitError):
+            return _unreadable(self.now)
+        now = self.now.images.get(origin.part)
         if now is None:
             return Change(f"the held-out set {origin.part} is no longer in the config")
-        if origin.part and text_digest(self.data.truth_csv(origin.part)) != origin.labels:
+        if origin.part and self.now.labels[origin.part] != origin.labels:
             return Change(f"labels of the held-out set {origin.part} have changed")
         if now == origin.images:
             return None
-        table = self.data.held_out[origin.part] if origin.part else self.data.competition.test
-        return self._changed_images(f"held-out {origin.part}" if origin.part else "test", table["path"], path)
+        data = self.now.data
+        table = data.held_out[origin.part] if origin.part else data.competition.test
+        what = f"held-out {origin.part}" if origin.part else "test"
+        return self._changed_images(what, data, table["path"], path)
 
     def _other_models(self, origin: Origin) -> Change | None:
         """Return whether the models have been trained again since they predicted; needs all of them."""

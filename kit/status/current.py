@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from kit.competition.opened import open_competition
@@ -12,6 +13,7 @@ from kit.errors import KitError, first_few
 from kit.folds.groups import Population
 from kit.folds.table import check_partition, read_folds
 from kit.runtime.progress import SILENT, Progress
+from kit.status.competition_now import CompetitionNow, competition_now, data_key, files_digest
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, training_data
 
@@ -45,10 +47,12 @@ class CurrentCompetitions:
     workspace: Workspace
     progress: Progress = SILENT
     found: dict[str, TrainingData | KitError | None] = field(default_factory=dict)
+    digests: dict[str, CompetitionNow | None] = field(default_factory=dict)
+    files: dict[Path, str] = field(default_factory=dict)
 
     def of(self, config: Config) -> TrainingData | None:
         """Return the current data of a config's competition; see ``current_data``."""
-        key = config.model_dump_json(include={"competition", "image"})
+        key = data_key(config)
         if key not in self.found:
             try:
                 self.found[key] = current_data(config, self.workspace, self.progress)
@@ -58,6 +62,32 @@ class CurrentCompetitions:
         if isinstance(found, KitError):
             raise found
         return found
+
+    def now(self, config: Config) -> CompetitionNow | None:
+        """Return the digests of a config's competition; they are cached, so that it need not be opened.
+
+        Returns:
+            None if the competition's folder is not on this machine.
+        """
+        key = data_key(config)
+        if key not in self.digests:
+            self.digests[key] = self._now(config)
+        return self.digests[key]
+
+    def _now(self, config: Config) -> CompetitionNow | None:
+        try:
+            root = self.workspace.data(config.competition.data)
+        except KitError:
+            data = self.of(config)  # warns
+            return None if data is None else CompetitionNow.of(data)
+        if root not in self.files:  # before the files are read: what changes meanwhile is seen next time
+            self.files[root] = files_digest(root)
+        return competition_now(config, self.workspace, self.files[root], partial(self._read, config))
+
+    def _read(self, config: Config) -> TrainingData:
+        data = self.of(config)
+        assert data is not None, "the competition's folder exists"
+        return data
 
 
 def newer_files(root: Path, paths: Iterable[str], artifact: Path) -> tuple[str, float]:

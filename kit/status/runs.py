@@ -11,9 +11,9 @@ from kit.errors import KitError
 from kit.evaluation.oof_with_labels import config_of
 from kit.runtime.progress import SILENT, Progress
 from kit.status.chain import Link, State, chain_of
+from kit.status.competition_now import CompetitionNow
 from kit.status.current import CurrentCompetitions
 from kit.storage.workspace import RunFolder, Workspace
-from kit.training.data import TrainingData
 
 WORST_FIRST: tuple[State, ...] = ("damaged", "stale", "missing", "up to date")
 
@@ -46,17 +46,17 @@ def read_status(
         verify: See ``chain_of``.
     """
     competitions = CurrentCompetitions(workspace, progress)
-    chains = (chain_of(run, workspace, _data_of(run, competitions), verify) for run in runs)
+    chains = (chain_of(run, workspace, _now(run, competitions), verify) for run in runs)
     return [RunStatus(run, links) for run, links in zip(runs, chains, strict=True)]
 
 
-def _data_of(run: RunFolder, competitions: CurrentCompetitions) -> TrainingData | KitError | None:
-    """Return the current data of a run's competition, or the error; None if the run has no valid config."""
+def _now(run: RunFolder, competitions: CurrentCompetitions) -> CompetitionNow | KitError | None:
+    """Return the competition of a run now, or the error; None if the run has no valid config."""
     try:
         config: Config = config_of(run)
     except KitError:
         return None  # the chain reports the error
     try:
-        return competitions.of(config)
+        return competitions.now(config)
     except KitError as error:
         return error

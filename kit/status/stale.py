@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from kit.errors import KitError
 from kit.status.chain import USED_BY, Kind, Link, chain_of
+from kit.status.competition_now import CompetitionNow
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData
 
@@ -30,7 +31,8 @@ def refuse_stale(
     Raises:
         KitError: The first artifact that is damaged (with its own error) or ``artifact_stale``.
     """
-    for link in chain_of(run, workspace, data, verify=False, any_folds=any_folds):
+    now = None if data is None else CompetitionNow.of(data)
+    for link in chain_of(run, workspace, now, verify=False, any_folds=any_folds):
         is_needed = link.kind in kinds or set(USED_BY[link.kind]) & set(kinds)
         if is_needed and link.state in ("stale", "damaged"):
             raise link.problem or _stale(run, link)

@@ -294,6 +294,10 @@ class Workspace:
         name = f"images-{decoding}.parquet" if decoding else "images.parquet"
         return self.root / "runs" / competition / name
 
+    def competition_digests(self, competition: str) -> Path:
+        """Return the path of the cached digests of a competition's folds, labels and images."""
+        return self.root / "runs" / competition / "digests.json"
+
     def truth(self, competition: str, held_out: str) -> Path:
         """Return the path of the labels of a held-out set."""
         return self.root / "runs" / competition / f"held-out-{held_out}.csv"

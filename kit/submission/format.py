@@ -257,14 +257,14 @@ def _check_kind(
 
 
 def _refuse_stale(path: Path, unlisted: Sequence[str], vanished: Sequence[str]) -> None:
-    for odd, problem in (
-        (unlisted, "does not list {} test images ({})"),
-        (vanished, "lists {} ids that are not test images ({})"),
+    for odd, verb, nouns in (
+        (unlisted, "does not list", ("test image", "test images")),
+        (vanished, "lists", ("id that is no test image", "ids that are no test images")),
     ):
         if odd:
             raise KitError(
                 path,
-                problem.format(len(odd), first_few(odd)),
+                f"{verb} {counted(len(odd), *nouns)} ({first_few(odd)})",
                 "The sample must list every test image once",
                 code="sample_stale",
             )

@@ -17,6 +17,9 @@ from tests.conftest import run_kit, run_kit_json
 @pytest.fixture
 def cwd_workspace(trained_copy, monkeypatch) -> Workspace:
     """A copy of the trained workspace, which is the current folder."""
+    monkeypatch.setenv(
+        "COLUMNS", "200"
+    )  # texts are on one line; tests/cli/test_width.py tests narrow terminals
     monkeypatch.chdir(trained_copy.root)
     return trained_copy
 
@@ -70,14 +73,17 @@ def test_folds_reports_the_file_and_refuses_other_settings(cwd_workspace):
     refused = run_kit_json("folds", "configs/a.yaml", "--set", "folds.seed=1", code=1)["error"]
     assert refused["code"] == "folds_differ"
     forced = ["folds", "configs/a.yaml", "--set", "folds.seed=1", "--force"]
-    text = run_kit(*forced).stdout
-    assert "written" in text
+    run_kit("blend", "a", "b", "--name", "both")
+    run_kit("blend", "both", "a", "--name", "top")
+    lines = run_kit(*forced).stdout.splitlines()
+    assert "folds/tiny.csv written" in "\n".join(lines)
     for name in ("a", "b"):
-        assert (
-            f"tiny/{name} was trained on other folds and is stale: kit train runs/tiny/{name}/config.yaml"
-            in text
-        )
-    assert run_kit_json(*forced)["invalid"] == ["tiny/a", "tiny/b"]
+        assert f"kit train runs/tiny/{name}/config.yaml --fresh" in "\n".join(lines)
+    for name in ("both", "top"):
+        assert [line for line in lines if line.startswith(f"tiny/{name} ")]
+    found = run_kit_json(*forced)
+    assert found["invalid"] == ["tiny/a", "tiny/b"]
+    assert found["invalid_blends"] == ["tiny/both", "tiny/top"]
 
 
 def test_train_and_predict_report_finished_work(cwd_workspace):

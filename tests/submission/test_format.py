@@ -49,7 +49,7 @@ def test_a_sample_that_does_not_list_exactly_the_test_images_is_refused(tiny):
     with raises_kit_error("sample_stale") as caught:
         format_of(tiny, values=TEST_FROM_FOLDER)
     assert caught.value.where.endswith("sample_submission.csv")
-    assert "1 test images (0.png)" in caught.value.problem
+    assert "1 test image (0.png)" in caught.value.problem
     rewrite_sample(tiny, lambda t: pd.concat([t, pd.DataFrame({"ID": ["0.png", "x"], "Label": ["2", "2"]})]))
     with raises_kit_error("sample_stale") as caught:
         format_of(tiny, values=TEST_FROM_FOLDER)

@@ -232,8 +232,8 @@ def _infer_rare(train: LabeledPart) -> list[Finding]:
     if not rare:
         return []
     what = "group" if groups.duplicated().any() else "image"
-    classes = "class has" if len(rare) == 1 else "classes have"
-    because = f"{len(rare)} {classes} a single {what} ({first_few(rare)}): trained on, never validated"
+    classes = counted(len(rare), "class has", "classes have")
+    because = f"{classes} a single {what} ({first_few(rare)}): trained on, never validated"
     return [Finding("folds.rare", "train", because)]
 
 

@@ -64,7 +64,7 @@ def images_table(paths: dict[str, str]) -> pd.DataFrame:
 
 def without_listed(paths: dict[str, str], listed: Iterable[str]) -> pd.DataFrame:
     """Return the images whose path is not listed, as a table ``id path``."""
-    known = set(listed)
+    known = set(listed.tolist() if isinstance(listed, pd.Series) else listed)  # iterating a series is slow
     return images_table({i: path for i, path in paths.items() if path not in known})
 
 

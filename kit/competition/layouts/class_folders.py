@@ -9,7 +9,7 @@ from typing import Annotated
 import pandas as pd
 from pydantic import Field
 
-from kit.competition.images.files import list_folders, list_images
+from kit.competition.images.files import list_folders, list_images, paths_below
 from kit.competition.layouts.base import (
     HELD_OUT_WORDS,
     Detection,
@@ -67,7 +67,8 @@ class ClassFoldersLayout(Layout[ClassFolders]):
             )
         labels = [_class_of(name, source.depth) for name in labeled]
         folders = _folders_at(folder, source.depth) if source.names is None else source.names
-        empty = [name for name in folders if name not in set(labels)]
+        found = set(labels)
+        empty = [name for name in folders if name not in found]
         if empty:
             raise KitError(
                 folder,
@@ -76,11 +77,9 @@ class ClassFoldersLayout(Layout[ClassFolders]):
                 "Fill or remove the folders.",
                 code="class_folder_empty",
             )
-        below = PurePosixPath(source.folder)
-        samples = images_table({name: str(below / name) for name in labeled}).assign(label=labels)
-        return LabeledImages(
-            samples, images_table({n: str(below / n) for n in names if n.count("/") < source.depth})
-        )
+        samples = images_table(paths_below(source.folder, labeled)).assign(label=labels)
+        others = [name for name in names if name.count("/") < source.depth]
+        return LabeledImages(samples, images_table(paths_below(source.folder, others)))
 
     def detect(self, survey: Survey, hints: Hints) -> Detection | None:
         """Detect a folder per class; further folders with the same classes are held out."""

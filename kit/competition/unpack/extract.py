@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from kit.competition.images.files import is_hidden
 from kit.competition.unpack.archive_readers import SUFFIXES, ArchiveReader, Member, opened
-from kit.errors import KitError, first_few
+from kit.errors import KitError, counted, first_few
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_json
 
@@ -83,7 +83,7 @@ def checked_members(path: Path, source: ArchiveReader, max_bytes: int, target: P
         KitError: The archive is unsafe, empty or too large; the message has all entries with that problem.
     """
     members: list[Member] = []
-    wrong: dict[str, list[str]] = {}
+    wrong: dict[tuple[str, str], list[str]] = {}
     total = 0
     for member in source.members():
         if problem := _problem(member):
@@ -96,35 +96,36 @@ def checked_members(path: Path, source: ArchiveReader, max_bytes: int, target: P
             break  # listing the rest of a tar would decompress all of it
     names = Counter(str(PurePosixPath(member.name)) for member in members)
     folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
-    wrong["files occur twice"] = [name for name, count in names.items() if count > 1]
-    wrong["files have the name of a folder"] = [name for name in names if name in folders]
+    wrong["file occurs twice", "files occur twice"] = [name for name, count in names.items() if count > 1]
+    both = [name for name in names if name in folders]
+    wrong["file has the name of a folder", "files have the name of a folder"] = both
     for what, named in wrong.items():
         if named:
-            problem = f"{len(named)} {what} ({first_few(named)})"
-            raise KitError(
-                path, problem, "An archive must hold plain files, each once", code="archive_unsafe"
-            )
+            found = f"{counted(len(named), *what)} ({first_few(named)})"
+            raise KitError(path, found, "An archive must hold plain files, each once", code="archive_unsafe")
     if not members:
         raise KitError(path, "holds no file", next="Download it again, or remove it.", code="archive_empty")
     check_size(path, total, max_bytes, target)
     return members
 
 
-def _problem(member: Member) -> str | None:
-    """Return what is wrong with an entry, if anything is."""
+def _problem(member: Member) -> tuple[str, str] | None:
+    """Return what is wrong with an entry, if anything is: for one entry, and for several."""
     name = member.name
     has_drive = name[1:2] == ":" and name[0].isalpha()
     if name.startswith("/") or "\\" in name or has_drive or ".." in name.split("/") or "\0" in name:
-        return "files lie outside its folder"
+        return "file lies outside its folder", "files lie outside its folder"
     if not member.is_regular:
-        return "entries are links or devices"
+        return "entry is a link or a device", "entries are links or devices"
     if member.is_encrypted:
-        return "files are encrypted"
+        return "file is encrypted", "files are encrypted"
     try:
         parts = [len(part.encode()) for part in name.split("/")]
     except UnicodeEncodeError:  # bytes that are not UTF-8
         parts = [MAX_PATH + 1]
-    return "names are too long or not UTF-8" if max(parts) > MAX_NAME or sum(parts) > MAX_PATH else None
+    if max(parts) <= MAX_NAME and sum(parts) <= MAX_PATH:
+        return None
+    return "name is too long or not UTF-8", "names are too long or not UTF-8"
 
 
 def check_size(path: Path, size: int, max_bytes: int, target: Path) -> None:
