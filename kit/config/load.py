@@ -50,6 +50,13 @@ def load_config(path: Path, overrides: Sequence[str] = (), progress: Progress = 
     return _validate(_resolved(merged, path), str(path))
 
 
+def parse_config(text: str, where: str) -> Config:
+    """Return the experiment of a YAML text without ``base``; ``where`` names the text in messages."""
+    from omegaconf import OmegaConf
+
+    return _validate(OmegaConf.to_container(OmegaConf.create(text), resolve=True), where)
+
+
 def _inherit(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
     """Return ``base``, overridden key by key by ``child``.
 
