@@ -204,6 +204,6 @@ def _with_label_types(table: pd.DataFrame, label_columns: list[str], path: Path)
             table = table.assign(**{name: [float(cell) if cell else np.nan for cell in table[name]]})
         except ValueError as error:
             rule = "A label is a number, or blank without a label"
-            problem = f"column {name}: {error}"
+            problem = f"column {name} has a cell that is not a number"
             raise KitError(path, problem, rule, REMAKE, code="label_not_a_number") from error
     return table

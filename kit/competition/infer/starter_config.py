@@ -10,6 +10,7 @@ import yaml
 
 from kit.competition.layouts.base import Finding
 from kit.tasks import tasks
+from kit.wrong_values import printable
 
 SMALL_IMAGE = 64  # px; smaller images would be too blurred at the 224 px of pretrained networks
 DEFAULT_MODEL = "mobilenetv2_100"
@@ -113,7 +114,7 @@ def _lines(tree: Nested, indent: str = "") -> list[str]:
             lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
         else:
             line = f"{indent}{key}: {_scalar(value.value)}"
-            comment = " ".join(value.because.split())
+            comment = printable(" ".join(value.because.split()), 300)
             lines.append(f"{line.ljust(COMMENT_COLUMN)}  # {comment}" if comment else line)
     return lines
 
