@@ -35,7 +35,9 @@ def open_npy(path: Path, max_bytes: int) -> Packed | None:
         return None
     if not _is_stack(images) or _is_one_of_many(path, images.shape):
         return None
-    beside = {other.stem: other for other in sorted(path.parent.glob("*.npy")) if other != path}
+    beside = {
+        other.stem: other for other in sorted(path.parent.glob("*.npy")) if other != path and other.is_file()
+    }
     loaded = {name: np.load(other, mmap_mode="r") for name, other in beside.items() if _is_plain(other)}
     columns = _columns_of(path.stem, images, loaded)
     return _packed(path, {"": (images, columns)}, max_bytes)
@@ -58,6 +60,10 @@ def open_npz(path: Path, max_bytes: int) -> Packed | None:
     return _packed(path, found if len(found) > 1 else {"": next(iter(found.values()))}, max_bytes)
 
 
+def _arrays_beside(path: Path) -> list[Path]:
+    return [other for other in path.parent.glob("*.npy") if other != path and other.is_file()]
+
+
 def _is_plain(path: Path) -> bool:
     try:
         return bool(np.load(path, mmap_mode="r", allow_pickle=False).ndim in (1, 2))
@@ -70,7 +76,7 @@ def _is_one_of_many(path: Path, shape: tuple[int, ...]) -> bool:
 
     Stacks of a competition, such as training and test images, differ in length.
     """
-    others = [other for other in path.parent.glob("*.npy") if other != path][:MAX_BESIDE]
+    others = _arrays_beside(path)[:MAX_BESIDE]
     return sum(_shape(other) == shape for other in others) >= MIN_ALIKE - 1
 
 
