@@ -12,6 +12,7 @@ from kit.config.load import load_config
 from kit.errors import one_line
 from kit.folds.table import read_folds
 from kit.predictions import FinalPredictions
+from kit.report.tables import plain_table
 from kit.storage.workspace import Workspace
 from kit.submission.format import format_for
 from kit.submission_format.writer import text_of
@@ -94,6 +95,12 @@ def test_the_report_escapes_names(finished):
     assert "<b>bold</b>" not in page
     assert "&lt;b&gt;bold&lt;/b&gt;" in page
     assert "{{7*7}}" in page
+
+
+def test_a_cell_of_a_table_is_on_one_line():
+    table = plain_table("name")
+    table.add_row("a\nb\r")
+    assert list(table.columns[0].cells) == ["a\\nb\\r"]
 
 
 def test_one_line_keeps_letters_and_joined_emoji():
