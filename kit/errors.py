@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+JOINER = "\u200d"  # joins emoji; other invisible characters may turn or end a line
+
 
 class KitError(Exception):
     """A mistake that the user can fix, shown as one message without a traceback.
@@ -77,9 +79,19 @@ def counted_of(part: int, whole: int, noun: str, one: str, many: str) -> str:
     return f"{part} of {counted(whole, noun)} {one if part == 1 else many}"
 
 
+def one_line(text: str, limit: int | None = None) -> str:
+    r"""Return text for one line of a table or message: control characters are escaped, a long end is cut.
+
+    >>> one_line("night\nrain"), one_line("abcdef", limit=4)
+    ('night\\nrain', 'abc…')
+    """
+    text = "".join(c if c.isprintable() or c == JOINER else ascii(c)[1:-1] for c in text)
+    return text if limit is None or len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def first_few(items: Sequence[object], limit: int = 5) -> str:
     """Return ``"a, b"``, or ``"first 5: a, b, c, d, e"`` if there are more items, for use in a message."""
-    shown = ", ".join(str(item) for item in items[:limit])
+    shown = ", ".join(one_line(str(item)) for item in items[:limit])
     if len(items) <= limit:
         return shown
     return f"first {limit}: {shown}"

@@ -260,7 +260,7 @@ def load_predictions(path: Path, identity: Identity, renew: str) -> Predictions:
         probs = np.stack([table[name].to_numpy() for name in stored.classes], axis=1)
         found = Predictions(tuple(table["id"].to_pylist()), stored.classes, probs, stored.origin)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, str(error), renew) from error
+        raise _damaged(path, _unreadable(error), renew) from error
     Provenance(stored.origin.identity, {}, stored.digest).check(identity, found.digest(), path, renew)
     found.check(path)
     return found
@@ -289,7 +289,7 @@ def read_metadata(path: Path, identity: Identity, renew: str) -> PredictionsMeta
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, str(error), renew) from error
+        raise _damaged(path, _unreadable(error), renew) from error
     if METADATA_KEY not in metadata:
         raise KitError(
             path,
@@ -307,9 +307,14 @@ def read_metadata(path: Path, identity: Identity, renew: str) -> PredictionsMeta
             Origin(**(named | tuples)), tuple(values["classes"]), str(values["digest"])
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, f"incomplete metadata: {error}", renew) from error
+        raise _damaged(path, "its metadata is incomplete", renew) from error
     check_identity(stored.origin.identity, identity, path, renew)
     return stored
+
+
+def _unreadable(error: Exception) -> str:
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return strerror or "damaged, or not a Parquet file"
 
 
 def _damaged(path: Path, reason: str, renew: str) -> KitError:

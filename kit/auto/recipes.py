@@ -31,9 +31,9 @@ HEAD_VALUES: Mapping[str, Any] = {
     "model.trains": "head",
     "augment.views": 0,
     "augment.preset": "none",
-    "train.epochs": 30,
-    "train.batch_size": 64,
-    "train.lr": 3e-3,
+    "train.epochs": 20,
+    "train.batch_size": 128,
+    "train.lr": 6e-3,
 }
 
 

@@ -74,7 +74,9 @@ def init(
     config = place.shown(done.config)
     if json:
         findings = [finding._asdict() for finding in done.findings]
-        show_json({"config": config, "findings": findings, "unused": done.unused, "unpacked": done.unpacked})
+        to_edit = done.to_edit.as_dict() if done.to_edit else None
+        found = {"config": config, "findings": findings, "unused": done.unused, "unpacked": done.unpacked}
+        show_json({**found, "to_edit": to_edit})
         return
     state = "written" if done.written else "exists already, unchanged"
     unpacked = ["Unpacked:", *(f"  {line}" for line in done.unpacked), ""] if done.unpacked else []
@@ -85,4 +87,6 @@ def init(
         *not_used,
         f"\n{config} {state}. Read it before the next step.",
     )
+    if done.to_edit is not None:
+        Terminal().warn(f"kit run will refuse this config. Edit it first: {done.to_edit}")
     show_next(place, "run", config_argument(place, done.config))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import shlex
 import sys
@@ -150,12 +151,19 @@ def main() -> None:
     """Run the command."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     claim_process()
+    _escape_what_the_terminal_lacks()
     try:
         app()
     except SystemExit as end:
         if isinstance(end.code, int) and "torch" in sys.modules and threading.active_count() == 1:
             _exit_at_once(end.code)
         raise
+
+
+def _escape_what_the_terminal_lacks() -> None:
+    """Escape characters that the terminal's encoding lacks, such as ± in ASCII, instead of failing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _exit_at_once(code: int) -> None:

@@ -309,18 +309,15 @@ def _largest_shares(shares: pd.DataFrame) -> pd.Series:
     return shares.fillna(0.0).idxmax(axis=1).astype(str).mask(without_label, NO_LABEL)
 
 
-def check_spellings(names: Iterable[str], where: str, *, case: bool = True) -> None:
+def check_spellings(names: Iterable[str], where: str) -> None:
     """Refuse names that differ only in spaces, accents, ``1.0`` for 1, or case: usually one is a typo.
-
-    Args:
-        case: Whether names that differ in case are refused, too.
 
     Raises:
         KitError: Such names exist.
     """
     texts = pd.Series(list(names), dtype=str)
     spelled = texts.map(lambda name: _without_decimals(unicodedata.normalize("NFC", name).strip()))
-    spelled = spelled.str.casefold() if case else spelled
+    spelled = spelled.str.casefold()
     alike = texts[spelled.duplicated(keep=False)]
     if len(alike):
         pairs = [f"'{name}'" for name in sorted(alike, key=lambda name: (name.strip().casefold(), name))]

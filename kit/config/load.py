@@ -69,6 +69,13 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     return _validate(changed, config.name)
 
 
+def parse_config(text: str, where: str) -> Config:
+    """Return the experiment of a YAML text without ``base``; ``where`` names the text in messages."""
+    from omegaconf import OmegaConf
+
+    return _validate(OmegaConf.to_container(OmegaConf.create(text), resolve=True), where)
+
+
 def _inherit(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
     """Return ``base``, overridden key by key by ``child``.
 

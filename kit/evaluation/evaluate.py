@@ -31,6 +31,7 @@ from kit.metrics.bootstrap import Interval, plain_dict, score_interval
 from kit.postprocess.nested_cv import FittedPostprocessing, StepsEvaluation, as_json, fit_and_evaluate
 from kit.postprocess.postprocessing import Postprocessing, check_steps
 from kit.predictions import FinalPredictions, prediction_digests
+from kit.storage.csv_text import csv_text
 from kit.storage.files import write_text
 from kit.storage.run_artifacts import read_postprocessing, write_postprocessing, write_scores
 from kit.storage.workspace import RunFolder, Workspace
@@ -219,12 +220,11 @@ def _errors(labeled: LabeledPredictions, nested: FinalPredictions) -> _Errors:
     task, targets, classes = labeled.task, labeled.targets, labeled.oof.classes
     if task.numeric:
         table = residual_table(labeled.oof.ids, targets, nested.probs)
-        text: str = table.to_csv(index=False, lineterminator="\n")
-        return _Errors(text, residuals=residual_ranges(targets, nested.probs))
+        return _Errors(csv_text(table), residuals=residual_ranges(targets, nested.probs))
     task, targets = task.hard, task.majority(targets)
     confusions = confusion_table(targets, nested.decided, classes, task)
     return _Errors(
-        confusions.to_csv(lineterminator="\n"),
+        csv_text(confusions, index=True),
         class_scores(targets, nested.probs, nested.decided, classes, task),
         most_confused(confusions) if task.exclusive else [],
     )
@@ -375,7 +375,4 @@ def _contradicting_duplicates(competition: Competition, table: Path) -> dict[str
 
 def _csv(rows: Sequence[Any], kind: type[Any]) -> str:
     columns = list(kind.__dataclass_fields__)
-    text: str = pd.DataFrame([asdict(row) for row in rows], columns=columns).to_csv(
-        index=False, lineterminator="\n"
-    )
-    return text
+    return csv_text(pd.DataFrame([asdict(row) for row in rows], columns=columns))

@@ -16,6 +16,7 @@ from kit.folds.stratified import canonical_rank, quantile_bins, stratified_assig
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds, check_partition, read_folds, save_folds
 from kit.natural import natural_key
 from kit.runtime.seeds import stable_seed
+from kit.submission_format.spelling import NUMBER
 from kit.tasks import LABEL, Target
 
 LABELS = {"class": "one class", "classes": "several classes", "number": "a number"}  # of an image
@@ -136,6 +137,8 @@ def _validated_rows(
         tied = np.bincount(units, weights=train_only) > 0
         train_only = tied[units]
     rows = np.flatnonzero(labeled & ~train_only)
+    if not len(rows) and population.target != "number" and not (population.extra & labeled).any():
+        _refuse_all_single(population, units)
     needed = 1 if scheme.given else len(_fractions(config))
     if len(rows) < needed:
         raise KitError(
@@ -146,6 +149,33 @@ def _validated_rows(
             code="too_few_images",
         )
     return rows
+
+
+def _refuse_all_single(population: Population, units: np.ndarray | None) -> None:
+    """Refuse samples whose classes all have a single image or a single unit: nothing can be validated."""
+    names = population.classes()[2]
+    if not names:
+        return
+    what, remedy = "image", "Add images."
+    if units is not None:
+        what = "group, or one set of duplicates"
+        remedy = (
+            "Add images, or set a `folds.scheme` without groups if images of a group may be on both sides."
+        )
+    shown = sorted(names, key=natural_key)
+    others = [name for name in shown if not NUMBER.fullmatch(name)]
+    if 2 * len(others) < len(names):
+        remedy = "If the labels are measurements, set `competition.task: regression`."
+        if others:
+            count = counted(len(others), "label that is no number", "labels that are no numbers")
+            remedy = f"{remedy[:-1]}, and fix {count} ({first_few(others)})."
+    raise KitError(
+        "folds",
+        f"every class has a single {what} ({counted(len(names), 'class', 'classes')}, {first_few(shown)})",
+        "A class needs two: one to train on while the other is validated",
+        remedy,
+        code="class_too_small",
+    )
 
 
 def _single_in_class(

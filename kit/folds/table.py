@@ -14,6 +14,7 @@ from kit.competition.tables.read import read_table
 from kit.errors import KitError, counted, first_few
 from kit.folds.groups import Population
 from kit.natural import natural_key
+from kit.storage.csv_text import csv_text
 from kit.storage.files import write_text
 from kit.tasks import LABEL, has_label_column, has_value_column
 
@@ -170,7 +171,7 @@ def _check_sides(folds: Folds, population: Population, positions: np.ndarray, wh
 
 def save_folds(folds: Folds, path: Path) -> None:
     """Write the folds CSV atomically."""
-    write_text(path, folds.table.to_csv(index=False, lineterminator="\n"))
+    write_text(path, csv_text(folds.table))
 
 
 def read_folds(path: Path, label_columns: list[str]) -> Folds:
@@ -204,6 +205,6 @@ def _with_label_types(table: pd.DataFrame, label_columns: list[str], path: Path)
             table = table.assign(**{name: [float(cell) if cell else np.nan for cell in table[name]]})
         except ValueError as error:
             rule = "A label is a number, or blank without a label"
-            problem = f"column {name}: {error}"
+            problem = f"column {name} has a cell that is not a number"
             raise KitError(path, problem, rule, REMAKE, code="label_not_a_number") from error
     return table

@@ -33,6 +33,7 @@ class InitResult:
         unused: One line for every table that the config does not use, kind of file that kit cannot read, and
             archive that is unpacked already.
         unpacked: One line for every archive that was unpacked now.
+        to_edit: Why ``kit run`` will refuse the config, and the value to edit; None: it accepts the config.
     """
 
     config: Path
@@ -40,6 +41,7 @@ class InitResult:
     written: bool
     unused: list[str]
     unpacked: list[str] = field(default_factory=list)
+    to_edit: KitError | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def init(
         force: Overwrite a different config of that name.
 
     Raises:
-        KitError: No layout fits the folder, or a different config of that name exists.
+        KitError: No layout fits the folder, ``kit run`` would refuse its tables or labels whatever the config
+            says, or a different config of that name exists.
     """
     from kit.competition.images.files import check_extras
     from kit.competition.infer.channels import measure_channels
@@ -146,10 +149,44 @@ def init(
         findings += measure(root, survey.all_images)
     unused = survey.unused([finding.value for finding in findings])
     unused += [f"{packed}: {why}" for packed, why in unpacking.unused.items()]
-    text = starter_config(findings, image_sizes(root), model, weights)
-    path = workspace.config(chosen)
+    path, sizes = workspace.config(chosen), image_sizes(root)
+    text = starter_config(findings, sizes, model, weights)
+    folds, to_edit = _check_starter(text, workspace, path, model is not None or weights is not None)
+    if folds is not None:
+        text = starter_config(findings, sizes, model, weights, folds)
     written = _write_config(path, text, force, workspace)
-    return InitResult(path, findings, written, unused, unpacking.told)
+    return InitResult(path, findings, written, unused, unpacking.told, to_edit)
+
+
+def _check_starter(
+    text: str, workspace: Workspace, path: Path, has_model: bool
+) -> tuple[Finding | None, KitError | None]:
+    """Return another number of folds, if five cannot be made or scored, and what the user has to edit.
+
+    Args:
+        has_model: Check the model and its weights, which the user named.
+    """
+    from kit.competition.layouts.base import Finding
+    from kit.config.load import parse_config
+    from kit.pipeline.starter_check import SOLVED_BY_CONFIG, check_starter
+
+    config = parse_config(text, workspace.shown(path))
+    if has_model:
+        from kit.engine.models.build import check_model
+
+        check_model(config.model)
+        if config.model.weights:
+            workspace.weights(config.model.weights)
+    try:
+        count, why = check_starter(config, workspace)
+    except KitError as error:
+        if error.code not in SOLVED_BY_CONFIG:
+            raise
+        return None, error
+    if why is None:
+        return None, None
+    because = f"not {config.folds.count}: {why.where}: {why.problem}"
+    return Finding("folds.count", count, because), None
 
 
 def _write_config(path: Path, text: str, force: bool, workspace: Workspace) -> bool:

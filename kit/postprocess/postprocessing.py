@@ -62,7 +62,7 @@ class Postprocessing:
             except TypeError as error:
                 raise KitError(
                     f"{WHERE}.{each['name']}",
-                    f"has other values than this version of kit writes ({error})",
+                    "has other values than this version of kit writes",
                     "Fitted steps are stored with their values",
                     "Run `kit evaluate` again.",
                     code="file_damaged",

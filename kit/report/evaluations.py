@@ -8,7 +8,7 @@ from rich.table import Table
 from kit.errors import counted
 from kit.evaluation.classes import ClassScore
 from kit.evaluation.evaluate import Evaluation
-from kit.report.tables import MAX_ROWS, plain_table
+from kit.report.tables import MAX_ROWS, name_cell, plain_table
 
 MAX_IMAGES = 10
 
@@ -97,7 +97,7 @@ def _classes(classes: list[ClassScore]) -> Table:
     for c in sorted(classes, key=lambda c: c.f1)[:MAX_ROWS]:
         shares = (f"{value:.3f}" for value in (c.precision, c.recall, c.f1))
         areas = ("-" if area is None else f"{area:.3f}" for area in (c.roc_auc, c.average_precision))
-        table.add_row(escape(c.name), *shares, *areas, str(c.support))
+        table.add_row(name_cell(c.name), *shares, *areas, str(c.support))
     hidden = len(classes) - MAX_ROWS
     table.caption = f"and {counted(hidden, 'class', 'classes')} with a higher F1" if hidden > 0 else None
     return table
@@ -115,7 +115,7 @@ def _residuals(evaluation: Evaluation) -> Table:
 def _confused(evaluation: Evaluation) -> Table:
     table = plain_table("true", "predicted", "images", right=("images",))
     for pair in evaluation.confused:
-        table.add_row(escape(pair.true), escape(pair.predicted), str(pair.count))
+        table.add_row(name_cell(pair.true), name_cell(pair.predicted), str(pair.count))
     return table
 
 
@@ -126,7 +126,10 @@ def _hardest(evaluation: Evaluation) -> Table:
     form = ".4g" if evaluation.residuals else ".2f"  # numbers have any size
     for image in evaluation.hardest[:MAX_IMAGES]:
         table.add_row(
-            escape(image.path or image.id), escape(image.label), escape(image.decided), f"{image.loss:{form}}"
+            escape(image.path or image.id),
+            name_cell(image.label),
+            name_cell(image.decided),
+            f"{image.loss:{form}}",
         )
     return table
 
@@ -137,8 +140,8 @@ def _suspects(evaluation: Evaluation) -> Table:
         reason = f"byte-identical to {suspect.twin}" if suspect.twin else "out-of-fold prediction"
         table.add_row(
             escape(suspect.path or suspect.id),
-            escape(suspect.label),
-            escape(suspect.suggested),
+            name_cell(suspect.label),
+            name_cell(suspect.suggested),
             f"{suspect.margin:.2f}",
             escape(reason),
         )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Column, Table
 from rich.text import Text, TextType
+
+from kit.errors import one_line
 
 GAP = 2  # spaces after each column: rich counts those after the last one, too
 NARROW = 20  # characters below which a column of text is hard to read
@@ -20,7 +23,7 @@ INDENT = re.compile(r" *(?:- )?")
 
 
 class FittedTable(Table):
-    """A table without borders that is never wider than the terminal.
+    """A table without borders that is never wider than the terminal; a cell is one line of its table unless it wraps.
 
     Text wraps at words; right-aligned columns and the columns in ``whole`` do not wrap. If the terminal is
     too narrow, the columns in ``optional`` are left out, the first one first, and a line below names them.
@@ -35,6 +38,10 @@ class FittedTable(Table):
         )
         self.whole = whole
         self.optional = optional
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        """Add a row; line breaks and other control characters of its texts, such as names, are escaped."""
+        super().add_row(*(one_line(cell) if isinstance(cell, str) else cell for cell in cells), **options)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the title, the columns that fit, the caption, and the names of the other columns."""

@@ -11,7 +11,7 @@ from rich.table import Table
 from kit.competition.audit import Audit
 from kit.competition.layouts.base import Finding
 from kit.config import FoldsConfig
-from kit.errors import counted, first_few
+from kit.errors import counted, first_few, one_line
 from kit.evaluation.per_image import PerImage
 from kit.folds.balance_report import FoldBalance, side_name
 from kit.report.fit import FittedTable
@@ -19,6 +19,12 @@ from kit.training.dry_run import DryRun
 
 MAX_ROWS = 20
 MAX_PAIRS = 10
+MAX_NAME = 60  # characters of a class name
+
+
+def name_cell(name: str) -> str:
+    """Return the name of a class as a cell."""
+    return escape(one_line(name, MAX_NAME))
 
 
 def plain_table(
@@ -105,7 +111,7 @@ def _labels(audit: Audit, fold_count: int) -> list[tuple[str, str]]:
         verdict = f"enough for {counted(fold_count, 'fold')}" if fold_count else ""
     rows = [
         ("classes", f"{len(counts)}, from {counts.min()} to {counted(counts.max(), 'image')}"),
-        ("smallest class", f"{escape(str(counts.idxmin()))}: {counted(counts.min(), 'image')}, {verdict}"),
+        ("smallest class", f"{name_cell(str(counts.idxmin()))}: {counted(counts.min(), 'image')}, {verdict}"),
     ]
     return [*rows, *_distributions(audit)]
 
@@ -115,7 +121,7 @@ def _distributions(audit: Audit) -> list[tuple[str, str]]:
     if (found := audit.distributions) is None:
         return []
     tied = f"; {found.tied} have equal largest shares: the first is their class" if found.tied else ""
-    shares = [f"{escape(name)} {share:.3f}" for name, share in found.shares.items()]
+    shares = [f"{name_cell(name)} {share:.3f}" for name, share in found.shares.items()]
     return [
         (
             "distributions",
@@ -151,7 +157,7 @@ def _co_occurrence(together: dict[str, dict[str, int]]) -> Table:
     pairs = [(together[a][b], a, b) for i, a in enumerate(names) for b in names[i + 1 :] if together[a][b]]
     table = plain_table("most frequent pairs of classes", "", "images", right=("images",))
     for count, a, b in sorted(pairs, key=lambda pair: -pair[0])[:MAX_PAIRS]:
-        table.add_row(escape(a), escape(b), str(count))
+        table.add_row(name_cell(a), name_cell(b), str(count))
     return table
 
 
@@ -167,7 +173,7 @@ def balance_table(balance: FoldBalance) -> Table:
     table = plain_table(balance.rows, *names, "total", right=[*names, "total"], optional=names[::-1])
     if len(counts) <= MAX_ROWS:
         for name, row in counts.iterrows():
-            table.add_row(escape(str(name)), *(str(int(n)) for n in row), str(int(row.sum())))
+            table.add_row(name_cell(str(name)), *(str(int(n)) for n in row), str(int(row.sum())))
     else:
         ranges = (f"{counts[k].min()}..{counts[k].max()}" for k in counts.columns)
         totals = counts.sum(axis=1)

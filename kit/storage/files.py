@@ -14,6 +14,7 @@ from typing import Any
 
 from kit.errors import KitError, counted
 from kit.storage.full_disk import free_bytes, naming_the_file
+from kit.storage.json_mistakes import json_mistake
 
 DRAFT = ".tmp"
 
@@ -161,8 +162,10 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise KitError(path, f"cannot be read: {error}", code="file_damaged") from error
+    except OSError as error:
+        raise KitError(path, f"cannot be read: {error.strerror}", code="file_damaged") from error
+    except (ValueError, RecursionError) as error:
+        raise KitError(path, json_mistake(error), code="file_damaged") from error
 
 
 def read_json_object(path: Path, next_step: str) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def _read(path: Path, data: pa.Buffer, bom: bool) -> Sample:
     try:
         parsed = parse_csv(data, delimiter, quotes > 0)
     except pa.ArrowInvalid as error:
-        raise KitError(path, f"cannot be read: {error}", "A sample is UTF-8 text", code="not_utf8") from error
+        raise KitError(path, "is not UTF-8", "A sample is UTF-8 text", code="not_utf8") from error
     _check_table(path, parsed)
     return Sample(path, parsed.header, parsed.columns, _dialect(text, delimiter, parsed, bom))
 

@@ -22,6 +22,7 @@ from kit.folds.groups import Population
 from kit.folds.make import ensure_folds, make_folds
 from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds
 from kit.runtime.progress import SILENT, Progress
+from kit.storage.csv_text import csv_text
 from kit.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -63,8 +64,7 @@ class TrainingData:
         """Return the labels of a held-out set as CSV: ``id``, ``group`` if any, the label columns."""
         table = self.held_out[name]
         columns = [c for c in ("id", "group", *self.competition.label_columns) if c in table]
-        text: str = table[columns].to_csv(index=False, lineterminator="\n")
-        return text
+        return csv_text(table[columns])
 
     def validated(self) -> pd.DataFrame:
         """Return the samples that are in the validation part of some fold."""

@@ -10,6 +10,9 @@ from kit.errors import KitError, counted, first_few
 from kit.runtime.progress import Progress
 from kit.training.data import TrainingData
 
+FEWER_FOLDS = "Use fewer folds (`folds.count`) or another `competition.metric`."
+MORE_IMAGES = "Add training images, or set another `competition.metric`."
+
 
 def check_scorable(data: TrainingData, folds: Sequence[int], progress: Progress) -> None:
     """Refuse folds on whose validation images the metric is undefined; name classes that have no score.
@@ -19,23 +22,13 @@ def check_scorable(data: TrainingData, folds: Sequence[int], progress: Progress)
     """
     name = data.competition.metric.name
     masks = [data.folds.validation(data.samples, k) for k in range(data.folds.models)]
-    everywhere = _without_score(data, np.any(masks, axis=0))
+    everywhere = _without_score(data, np.any(masks, axis=0), "folds", MORE_IMAGES)
     if everywhere:
         needed = "it needs validated images with and without a class"
         progress.warn(f"{name} leaves out {first_few(everywhere)}: {needed}")
     for k in folds:
-        try:
-            left_out = [each for each in _without_score(data, masks[k]) if each not in everywhere]
-        except KitError as error:
-            odd = _oddities(data, data.targets()[masks[k]])
-            raise KitError(
-                f"fold {k}",
-                f"{name} cannot be computed on its {counted(masks[k].sum(), 'validation image')} "
-                f"({first_few(odd)})",
-                error.rule,
-                "Use fewer folds (`folds.count`) or another `competition.metric`.",
-                code="metric_not_computable",
-            ) from error
+        without = _without_score(data, masks[k], f"fold {k}", FEWER_FOLDS)
+        left_out = [each for each in without if each not in everywhere]
         if left_out:
             why = "which none or all of its validation images have"
             progress.note(f"fold {k}: the score of its epochs leaves out {first_few(left_out)}, {why}")
@@ -53,13 +46,25 @@ def _oddities(data: TrainingData, targets: np.ndarray) -> list[str]:
     return odd + [f"all have {name}" for name, n in of_classes if n == number]
 
 
-def _without_score(data: TrainingData, rows: np.ndarray) -> list[str]:
+def _without_score(data: TrainingData, rows: np.ndarray, where: str, remedy: str) -> list[str]:
     """Return the classes that the metric leaves out on some samples, (N,) bool.
 
     Raises:
-        KitError: The metric does not suit the task, or cannot be computed on these samples.
+        KitError: The metric cannot be computed on these samples.
     """
     classes, task, targets = data.competition.classes, data.competition.task, data.targets()[rows]
-    metric = data.competition.metric.for_rows(targets, len(classes), task)
-    metric(targets, np.tile(task.prior(targets, len(classes)), (len(targets), 1)), task)
+    try:
+        metric = data.competition.metric.for_rows(targets, len(classes), task)
+        metric(targets, np.tile(task.prior(targets, len(classes)), (len(targets), 1)), task)
+    except KitError as error:
+        if not (odd := _oddities(data, targets)):
+            raise
+        raise KitError(
+            where,
+            f"{data.competition.metric.name} cannot be computed on "
+            f"{counted(rows.sum(), 'validation image')} ({first_few(odd)})",
+            error.rule,
+            remedy,
+            code="metric_not_computable",
+        ) from error
     return [] if metric.scored is None else [n for c, n in enumerate(classes) if c not in metric.scored]

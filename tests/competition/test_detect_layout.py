@@ -503,13 +503,6 @@ def test_many_integers_are_measurements_unless_they_number_classes(tmp_path, col
     assert values_in(tmp_path)["competition.task"] == task
 
 
-def test_labels_that_differ_in_spaces_are_refused(tmp_path):
-    root = draw_table(tmp_path, {"label": ["cat", "dog", "cat "] * 4})
-    with raises_kit_error("case_differs") as error:
-        values_in(root)
-    assert "'cat '" in str(error.value)
-
-
 def test_init_writes_a_config_for_labels_that_differ_in_case(tmp_path):
     root = draw_table(tmp_path / "data" / "c", {"label": ["a", "A", "b"] * 4})
     config = load_config(

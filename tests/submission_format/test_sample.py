@@ -54,7 +54,7 @@ def test_the_dialect_is_detected(tmp_path, text, name, dialect):
         (b"id,x,x\n1,2,3\n", "duplicate_columns", "(x)"),
         (b"id,x\n1,2\n3\n4,5,6\n", "ragged_rows", "first: row 3 with 1"),
         (b'id,x\n1,"2\n', "unclosed_quote", ""),
-        (b"id,x\n1,\xff\n", "not_utf8", "UTF8"),
+        (b"id,x\n1,\xff\n", "not_utf8", "UTF-8"),
         ("id,x\n1,2\n".encode("utf-16"), "not_utf8", "UTF-16"),
         (gzip.compress(b"id,x\n1,2\n", mtime=0), "not_text", "gzip"),
         (b"PAR1....", "not_text", "Parquet"),

@@ -36,11 +36,12 @@ def list_files(root: Path, folder: str = ".") -> tuple[list[str], list[str]]:
     folders (``.DS_Store``, ``._1.jpg``, ``__MACOSX``) are skipped.
 
     Raises:
-        KitError: A link points out of ``root`` or to a folder.
+        KitError: A link points out of ``root`` or to a folder, or something is a pipe or a device.
     """
     found: list[str] = []
     others: list[str] = []
     outside: list[str] = []
+    special: list[str] = []
     inside = root.resolve()
     pending = [""]
     if not (root / folder).resolve().is_relative_to(inside):
@@ -52,10 +53,12 @@ def list_files(root: Path, folder: str = ".") -> tuple[list[str], list[str]]:
                 name = f"{below}{entry.name}"
                 if is_hidden(entry.name):
                     continue
-                if entry.is_symlink() and (entry.is_dir() or not _points_inside(entry, inside)):
+                if entry.is_symlink() and _leads_outside(entry, inside):
                     outside.append(str(PurePosixPath(folder) / name))
                 elif entry.is_dir():
                     pending.append(f"{name}/")
+                elif not entry.is_file() and Path(entry.path).exists():
+                    special.append(str(PurePosixPath(folder) / name))
                 elif is_image(entry.name) or has_image_content(Path(entry.path)):
                     found.append(name)
                 else:
@@ -63,10 +66,20 @@ def list_files(root: Path, folder: str = ".") -> tuple[list[str], list[str]]:
     if outside:
         raise KitError(
             root,
-            f"{len(outside)} links point out of it or to a folder ({first_few(sorted(outside))})",
+            f"{counted(len(outside), 'link points', 'links point')} out of it, to a folder or in a circle "
+            f"({first_few(sorted(outside))})",
             "All images must be in the competition's own folder",
             "Copy the linked files, or give the real folder as DATA.",
             code="link_outside",
+        )
+    if special:
+        raise KitError(
+            root,
+            f"holds {counted(len(special), 'pipe or device', 'pipes or devices')} "
+            f"({first_few(sorted(special))})",
+            "Reading anything but regular files could never end",
+            "Remove them.",
+            code="not_a_file",
         )
     found, strays = without_strays(found)
     return sorted(found, key=natural_key), others + strays
@@ -88,8 +101,12 @@ def check_extras(root: Path, images: Iterable[str]) -> None:
         )
 
 
-def _points_inside(entry: os.DirEntry[str], root: Path) -> bool:
-    return Path(entry.path).resolve().is_relative_to(root)
+def _leads_outside(entry: os.DirEntry[str], root: Path) -> bool:
+    """Return whether a link leads to a folder, out of ``root``, or back to itself."""
+    try:
+        return entry.is_dir() or not Path(entry.path).resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # a circle of links
+        return True
 
 
 def list_folders(folder: Path) -> list[str]:

@@ -11,7 +11,6 @@ from kit.competition.infer.images_to_predict import DetectedTest, find_test, nam
 from kit.competition.layouts import detect_layout
 from kit.competition.layouts.base import Detection, Finding, Hints, LabeledPart
 from kit.competition.layouts.label_columns import is_word
-from kit.competition.samples import check_spellings
 from kit.competition.shares import several_classes, tied_classes
 from kit.competition.survey import Survey
 from kit.errors import counted, counted_of, first_few
@@ -106,8 +105,6 @@ def _infer_task(found: Detection) -> tuple[list[str], Task, str]:
     classes = sorted(set(labels[LABEL]) - {NO_LABEL}, key=natural_key)
     if (because := _measurements(found, classes)) and not found.ordinal:
         return [VALUE], REGRESSION, because
-    where = found.train.table.name if found.train.table else found.train.folder
-    check_spellings(classes, where, case=False)  # a and A may be two letters: competition.case decides
     if found.ordinal:
         return classes, ORDINAL, f"{found.ordinal}, in this order; multiclass if the order has no meaning"
     if len(classes) == BINARY.num_classes:

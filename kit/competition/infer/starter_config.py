@@ -10,16 +10,22 @@ import yaml
 
 from kit.competition.layouts.base import Finding
 from kit.tasks import tasks
+from kit.wrong_values import printable
 
 SMALL_IMAGE = 64  # px; smaller images would be too blurred at the 224 px of pretrained networks
 DEFAULT_MODEL = "mobilenetv2_100"
 COMMENT_COLUMN = 44
+FIVE_FOLDS = Finding("folds.count", 5, "five models, each validated on one fifth")
 
 Nested = dict[str, Any]
 
 
 def starter_config(
-    findings: Sequence[Finding], sides: Sequence[int], model: str | None, weights: str | None
+    findings: Sequence[Finding],
+    sides: Sequence[int],
+    model: str | None,
+    weights: str | None,
+    folds: Finding = FIVE_FOLDS,
 ) -> str:
     """Return the YAML of a first experiment.
 
@@ -28,9 +34,11 @@ def starter_config(
         sides: The shorter sides of some images, in pixels.
         model: The model, in place of the default.
         weights: Its weights file, for machines without internet access.
+        folds: The number of folds.
     """
     values = {f.key: f.value for f in findings}
-    recipe = _recipe(sides, model, weights, values["competition.task"])
+    seed = Finding("folds.seed", 42, "the same seed gives the same folds")
+    recipe = [folds, seed, *_recipe(sides, model, weights, values["competition.task"])]
     lines = [f"# kit run configs/{values['name']}.yaml", *_lines(_nested([*findings, *recipe]))]
     return "\n".join(lines) + "\n"
 
@@ -38,11 +46,7 @@ def starter_config(
 def _recipe(sides: Sequence[int], model: str | None, weights: str | None, task: str) -> list[Finding]:
     side = sorted(sides)[len(sides) // 2] if sides else 0
     small = 0 < side < SMALL_IMAGE and model is None and weights is None
-    folds = [
-        Finding("folds.count", 5, "five models, each validated on one fifth"),
-        Finding("folds.seed", 42, "the same seed gives the same folds"),
-    ]
-    return [*folds, *(_small_recipe(side) if small else _photo_recipe(side, model, weights, task))]
+    return _small_recipe(side) if small else _photo_recipe(side, model, weights, task)
 
 
 def _small_recipe(side: int) -> list[Finding]:
@@ -110,7 +114,7 @@ def _lines(tree: Nested, indent: str = "") -> list[str]:
             lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
         else:
             line = f"{indent}{key}: {_scalar(value.value)}"
-            comment = " ".join(value.because.split())
+            comment = printable(" ".join(value.because.split()), 300)
             lines.append(f"{line.ljust(COMMENT_COLUMN)}  # {comment}" if comment else line)
     return lines
 

@@ -161,7 +161,8 @@ def read_annotation(path: Path) -> Annotation:
     except DefusedXmlException as error:
         raise BadAnnotationError("declares a document type or entities, which kit never resolves") from error
     except (ParseError, ValueError, LookupError, OSError) as error:
-        raise BadAnnotationError(f"does not parse: {error}") from error
+        place = f" from line {error.position[0]}" if isinstance(error, ParseError) else ""
+        raise BadAnnotationError(f"is not XML{place}") from error
     if tree is None or tree.tag != "annotation":
         raise NoAnnotationError("has no <annotation>")
     size = (_number(tree, "size/width", 0), _number(tree, "size/height", 0))

@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 import pandas as pd
 
 from kit.errors import KitError
+from kit.storage.json_mistakes import json_mistake
 
 RULE = (
     "A JSON table is a list of objects, one object of objects or values, or COCO's images, annotations and "
@@ -32,8 +33,10 @@ def read_json(path: Path) -> pd.DataFrame:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), parse_float=str, parse_int=str)
+    except UnicodeDecodeError:
+        raise  # read_table says so, as of every table
     except (ValueError, RecursionError) as error:
-        raise KitError(path, f"is not JSON: {error}", RULE, code="not_json") from error
+        raise KitError(path, json_mistake(error), RULE, code="not_json") from error
     return _table(_records(content, path))
 
 
@@ -47,12 +50,17 @@ def read_json_lines(path: Path) -> pd.DataFrame:
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         try:
             record = json.loads(line, parse_float=str, parse_int=str) if line.strip() else {}
-        except ValueError as error:
-            raise KitError(f"{path}, line {number}", f"is not JSON: {error}", code="not_json") from error
+        except (ValueError, RecursionError) as error:
+            raise KitError(f"{path}, line {number}", _mistake_in_line(error), code="not_json") from error
         if not isinstance(record, dict):
             raise KitError(f"{path}, line {number}", "is not a JSON object", code="not_a_table")
         records += [record] if record else []
     return _table(records)
+
+
+def _mistake_in_line(error: ValueError | RecursionError) -> str:
+    column = f" from column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+    return f"is not a JSON object{column}"
 
 
 def _records(content: object, path: Path) -> Sequence[Record]:

@@ -7,6 +7,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -62,11 +63,21 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise KitError(path, "is empty", "The first line names the columns", code="file_empty") from error
     except pd.errors.ParserError as error:
         rule = "Every row has as many cells as the header"
-        raise KitError(path, f"is not a table: {error}", rule, code="ragged_rows") from error
+        raise KitError(path, _raggedness(path, delimiter, len(header)), rule, code="ragged_rows") from error
     if not isinstance(table.index, pd.RangeIndex):
         problem = "its rows have more cells than its header"
         raise KitError(path, problem, "Every column needs a name", code="ragged_rows")
     return table
+
+
+def _raggedness(path: Path, delimiter: str, width: int) -> str:
+    """Return what is wrong with the rows of a file that is no table: one is too long, or a quote is open."""
+    with path.open(encoding="utf-8-sig", newline="") as file, suppress(csv.Error):
+        rows = csv.reader(file, delimiter=delimiter)
+        for row in rows:
+            if len(row) > width:
+                return f"line {rows.line_num} has {counted(len(row), 'cell')}, and the header {width}"
+    return "has a quotation mark that does not close"
 
 
 def _first_line(path: Path) -> tuple[list[str], str, bool]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from kit.competition.unpack.packed import DOWNLOAD_AGAIN
 from kit.errors import KitError, counted
 
 TAR_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tbz2", ".txz", ".tar")
@@ -22,6 +23,10 @@ CHUNK = 2**20
 
 class ArchiveDamagedError(Exception):
     """A library found damage and raised an error type of its own."""
+
+
+class IncompleteArchiveError(ArchiveDamagedError):
+    """The archive ends too early; the message says after what."""
 
 
 DAMAGE_ERRORS = (
@@ -94,7 +99,7 @@ class TarReader:
         if (stream := source.fileobj) is not None:
             stream.seek(source.offset)
             if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError(
+                raise IncompleteArchiveError(
                     f"it ends too early, after {counted(len(source.getmembers()), 'entry', 'entries')}"
                 )
             while stream.read(CHUNK):
@@ -127,7 +132,7 @@ class SevenZipReader:
         try:
             self.source.extract(path=folder, targets=[member.name for member in members])
         except self.errors as error:
-            raise ArchiveDamagedError(str(error) or type(error).__name__) from error
+            raise ArchiveDamagedError from error
         yield from members
 
 
@@ -144,14 +149,23 @@ def opened(path: Path) -> Iterator[ArchiveReader]:
     except (*DAMAGE_ERRORS, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # a problem of the disk; damage has no errno, or EINVAL for a seek before the start
-        what = str(error).partition("\n")[0].rstrip(":")
-        raise KitError(
-            path,
-            f"is damaged or not an archive: {what}",
-            "An archive must unpack completely",
-            "Download it again.",
-            code="archive_damaged",
-        ) from error
+        problem = f"is damaged, or not an archive{_reason(error)}"
+        raise KitError(path, problem, *DOWNLOAD_AGAIN, code="archive_damaged") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with an archive, if the error says more than that it is damaged."""
+    if isinstance(error, IncompleteArchiveError):
+        return f": {error}"
+    if isinstance(error, EOFError):
+        return ": it ends too early"
+    if isinstance(error, UnicodeDecodeError):
+        return ": the name of a file in it is not UTF-8"
+    if isinstance(error, NotImplementedError):
+        return ": its compression is unknown to kit; unpack it yourself"
+    if isinstance(error, zipfile.BadZipFile | zlib.error) and "CRC" in str(error):
+        return ": the size or checksum of a file in it is wrong"
+    return ""
 
 
 @contextmanager
@@ -184,6 +198,6 @@ def _seven_zip(path: Path) -> Iterator[SevenZipReader]:
     try:
         source = py7zr.SevenZipFile(path)
     except ArchiveError as error:
-        raise ArchiveDamagedError(str(error) or type(error).__name__) from error
+        raise ArchiveDamagedError from error
     with source:
         yield SevenZipReader(source, (ArchiveError,))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kit.competition.unpack.archive_readers import SUFFIXES, opened
 from kit.competition.unpack.extract import check_size, checked_members, extract
-from kit.competition.unpack.packed import Packed, register_unpacker
+from kit.competition.unpack.packed import DOWNLOAD_AGAIN, Packed, register_unpacker
 from kit.errors import KitError
 from kit.runtime.progress import Progress
 
@@ -57,10 +57,8 @@ def _gunzip(path: Path, target: Path, max_bytes: int) -> None:
                 check_size(path, written, max_bytes, target)
                 file.write(chunk)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        rule = "An archive must unpack completely"
-        raise KitError(
-            path, f"is damaged: {error}", rule, "Download it again.", code="archive_damaged"
-        ) from error
+        why = ": it ends too early" if isinstance(error, EOFError) else ", or not a gzip file"
+        raise KitError(path, f"is damaged{why}", *DOWNLOAD_AGAIN, code="archive_damaged") from error
 
 
 @register_unpacker(".rar")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from kit.competition.unpack.image_files import Row, as_type, stored_type, write_rows
-from kit.competition.unpack.packed import Packed, register_unpacker
+from kit.competition.unpack.packed import DOWNLOAD_AGAIN, Packed, register_unpacker
 from kit.errors import KitError
 from kit.runtime.progress import Progress
 
+DAMAGE = (ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # or pickled objects, which kit never loads
 MIN_IMAGES = 10  # an array of fewer is one image of several channels
 MIN_SIDE = 4
 MIN_ALIKE = 3  # arrays of one shape in a folder: fewer can be a training and a test set
@@ -29,11 +31,13 @@ def open_npy(path: Path, max_bytes: int) -> Packed | None:
     """Return the images of an array, with the arrays of as many labels beside it as columns."""
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError:
-        return None  # pickled objects, or damage
+    except DAMAGE:
+        return None
     if not _is_stack(images) or _is_one_of_many(path, images.shape):
         return None
-    beside = {other.stem: other for other in sorted(path.parent.glob("*.npy")) if other != path}
+    beside = {
+        other.stem: other for other in sorted(path.parent.glob("*.npy")) if other != path and other.is_file()
+    }
     loaded = {name: np.load(other, mmap_mode="r") for name, other in beside.items() if _is_plain(other)}
     columns = _columns_of(path.stem, images, loaded)
     return _packed(path, {"": (images, columns)}, max_bytes)
@@ -45,8 +49,9 @@ def open_npz(path: Path, max_bytes: int) -> Packed | None:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise KitError(path, f"cannot be read: {error}", code="archive_damaged") from error
+    except DAMAGE as error:
+        problem = "is damaged, holds Python objects, or is not a NumPy archive"
+        raise KitError(path, problem, *DOWNLOAD_AGAIN, code="archive_damaged") from error
     stacks = {name: array for name, array in arrays.items() if _is_stack(array)}
     if not stacks:
         return None
@@ -55,10 +60,14 @@ def open_npz(path: Path, max_bytes: int) -> Packed | None:
     return _packed(path, found if len(found) > 1 else {"": next(iter(found.values()))}, max_bytes)
 
 
+def _arrays_beside(path: Path) -> list[Path]:
+    return [other for other in path.parent.glob("*.npy") if other != path and other.is_file()]
+
+
 def _is_plain(path: Path) -> bool:
     try:
         return bool(np.load(path, mmap_mode="r", allow_pickle=False).ndim in (1, 2))
-    except ValueError:
+    except DAMAGE:
         return False
 
 
@@ -67,7 +76,7 @@ def _is_one_of_many(path: Path, shape: tuple[int, ...]) -> bool:
 
     Stacks of a competition, such as training and test images, differ in length.
     """
-    others = [other for other in path.parent.glob("*.npy") if other != path][:MAX_BESIDE]
+    others = _arrays_beside(path)[:MAX_BESIDE]
     return sum(_shape(other) == shape for other in others) >= MIN_ALIKE - 1
 
 
@@ -75,7 +84,7 @@ def _shape(path: Path) -> tuple[int, ...]:
     try:
         found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         return found.shape
-    except ValueError:  # pickled objects, or damage
+    except DAMAGE:
         return ()
 
 

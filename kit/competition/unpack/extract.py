@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from kit.competition.images.files import is_hidden
-from kit.competition.unpack.archive_readers import SUFFIXES, ArchiveReader, Member, opened
+from kit.competition.unpack.archive_readers import (
+    SUFFIXES,
+    ArchiveReader,
+    IncompleteArchiveError,
+    Member,
+    opened,
+)
 from kit.errors import KitError, counted, first_few
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_json
@@ -172,4 +177,4 @@ def extract(
     written = source.extract(members, folder)
     for member in progress.track(written, len(members), f"unpacking {path.name}"):
         if (folder / member.name).stat().st_size != member.size:
-            raise zipfile.BadZipFile(f"{member.name} ends early")
+            raise IncompleteArchiveError(f"{member.name} ends early")

@@ -14,6 +14,7 @@ from PIL import Image
 from kit.competition.unpack.extract import check_size
 from kit.errors import KitError
 from kit.runtime.progress import Progress
+from kit.storage.csv_text import csv_text
 
 SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"II*\0": ".tif", b"MM\0*": ".tif"}
 FAST = 1  # compression of PNG: most of the time is spent on it
@@ -67,7 +68,8 @@ def _append(table: Path, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if cells:
         columns = None if not table.exists() else list(pd.read_csv(table, nrows=0).columns)
         frame = pd.DataFrame(cells, columns=columns)
-        frame.to_csv(table, mode="a", header=columns is None, index=False)
+        with table.open("a", encoding="utf-8", newline="") as file:
+            file.write(csv_text(frame, header=columns is None))
     return []
 
 

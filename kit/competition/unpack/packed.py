@@ -9,6 +9,9 @@ from pathlib import Path
 from kit.registry import Registry
 from kit.runtime.progress import Progress
 
+# The rule and the next step for a damaged file.
+DOWNLOAD_AGAIN = ("A packed file must unpack completely", "Download it again.")
+
 
 @dataclass(frozen=True)
 class Packed:

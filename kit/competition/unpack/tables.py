@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from kit.competition.unpack.image_files import Row, image_suffix, write_rows
-from kit.competition.unpack.packed import Packed, register_unpacker
+from kit.competition.unpack.packed import DOWNLOAD_AGAIN, Packed, register_unpacker
 from kit.competition.unpack.records import Cells, ImagesInTable, find_id, find_images, rows_of
 from kit.errors import KitError
 from kit.runtime.progress import Progress
+from kit.storage.json_mistakes import json_mistake
 
 SAMPLED = 50  # rows in which images are searched
 BATCH = 200  # rows in memory, more of wide tables of numbers, of which reading a row takes long
@@ -33,8 +34,8 @@ def open_parquet(path: Path, max_bytes: int) -> Packed | None:
         file = pq.ParquetFile(path)
         sample = next(file.iter_batches(batch_size=SAMPLED), None)
     except (pa.ArrowException, OSError) as error:
-        what = str(error).partition("\n")[0]
-        raise KitError(path, f"cannot be read: {what}", code="archive_damaged") from error
+        problem = "is damaged, or not a Parquet file"
+        raise KitError(path, problem, *DOWNLOAD_AGAIN, code="archive_damaged") from error
     cells = {} if sample is None else _cells(sample)
     if (images := find_images(cells, path)) is None:
         return None
@@ -82,8 +83,8 @@ def open_json(path: Path, max_bytes: int) -> Packed | None:
         return None
     try:
         records = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise KitError(path, f"is not JSON: {error}", code="archive_damaged") from error
+    except (ValueError, RecursionError) as error:
+        raise KitError(path, json_mistake(error), *DOWNLOAD_AGAIN, code="archive_damaged") from error
     cells = {name: [record.get(name) for record in records] for name in records[0]}
     sample = {name: values[:SAMPLED] for name, values in cells.items()}
     if (images := find_images(sample, path)) is None:
@@ -127,7 +128,8 @@ def _documents(path: Path) -> Iterator[Row]:
             for document in bson.decode_file_iter(file):
                 yield from _images_of(path, document)
         except bson.errors.InvalidBSON as error:
-            raise KitError(path, f"is damaged: {error}", code="archive_damaged") from error
+            problem = "is damaged, or not a BSON file"
+            raise KitError(path, problem, *DOWNLOAD_AGAIN, code="archive_damaged") from error
 
 
 def _images_of(path: Path, document: dict[str, Any]) -> Iterator[Row]:

@@ -54,9 +54,7 @@ def load_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         return load_file(path), about
     except (OSError, SafetensorError, ValueError) as error:
-        raise KitError(
-            path, f"is damaged or incomplete ({error})", next="Train the fold again.", code="file_damaged"
-        ) from error
+        raise _damaged(path, error) from error
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -69,9 +67,13 @@ def read_about(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
     except (OSError, SafetensorError, ValueError) as error:
-        raise KitError(
-            path, f"is damaged or incomplete ({error})", next="Train the fold again.", code="file_damaged"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> KitError:
+    reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+    problem = f"is damaged or incomplete{reason}"
+    return KitError(path, problem, next="Train the fold again.", code="file_damaged")
 
 
 def save_mean(path: Path, parts: Sequence[Path], identity: Mapping[str, str]) -> None:
@@ -165,10 +167,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises various errors for what it refuses to unpickle
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise KitError(
             path,
-            f"is not a weights file ({reason})",
+            "is damaged, or not a weights file",
             "Allowed: safetensors, or PyTorch files of tensors only",
             code="not_weights",
         ) from error
