@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from kit.auto.corrected import Corrected
-from kit.auto.journal import Scored
+from kit.auto.journal import Kind, Scored
 from kit.auto.measure import measure
-from kit.auto.plan import FEWEST_EPOCHS, FirstStep, Plan, epochs_within, first_step, plan_of
+from kit.auto.plan import FirstStep, Plan, epochs_within, first_step, heads_seconds, plan_of
 from kit.auto.score import score_of_choice
 from kit.auto.search import next_params, require_optuna
 from kit.auto.session import Session
@@ -23,8 +23,6 @@ from kit.runtime.deadline import duration
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
 
-HEADS_SHARE = 0.25  # of the time, for heads on cached features of all networks
-ONE_HEAD_SHARE = 0.1
 HOPELESS = 2  # estimated seconds / seconds left; above, nothing is begun
 
 
@@ -167,31 +165,32 @@ def _first_submission(session: Session) -> None:
     else:
         config = recipes.whole("auto-whole-1", step.candidate, session.choices, {}, step.epochs)
     session.say(f"{step.candidate.model} at {step.size} px, about {duration(step.seconds)}")
-    session.run_all_folds(config, "head" if step.candidate.pretrained else "whole", {})
+    kind: Kind = "head" if step.candidate.pretrained else "whole"
+    session.run_all_folds(config, kind, {"size": step.scale})
     if session.journal.scored:
         session.submit_best()
 
 
 def _heads(session: Session) -> None:
-    """Train a head on the features of each other network: a cheap comparison, and members of a blend."""
-    done = {each.network for each in session.journal.scored}
+    """Train heads on the features of each network: a cheap comparison, and members of a blend."""
+    done = {each.network for each in session.journal.scored if each.kind == "head" and each.size == 1.0}
     todo = [each for each in session.candidates if each.pretrained and each.model not in done]
-    if not todo:
+    allowed = heads_seconds(session)
+    if not todo or allowed <= 0:
         return
-    session.progress.stage("heads", f"{counted(len(todo), 'other network')} with frozen features")
-    began = time.monotonic()
+    session.progress.stage("heads", f"{counted(len(todo), 'network')} with frozen features")
+    ends = session.deadline.left - allowed
     for candidate in todo:
         size = session.recipes.native_size(candidate)
         cost = session.costs.head(candidate.model, size, session.work)
-        used = time.monotonic() - began
-        if cost > ONE_HEAD_SHARE * session.total or used + cost > HEADS_SHARE * session.total:
-            session.learn(f"no head of {candidate.model}: about {duration(cost)} is too much of the time")
+        if session.deadline.left - cost < ends:
+            session.learn(f"no head of {candidate.model} at {size} px: it takes about {duration(cost)}")
             continue
         name = f"auto-head-{1 + sum(each.kind == 'head' for each in session.journal.scored)}"
-        scored = session.run_all_folds(session.recipes.head(name, candidate, size), "head", {})
+        scored = session.run_all_folds(session.recipes.head(name, candidate, size), "head", {"size": 1.0})
         if scored is not None:
-            session.say(f"{candidate.model}, head only: {session.metric} {scored.cv:.4f}")
-    _combine_and_submit(session)
+            session.say(f"{candidate.model} at {size} px, head only: {session.metric} {scored.cv:.4f}")
+            _combine_and_submit(session)
 
 
 def _plans(session: Session) -> Iterator[Plan]:
@@ -219,7 +218,7 @@ def _search(session: Session, plan: Plan) -> None:
         trial = session.try_params(params, max(1, epochs), plan.trial_seconds)
         result = f"{trial.score:.4f}" if trial.score is not None else f"no score: {trial.why}"
         name = f"trial {len(session.journal.trials)}"
-        session.say(f"{name}: {_shown(params)}, {counted(trial.epochs, 'epoch')}: {result}")
+        session.say(f"{name}: {session.shown(params)}, {counted(trial.epochs, 'epoch')}: {result}")
 
 
 def _confirm(session: Session, plan: Plan) -> None:
@@ -227,15 +226,15 @@ def _confirm(session: Session, plan: Plan) -> None:
     for number, params in enumerate(plan.confirmed(session)):
         share = session.usable / (plan.num_whole - number)
         epochs = epochs_within(session, params, share, all_folds=True)
-        if epochs < FEWEST_EPOCHS:
-            session.learn(f"{_shown(params)} is not trained on all folds: too slow for the time left")
+        if epochs < session.recipes.fewest_epochs:
+            session.learn(f"{session.shown(params)} is not trained on all folds: too slow for the time left")
             continue
         wholes = [each for each in session.journal.scored if each.kind == "whole"]
         name = f"auto-whole-{1 + len(wholes)}"
         seed = sum(each.params == params for each in wholes)
         candidate = session.candidate(params["network"])
         config = session.recipes.whole(name, candidate, session.choices, params, epochs, seed)
-        session.say(f"{name}: {_shown(params)}, {counted(epochs, 'epoch')} on every fold")
+        session.say(f"{name}: {session.shown(params)}, {counted(epochs, 'epoch')} on every fold")
         scored = session.run_all_folds(config, "whole", params)
         if scored is not None:
             session.say(f"{name}: {session.metric} {scored.cv:.4f}")
@@ -284,9 +283,3 @@ def _too_short(session: Session, needed: float | None = None) -> KitError:
         f"Give at least --time-limit {int((needed or session.total) * 1.5 / 60) + 1}m.",
         code="time_limit_too_short",
     )
-
-
-def _shown(params: dict[str, Any]) -> str:
-    """Return the parameters of a trial on one line."""
-    values = {key: f"{value:.2g}" if isinstance(value, float) else value for key, value in params.items()}
-    return ", ".join([str(values.pop("network", "")), *(f"{key} {value}" for key, value in values.items())])

@@ -96,10 +96,11 @@ def scaled_size(native: int, factor: float) -> int:
     return max(SMALLEST_SIZE, round(native * factor / SIZE_STEP) * SIZE_STEP)
 
 
+SIZES = (0.6, 0.8, 1.0, 1.25)  # of the native size
 PHOTOS = ("light", "medium", "heavy")
 DRAWINGS = ("none", "shift", "light", "medium")
 CHOICES = (
-    Choice("size", _size, 1.0, options=(0.6, 0.8, 1.0, 1.25), suits=_pretrained),
+    Choice("size", _size, 1.0, options=SIZES, suits=_pretrained),
     Choice("lr", _one("train.lr"), 3e-4, bounds=(5e-5, 2e-3), suits=_pretrained),
     Choice("lr", _one("train.lr"), 3e-3, bounds=(5e-4, 2e-2), suits=_scratch),
     Choice("head_lr", _one("train.head_lr"), 1e-3, bounds=(3e-4, 1e-2), suits=_pretrained),

@@ -33,25 +33,33 @@ class Trial:
     why: str = ""
 
 
+Kind = Literal["head", "whole", "blend"]
+
+
 @dataclass
 class Scored:
     """An experiment of all folds, or a blend, with its score.
 
     Attributes:
         kind: ``head``: a head on cached features; ``whole``: all layers trained; ``blend``.
-        params: As of a trial; empty for heads and blends.
+        params: As of a trial; of a head only the size, of a blend nothing.
         cv: The score over all out-of-fold rows, postprocessed.
         at: Seconds after the start of the run that made it, earlier runs included.
     """
 
     name: str
-    kind: Literal["head", "whole", "blend"]
+    kind: Kind
     network: str
     params: dict[str, Any]
     epochs: int
     cv: float
     seconds: float
     at: float
+
+    @property
+    def size(self) -> float:
+        """The image size as a fraction of the network's own."""
+        return float(self.params.get("size", 1.0))
 
 
 @dataclass

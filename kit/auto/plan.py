@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kit.auto.candidates import Candidate
-from kit.auto.choices import scaled_size
+from kit.auto.choices import SIZES, scaled_size
 from kit.auto.search import NETWORK, start_params
 from kit.errors import counted
 from kit.runtime.deadline import duration
@@ -18,20 +18,30 @@ if TYPE_CHECKING:
 FIRST_SHARE = 0.1  # of the time, for the first submission
 FIRST_SECONDS = 300.0
 SAFETY = 0.8  # of the time, planned; the rest covers what measurements underestimate
-SIZES = ((1.0, 0.0), (0.8, 3.0), (0.6, 8.0))  # fraction of the native size, and the top-1 points it may cost
+FIRST_SIZES = (
+    (1.0, 0.0),
+    (0.8, 3.0),
+    (0.6, 8.0),
+)  # fraction of the native size, and the top-1 points it may cost
+HEADS_SHARE = 0.3
 SEARCH_SHARE = 0.35
 TRIAL_SHARE = 1 / 3  # of the training time of a fold in the end, for a trial
 FEWEST_TRIALS = 3
 MOST_EPOCHS = 30
-FEWEST_EPOCHS = 3  # of a whole network; fewer score worse than a head
 LONG_ENOUGH = ((3600.0, 3), (900.0, 2), (0.0, 1))  # seconds left -> how many configs to train on all folds
 
 
 @dataclass(frozen=True)
 class FirstStep:
-    """The network of the first submission; ``epochs`` is above 0 if it is trained from scratch."""
+    """The network of the first submission.
+
+    Attributes:
+        scale: The image size as a fraction of the network's own.
+        epochs: Above 0 if the whole network is trained.
+    """
 
     candidate: Candidate
+    scale: float
     size: int
     epochs: int
     seconds: float
@@ -45,25 +55,32 @@ def first_step(session: Session) -> FirstStep:
     limit = SAFETY * (min(FIRST_SHARE * session.total, FIRST_SECONDS) - session.total + session.deadline.left)
     steps = []
     for candidate in session.candidates:
-        native = session.recipes.native_size(candidate)
-        for factor, penalty in SIZES if candidate.pretrained else SIZES[:1]:
-            size = scaled_size(native, factor)
-            steps.append((candidate.top1 - penalty, _first_with(session, candidate, size, limit)))
+        for factor, penalty in FIRST_SIZES if candidate.pretrained else FIRST_SIZES[:1]:
+            steps.append((candidate.top1 - penalty, _first_with(session, candidate, factor, limit)))
     fitting = [(promise, step) for promise, step in steps if step.seconds <= limit]
     if fitting:
         return max(fitting, key=lambda each: each[0])[1]
     return min((step for _, step in steps), key=lambda step: step.seconds)
 
 
-def _first_with(session: Session, candidate: Candidate, size: int, limit: float) -> FirstStep:
+def _first_with(session: Session, candidate: Candidate, scale: float, limit: float) -> FirstStep:
     costs, work = session.costs, session.work
+    size = scaled_size(session.recipes.native_size(candidate), scale)
     if candidate.pretrained:
-        return FirstStep(candidate, size, 0, costs.head(candidate.model, size, work))
+        return FirstStep(candidate, scale, size, 0, costs.head(candidate.model, size, work))
     one = costs.experiment(candidate.model, size, 1, session.num_views, work)
     more = (limit - one) / (work.folds * costs.epoch(candidate.model, size, work))
     epochs = 1 + max(0, min(MOST_EPOCHS - 1, int(more)))
     seconds = costs.experiment(candidate.model, size, epochs, session.num_views, work)
-    return FirstStep(candidate, size, epochs, seconds)
+    return FirstStep(candidate, scale, size, epochs, seconds)
+
+
+def heads_seconds(session: Session) -> float:
+    """Return the time for heads: a share, or all that is left if no whole network can be trained in it."""
+    left = SAFETY * session.usable
+    if min(least_seconds(session, each) for each in session.candidates) > (1 - HEADS_SHARE) * left:
+        return left
+    return HEADS_SHARE * left
 
 
 @dataclass(frozen=True)
@@ -113,7 +130,7 @@ def plan_of(session: Session, rounds: int) -> Plan | None:
         rounds: How many plans this run has had; later ones do not search again.
     """
     left = SAFETY * session.usable
-    affordable = {each.model: _least_seconds(session, each) for each in session.candidates}
+    affordable = {each.model: least_seconds(session, each) for each in session.candidates}
     networks = [model for model, seconds in affordable.items() if seconds <= left]
     if not networks:
         return None
@@ -123,18 +140,19 @@ def plan_of(session: Session, rounds: int) -> Plan | None:
     if left - search < fastest:
         search = 0.0
     per_fold = (left - search) / num_whole / session.work.folds
-    trial = max(TRIAL_SHARE * per_fold, fastest / session.work.folds / FEWEST_EPOCHS)
+    trial = TRIAL_SHARE * per_fold
     num_trials = int(search / trial)
     if num_trials < FEWEST_TRIALS:
         search, num_trials = 0.0, 0
     return Plan(networks, search, trial, num_trials, num_whole, left - search)
 
 
-def _least_seconds(session: Session, candidate: Candidate) -> float:
+def least_seconds(session: Session, candidate: Candidate) -> float:
     """Return the seconds of the fewest epochs that are worth it, on all folds, with the smallest images."""
     native = session.recipes.native_size(candidate)
-    size = scaled_size(native, SIZES[-1][0]) if candidate.pretrained else native
-    return session.costs.experiment(candidate.model, size, FEWEST_EPOCHS, session.num_views, session.work)
+    size = scaled_size(native, min(SIZES)) if candidate.pretrained else native
+    epochs = session.recipes.fewest_epochs
+    return session.costs.experiment(candidate.model, size, epochs, session.num_views, session.work)
 
 
 def epochs_within(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from kit.auto.candidates import SMALL_SIDE, Candidate
 from kit.auto.choices import Choice, scaled_size
@@ -12,6 +12,9 @@ from kit.config import AugmentConfig, Config, ImageConfig, ModelConfig, PredictC
 from kit.config.load import with_values
 
 MANY_IMAGES = 5000  # per fold; with fewer, small batches give more steps
+SMALL_BATCH, LARGE_BATCH = 16, 32
+FEWEST_STEPS = 400  # of a whole network
+FEWEST_EPOCHS, MOST_OF_FEWEST = 2, 8
 SCRATCH_SIDE = 128  # px; larger inputs cost more than they add to a network trained from scratch
 # Of the recipe that the user gave, what describes the data rather than how to train.
 KEPT_OF_IMAGE = (
@@ -45,11 +48,24 @@ class Recipes:
         config: The user's config; its recipe is replaced, except for what describes the data.
         side: The median shorter side of the images, in pixels.
         train: Training images of one fold.
+        decode_size: The shorter side at which large images are decoded, once for all configs.
     """
 
     config: Config
     side: int
     train: int
+    decode_size: int | Literal["auto"] = "auto"
+
+    @property
+    def batch_size(self) -> int:
+        """Images per batch of whole networks."""
+        return SMALL_BATCH if self.train < MANY_IMAGES else LARGE_BATCH
+
+    @property
+    def fewest_epochs(self) -> int:
+        """The epochs below which a whole network scores worse than a head on frozen features."""
+        steps = max(1, self.train // self.batch_size)
+        return max(FEWEST_EPOCHS, min(MOST_OF_FEWEST, -(-FEWEST_STEPS // steps)))
 
     def native_size(self, candidate: Candidate) -> int:
         """Return the image size that a network's weights were trained with, or one that fits the images."""
@@ -83,7 +99,7 @@ class Recipes:
         native = self.native_size(candidate)
         values: dict[str, Any] = {
             "image.size": native,
-            "train.batch_size": 16 if self.train < MANY_IMAGES else 32,
+            "train.batch_size": self.batch_size,
             "train.epochs": epochs,
             "predict.tta": ["identity", "hflip"] if self.config.augment.hflip else ["identity"],
             "seed": self.config.seed + seed,
@@ -104,9 +120,10 @@ class Recipes:
                 "predict": PredictConfig(),
             }
         )
+        fixed = {"model.weights": candidate.weights, "image.decode_size": self.decode_size}
         if self.config.augment.pipeline is not None:
             values = {key: value for key, value in values.items() if key != "augment.preset"}
-        return with_values(plain, {"model.weights": candidate.weights, **values})
+        return with_values(plain, {**fixed, **values})
 
 
 def _kept(given: Any, default: Any, fields: Sequence[str]) -> Any:

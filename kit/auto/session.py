@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from kit import pipeline
 from kit.auto.candidates import Candidate
-from kit.auto.choices import Choice
+from kit.auto.choices import Choice, scaled_size
 from kit.auto.costs import Costs, Work
-from kit.auto.journal import Journal, Scored, Trial
+from kit.auto.journal import Journal, Kind, Scored, Trial
 from kit.auto.recipes import Recipes
 from kit.auto.search import NETWORK
 from kit.config import Config
@@ -114,6 +114,18 @@ class Session:
         """Report one line with the time left."""
         self.progress.note(f"{duration(max(0.0, self.deadline.left))} left  {text}")
 
+    def shown(self, params: Mapping[str, Any]) -> str:
+        """Return params on one line: the network, its image size, and what differs from the start values."""
+        candidate = self.candidate(params[NETWORK])
+        size = scaled_size(self.recipes.native_size(candidate), params.get("size", 1.0))
+        start = {choice.name: choice.prior for choice in self.choices} | {NETWORK: candidate.model}
+        changed = [
+            f"{name} {value:.2g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in params.items()
+            if name != "size" and value != start.get(name)
+        ]
+        return ", ".join([f"{candidate.model} at {size} px", *changed])
+
     def learn(self, text: str) -> None:
         """Report a finding once, and keep it for the report."""
         if text not in self.journal.learned:
@@ -148,7 +160,9 @@ class Session:
             self._pass_over(error)
             trial.why = error.problem
         trial.seconds = time.monotonic() - began
-        self._learn_speed(config)
+        in_epochs = self._learn_speed(config)
+        if trial.score is not None:
+            self.costs.start = trial.seconds - in_epochs
         self.journal.trials.append(trial)
         self.journal.write()
         return trial
@@ -156,7 +170,7 @@ class Session:
     def run_all_folds(
         self,
         config: Config,
-        kind: Literal["head", "whole"],
+        kind: Kind,
         params: Mapping[str, Any],
     ) -> Scored | None:
         """Train every fold, predict, score; return the record, or None if the config cannot be trained."""
@@ -213,7 +227,7 @@ class Session:
     def _record(
         self,
         run: RunFolder,
-        kind: Literal["head", "whole", "blend"],
+        kind: Kind,
         network: str,
         params: Mapping[str, Any],
         epochs: int,
@@ -231,15 +245,16 @@ class Session:
             raise error
         self.progress.warn(str(error))
 
-    def _learn_speed(self, config: Config) -> None:
-        """Store the measured seconds per image of training, from the history of a fold."""
+    def _learn_speed(self, config: Config) -> float:
+        """Store the measured speed of training, from the history of a fold; return its seconds in epochs."""
         history = self.run_folder(config.name).fold(SEARCHED_FOLD).history
         if not history.exists():
-            return
+            return 0.0
         rows = pd.read_csv(history)
         if len(rows) and config.image.size is not None:
             seconds = float(np.median(rows["seconds"]))
             self.costs.learn_training(config.model.name, config.image.size, self.work.train, seconds)
+        return float(rows["seconds"].sum() + rows["validation_seconds"].sum())
 
     def _head_training(self, config: Config, seconds: float) -> float:
         """Return the seconds of training all heads, without those of the features."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kit import pipeline
-from kit.auto.candidates import find_candidates
-from kit.auto.choices import choices_for
+from kit.auto.candidates import Candidate, find_candidates
+from kit.auto.choices import SIZES, choices_for, scaled_size
 from kit.auto.costs import Work
 from kit.auto.journal import Journal
 from kit.auto.recipes import Recipes
@@ -52,7 +53,7 @@ def open_session(
         data=data,
         workspace=workspace,
         journal=journal,
-        recipes=Recipes(config, side, work.train),
+        recipes=_recipes(config, side, work, candidates),
         work=work,
         choices=choices_for(config, data.competition.task, any(each.pretrained for each in candidates)),
         candidates=candidates,
@@ -61,6 +62,15 @@ def open_session(
         progress=progress,
         began=began,
     )
+
+
+def _recipes(config: Config, side: int, work: Work, candidates: Sequence[Candidate]) -> Recipes:
+    """Return the recipes, which decode images for the largest size that may be tried, once for all."""
+    recipes = Recipes(config, side, work.train)
+    if not any(each.pretrained for each in candidates):
+        return recipes
+    largest = max(scaled_size(recipes.native_size(each), max(SIZES)) for each in candidates)
+    return replace(recipes, decode_size=largest)
 
 
 def _config_of(source: Path | str, workspace: Workspace, progress: Progress) -> Config:

@@ -23,7 +23,7 @@ INDENT = re.compile(r" *(?:- )?")
 
 
 class FittedTable(Table):
-    """A table without borders that is never wider than the terminal; a cell is one line of its table unless it wraps.
+    """A table without borders that is never wider than the terminal; texts have no line breaks of their own.
 
     Text wraps at words; right-aligned columns and the columns in ``whole`` do not wrap. If the terminal is
     too narrow, the columns in ``optional`` are left out, the first one first, and a line below names them.
