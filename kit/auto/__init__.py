@@ -6,6 +6,7 @@ Writes: ``runs/COMPETITION/auto/journal.json``, and ordinary experiments, a blen
     auto.py        the steps, in order: understand, measure, first submission, heads, search, confirm
     understand.py  competition -> session
     session.py     what a run knows, and the steps it can take
+    page.py        the HTML page
     plan.py        time left -> what to try, and for how long
     candidates.py  the networks that can be tried
     catalog.py     networks to download

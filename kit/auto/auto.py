@@ -11,6 +11,7 @@ from typing import Any
 from kit.auto.corrected import Corrected
 from kit.auto.journal import Kind, Scored
 from kit.auto.measure import measure
+from kit.auto.page import write_auto_page
 from kit.auto.plan import FirstStep, Plan, epochs_within, first_step, heads_seconds, plan_of
 from kit.auto.score import score_of_choice
 from kit.auto.search import next_params, require_optuna
@@ -110,6 +111,18 @@ def auto(
     if not session.journal.scored:
         raise _too_short(session)
     result = _result(session)
+    page = workspace.auto_page(result.competition)
+    write_auto_page(
+        page,
+        result.competition,
+        result.metric,
+        session.journal,
+        result.scored,
+        session.choices,
+        session.data.competition.metric.higher_is_better,
+        result.corrected,
+    )
+    progress.note(f"{workspace.shown(page)} written")
     if export is not None:
         _export(session, Path(export))
     return result

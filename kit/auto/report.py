@@ -6,11 +6,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from kit.auto.auto import AutoPlan, AutoResult
+from kit.auto.page import KINDS
 from kit.errors import counted
 from kit.report.tables import plain_table
 from kit.runtime.deadline import duration
-
-KINDS = {"head": "head only", "whole": "whole network", "blend": "blend"}
 
 
 def auto_table(result: AutoResult) -> Table:

@@ -60,7 +60,7 @@ def write_audit_page(audit: Audit, competition: Competition, path: Path, options
         "Near duplicates": _groups_with_images(audit.near_duplicates, competition, options),
     }
     values = {"audit": audit, "classes": classes, "duplicates": duplicates}
-    write_text(path, _render("audit.html", **values, max_co_occurrence=MAX_CO_OCCURRENCE))
+    write_text(path, render("audit.html", **values, max_co_occurrence=MAX_CO_OCCURRENCE))
 
 
 def _groups_with_images(
@@ -88,7 +88,7 @@ def write_run_page(
     fold_count = len(evaluation.folds)
     histories = {k: pd.read_csv(f.history) for k in range(fold_count) if (f := run.fold(k)).history.exists()}
     members = read_blend(run)[0] if run.blend.exists() else None
-    page = _render(
+    page = render(
         "run.html",
         evaluation=evaluation,
         curves=_curves(histories, evaluation.metric) if histories else None,
@@ -119,7 +119,8 @@ def _with_thumbnails(
     return [(each, None if images is None else _thumbnail(images, each.path, options)) for each in reviewed]
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
+    """Return a page of ``kit/report/templates/``; values are escaped."""
     environment = Environment(loader=PackageLoader("kit.report"), autoescape=True)
     return environment.get_template(template).render(**values)
 
@@ -167,7 +168,7 @@ def _curves(histories: dict[int, pd.DataFrame], metric: str) -> str:
         panel.set_xlabel("epoch", fontsize=9)
         panel.grid(alpha=0.3)
     panels[0].legend(fontsize=8)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _scatter(residuals: pd.DataFrame) -> str:
@@ -184,10 +185,10 @@ def _scatter(residuals: pd.DataFrame) -> str:
     panel.set_xlabel(f"true{rest}", fontsize=9)
     panel.set_ylabel("predicted, out of fold", fontsize=9)
     panel.grid(alpha=0.3)
-    return _svg(figure)
+    return svg(figure)
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     """Return a figure as SVG, the same bytes every time."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -329,6 +329,10 @@ class Workspace:
         """Return the path of the journal of ``kit auto``."""
         return self.root / "runs" / competition / "auto" / "journal.json"
 
+    def auto_page(self, competition: str) -> Path:
+        """Return the path of the HTML page of ``kit auto``."""
+        return self.root / "runs" / competition / "auto" / "report.html"
+
     def sheet(self, competition: str, name: str) -> Path:
         """Return the path of the preview of augmented images."""
         return self.root / "runs" / competition / f"augment-{name}.png"
