@@ -18,11 +18,9 @@ from kit.storage.files import write_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLORS = {
-    "head": "#0072b2",
-    "whole": "#d55e00",
-    "blend": "#009e73",
-}  # of Okabe and Ito, for color-blind readers
+# The palette of Okabe and Ito, which color-blind readers can tell apart.
+COLORS = {"head": "#0072b2", "whole": "#d55e00", "blend": "#009e73"}
+GRAY = "#888888"
 KINDS = {"head": "head only", "whole": "whole network", "blend": "blend"}
 
 
@@ -68,7 +66,7 @@ def _score_over_time(scored: Sequence[Scored], metric: str, higher_is_better: bo
     in_order = sorted(scored, key=lambda each: each.at)
     minutes, scores = [each.at / 60 for each in in_order], [each.cv for each in in_order]
     best = np.maximum.accumulate(scores) if higher_is_better else np.minimum.accumulate(scores)
-    panel.step(minutes, best, where="post", color="gray", linewidth=1)
+    panel.step(minutes, best, where="post", color=GRAY, linewidth=1)
     for kind, color in COLORS.items():
         points = [each for each in in_order if each.kind == kind]
         if points:
@@ -94,11 +92,10 @@ def _parallel_coordinates(trials: Sequence[Trial], metric: str, higher_is_better
     panel: Axes = figure.subplots()
     for row, rank in enumerate(ranks):
         line = [positions[row] for positions, _ in columns]
-        panel.plot(
-            line, color="#d55e00" if rank > 0.75 else "#888888", alpha=0.25 + 0.7 * rank, linewidth=1.3
-        )
+        color = COLORS["whole"] if rank > 0.75 else GRAY
+        panel.plot(line, color=color, alpha=0.25 + 0.7 * rank, linewidth=1.3)
     for x, (_, labels) in enumerate(columns):
-        panel.axvline(x, color="gray", linewidth=0.6)
+        panel.axvline(x, color=GRAY, linewidth=0.6)
         for y, text in labels.items():
             panel.annotate(text, (x, y), fontsize=6.5, xytext=(2, 2), textcoords="offset points")
     panel.set_xticks(range(len(columns)), [*names, metric], fontsize=8)
@@ -132,7 +129,7 @@ def _importance_bars(found: Sequence[Importance]) -> str:
     panel: Axes = figure.subplots()
     shares = np.array([each.share for each in found])
     errors = np.array([[each.share - each.low, each.high - each.share] for each in found]).T
-    panel.barh(range(len(found)), shares, color="#56b4e9", xerr=np.maximum(errors, 0.0), ecolor="gray")
+    panel.barh(range(len(found)), shares, color=COLORS["head"], xerr=np.maximum(errors, 0.0), ecolor=GRAY)
     panel.set_yticks(range(len(found)), [each.name for each in found], fontsize=8)
     panel.invert_yaxis()
     panel.set_xlabel("share of the variation between trials, 90 % interval", fontsize=8)
