@@ -200,7 +200,7 @@ class Session:
             return None
         began = time.monotonic()
         runs = [self.run_folder(each.name) for each in members]
-        blended = pipeline.blend(runs, method="hill_climb", name=BLEND, workspace=self.workspace)
+        blended = pipeline.blend(runs, method="weights", name=BLEND, workspace=self.workspace)
         assert blended.evaluation is not None  # all members share the folds
         return self._record(blended.blended.run, "blend", "", {}, 0, blended.evaluation, began)
 
