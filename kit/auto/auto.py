@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kit.auto.candidates import Candidate
+from kit.auto.choices import SIZES
 from kit.auto.corrected import Corrected
 from kit.auto.journal import Kind, Scored
 from kit.auto.measure import measure
 from kit.auto.page import write_auto_page
-from kit.auto.plan import FirstStep, Plan, epochs_within, first_step, heads_seconds, plan_of
+from kit.auto.plan import FirstStep, Plan, epochs_within, first_step, heads_seconds, plan_of, seconds_of
 from kit.auto.score import score_of_choice
 from kit.auto.search import next_params, require_optuna
 from kit.auto.session import Session
@@ -179,7 +181,7 @@ def _first_submission(session: Session) -> None:
         config = recipes.whole("auto-whole-1", step.candidate, session.choices, {}, step.epochs)
     session.say(f"{step.candidate.model} at {step.size} px, about {duration(step.seconds)}")
     kind: Kind = "head" if step.candidate.pretrained else "whole"
-    session.run_all_folds(config, kind, {"size": step.scale})
+    session.run_all_folds(config, kind, {"size": step.scale}, step.seconds)
     if session.journal.scored:
         session.submit_best()
 
@@ -193,17 +195,22 @@ def _heads(session: Session) -> None:
         return
     session.progress.stage("heads", f"{counted(len(todo), 'network')} with frozen features")
     ends = session.deadline.left - allowed
-    for candidate in todo:
-        size = session.recipes.native_size(candidate)
-        cost = session.costs.head(candidate.model, size, session.work)
+    for candidate in sorted(todo, key=lambda each: _head_seconds(session, each)):
+        size, cost = session.recipes.native_size(candidate), _head_seconds(session, candidate)
         if session.deadline.left - cost < ends:
             session.learn(f"no head of {candidate.model} at {size} px: it takes about {duration(cost)}")
             continue
         name = f"auto-head-{1 + sum(each.kind == 'head' for each in session.journal.scored)}"
-        scored = session.run_all_folds(session.recipes.head(name, candidate, size), "head", {"size": 1.0})
+        scored = session.run_all_folds(
+            session.recipes.head(name, candidate, size), "head", {"size": 1.0}, cost
+        )
         if scored is not None:
             session.say(f"{candidate.model} at {size} px, head only: {session.metric} {scored.cv:.4f}")
             _combine_and_submit(session)
+
+
+def _head_seconds(session: Session, candidate: Candidate) -> float:
+    return session.costs.head(candidate.model, session.recipes.native_size(candidate), session.work)
 
 
 def _plans(session: Session) -> Iterator[Plan]:
@@ -228,6 +235,9 @@ def _search(session: Session, plan: Plan) -> None:
         params = next_params(networks, session.choices, session.journal.trials, higher, session.config.seed)
         tried += 1
         epochs = epochs_within(session, params, plan.trial_seconds)
+        if epochs < 1 and "size" in params:  # too slow for a trial: smaller images
+            params |= {"size": min(SIZES)}
+            epochs = epochs_within(session, params, plan.trial_seconds)
         trial = session.try_params(params, max(1, epochs), plan.trial_seconds)
         result = f"{trial.score:.4f}" if trial.score is not None else f"no score: {trial.why}"
         name = f"trial {len(session.journal.trials)}"
@@ -248,7 +258,7 @@ def _confirm(session: Session, plan: Plan) -> None:
         candidate = session.candidate(params["network"])
         config = session.recipes.whole(name, candidate, session.choices, params, epochs, seed)
         session.say(f"{name}: {session.shown(params)}, {counted(epochs, 'epoch')} on every fold")
-        scored = session.run_all_folds(config, "whole", params)
+        scored = session.run_all_folds(config, "whole", params, seconds_of(session, params, epochs))
         if scored is not None:
             session.say(f"{name}: {session.metric} {scored.cv:.4f}")
             _combine_and_submit(session)

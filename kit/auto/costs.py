@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 TRAINING_FACTOR = 5.0  # seconds of a training step / seconds of a forward pass, before any trial
 FIXED_SECONDS = 4.0  # per experiment for scores, report page, submission and checks, before any was measured
 HEAD_SECONDS_PER_IMAGE = 0.002  # of training a head on cached features, all epochs, before any was measured
+MOST_SLOWNESS = 5.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Costs:
         fixed: Seconds per experiment for everything but the network.
         start: Seconds from the start of a trial to its first epoch.
         head_training: Seconds of training the heads of all folds on cached features, once measured.
+        slowness: Seconds that experiments took, divided by those estimated: other programs, heat, disks.
     """
 
     forward: dict[str, float] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class Costs:
     fixed: float = FIXED_SECONDS
     start: float = 1.0
     head_training: float | None = None
+    slowness: float = 1.0
 
     def images_per_second(self, model: str, size: int) -> float:
         """Return how many images a network predicts in a second."""
@@ -78,7 +81,7 @@ class Costs:
         if training is None:
             training = work.folds * (self.start + HEAD_SECONDS_PER_IMAGE * work.train)
         predicting = self.forward[model] * (work.scored + work.test) * _megapixels(size)
-        return self.fixed + training + self.features(model, size, work) + predicting
+        return self.slowness * (self.fixed + training + self.features(model, size, work) + predicting)
 
     def features(self, model: str, size: int, work: Work) -> float:
         """Return the seconds of computing the features of all training images."""
@@ -87,11 +90,16 @@ class Costs:
     def experiment(self, model: str, size: int, epochs: int, views: int, work: Work) -> float:
         """Return the seconds of training all folds, predicting, scoring and submitting."""
         training = work.folds * self.fold(model, size, epochs, work)
-        return training + self.predicted(model, size, views, work)
+        return training + self.slowness * self.predicted(model, size, views, work)
 
     def learn_training(self, model: str, size: int, images: int, seconds: float) -> None:
         """Store the measured speed of training."""
         self.training[model] = seconds / max(1, images) / _megapixels(size)
+
+    def learn_total(self, estimated: float, seconds: float) -> None:
+        """Revise the slowness by half of what an experiment took more, or less, than estimated."""
+        ratio = seconds / max(0.1, estimated)
+        self.slowness = min(MOST_SLOWNESS, max(1 / MOST_SLOWNESS, self.slowness * (1 + ratio) / 2))
 
     def _training(self, model: str) -> float:
         if model in self.training:

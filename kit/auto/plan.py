@@ -155,6 +155,13 @@ def least_seconds(session: Session, candidate: Candidate) -> float:
     return session.costs.experiment(candidate.model, size, epochs, session.num_views, session.work)
 
 
+def seconds_of(session: Session, params: Mapping[str, Any], epochs: int) -> float:
+    """Return the estimated seconds of training and predicting a config on all folds."""
+    candidate = session.candidate(params[NETWORK])
+    size = scaled_size(session.recipes.native_size(candidate), params.get("size", 1.0))
+    return session.costs.experiment(candidate.model, size, epochs, session.num_views, session.work)
+
+
 def epochs_within(
     session: Session, params: Mapping[str, Any], seconds: float, all_folds: bool = False
 ) -> int:
@@ -168,5 +175,5 @@ def epochs_within(
     epoch = costs.epoch(candidate.model, size, work)
     if not all_folds:
         return min(MOST_EPOCHS, int((seconds - costs.start) / epoch))
-    others = costs.experiment(candidate.model, size, 0, session.num_views, work)
+    others = seconds_of(session, params, epochs=0)
     return min(MOST_EPOCHS, int((SAFETY * seconds - others) / (work.folds * epoch)))

@@ -19,7 +19,7 @@ from kit.auto.recipes import Recipes
 from kit.auto.search import NETWORK
 from kit.config import Config
 from kit.errors import Interrupted, KitError
-from kit.evaluation.evaluate import Evaluation
+from kit.pipeline.models import PredictResult
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline, duration
 from kit.runtime.progress import Progress
 from kit.storage.workspace import RunFolder, Workspace
@@ -28,6 +28,7 @@ from kit.training.data import TrainingData
 SEARCHED_FOLD = 0  # trials are compared on the validation images of this fold
 BLEND = "auto-blend"
 MAX_MEMBERS = 8
+GIVE_UP = 2  # times the estimated seconds
 # What is wrong with one config rather than with the data or the machine.
 TROUBLES_OF_A_CONFIG = {
     "image_size_unsuitable",
@@ -57,6 +58,7 @@ class Session:
 
     Attributes:
         total: Seconds of the time limit.
+        deadline: When to stop working: early enough to write the result before the time limit.
         candidates: Networks to try, best first as far as known.
     """
 
@@ -90,7 +92,7 @@ class Session:
     @property
     def usable(self) -> float:
         """Seconds left for work, without those reserved for the last blend and submission."""
-        return self.deadline.left - STOPPING_SECONDS - 2 * self.costs.fixed
+        return self.deadline.left - STOPPING_SECONDS - self.costs.fixed
 
     @property
     def num_views(self) -> int:
@@ -168,30 +170,42 @@ class Session:
         return trial
 
     def run_all_folds(
-        self,
-        config: Config,
-        kind: Kind,
-        params: Mapping[str, Any],
+        self, config: Config, kind: Kind, params: Mapping[str, Any], estimated: float
     ) -> Scored | None:
-        """Train every fold, predict, score; return the record, or None if the config cannot be trained."""
+        """Train every fold, predict, score; return and record the experiment.
+
+        Args:
+            estimated: The seconds that this should take; after twice as long, it is given up.
+
+        Returns:
+            None if the config cannot be trained, or was given up.
+        """
         began = time.monotonic()
-        quiet = Quiet(self.progress)
-        shared: dict[str, Any] = {"data": self.data, "workspace": self.workspace, "progress": quiet}
+        deadline = self.deadline.within(GIVE_UP * estimated + STOPPING_SECONDS)
+        shared: dict[str, Any] = {
+            "data": self.data,
+            "workspace": self.workspace,
+            "progress": Quiet(self.progress),
+            "time_limit": deadline,
+        }
         try:
-            trained = pipeline.train(config, fresh=True, time_limit=self.deadline, **shared)
+            trained = pipeline.train(config, fresh=True, **shared)
             trained_at = time.monotonic()
-            predicted = pipeline.predict(trained.run, time_limit=self.deadline, **shared)
+            predicted = pipeline.predict(trained.run, **shared)
+        except Interrupted:
+            if self.deadline.reason_to_stop(STOPPING_SECONDS):
+                raise
+            self.costs.learn_total(estimated, time.monotonic() - began)
+            self.learn(
+                f"{config.name} was given up: it took more than twice the {duration(estimated)} estimated"
+            )
+            return None
         except KitError as error:
             self._pass_over(error)
             return None
-        if kind == "head":
-            self.costs.head_training = self._head_training(config, trained_at - began)
-        else:
-            self._learn_speed(config)
-            self._learn_fixed(config, time.monotonic() - trained_at)
-        return self._record(
-            predicted.run, kind, config.model.name, params, config.train.epochs, predicted.evaluation, began
-        )
+        self._learn_costs(config, kind, trained_at - began, time.monotonic() - trained_at)
+        self.costs.learn_total(estimated, time.monotonic() - began)
+        return self._record(predicted, kind, config, params, time.monotonic() - began)
 
     def combine(self) -> Scored | None:
         """Blend the best experiments; return the record, or None if one experiment exists only."""
@@ -202,7 +216,10 @@ class Session:
         runs = [self.run_folder(each.name) for each in members]
         blended = pipeline.blend(runs, method="weights", name=BLEND, workspace=self.workspace)
         assert blended.evaluation is not None  # all members share the folds
-        return self._record(blended.blended.run, "blend", "", {}, 0, blended.evaluation, began)
+        seconds = time.monotonic() - began
+        scored = Scored(BLEND, "blend", "", {}, 0, blended.evaluation.cv, seconds, self.spent)
+        self.journal.add(scored)
+        return scored
 
     def submit_best(self) -> None:
         """Write the submission of the best experiment or blend, unless it is written already."""
@@ -225,17 +242,10 @@ class Session:
         return self.workspace.run(self.data.competition.name, name)
 
     def _record(
-        self,
-        run: RunFolder,
-        kind: Kind,
-        network: str,
-        params: Mapping[str, Any],
-        epochs: int,
-        evaluation: Evaluation,
-        began: float,
+        self, predicted: PredictResult, kind: Kind, config: Config, params: Mapping[str, Any], seconds: float
     ) -> Scored:
-        now = time.monotonic()
-        scored = Scored(run.name, kind, network, dict(params), epochs, evaluation.cv, now - began, self.spent)
+        network, epochs, cv = config.model.name, config.train.epochs, predicted.evaluation.cv
+        scored = Scored(config.name, kind, network, dict(params), epochs, cv, seconds, self.spent)
         self.journal.add(scored)
         return scored
 
@@ -256,15 +266,14 @@ class Session:
             self.costs.learn_training(config.model.name, config.image.size, self.work.train, seconds)
         return float(rows["seconds"].sum() + rows["validation_seconds"].sum())
 
-    def _head_training(self, config: Config, seconds: float) -> float:
-        """Return the seconds of training all heads, without those of the features."""
-        assert config.image.size is not None  # recipes set it
-        features = self.costs.features(config.model.name, config.image.size, self.work)
-        return max(1.0, seconds - features)
-
-    def _learn_fixed(self, config: Config, seconds: float) -> None:
-        size = config.image.size
+    def _learn_costs(self, config: Config, kind: Kind, training: float, predicting: float) -> None:
+        """Revise the costs that the estimate of the next experiment starts from."""
+        model, size = config.model.name, config.image.size
         assert size is not None  # recipes set it
-        views = len(config.predict.tta)
-        network = self.costs.predicted(config.model.name, size, views, self.work) - self.costs.fixed
-        self.costs.fixed = max(1.0, seconds - network)
+        if kind == "head":
+            features = self.costs.features(model, size, self.work)
+            self.costs.head_training = max(1.0, training - features)
+        else:
+            self._learn_speed(config)
+            network = self.costs.predicted(model, size, len(config.predict.tta), self.work) - self.costs.fixed
+            self.costs.fixed = max(1.0, predicting - network)
