@@ -77,10 +77,9 @@ def _first_with(session: Session, candidate: Candidate, scale: float, limit: flo
 
 def heads_seconds(session: Session) -> float:
     """Return the time for heads: a share, or all that is left if no whole network can be trained in it."""
-    left = SAFETY * session.usable
-    if min(least_seconds(session, each) for each in session.candidates) > (1 - HEADS_SHARE) * left:
-        return left
-    return HEADS_SHARE * left
+    left = session.usable
+    fastest = min(least_seconds(session, each) for each in session.candidates)
+    return left if fastest > SAFETY * (1 - HEADS_SHARE) * left else HEADS_SHARE * left
 
 
 @dataclass(frozen=True)

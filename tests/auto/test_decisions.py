@@ -8,8 +8,9 @@ from kit.auto.choices import CHOICES, choices_for, scaled_size
 from kit.auto.corrected import corrected_score
 from kit.auto.costs import TRAINING_FACTOR, Costs, Work
 from kit.auto.journal import Journal, Scored, Trial
+from kit.auto.page import write_auto_page
 from kit.auto.recipes import Recipes
-from kit.auto.search import next_params, start_params
+from kit.auto.search import importances, next_params, start_params
 from kit.config.load import with_values
 from kit.metrics.metric import mean_scorer
 from kit.tasks import tasks
@@ -140,6 +141,20 @@ def test_costs_grow_with_image_area_epochs_and_folds():
     assert two - one == pytest.approx(WORK.folds * costs.epoch("a", 100, WORK))
 
 
+def test_estimates_follow_what_experiments_took():
+    costs = Costs(forward={"a": 1.0})
+    estimated = costs.experiment("a", 100, 0, 1, WORK)
+    for _ in range(10):
+        costs.learn_total(costs.experiment("a", 100, 0, 1, WORK), 3 * estimated)
+    assert costs.experiment("a", 100, 0, 1, WORK) == pytest.approx(3 * estimated, rel=0.05)
+
+
+def test_few_images_need_more_epochs_to_be_worth_training_a_whole_network(tiny_config):
+    epochs = [Recipes(tiny_config, 200, images).fewest_epochs for images in (100, 1600, 100_000)]
+    assert epochs == sorted(epochs, reverse=True)
+    assert epochs[0] > epochs[-1] >= 2
+
+
 # --- the search
 
 
@@ -164,6 +179,43 @@ def test_the_search_finds_the_better_of_two_networks(tiny_config):
         trials.append(Trial(f"t{number}", params, 1, 1.0, score=float(params["network"] == "b")))
     late = [trial.params["network"] for trial in trials[20:]]
     assert late.count("a") > 2 * late.count("b")
+
+
+def some_trials(tiny_config, number=12):
+    """Trials whose score is the network's only: 1 for b, 0 for a, with a little noise."""
+    choices = choices_for(tiny_config, tasks.get("multiclass"), pretrained=False)
+    trials = []
+    for k in range(number):
+        params = next_params(NETWORKS, choices, trials, True, seed=3)
+        params["network"] = "ab"[k % 2]
+        trials.append(Trial(f"t{k}", params, 1, 1.0, score=float(params["network"] == "b") + 0.001 * k))
+    return trials, choices
+
+
+def test_the_choice_that_decides_the_score_is_the_most_important(tiny_config):
+    trials, choices = some_trials(tiny_config)
+    found = importances(trials, choices, True)
+    assert found[0].name == "network"
+    assert found[0].low > 0.5
+    assert all(0 <= each.low <= each.share <= each.high for each in found)
+    assert importances(trials[:4], choices, True) == []
+
+
+def test_the_page_shows_scores_trials_and_what_was_not_tried(tmp_path, tiny_config):
+    trials, choices = some_trials(tiny_config)
+    trials.append(Trial("slow-one", trials[0].params, 1, 1.0, why="it was <slow>"))
+    scored = [
+        Scored("x", "whole", "a", {}, 3, 0.5, 2.0, 60.0),
+        Scored("y", "blend", "", {}, 0, 0.6, 1.0, 90.0),
+    ]
+    journal = Journal(
+        tmp_path / "journal.json", "key", trials=trials, scored=scored, learned=["no head of c"]
+    )
+    write_auto_page(tmp_path / "p.html", "tiny", "accuracy", journal, scored[::-1], choices, True, None)
+    text = (tmp_path / "p.html").read_text()
+    assert text.count("<svg") == 3
+    for needed in ("no head of c", "it was &lt;slow&gt;", "0.6000"):
+        assert needed in text
 
 
 # --- the journal
