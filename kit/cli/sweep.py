@@ -35,7 +35,7 @@ def sweep(
         typer.Option(
             "--tpe",
             metavar="N",
-            help="Choose combinations by the scores of earlier ones until there are N (needs kit[tune]).",
+            help="Choose combinations by the scores of earlier ones until there are N; needs Optuna.",
         ),
     ] = None,
     prune: Annotated[
@@ -52,8 +52,9 @@ def sweep(
 ) -> None:
     """Train one experiment per combination of values; compare them in one table with paired intervals.
 
-    Run again, it skips what is finished; more values add experiments. A range that spans a factor of 10 or
-    more is drawn on a logarithmic scale; whole ends give whole numbers.
+    Run again, it skips what is finished; more values add experiments.
+
+    A range over a factor of 10 or more is logarithmic; whole ends give whole numbers.
 
     kit sweep configs/leaves.yaml --grid train.lr=1e-4,3e-4 --grid model.name=a,b
 

@@ -128,16 +128,17 @@ def searched(space, score, count, higher=True):
 
 
 @pytest.mark.parametrize("higher", [True, False])
-def test_tpe_draws_more_often_where_earlier_scores_are_better(higher):
+@pytest.mark.parametrize(("net", "exponent"), [("x", -3), ([1], -1)])
+def test_tpe_draws_more_often_where_earlier_scores_are_better(higher, net, exponent):
     space = parse_space(["a.lr=1e-4..1", "a.net=x,[1]"])
     sign = 1 if higher else -1
 
     def score(values):
-        return sign * ((values["a.net"] == [1]) - abs(math.log10(values["a.lr"]) + 2))
+        return sign * ((values["a.net"] == net) - abs(math.log10(values["a.lr"]) - exponent))
 
     late = searched(space, score, 40, higher)[20:]
-    assert sum(each.values["a.net"] == [1] for each in late) > 13
-    assert sum(abs(math.log10(each.values["a.lr"]) + 2) < 1 for each in late) > 13
+    assert sum(each.values["a.net"] == net for each in late) > 13
+    assert sum(abs(math.log10(each.values["a.lr"]) - exponent) < 1 for each in late) > 13
 
 
 def test_tpe_repeats_nothing_and_ends_with_the_space():
