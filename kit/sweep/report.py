@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,11 +17,21 @@ from kit.sweep.sweep import SweepResult
 NUMBERS = ("CV", "difference", "95 % interval", "time")
 
 
+def short_names(keys: Sequence[str]) -> list[str]:
+    """Return the names of keys for a narrow table: their last part, where that tells them apart.
+
+    >>> short_names(["train.lr", "model.name"]), short_names(["train.size", "image.size"])
+    (['lr', 'model'], ['train.size', 'image.size'])
+    """
+    short = [key.removesuffix(".name").split(".")[-1] for key in keys]
+    return short if len(set(short)) == len(keys) else list(keys)
+
+
 def sweep_tables(result: SweepResult) -> list[Table]:
     """Return the finished combinations, best first, and those that were pruned or have failed."""
     better = "higher" if result.higher_is_better else "lower"
     title = f"{escape(result.competition)}: {result.metric} ({better} is better)"
-    columns = ("experiment", *result.keys, *NUMBERS)
+    columns = ("experiment", *short_names(result.keys), *NUMBERS)
     table = plain_table(*columns, title=title, right=NUMBERS, whole=("experiment",), optional=("time",))
     for each in result.finished:
         cells = [escape(shown_value(each.values[key])) for key in result.keys]
@@ -37,7 +49,7 @@ def _difference(each: Compared) -> tuple[str, str]:
 def _unfinished(result: SweepResult) -> list[Table]:
     if not result.unfinished:
         return []
-    table = plain_table("not finished", *result.keys, "state", "why", whole=("not finished",))
+    table = plain_table("not finished", *short_names(result.keys), "state", "why", whole=("not finished",))
     for each in result.unfinished:
         cells = [escape(shown_value(each.values[key])) for key in result.keys]
         table.add_row(escape(each.name), *cells, each.state, escape(each.why))

@@ -10,7 +10,7 @@ from kit.errors import Interrupted
 from kit.metrics.bootstrap import DRAWS, bootstrap_weights
 from kit.predictions import load_oof
 from kit.sweep import sweep
-from kit.sweep.report import summary
+from kit.sweep.report import short_names, summary
 from tests.conftest import kit, raises_kit_error, run_kit_json, wait_for, write_config
 
 GOOD, POOR = 0.01, 1e-7
@@ -81,6 +81,15 @@ def test_the_table_is_sorted_and_its_interval_is_the_paired_bootstrap_of_the_dif
         draws = np.concatenate(list(bootstrap_weights(len(difference), DRAWS, 0)))
         expected = np.quantile(draws @ difference / len(difference), [0.025, 0.975])
         assert (each.interval.low, each.interval.high) == pytest.approx(tuple(expected))
+
+
+def test_of_a_loss_the_lowest_is_the_best_and_the_others_are_below_it(tiny):
+    config = write_config(tiny, competition__metric="log_loss", submission__kind="probabilities", **ONE_EPOCH)
+    result = sweep(config, grid=[f"train.lr={POOR},{GOOD}"], workspace=tiny)
+    best, other = result.finished
+    assert best.cv < other.cv
+    assert other.gain == pytest.approx(best.cv - other.cv)
+    assert other.interval.low <= other.gain <= other.interval.high
 
 
 def correctness(workspace, name):
@@ -213,6 +222,11 @@ def test_json_has_every_combination(swept):
     assert [each["name"] for each in found["finished"]] == [each.name for each in result.finished]
     assert found["best"] == result.best.name
     assert found["finished"][1]["low"] <= found["finished"][1]["gain"] <= found["finished"][1]["high"]
+
+
+def test_columns_have_the_last_part_of_a_key_where_it_tells_keys_apart():
+    assert short_names(["train.lr", "model.name", "model.options.widths"]) == ["lr", "model", "widths"]
+    assert short_names(["train.loss.name", "train.loss"]) == ["train.loss.name", "train.loss"]
 
 
 @pytest.mark.slow
