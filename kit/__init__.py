@@ -9,7 +9,11 @@ from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
-HOMES = {"auto": "kit.auto", "quickstart": "kit.quickstart"}  # verbs that run other verbs
+HOMES = {
+    "auto": "kit.auto",
+    "quickstart": "kit.quickstart",
+    "sweep": "kit.sweep",
+}  # verbs that run other verbs
 __all__ = [
     "augment",
     "auto",
@@ -33,6 +37,7 @@ __all__ = [
     "run",
     "status",
     "submit",
+    "sweep",
     "train",
     "tta_ablation",
 ]

@@ -25,7 +25,7 @@ LAYERS = [
     ["leaderboard"],
     ["report"],
     ["pipeline"],
-    ["quickstart", "auto"],
+    ["quickstart", "auto", "sweep"],
     ["cli", "__main__"],
 ]
 # Modules that import by name, and why; the graph below does not contain these imports.

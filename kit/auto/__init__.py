@@ -18,7 +18,7 @@ Writes: ``runs/COMPETITION/auto/journal.json``, and ordinary experiments, a blen
     journal.py     the record that the next run continues from
     corrected.py   the score of the best of many, without the optimism of choosing
     report.py      the table and the summary
-    score.py       the corrected score of the submission
+    score.py       the corrected score of the best of several runs
 """
 
 from kit.auto.auto import AutoPlan, AutoResult, auto, dry_run

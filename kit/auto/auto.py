@@ -15,9 +15,9 @@ from kit.auto.journal import Kind, Scored
 from kit.auto.measure import measure
 from kit.auto.page import write_auto_page
 from kit.auto.plan import FirstStep, Plan, epochs_within, first_step, heads_seconds, plan_of, seconds_of
-from kit.auto.score import score_of_choice
+from kit.auto.score import nested_oof, score_of_choice
 from kit.auto.search import next_params, require_optuna
-from kit.auto.session import Session
+from kit.auto.session import SEARCHED_FOLD, Session
 from kit.auto.understand import open_session
 from kit.config.load import config_yaml, load_config
 from kit.errors import Interrupted, KitError, counted
@@ -99,7 +99,7 @@ def auto(
         Interrupted: Ctrl-C or SIGTERM; the same call continues.
     """
     began = time.monotonic()
-    require_optuna()
+    require_optuna("kit auto")
     workspace, deadline = open_workspace(workspace), open_deadline(time_limit)
     session = open_session(source, models, workspace, deadline, progress, began)
     try:
@@ -280,13 +280,20 @@ def _result(session: Session) -> AutoResult:
         competition=session.data.competition.name,
         metric=session.metric,
         best=scored[0],
-        corrected=score_of_choice(session),
+        corrected=_corrected(session),
         submission=session.submitted or None,
         scored=scored,
         trials=len(session.journal.trials),
         learned=session.journal.learned,
         seconds=time.monotonic() - session.began,
     )
+
+
+def _corrected(session: Session) -> Corrected | None:
+    """Return the score to expect of the submission; trials, if there were any, were compared on one fold."""
+    ranked = session.ranked(session.journal.scored)
+    runs = [nested_oof(session.run_folder(each.name), session.workspace) for each in ranked]
+    return score_of_choice(runs, session.config.seed, SEARCHED_FOLD if session.journal.trials else None)
 
 
 def _export(session: Session, path: Path) -> None:

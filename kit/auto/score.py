@@ -1,47 +1,66 @@
-"""Score the submission of ``kit auto`` honestly: on rows that neither the search nor the choice has used."""
+"""Score the choice of the best run honestly: on rows that neither a search nor the choice has used."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kit.auto.corrected import Corrected, corrected_score
-from kit.auto.session import SEARCHED_FOLD, Session
-from kit.config import Component
 from kit.errors import KitError
 from kit.evaluation.evaluate import fit_postprocessing, steps_to_fit
 from kit.evaluation.oof_with_labels import LabeledPredictions, config_of, load_labeled_oof
 from kit.metrics.metric import Scorer
+from kit.predictions import FinalPredictions
+from kit.storage.workspace import RunFolder, Workspace
 
 
-def score_of_choice(session: Session) -> Corrected | None:
-    """Return the corrected score of the best experiment or blend; None if the rows left cannot be scored.
+@dataclass(frozen=True)
+class NestedOof:
+    """A run's OOF predictions with labels, and after postprocessing that was fitted on other folds."""
 
-    The trials were compared on one fold, so its rows are left out if trials were made and other folds exist.
+    labeled: LabeledPredictions
+    nested: FinalPredictions
+
+    def score(self) -> float:
+        """Return the metric over all rows."""
+        labeled, nested = self.labeled, self.nested
+        return labeled.metric(labeled.targets, nested.probs, labeled.task, nested.decided)
+
+
+def nested_oof(run: RunFolder, workspace: Workspace) -> NestedOof:
+    """Return a run's labeled OOF predictions with nested postprocessing."""
+    labeled = load_labeled_oof(run, workspace)
+    steps = steps_to_fit(run, config_of(run))
+    return NestedOof(labeled, fit_postprocessing(labeled, steps).nested)
+
+
+def score_of_choice(
+    runs: Sequence[NestedOof], seed: int, searched_fold: int | None = None
+) -> Corrected | None:
+    """Return the corrected score of the best of several runs; None if the rows left cannot be scored.
+
+    Args:
+        runs: Their rows are in the same order.
+        searched_fold: A fold that the runs' settings were chosen on: its rows are left out if other folds
+            exist.
     """
-    labeled = []
-    for each in session.ranked(session.journal.scored):
-        run = session.run_folder(each.name)
-        rows = load_labeled_oof(run, session.workspace)
-        labeled.append((rows, steps_to_fit(run, config_of(run))))
-    first = labeled[0][0]
+    first = runs[0].labeled
     kept = np.ones(len(first.targets), dtype=bool)
-    if session.journal.trials and len(first.validated) > 1:
-        kept = ~first.validated[SEARCHED_FOLD]
+    if searched_fold is not None and len(first.validated) > 1:
+        kept = ~first.validated[searched_fold]
     try:
-        scorers = [_scorer(rows, steps, kept) for rows, steps in labeled]
+        scorers = [_scorer(run, kept) for run in runs]
     except KitError:
         return None
     units = None if first.units is None else first.units[kept]
-    higher = session.data.competition.metric.higher_is_better
-    return corrected_score(scorers, int(kept.sum()), higher, session.config.seed, units)
+    return corrected_score(scorers, int(kept.sum()), first.metric.higher_is_better, seed, units)
 
 
-def _scorer(labeled: LabeledPredictions, steps: Sequence[Component], kept: np.ndarray) -> Scorer:
-    """Return the metric on some rows, of predictions postprocessed by steps fitted on other folds."""
-    nested = fit_postprocessing(labeled, steps).nested
+def _scorer(run: NestedOof, kept: np.ndarray) -> Scorer:
+    """Return the metric on some rows."""
+    labeled, nested = run.labeled, run.nested
     targets = labeled.targets[kept]
     metric = replace(labeled.metric, scored=None).for_rows(targets, len(labeled.oof.classes), labeled.task)
     decided = None if nested.decided is None else nested.decided[kept]

@@ -24,8 +24,8 @@ IMPORTANCE_DRAWS = 20
 STARTUP_TRIALS = 6  # trials before the Tree-structured Parzen Estimator takes over from random draws
 
 
-def require_optuna() -> None:
-    """Check that Optuna is installed.
+def require_optuna(command: str) -> None:
+    """Check that Optuna is installed, which a command needs.
 
     Raises:
         KitError: It is not.
@@ -34,7 +34,7 @@ def require_optuna() -> None:
         import optuna
     except ImportError as error:
         raise KitError(
-            "kit auto",
+            command,
             "needs the package optuna",
             "The search for better settings is Optuna's",
             "pip install 'kit[tune]'",

@@ -35,7 +35,7 @@ PANELS = {
         "auto",
     ),
     "Analysis": ("evaluate", "check", "status", "leaderboard"),
-    "Tools": ("probe", "augment", "bench", "components", "clean"),
+    "Tools": ("probe", "sweep", "augment", "bench", "components", "clean"),
 }
 VERBS = tuple(name for names in PANELS.values() for name in names)
 

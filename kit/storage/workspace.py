@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from kit.errors import KitError, first_few
 from kit.registry import nearest
+from kit.storage.roots import folder_from, search
 
 SUBMISSION_SUFFIXES = (".csv", ".tsv")
 
@@ -247,17 +247,17 @@ class Workspace:
         for option, path in (("--workspace", root), ("--data-root", data_root)):
             if path is not None and not path.is_dir():
                 raise KitError(f"{option} {path}", "there is no such folder", code="folder_missing")
-        given = [data_root, _folder_from("KIT_DATA")]
+        given = [data_root, folder_from("KIT_DATA")]
         return cls(
             root,
             data_roots=(*(p.absolute() for p in given if p), root / "data"),
-            weights_roots=(*(p.absolute() for p in [_folder_from("KIT_WEIGHTS")] if p), root / "weights"),
+            weights_roots=(*(p.absolute() for p in [folder_from("KIT_WEIGHTS")] if p), root / "weights"),
         )
 
     def data(self, name: str) -> Path:
         """Return the competition folder with this name or absolute path."""
         hint = "Give --data-root, set KIT_DATA, or put the folder under data/."
-        return _search(name, self.data_roots, "competition.data", hint, "data_not_found")
+        return search(name, self.data_roots, "competition.data", hint, "data_not_found")
 
     def unpacked(self, name: str) -> Path:
         """Return the folder that an archive with this name is unpacked to."""
@@ -266,7 +266,7 @@ class Workspace:
     def weights(self, name: str) -> Path:
         """Return the weights file with this name or absolute path."""
         hint = "Set KIT_WEIGHTS to its folder, or put it under weights/."
-        return _search(name, self.weights_roots, "model.weights", hint, "weights_not_found")
+        return search(name, self.weights_roots, "model.weights", hint, "weights_not_found")
 
     def config(self, name: str) -> Path:
         """Return the path of a config."""
@@ -319,7 +319,7 @@ class Workspace:
         return {path.parent.name: path for path in sorted(self._cache_root().glob("*/.cache"))}
 
     def _cache_root(self) -> Path:
-        return _folder_from("KIT_CACHE") or self.root / "runs"
+        return folder_from("KIT_CACHE") or self.root / "runs"
 
     def audit_page(self, competition: str) -> Path:
         """Return the path of the HTML page of the audit."""
@@ -336,6 +336,14 @@ class Workspace:
     def sheet(self, competition: str, name: str) -> Path:
         """Return the path of the preview of augmented images."""
         return self.root / "runs" / competition / f"augment-{name}.png"
+
+    def sweep(self, competition: str, name: str) -> Path:
+        """Return the path of the record of a sweep over the config ``name`` (``kit sweep``)."""
+        return self.root / "runs" / competition / f"{name}.sweep.json"
+
+    def sweep_lock(self, competition: str, name: str) -> Path:
+        """Return the path of the lock for a sweep."""
+        return self.root / "runs" / competition / ".locks" / f"sweep-{name}.lock"
 
     def run(self, competition: str, name: str) -> RunFolder:
         """Return an experiment or blend, which need not exist."""
@@ -378,22 +386,3 @@ class Workspace:
 
 def _labels(runs: Sequence[RunFolder]) -> str:
     return first_few([run.label for run in runs])
-
-
-def _folder_from(variable: str) -> Path | None:
-    value = os.environ.get(variable)
-    if not value:
-        return None
-    if not Path(value).is_dir():
-        raise KitError(f"${variable}", f"'{value}' is not a folder", code="folder_missing")
-    return Path(value)
-
-
-def _search(name: str, roots: Sequence[Path], where: str, hint: str, code: str) -> Path:
-    path = Path(name).expanduser()
-    candidates = [path] if path.is_absolute() else [root / path for root in roots]
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
-    searched = " or ".join(str(candidate) for candidate in candidates)
-    raise KitError(f"{where} {name}", f"there is no {searched}", next=hint, code=code)

@@ -28,6 +28,7 @@ STEPS = {
     "auto configs/a.yaml --time-limit 9m --models simple_cnn --dry-run": (
         "auto configs/a.yaml --time-limit 9m --models simple_cnn"
     ),
+    "sweep configs/a.yaml --set train.epochs=1 --grid train.lr=0.01,0.02": "submit tiny/a-s0",
     "check submissions/tiny/a.csv configs/a.yaml": "leaderboard record submissions/tiny/a.csv --public SCORE",
     "leaderboard": "blend tiny/",
     "leaderboard record tiny/a --public 0.5": "leaderboard --competition tiny",
