@@ -22,9 +22,10 @@ from kit.auto.understand import open_session
 from kit.config.load import config_yaml, load_config
 from kit.errors import Interrupted, KitError, counted
 from kit.pipeline.inputs import TimeLimit, WorkspaceLike, open_deadline, open_workspace
-from kit.runtime.deadline import duration
+from kit.runtime.deadline import Deadline, duration
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
+from kit.storage.locks import exclusive_lock
 
 HOPELESS = 2  # estimated seconds / seconds left; above, nothing is begun
 
@@ -101,7 +102,27 @@ def auto(
     began = time.monotonic()
     require_optuna("kit auto")
     workspace, deadline = open_workspace(workspace), open_deadline(time_limit)
+    _check_export(export)
     session = open_session(source, models, workspace, deadline, progress, began)
+    with exclusive_lock(session.journal.path.with_suffix(".lock"), "kit auto"):
+        _work_until_the_end(session, deadline)
+    if not session.journal.scored:
+        raise _too_short(session)
+    result = _result(session)
+    page = workspace.auto_page(result.competition)
+    write_auto_page(page, session, result.scored, result.corrected)
+    progress.note(f"{workspace.shown(page)} written")
+    if export is not None:
+        _export(session, Path(export))
+    return result
+
+
+def _work_until_the_end(session: Session, deadline: Deadline) -> None:
+    """Take steps until the deadline; the journal is written however they end.
+
+    Raises:
+        Interrupted: By Ctrl-C or SIGTERM, not by the deadline.
+    """
     try:
         _take_steps(session)
     except Interrupted:
@@ -110,24 +131,6 @@ def auto(
     finally:
         session.journal.spent = session.spent
         session.journal.write()
-    if not session.journal.scored:
-        raise _too_short(session)
-    result = _result(session)
-    page = workspace.auto_page(result.competition)
-    write_auto_page(
-        page,
-        result.competition,
-        result.metric,
-        session.journal,
-        result.scored,
-        session.choices,
-        session.data.competition.metric.higher_is_better,
-        result.corrected,
-    )
-    progress.note(f"{workspace.shown(page)} written")
-    if export is not None:
-        _export(session, Path(export))
-    return result
 
 
 def dry_run(
@@ -302,6 +305,22 @@ def _export(session: Session, path: Path) -> None:
     config = load_config(session.run_folder(single[0].name).config)
     write_text(path, config_yaml(config.model_copy(update={"name": path.stem})))
     session.progress.note(f"{session.workspace.shown(path.absolute())} written: {single[0].name}")
+
+
+def _check_export(path: Path | str | None) -> None:
+    """Refuse, before hours of work, to export over another file.
+
+    Raises:
+        KitError: The file exists.
+    """
+    if path is not None and Path(path).exists():
+        raise KitError(
+            f"--export {path}",
+            "exists already",
+            "An export overwrites no config",
+            "Name another file.",
+            code="export_exists",
+        )
 
 
 def _too_short(session: Session, needed: float | None = None) -> KitError:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit.auto.choices import Choice
 from kit.auto.corrected import Corrected
-from kit.auto.journal import Journal, Scored, Trial
+from kit.auto.journal import Scored, Trial
 from kit.auto.search import NETWORK, Importance, importances
+from kit.auto.session import Session
 from kit.report.pages import render, svg
 from kit.storage.files import write_text
 
@@ -25,14 +25,7 @@ KINDS = {"head": "head only", "whole": "whole network", "blend": "blend"}
 
 
 def write_auto_page(
-    path: Path,
-    competition: str,
-    metric: str,
-    journal: Journal,
-    scored: Sequence[Scored],
-    choices: Sequence[Choice],
-    higher_is_better: bool,
-    corrected: Corrected | None,
+    path: Path, session: Session, scored: Sequence[Scored], corrected: Corrected | None
 ) -> None:
     """Write the page.
 
@@ -40,18 +33,20 @@ def write_auto_page(
         scored: Experiments and blends, best first.
         corrected: The score to expect; None if it cannot be computed.
     """
+    journal, metric = session.journal, session.data.competition.metric
+    higher = metric.higher_is_better
     done = [trial for trial in journal.trials if trial.score is not None]
-    important = importances(journal.trials, choices, higher_is_better)
+    important = importances(journal.trials, session.choices, higher)
     page = render(
         "auto.html",
-        competition=competition,
-        metric=metric,
+        competition=session.data.competition.name,
+        metric=metric.name,
         kinds=KINDS,
         journal=journal,
         scored=scored,
         corrected=corrected,
-        over_time=_score_over_time(journal.scored, metric, higher_is_better),
-        coordinates=_parallel_coordinates(done, metric, higher_is_better) if len(done) > 1 else None,
+        over_time=_score_over_time(journal.scored, metric.name, higher),
+        coordinates=_parallel_coordinates(done, metric.name, higher) if len(done) > 1 else None,
         importances=_importance_bars(important) if important else None,
     )
     write_text(path, page)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from kit.auto.corrected import Corrected, corrected_score
 from kit.errors import KitError
@@ -42,7 +43,7 @@ def score_of_choice(
     """Return the corrected score of the best of several runs; None if the rows left cannot be scored.
 
     Args:
-        runs: Their rows are in the same order.
+        runs: Of the same folds; their rows may be in any order.
         searched_fold: A fold that the runs' settings were chosen on: its rows are left out if other folds
             exist.
     """
@@ -51,16 +52,19 @@ def score_of_choice(
     if searched_fold is not None and len(first.validated) > 1:
         kept = ~first.validated[searched_fold]
     try:
-        scorers = [_scorer(run, kept) for run in runs]
+        scorers = [_scorer(run, np.asarray(first.oof.ids)[kept]) for run in runs]
     except KitError:
         return None
     units = None if first.units is None else first.units[kept]
     return corrected_score(scorers, int(kept.sum()), first.metric.higher_is_better, seed, units)
 
 
-def _scorer(run: NestedOof, kept: np.ndarray) -> Scorer:
-    """Return the metric on some rows."""
+def _scorer(run: NestedOof, ids: np.ndarray) -> Scorer:
+    """Return the metric on the rows with these ids, in their order."""
     labeled, nested = run.labeled, run.nested
+    kept = pd.Index(labeled.oof.ids).get_indexer(pd.Index(ids))
+    if (kept < 0).any():
+        raise KitError(labeled.oof.origin.experiment, "lacks predictions of other runs", code="ids_missing")
     targets = labeled.targets[kept]
     metric = replace(labeled.metric, scored=None).for_rows(targets, len(labeled.oof.classes), labeled.task)
     decided = None if nested.decided is None else nested.decided[kept]

@@ -16,6 +16,7 @@ from kit.auto.recipes import Recipes
 from kit.auto.session import Session
 from kit.config import Config
 from kit.config.load import SUFFIXES, load_config
+from kit.errors import first_few
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import Progress
 from kit.storage.files import text_digest
@@ -47,6 +48,7 @@ def open_session(
     journal, anew = Journal.open(path, _key(config, data))
     if anew:
         progress.warn(f"{workspace.shown(path)} is not continued: {anew}")
+    _forget_removed(journal, workspace, data.competition.name, progress)
     for text in notes:
         progress.note(text)
     work = work_of(data)
@@ -64,6 +66,16 @@ def open_session(
         progress=progress,
         began=began,
     )
+
+
+def _forget_removed(journal: Journal, workspace: Workspace, competition: str, progress: Progress) -> None:
+    """Forget experiments whose folder or predictions somebody has removed, and blends of them."""
+    removed = [each for each in journal.scored if not workspace.run(competition, each.name).oof.exists()]
+    if removed:
+        names = first_few([each.name for each in removed])
+        progress.warn(f"{names} of the last run cannot be found any more, and is not used")
+        kept = [each for each in journal.scored if each not in removed and each.kind != "blend"]
+        journal.scored = kept
 
 
 def _recipes(config: Config, side: int, work: Work, candidates: Sequence[Candidate]) -> Recipes:
@@ -100,7 +112,9 @@ def _median_side(data: TrainingData) -> int:
 
 def _key(config: Config, data: TrainingData) -> str:
     facts = config.model_dump_json(include={"competition", "submission", "folds"})
-    return text_digest(f"{facts} {data.folds.fingerprint} {data.train_images}")
+    return text_digest(
+        f"{facts} {data.folds.fingerprint} {data.train_images} {sorted(data.other_images.items())}"
+    )
 
 
 def work_of(data: TrainingData) -> Work:

@@ -152,6 +152,24 @@ def test_export_writes_a_config_that_trains_the_best_experiment(finished, tmp_pa
     assert config.model.name in {"simple_cnn", "residual_cnn"}
 
 
+def test_an_export_overwrites_no_file_and_says_so_before_any_work(tiny, tmp_path):
+    (tmp_path / "mine.yaml").write_text("x: 1")
+    with raises_kit_error("export_exists"):
+        auto(write_config(tiny), time_limit="1m", export=tmp_path / "mine.yaml", workspace=tiny)
+    assert (tmp_path / "mine.yaml").read_text() == "x: 1"
+
+
+def test_an_experiment_that_was_removed_is_forgotten_and_told(finished, tmp_path):
+    _, workspace, _ = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(workspace.root, copy)
+    shutil.rmtree(copy / "runs" / "tiny" / "auto-whole-1")
+    progress = RecordedProgress()
+    result = auto(copy / "configs" / "tiny-cnn.yaml", time_limit="8s", workspace=copy, progress=progress)
+    assert "auto-whole-1" in progress
+    assert all((copy / "runs" / "tiny" / each.name / "oof.parquet").exists() for each in result.scored)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("signal", ["terminate", "kill"])
 def test_a_stopped_run_continues_with_the_same_command(tiny, signal):

@@ -11,8 +11,11 @@ from kit.auto.journal import Journal, Scored, Trial
 from kit.auto.page import write_auto_page
 from kit.auto.recipes import Recipes
 from kit.auto.search import importances, next_params, start_params
+from kit.auto.understand import open_session
 from kit.config.load import with_values
 from kit.metrics.metric import mean_scorer
+from kit.runtime.deadline import Deadline
+from kit.runtime.progress import SILENT
 from kit.tasks import tasks
 from tests.conftest import raises_kit_error
 from tests.probe.test_probe import write_weights
@@ -201,18 +204,19 @@ def test_the_choice_that_decides_the_score_is_the_most_important(tiny_config):
     assert importances(trials[:4], choices, True) == []
 
 
-def test_the_page_shows_scores_trials_and_what_was_not_tried(tmp_path, tiny_config):
-    trials, choices = some_trials(tiny_config)
-    trials.append(Trial("slow-one", trials[0].params, 1, 1.0, why="it was <slow>"))
-    scored = [
+def test_the_page_shows_scores_trials_and_what_was_not_tried(tiny, tiny_config):
+    session = open_session(tiny.config("tiny-cnn"), ["simple_cnn"], tiny, Deadline(60), SILENT, 0.0)
+    session.journal.trials, session.choices = some_trials(tiny_config)
+    slow = Trial("slow-one", session.journal.trials[0].params, 1, 1.0, why="it was <slow>")
+    session.journal.trials.append(slow)
+    session.journal.learned.append("no head of c")
+    session.journal.scored = [
         Scored("x", "whole", "a", {}, 3, 0.5, 2.0, 60.0),
         Scored("y", "blend", "", {}, 0, 0.6, 1.0, 90.0),
     ]
-    journal = Journal(
-        tmp_path / "journal.json", "key", trials=trials, scored=scored, learned=["no head of c"]
-    )
-    write_auto_page(tmp_path / "p.html", "tiny", "accuracy", journal, scored[::-1], choices, True, None)
-    text = (tmp_path / "p.html").read_text()
+    page = tiny.auto_page("tiny")
+    write_auto_page(page, session, session.journal.scored[::-1], None)
+    text = page.read_text()
     assert text.count("<svg") == 3
     for needed in ("no head of c", "it was &lt;slow&gt;", "0.6000"):
         assert needed in text
