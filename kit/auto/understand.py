@@ -101,6 +101,8 @@ def _config_of(source: Path | str, workspace: Workspace, progress: Progress) -> 
     for line in made.unused:
         progress.warn(line)
     progress.note(f"{workspace.shown(made.config)} written")
+    if made.to_edit is not None:
+        raise made.to_edit
     return load_config(made.config)
 
 

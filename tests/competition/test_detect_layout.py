@@ -228,7 +228,8 @@ def draw_rows(root, rows, columns=("image", "label")):
 
 
 def test_several_rows_per_image_are_several_labels(tmp_path):
-    rows = [("0.png", "cat"), ("1.png", "dog"), ("0.png", "dog"), ("2.png", "cat"), ("2.png", "cat")]
+    three = [(0, "cat"), (1, "dog"), (0, "dog"), (2, "cat"), (2, "cat")]
+    rows = [(f"{first + image}.png", label) for first in range(0, 12, 3) for image, label in three]
     root = draw_rows(tmp_path / "data" / "c", rows)
     found = values_in(root)
     assert (found["competition.task"], found["competition.train.rows"]) == ("multilabel", "label")

@@ -291,9 +291,14 @@ def test_a_table_without_header_is_refused_whatever_its_ids(tmp_path, suffix):
         values_in(tmp_path)
 
 
-def test_labels_that_are_one_number_in_two_spellings_are_refused(tmp_path):
+def test_labels_that_are_one_number_in_two_spellings_are_told_and_refused_by_run(tmp_path):
+    root = draw_table(tmp_path / "c", {"label": ["0", "1", "1.0"] * 4})
+    workspace = Workspace.open(tmp_path)
+    started = pipeline.init(str(root), workspace=workspace, name="c")
+    assert started.to_edit is not None
+    assert started.to_edit.code == "case_differs"
     with raises_kit_error("case_differs"):
-        values_in(draw_table(tmp_path, {"label": ["0", "1", "1.0"] * 4}))
+        pipeline.run(started.config, workspace=workspace)
 
 
 def test_folders_and_tables_that_nothing_names_are_told(tmp_path):

@@ -14,7 +14,7 @@ from kit.quickstart import quickstart
 
 def test_every_verb_of_the_command_line_is_a_function_of_kit():
     assert set(VERBS) <= set(kit.__all__)
-    assert set(kit.__all__) == {*pipeline.__all__, "quickstart"}
+    assert set(kit.__all__) == {*pipeline.__all__, *kit.HOMES}
     assert kit.quickstart is quickstart
     for name in pipeline.__all__:
         assert getattr(kit, name) is getattr(pipeline, name)
@@ -27,7 +27,17 @@ def test_only_the_main_inputs_of_a_verb_are_positional(name):
         for parameter in inspect.signature(getattr(kit, name)).parameters.values()
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
     ]
-    allowed = {"data", "config", "experiment", "experiments", "file", "trace", "competition", "kind"}
+    allowed = {
+        "data",
+        "config",
+        "experiment",
+        "experiments",
+        "file",
+        "trace",
+        "competition",
+        "kind",
+        "source",
+    }
     assert set(positional) <= allowed
     assert len(positional) <= 1 or positional == ["file", "config"]
 
