@@ -42,7 +42,7 @@ def auto(
 
     kit auto data/leaves --time-limit 2h
 
-    kit auto configs/leaves.yaml --time-limit 30m --models resnet18,resnet50=my.pth
+    kit auto configs/leaves.yaml --time-limit 30m --models resnet18,resnet50
     """
     from kit.auto import auto as run
     from kit.auto import dry_run as plan_auto
