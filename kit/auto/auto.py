@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.auto.candidates import Candidate
-from kit.auto.choices import SIZES
+from kit.auto.choices import SIZES, scaled_size
 from kit.auto.corrected import Corrected
 from kit.auto.journal import Kind, Scored
 from kit.auto.measure import measure
@@ -27,6 +27,7 @@ from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
 from kit.storage.locks import exclusive_lock
 
+HEAD_SIZES = (1.0, 0.8, 0.6)  # of a network's own image size, the first that fits the time
 HOPELESS = 2  # estimated seconds / seconds left; above, nothing is begun
 
 
@@ -191,29 +192,40 @@ def _first_submission(session: Session) -> None:
 
 def _heads(session: Session) -> None:
     """Train heads on the features of each network: a cheap comparison, and members of a blend."""
-    done = {each.network for each in session.journal.scored if each.kind == "head" and each.size == 1.0}
-    todo = [each for each in session.candidates if each.pretrained and each.model not in done]
+    heads = sorted(
+        (each for each in session.journal.scored if each.kind == "head"), key=lambda each: each.size
+    )
+    largest = {each.network: each.size for each in heads}
+    todo = [each for each in session.candidates if each.pretrained and largest.get(each.model, 0.0) < 1.0]
     allowed = heads_seconds(session)
     if not todo or allowed <= 0:
         return
     session.progress.stage("heads", f"{counted(len(todo), 'network')} with frozen features")
     ends = session.deadline.left - allowed
-    for candidate in sorted(todo, key=lambda each: _head_seconds(session, each)):
-        size, cost = session.recipes.native_size(candidate), _head_seconds(session, candidate)
-        if session.deadline.left - cost < ends:
-            session.learn(f"no head of {candidate.model} at {size} px: it takes about {duration(cost)}")
+    for candidate in sorted(todo, key=lambda each: _head_seconds(session, each, 1.0)):
+        room = session.deadline.left - ends
+        fitting = [s for s in HEAD_SIZES if _head_seconds(session, candidate, s) <= room]
+        if not fitting or fitting[0] <= largest.get(candidate.model, 0.0):
+            cost = duration(_head_seconds(session, candidate, HEAD_SIZES[-1]))
+            session.learn(f"no head of {candidate.model}: with small images it takes about {cost}")
             continue
-        name = f"auto-head-{1 + sum(each.kind == 'head' for each in session.journal.scored)}"
-        scored = session.run_all_folds(
-            session.recipes.head(name, candidate, size), "head", {"size": 1.0}, cost
-        )
-        if scored is not None:
-            session.say(f"{candidate.model} at {size} px, head only: {session.metric} {scored.cv:.4f}")
-            _combine_and_submit(session)
+        _train_head(session, candidate, fitting[0])
 
 
-def _head_seconds(session: Session, candidate: Candidate) -> float:
-    return session.costs.head(candidate.model, session.recipes.native_size(candidate), session.work)
+def _head_seconds(session: Session, candidate: Candidate, scale: float) -> float:
+    size = scaled_size(session.recipes.native_size(candidate), scale)
+    return session.costs.head(candidate.model, size, session.work)
+
+
+def _train_head(session: Session, candidate: Candidate, scale: float) -> None:
+    name = f"auto-head-{1 + sum(each.kind == 'head' for each in session.journal.scored)}"
+    size = scaled_size(session.recipes.native_size(candidate), scale)
+    config = session.recipes.head(name, candidate, size)
+    cost = _head_seconds(session, candidate, scale)
+    scored = session.run_all_folds(config, "head", {"size": scale}, cost)
+    if scored is not None:
+        session.say(f"{candidate.model} at {size} px, head only: {session.metric} {scored.cv:.4f}")
+        _combine_and_submit(session)
 
 
 def _plans(session: Session) -> Iterator[Plan]:
