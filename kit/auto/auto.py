@@ -179,12 +179,14 @@ def _first_submission(session: Session) -> None:
     if step.seconds > HOPELESS * session.deadline.left:
         raise _too_short(session, step.seconds)
     recipes = session.recipes
-    if step.candidate.pretrained:
+    kind: Kind = "whole" if step.epochs else "head"
+    if kind == "head":
         config = recipes.head("auto-head-1", step.candidate, step.size)
     else:
-        config = recipes.whole("auto-whole-1", step.candidate, session.choices, {}, step.epochs)
+        config = recipes.whole(
+            "auto-whole-1", step.candidate, session.choices, {"size": step.scale}, step.epochs
+        )
     session.say(f"{step.candidate.model} at {step.size} px, about {duration(step.seconds)}")
-    kind: Kind = "head" if step.candidate.pretrained else "whole"
     session.run_all_folds(config, kind, {"size": step.scale}, step.seconds)
     if session.journal.scored:
         session.submit_best()
@@ -196,7 +198,11 @@ def _heads(session: Session) -> None:
         (each for each in session.journal.scored if each.kind == "head"), key=lambda each: each.size
     )
     largest = {each.network: each.size for each in heads}
-    todo = [each for each in session.candidates if each.pretrained and largest.get(each.model, 0.0) < 1.0]
+    todo = [
+        each
+        for each in session.candidates
+        if session.has_features(each) and largest.get(each.model, 0.0) < 1.0
+    ]
     allowed = heads_seconds(session)
     if not todo or allowed <= 0:
         return

@@ -43,6 +43,7 @@ class Costs:
         fixed: Seconds per experiment for everything but the network.
         start: Seconds from the start of a trial to its first epoch.
         head_training: Seconds of training the heads of all folds on cached features, once measured.
+        without_features: Networks whose head cannot be trained on cached features.
         slowness: Seconds that experiments took, divided by those estimated: other programs, heat, disks.
     """
 
@@ -52,6 +53,7 @@ class Costs:
     start: float = 1.0
     head_training: float | None = None
     slowness: float = 1.0
+    without_features: list[str] = field(default_factory=list)
 
     def images_per_second(self, model: str, size: int) -> float:
         """Return how many images a network predicts in a second."""

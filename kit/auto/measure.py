@@ -12,6 +12,7 @@ from kit.errors import KitError, counted
 from kit.runtime.progress import SILENT
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, image_store
+from kit.training.feature_cache import why_not_cached
 from kit.training.fold import FoldRunner
 from kit.training.precision import settled_precision
 
@@ -56,19 +57,25 @@ def _measure_one(session: Session, candidate: Candidate) -> None:
     size = recipes.native_size(candidate)
     config = recipes.head("auto-measure", candidate, size)
     try:
-        seconds = forward_seconds(config, session.workspace, session.data)
+        seconds, why = forward_seconds(config, session.workspace, session.data)
     except KitError as error:
         if error.code not in TROUBLES_OF_A_CONFIG:
             raise
         session.progress.warn(f"{candidate.model}: {error}")
         return
     session.costs.forward[candidate.model] = seconds
+    if why and candidate.pretrained:
+        session.costs.without_features.append(candidate.model)
+        session.learn(f"no head of {candidate.model} alone: its features cannot be cached, {why}")
     speed = session.costs.images_per_second(candidate.model, size)
     session.say(f"{candidate.model}: {speed:.0f} images/s at {size} px ({candidate.origin})")
 
 
-def forward_seconds(config: Config, workspace: Workspace, data: TrainingData) -> float:
-    """Return the seconds of a forward pass per megapixel of input, with the config's network and size.
+def forward_seconds(config: Config, workspace: Workspace, data: TrainingData) -> tuple[float, str]:
+    """Return the seconds of a forward pass per megapixel of input, and why features cannot be cached or "".
+
+    Args:
+        config: The network and the image size; only the head trains.
 
     Raises:
         KitError: The network cannot be built, or its weights do not fit or cannot be downloaded.
@@ -82,7 +89,8 @@ def forward_seconds(config: Config, workspace: Workspace, data: TrainingData) ->
     amp = Amp(find_device(), settled_precision(config, workspace, data).name)
     model = runner.model(0).to(amp.device).eval()
     size = model.preprocessing.predicting
-    return _seconds_per_pass(model, size, amp) / BATCH / (size * size / 1e6)
+    seconds = _seconds_per_pass(model, size, amp) / BATCH / (size * size / 1e6)
+    return seconds, why_not_cached(config, model)
 
 
 def _seconds_per_pass(model: Classifier, size: int, amp: Amp) -> float:

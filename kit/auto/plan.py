@@ -66,7 +66,7 @@ def first_step(session: Session) -> FirstStep:
 def _first_with(session: Session, candidate: Candidate, scale: float, limit: float) -> FirstStep:
     costs, work = session.costs, session.work
     size = scaled_size(session.recipes.native_size(candidate), scale)
-    if candidate.pretrained:
+    if session.has_features(candidate):
         return FirstStep(candidate, scale, size, 0, costs.head(candidate.model, size, work))
     one = costs.experiment(candidate.model, size, 1, session.num_views, work)
     more = (limit - one) / (work.folds * costs.epoch(candidate.model, size, work))

@@ -112,6 +112,10 @@ class Session:
         """Return the candidate with a network."""
         return next(each for each in self.candidates if each.model == model)
 
+    def has_features(self, candidate: Candidate) -> bool:
+        """Return whether a head can be trained on a network's cached features."""
+        return candidate.pretrained and candidate.model not in self.costs.without_features
+
     def say(self, text: str) -> None:
         """Report one line with the time left."""
         self.progress.note(f"{duration(max(0.0, self.deadline.left))} left  {text}")

@@ -44,6 +44,9 @@ def auto(
 
     kit auto configs/leaves.yaml --time-limit 30m --models resnet18,resnet50
     """
+    from kit.runtime.deadline import Deadline
+
+    deadline = Deadline.of(time_limit)  # before imports that take seconds
     from kit.auto import auto as run
     from kit.auto import dry_run as plan_auto
     from kit.auto.report import auto_table, plan_lines, summary
@@ -54,7 +57,7 @@ def auto(
     given = [name.strip() for part in models or [] for name in part.split(",") if name.strip()]
     names = list(dict.fromkeys(given))
     place = Workspace.open(workspace, data_root)
-    shared: dict[str, Any] = {"time_limit": time_limit, "models": names, "workspace": place}
+    shared: dict[str, Any] = {"time_limit": deadline, "models": names, "workspace": place}
     if dry_run:
         plan = plan_auto(source, **shared, progress=Terminal())
         if json:

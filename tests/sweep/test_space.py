@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.config.load import load_config
@@ -55,6 +55,7 @@ def test_a_range_is_logarithmic_from_a_factor_of_10_and_whole_if_written_so(text
     assert (found.is_range, found.is_log, found.is_whole) == (True, is_log, is_whole)
 
 
+@settings(deadline=None)
 @given(st.integers(-1000, 1000), st.integers(1, 10_000), st.booleans(), st.integers(0, 2**31))
 def test_drawn_values_are_in_the_range_and_whole_numbers_stay_whole(low, width, is_whole, seed):
     ends = (low, low + width) if is_whole else (low / 7, (low + width) / 7)
