@@ -181,7 +181,7 @@ def _first_submission(session: Session) -> None:
     recipes = session.recipes
     kind: Kind = "whole" if step.epochs else "head"
     if kind == "head":
-        config = recipes.head("auto-head-1", step.candidate, step.size)
+        config = recipes.head(session.new_name(kind), step.candidate, step.size)
     else:
         config = recipes.whole(
             "auto-whole-1", step.candidate, session.choices, {"size": step.scale}, step.epochs
@@ -224,7 +224,7 @@ def _head_seconds(session: Session, candidate: Candidate, scale: float) -> float
 
 
 def _train_head(session: Session, candidate: Candidate, scale: float) -> None:
-    name = f"auto-head-{1 + sum(each.kind == 'head' for each in session.journal.scored)}"
+    name = session.new_name("head")
     size = scaled_size(session.recipes.native_size(candidate), scale)
     config = session.recipes.head(name, candidate, size)
     cost = _head_seconds(session, candidate, scale)
@@ -274,7 +274,7 @@ def _confirm(session: Session, plan: Plan) -> None:
             session.learn(f"{session.shown(params)} is not trained on all folds: too slow for the time left")
             continue
         wholes = [each for each in session.journal.scored if each.kind == "whole"]
-        name = f"auto-whole-{1 + len(wholes)}"
+        name = session.new_name("whole")
         seed = sum(each.params == params for each in wholes)
         candidate = session.candidate(params["network"])
         config = session.recipes.whole(name, candidate, session.choices, params, epochs, seed)

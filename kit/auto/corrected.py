@@ -38,6 +38,10 @@ class Corrected:
     configs: int
     rows: int
 
+    def text(self, metric: str) -> str:
+        """Return what to expect, as one line."""
+        return f"expect {metric} {self.score:.4f} on new images, 95 % interval {self.interval.text()}"
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return asdict(self, dict_factory=plain_dict)

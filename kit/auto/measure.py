@@ -27,7 +27,7 @@ FEWEST_PASSES = 3
 
 
 def measure(session: Session) -> None:
-    """Measure the speed of each network; leave out those that cannot be built."""
+    """Measure the speed of each network, and leave out networks that cannot be built."""
     session.progress.stage("measure", counted(len(session.candidates), "network"))
     began = time.monotonic()
     kept: list[Candidate] = []

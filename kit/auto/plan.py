@@ -48,10 +48,7 @@ class FirstStep:
 
 
 def first_step(session: Session) -> FirstStep:
-    """Return the network that promises most among those that fit the time of the first submission.
-
-    If none fits, the fastest one.
-    """
+    """Return the most accurate network that is fast enough for the first submission; else the fastest one."""
     limit = SAFETY * (min(FIRST_SHARE * session.total, FIRST_SECONDS) - session.total + session.deadline.left)
     steps = []
     for candidate in session.candidates:

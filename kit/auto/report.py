@@ -29,7 +29,7 @@ def auto_table(result: AutoResult) -> Table:
 
 
 def plan_lines(plan: AutoPlan) -> list[str]:
-    """Return the networks with their speed, and what is done first and then."""
+    """Return one line per network with its speed, then the first submission, then the plan."""
     first = plan.first
     return [
         *(f"{network}: {speed:.0f} images/s" for network, speed in plan.networks.items()),
@@ -40,13 +40,7 @@ def plan_lines(plan: AutoPlan) -> list[str]:
 
 def summary(result: AutoResult) -> list[str]:
     """Return the score to expect first, then the optimistic one, then the file."""
-    lines = []
-    if result.corrected is not None:
-        corrected = result.corrected
-        lines.append(
-            f"expect {result.metric} {corrected.score:.4f} on new images, 95 % interval "
-            f"{corrected.interval.text()}"
-        )
+    lines = [] if result.corrected is None else [result.corrected.text(result.metric)]
     chosen = f"chosen as the best of {counted(len(result.scored), 'score')}"
     tried = f" after {counted(result.trials, 'trial')}" if result.trials else ""
     lines.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -99,9 +100,10 @@ class Session:
         """Number of views that whole networks predict."""
         return 2 if self.config.augment.hflip else 1
 
-    def better(self, a: float, b: float) -> bool:
-        """Return whether score ``a`` is better than score ``b``."""
-        return self.data.competition.metric.better(a, b)
+    def new_name(self, kind: Kind) -> str:
+        """Return a name for an experiment that no scored one has, since training would replace it."""
+        names = (f"auto-{kind}-{number}" for number in count(1))
+        return next(name for name in names if self.journal.scored_as(name) is None)
 
     def ranked(self, scored: list[Scored]) -> list[Scored]:
         """Return experiments and blends, best first."""

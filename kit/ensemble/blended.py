@@ -20,7 +20,7 @@ class Blended:
 
 
 def blends_of(runs: Sequence[RunFolder], workspace: Workspace) -> list[RunFolder]:
-    """Return the blends among the runs, and those that have one of the runs, or such a blend, as a member.
+    """Return every blend among the runs, and every blend of one of the runs, also through other blends.
 
     A blend whose record is damaged is not among them: `kit status` reports it.
     """

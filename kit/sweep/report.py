@@ -58,13 +58,7 @@ def _unfinished(result: SweepResult) -> list[Table]:
 
 def summary(result: SweepResult) -> list[str]:
     """Return the score to expect first, then the optimistic one, then what the intervals tell."""
-    lines = []
-    if result.corrected is not None:
-        corrected = result.corrected
-        lines.append(
-            f"expect {result.metric} {corrected.score:.4f} on new images, 95 % interval "
-            f"{corrected.interval.text()}"
-        )
+    lines = [] if result.corrected is None else [result.corrected.text(result.metric)]
     best, count = result.best, len(result.finished)
     if count == 1:
         return [*lines, f"{result.competition}/{best.name}: out-of-fold {best.cv:.4f}"]

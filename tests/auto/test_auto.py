@@ -164,9 +164,11 @@ def test_an_experiment_that_was_removed_is_forgotten_and_told(finished, tmp_path
     copy = tmp_path / "copy"
     shutil.copytree(workspace.root, copy)
     shutil.rmtree(copy / "runs" / "tiny" / "auto-whole-1")
+    kept = {path: path.read_bytes() for path in copy.glob("runs/tiny/auto-whole-*/oof.parquet")}
     progress = RecordedProgress()
     result = auto(copy / "configs" / "tiny-cnn.yaml", time_limit="8s", workspace=copy, progress=progress)
     assert "auto-whole-1" in progress
+    assert {path: path.read_bytes() for path in kept} == kept
     assert all((copy / "runs" / "tiny" / each.name / "oof.parquet").exists() for each in result.scored)
 
 

@@ -222,6 +222,14 @@ def test_the_page_shows_scores_trials_and_what_was_not_tried(tiny, tiny_config):
         assert needed in text
 
 
+def test_a_new_experiment_never_takes_the_name_of_a_scored_one(tiny, tiny_config):
+    session = open_session(tiny.config("tiny-cnn"), ["simple_cnn"], tiny, Deadline(60), SILENT, 0.0)
+    session.journal.scored = [Scored("auto-whole-2", "whole", "a", {}, 3, 0.5, 2.0, 60.0)]
+    assert session.new_name("whole") == "auto-whole-1"
+    session.journal.scored.append(Scored("auto-whole-1", "whole", "a", {}, 3, 0.5, 2.0, 60.0))
+    assert session.new_name("whole") == "auto-whole-3"
+
+
 # --- the journal
 
 
