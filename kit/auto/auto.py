@@ -18,6 +18,7 @@ from kit.auto.plan import FirstStep, Plan, epochs_within, first_step, heads_seco
 from kit.auto.score import nested_oof, score_of_choice
 from kit.auto.search import next_params, require_optuna
 from kit.auto.session import SEARCHED_FOLD, Session
+from kit.auto.status import Watch, ignore
 from kit.auto.understand import open_session
 from kit.config.load import config_yaml, load_config
 from kit.errors import Interrupted, KitError, counted
@@ -28,6 +29,8 @@ from kit.storage.files import write_text
 from kit.storage.locks import exclusive_lock
 
 HEAD_SIZES = (1.0, 0.8, 0.6)  # of a network's own image size, the first that fits the time
+MEASURED_FIRST = 0.03  # of the time limit, for speeds before the first submission
+MEASURED_LATER = 0.06
 HOPELESS = 2  # estimated seconds / seconds left; above, nothing is begun
 
 
@@ -86,6 +89,7 @@ def auto(
     export: Path | str | None = None,
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
+    watch: Watch = ignore,
 ) -> AutoResult:
     """Try what is most promising until the time limit; the best submission so far is always written.
 
@@ -95,6 +99,7 @@ def auto(
         source: A config, or a competition folder, for which ``init`` writes a config.
         models: Networks to try, ``NAME`` or ``NAME=FILE``; empty: those whose weights are on this machine.
         export: Where to write the config of the best experiment.
+        watch: Called with the state of the run whenever it changes.
 
     Raises:
         KitError: The data or the time limit does not allow a single submission.
@@ -105,6 +110,7 @@ def auto(
     workspace, deadline = open_workspace(workspace), open_deadline(time_limit)
     _check_export(export)
     session = open_session(source, models, workspace, deadline, progress, began)
+    session.watch = watch
     with exclusive_lock(session.journal.path.with_suffix(".lock"), "kit auto"):
         _work_until_the_end(session, deadline)
     if not session.journal.scored:
@@ -145,7 +151,7 @@ def dry_run(
     """Return what ``auto`` would do first, from the measured speed of each network; nothing is trained."""
     workspace, deadline = open_workspace(workspace), open_deadline(time_limit)
     session = open_session(source, models, workspace, deadline, progress, time.monotonic())
-    measure(session)
+    measure(session, MEASURED_FIRST + MEASURED_LATER)
     plan = plan_of(session, rounds=0)
     speeds = {
         each.model: session.costs.images_per_second(each.model, session.recipes.native_size(each))
@@ -157,8 +163,10 @@ def dry_run(
 
 def _take_steps(session: Session) -> None:
     with session.deadline.deferring_signals():
-        measure(session)
+        measure(session, MEASURED_FIRST)
         _first_submission(session)
+        measure(session, MEASURED_LATER)
+        _note_unmeasured(session)
         _heads(session)
         for plan in _plans(session):
             _search(session, plan)
@@ -186,10 +194,17 @@ def _first_submission(session: Session) -> None:
         config = recipes.whole(
             "auto-whole-1", step.candidate, session.choices, {"size": step.scale}, step.epochs
         )
-    session.say(f"{step.candidate.model} at {step.size} px, about {duration(step.seconds)}")
+    session.begin(f"{step.candidate.model} at {step.size} px, about {duration(step.seconds)}")
+    session.say(session.doing)
     session.run_all_folds(config, kind, {"size": step.scale}, step.seconds)
     if session.journal.scored:
         session.submit_best()
+
+
+def _note_unmeasured(session: Session) -> None:
+    if session.unmeasured:
+        names = ", ".join(each.model for each in session.unmeasured)
+        session.learn(f"not tried, since measuring their speed takes too much of the time: {names}")
 
 
 def _heads(session: Session) -> None:
@@ -228,6 +243,7 @@ def _train_head(session: Session, candidate: Candidate, scale: float) -> None:
     size = scaled_size(session.recipes.native_size(candidate), scale)
     config = session.recipes.head(name, candidate, size)
     cost = _head_seconds(session, candidate, scale)
+    session.begin(f"{name}: {candidate.model} at {size} px, head only, about {duration(cost)}")
     scored = session.run_all_folds(config, "head", {"size": scale}, cost)
     if scored is not None:
         session.say(f"{candidate.model} at {size} px, head only: {session.metric} {scored.cv:.4f}")
@@ -238,7 +254,8 @@ def _plans(session: Session) -> Iterator[Plan]:
     """Yield plans for the time left, until nothing fits any more."""
     rounds = 0
     while (plan := plan_of(session, rounds)) is not None:
-        session.progress.stage("plan", plan.text())
+        session.plan = plan.text()
+        session.progress.stage("plan", session.plan)
         before = len(session.journal.scored), len(session.journal.trials)
         yield plan
         rounds += 1
@@ -259,6 +276,7 @@ def _search(session: Session, plan: Plan) -> None:
         if epochs < 1 and "size" in params:  # too slow for a trial: smaller images
             params |= {"size": min(SIZES)}
             epochs = epochs_within(session, params, plan.trial_seconds)
+        session.begin(f"trial {len(session.journal.trials) + 1}: {session.shown(params)}")
         trial = session.try_params(params, max(1, epochs), plan.trial_seconds)
         result = f"{trial.score:.4f}" if trial.score is not None else f"no score: {trial.why}"
         name = f"trial {len(session.journal.trials)}"
@@ -278,7 +296,8 @@ def _confirm(session: Session, plan: Plan) -> None:
         seed = sum(each.params == params for each in wholes)
         candidate = session.candidate(params["network"])
         config = session.recipes.whole(name, candidate, session.choices, params, epochs, seed)
-        session.say(f"{name}: {session.shown(params)}, {counted(epochs, 'epoch')} on every fold")
+        session.begin(f"{name}: {session.shown(params)}, {counted(epochs, 'epoch')} on every fold")
+        session.say(session.doing)
         scored = session.run_all_folds(config, "whole", params, seconds_of(session, params, epochs))
         if scored is not None:
             session.say(f"{name}: {session.metric} {scored.cv:.4f}")

@@ -21,15 +21,15 @@ class Work:
     Attributes:
         train: Training images of one fold.
         validation: Validation images of one fold.
-        scored: Validation images of all folds, and held-out images for every fold's model.
-        test: Test images.
+        validated: Validation images of all folds.
+        others: Held-out and test images, which the models of all folds predict.
         folds: Number of models.
     """
 
     train: int
     validation: int
-    scored: int
-    test: int
+    validated: int
+    others: int
     folds: int
 
 
@@ -71,18 +71,18 @@ class Costs:
 
     def predicted(self, model: str, size: int, views: int, work: Work) -> float:
         """Return the seconds of predicting with every fold's model, scoring and submitting."""
-        passes = work.scored + work.folds * work.test
+        passes = work.validated + work.folds * work.others
         return self.fixed + self.forward[model] * passes * views * _megapixels(size)
 
     def head(self, model: str, size: int, work: Work) -> float:
         """Return the seconds of an experiment that trains the head on cached features.
 
-        All heads share one pass over the test images.
+        Validation images are predicted from their features, and all heads share one pass over the others.
         """
         training = self.head_training
         if training is None:
             training = work.folds * (self.start + HEAD_SECONDS_PER_IMAGE * work.train)
-        predicting = self.forward[model] * (work.scored + work.test) * _megapixels(size)
+        predicting = self.forward[model] * work.others * _megapixels(size)
         return self.slowness * (self.fixed + training + self.features(model, size, work) + predicting)
 
     def features(self, model: str, size: int, work: Work) -> float:
@@ -93,6 +93,10 @@ class Costs:
         """Return the seconds of training all folds, predicting, scoring and submitting."""
         training = work.folds * self.fold(model, size, epochs, work)
         return training + self.slowness * self.predicted(model, size, views, work)
+
+    def forward_seconds(self, model: str, size: int, images: int) -> float:
+        """Return the seconds of a forward pass of some images."""
+        return self.forward[model] * images * _megapixels(size)
 
     def learn_training(self, model: str, size: int, images: int, seconds: float) -> None:
         """Store the measured speed of training."""

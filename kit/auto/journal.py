@@ -10,7 +10,7 @@ from kit.auto.costs import Costs
 from kit.errors import KitError
 from kit.storage.files import json_number, read_json, write_json
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass
@@ -43,7 +43,9 @@ class Scored:
     Attributes:
         kind: ``head``: a head on cached features; ``whole``: all layers trained; ``blend``.
         params: As of a trial; of a head only the size, of a blend nothing.
+        px: The image size in pixels; 0 of a blend.
         cv: The score over all out-of-fold rows, postprocessed.
+        interval: Its 95 % interval, as text.
         at: Seconds after the start of the run that made it, earlier runs included.
     """
 
@@ -51,8 +53,10 @@ class Scored:
     kind: Kind
     network: str
     params: dict[str, Any]
+    px: int
     epochs: int
     cv: float
+    interval: str
     seconds: float
     at: float
 
@@ -69,6 +73,7 @@ class Journal:
     Attributes:
         key: Digest of the data, folds and competition; with another one the journal begins anew.
         spent: Seconds that runs of ``kit auto`` have used.
+        views: The views that whole networks predict with; None: not chosen yet.
         learned: Sentences for people, in order.
     """
 
@@ -77,6 +82,7 @@ class Journal:
     costs: Costs = field(default_factory=Costs)
     trials: list[Trial] = field(default_factory=list)
     scored: list[Scored] = field(default_factory=list)
+    views: list[str] | None = None
     learned: list[str] = field(default_factory=list)
     best: str = ""
     spent: float = 0.0

@@ -20,39 +20,44 @@ if TYPE_CHECKING:
     from kit.engine.device.amp import Amp
     from kit.engine.models.build import Classifier
 
-MEASURING_SHARE = 0.06  # of the time limit
 BATCH = 16
 TIMED_SECONDS = 0.5
 FEWEST_PASSES = 3
 
 
-def measure(session: Session) -> None:
-    """Measure the speed of each network, and leave out networks that cannot be built."""
-    session.progress.stage("measure", counted(len(session.candidates), "network"))
-    began = time.monotonic()
-    kept: list[Candidate] = []
-    for candidate in session.candidates:
-        is_late = time.monotonic() - began > MEASURING_SHARE * session.total
-        if candidate.model not in session.costs.forward and not (kept and is_late):
-            _measure_one(session, candidate)
-        if candidate.model in session.costs.forward:
-            kept.append(candidate)
-    left_out = [each.model for each in session.candidates if each not in kept]
-    if left_out:
-        session.learn(f"not tried, for lack of time or weights: {', '.join(left_out)}")
-    session.candidates[:] = sorted(kept, key=lambda each: -each.top1)
+def measure(session: Session, share: float) -> None:
+    """Measure the speed of networks, at least of one, until a share of the time limit is used.
+
+    Measured networks become candidates; those that cannot be built are forgotten.
+
+    Raises:
+        KitError: None can be built.
+    """
+    if not session.unmeasured:
+        return
+    num_networks = len(session.unmeasured)
+    session.progress.stage("measure", counted(num_networks, "network"))
+    ends = time.monotonic() + share * session.total
+    session.candidates += [each for each in session.unmeasured if each.model in session.costs.forward]
+    session.unmeasured = [each for each in session.unmeasured if each not in session.candidates]
+    while session.unmeasured and (not session.candidates or time.monotonic() < ends):
+        candidate = session.unmeasured.pop(0)
+        if _measure_one(session, candidate):
+            session.candidates.append(candidate)
+    session.candidates.sort(key=lambda each: -each.top1)
     session.journal.write()
-    if not kept:
+    if not session.candidates:
         raise KitError(
             "kit auto",
-            f"none of {counted(len(left_out), 'network')} can be built",
+            f"none of {counted(num_networks, 'network')} can be built",
             "The warnings above say why",
             "Name others: --models A,B=FILE.",
             code="no_candidates",
         )
 
 
-def _measure_one(session: Session, candidate: Candidate) -> None:
+def _measure_one(session: Session, candidate: Candidate) -> bool:
+    """Measure the speed of a network; return False if it cannot be built."""
     recipes = session.recipes
     size = recipes.native_size(candidate)
     config = recipes.head("auto-measure", candidate, size)
@@ -62,13 +67,15 @@ def _measure_one(session: Session, candidate: Candidate) -> None:
         if error.code not in TROUBLES_OF_A_CONFIG:
             raise
         session.progress.warn(f"{candidate.model}: {error}")
-        return
+        session.learn(f"{candidate.model} is not tried: {error.problem}")
+        return False
     session.costs.forward[candidate.model] = seconds
     if why and candidate.pretrained:
         session.costs.without_features.append(candidate.model)
         session.learn(f"no head of {candidate.model} alone: its features cannot be cached, {why}")
     speed = session.costs.images_per_second(candidate.model, size)
     session.say(f"{candidate.model}: {speed:.0f} images/s at {size} px ({candidate.origin})")
+    return True
 
 
 def forward_seconds(config: Config, workspace: Workspace, data: TrainingData) -> tuple[float, str]:

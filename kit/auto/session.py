@@ -15,11 +15,16 @@ from kit import pipeline
 from kit.auto.candidates import Candidate
 from kit.auto.choices import Choice, scaled_size
 from kit.auto.costs import Costs, Work
+from kit.auto.findings import findings
 from kit.auto.journal import Journal, Kind, Scored, Trial
 from kit.auto.recipes import Recipes
 from kit.auto.search import NETWORK
+from kit.auto.status import Status, Watch, ignore
+from kit.auto.views import IMAGES_PER_SAMPLE, VIEW_CANDIDATES, views_worth_their_time
 from kit.config import Config
+from kit.config.load import with_values
 from kit.errors import Interrupted, KitError
+from kit.evaluation.tta_ablation import IDENTITY
 from kit.pipeline.models import PredictResult
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline, duration
 from kit.runtime.progress import Progress
@@ -28,6 +33,7 @@ from kit.training.data import TrainingData
 
 SEARCHED_FOLD = 0  # trials are compared on the validation images of this fold
 BLEND = "auto-blend"
+VIEWS_SHARE = 0.1  # of the time left, for measuring views, and for predicting with them
 MAX_MEMBERS = 8
 GIVE_UP = 2  # times the estimated seconds
 # What is wrong with one config rather than with the data or the machine.
@@ -60,7 +66,8 @@ class Session:
     Attributes:
         total: Seconds of the time limit.
         deadline: When to stop working: early enough to write the result before the time limit.
-        candidates: Networks to try, best first as far as known.
+        candidates: Networks of known speed, best first as far as known.
+        unmeasured: Networks whose speed is not known yet, those to measure first at the front.
     """
 
     config: Config
@@ -70,12 +77,16 @@ class Session:
     recipes: Recipes
     work: Work
     choices: list[Choice]
-    candidates: list[Candidate]
+    unmeasured: list[Candidate]
     total: float
     deadline: Deadline
     progress: Progress
+    watch: Watch = ignore
     began: float = field(default_factory=time.monotonic)
+    candidates: list[Candidate] = field(default_factory=list)
     submitted: str = ""
+    doing: str = ""
+    plan: str = ""
 
     def __post_init__(self) -> None:
         self._spent_before = self.journal.spent
@@ -97,7 +108,9 @@ class Session:
 
     @property
     def num_views(self) -> int:
-        """Number of views that whole networks predict."""
+        """Number of images per sample that whole networks predict, at most."""
+        if self.journal.views is not None:
+            return 1 if self.journal.views == [IDENTITY] else IMAGES_PER_SAMPLE
         return 2 if self.config.augment.hflip else 1
 
     def new_name(self, kind: Kind) -> str:
@@ -121,6 +134,27 @@ class Session:
     def say(self, text: str) -> None:
         """Report one line with the time left."""
         self.progress.note(f"{duration(max(0.0, self.deadline.left))} left  {text}")
+        self.publish()
+
+    def begin(self, doing: str) -> None:
+        """Report what runs now."""
+        self.doing = doing
+        self.publish()
+
+    def publish(self) -> None:
+        """Show the state of the run to whoever watches it."""
+        best = self.ranked(self.journal.scored)[:1]
+        self.watch(
+            Status(
+                ends=time.monotonic() + self.deadline.left,
+                total=self.total,
+                doing=self.doing,
+                plan=self.plan,
+                best="".join(f"{each.name}: {self.metric} {each.cv:.4f}, {each.interval}" for each in best),
+                submission=self.submitted,
+                learned=tuple(self.journal.learned),
+            )
+        )
 
     def shown(self, params: Mapping[str, Any]) -> str:
         """Return params on one line: the network, its image size, and what differs from the start values."""
@@ -139,6 +173,7 @@ class Session:
         if text not in self.journal.learned:
             self.journal.learned.append(text)
             self.progress.note(f"learned: {text}")
+            self.publish()
 
     # --- steps
 
@@ -197,6 +232,8 @@ class Session:
         try:
             trained = pipeline.train(config, fresh=True, **shared)
             trained_at = time.monotonic()
+            if kind == "whole":
+                config = self._with_views(config, trained.run, **shared)
             predicted = pipeline.predict(trained.run, **shared)
         except Interrupted:
             if self.deadline.reason_to_stop(STOPPING_SECONDS):
@@ -223,7 +260,8 @@ class Session:
         blended = pipeline.blend(runs, method="weights", name=BLEND, workspace=self.workspace)
         assert blended.evaluation is not None  # all members share the folds
         seconds = time.monotonic() - began
-        scored = Scored(BLEND, "blend", "", {}, 0, blended.evaluation.cv, seconds, self.spent)
+        cv, interval = blended.evaluation.cv, blended.evaluation.interval.text()
+        scored = Scored(BLEND, "blend", "", {}, 0, 0, cv, interval, seconds, self.spent)
         self.journal.add(scored)
         return scored
 
@@ -250,10 +288,55 @@ class Session:
     def _record(
         self, predicted: PredictResult, kind: Kind, config: Config, params: Mapping[str, Any], seconds: float
     ) -> Scored:
-        network, epochs, cv = config.model.name, config.train.epochs, predicted.evaluation.cv
-        scored = Scored(config.name, kind, network, dict(params), epochs, cv, seconds, self.spent)
+        scored = Scored(
+            name=config.name,
+            kind=kind,
+            network=config.model.name,
+            params=dict(params),
+            px=config.image.size or 0,
+            epochs=config.train.epochs,
+            cv=predicted.evaluation.cv,
+            interval=predicted.evaluation.interval.text(),
+            seconds=seconds,
+            at=self.spent,
+        )
+        earlier = list(self.journal.scored)
         self.journal.add(scored)
+        for text in findings(scored, earlier):
+            self.learn(text)
         return scored
+
+    def _with_views(self, config: Config, run: RunFolder, **shared: Any) -> Config:
+        """Return the config of a trained network with the views that are worth their time.
+
+        Views are measured once, on the first network that leaves the time for it.
+        """
+        work, model, size = self.work, config.model.name, config.image.size
+        assert size is not None  # recipes set it
+        one_view = self.costs.predicted(model, size, 1, work) - self.costs.fixed
+        measuring = self.costs.forward_seconds(model, size, IMAGES_PER_SAMPLE * work.validated)
+        allowed = VIEWS_SHARE * self.usable
+        if self.journal.views is None and config.augment.hflip and measuring + one_view < allowed:
+            self.begin(f"{config.name}: measuring views")
+            self._measure_views(run, allowed, **shared)
+        if self.journal.views is None:
+            return config
+        config = with_values(config, {"predict.tta": self.journal.views})
+        pipeline.train(config, **shared)  # nothing to train: stores the views in the config
+        return config
+
+    def _measure_views(self, run: RunFolder, allowed: float, **shared: Any) -> None:
+        try:
+            report = pipeline.tta_ablation(run, candidates=VIEW_CANDIDATES, **shared)
+        except KitError as error:  # such as a network that takes one image size only
+            self._pass_over(error)
+            return
+        work = self.work
+        chosen = views_worth_their_time(report, work.validated + work.folds * work.others, allowed)
+        self.journal.views = list(chosen.views)
+        cost = chosen.seconds / report.path[0].seconds
+        names = ", ".join(chosen.views)
+        self.learn(f"views {names}: {chosen.gain.value:+.4f} for {cost:.1f} x the prediction time")
 
     def _pass_over(self, error: KitError) -> None:
         """Go on without a config that cannot be trained; raise what would stop every other config, too."""

@@ -60,7 +60,7 @@ def open_session(
         recipes=_recipes(config, side, work, candidates),
         work=work,
         choices=choices_for(config, data.competition.task, any(each.pretrained for each in candidates)),
-        candidates=candidates,
+        unmeasured=candidates,
         total=deadline.left + time.monotonic() - began,
         deadline=deadline.within(deadline.left - END_SECONDS - END_SHARE * deadline.left),
         progress=progress,
@@ -127,7 +127,7 @@ def work_of(data: TrainingData) -> Work:
     return Work(
         train=int(folds.training(samples, 0).sum()),
         validation=validation[0],
-        scored=sum(validation) + folds.models * held_out,
-        test=len(data.competition.test),
+        validated=sum(validation),
+        others=len(data.competition.test) + held_out,
         folds=folds.models,
     )

@@ -50,6 +50,7 @@ def auto(
     from kit.auto import auto as run
     from kit.auto import dry_run as plan_auto
     from kit.auto.report import auto_table, plan_lines, summary
+    from kit.cli.auto_view import AutoView
     from kit.cli.console import Terminal, show, show_json
     from kit.cli.next_step import show_next, show_recording
     from kit.storage.workspace import SubmissionFile, Workspace
@@ -68,7 +69,8 @@ def auto(
         chosen = ["--models", ",".join(names)] if names else []
         show_next(place, "auto", source, "--time-limit", time_limit, *chosen)
         return
-    done = run(source, **shared, export=export, progress=Terminal())
+    with AutoView() as view:
+        done = run(source, **shared, export=export, progress=view, watch=view.watch)
     if json:
         show_json(done.as_dict())
         return

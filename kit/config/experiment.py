@@ -265,8 +265,8 @@ class TrainConfig(Section):
     """Whether to use `torch.compile`: minutes at the start, then faster steps on a GPU."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Early stopping: the number of epochs without a better score; null: off."""
-    keep: Literal["best", "last"] = "best"
-    """The epoch whose weights are kept."""
+    keep: Literal["auto", "last", "best"] = "auto"
+    """The epoch to keep; `auto`: the last if the learning rate ends at its floor, else the best."""
     workers: Annotated[int, Field(ge=0, le=1024)] | None = None
     """The number of data-loader processes; null: chosen for this machine."""
 

@@ -16,14 +16,19 @@ from kit.inference.fold_models import ViewPredictions
 from kit.inference.predict import predict_by_view
 from kit.metrics import Scorer
 from kit.metrics.bootstrap import Interval, bootstrap_scores, interval, num_draws_for, plain_dict
+from kit.runtime.deadline import Deadline
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import RunFolder, Workspace
 
 if TYPE_CHECKING:
     from kit.engine.models.build import Classifier
+    from kit.training.data import TrainingData
 
 IDENTITY = "identity"
-DEFAULT_VIEWS = (IDENTITY, "hflip", "vflip", "rot180", "transpose", "five_crop", "multi_scale")
+DEFAULT_VIEWS = [
+    Component(name=name)
+    for name in (IDENTITY, "hflip", "vflip", "rot180", "transpose", "five_crop", "multi_scale")
+]
 
 
 Views = tuple[int, ...]  # indices of candidates
@@ -134,6 +139,8 @@ def tta_report(
     workspace: Workspace,
     candidates: Sequence[Component] | None = None,
     progress: Progress = SILENT,
+    deadline: Deadline | None = None,
+    data: TrainingData | None = None,
 ) -> TtaReport:
     """Return the scores and costs of views on the rows that the models were validated on.
 
@@ -141,9 +148,11 @@ def tta_report(
     and scored without postprocessing.
 
     Args:
-        candidates: Views to measure; None: the config's and the default ones that suit the model.
+        candidates: Views to measure beside the config's; None: the default ones that suit the model.
+        data: The training data, if the caller has prepared it already.
 
     Raises:
+        Interrupted: The deadline has passed.
         KitError: A fold is not trained, a view does not exist, or the metric cannot be computed.
     """
     if not run.config.exists():
@@ -160,7 +169,7 @@ def tta_report(
     model = _untrained(config)
     given = _default_views(model, progress) if candidates is None else candidates
     measured = _distinct([Component(name=IDENTITY), *config.predict.tta, *given])
-    by_view = predict_by_view(run, workspace, measured, progress)
+    by_view = predict_by_view(run, workspace, measured, progress, deadline, data)
     labeled = label_oof(by_view[0].oof, config, workspace)
     progress.stage("measure", f"{counted(len(measured), 'view')} on {counted(len(labeled.targets), 'row')}")
     counts = [len(view_images_of(view, ModelInput.of(model))) for view in measured]
@@ -180,7 +189,7 @@ def _default_views(model: Classifier, progress: Progress) -> list[Component]:
     from kit.engine.tta.views import check_sizes
 
     suitable = []
-    for view in (Component(name=name) for name in DEFAULT_VIEWS):
+    for view in DEFAULT_VIEWS:
         try:
             check_sizes([view], model)
             suitable.append(view)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,13 @@ from kit.storage.partial_predictions import (
 from kit.storage.provenance import Identity, check_identity
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_set, image_store
-from kit.training.feature_cache import is_head_only
+from kit.training.feature_cache import FeatureFiles, Features, is_head_only
+from kit.training.fold import sized_prediction_transform
 from kit.training.precision import settled_precision
 from kit.training.trained_folds import model_identity, retraining, trained_fold
 
 ViewList = tuple[Component, ...]  # views that are merged into one prediction
+PLAIN: ViewList = (Component(name="identity"),)  # the image as it is
 
 if TYPE_CHECKING:
     from kit.engine.data.datasets import ImageSet
@@ -56,7 +59,8 @@ def open_models(
     prepare_process()
     amp = Amp(find_device(), settled_precision(config, workspace, data, run).name)
     store = image_store(config, workspace, data, progress, config.predict.tta)
-    return FoldModels(run, config, data, store, amp, progress, deadline or Deadline())
+    cache = workspace.cache(data.competition.name)
+    return FoldModels(run, config, data, store, cache, amp, progress, deadline or Deadline())
 
 
 @dataclass(frozen=True)
@@ -75,15 +79,22 @@ class ViewPredictions:
 
 @dataclass(frozen=True)
 class FoldModels:
-    """The trained models of an experiment, one per fold."""
+    """The trained models of an experiment, one per fold.
+
+    Attributes:
+        cache: Folder of the competition's cached features.
+        features: Cached features in memory, by file.
+    """
 
     run: RunFolder
     config: Config
     data: TrainingData
     store: ImageStore
+    cache: Path
     amp: Any
     progress: Progress
     deadline: Deadline
+    features: dict[Path, np.ndarray] = field(default_factory=dict)
 
     def predict_oof(self, view_lists: Sequence[ViewList], origin: Origin) -> list[ViewPredictions]:
         """Return the out-of-fold predictions with each list of views."""
@@ -111,6 +122,9 @@ class FoldModels:
     def _predict_fold(self, k: int, view_lists: Sequence[ViewList]) -> list[PartialPredictions]:
         """Return model k's predictions of its validation rows, in table order: (N_k, C) per list of views."""
         images = image_set(self.data, self.data.folds.validation(self.data.samples, k))
+        caches = self.config.augment.views is not None
+        if list(view_lists) == [PLAIN] and caches and self._share_backbone:
+            return [self._predict_features(k, images)]
         (predictions,) = self._predict([k], images, self.data.train_images, view_lists)
         if problems := predictions[0].problems:
             position, problem = next(iter(problems.items()))
@@ -121,6 +135,41 @@ class FoldModels:
                 code="image_unreadable",
             )
         return predictions
+
+    def _predict_features(self, k: int, images: ImageSet) -> PartialPredictions:
+        """Return model k's predictions of training images from cached features; missing ones are computed.
+
+        Training has cached them, so that only the head runs.
+        """
+        from kit.engine.data.datasets import EpochBatches, make_loader
+        from kit.engine.fit.frozen_features import HeadClassifier
+        from kit.engine.tta.predict import predict_probs
+
+        model, device = self._load(k).to(self.amp.device), self.amp.device
+        dataset = self._features(model).as_predicted(images)
+        batches = EpochBatches(len(images), self.config.predict.batch_size, None)
+        loader = make_loader(dataset, batches, 0, device)
+        began = time.perf_counter()
+        task = self.data.competition.task
+        probs, _ = predict_probs(
+            HeadClassifier(model), loader, task, device, self.amp.autocast, scales=self._scales([k])
+        )
+        return PartialPredictions(probs, {}, 0.0, time.perf_counter() - began)
+
+    def _features(self, model: Classifier) -> Features:
+        from kit.engine.fit.frozen_features import FeatureExtractor
+
+        predict, workers = self.config.predict, self.config.train.workers
+        return FeatureFiles(
+            folder=self.cache,
+            extractor=FeatureExtractor(model, self.store, self.amp, predict.batch_size, workers),
+            config=self.config,
+            data=self.data,
+            transforms=[sized_prediction_transform(model.preprocessing)],
+            progress=self.progress,
+            deadline=self.deadline,
+            in_memory=self.features,
+        ).read()
 
     def predict_mean(self, samples: pd.DataFrame, origin: Origin) -> Predictions:
         """Return the mean prediction of all models for images that were not trained on.

@@ -73,6 +73,7 @@ def predict_by_view(
     tta: Sequence[Component],
     progress: Progress = SILENT,
     deadline: Deadline | None = None,
+    data: TrainingData | None = None,
 ) -> list[ViewPredictions]:
     """Return the OOF predictions of an experiment with each view alone; partial predictions are stored.
 
@@ -82,7 +83,7 @@ def predict_by_view(
         Interrupted: The deadline has passed.
         KitError: A fold is not trained yet, a view does not exist, or another process is predicting.
     """
-    config, data, origin = _prepared(run, workspace, tta, None, progress)
+    config, data, origin = _prepared(run, workspace, tta, None, progress, data)
     with exclusive_lock(run.lock("predict"), "predicting"):
         models = open_models(config, run, workspace, data, progress, deadline)
         return models.predict_oof([(view,) for view in config.predict.tta], origin)

@@ -165,13 +165,25 @@ def _image_root(config: Config, workspace: Workspace) -> Path | None:
 
 
 def tta_ablation(
-    experiment: RunLike, *, workspace: WorkspaceLike = None, progress: Progress = SILENT
+    experiment: RunLike,
+    *,
+    candidates: Sequence[Component] | None = None,
+    time_limit: TimeLimit = None,
+    data: TrainingData | None = None,
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
 ) -> TtaReport:
-    """Measure on out-of-fold rows what each TTA view adds to the score and what it costs."""
+    """Measure on out-of-fold rows what each TTA view adds to the score and what it costs.
+
+    Args:
+        candidates: Views to measure beside the config's; None: the default ones.
+        data: The training data, if the caller has prepared it already.
+    """
     from kit.evaluation.tta_ablation import tta_report
 
     workspace = open_workspace(workspace)
-    return tta_report(open_run(experiment, workspace), workspace, progress=progress)
+    run, deadline = open_run(experiment, workspace), open_deadline(time_limit)
+    return tta_report(run, workspace, candidates, progress, deadline, data)
 
 
 def pool_crops(experiment: RunLike, *, how: Pooling, workspace: WorkspaceLike = None) -> list[PerImage]:

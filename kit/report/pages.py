@@ -26,6 +26,7 @@ from kit.predictions import load_test
 from kit.storage.files import read_json, write_text
 from kit.storage.run_artifacts import read_blend
 from kit.storage.workspace import RunFolder
+from kit.training.kept_epochs import kept_epochs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,6 +93,7 @@ def write_run_page(
         "run.html",
         evaluation=evaluation,
         curves=_curves(histories, evaluation.metric) if histories else None,
+        kept_epochs=kept_epochs(run, fold_count, evaluation.higher_is_better) if histories else None,
         scatter=_scatter(pd.read_csv(run.residuals)) if evaluation.residuals else None,
         environment=read_json(run.environment) if run.environment.exists() else {},
         config=run.config.read_text(encoding="utf-8") if run.config.exists() else None,

@@ -8,6 +8,7 @@ precision.py             choose the precision once per network and machine
 feature_cache.py         stored features of frozen networks
 run_state.py             what a run was trained on; refuse changes
 fold.py                  train one fold, retrying on out-of-memory and divergence
+kept_epochs.py           what picking the best epoch adds to the score
 time_plan.py             estimate the remaining time
 experiment.py            train all folds
 dry_run.py               show what a training would do (``--dry-run``)

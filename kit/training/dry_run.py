@@ -105,6 +105,8 @@ def dry_run(config: Config, workspace: Workspace, progress: Progress = SILENT) -
 def _facts(
     config: Config, data: TrainingData, model: Classifier, images: FoldImages, steps: int
 ) -> dict[str, str]:
+    from kit.engine.optim.schedules import kept_epoch
+
     train, own, models = config.train, model.preprocessing, data.folds.models
     sizes = config.image.size_by_epoch or {1: own.size}
     by_epoch = ", ".join(f"{size} px from epoch {epoch}" for epoch, size in sizes.items())
@@ -116,7 +118,7 @@ def _facts(
         "normalised": f"mean {_numbers_text(own.mean)}, std {_numbers_text(own.std)}",
         "folds": f"{models}; fold 0 trains on {len(images.train)} and validates {len(images.validation)}",
         "steps": f"{steps} per epoch, {counted(train.batch_size * train.accumulate, 'image')} each",
-        "epochs": f"{train.epochs}, the {train.keep} is kept",
+        "epochs": f"{train.epochs}, the {kept_epoch(train)} is kept",
         "trains": trained,
         "loss": _component_text(train.loss) or data.competition.task.loss,
         "optimizer": _component_text(train.optimizer),

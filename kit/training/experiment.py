@@ -15,6 +15,7 @@ from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_store, prepare
 from kit.training.fold import FoldRunner, warm_start
+from kit.training.kept_epochs import kept_epochs
 from kit.training.precision import settled_precision
 from kit.training.run_state import claim, forget, is_complete
 from kit.training.scorable import check_scorable
@@ -58,6 +59,10 @@ def train(
         todo = [k for k in requested if not _is_trained(run, k, progress)]
         if todo:
             _train_folds(config, workspace, data, run, todo, progress, deadline or Deadline())
+            higher = data.competition.metric.higher_is_better
+            compared = kept_epochs(run, data.folds.models, higher)
+            if compared is not None and (text := compared.text()):
+                progress.note(text)
     return run
 
 

@@ -21,7 +21,7 @@ from kit.training.data import TrainingData, image_set
 if TYPE_CHECKING:
     from kit.engine.data.datasets import ImageSet, SizedTransform
     from kit.engine.fit.components import FoldImages
-    from kit.engine.fit.frozen_features import FeatureExtractor
+    from kit.engine.fit.frozen_features import FeatureDataset, FeatureExtractor
     from kit.engine.models.build import Classifier
     from kit.engine.models.preprocessing import Preprocessing
 
@@ -50,8 +50,14 @@ class Features:
         return replace(
             images,
             train_dataset=FeatureDataset(self.augmented or [self.plain], self._rows(images.train)),
-            validation_dataset=FeatureDataset([self.plain], self._rows(images.validation)),
+            validation_dataset=self.as_predicted(images.validation),
         )
+
+    def as_predicted(self, images: ImageSet) -> FeatureDataset:
+        """Return the features of some samples, transformed as in prediction."""
+        from kit.engine.fit.frozen_features import FeatureDataset
+
+        return FeatureDataset([self.plain], self._rows(images))
 
     def _rows(self, images: ImageSet) -> np.ndarray:
         row_of = {sample_id: row for row, sample_id in enumerate(self.ids)}

@@ -139,6 +139,10 @@ def training_digest(config: Config) -> str:
     A new key of a later version of kit, at its default, does not change it.
     """
     values = dict(leaves(config.model_dump(exclude_defaults=True)))
+    if config.train.keep == "auto":
+        values["train.keep"] = "auto"
+    elif config.train.keep == "best":  # an earlier default: weights trained with it stay valid
+        del values["train.keep"]
     ignored = without_effect_on_weights(config)
     return digest_of({key: value for key, value in values.items() if not key.startswith(ignored)})
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -159,6 +160,7 @@ def test_an_export_overwrites_no_file_and_says_so_before_any_work(tiny, tmp_path
     assert (tmp_path / "mine.yaml").read_text() == "x: 1"
 
 
+@pytest.mark.slow
 def test_an_experiment_that_was_removed_is_forgotten_and_told(finished, tmp_path):
     _, workspace, _ = finished
     copy = tmp_path / "copy"
@@ -166,7 +168,9 @@ def test_an_experiment_that_was_removed_is_forgotten_and_told(finished, tmp_path
     shutil.rmtree(copy / "runs" / "tiny" / "auto-whole-1")
     kept = {path: path.read_bytes() for path in copy.glob("runs/tiny/auto-whole-*/oof.parquet")}
     progress = RecordedProgress()
-    result = auto(copy / "configs" / "tiny-cnn.yaml", time_limit="8s", workspace=copy, progress=progress)
+    result = auto(
+        copy / "configs" / "tiny-cnn.yaml", time_limit=Deadline(LIMIT), workspace=copy, progress=progress
+    )
     assert "auto-whole-1" in progress
     assert {path: path.read_bytes() for path in kept} == kept
     assert all((copy / "runs" / "tiny" / each.name / "oof.parquet").exists() for each in result.scored)
@@ -187,3 +191,23 @@ def test_a_stopped_run_continues_with_the_same_command(tiny, signal):
     _, err = again.communicate(timeout=60)
     assert again.returncode == 0, err
     assert journal(tiny)["scored"][0] == before
+
+
+def test_the_live_view_shows_time_best_score_plan_and_what_runs(finished, capsys):
+    from rich.console import Console
+
+    from kit.cli.auto_view import AutoView
+
+    result, workspace, _ = finished
+    seen = []
+    auto(workspace.config("tiny-cnn"), time_limit="6s", workspace=workspace, watch=seen.append)
+    view = AutoView()
+    view.watch(replace(seen[-1], plan="3 trials", doing="trial 7", learned=("one", "two", "three", "four")))
+    for _ in view.track(range(3), 3, "epoch"):
+        pass
+    Console(width=80).print(view.view())
+    shown = capsys.readouterr().out
+    for part in (result.best.name, f"{result.best.cv:.4f}", "submissions/", "3 trials", "trial 7", "of 0:06"):
+        assert part in shown
+    assert "one" not in shown  # the latest findings only
+    assert max(map(len, shown.splitlines())) <= 80

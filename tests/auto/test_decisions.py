@@ -21,7 +21,7 @@ from tests.conftest import raises_kit_error
 from tests.probe.test_probe import write_weights
 
 NETWORKS = [Candidate("a", None, False, "test"), Candidate("b", None, False, "test")]
-WORK = Work(train=80, validation=20, scored=100, test=50, folds=5)
+WORK = Work(train=80, validation=20, validated=100, others=50, folds=5)
 
 
 # --- the corrected score
@@ -211,8 +211,8 @@ def test_the_page_shows_scores_trials_and_what_was_not_tried(tiny, tiny_config):
     session.journal.trials.append(slow)
     session.journal.learned.append("no head of c")
     session.journal.scored = [
-        Scored("x", "whole", "a", {}, 3, 0.5, 2.0, 60.0),
-        Scored("y", "blend", "", {}, 0, 0.6, 1.0, 90.0),
+        Scored("x", "whole", "a", {}, 32, 3, 0.5, "0.4 to 0.6", 2.0, 60.0),
+        Scored("y", "blend", "", {}, 0, 0, 0.6, "0.5 to 0.7", 1.0, 90.0),
     ]
     page = tiny.auto_page("tiny")
     write_auto_page(page, session, session.journal.scored[::-1], None)
@@ -224,9 +224,9 @@ def test_the_page_shows_scores_trials_and_what_was_not_tried(tiny, tiny_config):
 
 def test_a_new_experiment_never_takes_the_name_of_a_scored_one(tiny, tiny_config):
     session = open_session(tiny.config("tiny-cnn"), ["simple_cnn"], tiny, Deadline(60), SILENT, 0.0)
-    session.journal.scored = [Scored("auto-whole-2", "whole", "a", {}, 3, 0.5, 2.0, 60.0)]
+    session.journal.scored = [Scored("auto-whole-2", "whole", "a", {}, 32, 3, 0.5, "", 2.0, 60.0)]
     assert session.new_name("whole") == "auto-whole-1"
-    session.journal.scored.append(Scored("auto-whole-1", "whole", "a", {}, 3, 0.5, 2.0, 60.0))
+    session.journal.scored.append(Scored("auto-whole-1", "whole", "a", {}, 32, 3, 0.5, "", 2.0, 60.0))
     assert session.new_name("whole") == "auto-whole-3"
 
 
@@ -237,7 +237,7 @@ def test_a_journal_reads_back_equal_and_only_for_the_same_data(tmp_path):
     path = tmp_path / "journal.json"
     journal = Journal(path, "key", Costs(forward={"a": 0.1}), spent=3.0)
     journal.trials.append(Trial("t", {"network": "a", "lr": 0.1}, 2, 5.0, score=None, why="slow"))
-    journal.add(Scored("x", "whole", "a", {}, 3, 0.5, 2.0, 2.5))
+    journal.add(Scored("x", "whole", "a", {}, 32, 3, 0.5, "", 2.0, 2.5))
     assert Journal.open(path, "key") == (journal, "")
     other, why = Journal.open(path, "other")
     assert why

@@ -11,14 +11,17 @@ import pytest
 
 from kit import pipeline
 from kit.config import Component
-from kit.config.load import load_config
+from kit.config.load import leaves, load_config
 from kit.errors import KitError
 from kit.inference.fold_models import assemble_oof
 from kit.inference.predict import predict
 from kit.predictions import load_oof, load_test
 from kit.storage.files import read_json, write_text
+from kit.storage.provenance import digest_of
 from kit.storage.workspace import Workspace
 from kit.training import experiment, run_state
+from kit.training.kept_epochs import kept_epochs
+from kit.training.trained_folds import AFTER_TRAINING, training_digest
 from tests.conftest import (
     COLORS,
     RecordedProgress,
@@ -247,6 +250,33 @@ def test_early_stopping_keeps_the_best_epoch(tiny):
     history = pd.read_csv(run.fold(0).history)
     assert done["epochs"] == len(history) == done["epoch"] + 2 < 30
     assert done["score"] == history["score"].max()
+
+
+def test_the_gain_of_picking_the_best_epoch_is_told(tiny):
+    config = load_config(write_config(tiny), ["train.epochs=2", "train.keep=auto"])
+    run = experiment.train(config, tiny)
+    for k in range(2):
+        history = pd.read_csv(run.fold(k).history)
+        assert read_json(run.fold(k).done)["epoch"] == 2
+        history["score"] = [history["score"].iloc[-1] + 0.25, history["score"].iloc[-1]]
+        history.to_csv(run.fold(k).history, index=False)
+    found = kept_epochs(run, 2, higher_is_better=True)
+    assert found.kept == found.last == pytest.approx(found.best - 0.25)
+    assert "(+0.2500)" in found.text()
+    lower = kept_epochs(run, 2, higher_is_better=False)
+    assert lower.best == lower.last
+    assert lower.text() == ""
+
+
+def test_weights_that_an_earlier_default_trained_stay_valid_for_keep_best_only(workspace):
+    earlier = load_config(write_config(workspace), ["train.keep=best"])
+    values = dict(leaves(earlier.model_dump(exclude_defaults=True)))
+    assert values.pop("train.keep") == "best"  # an earlier version left it out, as its default
+    auto = load_config(write_config(workspace), ["train.keep=auto"])
+    assert training_digest(earlier) == digest_of(
+        {key: value for key, value in values.items() if not key.startswith(AFTER_TRAINING)}
+    )
+    assert training_digest(auto) != training_digest(earlier)
 
 
 def test_all_unknown_names_are_reported_at_once_before_data_is_read(workspace):

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from kit import pipeline
+from kit.config import Component
 from kit.config.load import load_config
 from kit.engine.fit.frozen_features import FeatureModel, HeadClassifier, MultiHeadClassifier, why_not_split
 from kit.engine.fit.trainer import RetryState
@@ -115,6 +116,24 @@ def test_training_on_features_equals_training_on_images_without_augmentation(wor
     ours, theirs = load_oof(on_features), load_oof(on_images)
     np.testing.assert_allclose(ours.probs, theirs.probs, atol=1e-4)
     assert ours.probs.std() > 0.01
+
+
+def test_validation_images_are_predicted_from_the_features_of_training(workspace, weights, counted):
+    done = experiment.train(config(workspace, weights), workspace)
+    trained = counted["features"]
+    progress = RecordedProgress()
+    predict(done, workspace, progress=progress)
+    assert counted["features"] == trained + 8  # the test images, once for all folds
+    from_features = load_oof(done)
+    for file in workspace.cache("tiny").glob("*"):
+        file.unlink()
+    same = load_config(done.config)
+    models = open_models(same, done, workspace, prepare(same, workspace), progress)
+    view = (Component(name="identity"),)
+    from_images, _ = models.predict_oof([view, (Component(name="hflip"),)], from_features.origin)
+    assert from_features.ids == from_images.oof.ids
+    np.testing.assert_allclose(from_features.probs, from_images.oof.probs, atol=1e-4)
+    assert from_features.probs.std() > 0.01
 
 
 def test_finished_variations_survive_an_interruption(workspace, weights, monkeypatch):

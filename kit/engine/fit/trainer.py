@@ -26,6 +26,7 @@ from kit.engine.fit.train_step import seed_step
 from kit.engine.models import freezing
 from kit.engine.models.build import Classifier
 from kit.engine.models.checkpoints import load_resume, save_model, save_resume
+from kit.engine.optim.schedules import kept_epoch
 from kit.engine.optim.weight_averaging import moving_norms, renew_norms
 from kit.engine.tta.predict import predict_probs
 from kit.errors import Interrupted, KitError
@@ -94,6 +95,7 @@ class FoldTrainer:
         for row in self.state.history:
             self.components.schedule.epoch_done(row["score"])
         self.watch = Watch(amp.device)
+        self.keeps_best = kept_epoch(recipe.train) == "best"
         self.clock = SaveClock(recipe.save_seconds)
         self.is_compiling = recipe.train.compile
         self.training: int | str | None = None  # number of stages that train in this epoch
@@ -236,7 +238,7 @@ class FoldTrainer:
             "images_per_second": state.images / max(state.seconds, 1e-9),
             "score": score,
         }
-        if state.end_epoch(row, self.objective.metric) and self.train.keep == "best":
+        if state.end_epoch(row, self.objective.metric) and self.keeps_best:
             state.kept = _copied(model)
         self.components.schedule.epoch_done(score)
         write_text(self.folder.history, pd.DataFrame(state.history).to_csv(index=False, lineterminator="\n"))
@@ -303,7 +305,7 @@ class FoldTrainer:
             self._stop_if_asked()
 
     def _weights_to_keep(self) -> dict[str, Tensor]:
-        if self.train.keep == "best":
+        if self.keeps_best:
             assert self.state.kept is not None  # the first epoch is the best so far
             return self.state.kept
         average = self.components.average
@@ -311,7 +313,7 @@ class FoldTrainer:
 
     def _result(self) -> FoldResult:
         state = self.state
-        kept = state.history[-1] if self.train.keep == "last" else state.history[state.best_epoch - 1]
+        kept = state.history[state.best_epoch - 1] if self.keeps_best else state.history[-1]
         rows = pd.DataFrame(state.history)
         return FoldResult(
             score=kept["score"],

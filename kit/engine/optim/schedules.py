@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from kit.config import Component
+from kit.config import Component, TrainConfig
 from kit.errors import KitError, counted
 from kit.registry import Registry
 
@@ -75,11 +75,13 @@ class LRSchedule:
 
     Attributes:
         rate: Step (from 0, over the whole training) -> learning rate.
+        settles: Whether the rate ends at its lowest, so that the last epoch's weights are as good as any.
         shortfall: One sentence on what the epochs are too few for; empty: nothing.
         epoch_done: Receives the validation score of each epoch.
     """
 
     rate: Callable[[int], float]
+    settles: bool
     shortfall: str = ""
     epoch_done: Callable[[float], None] = lambda score: None
 
@@ -148,6 +150,18 @@ def shortfall(component: Component, epochs: int, lr: float | None = None) -> str
     return _lr_schedule(component, TrainingLength(lr or 0.0, epochs, TRIAL_STEPS)).shortfall or None
 
 
+def kept_epoch(train: TrainConfig) -> Literal["last", "best"]:
+    """Return the epoch whose weights are kept: as configured, or as the schedule allows.
+
+    The best epoch is chosen on the rows that it is scored on, so that its score is too high. Where the rate
+    ends at its floor, the last epoch does as well on new images.
+    """
+    if train.keep != "auto":
+        return train.keep
+    settles = _lr_schedule(train.schedule, TrainingLength(train.lr, train.epochs, TRIAL_STEPS)).settles
+    return "last" if settles and train.patience is None else "best"
+
+
 def rates(component: Component, lr: float, epochs: int, steps_per_epoch: int) -> tuple[float, float, float]:
     """Return the first, the highest and the last rate; for ``plateau``, those without a drop."""
     length = TrainingLength(lr, epochs, steps_per_epoch)
@@ -180,14 +194,18 @@ def cosine(length: TrainingLength, *, warmup_epochs: Warmup = None, floor: NotNe
             return length.rising(step, warmup)
         return _along_cosine(length.lr, floor, min(1.0, (step - warmup) / rest))
 
-    return LRSchedule(rate)
+    return LRSchedule(rate, settles=True)
 
 
 @schedules.register("constant")
 def constant(length: TrainingLength, *, warmup_epochs: Warmup = None) -> LRSchedule:
     """Linear warm-up, then a constant rate."""
     warmup = length.warmup_steps(warmup_epochs)
-    return LRSchedule(lambda step: length.rising(step, warmup) if step < warmup else length.lr)
+
+    def rate(step: int) -> float:
+        return length.rising(step, warmup) if step < warmup else length.lr
+
+    return LRSchedule(rate, settles=False)
 
 
 @schedules.register("step")
@@ -221,7 +239,7 @@ def step(
         )
     elif floor and last > floor * (1 + 1e-9):  # 1e-9: rounding of the powers
         missing = f"The rate ends at {last:g}, above its floor of {floor:g}."
-    return LRSchedule(rate, missing)
+    return LRSchedule(rate, not missing, missing)
 
 
 @schedules.register("one_cycle")
@@ -251,7 +269,7 @@ def one_cycle(
             return _along_cosine(first, length.lr, step / peak)
         return _along_cosine(length.lr, first / end_factor, min(1.0, (step - peak) / max(1e-9, last - peak)))
 
-    return LRSchedule(rate)
+    return LRSchedule(rate, settles=True)
 
 
 @schedules.register("plateau")
@@ -294,4 +312,4 @@ def plateau(
             f"The rate never drops: patience {patience} does not run out in "
             f"{counted(length.epochs, 'epoch')}."
         )
-    return LRSchedule(rate, missing, epoch_done)
+    return LRSchedule(rate, settles=False, shortfall=missing, epoch_done=epoch_done)

@@ -9,8 +9,8 @@ from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 
-from kit.config import Component
-from kit.engine.optim.schedules import build_schedule, check_schedule, rates, schedules, shortfall
+from kit.config import Component, TrainConfig
+from kit.engine.optim.schedules import build_schedule, check_schedule, kept_epoch, rates, schedules, shortfall
 from tests.conftest import raises_kit_error
 
 NEEDED = {"step": {"every": 3}}
@@ -210,6 +210,27 @@ def test_plateau_resumes_from_its_scores():
             schedule.epoch_done(score)
         schedule.at(stopped_after * 4)
         assert optimizer.param_groups[0]["lr"] == whole[stopped_after * 4]
+
+
+# --- the kept epoch
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ({}, "last"),
+        ({"schedule": "one_cycle"}, "last"),
+        ({"schedule": {"name": "step", "every": 4}}, "last"),
+        ({"schedule": {"name": "step", "every": 40}}, "best"),  # never drops
+        ({"schedule": "constant"}, "best"),
+        ({"schedule": "plateau"}, "best"),
+        ({"patience": 3}, "best"),  # may stop before the floor
+        ({"schedule": "constant", "keep": "last"}, "last"),
+        ({"keep": "best"}, "best"),
+    ],
+)
+def test_the_last_epoch_is_kept_where_the_rate_ends_at_its_floor(values, kept):
+    assert kept_epoch(TrainConfig(epochs=20, **values)) == kept
 
 
 # --- shortfalls

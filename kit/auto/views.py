@@ -1,0 +1,25 @@
+"""Choose the views of test-time augmentation from what they gain and what they cost."""
+
+from __future__ import annotations
+
+from kit.config import Component
+from kit.evaluation.tta_ablation import TtaReport, ViewSetScore
+
+VIEW_CANDIDATES = [Component(name=name) for name in ("hflip", "multi_scale")]  # beside the image as it is
+IMAGES_PER_SAMPLE = 5  # of all candidates
+
+
+def views_worth_their_time(report: TtaReport, images: int, seconds: float) -> ViewSetScore:
+    """Return the set of views with the best score among those that the time allows.
+
+    The image as it is is kept if choosing does not help on rows that the choice did not use.
+
+    Args:
+        images: The number of images to predict.
+        seconds: The most that predicting them may take.
+    """
+    plain, *larger = report.path
+    if report.nested.gain.value <= 0:
+        return plain
+    fitting = [each for each in larger if each.seconds * images / 1000 <= seconds]
+    return max([plain, *fitting], key=lambda each: each.gain.value)
