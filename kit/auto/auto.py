@@ -14,7 +14,17 @@ from kit.auto.corrected import Corrected
 from kit.auto.journal import Kind, Scored
 from kit.auto.measure import measure
 from kit.auto.page import write_auto_page
-from kit.auto.plan import FirstStep, Plan, epochs_within, first_step, heads_seconds, plan_of, seconds_of
+from kit.auto.plan import (
+    FIRST_SHARE,
+    FirstStep,
+    Plan,
+    epochs_within,
+    first_step,
+    heads_seconds,
+    largest_within,
+    plan_of,
+    seconds_of,
+)
 from kit.auto.score import nested_oof, score_of_choice
 from kit.auto.search import next_params, require_optuna
 from kit.auto.session import SEARCHED_FOLD, Session
@@ -31,6 +41,7 @@ from kit.storage.locks import exclusive_lock
 HEAD_SIZES = (1.0, 0.8, 0.6)  # of a network's own image size, the first that fits the time
 MEASURED_FIRST = 0.03  # of the time limit, for speeds before the first submission
 MEASURED_LATER = 0.06
+LARGER = 1.25
 HOPELESS = 2  # estimated seconds / seconds left; above, nothing is begun
 
 
@@ -168,9 +179,11 @@ def _take_steps(session: Session) -> None:
         measure(session, MEASURED_LATER)
         _note_unmeasured(session)
         _heads(session)
+        session.sort_candidates()
         for plan in _plans(session):
             _search(session, plan)
             _confirm(session, plan)
+        _larger_heads(session)
 
 
 # --- steps
@@ -194,6 +207,9 @@ def _first_submission(session: Session) -> None:
         config = recipes.whole(
             "auto-whole-1", step.candidate, session.choices, {"size": step.scale}, step.epochs
         )
+    if step.seconds > FIRST_SHARE * session.total:
+        text = f"the fastest first submission takes about {duration(step.seconds)}"
+        session.learn(f"{text}, more than {FIRST_SHARE:.0%} of the time")
     session.begin(f"{step.candidate.model} at {step.size} px, about {duration(step.seconds)}")
     session.say(session.doing)
     session.run_all_folds(config, kind, {"size": step.scale}, step.seconds)
@@ -231,6 +247,18 @@ def _heads(session: Session) -> None:
             session.learn(f"no head of {candidate.model}: with small images it takes about {cost}")
             continue
         _train_head(session, candidate, fitting[0])
+
+
+def _larger_heads(session: Session) -> None:
+    """Train heads on larger images in the time that no whole network fits into."""
+    for candidate in session.candidates:
+        done = [each for each in session.journal.scored if each.kind == "head"]
+        if not session.has_features(candidate) or LARGER in {
+            each.size for each in done if each.network == candidate.model
+        }:
+            continue
+        if _head_seconds(session, candidate, LARGER) <= session.usable:
+            _train_head(session, candidate, LARGER)
 
 
 def _head_seconds(session: Session, candidate: Candidate, scale: float) -> float:
@@ -287,7 +315,7 @@ def _confirm(session: Session, plan: Plan) -> None:
     """Train the best tried configs on all folds; blend and submit after each."""
     for number, params in enumerate(plan.confirmed(session)):
         share = session.usable / (plan.num_whole - number)
-        epochs = epochs_within(session, params, share, all_folds=True)
+        params, epochs = largest_within(session, params, share)
         if epochs < session.recipes.fewest_epochs:
             session.learn(f"{session.shown(params)} is not trained on all folds: too slow for the time left")
             continue

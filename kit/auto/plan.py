@@ -24,10 +24,11 @@ FIRST_SIZES = (
     (0.6, 8.0),
 )  # fraction of the native size, and the top-1 points it may cost
 HEADS_SHARE = 0.3
-SEARCH_SHARE = 0.35
+SEARCH_SHARE = 0.35  # at most; what the best network needs for all of its epochs comes first
 TRIAL_SHARE = 1 / 3  # of the training time of a fold in the end, for a trial
 FEWEST_TRIALS = 3
-MOST_EPOCHS = 30
+FULL_EPOCHS, MOST_EPOCHS = 16, 30
+LEAST_SIZE = 0.8  # of a network's own size; with smaller images a whole network is below its own head
 LONG_ENOUGH = ((3600.0, 3), (900.0, 2), (0.0, 1))  # seconds left -> how many configs to train on all folds
 
 
@@ -126,18 +127,15 @@ def plan_of(session: Session, rounds: int) -> Plan | None:
         rounds: How many plans this run has had; later ones do not search again.
     """
     left = SAFETY * session.usable
-    affordable = {each.model: least_seconds(session, each) for each in session.candidates}
-    networks = [model for model, seconds in affordable.items() if seconds <= left]
-    if not networks:
+    affordable = [each for each in session.candidates if least_seconds(session, each) <= left]
+    if not affordable:
         return None
+    networks = [each.model for each in affordable]
     num_whole = next(number for seconds, number in LONG_ENOUGH if left >= seconds)
-    search = SEARCH_SHARE * left if rounds == 0 else 0.0
-    fastest = min(affordable.values())
-    if left - search < fastest:
-        search = 0.0
+    search = min(SEARCH_SHARE * left, left - full_seconds(session, affordable[0])) if rounds == 0 else 0.0
     per_fold = (left - search) / num_whole / session.work.folds
     trial = TRIAL_SHARE * per_fold
-    num_trials = int(search / trial)
+    num_trials = int(max(0.0, search) / trial)
     if num_trials < FEWEST_TRIALS:
         search, num_trials = 0.0, 0
     return Plan(networks, search, trial, num_trials, num_whole, left - search)
@@ -145,10 +143,14 @@ def plan_of(session: Session, rounds: int) -> Plan | None:
 
 def least_seconds(session: Session, candidate: Candidate) -> float:
     """Return the seconds of the fewest epochs that are worth it, on all folds, with the smallest images."""
-    native = session.recipes.native_size(candidate)
-    size = scaled_size(native, min(SIZES)) if candidate.pretrained else native
-    epochs = session.recipes.fewest_epochs
-    return session.costs.experiment(candidate.model, size, epochs, session.num_views, session.work)
+    params = {NETWORK: candidate.model} | ({"size": LEAST_SIZE} if candidate.pretrained else {})
+    return seconds_of(session, params, session.recipes.fewest_epochs)
+
+
+def full_seconds(session: Session, candidate: Candidate) -> float:
+    """Return the seconds of as many epochs as a network can use, on all folds, at its own image size."""
+    epochs = max(FULL_EPOCHS, session.recipes.fewest_epochs)
+    return seconds_of(session, {NETWORK: candidate.model}, epochs)
 
 
 def seconds_of(session: Session, params: Mapping[str, Any], epochs: int) -> float:
@@ -173,3 +175,16 @@ def epochs_within(
         return min(MOST_EPOCHS, int((seconds - costs.start) / epoch))
     others = seconds_of(session, params, epochs=0)
     return min(MOST_EPOCHS, int((SAFETY * seconds - others) / (work.folds * epoch)))
+
+
+def largest_within(session: Session, params: Mapping[str, Any], seconds: float) -> tuple[dict[str, Any], int]:
+    """Return params with the largest images that leave enough epochs on all folds, and the epochs.
+
+    Images are not larger than in ``params``. If no size leaves enough, the smallest is returned.
+    """
+    smaller_sizes = [size for size in sorted(SIZES, reverse=True) if size < params.get("size", 0.0)]
+    for tried in (dict(params), *({**params, "size": size} for size in smaller_sizes)):
+        epochs = epochs_within(session, tried, seconds, all_folds=True)
+        if epochs >= session.recipes.fewest_epochs:
+            break
+    return tried, epochs

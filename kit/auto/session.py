@@ -123,6 +123,12 @@ class Session:
         sign = -1 if self.data.competition.metric.higher_is_better else 1
         return sorted(scored, key=lambda each: sign * each.cv)
 
+    def sort_candidates(self) -> None:
+        """Put the networks with the best scored heads first, then the others in their order."""
+        heads = self.ranked([each for each in self.journal.scored if each.kind == "head"])
+        order = list(dict.fromkeys(each.network for each in heads))
+        self.candidates.sort(key=lambda each: order.index(each.model) if each.model in order else len(order))
+
     def candidate(self, model: str) -> Candidate:
         """Return the candidate with a network."""
         return next(each for each in self.candidates if each.model == model)
@@ -216,13 +222,15 @@ class Session:
         """Train every fold, predict, score; return and record the experiment.
 
         Args:
-            estimated: The seconds that this should take; after twice as long, it is given up.
+            estimated: The seconds that this should take; after twice as long it is given up, unless nothing is
+                scored yet.
 
         Returns:
             None if the config cannot be trained, or was given up.
         """
         began = time.monotonic()
-        deadline = self.deadline.within(GIVE_UP * estimated + STOPPING_SECONDS)
+        patience = GIVE_UP * estimated + STOPPING_SECONDS if self.journal.scored else self.deadline.left
+        deadline = self.deadline.within(patience)
         shared: dict[str, Any] = {
             "data": self.data,
             "workspace": self.workspace,

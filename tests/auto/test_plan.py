@@ -1,0 +1,73 @@
+"""How ``kit auto`` divides its time: full training of the best network first, then search, then more."""
+
+from dataclasses import replace
+
+import pytest
+
+from kit.auto.candidates import Candidate
+from kit.auto.choices import choices_for
+from kit.auto.costs import Work
+from kit.auto.journal import Scored
+from kit.auto.plan import full_seconds, largest_within, least_seconds, plan_of
+from kit.auto.search import NETWORK
+from kit.auto.understand import open_session
+from kit.runtime.deadline import Deadline
+from kit.runtime.progress import SILENT
+from tests.conftest import write_config
+
+SLOW, FAST = "test_resnet", "test_vit"
+WORK = Work(train=800, validation=200, validated=1000, others=500, folds=5)
+
+
+@pytest.fixture
+def session(tiny):
+    """A session with two pretrained networks of known speed, one ten times as fast as the other."""
+    opened = open_session(write_config(tiny), ["simple_cnn"], tiny, Deadline(60), SILENT, 0.0)
+    candidates = [Candidate(name, None, True, "test") for name in (SLOW, FAST)]
+    opened.costs.forward = {SLOW: 0.2, FAST: 0.02}  # seconds per megapixel: 200 and 2,000 images/s at 160 px
+    choices = choices_for(opened.config, opened.data.competition.task, pretrained=True)
+    recipes = replace(opened.recipes, train=WORK.train)
+    return replace(opened, work=WORK, candidates=candidates, choices=choices, recipes=recipes, total=1e9)
+
+
+def with_seconds(session, seconds):
+    return replace(session, deadline=Deadline(seconds))
+
+
+def a_head(network, cv):
+    return Scored(f"head of {network}", "head", network, {"size": 1.0}, 160, 20, cv, "", 10.0, 0.0)
+
+
+def test_without_time_for_any_whole_network_nothing_is_planned(session):
+    assert plan_of(with_seconds(session, 0.5 * least_seconds(session, session.candidates[1])), 0) is None
+
+
+def test_a_network_that_is_too_slow_for_the_time_is_not_in_the_plan(session):
+    plan = plan_of(with_seconds(session, 0.8 * least_seconds(session, session.candidates[0])), 0)
+    assert plan.networks == [FAST]
+
+
+def test_nothing_is_searched_with_the_time_that_the_best_network_needs_for_all_its_epochs(session):
+    full = full_seconds(session, session.candidates[0])
+    assert plan_of(with_seconds(session, full), 0).search_seconds == 0
+    rich = plan_of(with_seconds(session, 20 * full), 0)
+    assert rich.num_trials >= 3
+    assert rich.search_seconds > 0
+    assert plan_of(with_seconds(session, 20 * full), 1).search_seconds == 0  # later plans only train
+
+
+def test_networks_are_tried_in_the_order_of_their_heads(session):
+    session.journal.scored = [a_head(SLOW, 0.4), a_head(FAST, 0.6)]
+    session.sort_candidates()
+    assert [each.model for each in session.candidates] == [FAST, SLOW]
+    plan = plan_of(with_seconds(session, full_seconds(session, session.candidates[1])), 1)
+    assert next(plan.confirmed(session))[NETWORK] == FAST
+
+
+@pytest.mark.parametrize(("share", "size"), [(1.5, 1.0), (0.8, 0.8)])
+def test_images_are_as_large_as_enough_epochs_allow(session, share, size):
+    params = {NETWORK: SLOW, "size": 1.0}
+    needed = full_seconds(session, session.candidates[0]) / 16 * session.recipes.fewest_epochs
+    found, epochs = largest_within(session, params, share * needed / 0.8)
+    assert found["size"] == size
+    assert epochs >= session.recipes.fewest_epochs
