@@ -30,6 +30,7 @@ __all__ = [
     "leaderboard",
     "pool_crops",
     "predict",
+    "predict_images",
     "probe",
     "quickstart",
     "record",

@@ -173,7 +173,7 @@ def _probed(config: Config, workspace: Workspace, data: TrainingData, progress: 
     store = image_store(config, workspace, data, progress)
     runner = FoldRunner(config, workspace, data, run, store, progress)
     prepare_process()
-    amp = Amp(find_device(), settled_precision(config, workspace, data).name)
+    amp = Amp(find_device(), settled_precision(config, workspace, len(data.competition.classes)).name)
     model = runner.model(0).to(amp.device)
     files = runner.feature_files(model, amp, [sized_prediction_transform(model.preprocessing)])
     features = np.asarray(files.read().plain)

@@ -358,6 +358,6 @@ def test_partial_predictions_are_not_computed_again(workspace, weights, counted)
     test = models.data.competition.test
     origin = Origin("test", "multiclass", run.label, "", ("identity",), "", "these")
     before = counted["features"]
-    models.predict_mean(test, origin)
-    models.predict_mean(test, origin)
+    models.predict_samples(test, origin)
+    models.predict_samples(test, origin)
     assert counted["features"] == before + len(test)
