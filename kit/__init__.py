@@ -19,6 +19,7 @@ __all__ = [
     "auto",
     "bench",
     "blend",
+    "bundle",
     "check",
     "clean",
     "components",

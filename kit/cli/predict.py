@@ -75,6 +75,7 @@ def predict(
             show_json(new.as_dict())
         else:
             show(f"{new.file} written: {counted(new.num_images, 'image')}")
+            show_next(place, "bundle", new.run.label, "--out", "bundle")
         return
     done = pipeline.predict(
         experiment,

@@ -46,7 +46,7 @@ def predict_run(
     if run.config.exists():
         config = config_of(run)
         if not tta and merge is None:
-            _refuse_other_views(run, config)
+            refuse_other_views(run, config)
         images.progress.stage("predict", run.label)
         return predict_new(with_tta(config, tta, merge), run, images)
     if tta or merge:
@@ -146,7 +146,7 @@ def combination_of(
     return bound(BlendData(probs, truth.targets, truth.task, truth.metric, config.seed))
 
 
-def _refuse_other_views(run: RunFolder, config: Config) -> None:
+def refuse_other_views(run: RunFolder, config: Config) -> None:
     """Refuse an experiment whose scores belong to other views than those of its config."""
     if not run.oof.exists():
         return
