@@ -167,6 +167,8 @@ def predict_images(
     workspace, folder, file = open_workspace(workspace), Path(images), Path(out)
     deadline = open_deadline(time_limit)
     run = open_run(experiment, workspace)
+    if file.is_dir():
+        raise KitError(file, "is a folder", "--out is the CSV to write", code="is_folder")
     refuse_stale_models(run, workspace)
     partial = file.with_name(f".{file.name}.partial")
     new = NewImages(folder, images_in(folder), partial, progress=progress, deadline=deadline)

@@ -182,7 +182,9 @@ def bundle(
     refuse_stale_models(run, workspace)
     refuse_stale(run, workspace, ALL_PREDICTIONS, current)
     competition = None if current is None else current.opened.loaded
-    return write_bundle(run, workspace, Path(out), platform or DEFAULT, time_limit, competition, progress)
+    return write_bundle(
+        run, workspace, Path(out).absolute(), platform or DEFAULT, time_limit, competition, progress
+    )
 
 
 def resubmit(trace: Path | str, *, workspace: WorkspaceLike = None) -> tuple[SubmissionFile, bool]:

@@ -161,6 +161,8 @@ def test_images_and_out_go_together(trained):
     for option, value in (("--images", "x"), ("--out", "x.csv")):
         error = run_kit_json("predict", "a", option, value, "--workspace", trained.root, code=1)["error"]
         assert error["code"] == "images_and_out_go_together"
+    with raises_kit_error("is_folder"):
+        pipeline.predict_images("a", images=trained.root, out=trained.root, workspace=trained)
 
 
 def test_numbers_are_written_as_value_and_after_postprocessing(workspace):
@@ -177,7 +179,8 @@ def test_numbers_are_written_as_value_and_after_postprocessing(workspace):
     )
 
 
-def test_several_labels_are_decided_by_the_fitted_thresholds(workspace):
+def weather_config(workspace):
+    """Draw a competition of two labels that an image can have both, and return the path of its config."""
     data, rows = workspace.root / "data" / "weather", []
     for i in range(30):
         draw(data / ("train" if i < 24 else "test") / f"{i}.png", (200 * (i % 2), 90, 200 * (i // 2 % 2)), i)
@@ -197,7 +200,11 @@ def test_several_labels_are_decided_by_the_fitted_thresholds(workspace):
     competition["test"] = {"folder": "test", "file": "sample_submission.csv", "id": "id"}
     values = TINY | {"name": "weather", "competition": competition, "decide": [{"name": "thresholds"}]}
     values |= {"submission": {"sample": "sample_submission.csv", "kind": "flags"}}
-    pipeline.run(write_config(workspace, values), workspace=workspace)
+    return write_config(workspace, values)
+
+
+def test_several_labels_are_decided_by_the_fitted_thresholds(workspace):
+    pipeline.run(weather_config(workspace), workspace=workspace)
     found = predicted(workspace, "weather", without_data(workspace)).set_index("id").fillna("")
     assert_same(found.reset_index(), workspace.run("weather", "weather"))
     written = pd.read_csv(workspace.root / "submissions/weather/weather.csv").set_index("id")
