@@ -129,8 +129,12 @@ def test_a_time_limit_keeps_what_is_predicted(trained_copy):
 
 
 def test_stale_or_damaged_runs_are_refused(trained_copy):
-    folder = without_data(trained_copy)
     pipeline.blend(["a", "b"], name="both", workspace=trained_copy)
+    run_kit("predict", "a", "--tta", "hflip", "--workspace", trained_copy.root)
+    with raises_kit_error("artifact_stale"):
+        predicted(trained_copy, "tiny/both", trained_copy.root / "data" / "tiny" / "test")
+    run_kit("predict", "a", "--workspace", trained_copy.root)
+    folder = without_data(trained_copy)
     model = trained_copy.run("tiny", "a").fold(0).model
     model.write_bytes(model.read_bytes()[:-1] + b"x")
     for run in ("tiny/a", "tiny/both"):

@@ -101,6 +101,10 @@ def test_images_of_a_row_are_pooled(tiny):
     pipeline.run(config, workspace=tiny)
     bundle, written = bundled(tiny, "tiny")
     assert submitted(bundle, data) == written
+    unlisted = data / "test" / "item9_0.png"
+    shutil.copy(data / "test" / "item0_0.png", unlisted)
+    assert submitted(bundle, data) == written  # the sample does not list the row
+    unlisted.unlink()
     (data / "sample_submission.csv").unlink()
     submitted(bundle, data)
     assert list(pd.read_csv(tiny.root / "submission.csv")["ID"]) == ids
