@@ -16,6 +16,7 @@ ORDER = [
     "postprocess",
     "ensemble",
     "submission",
+    "platforms",
     "leaderboard",
     "report",
     "config",

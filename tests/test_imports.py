@@ -22,7 +22,7 @@ LAYERS = [
     ["evaluation", "probe"],
     ["ensemble", "submission"],
     ["status"],
-    ["leaderboard"],
+    ["leaderboard", "platforms"],
     ["report"],
     ["pipeline"],
     ["quickstart", "auto", "sweep"],

@@ -93,7 +93,7 @@ def forward_seconds(config: Config, workspace: Workspace, data: TrainingData) ->
     prepare_process()
     run = workspace.run(data.competition.name, config.name)
     runner = FoldRunner(config, workspace, data, run, image_store(config, workspace, data), SILENT)
-    amp = Amp(find_device(), settled_precision(config, workspace, data).name)
+    amp = Amp(find_device(), settled_precision(config, workspace, len(data.competition.classes)).name)
     model = runner.model(0).to(amp.device).eval()
     size = model.preprocessing.predicting
     seconds = _seconds_per_pass(model, size, amp) / BATCH / (size * size / 1e6)

@@ -222,8 +222,8 @@ class Session:
         """Train every fold, predict, score; return and record the experiment.
 
         Args:
-            estimated: The seconds that this should take; after twice as long it is given up, unless nothing is
-                scored yet.
+            estimated: The seconds that this should take; after twice as long it is given up, unless it is
+                the first.
 
         Returns:
             None if the config cannot be trained, or was given up.

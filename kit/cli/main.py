@@ -31,6 +31,7 @@ PANELS = {
         "predict",
         "blend",
         "submit",
+        "bundle",
         "run",
         "auto",
     ),

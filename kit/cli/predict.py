@@ -1,5 +1,6 @@
 """``kit predict``: predict with every fold's model."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,19 @@ def predict(
     merge: Annotated[
         str | None, typer.Option(help="How to merge the views; `kit components merges` lists the methods.")
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Predict the images below this folder instead; the training images are not needed.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv", help="With --images: the CSV to write, an id and a column per class."
+        ),
+    ] = None,
     time_limit: TimeLimitOption = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
@@ -27,18 +41,45 @@ def predict(
     """Predict with every fold's model: out-of-fold predictions (scored) and test predictions (averaged).
 
     kit predict leaves/first --tta identity --tta hflip
-    kit predict leaves/first --tta '{name: random, times: 4}' --merge gmean
+    kit predict leaves/first --images holiday --out holiday.csv
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
     from kit.cli.next_step import show_next
     from kit.config.load import read_components
+    from kit.errors import KitError, counted
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
+    components = read_components(tta, "--tta") if tta else None
+    if (images is None) != (out is None):
+        raise KitError(
+            "kit predict",
+            "needs --images and --out together",
+            "--images is a folder of new images, --out the CSV of their predictions",
+            "kit predict NAME --images FOLDER --out FILE.csv",
+            code="images_and_out_go_together",
+        )
+    if images is not None and out is not None:
+        new = pipeline.predict_images(
+            experiment,
+            images=images,
+            out=out,
+            tta=components,
+            merge=merge,
+            time_limit=time_limit,
+            workspace=place,
+            progress=Terminal(),
+        )
+        if json:
+            show_json(new.as_dict())
+        else:
+            show(f"{new.file} written: {counted(new.num_images, 'image')}")
+            show_next(place, "bundle", new.run.label, "--out", "bundle")
+        return
     done = pipeline.predict(
         experiment,
-        tta=read_components(tta, "--tta") if tta else None,
+        tta=components,
         merge=merge,
         time_limit=time_limit,
         workspace=place,

@@ -85,7 +85,7 @@ def load_competition(config: CompetitionConfig, workspace: Workspace) -> Competi
     train = _read(root, config.train, config, task)
     extra = [_with_paths_as_ids(_read(root, each, config, task)) for each in config.extra]
     held_out = {name: _read(root, source, config, task) for name, source in config.held_out.items()}
-    test, unlisted_test = _read_test(root, config.test)
+    test, unlisted_test = read_test(root, config.test)
     classes = _class_order(config, task, train)
     samples = _with_unlisted([train, *extra], held_out, test, unlisted_test, config, classes, root)
     samples = _with_groups(samples, config.group_pattern)
@@ -189,7 +189,7 @@ def _with_paths_as_ids(images: LabeledImages) -> LabeledImages:
     return replace(images, samples=samples.assign(source=EXTRA))
 
 
-def _read_test(root: Path, source: TestSource | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_test(root: Path, source: TestSource | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return ``id path`` of the images to predict, and of images that their list does not mention."""
     nothing = images_table({})
     if source is None:

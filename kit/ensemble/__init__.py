@@ -12,4 +12,5 @@ Writes: ``runs/<competition>/<name>/``: predictions and ``blend.json``, as of an
     blend.py           blend predictions
     soup.py            average model weights: one model per fold
     blend_runs.py      blend by any method
+    new_images.py      predict new images with an experiment or a blend
 """

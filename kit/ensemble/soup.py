@@ -20,7 +20,7 @@ from kit.ensemble.blended import Blended, check_members
 from kit.ensemble.evaluate_blend import BlendEvaluation, NestedScorer, compare_with_members
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import LabeledPredictions, label_oof
-from kit.inference.fold_models import FoldModels, open_models
+from kit.inference.experiment_models import ExperimentModels, open_models
 from kit.inference.predict import predict
 from kit.predictions import load_oof
 from kit.runtime.environment import commit_of, now
@@ -105,7 +105,7 @@ class SoupSearch:
     """
 
     members: Sequence[RunFolder]
-    models: FoldModels
+    models: ExperimentModels
     truth: LabeledPredictions
     tried: dict[MemberSet, np.ndarray] = field(default_factory=dict)
 

@@ -12,7 +12,7 @@ from kit.config import Component, Config
 from kit.config.load import load_config
 from kit.errors import KitError, counted
 from kit.evaluation.oof_with_labels import LabeledPredictions, label_oof
-from kit.inference.fold_models import ViewPredictions
+from kit.inference.experiment_models import ViewPredictions
 from kit.inference.predict import predict_by_view
 from kit.metrics import Scorer
 from kit.metrics.bootstrap import Interval, bootstrap_scores, interval, num_draws_for, plain_dict

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from kit.config import Component, Config, ModelConfig
 from kit.errors import KitError, counted, first_few
-from kit.predictions import Origin, Predictions
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.progress import Progress
 from kit.storage.partial_predictions import (
     PartialPredictions,
+    partial_file,
     read_partial_predictions,
     write_partial_predictions,
 )
 from kit.storage.provenance import Identity, check_identity
-from kit.storage.workspace import RunFolder, Workspace
-from kit.training.data import TrainingData, image_set, image_store
-from kit.training.feature_cache import FeatureFiles, Features, is_head_only
-from kit.training.fold import sized_prediction_transform
-from kit.training.precision import settled_precision
+from kit.storage.workspace import RunFolder
+from kit.tasks import Task, tasks
+from kit.training.feature_cache import is_head_only
 from kit.training.trained_folds import model_identity, retraining, trained_fold
 
 ViewList = tuple[Component, ...]  # views that are merged into one prediction
-PLAIN: ViewList = (Component(name="identity"),)  # the image as it is
 
 if TYPE_CHECKING:
     from kit.engine.data.datasets import ImageSet
@@ -40,179 +35,68 @@ if TYPE_CHECKING:
     from kit.engine.optim.target_scale import TargetScale
 
 
-def open_models(
-    config: Config,
-    run: RunFolder,
-    workspace: Workspace,
-    data: TrainingData,
-    progress: Progress,
-    deadline: Deadline | None = None,
-) -> FoldModels:
-    """Return the models of an experiment, ready to predict on this machine's device.
-
-    Args:
-        config: The experiment's config with the views and the merge to predict with.
-    """
-    from kit.engine.device.amp import Amp
-    from kit.engine.device.device import find_device, prepare_process
-
-    prepare_process()
-    amp = Amp(find_device(), settled_precision(config, workspace, data, run).name)
-    store = image_store(config, workspace, data, progress, config.predict.tta)
-    cache = workspace.cache(data.competition.name)
-    return FoldModels(run, config, data, store, cache, amp, progress, deadline or Deadline())
-
-
 @dataclass(frozen=True)
-class ViewPredictions:
-    """Out-of-fold predictions with a list of views, and their cost.
+class MeanPredictions:
+    """The mean prediction of several models.
 
     Attributes:
-        read_seconds: Seconds per image for reading.
-        predict_seconds: Seconds per image for the views and the model.
+        probs: (N, C), float64; not yet normalized.
+        problems: Row -> why the image is unreadable; its probabilities are meaningless.
     """
 
-    oof: Predictions
-    read_seconds: float
-    predict_seconds: float
+    probs: np.ndarray
+    problems: dict[int, str]
 
 
 @dataclass(frozen=True)
 class FoldModels:
-    """The trained models of an experiment, one per fold.
+    """The trained models of an experiment, one per fold: they predict any images, without the training data.
 
     Attributes:
-        cache: Folder of the competition's cached features.
-        features: Cached features in memory, by file.
+        classes: The class names, in the order of the models' outputs.
+        partial: The folder of partial predictions, kept until all are written.
     """
 
     run: RunFolder
     config: Config
-    data: TrainingData
+    classes: tuple[str, ...]
+    num_models: int
     store: ImageStore
-    cache: Path
     amp: Any
     progress: Progress
     deadline: Deadline
-    features: dict[Path, np.ndarray] = field(default_factory=dict)
+    partial: Path
 
-    def predict_oof(self, view_lists: Sequence[ViewList], origin: Origin) -> list[ViewPredictions]:
-        """Return the out-of-fold predictions with each list of views."""
-        data, competition = self.data, self.data.competition
-        validated = data.validated()
-        masks = {k: data.folds.validation(validated, k) for k in range(data.folds.models)}
-        by_fold = [self._predict_fold(k, view_lists) for k in masks]
-        results = []
-        for view_list, of_folds in zip(view_lists, zip(*by_fold, strict=True), strict=True):
-            probs = assemble_oof(
-                masks, {k: of_fold.probs for k, of_fold in zip(masks, of_folds, strict=True)}
-            )
-            oof = Predictions(
-                tuple(validated["id"]),
-                competition.classes,
-                competition.task.normalized(probs),
-                replace(origin, tta=self._labels(view_list)),
-            )
-            num_images = sum(len(of_fold.probs) for of_fold in of_folds)
-            read_seconds = sum(of_fold.read_seconds for of_fold in of_folds) / num_images
-            predict_seconds = sum(of_fold.predict_seconds for of_fold in of_folds) / num_images
-            results.append(ViewPredictions(oof, read_seconds, predict_seconds))
-        return results
+    @property
+    def task(self) -> Task:
+        """The competition's task."""
+        return tasks.get(self.config.competition.task)
 
-    def _predict_fold(self, k: int, view_lists: Sequence[ViewList]) -> list[PartialPredictions]:
-        """Return model k's predictions of its validation rows, in table order: (N_k, C) per list of views."""
-        images = image_set(self.data, self.data.folds.validation(self.data.samples, k))
-        caches = self.config.augment.views is not None
-        if list(view_lists) == [PLAIN] and caches and self._share_backbone:
-            return [self._predict_features(k, images)]
-        (predictions,) = self._predict([k], images, self.data.train_images, view_lists)
-        if problems := predictions[0].problems:
-            position, problem = next(iter(problems.items()))
-            raise KitError(
-                images.pictures[position].path,
-                problem,
-                next="Fix the file, then run the command again.",
-                code="image_unreadable",
-            )
-        return predictions
-
-    def _predict_features(self, k: int, images: ImageSet) -> PartialPredictions:
-        """Return model k's predictions of training images from cached features; missing ones are computed.
-
-        Training has cached them, so that only the head runs.
-        """
-        from kit.engine.data.datasets import EpochBatches, make_loader
-        from kit.engine.fit.frozen_features import HeadClassifier
-        from kit.engine.tta.predict import predict_probs
-
-        model, device = self._load(k).to(self.amp.device), self.amp.device
-        dataset = self._features(model).as_predicted(images)
-        batches = EpochBatches(len(images), self.config.predict.batch_size, None)
-        loader = make_loader(dataset, batches, 0, device)
-        began = time.perf_counter()
-        task = self.data.competition.task
-        probs, _ = predict_probs(
-            HeadClassifier(model), loader, task, device, self.amp.autocast, scales=self._scales([k])
-        )
-        return PartialPredictions(probs, {}, 0.0, time.perf_counter() - began)
-
-    def _features(self, model: Classifier) -> Features:
-        from kit.engine.fit.frozen_features import FeatureExtractor
-
-        predict, workers = self.config.predict, self.config.train.workers
-        return FeatureFiles(
-            folder=self.cache,
-            extractor=FeatureExtractor(model, self.store, self.amp, predict.batch_size, workers),
-            config=self.config,
-            data=self.data,
-            transforms=[sized_prediction_transform(model.preprocessing)],
-            progress=self.progress,
-            deadline=self.deadline,
-            in_memory=self.features,
-        ).read()
-
-    def predict_mean(self, samples: pd.DataFrame, origin: Origin) -> Predictions:
+    def predict_mean(
+        self, images: ImageSet, digest: str, check: Callable[[dict[int, str]], None] = lambda _: None
+    ) -> MeanPredictions:
         """Return the mean prediction of all models for images that were not trained on.
 
-        An unreadable image gets the class prior of the training labels, or the mean of their numbers.
+        Args:
+            digest: Digest of the images.
+            check: Gets the unreadable images after each pass over all images, as in ``MeanPredictions``.
         """
-        from kit.engine.data.datasets import ImageSet
-
-        competition = self.data.competition
-        if samples.empty:
-            return Predictions(
-                (), competition.classes, np.zeros((0, len(competition.classes)), "float32"), origin
-            )
-        images = ImageSet.of(samples)
         view_lists = [tuple(self.config.predict.tta)]
-        folds = list(range(self.data.folds.models))
+        folds = list(range(self.num_models))
         passes = [folds] if self._share_backbone else [[k] for k in folds]
-        by_fold = [each for ks in passes for (each,) in self._predict(ks, images, origin.images, view_lists)]
+        by_fold: list[PartialPredictions] = []
+        for ks in passes:
+            by_fold += [each for (each,) in self._predict(ks, images, digest, view_lists)]
+            check(by_fold[-1].problems)
         probs: np.ndarray = np.stack([each.probs for each in by_fold]).mean(axis=0, dtype=np.float64)
-        rows = sorted({row for each in by_fold for row in each.problems})
-        probs[rows] = competition.task.prior(self.data.targets(), len(competition.classes))
-        unreadable = tuple(images.ids[row] for row in rows)
-        if unreadable:
-            kind = origin.kind.replace("_", "-")
-            prior = "mean of the training numbers" if competition.task.numeric else "class prior"
-            self.progress.warn(
-                counted(
-                    len(unreadable),
-                    f"{kind} image cannot be read and gets",
-                    f"{kind} images cannot be read and get",
-                )
-                + f" the {prior} "
-                f"({first_few(unreadable)})"
-            )
-        probs, origin = competition.task.normalized(probs), replace(origin, unreadable=unreadable)
-        return Predictions(tuple(images.ids), competition.classes, probs, origin)
+        return MeanPredictions(probs, {row: why for each in by_fold for row, why in each.problems.items()})
 
     @cached_property
     def _share_backbone(self) -> bool:
         """Whether the models differ only in their heads, so that one forward pass serves all of them."""
         from kit.engine.fit.frozen_features import MultiHeadClassifier
 
-        folds = range(self.data.folds.models)
+        folds = range(self.num_models)
         return is_head_only(self.config) and MultiHeadClassifier.is_possible(self._load(k) for k in folds)
 
     def _predict(
@@ -239,8 +123,8 @@ class FoldModels:
         """Return the file of fold k's partial predictions."""
         trained = trained_fold(self.run, k, verify=False)
         model = "" if trained is None else trained.model
-        return self.run.partial_predictions(
-            k, f"{model} {digest} {len(images)} {' '.join(self._labels(view_list))}"
+        return partial_file(
+            self.partial, k, f"{model} {digest} {len(images)} {' '.join(self._labels(view_list))}"
         )
 
     def _labels(self, view_list: ViewList) -> tuple[str, ...]:
@@ -284,7 +168,7 @@ class FoldModels:
         label = f"{name}: {counted(len(images), 'image')} x {counted(len(tta_plan.view_images), 'view')}"
         dataset = SourceDataset(images, self.store, tta_plan.sources, model.preprocessing, self.config.seed)
         return predict(
-            Predictor(model, self.data.competition.task, amp.device, amp.autocast, scales),
+            Predictor(model, self.task, amp.device, amp.autocast, scales),
             source_loader(dataset, micro_batch_size, self.config.train.workers, amp.device),
             tta_plan,
             merges.get(self.config.predict.merge, "predict.merge"),
@@ -305,7 +189,7 @@ class FoldModels:
         from kit.engine.models.checkpoints import read_about
         from kit.engine.optim.target_scale import TargetScale
 
-        if not self.data.competition.task.numeric:
+        if not self.task.numeric:
             return ()
         abouts = [read_about(self.run.fold(k).model) for k in ks]
         return tuple(TargetScale(**about["target_scale"]) for about in abouts)
@@ -319,8 +203,7 @@ class FoldModels:
         path = self.run.fold(k).model
         state, about = load_model(path)
         check_identity(Identity(**about["identity"]), model_identity(self.run, k), path, retraining(self.run))
-        classes = self.data.competition.classes
-        if tuple(about["classes"]) != classes:
+        if tuple(about["classes"]) != self.classes:
             raise KitError(
                 path,
                 "was trained on other classes than the data has",
@@ -328,43 +211,14 @@ class FoldModels:
                 code="classes_differ",
             )
         preprocessing = Preprocessing.from_dict(about["preprocessing"])
-        model = rebuild_model(ModelConfig(**about["model"]), preprocessing, len(classes))
+        model = rebuild_model(ModelConfig(**about["model"]), preprocessing, len(self.classes))
         model.load_state_dict(state)
         return model
 
 
-def assemble_oof(validated: dict[int, np.ndarray], fold_probs: dict[int, np.ndarray]) -> np.ndarray:
-    """Return the validation probabilities of all models in table order.
-
-    Args:
-        validated: Model -> mask of its validation rows, (N,), bool. A row that several repeats validate gets
-            the mean of their probabilities.
-        fold_probs: Model -> probabilities (N_k, C) of its validation rows, in table order.
-
-    Returns:
-        Array (N, C), float64.
-
-    Raises:
-        KitError: A model is missing, its number of rows differs, or no model validated a row.
-    """
-    num_rows, num_classes = len(next(iter(validated.values()))), next(iter(fold_probs.values())).shape[1]
-    total, times = np.zeros((num_rows, num_classes)), np.zeros(num_rows)
-    for k, rows in validated.items():
-        probs = fold_probs.get(k)
-        if probs is None or len(probs) != rows.sum():
-            predicted = "none" if probs is None else len(probs)
-            raise KitError(
-                f"fold {k}",
-                f"has {counted(rows.sum(), 'validation row')}, but {predicted} were predicted",
-                code="oof_incomplete",
-            )
-        total[rows] += probs
-        times[rows] += 1
-    if (times == 0).any():
-        raise KitError(
-            "folds",
-            f"{counted((times == 0).sum(), 'row was', 'rows were')} validated by no model",
-            code="oof_incomplete",
-        )
-    oof_probs: np.ndarray = total / times[:, None]
-    return oof_probs
+def warn_of_unreadable(unreadable: Sequence[str], kind: str, task: Task, progress: Progress) -> None:
+    """Warn that unreadable images get the class prior, or the mean of the training numbers."""
+    name = kind.replace("_", "-")
+    one, many = f"{name} image cannot be read and gets", f"{name} images cannot be read and get"
+    prior = "mean of the training numbers" if task.numeric else "class prior"
+    progress.warn(f"{counted(len(unreadable), one, many)} the {prior} ({first_few(unreadable)})")

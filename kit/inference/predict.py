@@ -8,7 +8,7 @@ from dataclasses import replace
 from kit.config import Component, Config
 from kit.config.load import load_config
 from kit.errors import KitError
-from kit.inference.fold_models import FoldModels, ViewPredictions, open_models
+from kit.inference.experiment_models import ExperimentModels, ViewPredictions, open_models
 from kit.predictions import Kind, Origin, load_held_out, load_oof, load_test
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import SILENT, Progress
@@ -100,7 +100,7 @@ def _prepared(
     """Return the config with the given views and merge, the data, and the origin of the OOF predictions."""
     if not run.config.exists():
         raise KitError(run.label, "is a blend", "Its predictions come from `kit blend`", code="is_blend")
-    config = _with_tta(load_config(run.config), tta, merge)
+    config = with_tta(load_config(run.config), tta, merge)
     data = data or prepare(config, workspace, progress)
     refuse_other_data(run, data)
     folds = all_trained_folds(run, data.folds.models)
@@ -117,7 +117,7 @@ def _prepared(
     return config, data, origin
 
 
-def _with_tta(config: Config, tta: Sequence[Component] | None, merge: str | None) -> Config:
+def with_tta(config: Config, tta: Sequence[Component] | None, merge: str | None) -> Config:
     """Return the config with other views or another merge method, if given; an unknown name is a KitError."""
     if not tta and merge is None:
         return config
@@ -129,16 +129,16 @@ def _with_tta(config: Config, tta: Sequence[Component] | None, merge: str | None
     return config.model_copy(update={"predict": predict_config})
 
 
-def _write_predictions(models: FoldModels, workspace: Workspace, origin: Origin) -> None:
+def _write_predictions(models: ExperimentModels, workspace: Workspace, origin: Origin) -> None:
     """Write the OOF, held-out and test predictions, and the labels of the held-out sets."""
     run, data = models.run, models.data
     for name in set(run.held_out_sets()) - set(data.held_out):
         run.held_out(name).unlink()
     models.predict_oof([tuple(models.config.predict.tta)], origin)[0].oof.save(run.oof)
     for name, samples in data.held_out.items():
-        models.predict_mean(samples, _origin_of(name, origin, data)).save(run.held_out(name))
+        models.predict_samples(samples, _origin_of(name, origin, data)).save(run.held_out(name))
         write_text(workspace.truth(run.competition, name), data.truth_csv(name))
-    models.predict_mean(data.competition.test, _origin_of("", origin, data)).save(run.test)
+    models.predict_samples(data.competition.test, _origin_of("", origin, data)).save(run.test)
 
 
 def _origin_of(name: str, origin: Origin, data: TrainingData) -> Origin:

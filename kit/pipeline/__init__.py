@@ -3,22 +3,23 @@
 Files, in pipeline order:
     inputs.py      paths, names and time limits -> kit's own objects
     prepare.py     init, inspect, folds, augment, probe, bench, dry_run
-    models.py      train, predict, evaluate, tta_ablation, pool_crops
+    models.py      train, predict, predict_images, evaluate, tta_ablation, pool_crops
     components.py  what a config can name
-    results.py     blend, submit, resubmit, check, leaderboard, status, record, clean
+    results.py     blend, submit, bundle, resubmit, check, leaderboard, status, record, clean
     run.py         run: every stage
 """
 
 from kit.pipeline.components import components
-from kit.pipeline.models import evaluate, pool_crops, predict, train, tta_ablation
+from kit.pipeline.models import evaluate, pool_crops, predict, predict_images, train, tta_ablation
 from kit.pipeline.prepare import augment, bench, dry_run, folds, init, inspect, probe
-from kit.pipeline.results import blend, check, clean, leaderboard, record, resubmit, status, submit
+from kit.pipeline.results import blend, bundle, check, clean, leaderboard, record, resubmit, status, submit
 from kit.pipeline.run import run
 
 __all__ = [
     "augment",
     "bench",
     "blend",
+    "bundle",
     "check",
     "clean",
     "components",
@@ -30,6 +31,7 @@ __all__ = [
     "leaderboard",
     "pool_crops",
     "predict",
+    "predict_images",
     "probe",
     "record",
     "resubmit",

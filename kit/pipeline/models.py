@@ -1,4 +1,4 @@
-"""Verbs that train, predict and score: train, predict, evaluate, tta_ablation, pool_crops."""
+"""Verbs that train, predict and score: train, predict, predict_images, evaluate, tta_ablation, pool_crops."""
 
 from __future__ import annotations
 
@@ -53,6 +53,25 @@ class PredictResult:
     run: RunFolder
     evaluation: Evaluation
     predicted: bool
+
+
+@dataclass(frozen=True)
+class NewPredictions:
+    """The predictions of a run for a folder of new images, in a CSV."""
+
+    run: RunFolder
+    file: Path
+    num_images: int
+    classes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the result as ``--json`` prints it."""
+        return {
+            "experiment": self.run.label,
+            "file": str(self.file),
+            "images": self.num_images,
+            "classes": list(self.classes),
+        }
 
 
 def train(
@@ -112,6 +131,52 @@ def predict(
     opened = None if data is None else data.opened
     evaluation = _evaluated(run, workspace, config_of(run).decide, opened)
     return PredictResult(run, evaluation, predicted)
+
+
+def predict_images(
+    experiment: RunLike,
+    *,
+    images: Path | str,
+    out: Path | str,
+    tta: Sequence[Component] | None = None,
+    merge: str | None = None,
+    time_limit: TimeLimit = None,
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> NewPredictions:
+    """Predict the images below a folder with all models of an experiment or a blend; write a CSV.
+
+    Only the run folder is read, of a blend also those of its members: the training images may be gone.
+
+    Args:
+        images: The folder.
+        out: The CSV: ``id`` (the path below the folder), a column per class or ``value``, and the label.
+        tta: Views instead of the config's; for an experiment only.
+        merge: How views are merged, instead of the config's way.
+        time_limit: Stop cleanly before this much time has passed; the same call continues.
+
+    Raises:
+        Interrupted: The time limit is reached.
+    """
+    from kit.ensemble.new_images import final_predictions, predict_run
+    from kit.inference.new_images import NewImages, images_in
+    from kit.inference.predictions_csv import write_predictions_csv
+    from kit.status.stale import refuse_stale_models
+    from kit.tasks import tasks
+
+    workspace, folder, file = open_workspace(workspace), Path(images), Path(out)
+    deadline = open_deadline(time_limit)
+    run = open_run(experiment, workspace)
+    if file.is_dir():
+        raise KitError(file, "is a folder", "--out is the CSV to write", code="is_folder")
+    refuse_stale_models(run, workspace)
+    partial = file.with_name(f".{file.name}.partial")
+    new = NewImages(folder, images_in(folder), partial, progress=progress, deadline=deadline)
+    predictions = predict_run(run, workspace, new, tta, merge)
+    final = final_predictions(run, predictions)
+    write_predictions_csv(file, predictions, final, tasks.get(predictions.origin.task))
+    new.remove_partial()
+    return NewPredictions(run, file, len(predictions.ids), predictions.classes)
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""Verbs after prediction: blend, submit, resubmit, check, leaderboard, status, record, clean."""
+"""Verbs after prediction: blend, submit, bundle, resubmit, check, leaderboard, status, record, clean."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kit.leaderboard.entries import Entry
     from kit.leaderboard.record import Recorded
     from kit.leaderboard.selection import Selection
+    from kit.platforms.write_bundle import Bundle
     from kit.status.runs import RunStatus
     from kit.storage.clean import CacheUsage
     from kit.storage.workspace import SubmissionFile
@@ -148,6 +149,42 @@ def submit(
     current = data or current_data(config_of(run), workspace, progress)
     refuse_stale(run, workspace, ALL_PREDICTIONS, current)
     return write_submission(run, workspace, progress, opened=None if current is None else current.opened)
+
+
+def bundle(
+    experiment: RunLike,
+    *,
+    out: Path | str,
+    platform: str | None = None,
+    time_limit: str | None = None,
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> Bundle:
+    """Write a folder that predicts a hidden test folder without network, for code competitions.
+
+    It holds the models, configs and postprocessing of an experiment or blend, the wheels of kit and of what
+    the platform lacks, and a script and a notebook that write ``submission.csv``.
+
+    Args:
+        out: The folder; an earlier bundle in it is replaced.
+        platform: The platform whose notebook runs it; None: the newest of Kaggle that kit knows.
+        time_limit: The time limit of a prediction there, such as ``8h30m``.
+    """
+    from kit.evaluation.oof_with_labels import config_of
+    from kit.platforms.platform_file import DEFAULT
+    from kit.platforms.write_bundle import write_bundle
+    from kit.status.current import current_data
+    from kit.status.stale import ALL_PREDICTIONS, refuse_stale, refuse_stale_models
+
+    workspace = open_workspace(workspace)
+    run = open_run(experiment, workspace)
+    current = current_data(config_of(run), workspace, progress)
+    refuse_stale_models(run, workspace)
+    refuse_stale(run, workspace, ALL_PREDICTIONS, current)
+    competition = None if current is None else current.opened.loaded
+    return write_bundle(
+        run, workspace, Path(out).absolute(), platform or DEFAULT, time_limit, competition, progress
+    )
 
 
 def resubmit(trace: Path | str, *, workspace: WorkspaceLike = None) -> tuple[SubmissionFile, bool]:

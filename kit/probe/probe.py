@@ -12,7 +12,7 @@ import numpy as np
 
 from kit.config import Config, ModelConfig
 from kit.errors import KitError, counted, first_few, raise_mistakes
-from kit.inference.fold_models import assemble_oof
+from kit.inference.experiment_models import assemble_oof
 from kit.probe.linear import best_strength, fitted_probs
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
@@ -173,7 +173,7 @@ def _probed(config: Config, workspace: Workspace, data: TrainingData, progress: 
     store = image_store(config, workspace, data, progress)
     runner = FoldRunner(config, workspace, data, run, store, progress)
     prepare_process()
-    amp = Amp(find_device(), settled_precision(config, workspace, data).name)
+    amp = Amp(find_device(), settled_precision(config, workspace, len(data.competition.classes)).name)
     model = runner.model(0).to(amp.device)
     files = runner.feature_files(model, amp, [sized_prediction_transform(model.preprocessing)])
     features = np.asarray(files.read().plain)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from kit.errors import KitError
 from kit.status.chain import USED_BY, Kind, Link, chain_of
 from kit.status.competition_now import CompetitionNow
+from kit.storage.run_artifacts import read_blend
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData
 
@@ -36,6 +37,19 @@ def refuse_stale(
         is_needed = link.kind in kinds or set(USED_BY[link.kind]) & set(kinds)
         if is_needed and link.state in ("stale", "damaged"):
             raise link.problem or _stale(run, link)
+
+
+def refuse_stale_models(run: RunFolder, workspace: Workspace) -> None:
+    """Refuse a run whose models, members or postprocessing do not belong together; images are not compared.
+
+    Raises:
+        KitError: As ``refuse_stale``, also for the members of a blend.
+    """
+    refuse_stale(run, workspace, (*OOF_PREDICTIONS, "scores"), None)
+    if run.blend.exists() and not run.config.exists():
+        for label in read_blend(run)[0]["members"]:
+            if (member := RunFolder(workspace.root / "runs" / label)).path.is_dir():
+                refuse_stale_models(member, workspace)
 
 
 def _stale(run: RunFolder, link: Link) -> KitError:

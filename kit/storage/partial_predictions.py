@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,16 @@ class PartialPredictions:
     problems: dict[int, str]
     read_seconds: float
     predict_seconds: float
+
+
+def partial_file(folder: Path, fold: int, key: str) -> Path:
+    """Return the path of a fold's predictions in a folder of partial predictions.
+
+    Args:
+        key: What decides the predictions: the model, the images, the views.
+    """
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    return folder / f"fold-{fold}-{digest}.npz"
 
 
 def write_partial_predictions(path: Path, predictions: PartialPredictions) -> None:

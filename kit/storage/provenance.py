@@ -22,7 +22,16 @@ from kit.storage.workspace import RunFolder
 
 KEY = "provenance"
 Kind = Literal[
-    "training_data", "model", "oof", "test", "held_out", "scores", "postprocessing", "blend", "submission"
+    "training_data",
+    "model",
+    "oof",
+    "test",
+    "held_out",
+    "scores",
+    "postprocessing",
+    "blend",
+    "submission",
+    "bundle",
 ]
 NAMES: dict[Kind, str] = {
     "training_data": "the record of the training data",
@@ -34,6 +43,7 @@ NAMES: dict[Kind, str] = {
     "postprocessing": "the postprocessing",
     "blend": "the blend",
     "submission": "the submission",
+    "bundle": "the bundle",
 }
 
 

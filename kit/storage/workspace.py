@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,14 +138,14 @@ class RunFolder(CompetitionItem):
         """The precision that was chosen on this machine."""
         return self.path / "precision.json"
 
-    def partial_predictions(self, fold: int, key: str) -> Path:
-        """Return the path of a fold's predictions for some images, kept until all are written."""
-        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-        return self.path / ".answers" / f"fold-{fold}-{digest}.npz"
+    @property
+    def partial_predictions(self) -> Path:
+        """The folder of each fold's predictions, kept until all are written."""
+        return self.path / ".answers"
 
     def remove_partial_predictions(self) -> None:
         """Remove partial predictions, after the predictions were written."""
-        shutil.rmtree(self.path / ".answers", ignore_errors=True)
+        shutil.rmtree(self.partial_predictions, ignore_errors=True)
 
     def lock(self, work: str) -> Path:
         """Return the path of the lock for work on the experiment that only one process may do."""

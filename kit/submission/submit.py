@@ -227,7 +227,7 @@ def _write_checked(
     with atomic_write(file.path) as draft:
         write(draft, predictions, form)
         problems = check_file(draft, form, context)
-        _refuse_errors(problems, workspace.shown(file.path))
+        refuse_errors(problems, workspace.shown(file.path))
         other = not file.path.exists() or checksum(draft) != checksum(file.path)
         if other:
             kept = keep_scored(file)
@@ -274,7 +274,8 @@ def _leaks_note(leaks: list[Leak], used: bool, where: str) -> str:
     return f"{found}; their rows are predictions. If the rules allow it, set competition.leaks: use"
 
 
-def _refuse_errors(problems: list[Problem], where: str) -> None:
+def refuse_errors(problems: list[Problem], where: str) -> None:
+    """Refuse a submission whose check has found errors."""
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         listed = "".join(f"\n  - {error.code}: {error.summary}" for error in errors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ from kit.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from kit.engine.data.datasets import ImageSet
-    from kit.engine.data.image_store import ImageStore
+    from kit.engine.data.image_store import ImageDecoder, ImageStore
 
 HOLDOUT = "holdout"  # the held-out set that scheme holdout cuts from the training images
 
@@ -174,6 +175,24 @@ def image_set(data: TrainingData, rows: np.ndarray) -> ImageSet:
     return ImageSet.of(data.samples[rows], data.targets()[rows])
 
 
+def image_decoder(config: Config, masks: Path, views: Sequence[Component] = ()) -> ImageDecoder:
+    """Return what decodes images as a config needs them.
+
+    Args:
+        masks: The folder of foreground masks.
+        views: TTA views that need decoded images, besides the plain image.
+    """
+    from kit.engine.data.foreground import Foreground
+    from kit.engine.data.image_store import ImageDecoder
+    from kit.engine.models.build import preprocessing_of
+    from kit.engine.tta.decode_size import side_needed
+
+    mode, options = config.image.foreground, DecodeOptions.of(config.image)
+    foreground = None if mode == "none" else Foreground(mode, masks, options.key)
+    side = side_needed(config, preprocessing_of(config.model, config.image)[0], views)
+    return ImageDecoder(config.image.mode, config.competition.voc.margin, foreground, side, options)
+
+
 def image_store(
     config: Config,
     workspace: Workspace,
@@ -187,17 +206,10 @@ def image_store(
         views: TTA views that need decoded images, besides the plain image.
     """
     from kit.engine.data.cache import open_cache
-    from kit.engine.data.foreground import Foreground
-    from kit.engine.data.image_store import ImageDecoder, ImageStore, pictures_of
-    from kit.engine.models.build import preprocessing_of
-    from kit.engine.tta.decode_size import side_needed
+    from kit.engine.data.image_store import ImageStore, pictures_of
 
-    mode, competition = config.image.foreground, data.competition
-    options = DecodeOptions.of(config.image)
-    masks = workspace.foreground(competition.name)
-    foreground = None if mode == "none" else Foreground(mode, masks, options.key)
-    side = side_needed(config, preprocessing_of(config.model, config.image)[0], views)
-    decoder = ImageDecoder(config.image.mode, config.competition.voc.margin, foreground, side, options)
+    competition = data.competition
+    decoder = image_decoder(config, workspace.foreground(competition.name), views)
     tables = (data.samples, *data.held_out.values(), competition.test)
     pictures = [picture for table in tables for picture in pictures_of(table)]
     folder = workspace.cache(competition.name)

@@ -127,7 +127,8 @@ def _train_folds(
     for k in todo:
         warm_start(config, workspace, data, k)  # check all folds before training any
         remove_drafts(run.fold(k).path)
-    device, precision = find_device(), settled_precision(config, workspace, data, run)
+    device = find_device()
+    precision = settled_precision(config, workspace, len(data.competition.classes), run)
     progress.note(f"device {device}, precision {precision}")
     write_json(run.environment, environment(workspace.root, config.seed, str(device), str(precision)))
     store = image_store(config, workspace, data, progress)

@@ -156,7 +156,7 @@ class FoldRunner:
         seed = fold_seed(config, k)
         torch.manual_seed(seed)
         model = self.model(k)
-        precision = settled_precision(config, self.workspace, data, self.run)
+        precision = settled_precision(config, self.workspace, len(data.competition.classes), self.run)
         amp = Amp(find_device(), precision.name)
         images = self.fold_images(k, model.preprocessing)
         network, images, train = self._use_features(k, model.to(amp.device), images, amp)

@@ -130,7 +130,7 @@ def measure_pass(place: Place) -> dict[str, float]:
     workspace = Workspace.open(place.root)
     config = load_config(workspace.config(place.data), place.overrides("pass", "image.cache=none"))
     data, run = prepare(config, workspace), workspace.run(place.data, "pass")
-    amp = Amp(find_device(), settled_precision(config, workspace, data, run).name)
+    amp = Amp(find_device(), settled_precision(config, workspace, len(data.competition.classes), run).name)
     runner = FoldRunner(config, workspace, data, run, image_store(config, workspace, data), SILENT)
     model = runner.model(0).to(amp.device).eval()
     own, images = model.preprocessing, ImageSet.of(data.samples)

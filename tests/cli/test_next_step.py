@@ -20,6 +20,8 @@ STEPS = {
     "train configs/a.yaml": "predict tiny/a",
     "train configs/a.yaml --dry-run": "train configs/a.yaml",
     "predict a": "submit tiny/a",
+    "predict a --images data/tiny/test --out new.csv": "bundle tiny/a --out bundle",
+    "bundle a --out bundle": "status tiny/a",
     "evaluate a": "submit tiny/a",
     "evaluate a --tta-report": "submit tiny/a",
     "blend a b": "submit tiny/",

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from kit.predictions import load_test
 from kit.storage.workspace import Workspace
 from tests.competition.images.tiff import write_tiff
 from tests.conftest import run_kit, run_kit_json
@@ -75,3 +76,12 @@ def test_other_channels_than_the_files_have_are_named_before_training(spectra):
     changed = sets(*SETTINGS, "image.channels=3", "name=three")
     result = run_kit("run", config, *changed, "--workspace", spectra.root, code=1)
     assert "it has 5 channels, and image.channels is 3" in " ".join(result.stderr.split())
+
+
+def test_new_images_of_five_channels_are_predicted_like_test_images(spectra, tmp_path):
+    out = tmp_path / "new.csv"
+    options = ["--images", spectra.root / "data" / "spectra" / "test", "--out", out]
+    run_kit("predict", "spectra", *options, "--workspace", spectra.root)
+    found, test = pd.read_csv(out).set_index("id"), load_test(spectra.run("spectra", "spectra"))
+    np.testing.assert_allclose(found.loc[list(test.ids), list(test.classes)], test.probs, atol=1e-6)
+    assert list(found["label"]) == ["dry", "wet"] * 3

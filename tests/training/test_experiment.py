@@ -13,7 +13,7 @@ from kit import pipeline
 from kit.config import Component
 from kit.config.load import leaves, load_config
 from kit.errors import KitError
-from kit.inference.fold_models import assemble_oof
+from kit.inference.experiment_models import assemble_oof
 from kit.inference.predict import predict
 from kit.predictions import load_oof, load_test
 from kit.storage.files import read_json, write_text

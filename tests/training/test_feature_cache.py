@@ -15,7 +15,7 @@ from kit.engine.fit.frozen_features import FeatureModel, HeadClassifier, MultiHe
 from kit.engine.fit.trainer import RetryState
 from kit.engine.models.build import build_model
 from kit.inference import fold_models
-from kit.inference.fold_models import open_models
+from kit.inference.experiment_models import open_models
 from kit.inference.predict import predict
 from kit.predictions import Origin, load_oof, load_test
 from kit.storage.workspace import RunFolder
@@ -377,6 +377,6 @@ def test_partial_predictions_are_not_computed_again(workspace, weights, counted)
     test = models.data.competition.test
     origin = Origin("test", "multiclass", run.label, "", ("identity",), "", "these")
     before = counted["features"]
-    models.predict_mean(test, origin)
-    models.predict_mean(test, origin)
+    models.predict_samples(test, origin)
+    models.predict_samples(test, origin)
     assert counted["features"] == before + len(test)

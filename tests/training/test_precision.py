@@ -27,7 +27,7 @@ def trials(monkeypatch):
 
 def settled(workspace, *overrides, run=None):
     config = load_config(write_config(workspace), ["train.precision=auto", *overrides])
-    return settled_precision(config, workspace, prepare(config, workspace), run)
+    return settled_precision(config, workspace, len(prepare(config, workspace).competition.classes), run)
 
 
 def test_experiments_with_the_same_network_share_one_trial(tiny, trials):

@@ -245,6 +245,12 @@ def missing_extras(images: Iterable[str]) -> dict[str, list[str]]:
     return missing
 
 
+def needed_extras(images: Iterable[str]) -> set[str]:
+    """Return the extras of kit that read some images, installed or not."""
+    suffixes = {suffix_of(name) for name in images}
+    return {facts.extra for suffix, facts in reader_facts.items() if facts.module and suffix in suffixes}
+
+
 def has_image_content(path: Path) -> bool:
     """Return whether a file of another suffix begins like an image that kit can open."""
     if path.suffix.lower() in OTHER_SUFFIXES:

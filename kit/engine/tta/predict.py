@@ -34,6 +34,8 @@ from kit.runtime.seeds import stable_seed
 from kit.storage.partial_predictions import PartialPredictions
 from kit.tasks import Task
 
+CHANGED_SINCE_SCAN = "was readable when scanned and is not now: "
+
 
 @dataclass(frozen=True)
 class TTAPlan:
@@ -128,7 +130,7 @@ class SourceDataset(Dataset[Sources]):
         self, key: SampleKey, pixels: np.ndarray | UnreadableImageError, reading: float
     ) -> Sources:
         if isinstance(pixels, UnreadableImageError):
-            return self._blank(key.position, f"was readable when scanned and is not now: {pixels}")
+            return self._blank(key.position, f"{CHANGED_SINCE_SCAN}{pixels}")
         moments, tensors = [time.perf_counter()], []
         try:
             for source, transform in zip(self.sources, self.transforms, strict=True):
