@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A process per core; a module's tests stay in one, which shares what they prepare.
 PYTEST := $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart test test-all lint bench reference clean
+.PHONY: quickstart test test-all test-platform lint bench reference clean
 
 quickstart: .venv/.kit
 	$(BIN)/kit quickstart
@@ -14,6 +14,12 @@ test: .venv/.dev lint
 
 test-all: .venv/.dev lint
 	$(PYTEST)
+
+# The everyday tests with the Python and the packages of a platform (kit/platforms/), in .venv-PLATFORM: 6 GB.
+# Without PYTHON=…, this looks for pythonX.Y of the platform's version on the path.
+PLATFORM ?= kaggle-2026-08
+test-platform:
+	$(PYTHON) -m tests.platforms $(PLATFORM)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -41,4 +47,4 @@ reference: .venv/.kit
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -38,6 +38,7 @@ MAX_MEMBERS = 8
 GIVE_UP = 2  # times the estimated seconds
 # What is wrong with one config rather than with the data or the machine.
 TROUBLES_OF_A_CONFIG = {
+    "device_memory_low",
     "image_size_unsuitable",
     "loss_not_finite",
     "out_of_memory",

@@ -39,8 +39,11 @@ def open_session(
     Args:
         began: When the command started, by ``time.monotonic``.
     """
+    from kit.engine.device.device import find_device
+
     progress.stage("understand")
     config = _config_of(source, workspace, progress)
+    find_device()  # refuses a GPU that torch has no code for, before images are read
     data = prepare(config, workspace, progress)
     side = _median_side(data)
     candidates, notes = find_candidates(config, workspace, models, side)

@@ -89,6 +89,13 @@ def predict_by_view(
         return models.predict_oof([(view,) for view in config.predict.tta], origin)
 
 
+def _check_device() -> None:
+    """Refuse a GPU that torch has no code for, before images are read."""
+    from kit.engine.device.device import find_device
+
+    find_device()
+
+
 def _prepared(
     run: RunFolder,
     workspace: Workspace,
@@ -101,6 +108,8 @@ def _prepared(
     if not run.config.exists():
         raise KitError(run.label, "is a blend", "Its predictions come from `kit blend`", code="is_blend")
     config = with_tta(load_config(run.config), tta, merge)
+    if data is None and not run.oof.exists():
+        _check_device()
     data = data or prepare(config, workspace, progress)
     refuse_other_data(run, data)
     folds = all_trained_folds(run, data.folds.models)

@@ -100,8 +100,10 @@ def probe(config: Config, workspace: Workspace, models: Sequence[str], progress:
 
 def _candidates(config: Config, workspace: Workspace, models: Sequence[str]) -> list[Config]:
     """Return the config with each model."""
+    from kit.engine.device.device import find_device
     from kit.engine.models.build import build_model, check_model, check_weights
 
+    find_device()  # refuses a GPU that torch has no code for
     if not models:
         raise KitError(
             "--models",

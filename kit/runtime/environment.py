@@ -38,10 +38,20 @@ def environment(root: Path, seed: int, device: str, precision: str) -> dict[str,
 
 def processor() -> str:
     """Return the name of the processor, or its architecture if the system does not give the name."""
+    return _cpuinfo("model name") or platform.machine()
+
+
+def processor_flags() -> set[str]:
+    """Return the instruction sets of the processor, as Linux names them; empty on other systems."""
+    return set((_cpuinfo("flags") or _cpuinfo("Features")).split())  # x86, ARM
+
+
+def _cpuinfo(key: str) -> str:
+    """Return the first value of a key in Linux's description of the processors, or an empty string."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    found = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in found if name.strip() == key), "")
 
 
 def commit_of(root: Path) -> str | None:

@@ -39,5 +39,14 @@ def is_disk_full(error: BaseException, path: Path) -> bool:
 
 def free_bytes(path: Path) -> int:
     """Return the free bytes of the file system of a path, which may not exist yet."""
-    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(_existing(path)).free
+
+
+def on_one_disk(path: Path, other: Path) -> bool:
+    """Return whether two paths, which may not exist yet, are on the same file system."""
+    return _existing(path).stat().st_dev == _existing(other).stat().st_dev
+
+
+def _existing(path: Path) -> Path:
+    """Return the path, or the nearest folder above it that exists."""
+    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())

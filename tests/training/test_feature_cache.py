@@ -61,6 +61,7 @@ def counted(monkeypatch):
     monkeypatch.setattr(FeatureModel, "forward", counting)
     # Their trial runs also call the network.
     monkeypatch.setattr("kit.training.feature_cache.why_not_cached", lambda *_: "")
+    monkeypatch.setattr("kit.engine.fit.frozen_features.why_not_split", lambda *_: "")
     monkeypatch.setattr("kit.engine.models.fold_norms.with_folded_norms", lambda model: model)
     return counts
 

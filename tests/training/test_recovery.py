@@ -127,9 +127,11 @@ def test_out_of_memory_halves_the_micro_batch_for_all_folds(tiny, limited_memory
 def test_too_little_memory_for_two_images_is_one_error(tiny, limited_memory_model):
     config = load_config(write_config(tiny), ["model.name=limited_memory", "train.epochs=2"])
     from kit.engine.fit import validate_config
+    from kit.engine.models.build import build_model
 
     recipe_trial = validate_config._trial_run
-    validate_config._trial_run = lambda config: None  # the trial run would run out of memory first
+    built, _ = build_model(config.model, config.image, 3)
+    validate_config._trial_run = lambda _: built  # the trial run would run out of memory first
     try:
         with raises_kit_error("out_of_memory", where="train.batch_size"):
             experiment.train(config, tiny, only=[0])

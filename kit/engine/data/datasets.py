@@ -197,6 +197,13 @@ def inference_batch_size(micro_batch_size: int, device: torch.device, size: int)
     return min(micro_batch_size, max(lowest, min(highest, CPU_BATCH_PIXELS // size**2)))
 
 
+def loader_processes(workers: int | None, device: torch.device) -> int:
+    """Return the number of loader processes; ``workers`` None: 0 on a CPU, up to 8 with a GPU."""
+    if workers is not None:
+        return workers
+    return 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)
+
+
 def make_loader(
     dataset: Dataset[Any],
     batches: EpochBatches,
@@ -204,13 +211,13 @@ def make_loader(
     device: torch.device,
     collate: Callable[[list[Any]], Any] = collate,
 ) -> DataLoader[Any]:
-    """Return a loader; ``workers`` None: 0 on a CPU, up to 8 with a GPU.
+    """Return a loader.
 
     Args:
+        workers: As for ``loader_processes``.
         collate: Makes a batch from dataset items.
     """
-    if workers is None:
-        workers = 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)
+    workers = loader_processes(workers, device)
     return DataLoader(
         dataset,
         batch_sampler=batches,

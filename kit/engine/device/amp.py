@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from kit.errors import KitError
+from kit.runtime.environment import processor_flags
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -58,11 +59,9 @@ def choose_precision(requested: str, device: torch.device) -> Precision:
 
 def native_bf16() -> str:
     """Return the name of the CPU's bf16 instructions, or an empty string."""
-    capabilities = torch.cpu.get_capabilities()
-    for key, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512_BF16"), ("bf16", "BF16")):
-        if capabilities.get(key):
-            return name
-    return ""
+    flags = processor_flags()
+    names = (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512_BF16"), ("bf16", "BF16"))  # the last is ARM's
+    return next((name for flag, name in names if flag in flags), "")
 
 
 class Amp:

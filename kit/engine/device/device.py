@@ -8,13 +8,21 @@ import os
 import torch
 
 from kit.engine.device.allocator import prepare_allocator
+from kit.engine.device.resources import check_gpu
 from kit.runtime.process import belongs_to_command
 
 
 def find_device() -> torch.device:
-    """Return torch's current accelerator, or the CPU."""
+    """Return torch's current accelerator, or the CPU.
+
+    Raises:
+        KitError: torch has no code for the GPU.
+    """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return torch.device("cpu") if accelerator is None else accelerator
+    if accelerator is None:
+        return torch.device("cpu")
+    check_gpu(accelerator)
+    return accelerator
 
 
 @functools.cache

@@ -24,10 +24,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Collect garbage and return cached GPU memory to the driver."""
+    """Collect garbage and return cached memory of the accelerator to its driver."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    elif torch.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def halve_until_it_fits(

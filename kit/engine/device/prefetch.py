@@ -13,6 +13,14 @@ T = TypeVar("T")
 Batch = TypeVar("Batch")
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on the device; the copy to a CUDA GPU is asynchronous, since loaders pin its memory.
+
+    Elsewhere nothing is pinned, and MPS may read memory that has been freed before the copy.
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda")
+
+
 def on_device(
     batches: Iterator[Batch], move: Callable[[Batch], T], device: torch.device
 ) -> Iterator[tuple[Batch, T]]:

@@ -70,7 +70,7 @@ class TrainingObjective:
         labels = targets_of(images)
         if self.scale is not None:
             return torch.from_numpy(self.scale.targets(labels))
-        return torch.from_numpy(self.task.one_hot(labels, self.num_classes)).float()
+        return torch.from_numpy(self.task.one_hot(labels, self.num_classes).astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from kit.engine.data.datasets import (
 from kit.engine.data.image_store import ImageStore
 from kit.engine.device.amp import Amp
 from kit.engine.device.memory import halve_until_it_fits
-from kit.engine.device.prefetch import on_device
+from kit.engine.device.prefetch import on_device, to_device
 from kit.engine.models.build import Classifier
 from kit.engine.models.freezing import settle_norms, train_only
 from kit.engine.models.heads import find_heads, head_parameters
@@ -220,7 +220,7 @@ class FeatureExtractor:
         loader = make_loader(dataset, batches, self.workers, device)
         parts: list[Tensor] = []
         fetched = iter(progress.track(loader, len(loader), label))
-        for batch, images in on_device(fetched, lambda b: b.images.to(device, non_blocking=True), device):
+        for batch, images in on_device(fetched, lambda b: to_device(b.images, device), device):
             for position, problem in batch.problems.items():
                 path = dataset.images.pictures[position].path
                 raise KitError(path, problem, "", "Fix the file and run again.", code="image_unreadable")

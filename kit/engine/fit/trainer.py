@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from kit.engine.data.datasets import Batch, ImageSet
 from kit.engine.device.amp import Amp
-from kit.engine.device.prefetch import on_device
+from kit.engine.device.prefetch import on_device, to_device
 from kit.engine.device.threads import StepThreads, threads_restored
 from kit.engine.fit.components import FoldImages, Recipe, TrainingObjective, build_components, targets_of
 from kit.engine.fit.fold_state import FoldState
@@ -192,7 +192,7 @@ class FoldTrainer:
         device, targets = self.components.amp.device, self.components.targets[batch.indices]
         if device.type == "cuda":
             targets = targets.pin_memory()  # so that the copy is asynchronous
-        return batch.images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+        return to_device(batch.images, device), to_device(targets, device)
 
     def _take_step(self, number: int, batch: tuple[Tensor, Tensor]) -> None:
         (images, targets), components, step = batch, self.components, self.state.step

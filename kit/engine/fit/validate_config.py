@@ -11,6 +11,8 @@ from kit.config import Config
 from kit.engine.augment.pipelines import check_preset, preset_warning, training_transform
 from kit.engine.data.cache import cache_budget
 from kit.engine.data.sampling import check_balance
+from kit.engine.device.device import find_device
+from kit.engine.fit.check_machine import check_machine
 from kit.engine.models.build import Classifier, ModelLibrary, build_model, check_model, check_weights
 from kit.engine.models.freezing import check_freezing, train_only, widest
 from kit.engine.models.heads import check_head
@@ -29,12 +31,18 @@ from kit.tasks import tasks
 TRIAL_CLASSES = 3
 
 
-def check_recipe(config: Config, workspace: Workspace) -> list[str]:
-    """Return warnings about a valid config; refuse an invalid one.
+def check_recipe(config: Config, workspace: Workspace, models: int = 0) -> list[str]:
+    """Return warnings about a valid config; refuse an invalid one, or one that this machine cannot train.
+
+    Args:
+        models: Number of models that are to be trained; 0: the machine is not checked.
 
     Raises:
-        KitError: All wrong names and options at once; else the first failure of a trial on blank images.
+        KitError: All wrong names and options at once; else the first failure of a trial on blank images, or
+            what the machine lacks.
     """
+    if models:
+        find_device()  # refuses a GPU that torch has no code for
     task, train = tasks.get(config.competition.task), config.train
     checks: list[Callable[[], object]] = [
         lambda: check_model(config.model),
@@ -56,8 +64,8 @@ def check_recipe(config: Config, workspace: Workspace) -> list[str]:
     raise_mistakes(config.name, mistakes)
     if config.model.start is None:
         check_weights(config.model)
-    _trial_run(config)
-    return _warnings(config)
+    model = _trial_run(config)
+    return _warnings(config) + (check_machine(config, workspace, model, models) if models else [])
 
 
 def _num_classes(config: Config) -> int | None:
@@ -74,8 +82,8 @@ def _mistake(check: Callable[[], object]) -> KitError | None:
     return None
 
 
-def _trial_run(config: Config) -> None:
-    """Build the model without weights and run two blank images of each size through it."""
+def _trial_run(config: Config) -> Classifier:
+    """Return the model without weights, after two blank images of each size ran through it."""
     task = tasks.get(config.competition.task)
     num_classes = num_classes_listed(config.train.loss) or (1 if task.numeric else TRIAL_CLASSES)
     untrained = config.model.model_copy(update={"pretrained": False, "weights": None})
@@ -92,6 +100,7 @@ def _trial_run(config: Config) -> None:
         for each in logits:
             loss(each, torch.eye(max(2, num_classes))[:2, :num_classes])
     check_sizes(config.predict.tta, model)
+    return model
 
 
 def _logits(model: Classifier, key: str, size: int) -> tuple[Tensor, ...]:

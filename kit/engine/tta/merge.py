@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -125,4 +126,4 @@ def rank(probs: Tensor, shares: Tensor) -> Tensor:
     Ties share their rank. The result is not a probability.
     """
     ranks = mean_rank(probs.cpu().numpy(), shares.flatten().cpu().numpy())
-    return torch.from_numpy(ranks).to(probs)
+    return torch.from_numpy(ranks.astype(np.float32)).to(probs)

@@ -24,7 +24,7 @@ from kit.engine.data.datasets import (
     stacked,
 )
 from kit.engine.data.image_store import ImageStore
-from kit.engine.device.prefetch import on_device
+from kit.engine.device.prefetch import on_device, to_device
 from kit.engine.models.preprocessing import Preprocessing
 from kit.engine.optim.target_scale import TargetScale, decode
 from kit.engine.tta.merge import Merge, check_merge
@@ -92,12 +92,16 @@ class Sources(NamedTuple):
 
 
 class SourceBatch(NamedTuple):
-    """Images by source, (B, C, size, size) uint8 each; the rest as in ``Batch``, ``seconds`` summed."""
+    """Images by source, (B, C, size, size) uint8 each; the rest as in ``Batch``.
+
+    Attributes:
+        seconds: As in ``Sources``, summed over the images; float64, and no tensor: MPS has no float64.
+    """
 
     images: list[Tensor]
     indices: Tensor
     problems: dict[int, str]
-    seconds: Tensor
+    seconds: np.ndarray
 
 
 class SourceDataset(Dataset[Sources]):
@@ -157,7 +161,7 @@ def collate_sources(items: list[Sources]) -> SourceBatch:
         images=[stacked(of_source) for of_source in zip(*(item.images for item in items), strict=True)],
         indices=torch.tensor([item.position for item in items]),
         problems={item.position: item.problem for item in items if item.problem},
-        seconds=torch.tensor([item.seconds for item in items], dtype=torch.float64).sum(dim=0),
+        seconds=np.sum([item.seconds for item in items], axis=0),
     )
 
 
@@ -221,7 +225,7 @@ def predict(
     fetched = iter(progress.track(loader, len(loader), label))
     for batch, images in on_device(fetched, lambda each: _moved(each, predictor.device), predictor.device):
         probs, seconds = _predict_batch(predictor, images, tta_plan)
-        spent += np.concatenate([batch.seconds.numpy(), seconds])
+        spent += np.concatenate([batch.seconds, seconds])
         parts.append(
             probs if merge.needs_all else merger.merged(probs, rows_of(batch.problems, batch.indices))
         )
@@ -243,7 +247,7 @@ def rows_of(problems: dict[int, str], indices: Tensor) -> list[int]:
 
 
 def _moved(batch: SourceBatch, device: torch.device) -> list[Tensor]:
-    return [images.to(device, non_blocking=True) for images in batch.images]
+    return [to_device(images, device) for images in batch.images]
 
 
 def _predict_batch(
@@ -332,7 +336,7 @@ def predict_probs(
     predictor = Predictor(model.eval(), task, device, autocast, scales)
     parts: list[Tensor] = []
     problems: dict[int, str] = {}
-    moving = on_device(iter(loader), lambda each: each.images.to(device, non_blocking=True), device)
+    moving = on_device(iter(loader), lambda each: to_device(each.images, device), device)
     for batch, images in moving:
         probs = predictor.probs(images)
         if batch.problems:

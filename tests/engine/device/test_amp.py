@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from kit.engine.device import amp
 from kit.engine.device.amp import DTYPES, Amp, choose_precision
 from tests.conftest import raises_kit_error
 
@@ -18,7 +19,7 @@ def test_the_chosen_precision_has_a_reason():
 
 
 def test_a_cpu_without_bf16_computes_in_fp32(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    monkeypatch.setattr(amp, "processor_flags", lambda: {"avx2"})
     assert str(choose_precision("auto", torch.device("cpu"))) == "fp32 (the CPU has no bf16)"
 
 
@@ -33,9 +34,9 @@ def test_autocast_computes_in_the_precision_and_only_inside_its_context():
 def weight_after(gradient: float, precision: str, clip: float | None = None) -> float:
     """Return a weight of 1 after a step of SGD with rate 1 and this gradient."""
     weight = torch.ones(1, requires_grad=True)
-    amp, optimizer = Amp(torch.device("cpu"), precision), torch.optim.SGD([weight], lr=1.0)
-    amp.backward((weight * gradient).sum())
-    amp.step(optimizer, [weight], clip)
+    scaled, optimizer = Amp(torch.device("cpu"), precision), torch.optim.SGD([weight], lr=1.0)
+    scaled.backward((weight * gradient).sum())
+    scaled.step(optimizer, [weight], clip)
     return weight.item()
 
 
