@@ -51,7 +51,12 @@ class _Kit(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module 'kit' has no attribute '{name}'")
-        return getattr(importlib.import_module(HOMES.get(name, "kit.pipeline")), name)
+        verb = getattr(importlib.import_module(HOMES.get(name, "kit.pipeline")), name)
+        if "IPython" not in sys.modules:
+            return verb
+        from kit.runtime.notebook_progress import is_notebook, with_progress
+
+        return with_progress(verb) if is_notebook() else verb
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (isinstance(value, ModuleType) and name in __all__):  # as importing a submodule does

@@ -12,7 +12,11 @@ from kit.config import Config
 from kit.config.load import load_config
 from kit.errors import counted
 from kit.evaluation.evaluate import Evaluation
+from kit.pipeline.display import parts_of
 from kit.pipeline.inputs import WorkspaceLike, open_workspace
+from kit.report.notebook import Parts
+from kit.report.tables import scores_table
+from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
 from kit.storage.workspace import RunFolder, Workspace
@@ -57,7 +61,7 @@ class ScoredRun:
 
 
 @dataclass(frozen=True)
-class QuickstartResult:
+class QuickstartResult(Displayed):
     """The results of the quickstart: two experiments, their blend, and the blend's submission file."""
 
     seconds: float
@@ -81,6 +85,12 @@ class QuickstartResult:
             "blend": blended,
             "submission": str(self.submission),
         }
+
+
+@parts_of.register
+def _shown(result: QuickstartResult) -> Parts:
+    rows = [(s.name, s.evaluation.cv, s.held_out) for s in (*result.experiments, result.blend)]
+    return [scores_table(rows, result.metric), f"{result.submission}  checked, ready to submit"]
 
 
 def quickstart(*, workspace: WorkspaceLike = None, progress: Progress = SILENT) -> QuickstartResult:

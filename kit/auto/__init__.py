@@ -4,6 +4,8 @@ Reads: a competition folder or config; weights on this machine.
 Writes: ``runs/COMPETITION/auto/journal.json``, and ordinary experiments, a blend and submissions.
 
     auto.py        the steps, in order: understand, measure, first submission, heads, search, confirm
+    heads.py       heads of frozen networks
+    finish.py      blend, submit, and the result
     understand.py  competition -> session
     session.py     what a run knows, and the steps it can take
     page.py        the HTML page
@@ -19,8 +21,13 @@ Writes: ``runs/COMPETITION/auto/journal.json``, and ordinary experiments, a blen
     corrected.py   the score of the best of many, without the optimism of choosing
     report.py      the table and the summary
     score.py       the corrected score of the best of several runs
+    views.py       which views of test-time augmentation are worth their time
+    findings.py    what an experiment has shown beside earlier ones
+    status.py      the state of a run, for the live view
 """
 
-from kit.auto.auto import AutoPlan, AutoResult, auto, dry_run
+from kit.auto import report as report  # adds what notebooks show
+from kit.auto.auto import AutoPlan, auto, dry_run
+from kit.auto.finish import AutoResult
 
 __all__ = ["AutoPlan", "AutoResult", "auto", "dry_run"]

@@ -8,45 +8,41 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.auto.candidates import Candidate
-from kit.auto.choices import SIZES, scaled_size
-from kit.auto.corrected import Corrected
-from kit.auto.journal import Kind, Scored
+from kit.auto.choices import SIZES
+from kit.auto.finish import AutoResult, close, combine_and_submit
+from kit.auto.heads import train_heads, train_larger_heads
+from kit.auto.journal import Kind
 from kit.auto.measure import measure
-from kit.auto.page import write_auto_page
 from kit.auto.plan import (
     FIRST_SHARE,
     FirstStep,
     Plan,
     epochs_within,
     first_step,
-    heads_seconds,
     largest_within,
     plan_of,
     seconds_of,
 )
-from kit.auto.score import nested_oof, score_of_choice
 from kit.auto.search import next_params, require_optuna
-from kit.auto.session import SEARCHED_FOLD, Session
+from kit.auto.session import Session
 from kit.auto.status import Watch, ignore
 from kit.auto.understand import open_session
 from kit.config.load import config_yaml, load_config
 from kit.errors import Interrupted, KitError, counted
 from kit.pipeline.inputs import TimeLimit, WorkspaceLike, open_deadline, open_workspace
 from kit.runtime.deadline import Deadline, duration
+from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
 from kit.storage.locks import exclusive_lock
 
-HEAD_SIZES = (1.0, 0.8, 0.6)  # of a network's own image size, the first that fits the time
 MEASURED_FIRST = 0.03  # of the time limit, for speeds before the first submission
 MEASURED_LATER = 0.06
-LARGER = 1.25
 HOPELESS = 2  # estimated seconds / seconds left; above, nothing is begun
 
 
 @dataclass(frozen=True)
-class AutoPlan:
+class AutoPlan(Displayed):
     """What ``auto`` would do with its time (``--dry-run``).
 
     Attributes:
@@ -63,33 +59,6 @@ class AutoPlan:
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as ``--json`` prints it."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class AutoResult:
-    """What ``auto`` made.
-
-    Attributes:
-        best: The experiment or blend to submit.
-        corrected: The score to expect of it on new images; None if it cannot be computed.
-        submission: The checked file, relative to the workspace; None without test images.
-        scored: Every experiment and blend, best first.
-        trials: The number of configs that were tried on one fold.
-    """
-
-    competition: str
-    metric: str
-    best: Scored
-    corrected: Corrected | None
-    submission: str | None
-    scored: list[Scored]
-    trials: int
-    learned: list[str]
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the result as ``--json`` prints it."""
-        return asdict(self) | {"corrected": self.corrected and self.corrected.as_dict()}
 
 
 def auto(
@@ -126,10 +95,8 @@ def auto(
         _work_until_the_end(session, deadline)
     if not session.journal.scored:
         raise _too_short(session)
-    result = _result(session)
-    page = workspace.auto_page(result.competition)
-    write_auto_page(page, session, result.scored, result.corrected)
-    progress.note(f"{workspace.shown(page)} written")
+    result = close(session)
+    progress.note(f"{workspace.shown(workspace.auto_page(result.competition))} written")
     if export is not None:
         _export(session, Path(export))
     return result
@@ -173,17 +140,17 @@ def dry_run(
 
 
 def _take_steps(session: Session) -> None:
-    with session.deadline.deferring_signals():
+    with session.limit.deferring_signals():
         measure(session, MEASURED_FIRST)
         _first_submission(session)
         measure(session, MEASURED_LATER)
         _note_unmeasured(session)
-        _heads(session)
+        train_heads(session)
         session.sort_candidates()
         for plan in _plans(session):
             _search(session, plan)
             _confirm(session, plan)
-        _larger_heads(session)
+        train_larger_heads(session)
 
 
 # --- steps
@@ -221,61 +188,6 @@ def _note_unmeasured(session: Session) -> None:
     if session.unmeasured:
         names = ", ".join(each.model for each in session.unmeasured)
         session.learn(f"not tried, since measuring their speed takes too much of the time: {names}")
-
-
-def _heads(session: Session) -> None:
-    """Train heads on the features of each network: a cheap comparison, and members of a blend."""
-    heads = sorted(
-        (each for each in session.journal.scored if each.kind == "head"), key=lambda each: each.size
-    )
-    largest = {each.network: each.size for each in heads}
-    todo = [
-        each
-        for each in session.candidates
-        if session.has_features(each) and largest.get(each.model, 0.0) < 1.0
-    ]
-    allowed = heads_seconds(session)
-    if not todo or allowed <= 0:
-        return
-    session.progress.stage("heads", f"{counted(len(todo), 'network')} with frozen features")
-    ends = session.deadline.left - allowed
-    for candidate in sorted(todo, key=lambda each: _head_seconds(session, each, 1.0)):
-        room = session.deadline.left - ends
-        fitting = [s for s in HEAD_SIZES if _head_seconds(session, candidate, s) <= room]
-        if not fitting or fitting[0] <= largest.get(candidate.model, 0.0):
-            cost = duration(_head_seconds(session, candidate, HEAD_SIZES[-1]))
-            session.learn(f"no head of {candidate.model}: with small images it takes about {cost}")
-            continue
-        _train_head(session, candidate, fitting[0])
-
-
-def _larger_heads(session: Session) -> None:
-    """Train heads on larger images in the time that no whole network fits into."""
-    for candidate in session.candidates:
-        done = [each for each in session.journal.scored if each.kind == "head"]
-        if not session.has_features(candidate) or LARGER in {
-            each.size for each in done if each.network == candidate.model
-        }:
-            continue
-        if _head_seconds(session, candidate, LARGER) <= session.usable:
-            _train_head(session, candidate, LARGER)
-
-
-def _head_seconds(session: Session, candidate: Candidate, scale: float) -> float:
-    size = scaled_size(session.recipes.native_size(candidate), scale)
-    return session.costs.head(candidate.model, size, session.work)
-
-
-def _train_head(session: Session, candidate: Candidate, scale: float) -> None:
-    name = session.new_name("head")
-    size = scaled_size(session.recipes.native_size(candidate), scale)
-    config = session.recipes.head(name, candidate, size)
-    cost = _head_seconds(session, candidate, scale)
-    session.begin(f"{name}: {candidate.model} at {size} px, head only, about {duration(cost)}")
-    scored = session.run_all_folds(config, "head", {"size": scale}, cost)
-    if scored is not None:
-        session.say(f"{candidate.model} at {size} px, head only: {session.metric} {scored.cv:.4f}")
-        _combine_and_submit(session)
 
 
 def _plans(session: Session) -> Iterator[Plan]:
@@ -329,39 +241,7 @@ def _confirm(session: Session, plan: Plan) -> None:
         scored = session.run_all_folds(config, "whole", params, seconds_of(session, params, epochs))
         if scored is not None:
             session.say(f"{name}: {session.metric} {scored.cv:.4f}")
-            _combine_and_submit(session)
-
-
-def _combine_and_submit(session: Session) -> None:
-    blended = session.combine()
-    if blended is not None:
-        session.say(f"blend of all: {session.metric} {blended.cv:.4f}")
-    session.submit_best()
-
-
-# --- result
-
-
-def _result(session: Session) -> AutoResult:
-    scored = session.ranked(session.journal.scored)
-    return AutoResult(
-        competition=session.data.competition.name,
-        metric=session.metric,
-        best=scored[0],
-        corrected=_corrected(session),
-        submission=session.submitted or None,
-        scored=scored,
-        trials=len(session.journal.trials),
-        learned=session.journal.learned,
-        seconds=time.monotonic() - session.began,
-    )
-
-
-def _corrected(session: Session) -> Corrected | None:
-    """Return the score to expect of the submission; trials, if there were any, were compared on one fold."""
-    ranked = session.ranked(session.journal.scored)
-    runs = [nested_oof(session.run_folder(each.name), session.workspace) for each in ranked]
-    return score_of_choice(runs, session.config.seed, SEARCHED_FOLD if session.journal.trials else None)
+            combine_and_submit(session)
 
 
 def _export(session: Session, path: Path) -> None:

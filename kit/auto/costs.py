@@ -12,6 +12,8 @@ TRAINING_FACTOR = 5.0  # seconds of a training step / seconds of a forward pass,
 FIXED_SECONDS = 4.0  # per experiment for scores, report page, submission and checks, before any was measured
 HEAD_SECONDS_PER_IMAGE = 0.002  # of training a head on cached features, all epochs, before any was measured
 MOST_SLOWNESS = 5.0
+CLOSING_SECONDS = 1.0  # kept at the end for the process to exit
+CLOSING_FACTOR = 1.5  # kept at the end, of what was measured
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,9 @@ class Costs:
         forward: Network -> seconds per megapixel of input in a forward pass.
         training: Network -> seconds per megapixel of input in training, read and augmented.
         fixed: Seconds per experiment for everything but the network.
+        combining: Seconds of the last blend and submission.
+        page: Seconds of writing the page at the end.
+        correcting: Seconds per experiment of the corrected score at the end.
         start: Seconds from the start of a trial to its first epoch.
         head_training: Seconds of training the heads of all folds on cached features, once measured.
         without_features: Networks whose head cannot be trained on cached features.
@@ -50,6 +55,9 @@ class Costs:
     forward: dict[str, float] = field(default_factory=dict)
     training: dict[str, float] = field(default_factory=dict)
     fixed: float = FIXED_SECONDS
+    combining: float = 0.0
+    page: float = 2.0
+    correcting: float = 0.3
     start: float = 1.0
     head_training: float | None = None
     slowness: float = 1.0
@@ -98,9 +106,29 @@ class Costs:
         """Return the seconds of a forward pass of some images."""
         return self.forward[model] * images * _megapixels(size)
 
+    def closing(self, experiments: int) -> float:
+        """Return the seconds to keep for the corrected score and the page at the end."""
+        return CLOSING_SECONDS + CLOSING_FACTOR * (self.page + self.correcting * (experiments + 1))
+
     def learn_training(self, model: str, size: int, images: int, seconds: float) -> None:
         """Store the measured speed of training."""
         self.training[model] = seconds / max(1, images) / _megapixels(size)
+
+    def learn_head(self, model: str, size: int, work: Work, seconds: float) -> None:
+        """Store what training the heads of all folds took, their features included."""
+        features = self.features(model, size, work)
+        self.head_training = max(1.0, seconds - features)
+        self._learn_forward(model, features, seconds)
+
+    def learn_predicted(self, model: str, size: int, views: int, work: Work, seconds: float) -> None:
+        """Store what predicting with every fold's model took, scores and page included."""
+        network = self.predicted(model, size, views, work) - self.fixed
+        self.fixed = max(1.0, seconds - network)
+        self._learn_forward(model, network, seconds)
+
+    def _learn_forward(self, model: str, estimated: float, seconds: float) -> None:
+        """Correct a forward pass that was measured while other programs were busy: it was faster."""
+        self.forward[model] *= min(1.0, seconds / max(0.1, estimated))
 
     def learn_total(self, estimated: float, seconds: float) -> None:
         """Revise the slowness by half of what an experiment took more, or less, than estimated."""

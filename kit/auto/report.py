@@ -5,11 +5,24 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from kit.auto.auto import AutoPlan, AutoResult
+from kit.auto.auto import AutoPlan
+from kit.auto.finish import AutoResult
 from kit.auto.page import KINDS
 from kit.errors import counted
+from kit.pipeline.display import parts_of
+from kit.report.notebook import Parts
 from kit.report.tables import plain_table
 from kit.runtime.deadline import duration
+
+
+@parts_of.register
+def _auto(result: AutoResult) -> Parts:
+    return [auto_table(result), *summary(result)]
+
+
+@parts_of.register
+def _plan(plan: AutoPlan) -> Parts:
+    return plan_lines(plan)
 
 
 def auto_table(result: AutoResult) -> Table:

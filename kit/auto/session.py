@@ -66,7 +66,7 @@ class Session:
 
     Attributes:
         total: Seconds of the time limit.
-        deadline: When to stop working: early enough to write the result before the time limit.
+        limit: The time limit of the command.
         candidates: Networks of known speed, best first as far as known.
         unmeasured: Networks whose speed is not known yet, those to measure first at the front.
     """
@@ -80,7 +80,7 @@ class Session:
     choices: list[Choice]
     unmeasured: list[Candidate]
     total: float
-    deadline: Deadline
+    limit: Deadline
     progress: Progress
     watch: Watch = ignore
     began: float = field(default_factory=time.monotonic)
@@ -101,6 +101,11 @@ class Session:
     def costs(self) -> Costs:
         """The measured speeds."""
         return self.journal.costs
+
+    @property
+    def deadline(self) -> Deadline:
+        """When to stop working: early enough to write the result before the time limit."""
+        return self.limit.within(self.limit.left - self.costs.closing(len(self.journal.scored)))
 
     @property
     def usable(self) -> float:
@@ -369,9 +374,7 @@ class Session:
         model, size = config.model.name, config.image.size
         assert size is not None  # recipes set it
         if kind == "head":
-            features = self.costs.features(model, size, self.work)
-            self.costs.head_training = max(1.0, training - features)
+            self.costs.learn_head(model, size, self.work, training)
         else:
             self._learn_speed(config)
-            network = self.costs.predicted(model, size, len(config.predict.tta), self.work) - self.costs.fixed
-            self.costs.fixed = max(1.0, predicting - network)
+            self.costs.learn_predicted(model, size, len(config.predict.tta), self.work, predicting)

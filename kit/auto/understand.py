@@ -23,8 +23,6 @@ from kit.storage.files import text_digest
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, prepare
 
-END_SECONDS, END_SHARE = 3.0, 0.01  # kept for the last scores and the page, seconds and share of the limit
-
 
 def open_session(
     source: Path | str,
@@ -65,7 +63,7 @@ def open_session(
         choices=choices_for(config, data.competition.task, any(each.pretrained for each in candidates)),
         unmeasured=candidates,
         total=deadline.left + time.monotonic() - began,
-        deadline=deadline.within(deadline.left - END_SECONDS - END_SHARE * deadline.left),
+        limit=deadline,
         progress=progress,
         began=began,
     )

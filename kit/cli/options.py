@@ -45,6 +45,14 @@ DataRootOption = Annotated[
 FreshOption = Annotated[
     bool, typer.Option("--fresh", help="Discard the results of earlier runs of the experiment.")
 ]
+DevicesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--devices",
+        metavar="0,1",
+        help="GPUs that train folds at the same time; cpu:2: parts of the processor. Default: all GPUs.",
+    ),
+]
 TimeLimitOption = Annotated[
     str | None,
     typer.Option(

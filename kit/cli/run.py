@@ -3,6 +3,7 @@
 from kit.cli.options import (
     ConfigArgument,
     DataRootOption,
+    DevicesOption,
     FreshOption,
     JsonOption,
     SetOption,
@@ -16,6 +17,7 @@ def run(
     overrides: SetOption = None,
     fresh: FreshOption = False,
     time_limit: TimeLimitOption = None,
+    devices: DevicesOption = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
@@ -35,6 +37,7 @@ def run(
         overrides=overrides or [],
         fresh=fresh,
         time_limit=time_limit,
+        devices=devices,
         workspace=place,
         progress=Terminal(),
     )

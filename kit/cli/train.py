@@ -9,6 +9,7 @@ import typer
 from kit.cli.options import (
     ConfigArgument,
     DataRootOption,
+    DevicesOption,
     FreshOption,
     JsonOption,
     SetOption,
@@ -24,6 +25,7 @@ def train(
     overrides: SetOption = None,
     fresh: FreshOption = False,
     time_limit: TimeLimitOption = None,
+    devices: DevicesOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be trained, and how, without training.")
     ] = False,
@@ -57,6 +59,7 @@ def train(
         folds=fold or [],
         fresh=fresh,
         time_limit=time_limit,
+        devices=devices,
         overrides=overrides or [],
         workspace=place,
         progress=Terminal(),

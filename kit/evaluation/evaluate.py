@@ -31,6 +31,7 @@ from kit.metrics.bootstrap import Interval, plain_dict, score_interval
 from kit.postprocess.nested_cv import FittedPostprocessing, StepsEvaluation, as_json, fit_and_evaluate
 from kit.postprocess.postprocessing import Postprocessing, check_steps
 from kit.predictions import FinalPredictions, prediction_digests
+from kit.runtime.displayed import Displayed
 from kit.storage.csv_text import csv_text
 from kit.storage.files import write_text
 from kit.storage.run_artifacts import read_postprocessing, write_postprocessing, write_scores
@@ -52,7 +53,7 @@ class OtherScore:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Displayed):
     """The scores of an experiment or blend.
 
     Attributes:

@@ -17,6 +17,7 @@ from kit.inference.predict import predict_by_view
 from kit.metrics import Scorer
 from kit.metrics.bootstrap import Interval, bootstrap_scores, interval, num_draws_for, plain_dict
 from kit.runtime.deadline import Deadline
+from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import RunFolder, Workspace
 
@@ -105,7 +106,7 @@ class NestedScore:
 
 
 @dataclass(frozen=True)
-class TtaReport:
+class TtaReport(Displayed):
     """Scores and costs of views on the OOF rows of an experiment.
 
     Attributes:

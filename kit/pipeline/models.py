@@ -19,6 +19,7 @@ from kit.pipeline.inputs import (
     open_run,
     open_workspace,
 )
+from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import RunFolder, Workspace
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TrainResult:
+class TrainResult(Displayed):
     """The experiment that was trained; ``scores`` maps each trained fold to its validation score."""
 
     run: RunFolder
@@ -47,7 +48,7 @@ class TrainResult:
 
 
 @dataclass(frozen=True)
-class PredictResult:
+class PredictResult(Displayed):
     """The scored predictions of an experiment; ``predicted`` is False if they existed already."""
 
     run: RunFolder
@@ -56,7 +57,7 @@ class PredictResult:
 
 
 @dataclass(frozen=True)
-class NewPredictions:
+class NewPredictions(Displayed):
     """The predictions of a run for a folder of new images, in a CSV."""
 
     run: RunFolder
@@ -81,6 +82,7 @@ def train(
     fresh: bool = False,
     time_limit: TimeLimit = None,
     overrides: Sequence[str] = (),
+    devices: str | None = None,
     data: TrainingData | None = None,
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
@@ -91,6 +93,8 @@ def train(
         folds: The folds to train; none means all.
         fresh: Discard the results of an earlier run of the experiment.
         time_limit: Stop cleanly before this much time has passed.
+        devices: What trains folds at the same time: GPUs such as ``0,1``, or ``cpu:2`` for parts of the
+            processor; None: all visible GPUs.
         data: The training data, if the caller has checked the config and prepared the data already.
 
     Raises:
@@ -100,7 +104,9 @@ def train(
     from kit.training.run_state import fold_scores
 
     config, workspace = open_config(config, overrides, progress), open_workspace(workspace)
-    run = experiment.train(config, workspace, folds, fresh, progress, open_deadline(time_limit), data)
+    run = experiment.train(
+        config, workspace, folds, fresh, progress, open_deadline(time_limit), data, devices
+    )
     scores, num_folds = fold_scores(run)
     return TrainResult(run, config.competition.metric.label, scores, num_folds)
 

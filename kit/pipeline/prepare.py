@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from kit.config import check_name
 from kit.errors import KitError
 from kit.pipeline.inputs import ConfigLike, WorkspaceLike, open_config, open_workspace
+from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
 from kit.storage.workspace import RunFolder, Workspace
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class InitResult:
+class InitResult(Displayed):
     """The config that ``init`` wrote.
 
     Attributes:
@@ -45,7 +46,7 @@ class InitResult:
 
 
 @dataclass(frozen=True)
-class InspectResult:
+class InspectResult(Displayed):
     """The audit of a competition's images, and the HTML page that shows it."""
 
     audit: Audit
@@ -53,7 +54,7 @@ class InspectResult:
 
 
 @dataclass(frozen=True)
-class FoldsResult:
+class FoldsResult(Displayed):
     """The folds of a competition, their CSV, and how evenly each repeat spreads the classes.
 
     Attributes:

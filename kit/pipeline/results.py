@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kit.config import Component, check_name
 from kit.errors import KitError
 from kit.pipeline.inputs import ConfigLike, RunLike, WorkspaceLike, open_config, open_run, open_workspace
+from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import format_bytes
 
@@ -34,7 +35,7 @@ LARGE_FILE = 100_000_000  # bytes; reading takes seconds
 
 
 @dataclass(frozen=True)
-class BlendResult:
+class BlendResult(Displayed):
     """A blend of runs (by label), and its evaluation; None if its members have different folds."""
 
     blended: Blended
@@ -49,7 +50,7 @@ class BlendResult:
 
 
 @dataclass(frozen=True)
-class CheckResult:
+class CheckResult(Displayed):
     """The problems of a submission file, which should have ``num_rows`` rows."""
 
     num_rows: int
@@ -57,7 +58,7 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
-class LeaderboardResult:
+class LeaderboardResult(Displayed):
     """Experiments, blends and submissions in order, with correlations and advice.
 
     Attributes:

@@ -16,6 +16,7 @@ from kit.pipeline.inputs import (
 )
 from kit.pipeline.models import PredictResult, predict, train
 from kit.pipeline.results import submit
+from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import RunFolder
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RunResult:
+class RunResult(Displayed):
     """What ``run`` made; ``submitted`` is None if the competition has no test images."""
 
     run: RunFolder
@@ -39,6 +40,7 @@ def run(
     fresh: bool = False,
     time_limit: TimeLimit = None,
     overrides: Sequence[str] = (),
+    devices: str | None = None,
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
 ) -> RunResult:
@@ -63,7 +65,13 @@ def run(
         warn_of_images_without_class(form, config, progress)
     data = prepare(config, workspace, progress, opened=opened)
     trained = train(
-        config, fresh=fresh, time_limit=deadline, data=data, workspace=workspace, progress=progress
+        config,
+        fresh=fresh,
+        time_limit=deadline,
+        devices=devices,
+        data=data,
+        workspace=workspace,
+        progress=progress,
     )
     progress.stage("predict", f"views {', '.join(config.predict.labels)}")
     predicted = predict(trained.run, time_limit=deadline, data=data, workspace=workspace, progress=progress)

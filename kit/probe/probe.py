@@ -14,6 +14,7 @@ from kit.config import Config, ModelConfig
 from kit.errors import KitError, counted, first_few, raise_mistakes
 from kit.inference.experiment_models import assemble_oof
 from kit.probe.linear import best_strength, fitted_probs
+from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, image_store, prepare
@@ -60,7 +61,7 @@ class Probed:
 
 
 @dataclass(frozen=True)
-class Probes:
+class Probes(Displayed):
     """Results of several backbones, best first."""
 
     metric: str

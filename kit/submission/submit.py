@@ -14,6 +14,7 @@ from kit.competition.scan import scan_images
 from kit.errors import KitError, counted, first_few
 from kit.evaluation.oof_with_labels import config_of
 from kit.predictions import FinalPredictions
+from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import atomic_write, checksum
 from kit.storage.locks import exclusive_lock
@@ -42,7 +43,7 @@ NAMED = 20  # images that a note lists; the JSON file lists all
 
 
 @dataclass(frozen=True)
-class Submitted:
+class Submitted(Displayed):
     """A written submission.
 
     Attributes:

@@ -12,6 +12,7 @@ Writes: ``runs/COMPETITION/NAME.sweep.json``, and ordinary experiments ``NAME-s0
     report.py       the table and the summary
 """
 
+from kit.sweep import report as report  # adds what notebooks show
 from kit.sweep.sweep import SweepResult, sweep
 
 __all__ = ["SweepResult", "sweep"]

@@ -8,6 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from kit.errors import counted
+from kit.pipeline.display import parts_of
+from kit.report.notebook import Parts
 from kit.report.tables import plain_table
 from kit.runtime.deadline import duration
 from kit.sweep.compare import Compared
@@ -25,6 +27,11 @@ def short_names(keys: Sequence[str]) -> list[str]:
     """
     short = [key.removesuffix(".name").split(".")[-1] for key in keys]
     return short if len(set(short)) == len(keys) else list(keys)
+
+
+@parts_of.register
+def _sweep(result: SweepResult) -> Parts:
+    return [*summary(result), *sweep_tables(result)]
 
 
 def sweep_tables(result: SweepResult) -> list[Table]:

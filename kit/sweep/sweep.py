@@ -13,6 +13,7 @@ from kit.auto.search import require_optuna
 from kit.config.load import load_config
 from kit.errors import KitError, counted
 from kit.pipeline.inputs import TimeLimit, WorkspaceLike, open_deadline, open_workspace
+from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.locks import exclusive_lock
 from kit.sweep.compare import Compared, compare
@@ -31,7 +32,7 @@ from kit.sweep.space import Axis, parse_space
 
 
 @dataclass(frozen=True)
-class SweepResult:
+class SweepResult(Displayed):
     """The combinations of a sweep.
 
     Attributes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.config import Config
 from kit.errors import counted
+from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, image_store, prepare
@@ -38,7 +39,7 @@ class ParameterGroup:
 
 
 @dataclass(frozen=True)
-class DryRun:
+class DryRun(Displayed):
     """Description of a training that was not run.
 
     Attributes:

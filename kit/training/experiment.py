@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from kit.config import Config
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.environment import environment
 from kit.runtime.progress import SILENT, Progress
@@ -14,7 +14,10 @@ from kit.storage.files import remove_drafts, write_json
 from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_store, prepare
+from kit.training.devices import find_devices
+from kit.training.feature_cache import is_head_only
 from kit.training.fold import FoldRunner, warm_start
+from kit.training.in_processes import train_in_processes
 from kit.training.kept_epochs import kept_epochs
 from kit.training.precision import settled_precision
 from kit.training.run_state import claim, forget, is_complete
@@ -31,6 +34,7 @@ def train(
     progress: Progress = SILENT,
     deadline: Deadline | None = None,
     data: TrainingData | None = None,
+    devices: str | None = None,
 ) -> RunFolder:
     """Train every fold that is not trained yet; return the experiment's folder.
 
@@ -39,6 +43,7 @@ def train(
         fresh: Discard the results of earlier runs of the experiment.
         deadline: When to stop; default: never.
         data: The training data, if the caller has called ``check_experiment`` and prepared it already.
+        devices: What trains at the same time, as for ``find_devices``.
 
     Raises:
         Interrupted: The deadline or Ctrl-C stopped training; the same call resumes.
@@ -58,7 +63,7 @@ def train(
         claim(run, config, data)
         todo = [k for k in requested if not _is_trained(run, k, progress)]
         if todo:
-            _train_folds(config, workspace, data, run, todo, progress, deadline or Deadline())
+            _train_folds(config, workspace, data, run, todo, progress, deadline or Deadline(), devices)
             higher = data.competition.metric.higher_is_better
             compared = kept_epochs(run, data.folds.models, higher)
             if compared is not None and (text := compared.text()):
@@ -132,6 +137,7 @@ def _train_folds(
     todo: list[int],
     progress: Progress,
     deadline: Deadline,
+    devices: str | None,
 ) -> None:
     from kit.engine.device.device import find_device, prepare_process
 
@@ -144,6 +150,13 @@ def _train_folds(
     precision = settled_precision(config, workspace, len(data.competition.classes), run)
     progress.note(f"device {device}, precision {precision}")
     write_json(run.environment, environment(workspace.root, config.seed, str(device), str(precision)))
+    found = find_devices(devices)[: len(todo)]
+    if is_head_only(config):
+        found = []  # folds share the features, which one process computes
+    if len(found) > 1:
+        progress.note(f"{counted(len(todo), 'fold')} on {', '.join(each.name for each in found)}")
+        train_in_processes(config, workspace, data, run, todo, found, progress, deadline)
+        return
     store = image_store(config, workspace, data, progress)
     runner = FoldRunner(config, workspace, data, run, store, progress, deadline)
     plan = TimePlan.of(config, data, deadline, progress)

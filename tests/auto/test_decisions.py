@@ -242,3 +242,14 @@ def test_a_journal_reads_back_equal_and_only_for_the_same_data(tmp_path):
     other, why = Journal.open(path, "other")
     assert why
     assert other.trials == []
+
+
+def test_a_speed_that_was_measured_while_the_machine_was_busy_is_corrected():
+    costs = Costs(forward={"a": 100.0})  # seconds per megapixel: a thousand times too slow
+    before = costs.experiment("a", 24, 10, 1, WORK)
+    costs.learn_predicted("a", 24, 1, WORK, 2.0)
+    assert costs.predicted("a", 24, 1, WORK) <= 2 * 2.0
+    assert costs.experiment("a", 24, 10, 1, WORK) < before / 5
+    costs = Costs(forward={"a": 100.0})
+    costs.learn_head("a", 24, WORK, 3.0)
+    assert costs.features("a", 24, WORK) == pytest.approx(3.0)

@@ -31,7 +31,7 @@ def session(tiny):
 
 
 def with_seconds(session, seconds):
-    return replace(session, deadline=Deadline(seconds))
+    return replace(session, limit=Deadline(seconds))
 
 
 def a_head(network, cv):

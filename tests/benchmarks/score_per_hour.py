@@ -182,7 +182,7 @@ def main() -> None:
 def _row(name: str, task: Task, method: str, outcome: Outcome) -> str:
     score = "none" if outcome.score is None else f"{outcome.score:.4f}"
     cells = [name, task.limit, str(task.seed), method, outcome.expected, score]
-    return table_row([*cells, f"{outcome.seconds:.0f}", outcome.remark])
+    return table_row([*cells, f"{outcome.seconds:.1f}", outcome.remark])
 
 
 if __name__ == "__main__":

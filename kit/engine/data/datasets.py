@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from kit.config import at_epoch
 from kit.engine.augment.pipelines import Transform
 from kit.engine.data.image_store import ImageStore, Picture, pictures_of
 from kit.engine.data.sampling import EpochPlan
+from kit.runtime.cores import usable_cores
 from kit.runtime.seeds import stable_seed
 
 CPU_BATCH_PIXELS = 16 * 112 * 112  # measured with mobilenetv2_100 and resnet18 at 64 to 224 pixels
@@ -201,7 +201,7 @@ def loader_processes(workers: int | None, device: torch.device) -> int:
     """Return the number of loader processes; ``workers`` None: 0 on a CPU, up to 8 with a GPU."""
     if workers is not None:
         return workers
-    return 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)
+    return 0 if device.type == "cpu" else min(8, len(usable_cores()))
 
 
 def make_loader(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from kit.competition.images.decode import DEFAULTS, ColorMode, DecodeOptions, Un
 from kit.competition.layouts.base import BOX
 from kit.engine.data.foreground import Foreground
 from kit.engine.data.pixel_file import PixelFile
+from kit.runtime.cores import usable_cores
 
 Box = tuple[int, int, int, int]
 PixelsOrError = np.ndarray | UnreadableImageError
@@ -198,7 +198,7 @@ class ImageStore:
         if len(files) < 2 or get_worker_info() is not None:
             decoded = [self._try_decode(pictures) for pictures in files]
         else:
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
+            with ThreadPoolExecutor(len(usable_cores())) as pool:
                 decoded = list(pool.map(self._try_decode, files))
         found: dict[Picture, list[PixelsOrError]] = {}
         for pictures, of_file in zip(files, decoded, strict=True):

@@ -20,6 +20,7 @@ from kit.engine.device.resources import (
     small_shared_memory,
 )
 from kit.engine.models.build import Classifier
+from kit.engine.optim.schedules import kept_epoch
 from kit.storage.full_disk import free_bytes, on_one_disk
 from kit.storage.workspace import Workspace
 
@@ -66,7 +67,7 @@ def _device_memory_shortage(device: torch.device, needed: int, likely: int) -> S
 
 def _checkpoints(config: Config, weights: int, states: int) -> int:
     """Return the bytes of the checkpoints of a fold: the network, its average, the best weights so far."""
-    copies = 1 + (config.train.average is not None) + (config.train.keep == "best")
+    copies = 1 + (config.train.average is not None) + (kept_epoch(config.train) == "best")
     return CHECKPOINTS * (copies * weights + states)
 
 

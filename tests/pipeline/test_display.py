@@ -1,0 +1,54 @@
+"""Results display themselves in a notebook: as HTML, with every value escaped."""
+
+import pytest
+
+import kit
+from kit import pipeline
+from kit.pipeline.display import parts_of
+from kit.runtime.displayed import Displayed
+from tests.conftest import draw_class_folders, write_config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A workspace with one finished experiment of a competition whose classes look like HTML."""
+    from kit.storage.workspace import Workspace
+
+    root = tmp_path_factory.mktemp("display")
+    workspace = Workspace.open(root)
+    draw_class_folders(root / "data" / "tiny")
+    (root / "data" / "tiny" / "train" / "2").rename(root / "data" / "tiny" / "train" / "<b>bold")
+    config = write_config(workspace, train__epochs=2)
+    return config, workspace, pipeline.run(config, workspace=workspace)
+
+
+def test_every_result_says_what_it_shows():
+    for verb in kit.__all__:
+        getattr(kit, verb)  # loads the module of its result
+    results = Displayed.__subclasses__()
+    assert len(results) > 10
+    without = [each.__name__ for each in results if parts_of.dispatch(each) is parts_of.dispatch(object)]
+    assert without == []
+
+
+def test_a_run_shows_scores_and_the_checked_file_as_html(finished):
+    _, _, done = finished
+    html = done._repr_html_()
+    assert f"{done.evaluation.cv:.4f}" in html
+    assert "tiny-cnn.csv" in html
+    assert html.count("<table>") == html.count("</table>") > 0
+
+
+def test_names_from_the_data_are_escaped(finished):
+    config, workspace, _ = finished
+    html = pipeline.folds(config, workspace=workspace)._repr_html_()
+    assert "&lt;b&gt;bold" in html
+    assert "<b>bold" not in html
+
+
+def test_tables_have_their_rows_and_lines_their_text(finished):
+    _, workspace, done = finished
+    html = pipeline.leaderboard(workspace=workspace)._repr_html_()
+    assert html.count("<tr>") == 2  # the head and the experiment
+    assert "tiny-cnn" in html
+    assert "<p>" in done.submitted._repr_html_()
