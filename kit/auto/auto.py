@@ -38,6 +38,7 @@ from kit.storage.locks import exclusive_lock
 
 MEASURED_FIRST = 0.03  # of the time limit, for speeds before the first submission
 MEASURED_LATER = 0.06
+LARGER_SHARE = 0.15  # of the time left, for heads on larger images before whole networks
 HOPELESS = 2  # estimated seconds / seconds left; above, nothing is begun
 
 
@@ -147,6 +148,7 @@ def _take_steps(session: Session) -> None:
         _note_unmeasured(session)
         train_heads(session)
         session.sort_candidates()
+        train_larger_heads(session, LARGER_SHARE)
         for plan in _plans(session):
             _search(session, plan)
             _confirm(session, plan)

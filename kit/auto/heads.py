@@ -40,15 +40,16 @@ def train_heads(session: Session) -> None:
         _train_head(session, candidate, fitting[0])
 
 
-def train_larger_heads(session: Session) -> None:
-    """Train heads on larger images in the time that no whole network fits into."""
+def train_larger_heads(session: Session, share: float = 1.0) -> None:
+    """Train heads on images larger than the networks' own, as many as fit into a share of the time left."""
+    ends = (1 - share) * session.usable
     for candidate in session.candidates:
         done = [each for each in session.journal.scored if each.kind == "head"]
         if not session.has_features(candidate) or LARGER in {
             each.size for each in done if each.network == candidate.model
         }:
             continue
-        if _head_seconds(session, candidate, LARGER) <= session.usable:
+        if _head_seconds(session, candidate, LARGER) <= session.usable - ends:
             _train_head(session, candidate, LARGER)
 
 

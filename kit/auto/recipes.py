@@ -13,8 +13,8 @@ from kit.config.load import with_values
 
 MANY_IMAGES = 5000  # per fold; with fewer, small batches give more steps
 SMALL_BATCH, LARGE_BATCH = 16, 32
-FEWEST_STEPS = 400  # of a whole network
-FEWEST_EPOCHS, MOST_OF_FEWEST = 2, 8
+FEWEST_STEPS = 800  # of a whole network
+FEWEST_EPOCHS, MOST_OF_FEWEST = 2, 16
 SCRATCH_SIDE = 128  # px; larger inputs cost more than they add to a network trained from scratch
 # Of the recipe that the user gave, what describes the data rather than how to train.
 KEPT_OF_IMAGE = (

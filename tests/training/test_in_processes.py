@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
-from kit.predictions import load_oof, load_test
 from kit.runtime.cores import usable_cores
 from kit.training.devices import find_devices
 from tests.conftest import kit, raises_kit_error, wait_for, write_config
@@ -45,15 +45,15 @@ def is_alive(pid):
 
 
 @NEEDS_CORES
-def test_predictions_equal_those_of_one_process_to_the_bit(tiny):
+def test_models_equal_those_of_one_process_to_the_bit(tiny):
     one, two = (write_config(tiny, name=name, train__epochs=3) for name in ("one", "two"))
-    finished(start(tiny, one, "run", cores=1))
-    _, err = finished(start(tiny, two, "run", "--devices", "cpu:2"))
+    finished(start(tiny, one, "train", cores=1))
+    _, err = finished(start(tiny, two, "train", "--devices", "cpu:2"))
     assert "CPU part 0, CPU part 1" in " ".join(err.split())
-    for load in (load_oof, load_test):
-        alone, together = load(tiny.run("tiny", "one")), load(tiny.run("tiny", "two"))
-        assert alone.ids == together.ids
-        assert (alone.probs == together.probs).all()
+    for k in range(2):
+        alone, together = (load_file(tiny.run("tiny", name).fold(k).model) for name in ("one", "two"))
+        assert alone.keys() == together.keys()
+        assert all(alone[name].equal(together[name]) for name in alone)
 
 
 @NEEDS_CORES
