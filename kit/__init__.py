@@ -45,6 +45,11 @@ __all__ = [
 ]
 
 
+def load_displays() -> None:
+    """Load what results show in a notebook, which takes seconds."""
+    importlib.import_module("kit.pipeline.display")
+
+
 class _Kit(ModuleType):
     """The module ``kit``: verbs load on first use; ``kit.folds`` is the verb, not the package."""
 

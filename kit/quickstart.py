@@ -12,7 +12,7 @@ from kit.config import Config
 from kit.config.load import load_config
 from kit.errors import counted
 from kit.evaluation.evaluate import Evaluation
-from kit.pipeline.display import parts_of
+from kit.pipeline.display import shows
 from kit.pipeline.inputs import WorkspaceLike, open_workspace
 from kit.report.notebook import Parts
 from kit.report.tables import scores_table
@@ -87,7 +87,7 @@ class QuickstartResult(Displayed):
         }
 
 
-@parts_of.register
+@shows(QuickstartResult)
 def _shown(result: QuickstartResult) -> Parts:
     rows = [(s.name, s.evaluation.cv, s.held_out) for s in (*result.experiments, result.blend)]
     return [scores_table(rows, result.metric), f"{result.submission}  checked, ready to submit"]

@@ -33,7 +33,6 @@ IMPORT_BY_NAME = {
     "kit": "verbs load on first use",
     "kit.cli.main": "one file per verb",
     "kit.config.competition": "a layout brings its own section of the config, so the schema asks for the layouts",
-    "kit.runtime.displayed": "a result of any layer finds what it shows, which imports all results",
     "kit.pipeline.components": "registries load on demand, since most import torch",
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -9,18 +9,18 @@ from kit.auto.auto import AutoPlan
 from kit.auto.finish import AutoResult
 from kit.auto.page import KINDS
 from kit.errors import counted
-from kit.pipeline.display import parts_of
+from kit.pipeline.display import shows
 from kit.report.notebook import Parts
 from kit.report.tables import plain_table
 from kit.runtime.deadline import duration
 
 
-@parts_of.register
+@shows(AutoResult)
 def _auto(result: AutoResult) -> Parts:
     return [auto_table(result), *summary(result)]
 
 
-@parts_of.register
+@shows(AutoPlan)
 def _plan(plan: AutoPlan) -> Parts:
     return plan_lines(plan)
 

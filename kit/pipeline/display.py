@@ -5,7 +5,10 @@ An entry is one function with the type of a result; ``kit.auto`` and other rooms
 
 from __future__ import annotations
 
-from functools import singledispatch
+from collections.abc import Callable
+from typing import TypeVar
+
+from rich.table import Table
 
 from kit.errors import counted
 from kit.evaluation.evaluate import Evaluation
@@ -24,102 +27,108 @@ from kit.report.problems import problems_tables
 from kit.report.submissions import submission_lines
 from kit.report.tables import audit_tables, balance_table, dry_run_tables, findings_table
 from kit.report.views import tta_tables
+from kit.runtime.displayed import html_of
 from kit.submission.submit import Submitted
 from kit.training.dry_run import DryRun
 
-
-def html_of(result: object) -> str:
-    """Return the tables and lines of a result as HTML."""
-    return html_of_parts(parts_of(result))
+R = TypeVar("R")
+Shows = Callable[[R], Parts]
 
 
-@singledispatch
-def parts_of(result: object) -> Parts:
-    """Return the tables and lines of a result."""
-    raise NotImplementedError(type(result).__name__)
+def shows(kind: type[R]) -> Callable[[Shows[R]], Shows[R]]:
+    """Register a function that returns the tables and lines of a type of results."""
+
+    def register(parts_of: Shows[R]) -> Shows[R]:
+        html_of.register(kind)(lambda result: html_of_parts(parts_of(result)))
+        return parts_of
+
+    return register
 
 
-@parts_of.register
+@shows(InitResult)
 def _init(result: InitResult) -> Parts:
     not_used = ["Not used:", *result.unused] if result.unused else []
-    edit = (
-        []
-        if result.to_edit is None
-        else [f"kit run will refuse this config. Edit it first: {result.to_edit}"]
-    )
-    return [*result.unpacked, findings_table(result.findings), *not_used, f"{result.config}", *edit]
+    parts: list[Table | str] = [
+        *result.unpacked,
+        findings_table(result.findings),
+        *not_used,
+        f"{result.config}",
+    ]
+    if result.to_edit is not None:
+        parts.append(f"kit run will refuse this config. Edit it first: {result.to_edit}")
+    return parts
 
 
-@parts_of.register
+@shows(InspectResult)
 def _inspect(result: InspectResult) -> Parts:
     return [*audit_tables(result.audit, 0), f"Page with images: {result.page}"]
 
 
-@parts_of.register
+@shows(FoldsResult)
 def _folds(result: FoldsResult) -> Parts:
     return [*(balance_table(balance) for balance in result.balances), f"{result.path}"]
 
 
-@parts_of.register
+@shows(DryRun)
 def _dry_run(result: DryRun) -> Parts:
     return dry_run_tables(result)
 
 
-@parts_of.register
+@shows(TrainResult)
 def _train(result: TrainResult) -> Parts:
     scores = ", ".join(f"{k}: {score:.4f}" for k, score in result.scores.items())
     trained = f"{len(result.scores)} of {counted(result.num_folds, 'fold')} trained"
     return [f"{result.run.label}: {trained}, {result.metric} {scores}"]
 
 
-@parts_of.register
+@shows(PredictResult)
 def _predict(result: PredictResult) -> Parts:
     return evaluation_tables(result.evaluation)
 
 
-@parts_of.register
+@shows(NewPredictions)
 def _new_predictions(result: NewPredictions) -> Parts:
     return [f"{result.file} written: {counted(result.num_images, 'image')}"]
 
 
-@parts_of.register
+@shows(Evaluation)
 def _evaluation(result: Evaluation) -> Parts:
     return evaluation_tables(result)
 
 
-@parts_of.register
+@shows(TtaReport)
 def _tta(result: TtaReport) -> Parts:
     return tta_tables(result)
 
 
-@parts_of.register
+@shows(Probes)
 def _probes(result: Probes) -> Parts:
     return [probe_table(result)]
 
 
-@parts_of.register
+@shows(RunResult)
 def _run(result: RunResult) -> Parts:
-    submitted = [] if result.submitted is None else parts_of(result.submitted)
+    submitted = [] if result.submitted is None else _submitted(result.submitted)
     return [*evaluation_tables(result.evaluation), *submitted]
 
 
-@parts_of.register
+@shows(BlendResult)
 def _blend(result: BlendResult) -> Parts:
     return blend_tables(result.blended, result.evaluation)
 
 
-@parts_of.register
+@shows(Submitted)
 def _submitted(result: Submitted) -> Parts:
     return submission_lines(result, str(result.file.path))
 
 
-@parts_of.register
+@shows(CheckResult)
 def _check(result: CheckResult) -> Parts:
     verdict = "no problem found" if not result.problems else counted(len(result.problems), "problem")
     return [*problems_tables(result.problems), f"{counted(result.num_rows, 'row')} expected; {verdict}"]
 
 
-@parts_of.register
+@shows(LeaderboardResult)
 def _leaderboard(result: LeaderboardResult) -> Parts:
     if not result.entries:
         return ["No run has a score yet."]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from functools import singledispatch
+
+import kit
+
+
+@singledispatch
+def html_of(result: object) -> str | None:
+    """Return what a result shows as HTML; None: nothing is registered for its type."""
+    return None
 
 
 class Displayed:
-    """A result of a verb, with the tables of the command line as HTML.
+    """A result of a verb; ``kit.pipeline.display`` registers what each type shows."""
 
-    What is shown is in ``kit.pipeline.display``, which imports the results: it is found by name.
-    """
-
-    def _repr_html_(self) -> str:
-        """Return the tables and lines, as notebooks ask for them."""
-        html: str = import_module("kit.pipeline.display").html_of(self)
-        return html
+    def _repr_html_(self) -> str | None:
+        """Return what notebooks show."""
+        kit.load_displays()
+        return html_of(self)

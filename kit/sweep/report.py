@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kit.errors import counted
-from kit.pipeline.display import parts_of
+from kit.pipeline.display import shows
 from kit.report.notebook import Parts
 from kit.report.tables import plain_table
 from kit.runtime.deadline import duration
@@ -29,7 +29,7 @@ def short_names(keys: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(keys) else list(keys)
 
 
-@parts_of.register
+@shows(SweepResult)
 def _sweep(result: SweepResult) -> Parts:
     return [*summary(result), *sweep_tables(result)]
 

@@ -4,8 +4,7 @@ import pytest
 
 import kit
 from kit import pipeline
-from kit.pipeline.display import parts_of
-from kit.runtime.displayed import Displayed
+from kit.runtime.displayed import Displayed, html_of
 from tests.conftest import draw_class_folders, write_config
 
 
@@ -25,9 +24,10 @@ def finished(tmp_path_factory):
 def test_every_result_says_what_it_shows():
     for verb in kit.__all__:
         getattr(kit, verb)  # loads the module of its result
+    kit.load_displays()
     results = Displayed.__subclasses__()
     assert len(results) > 10
-    without = [each.__name__ for each in results if parts_of.dispatch(each) is parts_of.dispatch(object)]
+    without = [each.__name__ for each in results if html_of.dispatch(each) is html_of.dispatch(object)]
     assert without == []
 
 
