@@ -230,7 +230,7 @@ def _confirm(session: Session, plan: Plan) -> None:
     for number, params in enumerate(plan.confirmed(session)):
         share = session.usable / (plan.num_whole - number)
         params, epochs = largest_within(session, params, share)
-        if epochs < session.recipes.fewest_epochs:
+        if epochs < session.fewest_epochs(params["network"]):
             session.learn(f"{session.shown(params)} is not trained on all folds: too slow for the time left")
             continue
         wholes = [each for each in session.journal.scored if each.kind == "whole"]

@@ -144,12 +144,12 @@ def plan_of(session: Session, rounds: int) -> Plan | None:
 def least_seconds(session: Session, candidate: Candidate) -> float:
     """Return the seconds of the fewest epochs that are worth it, on all folds, with the smallest images."""
     params = {NETWORK: candidate.model} | ({"size": LEAST_SIZE} if candidate.pretrained else {})
-    return seconds_of(session, params, session.recipes.fewest_epochs)
+    return seconds_of(session, params, session.fewest_epochs(candidate.model))
 
 
 def full_seconds(session: Session, candidate: Candidate) -> float:
     """Return the seconds of as many epochs as a network can use, on all folds, at its own image size."""
-    epochs = max(FULL_EPOCHS, session.recipes.fewest_epochs)
+    epochs = max(FULL_EPOCHS, session.fewest_epochs(candidate.model))
     return seconds_of(session, {NETWORK: candidate.model}, epochs)
 
 
@@ -185,6 +185,6 @@ def largest_within(session: Session, params: Mapping[str, Any], seconds: float) 
     smaller_sizes = [size for size in sorted(SIZES, reverse=True) if size < params.get("size", 0.0)]
     for tried in (dict(params), *({**params, "size": size} for size in smaller_sizes)):
         epochs = epochs_within(session, tried, seconds, all_folds=True)
-        if epochs >= session.recipes.fewest_epochs:
+        if epochs >= session.fewest_epochs(tried[NETWORK]):
             break
     return tried, epochs

@@ -15,6 +15,7 @@ MANY_IMAGES = 5000  # per fold; with fewer, small batches give more steps
 SMALL_BATCH, LARGE_BATCH = 16, 32
 FEWEST_STEPS = 800  # of a whole network
 FEWEST_EPOCHS, MOST_OF_FEWEST = 2, 16
+SCRATCH_BATCH = 64  # small networks on small images: smaller batches mostly wait
 SCRATCH_SIDE = 128  # px; larger inputs cost more than they add to a network trained from scratch
 # Of the recipe that the user gave, what describes the data rather than how to train.
 KEPT_OF_IMAGE = (
@@ -99,7 +100,7 @@ class Recipes:
         native = self.native_size(candidate)
         values: dict[str, Any] = {
             "image.size": native,
-            "train.batch_size": self.batch_size,
+            "train.batch_size": self.batch_size if candidate.pretrained else SCRATCH_BATCH,
             "train.epochs": epochs,
             "predict.tta": ["identity", "hflip"] if self.config.augment.hflip else ["identity"],
             "seed": self.config.seed + seed,

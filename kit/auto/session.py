@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from kit import pipeline
@@ -134,6 +133,16 @@ class Session:
         heads = self.ranked([each for each in self.journal.scored if each.kind == "head"])
         order = list(dict.fromkeys(each.network for each in heads))
         self.candidates.sort(key=lambda each: order.index(each.model) if each.model in order else len(order))
+
+    def fewest_epochs(self, model: str) -> int:
+        """Return the epochs below which a whole network is not worth training.
+
+        A network from scratch has no head to fall back on: twice as long as before is worth it.
+        """
+        if self.candidate(model).pretrained:
+            return self.recipes.fewest_epochs
+        done = max((each.epochs for each in self.journal.scored if each.network == model), default=0)
+        return min(self.recipes.fewest_epochs, 2 * done + 1)
 
     def candidate(self, model: str) -> Candidate:
         """Return the candidate with a network."""
@@ -359,15 +368,20 @@ class Session:
         self.progress.warn(str(error))
 
     def _learn_speed(self, config: Config) -> float:
-        """Store the measured speed of training, from the history of a fold; return its seconds in epochs."""
-        history = self.run_folder(config.name).fold(SEARCHED_FOLD).history
-        if not history.exists():
+        """Store the measured speed of training; return the seconds that the first fold spent in epochs.
+
+        The speed is that of the fastest fold: the first one also decodes the images and warms up.
+        """
+        run = self.run_folder(config.name)
+        files = [run.fold(k).history for k in range(self.work.folds)]
+        histories = [pd.read_csv(file) for file in files if file.exists()]
+        medians = [float(rows["seconds"].median()) for rows in histories if len(rows)]
+        if medians and config.image.size is not None:
+            self.costs.learn_training(config.model.name, config.image.size, self.work.train, min(medians))
+        if not files[SEARCHED_FOLD].exists():
             return 0.0
-        rows = pd.read_csv(history)
-        if len(rows) and config.image.size is not None:
-            seconds = float(np.median(rows["seconds"]))
-            self.costs.learn_training(config.model.name, config.image.size, self.work.train, seconds)
-        return float(rows["seconds"].sum() + rows["validation_seconds"].sum())
+        first = histories[SEARCHED_FOLD]
+        return float(first["seconds"].sum() + first["validation_seconds"].sum())
 
     def _learn_costs(self, config: Config, kind: Kind, training: float, predicting: float) -> None:
         """Revise the costs that the estimate of the next experiment starts from."""
