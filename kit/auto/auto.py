@@ -23,7 +23,7 @@ from kit.auto.plan import (
     plan_of,
     seconds_of,
 )
-from kit.auto.search import next_params, require_optuna
+from kit.auto.search import NETWORK, next_params, require_optuna
 from kit.auto.session import Session
 from kit.auto.status import Watch, ignore
 from kit.auto.understand import open_session
@@ -230,7 +230,7 @@ def _confirm(session: Session, plan: Plan) -> None:
     for number, params in enumerate(plan.confirmed(session)):
         share = session.usable / (plan.num_whole - number)
         params, epochs = largest_within(session, params, share)
-        if epochs < session.fewest_epochs(params["network"]):
+        if epochs < session.fewest_epochs(params[NETWORK]):
             session.learn(f"{session.shown(params)} is not trained on all folds: too slow for the time left")
             continue
         wholes = [each for each in session.journal.scored if each.kind == "whole"]

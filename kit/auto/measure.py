@@ -28,7 +28,8 @@ FEWEST_PASSES = 3
 def measure(session: Session, share: float) -> None:
     """Measure the speed of networks, at least of one, until a share of the time limit is used.
 
-    Measured networks become candidates; those that cannot be built are forgotten.
+    Measured networks are added to ``session.candidates``; a network that cannot be built is dropped, with
+    a warning.
 
     Raises:
         KitError: None can be built.

@@ -19,16 +19,16 @@ from kit.auto.journal import Journal, Kind, Scored, Trial
 from kit.auto.recipes import Recipes
 from kit.auto.search import NETWORK
 from kit.auto.status import Status, Watch, ignore
-from kit.auto.views import IMAGES_PER_SAMPLE, VIEW_CANDIDATES, views_worth_their_time
-from kit.config import Config
+from kit.auto.views import VIEW_CANDIDATES, views_worth_their_time
+from kit.config import Component, Config
 from kit.config.load import with_values
 from kit.errors import Interrupted, KitError
-from kit.evaluation.tta_ablation import IDENTITY
 from kit.pipeline.models import PredictResult
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline, duration
 from kit.runtime.progress import Progress
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData
+from kit.training.time_plan import num_view_images
 
 SEARCHED_FOLD = 0  # trials are compared on the validation images of this fold
 BLEND = "auto-blend"
@@ -113,10 +113,11 @@ class Session:
 
     @property
     def num_views(self) -> int:
-        """Number of images per sample that whole networks predict, at most."""
-        if self.journal.views is not None:
-            return 1 if self.journal.views == [IDENTITY] else IMAGES_PER_SAMPLE
-        return 2 if self.config.augment.hflip else 1
+        """Number of images per sample that whole networks predict."""
+        views = self.journal.views
+        if views is None:
+            return 2 if self.config.augment.hflip else 1
+        return num_view_images([Component(name=name) for name in views])
 
     def new_name(self, kind: Kind) -> str:
         """Return a name for an experiment that no scored one has, since training would replace it."""
@@ -337,7 +338,7 @@ class Session:
         work, model, size = self.work, config.model.name, config.image.size
         assert size is not None  # recipes set it
         one_view = self.costs.predicted(model, size, 1, work) - self.costs.fixed
-        measuring = self.costs.forward_seconds(model, size, IMAGES_PER_SAMPLE * work.validated)
+        measuring = self.costs.forward_seconds(model, size, num_view_images(VIEW_CANDIDATES) * work.validated)
         allowed = VIEWS_SHARE * self.usable
         if self.journal.views is None and config.augment.hflip and measuring + one_view < allowed:
             self.begin(f"{config.name}: measuring views")
@@ -391,4 +392,5 @@ class Session:
             self.costs.learn_head(model, size, self.work, training)
         else:
             self._learn_speed(config)
-            self.costs.learn_predicted(model, size, len(config.predict.tta), self.work, predicting)
+            num_images = num_view_images(config.predict.tta)
+            self.costs.learn_predicted(model, size, num_images, self.work, predicting)

@@ -71,3 +71,11 @@ def test_images_are_as_large_as_enough_epochs_allow(session, share, size):
     found, epochs = largest_within(session, params, share * needed / 0.8)
     assert found["size"] == size
     assert epochs >= session.recipes.fewest_epochs
+
+
+@pytest.mark.parametrize(
+    ("views", "images"), [(["identity"], 1), (["identity", "hflip"], 2), (["identity", "multi_scale"], 4)]
+)
+def test_prediction_costs_as_many_images_as_the_chosen_views_have(session, views, images):
+    session.journal.views = views
+    assert session.num_views == images

@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,7 @@ def test_missing_key_is_named(workspace):
 @pytest.mark.parametrize(
     ("text", "code", "fact"),
     [
-        ("a: [1", "yaml_invalid", "line "),  # 1 or 2: the end of the file, by version of OmegaConf
+        ("a: [1", "yaml_invalid", r"line [12]\b"),  # by version of OmegaConf
         ("- 1\n", "yaml_invalid", "mapping"),
         ("name: a\nname: b\n", "yaml_invalid", "duplicate key name"),
         ("base: 3\n", "base_invalid", "3"),
@@ -139,7 +140,7 @@ def test_broken_yaml_says_what_and_where(tmp_path, text, code, fact):
     path.write_text(text)
     with raises_kit_error(code, where=str(path)) as caught:
         load_config(path)
-    assert fact in str(caught.value)
+    assert re.search(fact, str(caught.value))
 
 
 def test_binary_config_is_refused(tmp_path):

@@ -92,6 +92,7 @@ def test_no_process_outlives_a_killed_command(tiny):
     process.kill()
     process.communicate()
     wait_for(lambda: not any(map(is_alive, started)), 30)
+    assert not any(map(is_alive, started))
 
 
 @NEEDS_CORES

@@ -77,7 +77,8 @@ def test_no_tensor_is_float64(workspace, draw_images, values, changes):
     draw_images(workspace.root / "data" / values["competition"]["data"])
     path = write_config(workspace, values, train__epochs=1, predict__tta=VIEWS, **changes)
     with NoFloat64Calls(), NoFloat64Operations():
-        pipeline.run(load_config(path), workspace=workspace)
+        done = pipeline.run(load_config(path), workspace=workspace)
+    assert done.run.oof.exists()  # trained and predicted without an operation on float64
 
 
 @pytest.mark.parametrize("mode", [NoFloat64Calls, NoFloat64Operations])
