@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from kit.competition.layouts.base import BOX
 from kit.competition.samples import Competition
 from kit.config import CompetitionConfig, Config, SubmissionConfig
 from kit.config.load import config_yaml, load_config
+from kit.predictions import FinalPredictions
 from kit.storage.files import write_text
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, prepare
@@ -40,16 +42,33 @@ class KeptBack:
     default: Path
     truth: pd.DataFrame
 
+    @property
+    def test_images(self) -> Path:
+        """The folder of the images that were kept back."""
+        return self.workspace.data(self.competition.name) / "test"
+
     def score(self, submission: Path) -> float:
         """Return the metric of a submission file or of a table of probabilities."""
         table = pd.read_csv(submission, dtype={"id": str, "label": str}).set_index("id").loc[self.truth.index]
         classes, one_hot = list(self.truth.columns), self.truth.to_numpy()
         labels = table.get("label")
         probs = table[classes] if labels is None else labels.to_numpy()[:, None] == np.array(classes)
+        return self._score(one_hot, np.asarray(probs, dtype="float32"))
+
+    def score_of(self, ids: Sequence[str], predictions: FinalPredictions) -> float:
+        """Return the metric of predictions whose columns are the classes of the truth.
+
+        Args:
+            ids: The image of each row.
+        """
+        one_hot = self.truth.loc[list(ids)].to_numpy()
+        return self._score(one_hot, predictions.probs, predictions.decided)
+
+    def _score(self, one_hot: np.ndarray, probs: np.ndarray, decided: np.ndarray | None = None) -> float:
         task, metric = self.competition.task, self.competition.metric
         targets = one_hot.argmax(axis=1) if task.exclusive else one_hot
-        scored = metric.for_rows(targets, len(classes), task)
-        return scored(targets, np.asarray(probs, dtype="float32"), task)
+        scored = metric.for_rows(targets, one_hot.shape[1], task)
+        return scored(targets, probs, task, decided)
 
 
 def keep_back(name: str, root: Path) -> KeptBack:
