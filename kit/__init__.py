@@ -28,6 +28,8 @@ __all__ = [
     "folds",
     "init",
     "inspect",
+    "kaggle_download",
+    "kaggle_submit",
     "leaderboard",
     "pool_crops",
     "predict",

@@ -21,16 +21,19 @@ def bundle(
         str | None,
         typer.Option("--time-limit", metavar="8h30m", help="The time limit of a prediction in the notebook."),
     ] = None,
+    push: Annotated[
+        bool, typer.Option("--push", help="Also upload it to Kaggle, as a private dataset.")
+    ] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
 ) -> None:
     """Write a folder that predicts a hidden test folder without network, for code competitions.
 
-    Upload it as a dataset; predict.ipynb or `python predict.py DATA` there writes submission.csv.
+    Add it to a notebook as a dataset; predict.ipynb or `python predict.py DATA` there writes submission.csv.
 
     kit bundle leaves/first --out bundle
-    kit bundle leaves/blend --out bundle --time-limit 8h30m
+    kit bundle leaves/blend --out bundle --time-limit 8h30m --push
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json
@@ -45,6 +48,7 @@ def bundle(
         out=out,
         platform=platform,
         time_limit=time_limit,
+        push=push,
         workspace=place,
         progress=Terminal(),
     )
@@ -53,5 +57,7 @@ def bundle(
         return
     size = f"{counted(done.files, 'file')}, {format_bytes(done.bytes)}"
     show(f"{done.folder} written for {done.platform}: {size}")
+    if done.dataset:
+        show(f"Uploaded: {done.dataset}")
     show(f"In the notebook: python {done.folder.name}/predict.py DATA --out submission.csv")
     show_next(place, "status", done.run.label)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from kit.pipeline.prepare import InitResult
+    from kit.storage.workspace import Workspace
 
 
 def init(
@@ -51,9 +55,7 @@ def init(
     kit init leaves --data-root ../downloads --model convnext_tiny
     """
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
-    from kit.cli.next_step import config_argument, show_next
-    from kit.report.tables import findings_table
+    from kit.cli.console import Terminal
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
@@ -71,6 +73,15 @@ def init(
         workspace=place,
         progress=Terminal(),
     )
+    show_init(done, place, json)
+
+
+def show_init(done: InitResult, place: Workspace, json: bool) -> None:
+    """Print the config that was written, the reason for each choice, and the next step."""
+    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import config_argument, show_next
+    from kit.report.tables import findings_table
+
     config = place.shown(done.config)
     if json:
         findings = [finding._asdict() for finding in done.findings]

@@ -32,6 +32,7 @@ PANELS = {
         "blend",
         "submit",
         "bundle",
+        "kaggle",
         "run",
         "auto",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +71,34 @@ def record(
             raise KitError(f"--{board}", f"is {score}", "A score is a finite number", code="score_not_finite")
     file = find_submission(spec, workspace)
     with waiting_lock(file.lock):
-        digest = _digest(file, workspace)
-        before = read_scores(file)
-        replaced = before is not None and before.sha256 != digest
-        kept = before if before and not replaced else RecordedScores(digest)
-        scores = RecordedScores(
-            digest, new.get("public", kept.public), new.get("private", kept.private), recorded=now()
+        before, kept = _recorded(file, workspace)
+        scores = replace(
+            kept,
+            public=new.get("public", kept.public),
+            private=new.get("private", kept.private),
+            recorded=now(),
         )
         write_scores(file, scores)
-    return Recorded(file, scores, before, replaced)
+    return Recorded(file, scores, before, before is not None and before.sha256 != scores.sha256)
+
+
+def record_upload(file: SubmissionFile, number: int, workspace: Workspace) -> None:
+    """Record the number that Kaggle gave a submission, so that it is not uploaded twice."""
+    with waiting_lock(file.lock):
+        _, kept = _recorded(file, workspace)
+        write_scores(file, replace(kept, kaggle=number, recorded=now()))
+
+
+def uploaded_as(file: SubmissionFile, workspace: Workspace) -> int | None:
+    """Return Kaggle's number of a submission; None if this file, with these bytes, was not uploaded."""
+    return _recorded(file, workspace)[1].kaggle
+
+
+def _recorded(file: SubmissionFile, workspace: Workspace) -> tuple[RecordedScores | None, RecordedScores]:
+    """Return what is recorded beside a submission, and what of it belongs to the file's bytes."""
+    digest = _digest(file, workspace)
+    before = read_scores(file)
+    return before, before if before and before.sha256 == digest else RecordedScores(digest)
 
 
 def _digest(file: SubmissionFile, workspace: Workspace) -> str:

@@ -20,12 +20,14 @@ class RecordedScores:
         public: Score on the test images of the public leaderboard.
         private: Score on the other test images.
         recorded: Time of the last recording, ISO, UTC.
+        kaggle: Kaggle's number of the uploaded file; None if `kit kaggle submit` did not upload it.
     """
 
     sha256: str
     public: float | None = None
     private: float | None = None
     recorded: str = ""
+    kaggle: int | None = None
 
 
 def read_scores(file: SubmissionFile) -> RecordedScores | None:
@@ -43,6 +45,7 @@ def read_scores(file: SubmissionFile) -> RecordedScores | None:
             public=json_number(values.get("public")),
             private=json_number(values.get("private")),
             recorded=str(values.get("recorded") or ""),
+            kaggle=None if values.get("kaggle") is None else int(values["kaggle"]),
         )
     except (KitError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise KitError(

@@ -6,10 +6,12 @@ Files, in pipeline order:
     models.py      train, predict, predict_images, evaluate, tta_ablation, pool_crops
     components.py  what a config can name
     results.py     blend, submit, bundle, resubmit, check, leaderboard, status, record, clean
+    kaggle.py      kaggle_download, kaggle_submit
     run.py         run: every stage
 """
 
 from kit.pipeline.components import components
+from kit.pipeline.kaggle import kaggle_download, kaggle_submit
 from kit.pipeline.models import evaluate, pool_crops, predict, predict_images, train, tta_ablation
 from kit.pipeline.prepare import augment, bench, dry_run, folds, init, inspect, probe
 from kit.pipeline.results import blend, bundle, check, clean, leaderboard, record, resubmit, status, submit
@@ -28,6 +30,8 @@ __all__ = [
     "folds",
     "init",
     "inspect",
+    "kaggle_download",
+    "kaggle_submit",
     "leaderboard",
     "pool_crops",
     "predict",

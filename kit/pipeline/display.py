@@ -13,6 +13,7 @@ from rich.table import Table
 from kit.errors import counted
 from kit.evaluation.evaluate import Evaluation
 from kit.evaluation.tta_ablation import TtaReport
+from kit.pipeline.kaggle import KaggleSubmission
 from kit.pipeline.models import NewPredictions, PredictResult, TrainResult
 from kit.pipeline.prepare import FoldsResult, InitResult, InspectResult
 from kit.pipeline.results import BlendResult, CheckResult, LeaderboardResult
@@ -120,6 +121,11 @@ def _blend(result: BlendResult) -> Parts:
 @shows(Submitted)
 def _submitted(result: Submitted) -> Parts:
     return submission_lines(result, str(result.file.path))
+
+
+@shows(KaggleSubmission)
+def _kaggle_submission(result: KaggleSubmission) -> Parts:
+    return [result.text(str(result.file.path))]
 
 
 @shows(CheckResult)

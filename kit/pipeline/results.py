@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,6 +158,7 @@ def bundle(
     out: Path | str,
     platform: str | None = None,
     time_limit: str | None = None,
+    push: bool = False,
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
 ) -> Bundle:
@@ -170,8 +171,11 @@ def bundle(
         out: The folder; an earlier bundle in it is replaced.
         platform: The platform whose notebook runs it; None: the newest of Kaggle that kit knows.
         time_limit: The time limit of a prediction there, such as ``8h30m``.
+        push: Also upload it to Kaggle, as a private dataset.
     """
     from kit.evaluation.oof_with_labels import config_of
+    from kit.platforms.kaggle.client import KaggleClient
+    from kit.platforms.kaggle.push import push_dataset
     from kit.platforms.platform_file import DEFAULT
     from kit.platforms.write_bundle import write_bundle
     from kit.status.current import current_data
@@ -179,13 +183,18 @@ def bundle(
 
     workspace = open_workspace(workspace)
     run = open_run(experiment, workspace)
+    client = KaggleClient.open("kit bundle --push") if push else None  # before minutes of work
     current = current_data(config_of(run), workspace, progress)
     refuse_stale_models(run, workspace)
     refuse_stale(run, workspace, ALL_PREDICTIONS, current)
     competition = None if current is None else current.opened.loaded
-    return write_bundle(
+    made = write_bundle(
         run, workspace, Path(out).absolute(), platform or DEFAULT, time_limit, competition, progress
     )
+    if client is None:
+        return made
+    progress.stage("upload", f"{made.folder.name} to Kaggle")
+    return replace(made, dataset=push_dataset(client, made.folder, run.label))
 
 
 def resubmit(trace: Path | str, *, workspace: WorkspaceLike = None) -> tuple[SubmissionFile, bool]:

@@ -50,6 +50,7 @@ class Bundle:
         files: The number of its files.
         bytes: Their size.
         wheels: The names of the wheels.
+        dataset: The address of the dataset at Kaggle; empty if it was not uploaded.
     """
 
     run: RunFolder
@@ -58,6 +59,7 @@ class Bundle:
     files: int
     bytes: int
     wheels: list[str]
+    dataset: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """Return the result as ``--json`` prints it."""
@@ -68,6 +70,7 @@ class Bundle:
             "files": self.files,
             "bytes": self.bytes,
             "wheels": self.wheels,
+            "dataset": self.dataset or None,
         }
 
 

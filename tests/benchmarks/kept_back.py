@@ -22,7 +22,6 @@ from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, prepare
 from tests.benchmarks.recipes import CONFIGS, digits_workspace
 
-KEPT_BACK = 0  # the fold of the committed config that becomes the test set
 GROUPS = "^(g[0-9]+)_"  # the group of an image is the beginning of its name
 
 
@@ -71,18 +70,20 @@ class KeptBack:
         return scored(targets, probs, task, decided)
 
 
-def keep_back(name: str, root: Path) -> KeptBack:
+def keep_back(name: str, root: Path, number: int = 0) -> KeptBack:
     """Write the new competition's folder and its configs below ``root``.
 
     Args:
         name: A config of ``configs/`` whose data is in ``$KIT_DATA``, or ``digits``.
+        number: The fold of the committed config that becomes the test set, modulo the number of folds.
     """
     (root / "source").mkdir(parents=True)
     given = load_config(CONFIGS / f"{name}.yaml")
     source = digits_workspace(root / "source") if name == "digits" else Workspace.open(root / "source")
     data = prepare(given, source)
-    kept = data.folds.validation(data.samples, KEPT_BACK)
-    trained = data.folds.training(data.samples, KEPT_BACK)
+    fold = number % data.folds.count
+    kept = data.folds.validation(data.samples, fold)
+    trained = data.folds.training(data.samples, fold)
     table = _labels(data)
     folder = root / "data" / name
     for part, rows in (("train", trained), ("test", kept)):

@@ -1,6 +1,6 @@
 """Measure what a given time is worth: ``python -m tests.benchmarks.score_per_hour cse144 --limits 3m 10m``.
 
-A fifth of the labeled images is kept back as the test set. Each method gets the rest, the same pretrained
+A fifth of the labeled images, another one for each seed, is kept back as the test set. Each method gets the rest, the same pretrained
 weights and the same time, and is scored on the images that were kept back. A method that has written no
 submission when the time is over has no score. The table is printed row by row.
 
@@ -186,7 +186,7 @@ def main() -> None:
             for seed in args.seeds:
                 for method in args.methods:
                     with tempfile.TemporaryDirectory() as root:
-                        task = Task(keep_back(name, Path(root)), limit, seed, args.python)
+                        task = Task(keep_back(name, Path(root), seed), limit, seed, args.python)
                         print(_row(name, task, method, METHODS[method](task)), flush=True)
 
 

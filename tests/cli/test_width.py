@@ -11,7 +11,13 @@ from kit.cli.main import VERBS, app
 from tests.cli.test_next_step import STEPS
 
 WIDTH = 80
-HELP = [*(f"{verb} --help" for verb in VERBS), "--help", "leaderboard record --help"]
+HELP = [
+    *(f"{verb} --help" for verb in VERBS),
+    "--help",
+    "leaderboard record --help",
+    "kaggle download --help",
+    "kaggle submit --help",
+]
 LISTS = ["components", "check --codes"]
 MISTAKES = [
     "run configs/missing.yaml",
