@@ -10,7 +10,7 @@ from typing import Any
 
 from kit.auto.choices import SIZES
 from kit.auto.finish import AutoResult, close, combine_and_submit
-from kit.auto.heads import train_heads, train_larger_heads
+from kit.auto.heads import train_heads, train_more_heads
 from kit.auto.journal import Kind
 from kit.auto.measure import measure
 from kit.auto.plan import (
@@ -38,7 +38,7 @@ from kit.storage.locks import exclusive_lock
 
 MEASURED_FIRST = 0.03  # of the time limit, for speeds before the first submission
 MEASURED_LATER = 0.06
-LARGER_SHARE = 0.15  # of the time left, for heads on larger images before whole networks
+MORE_SHARE = 0.15  # of the time left, for heads on larger and augmented images before whole networks
 HOPELESS = 2  # estimated seconds / seconds left; above, nothing is begun
 
 
@@ -148,11 +148,11 @@ def _take_steps(session: Session) -> None:
         _note_unmeasured(session)
         train_heads(session)
         session.sort_candidates()
-        train_larger_heads(session, LARGER_SHARE)
+        train_more_heads(session, MORE_SHARE)
         for plan in _plans(session):
             _search(session, plan)
             _confirm(session, plan)
-        train_larger_heads(session)
+        train_more_heads(session)
 
 
 # --- steps
@@ -181,7 +181,7 @@ def _first_submission(session: Session) -> None:
         session.learn(f"{text}, more than {FIRST_SHARE:.0%} of the time")
     session.begin(f"{step.candidate.model} at {step.size} px, about {duration(step.seconds)}")
     session.say(session.doing)
-    session.run_all_folds(config, kind, {"size": step.scale}, step.seconds)
+    session.run_all_folds(config, kind, {"size": step.scale, "views": 0}, step.seconds)
     if session.journal.scored:
         session.submit_best()
 

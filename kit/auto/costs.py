@@ -82,20 +82,23 @@ class Costs:
         passes = work.validated + work.folds * work.others
         return self.fixed + self.forward[model] * passes * views * _megapixels(size)
 
-    def head(self, model: str, size: int, work: Work) -> float:
+    def head(self, model: str, size: int, work: Work, views: int = 0) -> float:
         """Return the seconds of an experiment that trains the head on cached features.
 
         Validation images are predicted from their features, and all heads share one pass over the others.
+
+        Args:
+            views: Augmented copies of each training image.
         """
         training = self.head_training
         if training is None:
             training = work.folds * (self.start + HEAD_SECONDS_PER_IMAGE * work.train)
         predicting = self.forward[model] * work.others * _megapixels(size)
-        return self.slowness * (self.fixed + training + self.features(model, size, work) + predicting)
+        return self.slowness * (self.fixed + training + self.features(model, size, work, views) + predicting)
 
-    def features(self, model: str, size: int, work: Work) -> float:
-        """Return the seconds of computing the features of all training images."""
-        return self.forward[model] * (work.train + work.validation) * _megapixels(size)
+    def features(self, model: str, size: int, work: Work, views: int = 0) -> float:
+        """Return the seconds of computing the features of all training images and their augmented copies."""
+        return self.forward[model] * (1 + views) * (work.train + work.validation) * _megapixels(size)
 
     def experiment(self, model: str, size: int, epochs: int, views: int, work: Work) -> float:
         """Return the seconds of training all folds, predicting, scoring and submitting."""
@@ -114,9 +117,9 @@ class Costs:
         """Store the measured speed of training."""
         self.training[model] = seconds / max(1, images) / _megapixels(size)
 
-    def learn_head(self, model: str, size: int, work: Work, seconds: float) -> None:
+    def learn_head(self, model: str, size: int, work: Work, seconds: float, views: int = 0) -> None:
         """Store what training the heads of all folds took, their features included."""
-        features = self.features(model, size, work)
+        features = self.features(model, size, work, views)
         self.head_training = max(1.0, seconds - features)
         self._learn_forward(model, features, seconds)
 

@@ -16,25 +16,29 @@ def findings(new: Scored, earlier: Sequence[Scored]) -> Iterator[str]:
         earlier: Experiments and blends, in the order in which they were scored.
     """
     same_network = [each for each in earlier if each.network == new.network and each.kind != "blend"]
-    same_kind = [each for each in same_network if each.kind == new.kind and _differ_in_size(each, new)]
-    if same_kind:
-        other = same_kind[-1]
-        yield (
-            f"{new.network} at {new.px} px instead of {other.px} px: {new.cv - other.cv:+.4f} "
-            f"{_for_the_time(new, other)}"
-        )
+    same_kind = [each for each in same_network if each.kind == new.kind]
+    for choice in ("size", "views"):
+        others = [each for each in same_kind if _differ_only_in(choice, each, new)]
+        if others:
+            what = _said(choice, new, others[-1])
+            yield f"{new.network} {what}: {_gain(new, others[-1])}"
     other_kind = [each for each in same_network if each.kind != new.kind]
     if other_kind:
         other = other_kind[-1]
-        yield (
-            f"{new.network}, {TRAINED[new.kind]} instead of {TRAINED[other.kind]}: "
-            f"{new.cv - other.cv:+.4f} {_for_the_time(new, other)}"
-        )
+        yield f"{new.network}, {TRAINED[new.kind]} instead of {TRAINED[other.kind]}: {_gain(new, other)}"
 
 
-def _differ_in_size(one: Scored, other: Scored) -> bool:
-    return one.px != other.px and {**one.params, "size": 0} == {**other.params, "size": 0}
+def _differ_only_in(choice: str, one: Scored, other: Scored) -> bool:
+    same_rest = {**one.params, choice: None} == {**other.params, choice: None}
+    return one.params.get(choice) != other.params.get(choice) and same_rest
 
 
-def _for_the_time(new: Scored, other: Scored) -> str:
-    return f"for {new.seconds / max(0.1, other.seconds):.1f} x the time"
+def _said(choice: str, new: Scored, other: Scored) -> str:
+    if choice == "size":
+        return f"at {new.px} px instead of {other.px} px"
+    return f"with {new.params['views']} augmented copies of each image instead of {other.params['views']}"
+
+
+def _gain(new: Scored, other: Scored) -> str:
+    slower = new.seconds / max(0.1, other.seconds)
+    return f"{new.cv - other.cv:+.4f} for {slower:.1f} x the time"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kit.auto.candidates import Candidate
 from kit.auto.choices import scaled_size
 from kit.auto.finish import combine_and_submit
@@ -11,7 +13,12 @@ from kit.errors import counted
 from kit.runtime.deadline import duration
 
 HEAD_SIZES = (1.0, 0.8, 0.6)  # of a network's own image size, the first that fits the time
-LARGER = 1.25
+VIEWS = 4  # augmented copies of each training image, whose features are cached
+MORE_HEADS: tuple[dict[str, Any], ...] = (  # in this order for each network, the best network first
+    {"size": 1.25, "views": 0},
+    {"size": 1.0, "views": VIEWS},
+    {"size": 1.25, "views": VIEWS},
+)
 
 
 def train_heads(session: Session) -> None:
@@ -40,31 +47,37 @@ def train_heads(session: Session) -> None:
         _train_head(session, candidate, fitting[0])
 
 
-def train_larger_heads(session: Session, share: float = 1.0) -> None:
-    """Train heads on images larger than the networks' own, as many as fit into a share of the time left."""
+def train_more_heads(session: Session, share: float = 1.0) -> None:
+    """Train heads on larger and on augmented images, as many as fit into a share of the time left."""
     ends = (1 - share) * session.usable
-    for candidate in session.candidates:
-        done = [each for each in session.journal.scored if each.kind == "head"]
-        if not session.has_features(candidate) or LARGER in {
-            each.size for each in done if each.network == candidate.model
-        }:
+    for params in MORE_HEADS:
+        if params["views"] and not session.recipes.augments_photos:
             continue
-        if _head_seconds(session, candidate, LARGER) <= session.usable - ends:
-            _train_head(session, candidate, LARGER)
+        for candidate in session.candidates:
+            if not session.has_features(candidate) or _is_done(session, candidate, params):
+                continue
+            if _head_seconds(session, candidate, **params) <= session.usable - ends:
+                _train_head(session, candidate, **params)
 
 
-def _head_seconds(session: Session, candidate: Candidate, scale: float) -> float:
-    size = scaled_size(session.recipes.native_size(candidate), scale)
-    return session.costs.head(candidate.model, size, session.work)
+def _is_done(session: Session, candidate: Candidate, params: dict[str, Any]) -> bool:
+    done = [each for each in session.journal.scored if each.kind == "head"]
+    return any(each.network == candidate.model and each.params == params for each in done)
 
 
-def _train_head(session: Session, candidate: Candidate, scale: float) -> None:
+def _head_seconds(session: Session, candidate: Candidate, size: float, views: int = 0) -> float:
+    pixels = scaled_size(session.recipes.native_size(candidate), size)
+    return session.costs.head(candidate.model, pixels, session.work, views)
+
+
+def _train_head(session: Session, candidate: Candidate, size: float, views: int = 0) -> None:
     name = session.new_name("head")
-    size = scaled_size(session.recipes.native_size(candidate), scale)
-    config = session.recipes.head(name, candidate, size)
-    cost = _head_seconds(session, candidate, scale)
-    session.begin(f"{name}: {candidate.model} at {size} px, head only, about {duration(cost)}")
-    scored = session.run_all_folds(config, "head", {"size": scale}, cost)
+    pixels = scaled_size(session.recipes.native_size(candidate), size)
+    config = session.recipes.head(name, candidate, pixels, views)
+    cost = _head_seconds(session, candidate, size, views)
+    shown = f"{candidate.model} at {pixels} px, head only" + (f", {views} augmented views" if views else "")
+    session.begin(f"{name}: {shown}, about {duration(cost)}")
+    scored = session.run_all_folds(config, "head", {"size": size, "views": views}, cost)
     if scored is not None:
-        session.say(f"{candidate.model} at {size} px, head only: {session.metric} {scored.cv:.4f}")
+        session.say(f"{shown}: {session.metric} {scored.cv:.4f}")
         combine_and_submit(session)

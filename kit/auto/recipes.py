@@ -31,14 +31,9 @@ KEPT_OF_IMAGE = (
 )
 KEPT_OF_AUGMENT = ("hflip", "vflip", "pipeline")
 KEPT_OF_TRAIN = ("balance", "precision", "workers", "loss")
-HEAD_VALUES: Mapping[str, Any] = {
-    "model.trains": "head",
-    "augment.views": 0,
-    "augment.preset": "none",
-    "train.epochs": 20,
-    "train.batch_size": 128,
-    "train.lr": 6e-3,
-}
+HEAD_EPOCHS = {"train.epochs": 40, "train.batch_size": 32, "train.lr": 2e-3}
+HEAD_EPOCHS_OF_MANY = {"train.epochs": 20, "train.batch_size": 128, "train.lr": 4e-3}
+VIEWS_PRESET = "medium"
 
 
 @dataclass(frozen=True)
@@ -78,9 +73,25 @@ class Recipes:
         image = ImageConfig(channels=self.config.image.channels)
         return preprocessing_of(ModelConfig(name=candidate.model, weights=candidate.weights), image)[0].size
 
-    def head(self, name: str, candidate: Candidate, size: int) -> Config:
-        """Return the config that trains the head of a frozen network on cached features."""
-        return self._of(name, candidate, {**HEAD_VALUES, "image.size": size})
+    @property
+    def augments_photos(self) -> bool:
+        """Whether the augmentation for photos can be used: images with three channels."""
+        return self.config.image.channels == 3
+
+    def head(self, name: str, candidate: Candidate, size: int, views: int = 0) -> Config:
+        """Return the config that trains the head of a frozen network on cached features.
+
+        Args:
+            views: Augmented copies of each training image, beside the image itself.
+        """
+        values = {
+            "model.trains": "head",
+            "image.size": size,
+            "augment.views": views,
+            "augment.preset": VIEWS_PRESET if views else "none",
+        }
+        epochs = HEAD_EPOCHS if self.train < MANY_IMAGES else HEAD_EPOCHS_OF_MANY
+        return self._of(name, candidate, {**values, **epochs})
 
     def whole(
         self,

@@ -389,7 +389,7 @@ class Session:
         model, size = config.model.name, config.image.size
         assert size is not None  # recipes set it
         if kind == "head":
-            self.costs.learn_head(model, size, self.work, training)
+            self.costs.learn_head(model, size, self.work, training, config.augment.views or 0)
         else:
             self._learn_speed(config)
             num_images = num_view_images(config.predict.tta)

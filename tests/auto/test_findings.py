@@ -58,3 +58,10 @@ def test_the_best_set_of_views_that_the_time_allows_is_used(seconds, chosen):
 
 def test_views_that_do_not_help_on_other_rows_are_not_used():
     assert views_worth_their_time(report(-0.01), images=1000, seconds=1e6).views == ("identity",)
+
+
+def test_augmented_copies_are_compared_with_the_same_head_without_them():
+    plain = replace(HEAD, params={"size": 1.0, "views": 0})
+    copies = replace(HEAD, name="v", params={"size": 1.0, "views": 4}, cv=0.57, seconds=40.0)
+    text = next(findings(copies, [plain, WHOLE, replace(plain, params={"size": 1.25, "views": 0})]))
+    assert "4 augmented copies of each image instead of 0: +0.0200 for 2.0 x" in text
