@@ -11,7 +11,7 @@ import numpy as np
 from kit.auto.candidates import Candidate
 from kit.auto.choices import Choice
 from kit.auto.journal import Trial
-from kit.errors import KitError
+from kit.runtime.extras import require_extra
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -30,16 +30,9 @@ def require_optuna(command: str) -> None:
     Raises:
         KitError: It is not.
     """
-    try:
-        import optuna
-    except ImportError as error:
-        raise KitError(
-            command,
-            "needs the package optuna",
-            "The search for better settings is Optuna's",
-            "pip install 'kit[tune]'",
-            code="extra_missing",
-        ) from error
+    require_extra(command, "kit[tune]", "optuna", why="The search for better settings is Optuna's")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 

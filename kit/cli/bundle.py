@@ -24,6 +24,9 @@ def bundle(
     push: Annotated[
         bool, typer.Option("--push", help="Also upload it to Kaggle, as a private dataset.")
     ] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Also write the models as ONNX, for programs without kit.")
+    ] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
@@ -49,6 +52,7 @@ def bundle(
         platform=platform,
         time_limit=time_limit,
         push=push,
+        onnx=onnx,
         workspace=place,
         progress=Terminal(),
     )

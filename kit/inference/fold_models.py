@@ -185,35 +185,45 @@ class FoldModels:
         return next(models) if len(ks) == 1 else MultiHeadClassifier(models)
 
     def _scales(self, ks: Sequence[int]) -> tuple[TargetScale, ...]:
-        """Return the scale of each fold's numbers, as its model stores it; empty for classes."""
-        from kit.engine.models.checkpoints import read_about
-        from kit.engine.optim.target_scale import TargetScale
-
-        if not self.task.numeric:
-            return ()
-        abouts = [read_about(self.run.fold(k).model) for k in ks]
-        return tuple(TargetScale(**about["target_scale"]) for about in abouts)
+        """Return the scale of each fold's numbers; empty for classes."""
+        return tuple(scale for k in ks if (scale := target_scale(self.run, k, self.task)) is not None)
 
     def _load(self, k: int) -> Classifier:
-        """Return fold k's model with the weights of its checkpoint."""
-        from kit.engine.models.build import rebuild_model
-        from kit.engine.models.checkpoints import load_model
-        from kit.engine.models.preprocessing import Preprocessing
+        return load_fold_model(self.run, k, self.classes)
 
-        path = self.run.fold(k).model
-        state, about = load_model(path)
-        check_identity(Identity(**about["identity"]), model_identity(self.run, k), path, retraining(self.run))
-        if tuple(about["classes"]) != self.classes:
-            raise KitError(
-                path,
-                "was trained on other classes than the data has",
-                next="Train again with --fresh.",
-                code="classes_differ",
-            )
-        preprocessing = Preprocessing.from_dict(about["preprocessing"])
-        model = rebuild_model(ModelConfig(**about["model"]), preprocessing, len(self.classes))
-        model.load_state_dict(state)
-        return model
+
+def load_fold_model(run: RunFolder, k: int, classes: tuple[str, ...]) -> Classifier:
+    """Return fold k's model with the weights of its checkpoint.
+
+    Raises:
+        KitError: The checkpoint is damaged or another experiment's, or has other classes.
+    """
+    from kit.engine.models.build import rebuild_model
+    from kit.engine.models.checkpoints import load_model
+    from kit.engine.models.preprocessing import Preprocessing
+
+    path = run.fold(k).model
+    state, about = load_model(path)
+    check_identity(Identity(**about["identity"]), model_identity(run, k), path, retraining(run))
+    if tuple(about["classes"]) != classes:
+        raise KitError(
+            path,
+            "was trained on other classes than the data has",
+            next="Train again with --fresh.",
+            code="classes_differ",
+        )
+    preprocessing = Preprocessing.from_dict(about["preprocessing"])
+    model = rebuild_model(ModelConfig(**about["model"]), preprocessing, len(classes))
+    model.load_state_dict(state)
+    return model
+
+
+def target_scale(run: RunFolder, k: int, task: Task) -> TargetScale | None:
+    """Return the scale of fold k's numbers, as its model stores it; None for classes."""
+    from kit.engine.models.checkpoints import read_about
+    from kit.engine.optim.target_scale import TargetScale
+
+    return TargetScale(**read_about(run.fold(k).model)["target_scale"]) if task.numeric else None
 
 
 def warn_of_unreadable(unreadable: Sequence[str], kind: str, task: Task, progress: Progress) -> None:

@@ -159,6 +159,7 @@ def bundle(
     platform: str | None = None,
     time_limit: str | None = None,
     push: bool = False,
+    onnx: bool = False,
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
 ) -> Bundle:
@@ -172,6 +173,7 @@ def bundle(
         platform: The platform whose notebook runs it; None: the newest of Kaggle that kit knows.
         time_limit: The time limit of a prediction there, such as ``8h30m``.
         push: Also upload it to Kaggle, as a private dataset.
+        onnx: Also write the models as ONNX, for programs without kit.
     """
     from kit.evaluation.oof_with_labels import config_of
     from kit.platforms.kaggle.client import KaggleClient
@@ -189,7 +191,7 @@ def bundle(
     refuse_stale(run, workspace, ALL_PREDICTIONS, current)
     competition = None if current is None else current.opened.loaded
     made = write_bundle(
-        run, workspace, Path(out).absolute(), platform or DEFAULT, time_limit, competition, progress
+        run, workspace, Path(out).absolute(), platform or DEFAULT, time_limit, competition, progress, onnx
     )
     if client is None:
         return made

@@ -7,6 +7,7 @@ Writes: a folder that predicts a hidden test folder without network, and ``submi
     wheels.py         the wheels of kit and of what the platform lacks
     scripts.py        the script and the notebook of a bundle
     record.py         the record of a bundle: what it predicts, and the digest of every file
+    onnx_models.py    the models as ONNX, for programs without kit
     write_bundle.py   write a bundle
     hidden_test.py    a test folder that kit has never seen, and the format of its submission
     predict_bundle.py predict a hidden test folder in the notebook

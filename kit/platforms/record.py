@@ -13,7 +13,7 @@ from kit.storage.provenance import Identity, read_artifact, write_artifact
 
 NAME = "bundle.json"
 TUPLES = ("classes", "prior", "header", "placeholder")  # which JSON returns as lists
-CHECKED = ("runs", "folds", "sample", "wheels")  # folders that hold only files of the record
+CHECKED = ("runs", "folds", "sample", "wheels", "onnx")  # folders that hold only files of the record
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from kit.ensemble.new_images import (
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import config_of
 from kit.platforms.hidden_test import SAMPLE
+from kit.platforms.onnx_models import require_onnx, write_onnx_models
 from kit.platforms.platform_file import DEFAULT, Platform, compare, read_platform
 from kit.platforms.record import NAME, BundleRecord
 from kit.platforms.scripts import notebook, script
@@ -82,6 +83,7 @@ def write_bundle(
     time_limit: str | None = None,
     competition: Competition | None = None,
     progress: Progress = SILENT,
+    onnx: bool = False,
 ) -> Bundle:
     """Write the bundle of a run, completely or not at all; an earlier bundle in the folder is replaced.
 
@@ -89,12 +91,15 @@ def write_bundle(
         platform: The platform whose notebook runs the bundle.
         time_limit: The time limit of a prediction there.
         competition: The run's competition, if the caller has loaded it already.
+        onnx: Also write the models as ONNX, for programs without kit.
 
     Raises:
         KitError: The run cannot predict or submit, the platform is unknown, or the folder is no bundle.
     """
     if time_limit is not None:
         parse_time_limit(time_limit)
+    if onnx:
+        require_onnx()
     chosen = read_platform(platform)
     _refuse_other_folder(folder)
     config = config_of(run)
@@ -110,6 +115,8 @@ def write_bundle(
         _copy_runs(run, workspace, draft)
         _copy_sample(inputs, draft / SAMPLE)
         _write_wheels(inputs.competition, chosen, draft / "wheels", progress)
+        if onnx:
+            write_onnx_models(run, workspace, draft / "onnx", record.postprocessing, progress)
         write_text(draft / "predict.py", script())
         write_text(draft / "predict.ipynb", notebook(record.data))
         record.write(draft)

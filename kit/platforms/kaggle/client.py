@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from kit.errors import KitError
 from kit.platforms.kaggle.failures import SITE, kaggle_failures
+from kit.runtime.extras import require_extra
 
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 LISTED = 100  # submissions asked for, newest first
@@ -134,20 +135,13 @@ def competition_slug(given: str) -> str:
 
 def _authenticated(command: str) -> Any:
     """Return the package's API with credentials; importing it prints help and exits without any."""
+    require_extra(command, "kit[kaggle]", "kaggle", why="kit talks to Kaggle through its official package")
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             from kaggle.api.kaggle_api_extended import KaggleApi
 
             api = KaggleApi()
             api.authenticate()
-    except ImportError as error:
-        raise KitError(
-            command,
-            "needs the package kaggle",
-            "kit talks to Kaggle through its official package",
-            "pip install 'kit[kaggle]'",
-            code="extra_missing",
-        ) from error
     except SystemExit:
         raise KitError(
             command,
