@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from kit.auto.choices import SIZES
-from kit.auto.finish import AutoResult, close, combine_and_submit
+from kit.auto.finish import AutoResult, close, combine_and_submit, submit_best
 from kit.auto.heads import train_heads, train_more_heads
 from kit.auto.journal import Kind
 from kit.auto.measure import measure
 from kit.auto.plan import (
     FIRST_SHARE,
+    SAFETY,
     FirstStep,
     Plan,
     epochs_within,
@@ -114,6 +115,7 @@ def _work_until_the_end(session: Session, deadline: Deadline) -> None:
     except Interrupted:
         if deadline.signal:
             raise
+        combine_and_submit(session, last=True)
     finally:
         session.journal.spent = session.spent
         session.journal.write()
@@ -131,7 +133,7 @@ def dry_run(
     workspace, deadline = open_workspace(workspace), open_deadline(time_limit)
     session = open_session(source, models, workspace, deadline, progress, time.monotonic())
     measure(session, MEASURED_FIRST + MEASURED_LATER)
-    plan = plan_of(session, rounds=0)
+    plan = plan_of(session, searched=False)
     speeds = {
         each.model: session.costs.images_per_second(each.model, session.recipes.native_size(each))
         for each in session.candidates
@@ -153,6 +155,7 @@ def _take_steps(session: Session) -> None:
             _search(session, plan)
             _confirm(session, plan)
         train_more_heads(session)
+        combine_and_submit(session, last=True)
 
 
 # --- steps
@@ -162,7 +165,7 @@ def _first_submission(session: Session) -> None:
     """Write a first submission within a tenth of the time, or five minutes."""
     if session.journal.scored:
         session.say(f"continued: {counted(len(session.journal.scored), 'scored experiment')}")
-        session.submit_best()
+        submit_best(session)
         return
     session.progress.stage("first submission")
     step = first_step(session)
@@ -183,7 +186,7 @@ def _first_submission(session: Session) -> None:
     session.say(session.doing)
     session.run_all_folds(config, kind, {"size": step.scale, "views": 0}, step.seconds)
     if session.journal.scored:
-        session.submit_best()
+        submit_best(session)
 
 
 def _note_unmeasured(session: Session) -> None:
@@ -194,13 +197,13 @@ def _note_unmeasured(session: Session) -> None:
 
 def _plans(session: Session) -> Iterator[Plan]:
     """Yield plans for the time left, until nothing fits any more."""
-    rounds = 0
-    while (plan := plan_of(session, rounds)) is not None:
+    searched = False
+    while (plan := plan_of(session, searched)) is not None:
         session.plan = plan.text()
         session.progress.stage("plan", session.plan)
         before = len(session.journal.scored), len(session.journal.trials)
         yield plan
-        rounds += 1
+        searched = searched or plan.num_trials > 0
         if (len(session.journal.scored), len(session.journal.trials)) == before:
             return  # nothing was possible
 
@@ -210,7 +213,7 @@ def _search(session: Session, plan: Plan) -> None:
     ends = session.deadline.left - plan.search_seconds
     tried = 0
     while tried < plan.num_trials and session.deadline.left - plan.trial_seconds > ends:
-        networks = [each for each in session.candidates if each.model in plan.networks]
+        networks = [each for each in session.candidates if each.model in plan.searched]
         higher = session.data.competition.metric.higher_is_better
         params = next_params(networks, session.choices, session.journal.trials, higher, session.config.seed)
         tried += 1
@@ -228,7 +231,7 @@ def _search(session: Session, plan: Plan) -> None:
 def _confirm(session: Session, plan: Plan) -> None:
     """Train the best tried configs on all folds; blend and submit after each."""
     for number, params in enumerate(plan.confirmed(session)):
-        share = session.usable / (plan.num_whole - number)
+        share = min(session.usable, plan.whole_seconds / SAFETY) / (plan.num_whole - number)
         params, epochs = largest_within(session, params, share)
         if epochs < session.fewest_epochs(params[NETWORK]):
             session.learn(f"{session.shown(params)} is not trained on all folds: too slow for the time left")

@@ -6,12 +6,19 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from kit import pipeline
 from kit.auto.corrected import Corrected
 from kit.auto.journal import Scored
 from kit.auto.page import write_auto_page
 from kit.auto.score import nested_oof, score_of_choice
 from kit.auto.session import SEARCHED_FOLD, Session
+from kit.errors import counted
 from kit.runtime.displayed import Displayed
+
+RANKS = "rank"  # gives every class the same share of the images: for metrics that read no probabilities
+BLENDS = {"auto-blend": "weights", "auto-blend-rank": RANKS}  # name -> method
+MAX_MEMBERS = 8
+COMBINING_SHARE = 0.1  # of the time, at most, for blends before the last one
 
 
 @dataclass(frozen=True)
@@ -41,19 +48,63 @@ class AutoResult(Displayed):
         return asdict(self) | {"corrected": self.corrected and self.corrected.as_dict()}
 
 
-def combine_and_submit(session: Session) -> None:
-    """Blend what is scored and submit the best; without time for both the earlier submission stays."""
-    if session.deadline.left < session.costs.combining:
+def combine_and_submit(session: Session, last: bool = False) -> None:
+    """Blend the best experiments and submit the best of all, if there is something new.
+
+    Before the last time, blending waits for more experiments if it would take more than ``COMBINING_SHARE``
+    of the time.
+    """
+    experiments, cost = len(session.experiments), session.costs.combining
+    if experiments == session.combined:
+        return
+    if session.deadline.left < cost:
         session.learn("the last experiment is in no blend: the time was over")
         return
-    began, is_first = time.monotonic(), not session.costs.combining
-    blended = session.combine()
-    if blended is not None:
-        session.say(f"blend of all: {session.metric} {blended.cv:.4f}")
-    session.submit_best()
+    if not last and session.spent - session.combined_at < cost / COMBINING_SHARE:
+        return
+    began, is_first = time.monotonic(), not cost
+    for name, method in _methods(session).items():
+        _blend(session, name, method)
+    submit_best(session)
+    session.combined, session.combined_at = experiments, session.spent
     session.costs.combining = time.monotonic() - began
     if is_first:
         close(session)  # measures what the end takes
+
+
+def _methods(session: Session) -> dict[str, str]:
+    """Return the blends to make: name -> method."""
+    competition = session.data.competition
+    if competition.task.numeric or competition.metric.is_log_likelihood(competition.task):
+        return {name: method for name, method in BLENDS.items() if method != RANKS}
+    return BLENDS
+
+
+def _blend(session: Session, name: str, method: str) -> None:
+    """Blend the best experiments and record the blend, if there are several."""
+    members = session.ranked(session.experiments)[:MAX_MEMBERS]
+    if len(members) < 2:
+        return
+    began = time.monotonic()
+    runs = [session.run_folder(each.name) for each in members]
+    blended = pipeline.blend(runs, method=method, name=name, workspace=session.workspace)
+    assert blended.evaluation is not None  # all members share the folds
+    cv, interval = blended.evaluation.cv, blended.evaluation.interval.text()
+    seconds = time.monotonic() - began
+    session.journal.add(Scored(name, "blend", "", {}, 0, 0, cv, interval, seconds, session.spent))
+    session.say(f"{counted(len(members), 'experiment')} blended ({method}): {session.metric} {cv:.4f}")
+
+
+def submit_best(session: Session) -> None:
+    """Write the submission of the best experiment or blend, unless it is written already."""
+    best = session.ranked(session.journal.scored)[0]
+    session.journal.best = best.name
+    session.journal.write()
+    if session.config.submission is None or session.data.opened.loaded.test.empty:
+        return
+    done = pipeline.submit(session.run_folder(best.name), data=session.data, workspace=session.workspace)
+    session.submitted = session.workspace.shown(done.file.path)
+    session.say(f"{session.submitted} checked: {best.name}, {session.metric} {best.cv:.4f}")
 
 
 def close(session: Session) -> AutoResult:

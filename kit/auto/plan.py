@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.auto.candidates import Candidate
 from kit.auto.choices import SIZES, scaled_size
-from kit.auto.search import NETWORK, start_params
+from kit.auto.search import NETWORK, proven_params
 from kit.errors import counted
 from kit.runtime.deadline import duration
 
@@ -26,8 +26,10 @@ FIRST_SIZES = (
 HEADS_SHARE = 0.3
 SEARCH_SHARE = 0.35  # at most; what the best network needs for all of its epochs comes first
 TRIAL_SHARE = 1 / 3  # of the training time of a fold in the end, for a trial
-FEWEST_TRIALS = 3
-FULL_EPOCHS, MOST_EPOCHS = 16, 30
+FULL_EPOCHS = 16  # of a pretrained network; more add less than another network does
+MOST_EPOCHS = 60  # of a network from scratch
+FEWEST_TRIAL_EPOCHS = 3  # with fewer, a trial ranks how fast networks begin
+WORTH_SEARCHING = 2.5  # times the full training of the best network: with less time, proven values are better
 LEAST_SIZE = 0.8  # of a network's own size; with smaller images a whole network is below its own head
 LONG_ENOUGH = ((3600.0, 3), (900.0, 2), (0.0, 1))  # seconds left -> how many configs to train on all folds
 
@@ -86,10 +88,12 @@ class Plan:
 
     Attributes:
         networks: Those fast enough to be trained as a whole.
+        searched: Those fast enough for trials.
         num_whole: The number of configs to train on all folds.
     """
 
     networks: list[str]
+    searched: list[str]
     search_seconds: float
     trial_seconds: float
     num_trials: int
@@ -105,14 +109,14 @@ class Plan:
         return f"{trials}, then {whole}"
 
     def confirmed(self, session: Session) -> Iterator[dict[str, Any]]:
-        """Yield the params to train on all folds: the best trials, of different networks first."""
+        """Yield the params to train on all folds: the best trials, or each network with proven values."""
         sign = -1 if session.data.competition.metric.higher_is_better else 1
         trials = [
             t for t in session.journal.trials if t.score is not None and t.params[NETWORK] in self.networks
         ]
         ranked = [trial.params for trial in sorted(trials, key=lambda t: sign * (t.score or 0.0))]
         networks = [each for each in session.candidates if each.model in self.networks]
-        ranked = ranked or start_params(networks, session.choices)
+        ranked = ranked or proven_params(networks, session.choices)
         firsts = list({params[NETWORK]: params for params in reversed(ranked)}.values())[::-1]
         done = [each.params for each in session.journal.scored]
         wanted = [*firsts[:2], *[params for params in ranked if params not in firsts[:2]]]
@@ -120,11 +124,14 @@ class Plan:
         yield from (new or ranked)[: self.num_whole]
 
 
-def plan_of(session: Session, rounds: int) -> Plan | None:
+def plan_of(session: Session, searched: bool) -> Plan | None:
     """Return the plan for the time left, or None if no network can be trained as a whole any more.
 
+    The best network is trained with proven values first; then other values and networks are searched, if
+    much time is left.
+
     Args:
-        rounds: How many plans this run has had; later ones do not search again.
+        searched: Whether this run has searched already.
     """
     left = SAFETY * session.usable
     affordable = [each for each in session.candidates if least_seconds(session, each) <= left]
@@ -132,13 +139,20 @@ def plan_of(session: Session, rounds: int) -> Plan | None:
         return None
     networks = [each.model for each in affordable]
     num_whole = next(number for seconds, number in LONG_ENOUGH if left >= seconds)
-    search = min(SEARCH_SHARE * left, left - full_seconds(session, affordable[0])) if rounds == 0 else 0.0
-    per_fold = (left - search) / num_whole / session.work.folds
-    trial = TRIAL_SHARE * per_fold
-    num_trials = int(max(0.0, search) / trial)
-    if num_trials < FEWEST_TRIALS:
-        search, num_trials = 0.0, 0
-    return Plan(networks, search, trial, num_trials, num_whole, left - search)
+    full = full_seconds(session, affordable[0])
+    if not any(each.kind == "whole" for each in session.experiments):
+        return Plan(networks, [], 0.0, 0.0, 0, 1, min(left, full))
+    search = SEARCH_SHARE * left
+    trial = TRIAL_SHARE * (left - search) / num_whole / session.work.folds
+    tried = [each.model for each in affordable if _trial_epochs(session, each, trial) >= FEWEST_TRIAL_EPOCHS]
+    if searched or not tried or left < WORTH_SEARCHING * full:
+        return Plan(networks, [], 0.0, 0.0, 0, num_whole, left)
+    return Plan(networks, tried, search, trial, int(search / trial), num_whole, left - search)
+
+
+def _trial_epochs(session: Session, candidate: Candidate, seconds: float) -> int:
+    params = {NETWORK: candidate.model} | ({"size": min(SIZES)} if candidate.pretrained else {})
+    return epochs_within(session, params, seconds)
 
 
 def least_seconds(session: Session, candidate: Candidate) -> float:
@@ -153,6 +167,11 @@ def full_seconds(session: Session, candidate: Candidate) -> float:
     return seconds_of(session, {NETWORK: candidate.model}, epochs)
 
 
+def _most_epochs(session: Session, candidate: Candidate) -> int:
+    """Return the epochs above which a network gains less than another network would add."""
+    return max(FULL_EPOCHS, session.recipes.fewest_epochs) if candidate.pretrained else MOST_EPOCHS
+
+
 def seconds_of(session: Session, params: Mapping[str, Any], epochs: int) -> float:
     """Return the estimated seconds of training and predicting a config on all folds."""
     candidate = session.candidate(params[NETWORK])
@@ -163,7 +182,7 @@ def seconds_of(session: Session, params: Mapping[str, Any], epochs: int) -> floa
 def epochs_within(
     session: Session, params: Mapping[str, Any], seconds: float, all_folds: bool = False
 ) -> int:
-    """Return how many epochs fit into some seconds, at most ``MOST_EPOCHS``.
+    """Return how many epochs fit into some seconds, at most as many as the network can use.
 
     Args:
         all_folds: All folds are trained and predicted, instead of one that is trained.
@@ -171,10 +190,11 @@ def epochs_within(
     costs, work, candidate = session.costs, session.work, session.candidate(params[NETWORK])
     size = scaled_size(session.recipes.native_size(candidate), params.get("size", 1.0))
     epoch = costs.epoch(candidate.model, size, work)
+    most = _most_epochs(session, candidate)
     if not all_folds:
-        return min(MOST_EPOCHS, int((seconds - costs.start) / epoch))
+        return min(most, int((seconds - costs.start) / epoch))
     others = seconds_of(session, params, epochs=0)
-    return min(MOST_EPOCHS, int((SAFETY * seconds - others) / (work.folds * epoch)))
+    return min(most, int((SAFETY * seconds - others) / (work.folds * epoch)))
 
 
 def largest_within(session: Session, params: Mapping[str, Any], seconds: float) -> tuple[dict[str, Any], int]:

@@ -42,11 +42,16 @@ def start_params(candidates: Sequence[Candidate], choices: Sequence[Choice]) -> 
     Args:
         candidates: Best first.
     """
-    proven = {choice.name: choice.prior for choice in choices}
-    starts = [{NETWORK: each.model, **proven} for each in candidates[:3]]
-    if starts and "size" in proven:
+    starts = proven_params(candidates[:3], choices)
+    if starts and "size" in starts[0]:
         starts.insert(1, {**starts[0], "size": 0.6})
     return starts
+
+
+def proven_params(candidates: Sequence[Candidate], choices: Sequence[Choice]) -> list[dict[str, Any]]:
+    """Return each network with the values that have proven good on other data."""
+    proven = {choice.name: choice.prior for choice in choices}
+    return [{NETWORK: each.model, **proven} for each in candidates]
 
 
 def next_params(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,9 +32,7 @@ from kit.training.data import TrainingData
 from kit.training.time_plan import num_view_images
 
 SEARCHED_FOLD = 0  # trials are compared on the validation images of this fold
-BLEND = "auto-blend"
 VIEWS_SHARE = 0.1  # of the time left, for measuring views, and for predicting with them
-MAX_MEMBERS = 8
 GIVE_UP = 2  # times the estimated seconds
 # What is wrong with one config rather than with the data or the machine.
 TROUBLES_OF_A_CONFIG = {
@@ -67,6 +66,8 @@ class Session:
         total: Seconds of the time limit.
         limit: The time limit of the command.
         candidates: Networks of known speed, best first as far as known.
+        combined: The number of experiments when they were last blended.
+        combined_at: Seconds of the run then.
         unmeasured: Networks whose speed is not known yet, those to measure first at the front.
     """
 
@@ -85,6 +86,8 @@ class Session:
     began: float = field(default_factory=time.monotonic)
     candidates: list[Candidate] = field(default_factory=list)
     submitted: str = ""
+    combined: int = 0
+    combined_at: float = -math.inf
     doing: str = ""
     plan: str = ""
 
@@ -109,7 +112,12 @@ class Session:
     @property
     def usable(self) -> float:
         """Seconds left for work, without those reserved for the last blend and submission."""
-        return self.deadline.left - STOPPING_SECONDS - self.costs.fixed
+        return self.deadline.left - STOPPING_SECONDS - self.costs.fixed - self.costs.combining
+
+    @property
+    def experiments(self) -> list[Scored]:
+        """The scored experiments without blends."""
+        return [each for each in self.journal.scored if each.kind != "blend"]
 
     @property
     def num_views(self) -> int:
@@ -273,32 +281,6 @@ class Session:
         self._learn_costs(config, kind, trained_at - began, time.monotonic() - trained_at)
         self.costs.learn_total(estimated, time.monotonic() - began)
         return self._record(predicted, kind, config, params, time.monotonic() - began)
-
-    def combine(self) -> Scored | None:
-        """Blend the best experiments; return the record, or None if one experiment exists only."""
-        members = self.ranked([each for each in self.journal.scored if each.kind != "blend"])[:MAX_MEMBERS]
-        if len(members) < 2:
-            return None
-        began = time.monotonic()
-        runs = [self.run_folder(each.name) for each in members]
-        blended = pipeline.blend(runs, method="weights", name=BLEND, workspace=self.workspace)
-        assert blended.evaluation is not None  # all members share the folds
-        seconds = time.monotonic() - began
-        cv, interval = blended.evaluation.cv, blended.evaluation.interval.text()
-        scored = Scored(BLEND, "blend", "", {}, 0, 0, cv, interval, seconds, self.spent)
-        self.journal.add(scored)
-        return scored
-
-    def submit_best(self) -> None:
-        """Write the submission of the best experiment or blend, unless it is written already."""
-        best = self.ranked(self.journal.scored)[0]
-        self.journal.best = best.name
-        self.journal.write()
-        if self.config.submission is None or self.data.opened.loaded.test.empty:
-            return
-        done = pipeline.submit(self.run_folder(best.name), data=self.data, workspace=self.workspace)
-        self.submitted = self.workspace.shown(done.file.path)
-        self.say(f"{self.submitted} checked: {best.name}, {self.metric} {best.cv:.4f}")
 
     @property
     def metric(self) -> str:

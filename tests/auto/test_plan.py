@@ -9,7 +9,7 @@ from kit.auto.choices import choices_for
 from kit.auto.costs import Work
 from kit.auto.journal import Scored
 from kit.auto.plan import full_seconds, largest_within, least_seconds, plan_of
-from kit.auto.search import NETWORK
+from kit.auto.search import NETWORK, proven_params
 from kit.auto.understand import open_session
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import SILENT
@@ -38,29 +38,56 @@ def a_head(network, cv):
     return Scored(f"head of {network}", "head", network, {"size": 1.0}, 160, 20, cv, "", 10.0, 0.0)
 
 
+def a_whole(session, network):
+    (params,) = proven_params([session.candidate(network)], session.choices)
+    return Scored(f"whole {network}", "whole", network, params, 160, 16, 0.5, "", 10.0, 0.0)
+
+
 def test_without_time_for_any_whole_network_nothing_is_planned(session):
-    assert plan_of(with_seconds(session, 0.5 * least_seconds(session, session.candidates[1])), 0) is None
+    assert (
+        plan_of(with_seconds(session, 0.5 * least_seconds(session, session.candidates[1])), searched=False)
+        is None
+    )
 
 
 def test_a_network_that_is_too_slow_for_the_time_is_not_in_the_plan(session):
-    plan = plan_of(with_seconds(session, 0.8 * least_seconds(session, session.candidates[0])), 0)
+    plan = plan_of(with_seconds(session, 0.8 * least_seconds(session, session.candidates[0])), searched=False)
     assert plan.networks == [FAST]
 
 
-def test_nothing_is_searched_with_the_time_that_the_best_network_needs_for_all_its_epochs(session):
+def test_the_best_network_is_trained_with_proven_values_before_anything_is_searched(session):
     full = full_seconds(session, session.candidates[0])
-    assert plan_of(with_seconds(session, full), 0).search_seconds == 0
-    rich = plan_of(with_seconds(session, 20 * full), 0)
+    plan = plan_of(with_seconds(session, 20 * full), searched=False)
+    assert (plan.num_trials, plan.num_whole) == (0, 1)
+    assert plan.whole_seconds == pytest.approx(full)
+    (params,) = plan.confirmed(session)
+    assert params[NETWORK] == SLOW
+    assert params == {NETWORK: SLOW, **{choice.name: choice.prior for choice in session.choices}}
+
+
+def test_values_are_searched_once_if_much_time_is_left_after_the_first_whole_network(session):
+    full = full_seconds(session, session.candidates[0])
+    session.journal.scored = [a_whole(session, SLOW)]
+    rich = plan_of(with_seconds(session, 20 * full), searched=False)
     assert rich.num_trials >= 3
-    assert rich.search_seconds > 0
-    assert plan_of(with_seconds(session, 20 * full), 1).search_seconds == 0  # later plans only train
+    assert plan_of(with_seconds(session, 2 * full), searched=False).num_trials == 0
+    assert plan_of(with_seconds(session, 20 * full), searched=True).num_trials == 0
+
+
+def test_without_a_search_each_network_is_trained_before_the_best_one_again(session):
+    full = full_seconds(session, session.candidates[0])
+    session.journal.scored = [a_whole(session, SLOW)]
+    plan = plan_of(with_seconds(session, 2 * full), searched=True)
+    assert next(plan.confirmed(session))[NETWORK] == FAST
+    session.journal.scored.append(a_whole(session, FAST))
+    assert next(plan.confirmed(session))[NETWORK] == SLOW
 
 
 def test_networks_are_tried_in_the_order_of_their_heads(session):
     session.journal.scored = [a_head(SLOW, 0.4), a_head(FAST, 0.6)]
     session.sort_candidates()
     assert [each.model for each in session.candidates] == [FAST, SLOW]
-    plan = plan_of(with_seconds(session, full_seconds(session, session.candidates[1])), 1)
+    plan = plan_of(with_seconds(session, full_seconds(session, session.candidates[1])), searched=True)
     assert next(plan.confirmed(session))[NETWORK] == FAST
 
 
