@@ -36,6 +36,7 @@ from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
 from kit.storage.locks import exclusive_lock
+from kit.training.devices import Devices
 
 MEASURED_FIRST = 0.03  # of the time limit, for speeds before the first submission
 MEASURED_LATER = 0.06
@@ -69,6 +70,7 @@ def auto(
     time_limit: TimeLimit,
     models: Sequence[str] = (),
     export: Path | str | None = None,
+    devices: Devices = None,
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
     watch: Watch = ignore,
@@ -81,6 +83,7 @@ def auto(
         source: A config, or a competition folder, for which ``init`` writes a config.
         models: Networks to try, ``NAME`` or ``NAME=FILE``; empty: those whose weights are on this machine.
         export: Where to write the config of the best experiment.
+        devices: What trains folds at the same time, as for ``train``.
         watch: Called with the state of the run whenever it changes.
 
     Raises:
@@ -91,7 +94,7 @@ def auto(
     require_optuna("kit auto")
     workspace, deadline = open_workspace(workspace), open_deadline(time_limit)
     _check_export(export)
-    session = open_session(source, models, workspace, deadline, progress, began)
+    session = open_session(source, models, workspace, deadline, progress, began, devices)
     session.watch = watch
     with exclusive_lock(session.journal.path.with_suffix(".lock"), "kit auto"):
         _work_until_the_end(session, deadline)
@@ -126,12 +129,13 @@ def dry_run(
     *,
     time_limit: TimeLimit,
     models: Sequence[str] = (),
+    devices: Devices = None,
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
 ) -> AutoPlan:
     """Return what ``auto`` would do first, from the measured speed of each network; nothing is trained."""
     workspace, deadline = open_workspace(workspace), open_deadline(time_limit)
-    session = open_session(source, models, workspace, deadline, progress, time.monotonic())
+    session = open_session(source, models, workspace, deadline, progress, time.monotonic(), devices)
     measure(session, MEASURED_FIRST + MEASURED_LATER)
     plan = plan_of(session, searched=False)
     speeds = {

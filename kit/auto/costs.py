@@ -26,6 +26,7 @@ class Work:
         validated: Validation images of all folds.
         others: Held-out and test images, which the models of all folds predict.
         folds: Number of models.
+        parallel: How many of them train at the same time.
     """
 
     train: int
@@ -33,6 +34,12 @@ class Work:
     validated: int
     others: int
     folds: int
+    parallel: int = 1
+
+    @property
+    def rounds(self) -> int:
+        """How many folds train one after the other."""
+        return -(-self.folds // self.parallel)
 
 
 @dataclass
@@ -102,7 +109,7 @@ class Costs:
 
     def experiment(self, model: str, size: int, epochs: int, views: int, work: Work) -> float:
         """Return the seconds of training all folds, predicting, scoring and submitting."""
-        training = work.folds * self.fold(model, size, epochs, work)
+        training = work.rounds * self.fold(model, size, epochs, work)
         return training + self.slowness * self.predicted(model, size, views, work)
 
     def forward_seconds(self, model: str, size: int, images: int) -> float:

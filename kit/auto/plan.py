@@ -69,7 +69,7 @@ def _first_with(session: Session, candidate: Candidate, scale: float, limit: flo
     if session.has_features(candidate):
         return FirstStep(candidate, scale, size, 0, costs.head(candidate.model, size, work))
     one = costs.experiment(candidate.model, size, 1, session.num_views, work)
-    more = (limit - one) / (work.folds * costs.epoch(candidate.model, size, work))
+    more = (limit - one) / (work.rounds * costs.epoch(candidate.model, size, work))
     epochs = 1 + max(0, min(MOST_EPOCHS - 1, int(more)))
     seconds = costs.experiment(candidate.model, size, epochs, session.num_views, work)
     return FirstStep(candidate, scale, size, epochs, seconds)
@@ -143,7 +143,7 @@ def plan_of(session: Session, searched: bool) -> Plan | None:
     if not any(each.kind == "whole" for each in session.experiments):
         return Plan(networks, [], 0.0, 0.0, 0, 1, min(left, full))
     search = SEARCH_SHARE * left
-    trial = TRIAL_SHARE * (left - search) / num_whole / session.work.folds
+    trial = TRIAL_SHARE * (left - search) / num_whole / session.work.rounds
     tried = [each.model for each in affordable if _trial_epochs(session, each, trial) >= FEWEST_TRIAL_EPOCHS]
     if searched or not tried or left < WORTH_SEARCHING * full:
         return Plan(networks, [], 0.0, 0.0, 0, num_whole, left)
@@ -194,7 +194,7 @@ def epochs_within(
     if not all_folds:
         return min(most, int((seconds - costs.start) / epoch))
     others = seconds_of(session, params, epochs=0)
-    return min(most, int((SAFETY * seconds - others) / (work.folds * epoch)))
+    return min(most, int((SAFETY * seconds - others) / (work.rounds * epoch)))
 
 
 def largest_within(session: Session, params: Mapping[str, Any], seconds: float) -> tuple[dict[str, Any], int]:

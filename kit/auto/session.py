@@ -29,6 +29,7 @@ from kit.runtime.deadline import STOPPING_SECONDS, Deadline, duration
 from kit.runtime.progress import Progress
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData
+from kit.training.devices import Devices
 from kit.training.time_plan import num_view_images
 
 SEARCHED_FOLD = 0  # trials are compared on the validation images of this fold
@@ -65,6 +66,7 @@ class Session:
     Attributes:
         total: Seconds of the time limit.
         limit: The time limit of the command.
+        devices: What trains folds at the same time, as for ``pipeline.train``.
         candidates: Networks of known speed, best first as far as known.
         combined: The number of experiments when they were last blended.
         combined_at: Seconds of the run then.
@@ -82,6 +84,7 @@ class Session:
     total: float
     limit: Deadline
     progress: Progress
+    devices: Devices = None
     watch: Watch = ignore
     began: float = field(default_factory=time.monotonic)
     candidates: list[Candidate] = field(default_factory=list)
@@ -219,6 +222,7 @@ class Session:
                 config,
                 folds=[SEARCHED_FOLD],
                 fresh=True,
+                devices=self.devices,
                 time_limit=self.deadline.within(2 * budget + STOPPING_SECONDS),
                 data=self.data,
                 workspace=self.workspace,
@@ -262,7 +266,7 @@ class Session:
             "time_limit": deadline,
         }
         try:
-            trained = pipeline.train(config, fresh=True, **shared)
+            trained = pipeline.train(config, fresh=True, devices=self.devices, **shared)
             trained_at = time.monotonic()
             if kind == "whole":
                 config = self._with_views(config, trained.run, **shared)

@@ -22,6 +22,7 @@ from kit.runtime.progress import Progress
 from kit.storage.files import text_digest
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, prepare
+from kit.training.devices import Devices, find_devices
 
 
 def open_session(
@@ -31,11 +32,13 @@ def open_session(
     deadline: Deadline,
     progress: Progress,
     began: float,
+    devices: Devices = None,
 ) -> Session:
     """Return a session that knows the competition, the networks to try, and what earlier runs learned.
 
     Args:
         began: When the command started, by ``time.monotonic``.
+        devices: What trains folds at the same time.
     """
     from kit.engine.device.device import find_device
 
@@ -52,7 +55,7 @@ def open_session(
     _forget_removed(journal, workspace, data.competition.name, progress)
     for text in notes:
         progress.note(text)
-    work = work_of(data)
+    work = replace(work_of(data), parallel=_num_parallel(devices))
     return Session(
         config=config,
         data=data,
@@ -64,9 +67,15 @@ def open_session(
         unmeasured=candidates,
         total=deadline.left + time.monotonic() - began,
         limit=deadline,
+        devices=devices,
         progress=progress,
         began=began,
     )
+
+
+def _num_parallel(devices: Devices) -> int:
+    """Return how many folds train at the same time; of a cluster, whose nodes come and go, the least: one."""
+    return max(1, len(find_devices(devices))) if devices is None or isinstance(devices, str) else 1
 
 
 def _forget_removed(journal: Journal, workspace: Workspace, competition: str, progress: Progress) -> None:

@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
+from kit.cli.options import (
+    DataRootOption,
+    DevicesOption,
+    FoldCpusOption,
+    FoldGpusOption,
+    JsonOption,
+    RayOption,
+    WorkspaceOption,
+    devices_of,
+)
 
 
 def auto(
@@ -29,6 +38,10 @@ def auto(
     export: Annotated[
         Path | None, typer.Option("--export", metavar="FILE", help="Write the best experiment's config here.")
     ] = None,
+    devices: DevicesOption = None,
+    ray: RayOption = None,
+    fold_gpus: FoldGpusOption = None,
+    fold_cpus: FoldCpusOption = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Measure the networks and show the plan, without training.")
     ] = False,
@@ -59,6 +72,7 @@ def auto(
     names = list(dict.fromkeys(given))
     place = Workspace.open(workspace, data_root)
     shared: dict[str, Any] = {"time_limit": deadline, "models": names, "workspace": place}
+    shared["devices"] = devices_of(devices, ray, fold_gpus, fold_cpus)
     if dry_run:
         plan = plan_auto(source, **shared, progress=Terminal())
         if json:

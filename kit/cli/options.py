@@ -1,9 +1,14 @@
 """Arguments and options that several verbs share."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from kit.training.devices import Devices
 
 JSON_KEY = "json"
 
@@ -53,6 +58,23 @@ DevicesOption = Annotated[
         help="GPUs that train folds at the same time; cpu:2: parts of the processor. Default: all GPUs.",
     ),
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Train folds on the nodes of a Ray cluster: auto, HOST:PORT, or local for this machine.",
+    ),
+]
+FoldGpusOption = Annotated[
+    float | None,
+    typer.Option(
+        "--fold-gpus", metavar="0.5", min=0, help="With --ray: GPUs of a fold. Default: 1, if there are any."
+    ),
+]
+FoldCpusOption = Annotated[
+    int, typer.Option("--fold-cpus", metavar="4", min=1, help="With --ray: cores of a fold.")
+]
 TimeLimitOption = Annotated[
     str | None,
     typer.Option(
@@ -61,3 +83,33 @@ TimeLimitOption = Annotated[
         help="Stop before this time is over, with a checkpoint; the same command resumes.",
     ),
 ]
+
+
+def devices_of(devices: str | None, ray: str | None, fold_gpus: float | None, fold_cpus: int) -> Devices:
+    """Return what trains folds at the same time, as the options name it.
+
+    Raises:
+        KitError: Both ``--devices`` and ``--ray`` are given, or options of a cluster without one.
+    """
+    from kit.errors import KitError
+    from kit.training.devices import Cluster
+
+    if devices is not None and ray is not None:
+        raise KitError(
+            "--devices",
+            "is given with --ray",
+            "The nodes of a cluster choose their own devices",
+            "Omit one of them.",
+            code="devices_and_ray",
+        )
+    if ray is not None:
+        return Cluster(ray, fold_gpus, fold_cpus)
+    if fold_gpus is not None or fold_cpus != 1:
+        raise KitError(
+            "--fold-gpus" if fold_gpus is not None else "--fold-cpus",
+            "is given without --ray",
+            "It says what a fold gets of a cluster",
+            "Add --ray ADDRESS.",
+            code="ray_missing",
+        )
+    return devices

@@ -4,11 +4,15 @@ from kit.cli.options import (
     ConfigArgument,
     DataRootOption,
     DevicesOption,
+    FoldCpusOption,
+    FoldGpusOption,
     FreshOption,
     JsonOption,
+    RayOption,
     SetOption,
     TimeLimitOption,
     WorkspaceOption,
+    devices_of,
 )
 
 
@@ -18,6 +22,9 @@ def run(
     fresh: FreshOption = False,
     time_limit: TimeLimitOption = None,
     devices: DevicesOption = None,
+    ray: RayOption = None,
+    fold_gpus: FoldGpusOption = None,
+    fold_cpus: FoldCpusOption = 1,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
@@ -37,7 +44,7 @@ def run(
         overrides=overrides or [],
         fresh=fresh,
         time_limit=time_limit,
-        devices=devices,
+        devices=devices_of(devices, ray, fold_gpus, fold_cpus),
         workspace=place,
         progress=Terminal(),
     )

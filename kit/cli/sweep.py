@@ -9,10 +9,15 @@ import typer
 from kit.cli.options import (
     ConfigArgument,
     DataRootOption,
+    DevicesOption,
+    FoldCpusOption,
+    FoldGpusOption,
     JsonOption,
+    RayOption,
     SetOption,
     TimeLimitOption,
     WorkspaceOption,
+    devices_of,
 )
 
 
@@ -46,6 +51,10 @@ def sweep(
     ] = False,
     overrides: SetOption = None,
     time_limit: TimeLimitOption = None,
+    devices: DevicesOption = None,
+    ray: RayOption = None,
+    fold_gpus: FoldGpusOption = None,
+    fold_cpus: FoldCpusOption = 1,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
     data_root: DataRootOption = None,
@@ -75,6 +84,7 @@ def sweep(
         prune=prune,
         time_limit=time_limit,
         overrides=overrides or [],
+        devices=devices_of(devices, ray, fold_gpus, fold_cpus),
         workspace=place,
         progress=Terminal(),
     )

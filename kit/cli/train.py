@@ -10,11 +10,15 @@ from kit.cli.options import (
     ConfigArgument,
     DataRootOption,
     DevicesOption,
+    FoldCpusOption,
+    FoldGpusOption,
     FreshOption,
     JsonOption,
+    RayOption,
     SetOption,
     TimeLimitOption,
     WorkspaceOption,
+    devices_of,
 )
 from kit.errors import counted
 
@@ -26,6 +30,9 @@ def train(
     fresh: FreshOption = False,
     time_limit: TimeLimitOption = None,
     devices: DevicesOption = None,
+    ray: RayOption = None,
+    fold_gpus: FoldGpusOption = None,
+    fold_cpus: FoldCpusOption = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be trained, and how, without training.")
     ] = False,
@@ -59,7 +66,7 @@ def train(
         folds=fold or [],
         fresh=fresh,
         time_limit=time_limit,
-        devices=devices,
+        devices=devices_of(devices, ray, fold_gpus, fold_cpus),
         overrides=overrides or [],
         workspace=place,
         progress=Terminal(),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kit.evaluation.tta_ablation import TtaReport
     from kit.predictions import Pooling
     from kit.training.data import TrainingData
+    from kit.training.devices import Devices
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def train(
     fresh: bool = False,
     time_limit: TimeLimit = None,
     overrides: Sequence[str] = (),
-    devices: str | None = None,
+    devices: Devices = None,
     data: TrainingData | None = None,
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
@@ -94,7 +95,7 @@ def train(
         fresh: Discard the results of an earlier run of the experiment.
         time_limit: Stop cleanly before this much time has passed.
         devices: What trains folds at the same time: GPUs such as ``0,1``, or ``cpu:2`` for parts of the
-            processor; None: all visible GPUs.
+            processor; a ``Cluster``: the nodes of a Ray cluster; None: all visible GPUs.
         data: The training data, if the caller has checked the config and prepared the data already.
 
     Raises:

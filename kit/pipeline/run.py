@@ -23,6 +23,7 @@ from kit.storage.workspace import RunFolder
 if TYPE_CHECKING:
     from kit.evaluation.evaluate import Evaluation
     from kit.submission.submit import Submitted
+    from kit.training.devices import Devices
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def run(
     fresh: bool = False,
     time_limit: TimeLimit = None,
     overrides: Sequence[str] = (),
-    devices: str | None = None,
+    devices: Devices = None,
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
 ) -> RunResult:

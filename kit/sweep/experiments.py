@@ -23,6 +23,7 @@ from kit.sweep.record import Combination, Record
 from kit.sweep.space import overrides_of, text_of
 from kit.tasks import tasks
 from kit.training.data import TrainingData, prepare
+from kit.training.devices import Devices
 from kit.training.experiment import check_experiment
 
 FIRST_FOLD = 0
@@ -70,6 +71,7 @@ class Experiments:
     workspace: Workspace
     deadline: Deadline
     prune: bool
+    devices: Devices
     progress: Progress
     _data: dict[str, TrainingData] = field(default_factory=dict)
 
@@ -173,12 +175,12 @@ class Experiments:
             "progress": self.quiet,
         }
         if self.prune and each.state != "finished":
-            first = pipeline.train(config, folds=[FIRST_FOLD], **shared)
+            first = pipeline.train(config, folds=[FIRST_FOLD], devices=self.devices, **shared)
             each.fold_score = first.scores[FIRST_FOLD]
             if len(first.scores) < first.num_folds and (why := self._why_prune(each)):
                 each.state, each.why = "pruned", why
                 return
-        trained = pipeline.train(config, **shared)
+        trained = pipeline.train(config, devices=self.devices, **shared)
         evaluation = pipeline.predict(trained.run, **shared).evaluation
         each.fold_score, each.cv = trained.scores[FIRST_FOLD], evaluation.cv
         each.state, each.why = "finished", ""

@@ -29,6 +29,7 @@ from kit.sweep.draw import (
 from kit.sweep.experiments import FIRST_FOLD, Experiments, shown
 from kit.sweep.record import Combination, Record
 from kit.sweep.space import Axis, parse_space
+from kit.training.devices import Devices
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def sweep(
     prune: bool = False,
     time_limit: TimeLimit = None,
     overrides: Sequence[str] = (),
+    devices: Devices = None,
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
 ) -> SweepResult:
@@ -86,6 +88,7 @@ def sweep(
         random: Draw this many combinations instead of all.
         tpe: Choose combinations by Optuna's TPE, from the scores of earlier ones, until there are this many.
         prune: Stop a combination whose first fold is worse than the median of the finished ones.
+        devices: What trains folds at the same time, as for ``train``.
 
     Raises:
         KitError: The grid, or the config of a combination, is wrong; nothing is trained then.
@@ -98,7 +101,9 @@ def sweep(
     competition = base.competition.name
     with exclusive_lock(workspace.sweep_lock(competition, base.name), f"the sweep {base.name}"):
         record = Record.open(workspace, competition, base.name)
-        experiments = Experiments(path, list(overrides), base, record, workspace, deadline, prune, progress)
+        experiments = Experiments(
+            path, list(overrides), base, record, workspace, deadline, prune, devices, progress
+        )
         if tpe is not None:
             swept = _by_tpe(experiments, space, tpe)
         else:

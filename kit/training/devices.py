@@ -1,4 +1,4 @@
-"""The devices that train folds at the same time (``--devices``)."""
+"""What trains folds at the same time: devices of this machine (``--devices``), or a cluster (``--ray``)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from kit.errors import KitError, counted
 from kit.runtime.cores import usable_cores, use_cores
 
+LOCAL = "local"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 EXAMPLES = "--devices is a list of GPUs, such as 0,1, or cpu:2 for two parts of the processor"
 
@@ -33,6 +34,24 @@ class Device:
         if self.cores:
             use_cores(list(self.cores))
             os.environ["OMP_NUM_THREADS"] = str(len(self.cores))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The Ray cluster that trains folds (``--ray``).
+
+    Attributes:
+        address: As Ray takes it, such as ``auto`` or ``ray://HEAD:10001``; ``local``: this machine alone.
+        gpus: GPUs of a fold, such as 0.5 for two folds on one GPU; None: one, if the cluster has any.
+        cpus: Cores of a fold.
+    """
+
+    address: str
+    gpus: float | None = None
+    cpus: int = 1
+
+
+Devices = str | Cluster | None  # of this machine, as for ``find_devices``; or a cluster
 
 
 def find_devices(wanted: str | None) -> list[Device]:

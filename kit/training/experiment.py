@@ -14,10 +14,11 @@ from kit.storage.files import remove_drafts, write_json
 from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_store, prepare
-from kit.training.devices import find_devices
+from kit.training.devices import Cluster, Devices, find_devices
 from kit.training.feature_cache import is_head_only
 from kit.training.fold import FoldRunner, warm_start
 from kit.training.in_processes import train_in_processes
+from kit.training.in_ray import train_in_ray
 from kit.training.kept_epochs import kept_epochs
 from kit.training.precision import settled_precision
 from kit.training.run_state import claim, forget, is_complete
@@ -34,7 +35,7 @@ def train(
     progress: Progress = SILENT,
     deadline: Deadline | None = None,
     data: TrainingData | None = None,
-    devices: str | None = None,
+    devices: Devices = None,
 ) -> RunFolder:
     """Train every fold that is not trained yet; return the experiment's folder.
 
@@ -43,7 +44,7 @@ def train(
         fresh: Discard the results of earlier runs of the experiment.
         deadline: When to stop; default: never.
         data: The training data, if the caller has called ``check_experiment`` and prepared it already.
-        devices: What trains at the same time, as for ``find_devices``.
+        devices: What trains at the same time, as for ``find_devices``, or a cluster.
 
     Raises:
         Interrupted: The deadline or Ctrl-C stopped training; the same call resumes.
@@ -137,7 +138,7 @@ def _train_folds(
     todo: list[int],
     progress: Progress,
     deadline: Deadline,
-    devices: str | None,
+    devices: Devices,
 ) -> None:
     from kit.engine.device.device import find_device, prepare_process
 
@@ -150,9 +151,13 @@ def _train_folds(
     precision = settled_precision(config, workspace, len(data.competition.classes), run)
     progress.note(f"device {device}, precision {precision}")
     write_json(run.environment, environment(workspace.root, config.seed, str(device), str(precision)))
-    found = find_devices(devices)[: len(todo)]
     if is_head_only(config):
         found = []  # folds share the features, which one process computes
+    elif isinstance(devices, Cluster):
+        train_in_ray(config, workspace, data, run, todo, devices, progress, deadline)
+        return
+    else:
+        found = find_devices(devices)[: len(todo)]
     if len(found) > 1:
         progress.note(f"{counted(len(todo), 'fold')} on {', '.join(each.name for each in found)}")
         train_in_processes(config, workspace, data, run, todo, found, progress, deadline)

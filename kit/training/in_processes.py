@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
+from kit import __version__
 from kit.config import Config
 from kit.errors import Interrupted, KitError, first_few
 from kit.runtime.deadline import Deadline
@@ -34,6 +35,7 @@ class FoldWork:
     Attributes:
         seconds: The time left; infinite without a limit.
         is_command: Whether a kit command owns the process, so that its settings may change.
+        version: That of kit.
     """
 
     config: Config
@@ -42,6 +44,7 @@ class FoldWork:
     run: RunFolder
     seconds: float
     is_command: bool
+    version: str = __version__
 
 
 @dataclass
@@ -214,7 +217,7 @@ def _train_on(pipe: Connection, device: Device, work: FoldWork) -> None:
     deadline = Deadline(work.seconds)
     with deadline.deferring_signals():
         try:
-            train = _trainer(work, Sender(pipe), deadline)
+            train = fold_trainer(work, Sender(pipe), deadline)
             while (k := pipe.recv()) is not None:
                 train(k)
                 pipe.send(("done", k))
@@ -229,7 +232,7 @@ def _train_on(pipe: Connection, device: Device, work: FoldWork) -> None:
             pipe.send(("failed", text))
 
 
-def _trainer(work: FoldWork, progress: Progress, deadline: Deadline) -> Callable[[int], None]:
+def fold_trainer(work: FoldWork, progress: Progress, deadline: Deadline) -> Callable[[int], None]:
     """Return a function that trains one fold."""
     from kit.engine.device.device import prepare_process
     from kit.training.data import image_store

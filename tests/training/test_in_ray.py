@@ -1,0 +1,120 @@
+"""Folds trained by a Ray cluster equal those of one process, even if a node is lost in the middle of one."""
+
+import os
+import threading
+import time
+
+import pytest
+from safetensors.torch import load_file
+
+from kit import pipeline
+from kit.runtime.deadline import Deadline
+from kit.storage.files import read_json
+from kit.training.devices import Cluster
+from tests.conftest import RecordedProgress, raises_kit_error, run_kit, wait_for, write_config
+from tests.training.test_in_processes import finished, start
+
+ray = pytest.importorskip("ray", reason="needs the extra cluster")
+ADDRESS = Cluster("auto")
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A cluster of a head without cores and three nodes of one core, to which this process is connected."""
+    from ray.cluster_utils import Cluster as Nodes
+
+    monkeypatch.setenv("RAY_DEDUP_LOGS", "0")
+    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    nodes.workers = [nodes.add_node(num_cpus=1) for _ in range(3)]
+    ray.init(address=nodes.address, log_to_driver=False)
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+def weights(workspace, name, k):
+    return load_file(workspace.run("tiny", name).fold(k).model)
+
+
+def assert_equal_models(workspace, one, other):
+    for k in range(2):
+        alone, together = weights(workspace, one, k), weights(workspace, other, k)
+        assert alone.keys() == together.keys()
+        assert all(alone[name].equal(together[name]) for name in alone)
+
+
+@pytest.mark.slow
+def test_a_fold_whose_node_is_lost_goes_on_elsewhere_and_the_models_stay_the_same(tiny, cluster):
+    alone, together = (write_config(tiny, name=name, train__epochs=40) for name in ("alone", "together"))
+    finished(start(tiny, alone, "train", cores=1))
+    run = tiny.run("tiny", "together")
+
+    def lose_a_node():
+        wait_for(lambda: run.fold(0).history.exists(), 120)
+        busy = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        assert len(busy) == 4
+        cluster.remove_node(node_that_trains(cluster), allow_graceful=False)
+
+    killer = threading.Thread(target=lose_a_node)
+    killer.start()
+    progress = RecordedProgress()
+    pipeline.train(together, devices=ADDRESS, workspace=tiny, progress=progress)
+    killer.join()
+    assert "resumes after epoch" in progress
+    assert_equal_models(tiny, "alone", "together")
+
+
+def node_that_trains(cluster):
+    """Return a node of the cluster that runs a fold."""
+    from ray.util.state import list_tasks
+
+    (task, *_) = list_tasks(filters=[("state", "=", "RUNNING"), ("name", "=", "_train_fold")])
+    return next(node for node in cluster.workers if node.node_id == task.node_id)
+
+
+@pytest.mark.slow
+def test_a_mistake_in_a_fold_is_one_message_and_a_signal_leaves_checkpoints(tiny, cluster):
+    config = write_config(tiny, train__epochs=2000)
+    deadline = Deadline(20.0)
+    with pytest.raises(Exception, match="time limit"):
+        pipeline.train(config, devices=ADDRESS, workspace=tiny, time_limit=deadline)
+    run = tiny.run("tiny", "tiny-cnn")
+    assert all(run.fold(k).history.exists() and not run.fold(k).done.exists() for k in range(2))
+    (run.fold(0).path / "resume.pt").unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+def test_ray_on_this_machine_needs_no_cluster(tiny):
+    run_kit("train", write_config(tiny), "--ray", "local", "--workspace", tiny.root)
+    assert read_json(tiny.run("tiny", "tiny-cnn").fold(1).done)
+    assert not ray.is_initialized()
+
+
+def test_an_address_without_a_cluster_is_refused_before_folds_are_trained(tiny, monkeypatch):
+    monkeypatch.setitem(os.environ, "RAY_gcs_rpc_server_connect_timeout_s", "1")
+    began = time.monotonic()
+    with raises_kit_error("ray_unreachable"):
+        pipeline.train(write_config(tiny), devices=Cluster("auto"), workspace=tiny)
+    assert time.monotonic() - began < 60
+
+
+def test_without_the_extra_the_message_names_it(tiny, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with raises_kit_error("extra_missing"):
+        pipeline.train(write_config(tiny), devices=Cluster("local"), workspace=tiny)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--devices", "0", "--ray", "local"], "devices_and_ray"),
+        (["--fold-gpus", "0.5"], "ray_missing"),
+        (["--fold-cpus", "4"], "ray_missing"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["train", "run"])
+def test_options_that_contradict_each_other_are_refused(tiny, verb, options, code):
+    result = run_kit(verb, write_config(tiny), *options, "--json", "--workspace", tiny.root, code=1)
+    assert f'"{code}"' in result.stdout
