@@ -25,6 +25,7 @@ __all__ = [
     "components",
     "dry_run",
     "evaluate",
+    "explain",
     "folds",
     "init",
     "inspect",

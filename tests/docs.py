@@ -19,6 +19,7 @@ ORDER = [
     "platforms",
     "leaderboard",
     "report",
+    "explain",
     "config",
     "engine",
     "submission_format",
@@ -29,7 +30,7 @@ ORDER = [
     "runtime",
     "storage",
 ]
-ROOMS = ["device", "models", "data", "augment", "optim", "fit", "tta"]
+ROOMS = ["device", "models", "data", "augment", "optim", "fit", "tta", "explain"]
 
 
 def first_line(path: Path) -> str:

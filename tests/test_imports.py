@@ -24,6 +24,7 @@ LAYERS = [
     ["status"],
     ["leaderboard", "platforms"],
     ["report"],
+    ["explain"],
     ["pipeline"],
     ["quickstart", "auto", "sweep"],
     ["cli", "__main__"],

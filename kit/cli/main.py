@@ -36,7 +36,7 @@ PANELS = {
         "run",
         "auto",
     ),
-    "Analysis": ("evaluate", "check", "status", "leaderboard"),
+    "Analysis": ("evaluate", "explain", "check", "status", "leaderboard"),
     "Tools": ("probe", "sweep", "augment", "bench", "components", "clean"),
 }
 VERBS = tuple(name for names in PANELS.values() for name in names)

@@ -86,7 +86,7 @@ def predict_new(config: Config, run: RunFolder, images: NewImages) -> Prediction
     """
     from kit.engine.data.datasets import ImageSet
 
-    models, digest = _open_models(config, run, images)
+    models, digest = open_new_models(config, run, images)
     samples, task = images.samples, models.task
 
     def refuse(problems: dict[int, str]) -> None:
@@ -114,7 +114,7 @@ def predict_new(config: Config, run: RunFolder, images: NewImages) -> Prediction
     return Predictions(tuple(samples["id"]), models.classes, task.normalized(probs), origin)
 
 
-def _open_models(config: Config, run: RunFolder, images: NewImages) -> tuple[FoldModels, str]:
+def open_new_models(config: Config, run: RunFolder, images: NewImages) -> tuple[FoldModels, str]:
     """Return the models of an experiment, ready to predict on this machine's device, and their digest."""
     from kit.engine.data.image_store import ImageStore
     from kit.engine.device.amp import Amp

@@ -3,7 +3,7 @@
 Files, in pipeline order:
     inputs.py      paths, names and time limits -> kit's own objects
     prepare.py     init, inspect, folds, augment, probe, bench, dry_run
-    models.py      train, predict, predict_images, evaluate, tta_ablation, pool_crops
+    models.py      train, predict, predict_images, evaluate, tta_ablation, explain, pool_crops
     components.py  what a config can name
     results.py     blend, submit, bundle, resubmit, check, leaderboard, status, record, clean
     kaggle.py      kaggle_download, kaggle_submit
@@ -12,7 +12,7 @@ Files, in pipeline order:
 
 from kit.pipeline.components import components
 from kit.pipeline.kaggle import kaggle_download, kaggle_submit
-from kit.pipeline.models import evaluate, pool_crops, predict, predict_images, train, tta_ablation
+from kit.pipeline.models import evaluate, explain, pool_crops, predict, predict_images, train, tta_ablation
 from kit.pipeline.prepare import augment, bench, dry_run, folds, init, inspect, probe
 from kit.pipeline.results import blend, bundle, check, clean, leaderboard, record, resubmit, status, submit
 from kit.pipeline.run import run
@@ -27,6 +27,7 @@ __all__ = [
     "components",
     "dry_run",
     "evaluate",
+    "explain",
     "folds",
     "init",
     "inspect",

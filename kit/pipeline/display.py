@@ -13,6 +13,7 @@ from rich.table import Table
 from kit.errors import counted
 from kit.evaluation.evaluate import Evaluation
 from kit.evaluation.tta_ablation import TtaReport
+from kit.explain.explained import Explanation, summary
 from kit.pipeline.kaggle import KaggleSubmission
 from kit.pipeline.models import NewPredictions, PredictResult, TrainResult
 from kit.pipeline.prepare import FoldsResult, InitResult, InspectResult
@@ -95,6 +96,11 @@ def _new_predictions(result: NewPredictions) -> Parts:
 @shows(Evaluation)
 def _evaluation(result: Evaluation) -> Parts:
     return evaluation_tables(result)
+
+
+@shows(Explanation)
+def _explanation(result: Explanation) -> Parts:
+    return [summary(result, str(result.folder))]
 
 
 @shows(TtaReport)

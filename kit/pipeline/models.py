@@ -1,4 +1,4 @@
-"""Verbs that train, predict and score: train, predict, predict_images, evaluate, tta_ablation, pool_crops."""
+"""Verbs that train, predict, score and explain, from ``train`` to ``explain``."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kit.evaluation.evaluate import Evaluation
     from kit.evaluation.per_image import PerImage
     from kit.evaluation.tta_ablation import TtaReport
+    from kit.explain import Explanation
     from kit.predictions import Pooling
     from kit.training.data import TrainingData
     from kit.training.devices import Devices
@@ -256,6 +257,55 @@ def tta_ablation(
     workspace = open_workspace(workspace)
     run, deadline = open_run(experiment, workspace), open_deadline(time_limit)
     return tta_report(run, workspace, candidates, progress, deadline, data)
+
+
+def explain(
+    experiment: RunLike,
+    *,
+    images: Sequence[Path | str] = (),
+    mistakes: int | None = None,
+    class_name: str | None = None,
+    method: str = "grad_cam",
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> Explanation:
+    """Draw which pixels predictions rest on; without a choice of images, for the most confident mistakes.
+
+    Args:
+        images: Image files, or folders of them.
+        mistakes: How many of the training images whose prediction is wrong.
+        class_name: Training images of this class.
+        method: ``grad_cam``, or ``occlusion``, which needs no gradients.
+
+    Raises:
+        KitError: Several choices are made, or the run is a blend.
+    """
+    from kit.explain import explain as explain_run
+
+    choices = {
+        "--images": bool(images),
+        "--mistakes": mistakes is not None,
+        "--class": class_name is not None,
+    }
+    given = [name for name, chosen in choices.items() if chosen]
+    if len(given) > 1:
+        raise KitError(
+            " and ".join(given),
+            "choose the images in different ways",
+            "One of them can be given",
+            f"Omit {given[1]}.",
+            code="explain_choices",
+        )
+    workspace = open_workspace(workspace)
+    return explain_run(
+        open_run(experiment, workspace),
+        workspace,
+        images=[Path(each) for each in images],
+        mistakes=mistakes,
+        class_name=class_name,
+        method=method,
+        progress=progress,
+    )
 
 
 def pool_crops(experiment: RunLike, *, how: Pooling, workspace: WorkspaceLike = None) -> list[PerImage]:

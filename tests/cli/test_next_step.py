@@ -9,7 +9,8 @@ from kit.cli.main import PANELS
 from kit.storage.workspace import Workspace
 from tests.conftest import run_kit
 
-LISTS = {"components", "quickstart"}  # a list has no next step; tests/test_quickstart.py runs the other
+# A list has no next step; tests/test_quickstart.py and tests/platforms/test_kaggle.py run the others.
+LISTS = {"components", "quickstart", "kaggle"}
 STEPS = {
     "init tiny --name again": "run configs/again.yaml",
     "inspect configs/a.yaml": "folds configs/a.yaml",
@@ -23,6 +24,7 @@ STEPS = {
     "predict a --images data/tiny/test --out new.csv": "bundle tiny/a --out bundle",
     "bundle a --out bundle": "status tiny/a",
     "evaluate a": "submit tiny/a",
+    "explain a --class red": "evaluate tiny/a",
     "evaluate a --tta-report": "submit tiny/a",
     "blend a b": "submit tiny/",
     "submit a": "leaderboard record submissions/tiny/a.csv --public SCORE",

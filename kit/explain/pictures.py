@@ -1,0 +1,61 @@
+"""Draw maps over images, and write the sheet, a picture per image, and the JSON."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+from matplotlib import colormaps
+
+from kit.explain.explained import Explained, Explanation
+from kit.report.sheet import write_sheet
+from kit.storage.files import write_json
+from kit.training.augmentation_preview import Examples
+
+COLORS = "inferno"  # dark to bright in order: readable without color vision
+STRENGTH = 0.6  # of the color where a map is at its largest
+GREY = np.array([0.299, 0.587, 0.114])
+
+
+def write_pictures(made: Explanation) -> Explanation:
+    """Write ``sheet.png``, ``images/NUMBER.png`` and ``explain.json``, in place of earlier ones."""
+    shutil.rmtree(made.folder, ignore_errors=True)
+    (made.folder / "images").mkdir(parents=True)
+    rows = [_tiles(each) for each in made.images]
+    width = max(len(row) for row in rows)
+    captions = [_caption(each) for each in made.images]
+    names = ["image", "predicted", *["also predicted, or true"] * (width - 2)]
+    padded = [[*row, *[np.full_like(row[0], 255)] * (width - len(row))] for row in rows]
+    write_sheet(Examples(captions, names, padded), made.sheet)
+    listed = []
+    for number, (each, row) in enumerate(zip(made.images, rows, strict=True)):
+        file = f"images/{number:03}.png"
+        shown = Examples([_caption(each)], ["image", *each.classes], [row])
+        write_sheet(shown, made.folder / file)
+        listed.append({**each.as_dict(), "file": file})
+    write_json(
+        made.folder / "explain.json",
+        {"experiment": made.run.label, "method": made.method, "images": listed},
+    )
+    return made
+
+
+def _tiles(explained: Explained) -> list[np.ndarray]:
+    return [explained.pixels, *(overlaid(explained.pixels, each) for each in explained.maps)]
+
+
+def overlaid(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return a gray image (H, W, 3) uint8 with a map (H, W) of 0..1 in color over it."""
+    gray = np.repeat((pixels @ GREY)[..., None], 3, axis=2)
+    colors = colormaps[COLORS](values)[..., :3] * 255
+    weight = STRENGTH * values[..., None]
+    drawn: np.ndarray = ((1 - weight) * gray + weight * colors).round().astype(np.uint8)
+    return drawn
+
+
+def _caption(explained: Explained) -> str:
+    predicted = ", ".join(
+        f"{name} {prob:.2f}" for name, prob in zip(explained.classes, explained.probs, strict=True)
+    )
+    truth = f"  is {', '.join(explained.truth)}" if explained.truth else ""
+    return f"{explained.id}{truth}  predicted {predicted}"
