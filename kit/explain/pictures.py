@@ -24,7 +24,7 @@ def write_pictures(made: Explanation) -> Explanation:
     rows = [_tiles(each) for each in made.images]
     width = max(len(row) for row in rows)
     captions = [_caption(each) for each in made.images]
-    names = ["image", "predicted", *["also predicted, or true"] * (width - 2)]
+    names = _columns(made.images, width)
     padded = [[*row, *[np.full_like(row[0], 255)] * (width - len(row))] for row in rows]
     write_sheet(Examples(captions, names, padded), made.sheet)
     listed = []
@@ -38,6 +38,12 @@ def write_pictures(made: Explanation) -> Explanation:
         {"experiment": made.run.label, "method": made.method, "images": listed},
     )
     return made
+
+
+def _columns(images: list[Explained], width: int) -> list[str]:
+    if width <= 3 and all(len(each.truth) <= 1 for each in images):
+        return ["image", "predicted", "true"][:width]
+    return ["image", *(f"map {number}" for number in range(1, width))]
 
 
 def _tiles(explained: Explained) -> list[np.ndarray]:
@@ -54,8 +60,7 @@ def overlaid(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _caption(explained: Explained) -> str:
-    predicted = ", ".join(
-        f"{name} {prob:.2f}" for name, prob in zip(explained.classes, explained.probs, strict=True)
-    )
-    truth = f"  is {', '.join(explained.truth)}" if explained.truth else ""
-    return f"{explained.id}{truth}  predicted {predicted}"
+    """Return the id, the truth, and the classes of the maps with their probabilities."""
+    truth = f"true: {', '.join(explained.truth)}   " if explained.truth else ""
+    pairs = zip(explained.classes, explained.probs, strict=True)
+    return f"{explained.id}   {truth}maps: {', '.join(f'{name} ({prob:.2f})' for name, prob in pairs)}"

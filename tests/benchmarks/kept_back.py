@@ -14,7 +14,7 @@ from PIL import Image
 from kit import pipeline
 from kit.competition.layouts.base import BOX
 from kit.competition.samples import Competition
-from kit.config import CompetitionConfig, Config, SubmissionConfig
+from kit.config import CompetitionConfig, Config, ModelConfig, SubmissionConfig
 from kit.config.load import config_yaml, load_config
 from kit.predictions import FinalPredictions
 from kit.storage.files import write_text
@@ -123,7 +123,11 @@ def _write_images(samples: pd.DataFrame, ids: pd.Series, source: Path, folder: P
 
 def _write_config(workspace: Workspace, name: str, given: Config, data: TrainingData, kind: str) -> Path:
     """Write a config of the new competition: the recipe of ``configs/`` or that of ``kit init``."""
-    recipe = given if kind == "committed" else load_config(_started(workspace, name))
+    recipe = (
+        given
+        if kind == "committed"
+        else load_config(_started(workspace, name, given.model if given.model.weights else None))
+    )
     labels = data.competition.label_columns
     grouped = "group" in data.competition.train
     competition = CompetitionConfig.model_validate(
@@ -154,6 +158,8 @@ def _write_config(workspace: Workspace, name: str, given: Config, data: Training
     return path
 
 
-def _started(workspace: Workspace, name: str) -> Path:
-    made = pipeline.init(name, workspace=workspace)
+def _started(workspace: Workspace, name: str, model: ModelConfig | None) -> Path:
+    """Return the config of ``kit init``, with the network whose weights are on this machine."""
+    name_of, weights = (model.name, model.weights) if model else (None, None)
+    made = pipeline.init(name, model=name_of, weights=weights, workspace=workspace)
     return workspace.root / made.config
