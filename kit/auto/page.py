@@ -12,14 +12,14 @@ from kit.auto.corrected import Corrected
 from kit.auto.journal import Scored, Trial
 from kit.auto.search import NETWORK, Importance, importances
 from kit.auto.session import Session
-from kit.report.pages import render, svg
+from kit.report.pages import render
+from kit.report.plots import PALETTE, panels, plot
 from kit.storage.files import write_text
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-# The palette of Okabe and Ito, which color-blind readers can tell apart.
-COLORS = {"head": "#0072b2", "whole": "#d55e00", "blend": "#009e73"}
+COLORS = {"head": PALETTE[0], "whole": PALETTE[5], "blend": PALETTE[2]}
 GRAY = "#888888"
 KINDS = {"head": "head only", "whole": "whole network", "blend": "blend"}
 
@@ -52,12 +52,10 @@ def write_auto_page(
     write_text(path, page)
 
 
-def _score_over_time(scored: Sequence[Scored], metric: str, higher_is_better: bool) -> str:
+@plot
+def _score_over_time(scored: Sequence[Scored], metric: str, higher_is_better: bool) -> tuple[Figure, str]:
     """Return the scores by minute, and the best so far as steps, as SVG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    panel: Axes = figure.subplots()
+    figure, panel = panels(9, 3)
     in_order = sorted(scored, key=lambda each: each.at)
     minutes, scores = [each.at / 60 for each in in_order], [each.cv for each in in_order]
     best = np.maximum.accumulate(scores) if higher_is_better else np.minimum.accumulate(scores)
@@ -71,20 +69,18 @@ def _score_over_time(scored: Sequence[Scored], metric: str, higher_is_better: bo
     panel.set_ylabel(f"out-of-fold {metric}", fontsize=9)
     panel.legend(fontsize=8)
     panel.grid(alpha=0.3)
-    return svg(figure)
+    return figure, "Scores of experiments and blends by minute, and the best so far"
 
 
-def _parallel_coordinates(trials: Sequence[Trial], metric: str, higher_is_better: bool) -> str:
+@plot
+def _parallel_coordinates(trials: Sequence[Trial], metric: str, higher_is_better: bool) -> tuple[Figure, str]:
     """Return one line per trial through its choices and its score, as SVG; good trials are dark."""
-    from matplotlib.figure import Figure
-
     names = [NETWORK, *(name for name in trials[0].params if name != NETWORK)]
     scores = np.array([trial.score for trial in trials], dtype=float)
     ranks = (scores if higher_is_better else -scores).argsort().argsort() / max(1, len(trials) - 1)
     columns = [_scaled([trial.params[name] for trial in trials]) for name in names]
     columns.append(_scaled(list(scores)))
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    panel: Axes = figure.subplots()
+    figure, panel = panels(9, 3.5)
     for row, rank in enumerate(ranks):
         line = [positions[row] for positions, _ in columns]
         color = COLORS["whole"] if rank > 0.75 else GRAY
@@ -96,7 +92,7 @@ def _parallel_coordinates(trials: Sequence[Trial], metric: str, higher_is_better
     panel.set_xticks(range(len(columns)), [*names, metric], fontsize=8)
     panel.set_yticks([])
     panel.spines[:].set_visible(False)
-    return svg(figure)
+    return figure, "Choices and score of each trial, as one line"
 
 
 def _scaled(values: Sequence[Any]) -> tuple[list[float], dict[float, str]]:
@@ -116,16 +112,14 @@ def _text(value: object) -> str:
     return f"{value:.2g}" if isinstance(value, float) else str(value)
 
 
-def _importance_bars(found: Sequence[Importance]) -> str:
+@plot
+def _importance_bars(found: Sequence[Importance]) -> tuple[Figure, str]:
     """Return the share of the variation that each choice explains, with intervals, as SVG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 0.5 + 0.3 * len(found)), layout="constrained")
-    panel: Axes = figure.subplots()
+    figure, panel = panels(7, 0.5 + 0.3 * len(found))
     shares = np.array([each.share for each in found])
     errors = np.array([[each.share - each.low, each.high - each.share] for each in found]).T
     panel.barh(range(len(found)), shares, color=COLORS["head"], xerr=np.maximum(errors, 0.0), ecolor=GRAY)
     panel.set_yticks(range(len(found)), [each.name for each in found], fontsize=8)
     panel.invert_yaxis()
     panel.set_xlabel("share of the variation between trials, 90 % interval", fontsize=8)
-    return svg(figure)
+    return figure, "Share of the variation between trials that each choice explains"

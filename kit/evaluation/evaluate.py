@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from kit.competition.shares import tied_classes
 from kit.config import Component, Config
 from kit.errors import KitError, counted
 from kit.evaluation.classes import ClassScore, Confusion, class_scores, confusion_table, most_confused
+from kit.evaluation.curves import Curves, curves_of
 from kit.evaluation.label_errors import HardImage, Suspect, hardest, loss_name, suspects
 from kit.evaluation.oof_with_labels import (
     LabeledPredictions,
@@ -71,6 +72,7 @@ class Evaluation(Displayed):
         hardest: The images with the highest loss.
         suspects: The labels that are most likely wrong.
         remarks: What the scores are of, if labels are distributions.
+        curves: ROC, precision and reliability, for the page; None for numbers and distributions.
     """
 
     experiment: str
@@ -95,6 +97,7 @@ class Evaluation(Displayed):
     suspects: list[Suspect]
     num_suspects: int
     remarks: list[str] = field(default_factory=list)
+    curves: Curves | None = None
 
     @property
     def mean(self) -> float:
@@ -123,7 +126,9 @@ class Evaluation(Displayed):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the evaluation under the keys that ``--json`` promises; ``nested`` only for blends."""
-        values = asdict(self, dict_factory=plain_dict) | {"mean": self.mean, "sd": self.sd}
+        values = asdict(replace(self, curves=None), dict_factory=plain_dict)
+        del values["curves"]
+        values |= {"mean": self.mean, "sd": self.sd}
         if self.nested is None:
             del values["nested"]
         return values
@@ -268,7 +273,12 @@ def _evaluation(
         suspects=review.labels[:FEW_SUSPECTS],
         num_suspects=len(review.labels),
         remarks=_remarks(labeled) if task.soft else [],
+        curves=curves_of(labeled, nested, _worst_first(errors.classes)),
     )
+
+
+def _worst_first(classes: Sequence[ClassScore]) -> list[str]:
+    return [each.name for each in sorted(classes, key=lambda each: each.f1)]
 
 
 def _remarks(labeled: LabeledPredictions) -> list[str]:

@@ -6,11 +6,10 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 from PIL import Image
 
 from kit.competition.audit import Audit
@@ -18,26 +17,22 @@ from kit.competition.duplicates import Duplicates
 from kit.competition.images.decode import DecodeOptions, UnreadableImageError, decode
 from kit.competition.images.pixels import three_channel_view
 from kit.competition.samples import Competition
-from kit.errors import counted
 from kit.evaluation.evaluate import Evaluation
 from kit.evaluation.label_errors import HardImage, Suspect
 from kit.metrics.bootstrap import Interval
 from kit.predictions import load_test
+from kit.report import plots
 from kit.storage.files import read_json, write_text
 from kit.storage.run_artifacts import read_blend
 from kit.storage.workspace import RunFolder
 from kit.training.kept_epochs import kept_epochs
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-THUMBNAIL = 96
+THUMBNAIL = 128  # pixels of the longer side
 MAX_GROUPS = 30  # of duplicates
 MAX_IMAGES_PER_GROUP = 8
 MAX_CLASSES = 200
 MAX_CO_OCCURRENCE = 40  # classes in the co-occurrence table
 MAX_HARD_IMAGES = 24
-MAX_POINTS = 2000  # of the scatter plot; a page with more points opens slowly
 
 Reviewed = TypeVar("Reviewed", HardImage, Suspect)
 GroupsWithImages = tuple[str, list[list[str]], list[list[tuple[str, str | None]]]]
@@ -92,9 +87,11 @@ def write_run_page(
     page = render(
         "run.html",
         evaluation=evaluation,
-        curves=_curves(histories, evaluation.metric) if histories else None,
+        curves=plots.learning_curves(histories, evaluation.metric) if histories else None,
         kept_epochs=kept_epochs(run, fold_count, evaluation.higher_is_better) if histories else None,
-        scatter=_scatter(pd.read_csv(run.residuals)) if evaluation.residuals else None,
+        scatter=plots.scatter(pd.read_csv(run.residuals)) if evaluation.residuals else None,
+        class_curves=plots.class_curves(evaluation.curves) if evaluation.curves else None,
+        heat_map=_heat_map(run, evaluation),
         environment=read_json(run.environment) if run.environment.exists() else {},
         config=run.config.read_text(encoding="utf-8") if run.config.exists() else None,
         blend=members,
@@ -105,6 +102,14 @@ def write_run_page(
         unreadable=load_test(run).origin.unreadable,
     )
     write_text(run.report, page)
+
+
+def _heat_map(run: RunFolder, evaluation: Evaluation) -> str | None:
+    """Return the confusion table as a heat map; None without confusions of exclusive classes."""
+    if not evaluation.confused:
+        return None
+    table = pd.read_csv(run.confusion, index_col=0, dtype={0: str})
+    return plots.confusion_heat_map(table)
 
 
 def _blend_interval(blend: dict[str, Any] | None) -> str:
@@ -150,49 +155,8 @@ def _thumbnail(root: Path, path: str | None, options: DecodeOptions) -> str | No
     except UnreadableImageError:
         return None  # the page lists it as unreadable
     image.thumbnail((THUMBNAIL, THUMBNAIL))
+    if (times := THUMBNAIL // max(image.size)) > 1:  # tiny: enlarged sharply
+        image = image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _curves(histories: dict[int, pd.DataFrame], metric: str) -> str:
-    """Return the learning curves as SVG: loss and score by epoch, one line per fold."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    panels: Sequence[Any] = figure.subplots(1, 2)
-    for panel, column, title in zip(
-        panels, ("loss", "score"), ("training loss", f"validation {metric}"), strict=True
-    ):
-        for k, history in histories.items():
-            panel.plot(history["epoch"], history[column], label=f"fold {k}", linewidth=1.2)
-        panel.set_title(title, fontsize=10)
-        panel.set_xlabel("epoch", fontsize=9)
-        panel.grid(alpha=0.3)
-    panels[0].legend(fontsize=8)
-    return svg(figure)
-
-
-def _scatter(residuals: pd.DataFrame) -> str:
-    """Return predicted against true numbers as SVG; on the line the prediction is exact."""
-    from matplotlib.figure import Figure
-
-    shown = residuals.sample(min(len(residuals), MAX_POINTS), random_state=0)
-    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
-    panel = figure.subplots()
-    ends = [residuals[["true", "predicted"]].min().min(), residuals[["true", "predicted"]].max().max()]
-    panel.plot(ends, ends, color="gray", linewidth=1)
-    panel.scatter(shown["true"], shown["predicted"], s=8, alpha=0.5)
-    rest = f" ({len(shown)} of {counted(len(residuals), 'image')})" if len(shown) < len(residuals) else ""
-    panel.set_xlabel(f"true{rest}", fontsize=9)
-    panel.set_ylabel("predicted, out of fold", fontsize=9)
-    panel.grid(alpha=0.3)
-    return svg(figure)
-
-
-def svg(figure: Figure) -> str:
-    """Return a figure as SVG, the same bytes every time."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return Markup(text[text.index("<svg") :])

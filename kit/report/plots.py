@@ -1,0 +1,194 @@
+"""Draw the plots of all pages in one style: SVG whose ink follows the page, light or dark."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from kit.errors import counted
+from kit.evaluation.curves import NUMBERS, Curves, Reliability
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+
+# Okabe & Ito 2008, "Color universal design": told apart with any color vision.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+MAIN, SECOND = PALETTE[0], PALETTE[5]
+INK = "#010203"  # written as currentColor, which is dark on a light page and light on a dark one
+HEAT = "viridis"
+MAX_POINTS = 2000  # of a scatter plot; a page with more points opens slowly
+NAMED_CLASSES = 30  # in a heat map; with more, names do not fit
+THIN, THICK = 0.9, 2.2
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "kit",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": INK,
+    "grid.alpha": 0.15,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+}
+
+
+def plot(draw: Callable[P, tuple[Figure, str]]) -> Callable[P, Markup]:
+    """Make a function that draws a figure return SVG, in the style of all pages, the same bytes every time.
+
+    Args:
+        draw: Returns the figure, and what it shows, for people who do not see it.
+    """
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Markup:
+        import matplotlib
+
+        buffer = io.StringIO()
+        with matplotlib.rc_context(STYLE):
+            figure, about = draw(*args, **kwargs)
+            figure.savefig(buffer, format="svg", metadata={"Date": None})
+        text = buffer.getvalue()
+        shown = text[text.index("<svg") :].replace(INK, "currentColor")
+        return Markup(shown.replace("<svg ", f'<svg role="img" aria-label="{Markup.escape(about)}" ', 1))
+
+    return drawn
+
+
+def panels(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+    """Return a figure of a size in inches, and its panel, or panels beside each other."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(1, columns)
+
+
+@plot
+def learning_curves(histories: Mapping[int, pd.DataFrame], metric: str) -> tuple[Figure, str]:
+    """Return loss, score and learning rate by epoch: each fold thin, the mean thick."""
+    figure, parts = panels(10, 2.8, columns=3)
+    titles = {"loss": "training loss", "score": f"validation {metric}", "lr": "learning rate"}
+    for panel, (column, title) in zip(parts, titles.items(), strict=True):
+        for history in histories.values():
+            panel.plot(history["epoch"], history[column], color=MAIN, linewidth=THIN, alpha=0.4)
+        mean = pd.concat(histories.values()).groupby("epoch")[column].mean()
+        panel.plot(mean.index, mean, color=MAIN, linewidth=THICK)
+        panel.set_title(title)
+        panel.set_xlabel("epoch")
+        panel.locator_params(axis="x", integer=True)
+    folds = counted(len(histories), "fold")
+    return figure, f"Learning curves of {folds}: training loss, validation {metric}, learning rate"
+
+
+@plot
+def class_curves(curves: Curves) -> tuple[Figure, str]:
+    """Return ROC, precision over recall and reliability."""
+    figure, (roc, precision, reliability) = panels(10, 3.3, columns=3)
+    _class_panel(roc, curves.roc, curves.mean_roc, "ROC", "false positive rate", "true positive rate")
+    roc.plot([0, 1], [0, 1], color=INK, linewidth=THIN, alpha=0.4)
+    _class_panel(
+        precision, curves.precision, curves.mean_precision, "Precision by recall", "recall", "precision"
+    )
+    reliability.plot([0, 1], [0, 1], color=INK, linewidth=THIN, alpha=0.4)
+    _reliability(reliability, curves.before, "models", MAIN)
+    if curves.after is not None:
+        _reliability(reliability, curves.after, "after postprocessing", SECOND)
+    reliability.set(title="Reliability", xlabel="stated probability", ylabel="share that is right")
+    reliability.legend(fontsize=8)
+    return figure, "ROC, precision by recall, and reliability"
+
+
+def _class_panel(
+    panel: Any,
+    by_class: Mapping[str, np.ndarray],
+    mean: np.ndarray | None,
+    title: str,
+    across: str,
+    up: str,
+) -> None:
+    for number, (name, values) in enumerate(by_class.items()):
+        color = PALETTE[number % len(PALETTE)]
+        panel.plot(NUMBERS, values, color=color, linewidth=THIN, alpha=0.8, label=_short(name))
+    if mean is not None:
+        panel.plot(NUMBERS, mean, color=INK, linewidth=THICK, label="mean of all")
+    panel.set(title=title, xlabel=across, ylabel=up, xlim=(0, 1), ylim=(0, 1.02))
+    panel.legend(fontsize=7)
+
+
+def _reliability(panel: Any, values: Reliability, name: str, color: str) -> None:
+    label = f"{name}: error {values.error:.3f}"
+    panel.plot(values.stated, values.observed, color=color, linewidth=THICK, marker="o", ms=4, label=label)
+
+
+@plot
+def confusion_heat_map(table: pd.DataFrame) -> tuple[Figure, str]:
+    """Return a confusion table as a heat map, each row divided by its sum.
+
+    Beyond ``NAMED_CLASSES`` classes, those that are confused with each other are neighbors.
+
+    Args:
+        table: Rows are true classes, columns predicted ones.
+    """
+    counts = table.to_numpy(dtype=np.float64)
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    names = [str(name) for name in table.index]
+    if len(names) > NAMED_CLASSES:
+        order = confused_neighbors(shares)
+        shares, names = shares[np.ix_(order, order)], [names[i] for i in order]
+    side = min(9.0, 2.5 + 0.24 * len(names))
+    figure, panel = panels(side + 1.5, side)
+    image = panel.imshow(shares, cmap=HEAT, vmin=0, vmax=1, interpolation="nearest")
+    figure.colorbar(image, ax=panel, shrink=0.6, label="share of the row")
+    panel.grid(visible=False)
+    panel.set(xlabel="predicted", ylabel="true")
+    places = np.arange(len(names)) if len(names) <= NAMED_CLASSES else np.array([], dtype=int)
+    panel.set_xticks(places, [_short(names[i]) for i in places], rotation=90)
+    panel.set_yticks(places, [_short(names[i]) for i in places])
+    return figure, f"Confusion matrix of {counted(len(names), 'class', 'classes')}"
+
+
+def confused_neighbors(shares: np.ndarray) -> np.ndarray:
+    """Return an order of classes (C,) in which those that are confused with each other are neighbors."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    both = shares + shares.T
+    distance = 1 / (1 + 20 * both)
+    np.fill_diagonal(distance, 0)
+    order: np.ndarray = leaves_list(linkage(squareform(distance, checks=False), "average"))
+    return order
+
+
+@plot
+def scatter(residuals: pd.DataFrame) -> tuple[Figure, str]:
+    """Return predicted against true numbers; on the line the prediction is exact."""
+    shown = residuals.sample(min(len(residuals), MAX_POINTS), random_state=0)
+    rest = f" ({len(shown)} of {counted(len(residuals), 'image')})" if len(shown) < len(residuals) else ""
+    ends = [residuals[["true", "predicted"]].min().min(), residuals[["true", "predicted"]].max().max()]
+    figure, panel = panels(4.5, 4.5)
+    panel.plot(ends, ends, color=INK, linewidth=THIN, alpha=0.4)
+    panel.scatter(shown["true"], shown["predicted"], s=8, alpha=0.5, color=MAIN)
+    panel.set(xlabel=f"true{rest}", ylabel="predicted, out of fold")
+    return figure, "Predicted against true numbers"
+
+
+def _short(name: str, most: int = 18) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
