@@ -66,6 +66,15 @@ class Scored:
         return float(self.params.get("size", 1.0))
 
 
+@dataclass(frozen=True)
+class Point:
+    """A score at a time; of a blend that was made again, every score."""
+
+    at: float
+    kind: Kind
+    cv: float
+
+
 @dataclass
 class Journal:
     """The record of ``runs/COMPETITION/auto/journal.json``, written after every step.
@@ -75,6 +84,7 @@ class Journal:
         spent: Seconds that runs of ``kit auto`` have used.
         views: The views that whole networks predict with; None: not chosen yet.
         learned: Sentences for people, in order.
+        history: Every score, in the order of time.
     """
 
     path: Path
@@ -86,6 +96,7 @@ class Journal:
     learned: list[str] = field(default_factory=list)
     best: str = ""
     spent: float = 0.0
+    history: list[Point] = field(default_factory=list)
 
     @classmethod
     def open(cls, path: Path, key: str) -> tuple[Journal, str]:
@@ -114,10 +125,13 @@ class Journal:
     def add(self, scored: Scored) -> None:
         """Add an experiment or blend, in place of an earlier one of this name."""
         self.scored = [each for each in self.scored if each.name != scored.name] + [scored]
+        self.history.append(Point(scored.at, scored.kind, scored.cv))
         self.write()
 
 
 def _from_json(path: Path, values: dict[str, Any]) -> Journal:
     trials = [Trial(**{**each, "score": json_number(each["score"])}) for each in values.pop("trials")]
     scored = [Scored(**each) for each in values.pop("scored")]
-    return Journal(path, costs=Costs(**values.pop("costs")), trials=trials, scored=scored, **values)
+    history = [Point(**each) for each in values.pop("history", [])]
+    costs = Costs(**values.pop("costs"))
+    return Journal(path, costs=costs, trials=trials, scored=scored, history=history, **values)

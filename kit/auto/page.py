@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit.auto.corrected import Corrected
-from kit.auto.journal import Scored, Trial
+from kit.auto.journal import Point, Scored, Trial
 from kit.auto.search import NETWORK, Importance, importances
 from kit.auto.session import Session
 from kit.report.pages import render
@@ -45,7 +45,7 @@ def write_auto_page(
         journal=journal,
         scored=scored,
         corrected=corrected,
-        over_time=_score_over_time(journal.scored, metric.name, higher),
+        over_time=_score_over_time(journal.history, metric.name, higher),
         coordinates=_parallel_coordinates(done, metric.name, higher) if len(done) > 1 else None,
         importances=_importance_bars(important) if important else None,
     )
@@ -53,18 +53,16 @@ def write_auto_page(
 
 
 @plot
-def _score_over_time(scored: Sequence[Scored], metric: str, higher_is_better: bool) -> tuple[Figure, str]:
-    """Return the scores by minute, and the best so far as steps, as SVG."""
+def _score_over_time(history: Sequence[Point], metric: str, higher_is_better: bool) -> tuple[Figure, str]:
+    """Return the scores by minute, and the best so far as steps."""
     figure, panel = panels(9, 3)
-    in_order = sorted(scored, key=lambda each: each.at)
-    minutes, scores = [each.at / 60 for each in in_order], [each.cv for each in in_order]
+    minutes, scores = [each.at / 60 for each in history], [each.cv for each in history]
     best = np.maximum.accumulate(scores) if higher_is_better else np.minimum.accumulate(scores)
     panel.step(minutes, best, where="post", color=GRAY, linewidth=1)
     for kind, color in COLORS.items():
-        points = [each for each in in_order if each.kind == kind]
+        points = [(each.at / 60, each.cv) for each in history if each.kind == kind]
         if points:
-            x, y = [each.at / 60 for each in points], [each.cv for each in points]
-            panel.scatter(x, y, s=22, color=color, label=KINDS[kind], zorder=3)
+            panel.scatter(*zip(*points, strict=True), s=22, color=color, label=KINDS[kind], zorder=3)
     panel.set_xlabel("minutes", fontsize=9)
     panel.set_ylabel(f"out-of-fold {metric}", fontsize=9)
     panel.legend(fontsize=8)

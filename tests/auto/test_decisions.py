@@ -244,6 +244,17 @@ def test_a_journal_reads_back_equal_and_only_for_the_same_data(tmp_path):
     assert other.trials == []
 
 
+def test_a_blend_that_is_made_again_keeps_its_earlier_scores_for_the_plot(tmp_path):
+    journal = Journal(tmp_path / "journal.json", "key")
+    for at, cv in ((60.0, 0.5), (90.0, 0.6)):
+        journal.add(Scored("blend", "blend", "", {}, 0, 0, cv, "", 1.0, at))
+    assert [each.cv for each in journal.scored] == [0.6]
+    assert [(each.at, each.cv) for each in Journal.open(journal.path, "key")[0].history] == [
+        (60.0, 0.5),
+        (90.0, 0.6),
+    ]
+
+
 def test_a_speed_that_was_measured_while_the_machine_was_busy_is_corrected():
     costs = Costs(forward={"a": 100.0})  # seconds per megapixel: a thousand times too slow
     before = costs.experiment("a", 24, 10, 1, WORK)
