@@ -22,6 +22,7 @@ def explain(
             "--mistakes",
             metavar="N",
             min=1,
+            max=100,
             help="The most confident mistakes on training images. Default: 20 of them.",
         ),
     ] = None,

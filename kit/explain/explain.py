@@ -40,6 +40,7 @@ DEFAULT_METHOD = "grad_cam"
 MISTAKES = 20
 MOST_OF_CLASS = 20
 MOST_CLASSES = 3  # explained of one image
+MOST_IMAGES = 100  # on a sheet that people look at
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,14 @@ def _files_of(paths: Sequence[Path]) -> list[Path]:
             problem = "has no image" if path.is_dir() else "there is no such file"
             raise KitError(path, problem, "--images takes image files and folders", code="no_images")
         files += [file.absolute() for file in found]
+    if len(files) > MOST_IMAGES:
+        raise KitError(
+            "--images",
+            f"names {len(files)} images",
+            f"A sheet holds at most {MOST_IMAGES}",
+            "Name some of them.",
+            code="explain_too_many",
+        )
     check_extras(Path("/"), [str(file) for file in files])
     return files
 

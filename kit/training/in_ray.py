@@ -51,9 +51,12 @@ class FoldsInRay:
         options = {"num_cpus": cluster.cpus, "num_gpus": _gpus(ray, cluster), "max_retries": RETRIES}
         task = ray.remote(**options)(_train_fold)
         work, ends = ray.put(self.work), time.time() + self.work.seconds
-        with self.deadline.deferring_signals():
-            folds = {task.remote(work, k, ends, reports): k for k in todo}
-            self._follow(ray, folds, reports)
+        try:
+            with self.deadline.deferring_signals():
+                folds = {task.remote(work, k, ends, reports): k for k in todo}
+                self._follow(ray, folds, reports)
+        finally:
+            reports.shutdown()
         if self.mistake is not None:
             raise self.mistake
         if self.interrupted is not None:

@@ -101,6 +101,14 @@ def test_wrong_choices_are_refused(explained, options, code):
         kit.explain("tiny/a", workspace=workspace, **options)
 
 
+def test_more_images_than_fit_on_a_sheet_are_refused(explained, tmp_path):
+    workspace, _ = explained
+    for i in range(101):
+        (tmp_path / f"{i}.png").write_bytes(b"")
+    with raises_kit_error("explain_too_many"):
+        kit.explain("tiny/a", images=[tmp_path], workspace=workspace)
+
+
 def test_a_blend_is_refused(explained):
     workspace, _ = explained
     kit.blend(["tiny/a", "tiny/b"], name="both", workspace=workspace)
