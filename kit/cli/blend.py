@@ -5,15 +5,23 @@ from typing import Annotated
 
 import typer
 
+from kit.cli import complete
 from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
 
 
 def blend(
     experiments: Annotated[
-        list[str], typer.Argument(metavar="EXPERIMENT...", help="Experiments or blends to combine.")
+        list[str],
+        typer.Argument(
+            metavar="EXPERIMENT...", help="Experiments or blends to combine.", autocompletion=complete.runs
+        ),
     ],
     method: Annotated[
-        str, typer.Option(help="How to combine them; `kit components blends` lists the methods.")
+        str,
+        typer.Option(
+            help="How to combine them; `kit components blends` lists the methods.",
+            autocompletion=complete.entries("blends"),
+        ),
     ] = "mean",
     option: Annotated[
         list[str] | None,

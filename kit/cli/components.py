@@ -6,12 +6,18 @@ from typing import Annotated
 
 import typer
 
+from kit.cli import complete
 from kit.cli.options import JsonOption
 
 
 def components(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="Only this kind: losses, metrics, views, ...")
+        str | None,
+        typer.Argument(
+            metavar="[KIND]",
+            help="Only this kind: losses, metrics, views, ...",
+            autocompletion=complete.kinds,
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:

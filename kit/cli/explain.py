@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from kit.cli import complete
 from kit.cli.options import DataRootOption, JsonOption, RunArgument, WorkspaceOption
 
 
@@ -30,7 +31,13 @@ def explain(
         str | None, typer.Option("--class", metavar="NAME", help="Training images of this class.")
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", metavar="NAME", help="grad_cam, or occlusion: slower, for any network.")
+        str,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="grad_cam, or occlusion: slower, for any network.",
+            autocompletion=complete.entries("explainers"),
+        ),
     ] = "grad_cam",
     json: JsonOption = False,
     workspace: WorkspaceOption = None,

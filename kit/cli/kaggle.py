@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from kit.cli import complete
 from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
 
 app = typer.Typer(no_args_is_help=True)
@@ -53,14 +54,23 @@ def download(
 @app.command("submit")
 def submit(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A submission: its path, COMPETITION/NAME, or NAME.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A submission: its path, COMPETITION/NAME, or NAME.",
+            autocompletion=complete.submissions,
+        ),
     ],
     message: Annotated[
         str, typer.Option("--message", "-m", metavar="TEXT", help="The description that Kaggle shows.")
     ],
     config: Annotated[
         Path | None,
-        typer.Argument(metavar="[CONFIG]", help="The config to check it with. Default: that of its run."),
+        typer.Argument(
+            metavar="[CONFIG]",
+            help="The config to check it with. Default: that of its run.",
+            autocompletion=complete.configs,
+        ),
     ] = None,
     competition: Annotated[
         str | None,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from kit.cli import complete
 from kit.cli.options import JsonOption, WorkspaceOption
 
 app = typer.Typer()
@@ -92,7 +93,12 @@ def _refuse_options_before_verb(context: typer.Context) -> None:
 @app.command("record")
 def record(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A submission: its path, COMPETITION/NAME, or NAME.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A submission: its path, COMPETITION/NAME, or NAME.",
+            autocompletion=complete.submissions,
+        ),
     ],
     public: Annotated[
         float | None, typer.Option("--public", metavar="SCORE", help="Score on the public leaderboard.")

@@ -110,7 +110,6 @@ def _operating_system_error(error: OSError) -> KitError:
 app = typer.Typer(
     cls=KitGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

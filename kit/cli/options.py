@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kit.cli import complete
+
 if TYPE_CHECKING:
     from kit.training.devices import Devices
 
@@ -20,10 +22,17 @@ def _remember_json(context: typer.Context, wanted: bool) -> bool:
     return wanted
 
 
-ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of an experiment.")]
+ConfigArgument = Annotated[
+    Path,
+    typer.Argument(metavar="CONFIG", help="The YAML file of an experiment.", autocompletion=complete.configs),
+]
 RunArgument = Annotated[
     str,
-    typer.Argument(metavar="EXPERIMENT", help="COMPETITION/NAME, NAME, or the path of its folder."),
+    typer.Argument(
+        metavar="EXPERIMENT",
+        help="COMPETITION/NAME, NAME, or the path of its folder.",
+        autocompletion=complete.runs,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,

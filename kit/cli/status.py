@@ -6,13 +6,18 @@ from typing import Annotated
 
 import typer
 
+from kit.cli import complete
 from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
 
 
 def status(
     experiment: Annotated[
         str | None,
-        typer.Argument(metavar="[EXPERIMENT]", help="COMPETITION/NAME, NAME, or a folder; default: all."),
+        typer.Argument(
+            metavar="[EXPERIMENT]",
+            help="COMPETITION/NAME, NAME, or a folder; default: all.",
+            autocompletion=complete.runs,
+        ),
     ] = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,

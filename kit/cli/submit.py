@@ -5,13 +5,18 @@ from typing import Annotated
 
 import typer
 
+from kit.cli import complete
 from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
 
 
 def submit(
     experiment: Annotated[
         str | None,
-        typer.Argument(metavar="[EXPERIMENT]", help="COMPETITION/NAME, NAME, or the path of its folder."),
+        typer.Argument(
+            metavar="[EXPERIMENT]",
+            help="COMPETITION/NAME, NAME, or the path of its folder.",
+            autocompletion=complete.runs,
+        ),
     ] = None,
     again: Annotated[
         Path | None,

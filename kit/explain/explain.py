@@ -82,7 +82,6 @@ def explain(
     Raises:
         KitError: The run is a blend, the class or the method is unknown, or no image is left.
     """
-    from kit.engine.explain import grad_cam, occlusion  # noqa: F401 - they register themselves
     from kit.engine.explain.methods import explainers
 
     _refuse_blend(run)

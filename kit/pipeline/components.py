@@ -21,6 +21,7 @@ REGISTRIES = {  # kind -> (module, registry); imported on demand, since most imp
     "averages": ("kit.engine.optim.weight_averaging", "averages"),
     "views": ("kit.engine.tta.views", "views"),
     "merges": ("kit.engine.tta.merge", "merges"),
+    "explainers": ("kit.engine.explain.methods", "explainers"),
     "steps": ("kit.postprocess.postprocessing", "step_types"),
     "blends": ("kit.ensemble.methods", "blend_methods"),
 }

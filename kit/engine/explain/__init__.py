@@ -4,7 +4,8 @@ Reads: a model, its input images, a class for each image.
 Writes: maps of 0..1, one per image.
 
 layers.py     find the layer of any architecture that still knows positions and decides the class
-methods.py    the registry of methods
+registry.py   the registry of methods
+methods.py    all of them
 grad_cam.py   from the gradient of the class
 occlusion.py  from what covering a part of the image changes, without gradients
 """

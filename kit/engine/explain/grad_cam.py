@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kit.engine.explain.layers import find_layer, positions_of, recorded
-from kit.engine.explain.methods import explainers, scaled
+from kit.engine.explain.registry import explainers, scaled
 
 
 @explainers.register("grad_cam")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kit.engine.explain.methods import explainers, scaled
+from kit.engine.explain.registry import explainers, scaled
 
 PARTS = 8  # steps along each side
 COVER = 2  # steps that a cover is wide: neighbors overlap

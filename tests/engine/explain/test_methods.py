@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from kit.config import ImageConfig, ModelConfig
-from kit.engine.explain import grad_cam, occlusion  # noqa: F401 - they register themselves
 from kit.engine.explain.layers import find_layer, positions_of
 from kit.engine.explain.methods import explainers, scaled
 from kit.engine.models.build import build_model
