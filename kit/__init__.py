@@ -22,6 +22,7 @@ __all__ = [
     "bundle",
     "check",
     "clean",
+    "compare",
     "components",
     "dry_run",
     "evaluate",

@@ -10,9 +10,10 @@ from kit import pipeline
 from kit.auto.corrected import Corrected
 from kit.auto.journal import Scored
 from kit.auto.page import write_auto_page
-from kit.auto.score import nested_oof, score_of_choice
+from kit.auto.score import score_of_choice
 from kit.auto.session import SEARCHED_FOLD, Session
 from kit.errors import counted
+from kit.evaluation.nested_oof import nested_oof
 from kit.runtime.displayed import Displayed
 
 RANKS = "rank"  # gives every class the same share of the images: for metrics that read no probabilities

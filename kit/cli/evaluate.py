@@ -1,11 +1,15 @@
 """``kit evaluate``: score out-of-fold predictions."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kit.cli.options import DataRootOption, JsonOption, RunArgument, WorkspaceOption
+from kit.cli import complete
+from kit.cli.options import DataRootOption, JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from kit.storage.workspace import Workspace
 
 
 class Pooling(StrEnum):
@@ -16,7 +20,14 @@ class Pooling(StrEnum):
 
 
 def evaluate(
-    experiment: RunArgument,
+    experiments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="EXPERIMENT...",
+            help="COMPETITION/NAME, NAME, or a folder; several are compared on the same rows.",
+            autocompletion=complete.runs,
+        ),
+    ],
     decide: Annotated[
         list[str] | None,
         typer.Option(
@@ -36,7 +47,10 @@ def evaluate(
 ) -> None:
     """Score out-of-fold predictions: per fold and class, with intervals; list likely label errors.
 
+    Several are compared: paired differences with intervals, classes, and images that one gets wrong.
+
     kit evaluate leaves/leaves
+    kit evaluate leaves/first leaves/second
     kit evaluate leaves/leaves --decide '{name: thresholds, at_least_one: true}'
     kit evaluate leaves/leaves --tta-report
     kit evaluate cells/cells --per-image max
@@ -49,7 +63,11 @@ def evaluate(
 
     steps = read_components(decide, "--decide") if decide else None
     place = Workspace.open(workspace, data_root)
-    run = place.find_run(experiment)
+    if len(experiments) > 1:
+        _refuse_options(steps, tta_report, per_image)
+        _compare(place, experiments, json)
+        return
+    run = place.find_run(experiments[0])
     if tta_report:
         from kit.report.views import tta_tables
 
@@ -77,3 +95,31 @@ def evaluate(
     errors = run.residuals if evaluation.residuals else run.confusion
     show(f"\nReport: {place.shown(run.report)}; tables beside it: {errors.name}, {run.suspects.name}")
     show_next(place, "submit", run.label)
+
+
+def _refuse_options(steps: object, tta_report: bool, per_image: object) -> None:
+    """Refuse options that score one run: with several they would be ignored."""
+    from kit.errors import KitError
+
+    given = {"--decide": steps, "--tta-report": tta_report, "--per-image": per_image}
+    for name, value in given.items():
+        if value:
+            raise KitError(
+                name, "scores one run", "Several runs are compared as they are", code="one_run_only"
+            )
+
+
+def _compare(place: "Workspace", experiments: list[str], json: bool) -> None:
+    from kit import pipeline
+    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.next_step import show_next
+    from kit.report.comparisons import comparison_tables
+
+    done = pipeline.compare(experiments, workspace=place, progress=Terminal())
+    if json:
+        show_json(done.as_dict())
+        return
+    show(*comparison_tables(done))
+    competition = done.runs[0].label.split("/")[0]
+    show(f"\nPage with the images: {place.shown(place.comparison_page(competition))}")
+    show_next(place, "blend", *(each.label for each in done.runs))

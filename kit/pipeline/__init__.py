@@ -12,7 +12,16 @@ Files, in pipeline order:
 
 from kit.pipeline.components import components
 from kit.pipeline.kaggle import kaggle_download, kaggle_submit
-from kit.pipeline.models import evaluate, explain, pool_crops, predict, predict_images, train, tta_ablation
+from kit.pipeline.models import (
+    compare,
+    evaluate,
+    explain,
+    pool_crops,
+    predict,
+    predict_images,
+    train,
+    tta_ablation,
+)
 from kit.pipeline.prepare import augment, bench, dry_run, folds, init, inspect, probe
 from kit.pipeline.results import blend, bundle, check, clean, leaderboard, record, resubmit, status, submit
 from kit.pipeline.run import run
@@ -24,6 +33,7 @@ __all__ = [
     "bundle",
     "check",
     "clean",
+    "compare",
     "components",
     "dry_run",
     "evaluate",

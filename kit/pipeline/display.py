@@ -11,6 +11,7 @@ from typing import TypeVar
 from rich.table import Table
 
 from kit.errors import counted
+from kit.evaluation.compare import Comparison
 from kit.evaluation.evaluate import Evaluation
 from kit.evaluation.tta_ablation import TtaReport
 from kit.explain.explained import Explanation, summary
@@ -21,6 +22,7 @@ from kit.pipeline.results import BlendResult, CheckResult, LeaderboardResult
 from kit.pipeline.run import RunResult
 from kit.probe.probe import Probes
 from kit.report.blends import blend_tables
+from kit.report.comparisons import comparison_tables
 from kit.report.evaluations import evaluation_tables
 from kit.report.leaderboard import leaderboard_tables
 from kit.report.notebook import Parts, html_of_parts
@@ -96,6 +98,11 @@ def _new_predictions(result: NewPredictions) -> Parts:
 @shows(Evaluation)
 def _evaluation(result: Evaluation) -> Parts:
     return evaluation_tables(result)
+
+
+@shows(Comparison)
+def _comparison(result: Comparison) -> Parts:
+    return comparison_tables(result)
 
 
 @shows(Explanation)

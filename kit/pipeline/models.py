@@ -25,6 +25,7 @@ from kit.storage.workspace import RunFolder, Workspace
 
 if TYPE_CHECKING:
     from kit.competition.opened import OpenedCompetition
+    from kit.evaluation.compare import Comparison
     from kit.evaluation.evaluate import Evaluation
     from kit.evaluation.per_image import PerImage
     from kit.evaluation.tta_ablation import TtaReport
@@ -227,6 +228,48 @@ def _evaluated(
     config = config_of(run)
     write_run_page(run, evaluation, _image_root(config, workspace), DecodeOptions.of(config.image))
     return evaluation
+
+
+def compare(
+    experiments: Sequence[RunLike],
+    *,
+    workspace: WorkspaceLike = None,
+    progress: Progress = SILENT,
+) -> Comparison:
+    """Compare runs on the same out-of-fold rows, best first, and write ``runs/COMPETITION/compare.html``.
+
+    Args:
+        experiments: Experiments and blends of one competition, with the same folds.
+
+    Raises:
+        KitError: A run has no current predictions, or their rows differ.
+    """
+    from kit.competition.images.decode import DecodeOptions
+    from kit.evaluation.compare import compare_runs
+    from kit.evaluation.oof_with_labels import config_of
+    from kit.report.comparisons import write_comparison_page
+    from kit.status.current import current_data
+    from kit.status.stale import OOF_PREDICTIONS, refuse_stale
+
+    workspace = open_workspace(workspace)
+    runs = [open_run(each, workspace) for each in experiments]
+    config = config_of(runs[0])
+    current = current_data(config, workspace, progress)
+    for run in runs:
+        if run.competition != runs[0].competition:
+            raise KitError(
+                run.label,
+                f"is of another competition than {runs[0].label}",
+                "Runs are compared on the same rows",
+                code="rows_differ",
+            )
+        refuse_stale(run, workspace, OOF_PREDICTIONS, current)
+    made = compare_runs(runs, workspace)
+    train = None if current is None else current.opened.loaded.train
+    paths = {} if train is None else dict(zip(train["id"], train["path"], strict=True))
+    page = workspace.comparison_page(runs[0].competition)
+    write_comparison_page(made, page, _image_root(config, workspace), paths, DecodeOptions.of(config.image))
+    return made
 
 
 def _image_root(config: Config, workspace: Workspace) -> Path | None:

@@ -47,7 +47,7 @@ def write_audit_page(audit: Audit, competition: Competition, path: Path, options
             "name": name,
             "count": count,
             "share": 100 * count / max(most, 1),
-            "image": _thumbnail(competition.root, first.get(name), options),
+            "image": thumbnail(competition.root, first.get(name), options),
         }
         for name, count in list(audit.class_counts.items())[:MAX_CLASSES]
     ]
@@ -67,7 +67,7 @@ def _groups_with_images(
     for title, groups in duplicates.titled().items():
         first = [group[:MAX_IMAGES_PER_GROUP] for group in groups[:MAX_GROUPS]]
         kinds.append(
-            (title, groups, [[(p, _thumbnail(competition.root, p, options)) for p in g] for g in first])
+            (title, groups, [[(p, thumbnail(competition.root, p, options)) for p in g] for g in first])
         )
     return kinds
 
@@ -123,7 +123,7 @@ def _blend_interval(blend: dict[str, Any] | None) -> str:
 def _with_thumbnails(
     reviewed: Sequence[Reviewed], images: Path | None, options: DecodeOptions
 ) -> list[tuple[Reviewed, str | None]]:
-    return [(each, None if images is None else _thumbnail(images, each.path, options)) for each in reviewed]
+    return [(each, None if images is None else thumbnail(images, each.path, options)) for each in reviewed]
 
 
 def render(template: str, **values: Any) -> str:
@@ -143,7 +143,7 @@ def _first_image_of_each_class(competition: Competition) -> dict[str, str]:
     return {name: paths.iloc[0] for name, paths in having.items() if len(paths)}
 
 
-def _thumbnail(root: Path, path: str | None, options: DecodeOptions) -> str | None:
+def thumbnail(root: Path, path: str | None, options: DecodeOptions) -> str | None:
     """Return a thumbnail as a data URL, or None if the path is None or the image is unreadable.
 
     Of other channels than three, it shows their three-channel view.

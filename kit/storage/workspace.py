@@ -324,6 +324,10 @@ class Workspace:
         """Return the path of the HTML page of the audit."""
         return self.root / "runs" / competition / "audit.html"
 
+    def comparison_page(self, competition: str) -> Path:
+        """Return the path of the HTML page that compares runs."""
+        return self.root / "runs" / competition / "compare.html"
+
     def auto(self, competition: str) -> Path:
         """Return the path of the journal of ``kit auto``."""
         return self.root / "runs" / competition / "auto" / "journal.json"

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from kit.auto.corrected import Corrected
-from kit.auto.score import NestedOof, nested_oof, score_of_choice
+from kit.auto.score import score_of_choice
 from kit.errors import KitError
+from kit.evaluation.nested_oof import NestedOof, nested_oof
 from kit.metrics.bootstrap import Interval, plain_dict
 from kit.postprocess.nested_cv import gain
 from kit.storage.workspace import RunFolder, Workspace

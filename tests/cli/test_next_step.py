@@ -24,6 +24,7 @@ STEPS = {
     "predict a --images data/tiny/test --out new.csv": "bundle tiny/a --out bundle",
     "bundle a --out bundle": "status tiny/a",
     "evaluate a": "submit tiny/a",
+    "evaluate a b": "blend tiny/",
     "explain a --class red": "evaluate tiny/a",
     "evaluate a --tta-report": "submit tiny/a",
     "blend a b": "submit tiny/",
