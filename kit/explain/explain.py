@@ -17,7 +17,7 @@ from kit.competition.images.files import check_extras, list_images
 from kit.competition.images.pixels import three_channel_view
 from kit.competition.layouts.base import images_table
 from kit.config import Config
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.evaluation.oof_with_labels import LabeledPredictions, config_of, load_labeled_oof
 from kit.explain.explained import Explained, Explanation
 from kit.explain.pictures import write_pictures
@@ -201,7 +201,7 @@ def _files_of(paths: Sequence[Path]) -> list[Path]:
     if len(files) > MOST_IMAGES:
         raise KitError(
             "--images",
-            f"names {len(files)} images",
+            f"names {counted(len(files), 'image')}",
             f"A sheet holds at most {MOST_IMAGES}",
             "Name some of them.",
             code="explain_too_many",

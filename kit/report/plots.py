@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -65,7 +66,11 @@ def plot(draw: Callable[P, tuple[Figure, str]]) -> Callable[P, Markup]:
         buffer = io.StringIO()
         with matplotlib.rc_context(STYLE):
             figure, about = draw(*args, **kwargs)
-            figure.savefig(buffer, format="svg", metadata={"Date": None})
+            with warnings.catch_warnings():
+                warnings.filterwarnings(
+                    "ignore", "Glyph"
+                )  # the browser draws the text, with fonts of its own
+                figure.savefig(buffer, format="svg", metadata={"Date": None})
         text = buffer.getvalue()
         shown = text[text.index("<svg") :].replace(INK, "currentColor")
         return Markup(shown.replace("<svg ", f'<svg role="img" aria-label="{Markup.escape(about)}" ', 1))
