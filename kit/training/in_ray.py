@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from kit import __version__
 from kit.config import Config
-from kit.errors import Interrupted, KitError, first_few
+from kit.errors import Interrupted, KitError, counted, first_few
+from kit.runtime.cores import usable_cores
 from kit.runtime.deadline import Deadline
 from kit.runtime.extras import require_extra
 from kit.runtime.process import belongs_to_command, claim_process
@@ -143,7 +144,10 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
         return
     try:
         if cluster.address == LOCAL:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            cores = len(usable_cores())
+            ray.init(
+                num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+            )
         else:
             ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
@@ -247,5 +251,6 @@ def train_in_ray(
     with _connected(cluster) as ray:
         work = FoldWork(config, workspace, data, run, deadline.left, belongs_to_command())
         with suppress(AttributeError):  # a client of a remote cluster cannot list nodes
-            progress.note(f"folds on {sum(node['Alive'] for node in ray.nodes())} nodes of a Ray cluster")
+            nodes = sum(node["Alive"] for node in ray.nodes())
+            progress.note(f"{counted(len(todo), 'fold')} on {counted(nodes, 'node')} of a Ray cluster")
         FoldsInRay(work, progress, deadline).train(ray, cluster, todo)
