@@ -12,12 +12,13 @@ from kit.auto.journal import Scored
 from kit.auto.page import write_auto_page
 from kit.auto.score import score_of_choice
 from kit.auto.session import SEARCHED_FOLD, Session
+from kit.ensemble.methods import blend_methods
+from kit.ensemble.methods.registry import BlendMethod
 from kit.errors import counted
 from kit.evaluation.nested_oof import nested_oof
 from kit.runtime.displayed import Displayed
 
-RANKS = "rank"  # gives every class the same share of the images: for metrics that read no probabilities
-BLENDS = {"auto-blend": "weights", "auto-blend-rank": RANKS}  # name -> method
+BLENDS = {"auto-blend": "weights", "auto-blend-rank": "rank"}  # name -> method
 MAX_MEMBERS = 8
 COMBINING_SHARE = 0.1  # of the time, at most, for blends before the last one
 
@@ -75,10 +76,14 @@ def combine_and_submit(session: Session, last: bool = False) -> None:
 
 def _methods(session: Session) -> dict[str, str]:
     """Return the blends to make: name -> method."""
-    competition = session.data.competition
-    if competition.task.numeric or competition.metric.is_log_likelihood(competition.task):
-        return {name: method for name, method in BLENDS.items() if method != RANKS}
-    return BLENDS
+    task, metric = session.data.competition.task, session.data.competition.metric
+
+    def suits(method: BlendMethod) -> bool:
+        if task.numeric:
+            return method.number
+        return not (method.order_only and metric.is_log_likelihood(task))
+
+    return {name: method for name, method in BLENDS.items() if suits(blend_methods.get(method))}
 
 
 def _blend(session: Session, name: str, method: str) -> None:

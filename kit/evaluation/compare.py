@@ -10,6 +10,7 @@ import numpy as np
 
 from kit.config.load import differences
 from kit.errors import KitError, counted
+from kit.evaluation.classes import class_scores
 from kit.evaluation.nested_oof import NestedOof, nested_oof
 from kit.evaluation.oof_with_labels import config_of
 from kit.metrics.bootstrap import Interval, plain_dict
@@ -115,8 +116,6 @@ def _compared(run: RunFolder, oof: NestedOof, best_run: RunFolder, best: NestedO
 
 
 def _class_f1(oof: NestedOof) -> dict[str, float]:
-    from kit.evaluation.classes import class_scores
-
     labeled = oof.labeled
     if labeled.task.numeric:
         return {}

@@ -48,7 +48,7 @@ def _against(each: ComparedRun) -> tuple[str, str, str]:
 
 
 def differing_classes(comparison: Comparison) -> list[str]:
-    """Return the classes, those whose F1 differs most between runs first; not those that are equal."""
+    """Return the classes whose F1 differs between runs, sorted by the difference, largest first."""
     spread = {
         name: max(each.class_f1[name] for each in comparison.runs)
         - min(each.class_f1[name] for each in comparison.runs)

@@ -147,7 +147,7 @@ def _reliability(panel: Any, values: Reliability, name: str, color: str) -> None
 def confusion_heat_map(table: pd.DataFrame) -> tuple[Figure, str]:
     """Return a confusion table as a heat map, each row divided by its sum.
 
-    Beyond ``NAMED_CLASSES`` classes, those that are confused with each other are neighbors.
+    With more than ``NAMED_CLASSES`` classes, rows are ordered by clustering: confused ones are adjacent.
 
     Args:
         table: Rows are true classes, columns predicted ones.
@@ -171,7 +171,7 @@ def confusion_heat_map(table: pd.DataFrame) -> tuple[Figure, str]:
 
 
 def confused_neighbors(shares: np.ndarray) -> np.ndarray:
-    """Return an order of classes (C,) in which those that are confused with each other are neighbors."""
+    """Return an order of the classes (C,) that puts classes often confused next to each other."""
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 

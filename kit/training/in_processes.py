@@ -185,22 +185,26 @@ def _send(pipe: Connection, fold: int | None) -> None:
 
 
 class Sender:
-    """Sends reports to the process that shows them; progress bars are left out."""
+    """Sends reports to the process that shows them; progress bars are left out.
 
-    def __init__(self, pipe: Connection) -> None:
-        self.pipe = pipe
+    Args:
+        send: Takes each message, such as the ``send`` of a pipe.
+    """
+
+    def __init__(self, send: Callable[[Message], object]) -> None:
+        self.send = send
 
     def stage(self, name: str, detail: str = "") -> None:
         """Send a stage."""
-        self.pipe.send(("stage", (name, detail)))
+        self.send(("stage", (name, detail)))
 
     def note(self, text: str) -> None:
         """Send a note."""
-        self.pipe.send(("note", (text,)))
+        self.send(("note", (text,)))
 
     def warn(self, text: str) -> None:
         """Send a warning."""
-        self.pipe.send(("warn", (text,)))
+        self.send(("warn", (text,)))
 
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
         """Yield ``items``."""
@@ -217,7 +221,7 @@ def _train_on(pipe: Connection, device: Device, work: FoldWork) -> None:
     deadline = Deadline(work.seconds)
     with deadline.deferring_signals():
         try:
-            train = fold_trainer(work, Sender(pipe), deadline)
+            train = fold_trainer(work, Sender(pipe.send), deadline)
             while (k := pipe.recv()) is not None:
                 train(k)
                 pipe.send(("done", k))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from kit import __version__
 from kit.config import Config
@@ -19,9 +19,8 @@ from kit.runtime.progress import Progress
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData
 from kit.training.devices import LOCAL, Cluster
-from kit.training.in_processes import FoldWork, Message, fold_trainer
+from kit.training.in_processes import FoldWork, Message, Sender, fold_trainer
 
-T = TypeVar("T")
 POLL_SECONDS = 0.5  # between looks at reports, Ctrl-C and the time limit
 RETRIES = 5  # of a fold whose node or process was lost
 STOPPING_SECONDS = 60.0  # for the last step and a checkpoint, once a fold was told to stop
@@ -167,29 +166,6 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
 # --- in the tasks
 
 
-class QueueProgress:
-    """Puts reports into a queue of the process that shows them; progress bars are left out."""
-
-    def __init__(self, reports: Any) -> None:
-        self.reports = reports
-
-    def stage(self, name: str, detail: str = "") -> None:
-        """Report a stage."""
-        self.reports.put(("stage", (name, detail)))
-
-    def note(self, text: str) -> None:
-        """Report a note."""
-        self.reports.put(("note", (text,)))
-
-    def warn(self, text: str) -> None:
-        """Report a warning."""
-        self.reports.put(("warn", (text,)))
-
-    def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
-        """Yield ``items``."""
-        yield from items
-
-
 def _train_fold(work: FoldWork, k: int, ends: float, reports: Any) -> Message:
     """Train a fold on the node that this task runs on; the body of a task.
 
@@ -202,7 +178,7 @@ def _train_fold(work: FoldWork, k: int, ends: float, reports: Any) -> Message:
             _check_node(work)
             if work.is_command:
                 claim_process()
-            fold_trainer(work, QueueProgress(reports), deadline)(k)
+            fold_trainer(work, Sender(reports.put), deadline)(k)
     except Interrupted as error:
         return "interrupted", str(error)
     except KitError as error:

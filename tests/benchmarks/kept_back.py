@@ -42,7 +42,7 @@ class KeptBack:
     truth: pd.DataFrame
 
     @property
-    def test_images(self) -> Path:
+    def kept_images(self) -> Path:
         """The folder of the images that were kept back."""
         return self.workspace.data(self.competition.name) / "test"
 

@@ -1,8 +1,8 @@
 """Measure what a given time is worth: ``python -m tests.benchmarks.score_per_hour cse144 --limits 3m 10m``.
 
-A fifth of the labeled images, another one for each seed, is kept back as the test set. Each method gets the rest, the same pretrained
-weights and the same time, and is scored on the images that were kept back. A method that has written no
-submission when the time is over has no score. The table is printed row by row.
+A fifth of the labeled images, another one for each seed, is kept back as the test set. Each method gets the
+rest, the same pretrained weights and the same time, and is scored on the images that were kept back. A method
+that has written no submission when the time is over has no score. The table is printed row by row.
 
 Methods: ``auto`` (``kit auto``), ``default`` (``kit run`` with the recipe of ``kit init``), ``committed`` (``kit
 run`` with the recipe of ``configs/``), and ``fastai`` with ``--python`` of an environment that has it.

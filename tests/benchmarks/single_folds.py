@@ -47,7 +47,7 @@ def single_fold_scores(kept: KeptBack, run: RunFolder) -> list[float]:
 
 def _by_fold(kept: KeptBack, run: RunFolder) -> list[Predictions]:
     """Return the predictions of each fold's model of an experiment."""
-    folder = kept.test_images
+    folder = kept.kept_images
     images = NewImages(folder, images_in(folder), Path(run.path) / "kept-back")
     try:
         mean = predict_new(config_of(run), run, images)

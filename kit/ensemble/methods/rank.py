@@ -7,7 +7,7 @@ from kit.ensemble.methods.registry import register_method
 from kit.metrics.averages import mean_rank
 
 
-@register_method("rank")
+@register_method("rank", order_only=True)
 def rank(data: BlendData) -> Combination:
     """Return the mean of the members' ranks within each class, for metrics that read only the order of rows.
 

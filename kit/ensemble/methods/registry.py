@@ -27,6 +27,7 @@ class BlendMethod:
         learns: Whether it is fitted on the targets, so that a score on the same rows is optimistic.
         any_folds: Whether members may have different folds (then the blend has no score).
         number: Whether it suits the numbers of a regression.
+        order_only: Whether it keeps the order of rows, not probabilities: of no use for the log loss.
         blends_weights: Whether it averages model weights instead of predictions. Then members are
             experiments, and the method has no options.
     """
@@ -36,6 +37,7 @@ class BlendMethod:
     learns: bool = False
     any_folds: bool = False
     number: bool = False
+    order_only: bool = False
     blends_weights: bool = False
 
 
