@@ -16,6 +16,7 @@ from kit.competition.layouts.base import BOX
 from kit.competition.samples import Competition
 from kit.config import CompetitionConfig, Config, ModelConfig, SubmissionConfig
 from kit.config.load import config_yaml, load_config
+from kit.metrics.metric import Scorer
 from kit.predictions import FinalPredictions
 from kit.storage.files import write_text
 from kit.storage.workspace import Workspace
@@ -49,25 +50,31 @@ class KeptBack:
     def score(self, submission: Path) -> float:
         """Return the metric of a submission file or of a table of probabilities."""
         table = pd.read_csv(submission, dtype={"id": str, "label": str}).set_index("id").loc[self.truth.index]
-        classes, one_hot = list(self.truth.columns), self.truth.to_numpy()
-        labels = table.get("label")
+        classes, labels = list(self.truth.columns), table.get("label")
         probs = table[classes] if labels is None else labels.to_numpy()[:, None] == np.array(classes)
-        return self._score(one_hot, np.asarray(probs, dtype="float32"))
+        scorer = self._scorer(np.asarray(probs, dtype="float32"))
+        return float(scorer(np.ones((1, len(self.truth))))[0])
 
-    def score_of(self, ids: Sequence[str], predictions: FinalPredictions) -> float:
-        """Return the metric of predictions whose columns are the classes of the truth.
+    @property
+    def groups(self) -> np.ndarray | None:
+        """The group of each row of the truth, (N,); None without groups."""
+        found = self.truth.index.to_series().str.extract(GROUPS, expand=False)
+        return None if found.isna().any() else found.to_numpy()
+
+    def scorer_of(self, ids: Sequence[str], predictions: FinalPredictions) -> Scorer:
+        """Return the scorer of predictions, for weights of the rows of the truth.
 
         Args:
-            ids: The image of each row.
+            ids: The image of each row of the predictions, whose columns are the classes of the truth.
         """
-        one_hot = self.truth.loc[list(ids)].to_numpy()
-        return self._score(one_hot, predictions.probs, predictions.decided)
+        rows = pd.Index(ids).get_indexer(self.truth.index)
+        return self._scorer(predictions.probs[rows], predictions.decided[rows])
 
-    def _score(self, one_hot: np.ndarray, probs: np.ndarray, decided: np.ndarray | None = None) -> float:
-        task, metric = self.competition.task, self.competition.metric
+    def _scorer(self, probs: np.ndarray, decided: np.ndarray | None = None) -> Scorer:
+        task, one_hot = self.competition.task, self.truth.to_numpy()
         targets = one_hot.argmax(axis=1) if task.exclusive else one_hot
-        scored = metric.for_rows(targets, one_hot.shape[1], task)
-        return scored(targets, probs, task, decided)
+        metric = self.competition.metric.for_rows(targets, one_hot.shape[1], task)
+        return metric.scorer(targets, probs, task, decided)
 
 
 def keep_back(name: str, root: Path, number: int = 0) -> KeptBack:

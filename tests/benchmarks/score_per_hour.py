@@ -20,14 +20,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from kit.config.load import config_yaml, load_config, with_values
 from kit.engine.models.build import preprocessing_of
 from kit.runtime.deadline import Deadline
 from tests.benchmarks.claim import table_row
 from tests.benchmarks.kept_back import KeptBack, keep_back
-from tests.benchmarks.single_folds import single_fold_scores
+from tests.benchmarks.single_folds import KeptBackScore, single_fold_score
 
 DATA = ("cse144", "dance8", "multilabel_qtt", "bccd", "digits")
 FASTAI = Path(__file__).parent / "peers" / "fastai_score.py"
@@ -79,12 +78,17 @@ def auto(task: Task) -> Outcome:
     remark = (
         f"{best['name']}, raw {best['cv']:.4f}, {len(result['scored'])} scored, {result['trials']} trials"
     )
-    one_fold = fmean(
-        single_fold_scores(task.data, task.data.workspace.run(result["competition"], best["name"]))
-    )
-    covered = "" if corrected["low"] <= one_fold <= corrected["high"] else ", not covered"
+    one_fold = single_fold_score(task.data, task.data.workspace.run(result["competition"], best["name"]))
     score = task.data.score(task.root / result["submission"])
-    return Outcome(score, expected, seconds, remark, f"{one_fold:.4f}{covered}")
+    return Outcome(score, expected, seconds, remark, _compared(one_fold, corrected))
+
+
+def _compared(one_fold: KeptBackScore, corrected: dict[str, float]) -> str:
+    """Return the score of single-fold models, and whether what was expected holds."""
+    low, high = corrected["low"], corrected["high"]
+    covered = "" if one_fold.is_covered_by(low, high) else ", not covered"
+    agrees = "" if one_fold.agrees_with(corrected["score"], low, high) else ", beyond the noise of both"
+    return f"{one_fold.score:.4f} ({one_fold.interval.text()}){covered}{agrees}"
 
 
 def default(task: Task) -> Outcome:
