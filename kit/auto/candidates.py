@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.auto.catalog import TOP1, top1_of
+from kit.auto.catalog import NETWORKS, top1_of, worth_downloading
 from kit.config import Config, ModelConfig
 from kit.errors import KitError, raise_mistakes
 from kit.probe.probe import ENDINGS, starts_with_name, weights_of
@@ -14,6 +14,9 @@ from kit.storage.workspace import Workspace
 
 SMALL_SIDE = 64  # px; for smaller images pretrained networks would see upsampled blur
 MAX_DOWNLOADS = 3
+DOWNLOAD_SHARE = 0.1  # of the time limit, for each download
+DOWNLOAD_MEGABYTES = 1.0  # per second, of a slow connection
+SMALLEST_DOWNLOAD = 25.0  # MB, whatever the time limit
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Candidate:
 
 
 def find_candidates(
-    config: Config, workspace: Workspace, given: Sequence[str], side: int
+    config: Config, workspace: Workspace, given: Sequence[str], side: int, seconds: float
 ) -> tuple[list[Candidate], list[str]]:
     """Return the networks to try, and one note per choice that the user should know.
 
@@ -54,6 +57,7 @@ def find_candidates(
         config: The competition's config; its own network is the first candidate.
         given: ``NAME`` or ``NAME=FILE`` from ``--models``; empty: whatever fits.
         side: The median shorter side of the images, in pixels.
+        seconds: The time limit; it bounds the size of downloads.
 
     Raises:
         KitError: Lists every given model that is unknown or has no weights here.
@@ -65,8 +69,7 @@ def find_candidates(
         return _from_scratch(config), [note]
     found = [*_own(config), *_in_folders(workspace), *_downloaded()]
     unique = list({each.model: each for each in reversed(found)}.values())[::-1]
-    if not unique:
-        unique = _downloads()
+    unique += _downloads(max((each.top1 for each in unique), default=0.0), seconds)
     if not unique:
         note = (
             "no pretrained weights are on this machine and none can be downloaded: small networks are "
@@ -145,7 +148,7 @@ def _downloaded() -> Iterator[Candidate]:
     import timm
     from huggingface_hub import try_to_load_from_cache
 
-    for model in TOP1:
+    for model in NETWORKS:
         cfg = timm.get_pretrained_cfg(model)
         if cfg is not None and cfg.hf_hub_id:
             file = cfg.hf_hub_filename or "model.safetensors"
@@ -153,17 +156,23 @@ def _downloaded() -> Iterator[Candidate]:
                 yield Candidate(model, None, True, "an earlier download")
 
 
-def _downloads() -> list[Candidate]:
-    """Return networks of the catalog to download, spread from fast to accurate; none without a network."""
+def _downloads(at_hand: float, seconds: float) -> list[Candidate]:
+    """Return networks of the catalog to download; none if no download server can be reached.
+
+    Args:
+        at_hand: The best accuracy of the networks at hand.
+        seconds: The time limit.
+    """
     from kit.engine.models.build import check_weights
 
-    names = list(TOP1)
+    megabytes = max(SMALLEST_DOWNLOAD, DOWNLOAD_SHARE * DOWNLOAD_MEGABYTES * seconds)
+    names = worth_downloading(at_hand, megabytes, MAX_DOWNLOADS)
     try:
-        check_weights(ModelConfig(name=names[0]))
+        for name in names[:1]:
+            check_weights(ModelConfig(name=name))
     except KitError:
         return []
-    step = max(1, (len(names) - 1) // (MAX_DOWNLOADS - 1))
-    return [Candidate(name, None, True, "a download") for name in names[::step][:MAX_DOWNLOADS]]
+    return [Candidate(name, None, True, f"a download of {NETWORKS[name].megabytes:.0f} MB") for name in names]
 
 
 def _from_scratch(config: Config) -> list[Candidate]:

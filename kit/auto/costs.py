@@ -55,6 +55,8 @@ class Costs:
         correcting: Seconds per experiment of the corrected score at the end.
         start: Seconds from the start of a trial to its first epoch.
         head_training: Seconds of training the heads of all folds on cached features, once measured.
+        memory: Network -> bytes per megapixel of input that training keeps for the backward pass.
+        decoding: Seconds of decoding the images that no cache holds yet; 0 after the first experiment.
         without_features: Networks whose head cannot be trained on cached features.
         slowness: Seconds that experiments took, divided by those estimated: other programs, heat, disks.
     """
@@ -68,11 +70,17 @@ class Costs:
     start: float = 1.0
     head_training: float | None = None
     slowness: float = 1.0
+    memory: dict[str, float] = field(default_factory=dict)
+    decoding: float = 0.0
     without_features: list[str] = field(default_factory=list)
 
     def images_per_second(self, model: str, size: int) -> float:
         """Return how many images a network predicts in a second."""
         return 1 / (self.forward[model] * _megapixels(size))
+
+    def memory_per_image(self, model: str, size: int) -> float:
+        """Return the bytes that training keeps of one image for the backward pass."""
+        return self.memory.get(model, 0.0) * _megapixels(size)
 
     def epoch(self, model: str, size: int, work: Work) -> float:
         """Return the seconds of one epoch of one fold, with validation."""
@@ -101,7 +109,8 @@ class Costs:
         if training is None:
             training = work.folds * (self.start + HEAD_SECONDS_PER_IMAGE * work.train)
         predicting = self.forward[model] * work.others * _megapixels(size)
-        return self.slowness * (self.fixed + training + self.features(model, size, work, views) + predicting)
+        features = self.features(model, size, work, views)
+        return self.slowness * (self.fixed + self.decoding + training + features + predicting)
 
     def features(self, model: str, size: int, work: Work, views: int = 0) -> float:
         """Return the seconds of computing the features of all training images and their augmented copies."""
@@ -110,7 +119,7 @@ class Costs:
     def experiment(self, model: str, size: int, epochs: int, views: int, work: Work) -> float:
         """Return the seconds of training all folds, predicting, scoring and submitting."""
         training = work.rounds * self.fold(model, size, epochs, work)
-        return training + self.slowness * self.predicted(model, size, views, work)
+        return self.decoding + training + self.slowness * self.predicted(model, size, views, work)
 
     def forward_seconds(self, model: str, size: int, images: int) -> float:
         """Return the seconds of a forward pass of some images."""
@@ -127,7 +136,7 @@ class Costs:
     def learn_head(self, model: str, size: int, work: Work, seconds: float, views: int = 0) -> None:
         """Store what training the heads of all folds took, their features included."""
         features = self.features(model, size, work, views)
-        self.head_training = max(1.0, seconds - features)
+        self.head_training = max(1.0, seconds - features - self.decoding)
         self._learn_forward(model, features, seconds)
 
     def learn_predicted(self, model: str, size: int, views: int, work: Work, seconds: float) -> None:

@@ -11,6 +11,7 @@ from kit.auto.choices import SIZES, scaled_size
 from kit.auto.search import NETWORK, proven_params
 from kit.errors import counted
 from kit.runtime.deadline import duration
+from kit.storage.files import format_bytes
 
 if TYPE_CHECKING:
     from kit.auto.session import Session
@@ -134,7 +135,11 @@ def plan_of(session: Session, searched: bool) -> Plan | None:
         searched: Whether this run has searched already.
     """
     left = SAFETY * session.usable
-    affordable = [each for each in session.candidates if least_seconds(session, each) <= left]
+    affordable = [
+        each
+        for each in session.candidates
+        if least_seconds(session, each) <= left and _fits_memory(session, each)
+    ]
     if not affordable:
         return None
     networks = [each.model for each in affordable]
@@ -153,6 +158,16 @@ def plan_of(session: Session, searched: bool) -> Plan | None:
 def _trial_epochs(session: Session, candidate: Candidate, seconds: float) -> int:
     params = {NETWORK: candidate.model} | ({"size": min(SIZES)} if candidate.pretrained else {})
     return epochs_within(session, params, seconds)
+
+
+def _fits_memory(session: Session, candidate: Candidate) -> bool:
+    """Return whether a network can be trained on one image at a time; if not, learn so."""
+    size = scaled_size(session.recipes.native_size(candidate), LEAST_SIZE if candidate.pretrained else 1.0)
+    if session.fits_memory(candidate, size):
+        return True
+    needed = format_bytes(round(session.costs.memory_per_image(candidate.model, size)))
+    session.learn(f"{candidate.model} is trained as a head only: one image at {size} px needs {needed}")
+    return False
 
 
 def least_seconds(session: Session, candidate: Candidate) -> float:

@@ -164,6 +164,14 @@ class Session:
         """Return whether a head can be trained on a network's cached features."""
         return candidate.pretrained and candidate.model not in self.costs.without_features
 
+    def fits_memory(self, candidate: Candidate, size: int) -> bool:
+        """Return whether the device has the memory to train a whole network on one image at a time."""
+        from kit.engine.device.device import find_device
+        from kit.engine.device.resources import free_device_memory
+
+        memory = free_device_memory(find_device())
+        return memory is None or self.costs.memory_per_image(candidate.model, size) <= memory[0]
+
     def say(self, text: str) -> None:
         """Report one line with the time left."""
         self.progress.note(f"{duration(max(0.0, self.deadline.left))} left  {text}")
@@ -284,6 +292,7 @@ class Session:
             return None
         self._learn_costs(config, kind, trained_at - began, time.monotonic() - trained_at)
         self.costs.learn_total(estimated, time.monotonic() - began)
+        self.costs.decoding = 0.0
         return self._record(predicted, kind, config, params, time.monotonic() - began)
 
     @property

@@ -47,7 +47,7 @@ def open_session(
     find_device()  # refuses a GPU that torch has no code for, before images are read
     data = prepare(config, workspace, progress)
     side = _median_side(data)
-    candidates, notes = find_candidates(config, workspace, models, side)
+    candidates, notes = find_candidates(config, workspace, models, side, deadline.left)
     path = workspace.auto(data.competition.name)
     journal, anew = Journal.open(path, _key(config, data))
     if anew:

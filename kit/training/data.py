@@ -28,7 +28,7 @@ from kit.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from kit.engine.data.datasets import ImageSet
-    from kit.engine.data.image_store import ImageDecoder, ImageStore
+    from kit.engine.data.image_store import ImageDecoder, ImageStore, Picture
 
 HOLDOUT = "holdout"  # the held-out set that scheme holdout cuts from the training images
 
@@ -193,6 +193,14 @@ def image_decoder(config: Config, masks: Path, views: Sequence[Component] = ()) 
     return ImageDecoder(config.image.mode, config.competition.voc.margin, foreground, side, options)
 
 
+def all_pictures(data: TrainingData) -> list[Picture]:
+    """Return the pictures of the training, held-out and test images."""
+    from kit.engine.data.image_store import pictures_of
+
+    tables = (data.samples, *data.held_out.values(), data.competition.test)
+    return [picture for table in tables for picture in pictures_of(table)]
+
+
 def image_store(
     config: Config,
     workspace: Workspace,
@@ -206,12 +214,11 @@ def image_store(
         views: TTA views that need decoded images, besides the plain image.
     """
     from kit.engine.data.cache import open_cache
-    from kit.engine.data.image_store import ImageStore, pictures_of
+    from kit.engine.data.image_store import ImageStore
 
     competition = data.competition
     decoder = image_decoder(config, workspace.foreground(competition.name), views)
-    tables = (data.samples, *data.held_out.values(), competition.test)
-    pictures = [picture for table in tables for picture in pictures_of(table)]
+    pictures = all_pictures(data)
     folder = workspace.cache(competition.name)
     cache = open_cache(folder, decoder, pictures, data.opened.scan, config.image.cache, progress)
     return ImageStore(competition.root, decoder, cache)

@@ -1,9 +1,9 @@
-"""What ``kit auto`` decides from: candidates, choices, costs, the search, and the corrected score."""
+"""What ``kit auto`` decides from: choices, costs, the search, and the corrected score."""
 
 import numpy as np
 import pytest
 
-from kit.auto.candidates import Candidate, find_candidates, model_of_file
+from kit.auto.candidates import Candidate
 from kit.auto.choices import CHOICES, choices_for, scaled_size
 from kit.auto.corrected import corrected_score
 from kit.auto.costs import TRAINING_FACTOR, Costs, Work
@@ -17,8 +17,6 @@ from kit.metrics.metric import mean_scorer
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import SILENT
 from kit.tasks import tasks
-from tests.conftest import raises_kit_error
-from tests.probe.test_probe import write_weights
 
 NETWORKS = [Candidate("a", None, False, "test"), Candidate("b", None, False, "test")]
 WORK = Work(train=80, validation=20, validated=100, others=50, folds=5)
@@ -49,45 +47,6 @@ def test_of_losses_the_smallest_is_the_best():
     losses = [mean_scorer(np.full(50, value)) for value in (3.0, 1.0, 2.0)]
     found = corrected_score(losses, 50, higher_is_better=False)
     assert (found.raw, found.score) == (1.0, 1.0)
-
-
-# --- candidates
-
-
-@pytest.mark.parametrize(
-    ("file", "model"),
-    [
-        ("mobilenetv2_100_tv_in1k.safetensors", "mobilenetv2_100"),
-        ("resnet50d.pth", "resnet50d"),
-        ("squeezenet1_1_torchvision.safetensors", "torchvision:squeezenet1_1"),
-        ("notes.bin", None),
-    ],
-)
-def test_a_weights_file_names_its_network(tmp_path, file, model):
-    assert model_of_file(tmp_path / file) == model
-
-
-def test_weights_in_the_folder_are_candidates_small_files_first(tiny, tiny_config):
-    write_weights(tiny, "test_resnet_mine.safetensors")
-    write_weights(tiny, "test_vit_mine.safetensors", "test_vit")
-    found, notes = find_candidates(tiny_config, tiny, [], side=200)
-    files = [tiny.root / "weights" / str(each.weights) for each in found]
-    assert {each.model for each in found} == {"test_resnet", "test_vit"}
-    assert [f.stat().st_size for f in files] == sorted(f.stat().st_size for f in files)
-    assert notes == []
-
-
-def test_small_images_and_machines_without_weights_get_networks_from_scratch_and_are_told(tiny, tiny_config):
-    for side in (32, 200):
-        found, notes = find_candidates(tiny_config, tiny, [], side)
-        assert {each.model for each in found} == {"simple_cnn", "residual_cnn"}
-        assert not any(each.pretrained for each in found)
-        assert notes
-
-
-def test_all_wrong_networks_are_named_at_once(tiny, tiny_config):
-    with raises_kit_error("several_mistakes"):
-        find_candidates(tiny_config, tiny, ["nothing_a", "nothing_b", "simple_cnn"], 32)
 
 
 # --- choices and recipes
@@ -135,6 +94,16 @@ def test_a_measured_training_speed_replaces_the_assumed_one_for_all_networks():
     measured = costs.epoch("b", 100, WORK)
     of_training = (assumed - 2.0 * WORK.validation * 0.01) * 10
     assert measured == pytest.approx(of_training + 2.0 * WORK.validation * 0.01)
+
+
+def test_images_are_decoded_once_in_the_estimates():
+    costs = Costs(forward={"net": 0.1})
+    head, whole = costs.head("net", 224, WORK), costs.experiment("net", 224, 3, 1, WORK)
+    costs.decoding = 50.0
+    assert costs.head("net", 224, WORK) == pytest.approx(head + 50)
+    assert costs.experiment("net", 224, 3, 1, WORK) == pytest.approx(whole + 50)
+    costs.learn_head("net", 224, WORK, seconds=60.0)
+    assert costs.head_training < 10
 
 
 def test_costs_grow_with_image_area_epochs_and_folds():
@@ -210,10 +179,8 @@ def test_the_page_shows_scores_trials_and_what_was_not_tried(tiny, tiny_config):
     slow = Trial("slow-one", session.journal.trials[0].params, 1, 1.0, why="it was <slow>")
     session.journal.trials.append(slow)
     session.journal.learned.append("no head of c")
-    session.journal.scored = [
-        Scored("x", "whole", "a", {}, 32, 3, 0.5, "0.4 to 0.6", 2.0, 60.0),
-        Scored("y", "blend", "", {}, 0, 0, 0.6, "0.5 to 0.7", 1.0, 90.0),
-    ]
+    session.journal.add(Scored("x", "whole", "a", {}, 32, 3, 0.5, "0.4 to 0.6", 2.0, 60.0))
+    session.journal.add(Scored("y", "blend", "", {}, 0, 0, 0.6, "0.5 to 0.7", 1.0, 90.0))
     page = tiny.auto_page("tiny")
     write_auto_page(page, session, session.journal.scored[::-1], None)
     text = page.read_text()

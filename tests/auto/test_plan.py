@@ -55,6 +55,14 @@ def test_a_network_that_is_too_slow_for_the_time_is_not_in_the_plan(session):
     assert plan.networks == [FAST]
 
 
+def test_a_network_whose_images_do_not_fit_the_memory_is_not_in_the_plan_and_it_is_told(session, monkeypatch):
+    monkeypatch.setattr("kit.engine.device.resources.free_device_memory", lambda device: (10**9, 10**10))
+    session.costs.memory = {SLOW: 1e12, FAST: 1e9}  # bytes per megapixel
+    plan = plan_of(with_seconds(session, 1e6), searched=False)
+    assert plan.networks == [FAST]
+    assert [text for text in session.journal.learned if SLOW in text]
+
+
 def test_the_best_network_is_trained_with_proven_values_before_anything_is_searched(session):
     full = full_seconds(session, session.candidates[0])
     plan = plan_of(with_seconds(session, 20 * full), searched=False)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from torch import Tensor, nn
 
 from kit.errors import counted
 
@@ -30,6 +31,26 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
     elif torch.mps.is_available():
         torch.mps.empty_cache()
+
+
+def bytes_for_backward(model: nn.Module, images: Tensor) -> int:
+    """Return the bytes that a forward pass in training keeps for the backward pass, without the weights.
+
+    Args:
+        images: (N, C, H, W), on the model's device.
+    """
+    weights = {each.untyped_storage().data_ptr() for each in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(images)
+    return sum(kept.values())
 
 
 def halve_until_it_fits(

@@ -59,7 +59,8 @@ OLDER_NAMES = (
 
 def reachable(endpoint: str) -> bool:
     """Return within seconds whether a download can work; the libraries retry for a minute."""
-    if any(variable.upper().endswith("_PROXY") for variable in os.environ):
+    proxies = {variable.upper() for variable in os.environ} & {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
+    if proxies:
         return True
     parts = urlsplit(endpoint)
     try:
