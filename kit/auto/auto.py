@@ -50,12 +50,14 @@ class AutoPlan(Displayed):
 
     Attributes:
         networks: Network -> images per second at its own size.
+        not_measured: Networks that are not tried, since measuring takes too much of the time.
         first: The network, size and estimated seconds of the first submission.
         then: What follows, as a sentence.
     """
 
     competition: str
     networks: dict[str, float]
+    not_measured: list[str]
     first: FirstStep
     then: str
 
@@ -81,7 +83,8 @@ def auto(
 
     Args:
         source: A config, or a competition folder, for which ``init`` writes a config.
-        models: Networks to try, ``NAME`` or ``NAME=FILE``; empty: those whose weights are on this machine.
+        models: Networks to try, ``NAME`` or ``NAME=FILE``; empty: those whose weights are on this machine,
+            and more accurate ones that can be downloaded in a tenth of the time.
         export: Where to write the config of the best experiment.
         devices: What trains folds at the same time, as for ``train``.
         watch: Called with the state of the run whenever it changes.
@@ -143,7 +146,8 @@ def dry_run(
         for each in session.candidates
     }
     then = plan.text() if plan else "no time to train whole networks: heads on frozen features only"
-    return AutoPlan(session.data.competition.name, speeds, first_step(session), then)
+    not_measured = [each.model for each in session.unmeasured]
+    return AutoPlan(session.data.competition.name, speeds, not_measured, first_step(session), then)
 
 
 def _take_steps(session: Session) -> None:

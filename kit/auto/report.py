@@ -43,9 +43,10 @@ def auto_table(result: AutoResult) -> Table:
 
 def plan_lines(plan: AutoPlan) -> list[str]:
     """Return one line per network with its speed, then the first submission, then the plan."""
-    first = plan.first
+    first, missing = plan.first, ", ".join(plan.not_measured)
     return [
         *(f"{network}: {speed:.0f} images/s" for network, speed in plan.networks.items()),
+        *([f"not tried, since measuring takes too much of the time: {missing}"] if missing else []),
         f"first submission: {first.candidate.model} at {first.size} px, about {duration(first.seconds)}",
         f"then: {plan.then}",
     ]

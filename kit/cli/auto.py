@@ -32,7 +32,7 @@ def auto(
         typer.Option(
             "--models",
             metavar="A,B=FILE",
-            help="Networks to try. Default: those whose weights are on this machine.",
+            help="Networks to try. Default: weights on this machine, and better ones to download.",
         ),
     ] = None,
     export: Annotated[
