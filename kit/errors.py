@@ -1,6 +1,7 @@
 """The one error type for mistakes that the user can fix: where, what is wrong, the rule, the next step."""
 
 from collections.abc import Sequence
+from typing import Any
 
 JOINER = "\u200d"  # joins emoji; other invisible characters may turn or end a line
 
@@ -25,6 +26,10 @@ class KitError(Exception):
         self.code = code
         super().__init__(self._message())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the fields: an error crosses processes."""
+        return _error_of, (self.as_dict(),)
+
     def _message(self) -> str:
         text = f"{self.where}:"
         for part in filter(None, (self.problem, self.rule, self.next)):
@@ -41,6 +46,10 @@ class KitError(Exception):
             "rule": self.rule,
             "next": self.next,
         }
+
+
+def _error_of(fields: dict[str, str]) -> KitError:
+    return KitError(**fields)
 
 
 def raise_mistakes(where: object, mistakes: Sequence[KitError], problem: str = "") -> None:

@@ -15,7 +15,7 @@ LAYERS = [
     ["storage", "tasks", "config"],
     ["metrics", "predictions"],
     ["submission_format"],
-    ["submission_check", "competition"],
+    ["submission_check", "competition", "parallel"],
     ["postprocess", "folds", "engine"],
     ["training"],
     ["inference", "bench"],

@@ -11,7 +11,7 @@ from typing import Any
 from kit.auto.choices import SIZES
 from kit.auto.finish import AutoResult, close, combine_and_submit, submit_best
 from kit.auto.heads import train_heads, train_more_heads
-from kit.auto.journal import Kind
+from kit.auto.journal import Kind, Trial
 from kit.auto.measure import measure
 from kit.auto.plan import (
     FIRST_SHARE,
@@ -30,13 +30,13 @@ from kit.auto.status import Watch, ignore
 from kit.auto.understand import open_session
 from kit.config.load import config_yaml, load_config
 from kit.errors import Interrupted, KitError, counted
+from kit.parallel.devices import Devices
 from kit.pipeline.inputs import TimeLimit, WorkspaceLike, open_deadline, open_workspace
 from kit.runtime.deadline import Deadline, duration
 from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
 from kit.storage.locks import exclusive_lock
-from kit.training.devices import Devices
 
 MEASURED_FIRST = 0.03  # of the time limit, for speeds before the first submission
 MEASURED_LATER = 0.06
@@ -221,19 +221,32 @@ def _search(session: Session, plan: Plan) -> None:
     ends = session.deadline.left - plan.search_seconds
     tried = 0
     while tried < plan.num_trials and session.deadline.left - plan.trial_seconds > ends:
-        networks = [each for each in session.candidates if each.model in plan.searched]
-        higher = session.data.competition.metric.higher_is_better
-        params = next_params(networks, session.choices, session.journal.trials, higher, session.config.seed)
-        tried += 1
+        count = min(session.work.parallel, plan.num_trials - tried)
+        asked = _next_configs(session, plan, count)
+        first = len(session.journal.trials) + 1
+        texts = [f"trial {first + i}: {session.shown(params)}" for i, (params, _) in enumerate(asked)]
+        session.begin("; ".join(texts))
+        for text, trial in zip(texts, session.try_params(asked, plan.trial_seconds), strict=True):
+            result = f"{trial.score:.4f}" if trial.score is not None else f"no score: {trial.why}"
+            session.say(f"{text}, {counted(trial.epochs, 'epoch')}: {result}")
+        tried += count
+
+
+def _next_configs(session: Session, plan: Plan, count: int) -> list[tuple[dict[str, Any], int]]:
+    """Return the params and epochs of the next trials, which run at the same time."""
+    networks = [each for each in session.candidates if each.model in plan.searched]
+    higher = session.data.competition.metric.higher_is_better
+    found: list[tuple[dict[str, Any], int]] = []
+    for _ in range(count):
+        waiting = [Trial("", params, epochs, plan.trial_seconds) for params, epochs in found]
+        known = [*session.journal.trials, *waiting]
+        params = next_params(networks, session.choices, known, higher, session.config.seed)
         epochs = epochs_within(session, params, plan.trial_seconds)
         if epochs < 1 and "size" in params:  # too slow for a trial: smaller images
             params |= {"size": min(SIZES)}
             epochs = epochs_within(session, params, plan.trial_seconds)
-        session.begin(f"trial {len(session.journal.trials) + 1}: {session.shown(params)}")
-        trial = session.try_params(params, max(1, epochs), plan.trial_seconds)
-        result = f"{trial.score:.4f}" if trial.score is not None else f"no score: {trial.why}"
-        name = f"trial {len(session.journal.trials)}"
-        session.say(f"{name}: {session.shown(params)}, {counted(trial.epochs, 'epoch')}: {result}")
+        found.append((params, max(1, epochs)))
+    return found
 
 
 def _confirm(session: Session, plan: Plan) -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kit.auto.candidates import Candidate
-from kit.auto.session import TROUBLES_OF_A_CONFIG, Session
+from kit.auto.session import Session
 from kit.config import Config
 from kit.errors import KitError, counted
+from kit.pipeline.experiments import TROUBLES_OF_A_CONFIG
 from kit.runtime.deadline import duration
 from kit.runtime.progress import SILENT
 from kit.storage.files import format_bytes

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kit.auto.candidates import Candidate
 from kit.auto.choices import SIZES, scaled_size
+from kit.auto.journal import Scored
 from kit.auto.search import NETWORK, proven_params
 from kit.errors import counted
 from kit.runtime.deadline import duration
@@ -28,6 +29,7 @@ HEADS_SHARE = 0.3
 SEARCH_SHARE = 0.35  # at most; what the best network needs for all of its epochs comes first
 TRIAL_SHARE = 1 / 3  # of the training time of a fold in the end, for a trial
 FULL_EPOCHS = 16  # of a pretrained network; more add less than another network does
+EARLY_SHARE = 0.25  # of the time, for networks from scratch before anything is searched
 MOST_EPOCHS = 60  # of a network from scratch
 FEWEST_TRIAL_EPOCHS = 3  # with fewer, a trial ranks how fast networks begin
 WORTH_SEARCHING = 2.5  # times the full training of the best network: with less time, proven values are better
@@ -145,14 +147,26 @@ def plan_of(session: Session, searched: bool) -> Plan | None:
     networks = [each.model for each in affordable]
     num_whole = next(number for seconds, number in LONG_ENOUGH if left >= seconds)
     full = full_seconds(session, affordable[0])
-    if not any(each.kind == "whole" for each in session.experiments):
+    wholes = [each for each in session.experiments if each.kind == "whole"]
+    if not wholes:
         return Plan(networks, [], 0.0, 0.0, 0, 1, min(left, full))
+    if _is_underfitted(session, wholes):
+        return Plan(networks, [], 0.0, 0.0, 0, 1, min(EARLY_SHARE * left, full))
     search = SEARCH_SHARE * left
     trial = TRIAL_SHARE * (left - search) / num_whole / session.work.rounds
     tried = [each.model for each in affordable if _trial_epochs(session, each, trial) >= FEWEST_TRIAL_EPOCHS]
     if searched or not tried or left < WORTH_SEARCHING * full:
         return Plan(networks, [], 0.0, 0.0, 0, num_whole, left)
     return Plan(networks, tried, search, trial, int(search / trial), num_whole, left - search)
+
+
+def _is_underfitted(session: Session, wholes: Sequence[Scored]) -> bool:
+    """Return whether all that is trained are networks from scratch with too few epochs.
+
+    A longer training comes first then, so that the submission is worth something whatever happens later.
+    """
+    has_head = any(each.kind == "head" for each in session.experiments)
+    return not has_head and max(each.epochs for each in wholes) < session.recipes.fewest_epochs
 
 
 def _trial_epochs(session: Session, candidate: Candidate, seconds: float) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -24,39 +24,18 @@ from kit.auto.views import VIEW_CANDIDATES, views_worth_their_time
 from kit.config import Component, Config
 from kit.config.load import with_values
 from kit.errors import Interrupted, KitError
+from kit.parallel.devices import Devices
+from kit.pipeline.experiments import TROUBLES_OF_A_CONFIG, Attempt, Outcome, attempt, attempt_all
 from kit.pipeline.models import PredictResult
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline, duration
-from kit.runtime.progress import Progress
+from kit.runtime.progress import Progress, Quiet
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData
-from kit.training.devices import Devices
 from kit.training.time_plan import num_view_images
 
 SEARCHED_FOLD = 0  # trials are compared on the validation images of this fold
 VIEWS_SHARE = 0.1  # of the time left, for measuring views, and for predicting with them
 GIVE_UP = 2  # times the estimated seconds
-# What is wrong with one config rather than with the data or the machine.
-TROUBLES_OF_A_CONFIG = {
-    "device_memory_low",
-    "image_size_unsuitable",
-    "loss_not_finite",
-    "out_of_memory",
-    "weights_do_not_fit",
-    "weights_unavailable",
-}
-
-
-class Quiet:
-    """Passes on warnings and progress bars, not the notes of each epoch."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.warn, self.track = progress.warn, progress.track
-
-    def stage(self, name: str, detail: str = "") -> None:
-        """Report nothing."""
-
-    def note(self, text: str) -> None:
-        """Report nothing."""
 
 
 @dataclass
@@ -218,39 +197,43 @@ class Session:
 
     # --- steps
 
-    def try_params(self, params: Mapping[str, Any], epochs: int, budget: float) -> Trial:
-        """Train a config on the first fold for a share of the time; return and record the trial."""
-        name = f"auto-trial-{len(self.journal.trials) + 1:03d}"
-        candidate = self.candidate(params[NETWORK])
-        config = self.recipes.whole(name, candidate, self.choices, params, epochs)
-        trial = Trial(name, dict(params), epochs, budget)
-        began = time.monotonic()
-        try:
-            done = pipeline.train(
-                config,
-                folds=[SEARCHED_FOLD],
-                fresh=True,
-                devices=self.devices,
-                time_limit=self.deadline.within(2 * budget + STOPPING_SECONDS),
-                data=self.data,
-                workspace=self.workspace,
-                progress=Quiet(self.progress),
-            )
-            trial.score = done.scores[SEARCHED_FOLD]
-        except Interrupted:
-            if self.deadline.reason_to_stop(STOPPING_SECONDS):
-                raise
-            trial.why = "it was slower than measured before"
-        except KitError as error:
-            self._pass_over(error)
-            trial.why = error.problem
-        trial.seconds = time.monotonic() - began
+    def try_params(self, asked: Sequence[tuple[Mapping[str, Any], int]], budget: float) -> list[Trial]:
+        """Train configs on the first fold, several at the same time; record and return the trials.
+
+        Args:
+            asked: Params and epochs of each.
+            budget: Seconds of each; after twice as many it is given up.
+        """
+        trials: list[Trial] = []
+        attempts = []
+        for number, (params, epochs) in enumerate(asked, len(self.journal.trials) + 1):
+            name, candidate = f"auto-trial-{number:03d}", self.candidate(params[NETWORK])
+            config = self.recipes.whole(name, candidate, self.choices, params, epochs)
+            attempts.append(Attempt(config, (SEARCHED_FOLD,), 2 * budget + STOPPING_SECONDS, fresh=True))
+            trials.append(Trial(name, dict(params), epochs, budget))
+
+        def settle(number: int, outcome: Outcome) -> None:
+            self._settle(trials[number], attempts[number].config, outcome)
+
+        place = self.workspace, Quiet(self.progress), self.deadline
+        if len(attempts) == 1:
+            settle(0, attempt(attempts[0], self.data, *place, self.devices))
+        else:
+            data = {str(each): self.data for each in attempts}
+            attempt_all(attempts, data, *place, self.devices, settle)
+        self.journal.trials += trials
+        self.journal.write()
+        return trials
+
+    def _settle(self, trial: Trial, config: Config, outcome: Outcome) -> None:
+        """Complete a trial by what became of it, and learn how fast its network is."""
+        trial.seconds, trial.why = outcome.seconds, outcome.why
+        trial.score = outcome.scores.get(SEARCHED_FOLD)
+        if outcome.trouble is not None:
+            self.progress.warn(str(outcome.trouble))
         in_epochs = self._learn_speed(config)
         if trial.score is not None:
             self.costs.start = trial.seconds - in_epochs
-        self.journal.trials.append(trial)
-        self.journal.write()
-        return trial
 
     def run_all_folds(
         self, config: Config, kind: Kind, params: Mapping[str, Any], estimated: float

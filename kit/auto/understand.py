@@ -17,12 +17,13 @@ from kit.auto.session import Session
 from kit.config import Config
 from kit.config.load import SUFFIXES, load_config
 from kit.errors import first_few
+from kit.parallel.devices import Devices
+from kit.parallel.parallel import num_slots
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import Progress
 from kit.storage.files import text_digest
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, prepare
-from kit.training.devices import Devices, find_devices
 
 
 def open_session(
@@ -55,7 +56,8 @@ def open_session(
     _forget_removed(journal, workspace, data.competition.name, progress)
     for text in notes:
         progress.note(text)
-    work = replace(work_of(data), parallel=_num_parallel(devices))
+    work = work_of(data)
+    work = replace(work, parallel=num_slots(devices, work.folds))
     return Session(
         config=config,
         data=data,
@@ -71,11 +73,6 @@ def open_session(
         progress=progress,
         began=began,
     )
-
-
-def _num_parallel(devices: Devices) -> int:
-    """Return how many folds train at the same time; of a cluster, whose nodes come and go, the least: one."""
-    return max(1, len(find_devices(devices))) if devices is None or isinstance(devices, str) else 1
 
 
 def _forget_removed(journal: Journal, workspace: Workspace, competition: str, progress: Progress) -> None:

@@ -10,7 +10,7 @@ import typer
 from kit.cli import complete
 
 if TYPE_CHECKING:
-    from kit.training.devices import Devices
+    from kit.parallel.devices import Devices
 
 JSON_KEY = "json"
 
@@ -101,7 +101,7 @@ def devices_of(devices: str | None, ray: str | None, fold_gpus: float | None, fo
         KitError: Both ``--devices`` and ``--ray`` are given, or options of a cluster without one.
     """
     from kit.errors import KitError
-    from kit.training.devices import Cluster
+    from kit.parallel.devices import Cluster
 
     if devices is not None and ray is not None:
         raise KitError(

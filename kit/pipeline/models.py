@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from kit.evaluation.per_image import PerImage
     from kit.evaluation.tta_ablation import TtaReport
     from kit.explain import Explanation
+    from kit.parallel.devices import Devices
     from kit.predictions import Pooling
     from kit.training.data import TrainingData
-    from kit.training.devices import Devices
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from kit.storage.workspace import RunFolder
 
 if TYPE_CHECKING:
     from kit.evaluation.evaluate import Evaluation
+    from kit.parallel.devices import Devices
     from kit.submission.submit import Submitted
-    from kit.training.devices import Devices
 
 
 @dataclass(frozen=True)

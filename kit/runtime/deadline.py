@@ -40,7 +40,8 @@ class Deadline:
 
         A signal ends both.
         """
-        part = Deadline(max(0.0, min(seconds, self.left)))
+        left = max(0.0, min(seconds, self.left))
+        part = Deadline(None if left == math.inf else left)
         part._signals = self._signals
         return part
 

@@ -41,3 +41,39 @@ class Silent:
 
 
 SILENT = Silent()
+
+
+class Quiet:
+    """Passes on warnings and progress bars, not stages and the notes of each epoch."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.warn, self.track = progress.warn, progress.track
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """Report nothing."""
+
+    def note(self, text: str) -> None:
+        """Report nothing."""
+
+
+class OnceOnly:
+    """Passes on each note and warning once, for experiments that differ in few values."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.stage, self.track = progress.stage, progress.track
+        self._progress, self._told = progress, set[str]()
+
+    def note(self, text: str) -> None:
+        """Report a note that was not reported before."""
+        if self._is_new(text):
+            self._progress.note(text)
+
+    def warn(self, text: str) -> None:
+        """Report a problem that was not reported before."""
+        if self._is_new(text):
+            self._progress.warn(text)
+
+    def _is_new(self, text: str) -> bool:
+        is_new = text not in self._told
+        self._told.add(text)
+        return is_new

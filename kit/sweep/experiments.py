@@ -4,54 +4,35 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kit import pipeline
-from kit.auto.session import TROUBLES_OF_A_CONFIG, Quiet
 from kit.competition.images.decode import DecodeOptions
 from kit.config import Config
 from kit.config.load import load_config
 from kit.errors import KitError, raise_mistakes
 from kit.metrics import get_metric
+from kit.parallel.devices import Cluster, Devices
+from kit.parallel.parallel import num_slots
+from kit.pipeline.experiments import TROUBLES_OF_A_CONFIG, Attempt, Outcome, attempt, attempt_all
 from kit.runtime.deadline import Deadline
-from kit.runtime.progress import Progress
+from kit.runtime.progress import OnceOnly, Progress, Quiet
 from kit.storage.workspace import RunFolder, Workspace
 from kit.sweep.record import Combination, Record
 from kit.sweep.space import overrides_of, text_of
 from kit.tasks import tasks
 from kit.training.data import TrainingData, prepare
-from kit.training.devices import Devices
 from kit.training.experiment import check_experiment
 
 FIRST_FOLD = 0
+MOST_TOGETHER = 1000  # experiments
 MIN_FINISHED = 4  # finished combinations before pruning begins
 OTHER_INPUTS = {"config_changed", "data_changed", "fold_of_other_training"}
 
 
-class OnceOnly:
-    """Passes on each note and warning once: the configs of a sweep differ in few values."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.stage, self.track = progress.stage, progress.track
-        self._progress, self._told = progress, set[str]()
-
-    def note(self, text: str) -> None:
-        """Report a note that was not reported before."""
-        if self._is_new(text):
-            self._progress.note(text)
-
-    def warn(self, text: str) -> None:
-        """Report a problem that was not reported before."""
-        if self._is_new(text):
-            self._progress.warn(text)
-
-    def _is_new(self, text: str) -> bool:
-        is_new = text not in self._told
-        self._told.add(text)
-        return is_new
+Report = Callable[[Combination], None]
 
 
 @dataclass
@@ -131,59 +112,93 @@ class Experiments:
 
     # --- one experiment
 
-    def complete(self, each: Combination) -> None:
-        """Train, predict and score an experiment, or resume it; write what became of it to the record.
+    @property
+    def num_together(self) -> int:
+        """How many experiments are done at the same time: on a cluster, as many as it has room for now."""
+        is_cluster = isinstance(self.devices, Cluster)
+        return num_slots(self.devices, MOST_TOGETHER) if is_cluster else 1
+
+    def complete(self, those: Sequence[Combination], report: Report) -> None:
+        """Train, predict and score experiments, or resume them, at the same time if there are several.
+
+        What becomes of each is written to the record, and reported.
 
         Raises:
-            Interrupted: The time limit or a signal stopped it; the same call resumes.
+            Interrupted: The time limit or a signal stopped them; the same call resumes.
             KitError: Something is wrong that would stop every other experiment, too.
         """
-        if self._stays_pruned(each):
-            return
-        was_finished, began = each.state == "finished", time.monotonic()
+        configs = {each.name: config for each in those if (config := self._checked(each)) is not None}
+        todo = [each for each in those if each.name in configs]
         try:
-            config = self._checked(each)
-            if config is not None:
-                self._complete(each, config)
+            if self.prune:
+                first = [each for each in todo if each.state != "finished"]
+                self._attempt(first, configs, self._note_first_fold, FIRST_FOLD)
+                todo = [each for each in todo if each.state not in ("pruned", "failed")]
+            for each in those:
+                if each not in todo:
+                    report(each)
+
+            def note(each: Combination, outcome: Outcome) -> None:
+                _note_all_folds(each, outcome)
+                self.record.write()
+                report(each)
+
+            self._attempt(todo, configs, note)
         except KitError as error:
-            if error.code not in TROUBLES_OF_A_CONFIG:
-                raise _with_way_out(error) from error
-            each.state, each.why = "failed", error.problem
+            raise _with_way_out(error) from error
         finally:
-            if not was_finished:
-                each.seconds += time.monotonic() - began
             self.record.write()
 
-    def _stays_pruned(self, each: Combination) -> bool:
-        return self.prune and each.state == "pruned" and self.run(each.name).fold(FIRST_FOLD).done.exists()
-
     def _checked(self, each: Combination) -> Config | None:
-        """Return the config; None, with the reason recorded, if TPE chose values that exclude each other."""
+        """Return the config of an experiment to complete; None if it stays pruned, or has failed.
+
+        TPE may choose values that exclude each other.
+        """
+        if self.prune and each.state == "pruned" and self.run(each.name).fold(FIRST_FOLD).done.exists():
+            return None
         try:
             config = self.config(each.name, each.values)
             check_experiment(config, self.workspace, progress=self.quiet)
         except KitError as error:
             each.state, each.why = "failed", error.problem
             return None
+        if each.state != "finished":
+            each.state = "begun"
         return config
 
-    def _complete(self, each: Combination, config: Config) -> None:
-        shared: dict[str, Any] = {
-            "data": self._data_of(config),
-            "time_limit": self.deadline,
-            "workspace": self.workspace,
-            "progress": self.quiet,
-        }
-        if self.prune and each.state != "finished":
-            first = pipeline.train(config, folds=[FIRST_FOLD], devices=self.devices, **shared)
-            each.fold_score = first.scores[FIRST_FOLD]
-            if len(first.scores) < first.num_folds and (why := self._why_prune(each)):
-                each.state, each.why = "pruned", why
-                return
-        trained = pipeline.train(config, devices=self.devices, **shared)
-        evaluation = pipeline.predict(trained.run, **shared).evaluation
-        each.fold_score, each.cv = trained.scores[FIRST_FOLD], evaluation.cv
-        each.state, each.why = "finished", ""
+    def _attempt(
+        self,
+        those: Sequence[Combination],
+        configs: Mapping[str, Config],
+        note: Callable[[Combination, Outcome], None],
+        *folds: int,
+    ) -> None:
+        """Attempt experiments, and note what became of each; those that are interrupted have begun."""
+        attempts = [Attempt(configs[each.name], folds) for each in those]
+        data = {each.name: self._data_of(configs[each.name]) for each in those}
+        place, began = (self.workspace, self.quiet, self.deadline), time.monotonic()
+        waiting = list(those)
+
+        def settle(number: int, outcome: Outcome) -> None:
+            waiting.remove(those[number])
+            note(those[number], outcome)
+
+        try:
+            if len(those) > 1:
+                attempt_all(attempts, data, *place, self.devices, settle)
+            for each in attempts if len(those) == 1 else ():
+                settle(0, attempt(each, data[str(each)], *place, self.devices))
+        finally:
+            for interrupted in waiting:
+                interrupted.seconds += time.monotonic() - began
+
+    def _note_first_fold(self, each: Combination, outcome: Outcome) -> None:
+        """Record the first fold of an experiment, and prune the experiment if it is poor."""
+        each.seconds += outcome.seconds
+        each.fold_score = outcome.scores.get(FIRST_FOLD)
+        each.state, each.why = ("failed", outcome.why) if outcome.why else (each.state, "")
+        if len(outcome.scores) < outcome.num_folds and (why := self._why_prune(each)):
+            each.state, each.why = "pruned", why
 
     def _why_prune(self, each: Combination) -> str:
         """Return why an experiment is not worth the other folds, or "" if it is."""
@@ -208,6 +223,17 @@ class Experiments:
         if key not in self._data:
             self._data[key] = prepare(config, self.workspace, self.once)
         return self._data[key]
+
+
+def _note_all_folds(each: Combination, outcome: Outcome) -> None:
+    """Record an experiment with all folds, or why it has none."""
+    if each.state != "finished":
+        each.seconds += outcome.seconds
+    if outcome.why:
+        each.state, each.why = "failed", outcome.why
+        return
+    each.fold_score, each.cv = outcome.scores[FIRST_FOLD], outcome.cv
+    each.state, each.why = "finished", ""
 
 
 def shown(values: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from kit.auto.corrected import Corrected
 from kit.auto.search import require_optuna
 from kit.config.load import load_config
 from kit.errors import KitError, counted
+from kit.parallel.devices import Devices
 from kit.pipeline.inputs import TimeLimit, WorkspaceLike, open_deadline, open_workspace
 from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
@@ -29,7 +30,6 @@ from kit.sweep.draw import (
 from kit.sweep.experiments import FIRST_FOLD, Experiments, shown
 from kit.sweep.record import Combination, Record
 from kit.sweep.space import Axis, parse_space
-from kit.training.devices import Devices
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,7 @@ def _as_planned(experiments: Experiments, space: Sequence[Axis], random: int | N
     swept = [record.find(values) or record.add(values, experiments.workspace) for values in chosen]
     experiments.check([(each.name, each.values) for each in swept])
     record.write()
-    for number, each in enumerate(sorted(swept, key=_rank), 1):
-        _complete(experiments, each, f"{number} of {len(swept)}")
+    _complete_all(experiments, sorted(swept, key=_rank), len(swept))
     return swept
 
 
@@ -164,17 +163,20 @@ def _by_tpe(experiments: Experiments, space: Sequence[Axis], count: int) -> list
     base, record = experiments.base, experiments.record
     experiments.check([(f"{base.name}-s", values) for values in _one_by_one(space)])
     swept = [each for each in record.combinations if _is_in(space, each.values)][:count]
-    for number, each in enumerate(sorted(swept, key=_rank), 1):
-        _complete(experiments, each, f"{number} of {count}")
+    _complete_all(experiments, sorted(swept, key=_rank), count)
     while len(swept) < count:
-        known = [each.values for each in swept]
-        values = next_by_tpe(space, _tried(swept), known, experiments.metric.higher_is_better, base.seed)
-        if values is None:
+        added: list[Combination] = []
+        for _ in range(min(experiments.num_together, count - len(swept))):
+            known = [each.values for each in (*swept, *added)]
+            values = next_by_tpe(space, _tried(swept), known, experiments.metric.higher_is_better, base.seed)
+            if values is not None:
+                added.append(record.add(values, experiments.workspace))
+        if not added:
             experiments.progress.note(f"the space has no more than {counted(len(swept), 'combination')}")
             break
-        swept.append(record.add(values, experiments.workspace))
         record.write()
-        _complete(experiments, swept[-1], f"{len(swept)} of {count}")
+        _complete_all(experiments, added, count, len(swept))
+        swept += added
     return swept
 
 
@@ -201,17 +203,31 @@ def _tried(swept: Sequence[Combination]) -> list[Tried]:
     ]
 
 
-def _complete(experiments: Experiments, each: Combination, position: str) -> None:
-    """Complete a combination and report what became of it."""
+def _complete_all(experiments: Experiments, those: Sequence[Combination], total: int, done: int = 0) -> None:
+    """Complete combinations, at the same time on a cluster, and report what becomes of each.
+
+    Args:
+        total: Of the sweep.
+        done: How many are complete already.
+    """
+    together = experiments.num_together
+    if together > 1 and not experiments.prune:
+        together = max(1, len(those))  # they need not wait for each other
+    for start in range(0, len(those), together):
+        batch = those[start : start + together]
+        for number, each in enumerate(batch, done + start + 1):
+            experiments.progress.stage(each.name, f"({number} of {total})  {shown(each.values)}")
+        experiments.complete(batch, lambda each: _report(experiments, each))
+
+
+def _report(experiments: Experiments, each: Combination) -> None:
     progress = experiments.progress
-    progress.stage(each.name, f"({position})  {shown(each.values)}")
-    experiments.complete(each)
     if each.state == "finished":
-        progress.note(f"out-of-fold {experiments.metric.name} {each.cv:.4f}")
+        progress.note(f"{each.name}: out-of-fold {experiments.metric.name} {each.cv:.4f}")
     elif each.state == "failed":
         progress.warn(f"{each.name} failed: {each.why}")
     else:
-        progress.note(f"{each.state}: {each.why}")
+        progress.note(f"{each.name}: {each.state}, {each.why}")
 
 
 def _result(experiments: Experiments, space: Sequence[Axis], swept: Sequence[Combination]) -> SweepResult:

@@ -7,9 +7,8 @@ data.py                  competition, folds and image store of an experiment
 precision.py             choose the precision once per network and machine
 feature_cache.py         stored features of frozen networks
 run_state.py             what a run was trained on; refuse changes
-devices.py               what trains at the same time (``--devices``)
-in_processes.py          train folds at the same time, one process per device
 fold.py                  train one fold, retrying on out-of-memory and divergence
+fold_work.py             the folds as a job whose parts kit/parallel does at the same time
 kept_epochs.py           what picking the best epoch adds to the score
 time_plan.py             estimate the remaining time
 experiment.py            train all folds

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from kit.config import Config
-from kit.errors import KitError, counted
+from kit.errors import KitError
+from kit.parallel.devices import Cluster, Devices
+from kit.parallel.parallel import in_parallel, num_slots
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.environment import environment
 from kit.runtime.progress import SILENT, Progress
@@ -14,11 +16,9 @@ from kit.storage.files import remove_drafts, write_json
 from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_store, prepare
-from kit.training.devices import Cluster, Devices, find_devices
 from kit.training.feature_cache import is_head_only
 from kit.training.fold import FoldRunner, warm_start
-from kit.training.in_processes import train_in_processes
-from kit.training.in_ray import train_in_ray
+from kit.training.fold_work import FoldWork
 from kit.training.kept_epochs import kept_epochs
 from kit.training.precision import settled_precision
 from kit.training.run_state import claim, forget, is_complete
@@ -151,16 +151,9 @@ def _train_folds(
     precision = settled_precision(config, workspace, len(data.competition.classes), run)
     progress.note(f"device {device}, precision {precision}")
     write_json(run.environment, environment(workspace.root, config.seed, str(device), str(precision)))
-    if is_head_only(config):
-        found = []  # folds share the features, which one process computes
-    elif isinstance(devices, Cluster):
-        train_in_ray(config, workspace, data, run, todo, devices, progress, deadline)
-        return
-    else:
-        found = find_devices(devices)[: len(todo)]
-    if len(found) > 1:
-        progress.note(f"{counted(len(todo), 'fold')} on {', '.join(each.name for each in found)}")
-        train_in_processes(config, workspace, data, run, todo, found, progress, deadline)
+    # Of a frozen network, folds share the features, which one process computes.
+    if not is_head_only(config) and (isinstance(devices, Cluster) or num_slots(devices, len(todo)) > 1):
+        in_parallel(FoldWork(config, workspace, data, run), todo, devices, progress, deadline)
         return
     store = image_store(config, workspace, data, progress)
     runner = FoldRunner(config, workspace, data, run, store, progress, deadline)

@@ -11,6 +11,7 @@ from kit.auto.journal import Scored
 from kit.auto.plan import full_seconds, largest_within, least_seconds, plan_of
 from kit.auto.search import NETWORK, proven_params
 from kit.auto.understand import open_session
+from kit.runtime.cores import usable_cores
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import SILENT
 from tests.conftest import write_config
@@ -73,6 +74,20 @@ def test_the_best_network_is_trained_with_proven_values_before_anything_is_searc
     assert params == {NETWORK: SLOW, **{choice.name: choice.prior for choice in session.choices}}
 
 
+def test_a_network_from_scratch_with_one_epoch_is_trained_longer_before_anything_is_searched(session):
+    full = full_seconds(session, session.candidates[0])
+    first = replace(a_whole(session, SLOW), params={"size": 1.0}, epochs=1)
+    session.journal.scored = [first]
+    rich = with_seconds(session, 20 * full)
+    assert plan_of(rich, searched=False).num_trials == 0
+    poor = plan_of(with_seconds(session, full), searched=False)
+    assert poor.whole_seconds < 0.3 * full
+    session.journal.scored = [first, a_head(SLOW, 0.5)]
+    assert plan_of(rich, searched=False).num_trials > 0
+    session.journal.scored = [first, a_whole(session, SLOW)]
+    assert plan_of(rich, searched=False).num_trials > 0
+
+
 def test_values_are_searched_once_if_much_time_is_left_after_the_first_whole_network(session):
     full = full_seconds(session, session.candidates[0])
     session.journal.scored = [a_whole(session, SLOW)]
@@ -114,3 +129,19 @@ def test_images_are_as_large_as_enough_epochs_allow(session, share, size):
 def test_prediction_costs_as_many_images_as_the_chosen_views_have(session, views, images):
     session.journal.views = views
     assert session.num_views == images
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(len(usable_cores()) < 2, reason="needs two cores")
+def test_trials_run_at_the_same_time_and_each_is_scored(tiny):
+    limit = Deadline(300)
+    session = open_session(write_config(tiny), ["simple_cnn"], tiny, limit, SILENT, 0.0, "cpu:2")
+    assert session.work.parallel == 2
+    session.candidates = session.unmeasured
+    session.costs.forward = {"simple_cnn": 0.1}
+    (params,) = proven_params(session.candidates, session.choices)
+    asked = [({**params, "lr": rate}, 2) for rate in (0.01, 1e30)]
+    good, failed = session.try_params(asked, budget=120)
+    assert good.score is not None
+    assert (failed.score, bool(failed.why)) == (None, True)
+    assert [each.name for each in session.journal.trials] == ["auto-trial-001", "auto-trial-002"]

@@ -1,4 +1,4 @@
-"""What trains folds at the same time: devices of this machine (``--devices``), or a cluster (``--ray``)."""
+"""What works at the same time: devices of this machine (``--devices``), or a cluster (``--ray``)."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Device:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The Ray cluster that trains folds (``--ray``).
+    """The Ray cluster that folds or experiments are sent to (``--ray``).
 
     Attributes:
         address: As Ray takes it, such as ``auto`` or ``ray://HEAD:10001``; ``local``: this machine alone.
-        gpus: GPUs of a fold, such as 0.5 for two folds on one GPU; None: one, if the cluster has any.
-        cpus: Cores of a fold.
+        gpus: GPUs of a task, such as 0.5 for two tasks on one GPU; None: one, if the cluster has any.
+        cpus: Cores of a task.
     """
 
     address: str
@@ -55,7 +55,7 @@ Devices = str | Cluster | None  # of this machine, as for ``find_devices``; or a
 
 
 def find_devices(wanted: str | None) -> list[Device]:
-    """Return the devices to train on; one: this process trains.
+    """Return the devices to work on; one: this process works.
 
     Args:
         wanted: ``0,1``: these GPUs; ``cpu:2``: two parts of the processor; None: all visible GPUs.

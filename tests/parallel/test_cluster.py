@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 
 from kit import pipeline
 from kit.errors import Interrupted
+from kit.parallel.devices import Cluster
 from kit.runtime.deadline import Deadline
 from kit.storage.files import read_json
-from kit.training.devices import Cluster
+from kit.sweep import sweep
 from tests.conftest import RecordedProgress, raises_kit_error, run_kit, wait_for, write_config
-from tests.training.test_in_processes import finished, start
+from tests.parallel.test_processes import finished, start
 
 ray = pytest.importorskip("ray", reason="needs the extra cluster")
 ADDRESS = Cluster("auto")
@@ -55,7 +56,7 @@ def test_a_fold_whose_node_is_lost_goes_on_elsewhere_and_the_models_stay_the_sam
 
     def lose_a_node():
         wait_for(lambda: run.fold(0).resume.exists() or run.fold(0).done.exists(), 120)
-        lost.extend(node for node in cluster.workers if trains(node))
+        lost.extend(node for node in cluster.workers if works(node))
         cluster.remove_node(lost[0], allow_graceful=False)
 
     killer = threading.Thread(target=lose_a_node)
@@ -68,11 +69,11 @@ def test_a_fold_whose_node_is_lost_goes_on_elsewhere_and_the_models_stay_the_sam
     assert_equal_models(tiny, "alone", "together")
 
 
-def trains(node):
-    """Return whether a process of a node runs a fold."""
+def works(node):
+    """Return whether a process of a node does a part of a job."""
     raylet = node.all_processes["raylet"][0].process.pid
     children = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
-    return any(b"_train_fold" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children)
+    return any(b"_do_part" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children)
 
 
 @pytest.mark.slow
@@ -82,6 +83,36 @@ def test_a_time_limit_stops_all_folds_with_checkpoints(tiny, cluster):
         pipeline.train(config, devices=ADDRESS, workspace=tiny, time_limit=Deadline(20.0))
     run = tiny.run("tiny", "tiny-cnn")
     assert all(run.fold(k).resume.exists() and not run.fold(k).done.exists() for k in range(2))
+
+
+@pytest.mark.slow
+def test_the_experiments_of_a_sweep_run_at_the_same_time_and_score_as_alone(tiny, cluster):
+    config = write_config(tiny, train__epochs=2)
+    grid = ["train.lr=0.01,1e30,0.02"]
+    several_work = threading.Event()
+
+    def watch():
+        wait_for(lambda: sum(map(works, cluster.workers)) > 1, 120)
+        several_work.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    together = sweep(config, grid=grid, devices=ADDRESS, workspace=tiny)
+    assert several_work.is_set()
+    alone = sweep(config, grid=grid, overrides=["name=alone"], workspace=tiny)
+    scores = [{each.values["train.lr"]: each.cv for each in swept.finished} for swept in (together, alone)]
+    assert scores[0] == scores[1]
+    assert len(scores[0]) == 2
+    [failed] = together.unfinished
+    assert (failed.state, failed.values) == ("failed", {"train.lr": 1e30})
+
+
+@pytest.mark.slow
+def test_a_pruned_sweep_on_a_cluster_stops_poor_combinations_after_one_fold(tiny, cluster):
+    config = write_config(tiny, train__epochs=8)
+    good = "0.01,0.011,0.012,0.013"
+    sweep(config, grid=[f"train.lr={good}"], devices=ADDRESS, workspace=tiny)
+    result = sweep(config, grid=[f"train.lr={good},1e-8"], prune=True, devices=ADDRESS, workspace=tiny)
+    assert [(each.state, each.values) for each in result.unfinished] == [("pruned", {"train.lr": 1e-8})]
 
 
 @pytest.mark.slow

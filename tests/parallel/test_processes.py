@@ -7,20 +7,21 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from kit.parallel.devices import find_devices
 from kit.runtime.cores import usable_cores
-from kit.training.devices import find_devices
 from tests.conftest import kit, raises_kit_error, wait_for, write_config
 
 NEEDS_CORES = pytest.mark.skipif(len(usable_cores()) < 2, reason="needs two cores")
 
 
 def start(workspace, config, *arguments, cores=2):
-    """Start a kit command that may use some cores only."""
+    """Start a kit command that may use some cores only, with a thread for each."""
     chosen = usable_cores()[:cores]
     before = usable_cores()
+    environment = {**os.environ, "OMP_NUM_THREADS": str(cores)}
     os.sched_setaffinity(0, chosen)
     try:
-        return kit(workspace, *arguments[:1], str(config), *arguments[1:])
+        return kit(workspace, *arguments[:1], str(config), *arguments[1:], env=environment)
     finally:
         os.sched_setaffinity(0, before)
 

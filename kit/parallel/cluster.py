@@ -1,4 +1,4 @@
-"""Train folds as tasks of a Ray cluster: the fold of a lost node goes on elsewhere, from its checkpoint."""
+"""Do parts of a job as tasks of a Ray cluster; the part of a lost node is done again elsewhere."""
 
 from __future__ import annotations
 
@@ -6,55 +6,63 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Generic
 
 from kit import __version__
-from kit.config import Config
 from kit.errors import Interrupted, KitError, counted, first_few
+from kit.parallel.devices import LOCAL, Cluster
+from kit.parallel.work import Message, OnResult, Order, Part, Result, Sender, Work
 from kit.runtime.cores import usable_cores
 from kit.runtime.deadline import Deadline
 from kit.runtime.extras import require_extra
-from kit.runtime.process import belongs_to_command, claim_process
+from kit.runtime.process import claim_process
 from kit.runtime.progress import Progress
-from kit.storage.workspace import RunFolder, Workspace
-from kit.training.data import TrainingData
-from kit.training.devices import LOCAL, Cluster
-from kit.training.in_processes import FoldWork, Message, Sender, fold_trainer
 
 POLL_SECONDS = 0.5  # between looks at reports, Ctrl-C and the time limit
-RETRIES = 5  # of a fold whose node or process was lost
-STOPPING_SECONDS = 60.0  # for the last step and a checkpoint, once a fold was told to stop
+RETRIES = 5  # of a part whose node or process was lost
+STOPPING_SECONDS = 60.0  # for the last step and a checkpoint, once a part was told to stop
 OPTION = "--ray"
 
 
-class FoldsInRay:
-    """Trains folds as Ray tasks, and reports as if one process did.
+class InCluster(Generic[Part, Result]):
+    """Does parts as Ray tasks, and reports as if one process did.
 
-    Ray moves the fold of a lost node to another one, where it continues from its checkpoint in the shared
-    workspace. A mistake that the user can fix stops all folds; a failed task stops only its own.
+    Ray moves the part of a lost node to another one, where it continues from what it has written to the
+    shared workspace. A mistake that the user can fix stops all parts; a failed task stops only its own.
     """
 
-    def __init__(self, work: FoldWork, progress: Progress, deadline: Deadline) -> None:
-        self.work, self.progress, self.deadline = work, progress, deadline
+    def __init__(
+        self,
+        order: Order[Part, Result],
+        parts: Sequence[Part],
+        progress: Progress,
+        deadline: Deadline,
+        on_result: OnResult,
+    ) -> None:
+        self.on_result = on_result
+        self.order, self.parts, self.progress, self.deadline = order, parts, progress, deadline
+        self.results: dict[int, Result] = {}
         self.mistake: KitError | None = None
         self.interrupted: Interrupted | None = None
         self.failures: dict[int, str] = {}
 
-    def train(self, ray: Any, cluster: Cluster, todo: Sequence[int]) -> None:
-        """Train folds.
+    def run(self, ray: Any, cluster: Cluster) -> list[Result]:
+        """Do all parts and return their results, in the order of the parts.
 
         Raises:
             Interrupted: The deadline or a signal; the same command resumes.
-            KitError: The first mistake of a fold, or a task has failed for another reason.
+            KitError: The first mistake in a part, or a task has failed for another reason.
         """
         reports = _reports(ray)
         options = {"num_cpus": cluster.cpus, "num_gpus": _gpus(ray, cluster), "max_retries": RETRIES}
-        task = ray.remote(**options)(_train_fold)
-        work, ends = ray.put(self.work), time.time() + self.work.seconds
+        task = ray.remote(**options)(_do_part)
+        order, ends = ray.put(self.order), time.time() + self.order.seconds
         try:
             with self.deadline.deferring_signals():
-                folds = {task.remote(work, k, ends, reports): k for k in todo}
-                self._follow(ray, folds, reports)
+                tasks = {
+                    task.remote(order, part, ends, reports): number for number, part in enumerate(self.parts)
+                }
+                self._follow(ray, tasks, reports)
         finally:
             reports.shutdown()
         if self.mistake is not None:
@@ -62,18 +70,20 @@ class FoldsInRay:
         if self.interrupted is not None:
             raise self.interrupted
         if self.failures:
-            k, why = next(iter(self.failures.items()))
+            number, why = next(iter(self.failures.items()))
+            missing = first_few([str(self.parts[failed]) for failed in self.failures])
             raise KitError(
                 OPTION,
-                f"not trained: fold {first_few(list(self.failures))}. Fold {k}: {why}",
-                "Finished folds are kept",
+                f"not done: {self.order.work.noun} {missing}. {self.parts[number]}: {why}",
+                "What is finished is kept",
                 "Run the command again; without --ray it shows the whole error.",
                 code="ray_task_failed",
             )
+        return [self.results[number] for number in range(len(self.parts))]
 
-    def _follow(self, ray: Any, folds: dict[Any, int], reports: Any) -> None:
+    def _follow(self, ray: Any, tasks: dict[Any, int], reports: Any) -> None:
         """Show what tasks report until all have ended, or have been told to stop and had the time to."""
-        waiting, stopped_at = dict(folds), 0.0
+        waiting, stopped_at = dict(tasks), 0.0
         while waiting:
             ended, _ = ray.wait(list(waiting), timeout=POLL_SECONDS)
             self._show(reports)
@@ -93,20 +103,24 @@ class FoldsInRay:
                 return
         self._show(reports)
 
-    def _end(self, ray: Any, task: Any, k: int) -> None:
+    def _end(self, ray: Any, task: Any, number: int) -> None:
         """Note how a task has ended."""
         try:
             kind, content = ray.get(task)
         except ray.exceptions.TaskCancelledError:
             return
         except ray.exceptions.RayError as error:
-            self.failures[k] = " ".join(str(error).strip().splitlines()[-1].split())
-            self.progress.warn(f"fold {k} failed: {self.failures[k]}")
+            self.failures[number] = " ".join(str(error).strip().splitlines()[-1].split())
+            part = f"{self.order.work.noun} {self.parts[number]}"
+            self.progress.warn(f"{part} failed: {self.failures[number]}")
             return
         if kind == "mistake":
             self.mistake = self.mistake or KitError(**content)
         elif kind == "interrupted":
             self.interrupted = self.interrupted or Interrupted(content)
+        else:
+            self.results[number] = content
+            self.on_result(number, content)
 
     def _show(self, reports: Any) -> None:
         for kind, content in reports.get_nowait_batch(reports.qsize()):
@@ -163,11 +177,36 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
         ray.shutdown()
 
 
+def in_cluster(
+    work: Work[Part, Result],
+    parts: Sequence[Part],
+    cluster: Cluster,
+    progress: Progress,
+    deadline: Deadline,
+    on_result: OnResult,
+) -> list[Result]:
+    """Do parts on a cluster; results and errors as of ``InCluster.run``."""
+    with _connected(cluster) as ray:
+        with suppress(AttributeError):  # a client of a remote cluster cannot list nodes
+            nodes = sum(node["Alive"] for node in ray.nodes())
+            progress.note(f"{counted(len(parts), work.noun)} on {counted(nodes, 'node')} of a Ray cluster")
+        order = Order.of(work, deadline)
+        return InCluster(order, parts, progress, deadline, on_result).run(ray, cluster)
+
+
+def num_cluster_slots(cluster: Cluster) -> int:
+    """Return how many parts the nodes that the cluster has now can do at the same time, at least 1."""
+    with _connected(cluster) as ray:
+        resources, gpus = ray.cluster_resources(), _gpus(ray, cluster)
+        slots = resources.get("CPU", 0) // max(1, cluster.cpus)
+        return max(1, int(min(slots, resources.get("GPU", 0) // gpus) if gpus else slots))
+
+
 # --- in the tasks
 
 
-def _train_fold(work: FoldWork, k: int, ends: float, reports: Any) -> Message:
-    """Train a fold on the node that this task runs on; the body of a task.
+def _do_part(order: Order[Any, Any], part: Any, ends: float, reports: Any) -> Message:
+    """Do a part on the node that this task runs on; the body of a task.
 
     Args:
         ends: When to stop, in seconds since the epoch.
@@ -175,18 +214,17 @@ def _train_fold(work: FoldWork, k: int, ends: float, reports: Any) -> Message:
     deadline = Deadline(None if ends == float("inf") else ends - time.time())
     try:
         with deadline.deferring_signals():
-            _check_node(work)
-            if work.is_command:
+            _check_node(order)
+            if order.is_command:
                 claim_process()
-            fold_trainer(work, Sender(reports.put), deadline)(k)
+            return "done", order.work.start(Sender(reports.put), deadline)(part)
     except Interrupted as error:
         return "interrupted", str(error)
     except KitError as error:
         return "mistake", error.as_dict()
-    return "done", k
 
 
-def _check_node(work: FoldWork) -> None:
+def _check_node(order: Order[Any, Any]) -> None:
     """Check that this node sees the workspace and has the same kit.
 
     Raises:
@@ -195,38 +233,19 @@ def _check_node(work: FoldWork) -> None:
     import socket
 
     node = socket.gethostname()
-    if work.version != __version__:
+    if order.version != __version__:
         raise KitError(
             f"node {node}",
-            f"has kit {__version__}, and the command is from kit {work.version}",
+            f"has kit {__version__}, and the command is from kit {order.version}",
             "All nodes need the same",
             "Install it there.",
             code="kit_versions_differ",
         )
-    if not work.run.training_data.exists():
+    if not order.work.shared.exists():
         raise KitError(
             f"node {node}",
-            f"does not see {work.run.path}",
+            f"does not see {order.work.shared}",
             "All nodes need the workspace and the data under the same paths, such as on a network drive",
             "Mount it there, or use --workspace and --data-root on a shared path.",
             code="workspace_not_shared",
         )
-
-
-def train_in_ray(
-    config: Config,
-    workspace: Workspace,
-    data: TrainingData,
-    run: RunFolder,
-    todo: Sequence[int],
-    cluster: Cluster,
-    progress: Progress,
-    deadline: Deadline,
-) -> None:
-    """Train folds on a cluster; errors as of ``FoldsInRay.train``."""
-    with _connected(cluster) as ray:
-        work = FoldWork(config, workspace, data, run, deadline.left, belongs_to_command())
-        with suppress(AttributeError):  # a client of a remote cluster cannot list nodes
-            nodes = sum(node["Alive"] for node in ray.nodes())
-            progress.note(f"{counted(len(todo), 'fold')} on {counted(nodes, 'node')} of a Ray cluster")
-        FoldsInRay(work, progress, deadline).train(ray, cluster, todo)
