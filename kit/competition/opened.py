@@ -41,6 +41,9 @@ def open_competition(config: Config, workspace: Workspace, progress: Progress = 
     loaded = load_competition(config.competition, workspace)
     options = DecodeOptions.of(config.image)
     scan = scan_images(loaded, workspace.image_table(loaded.name, options.key), progress, options)
+    if loaded.corrected:
+        labels = counted(len(loaded.corrected), "label")
+        progress.note(f"{labels} from {config.competition.corrections}")
     kept = readable(loaded, scan, config.competition.on_bad_image)
     for stored, count in unranged(scan, options).items():
         ends = "black and white are the ends of the type"

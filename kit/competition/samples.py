@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kit.competition.corrections import with_corrections
 from kit.competition.images.files import ImageFolder, list_images
 from kit.competition.layouts import LabeledImages, layouts
 from kit.competition.layouts.base import PLAIN_COLUMNS, classes_in, images_table, without_listed
@@ -40,6 +41,7 @@ class Competition:
         held_out: Name -> labeled samples that are scored and never trained on.
         test: ``id path``, in the order of the file that lists them; empty without a test set. With ``row``,
             the id of the submission's row, if several images share a row.
+        corrected: The ids of ``train`` that ``competition.corrections`` lists.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Competition:
     train: pd.DataFrame
     held_out: dict[str, pd.DataFrame]
     test: pd.DataFrame
+    corrected: frozenset[str] = frozenset()
 
     @property
     def label_columns(self) -> list[str]:
@@ -89,12 +92,15 @@ def load_competition(config: CompetitionConfig, workspace: Workspace) -> Competi
     classes = _class_order(config, task, train)
     samples = _with_unlisted([train, *extra], held_out, test, unlisted_test, config, classes, root)
     samples = _with_groups(samples, config.group_pattern)
+    corrected: frozenset[str] = frozenset()
+    if config.corrections is not None:
+        samples, corrected = with_corrections(samples, workspace.root / config.corrections, classes, task)
     sets = {name: _aligned(images, classes, f"held_out.{name}", task) for name, images in held_out.items()}
     for name, table in (("train", samples), *sets.items(), ("test", test)):
         if config.case == "refuse":
             check_spellings(table["id"], f"{root}, {name} ids")
     _check_overlap(samples, sets)
-    return Competition(config.name, root, task, metric, classes, samples, sets, test)
+    return Competition(config.name, root, task, metric, classes, samples, sets, test, corrected)
 
 
 def _read(root: Path, source: LabeledSource, config: CompetitionConfig, task: Task) -> LabeledImages:

@@ -145,6 +145,8 @@ class CompetitionConfig(Section):
     """The images to predict; null: none."""
     group_pattern: str | None = None
     """A regular expression with one group in parentheses: ids with the same match stay together."""
+    corrections: str | None = None
+    """A CSV below the workspace with corrected labels: `id` and label columns; a blank label: not used."""
     voc: VocConfig = VocConfig()
     """How the boxes of the layout `voc` are used."""
     near: NearConfig = NearConfig()

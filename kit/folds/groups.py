@@ -23,11 +23,13 @@ class Population:
         label_columns: ``label`` (followed by the shares of distributions), one 0/1 column per class, or
             ``value``.
         duplicates: Groups of paths with the same or nearly the same image.
+        corrected: Ids whose label was corrected: folds that were made before stay.
     """
 
     samples: pd.DataFrame
     label_columns: list[str]
     duplicates: Sequence[Sequence[str]] = field(default=())
+    corrected: frozenset[str] = frozenset()
 
     @property
     def target(self) -> Target:

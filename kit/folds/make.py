@@ -13,7 +13,15 @@ from kit.config import FoldsConfig
 from kit.errors import KitError, counted, first_few
 from kit.folds.groups import Population
 from kit.folds.stratified import canonical_rank, quantile_bins, stratified_assignment
-from kit.folds.table import HELD_OUT, TRAIN_ONLY, Folds, check_partition, read_folds, save_folds
+from kit.folds.table import (
+    HELD_OUT,
+    TRAIN_ONLY,
+    Folds,
+    check_partition,
+    follow_corrections,
+    read_folds,
+    save_folds,
+)
 from kit.natural import natural_key
 from kit.runtime.seeds import stable_seed
 from kit.submission_format.spelling import NUMBER
@@ -279,6 +287,9 @@ def ensure_folds(
         folds = _in_natural_order(make_folds(population, config))
         save_folds(folds, path)
         return folds, "made"
+    if population.corrected:
+        follow_corrections(path, population)
+        return load_folds(path, population, config), "existing"
     folds, wanted = load_folds(path, population, config), make_folds(population, config)
     if wanted.fingerprint == folds.fingerprint:
         return folds, "existing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +167,17 @@ def _check_sides(folds: Folds, population: Population, positions: np.ndarray, wh
                 "Set `folds.rare: train`, or add images.",
                 code="class_untrained",
             )
+
+
+def follow_corrections(path: Path, population: Population) -> None:
+    """Write the corrected labels into a folds CSV, whose folds stay."""
+    folds = read_folds(path, population.label_columns)
+    table, samples = folds.table.set_index("id"), population.samples.set_index("id")
+    ids = [each for each in sorted(population.corrected) if each in table.index]
+    written, wanted = table.loc[ids, folds.label_columns], samples.loc[ids, folds.label_columns]
+    if not written.equals(wanted.astype(written.dtypes)):
+        table.loc[ids, folds.label_columns] = wanted
+        save_folds(replace(folds, table=table.reset_index()[list(folds.table.columns)]), path)
 
 
 def save_folds(folds: Folds, path: Path) -> None:

@@ -80,7 +80,7 @@ def population_of(opened: OpenedCompetition, config: Config, progress: Progress 
         duplicates = exact_groups(scan)
     if config.folds.keep_duplicates_together == "near":
         duplicates = [*duplicates, *near_groups(scan, config.competition.near)]
-    population = Population(competition.train, competition.label_columns, duplicates)
+    population = Population(competition.train, competition.label_columns, duplicates, competition.corrected)
     if competition.task.soft and (tied := tied_classes(competition.labeled[list(competition.classes)])):
         first = "the first in class order is their class for folds, balance and accuracy"
         progress.note(
