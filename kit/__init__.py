@@ -24,6 +24,7 @@ __all__ = [
     "clean",
     "compare",
     "components",
+    "correct",
     "dry_run",
     "evaluate",
     "explain",

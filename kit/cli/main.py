@@ -27,6 +27,7 @@ PANELS = {
         "init",
         "inspect",
         "folds",
+        "correct",
         "train",
         "predict",
         "blend",

@@ -13,7 +13,7 @@ import pandas as pd
 
 from kit.competition.tables.read import read_table, unique_ids
 from kit.errors import KitError, counted, first_few
-from kit.tasks import LABEL, UNKNOWN, VALUE, Task
+from kit.tasks import LABEL, NO_LABEL, UNKNOWN, VALUE, Task
 
 KEY = "competition.corrections"
 
@@ -30,6 +30,19 @@ def with_corrections(
     Raises:
         KitError: The file is missing or lacks a column, an id is unknown or repeated, or a label is no class.
     """
+    if not path.is_file():
+        remedy = f"Write it with `kit correct`, or remove {KEY}."
+        raise KitError(path, "is missing", f"{KEY} names it", remedy, code="file_missing")
+    table = read_corrections(path, correctable_columns(task, classes))
+    return corrected(samples, table, classes, path), frozenset(table["id"])
+
+
+def correctable_columns(task: Task, classes: Sequence[str]) -> list[str]:
+    """Return the label columns that a file of corrections has.
+
+    Raises:
+        KitError: The labels are distributions.
+    """
     if task.soft:
         raise KitError(
             KEY,
@@ -38,35 +51,39 @@ def with_corrections(
             "Leave it out.",
             code="corrections_unsuitable",
         )
-    if not path.is_file():
-        raise KitError(
-            path, "is missing", f"{KEY} names it", f"Write it, or remove {KEY}.", code="file_missing"
-        )
-    columns = task.label_columns(classes)
+    return task.label_columns(classes)
+
+
+def read_corrections(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Return the id and the label columns of a file, as text."""
     table = read_table(path)
     missing = [name for name in ("id", *columns) if name not in table]
     if missing:
-        rule = f"Columns: {', '.join(['id', *columns][:6])}"
+        rule = f"Its columns are {first_few(['id', *columns])}"
         raise KitError(path, f"has no column {first_few(missing)}", rule, code="column_missing")
-    ids = unique_ids(table["id"], path)
-    positions = pd.Index(samples["id"]).get_indexer(pd.Index(ids))
-    unknown = list(ids[positions < 0])
+    return table[["id", *columns]]
+
+
+def corrected(samples: pd.DataFrame, table: pd.DataFrame, classes: Sequence[str], path: Path) -> pd.DataFrame:
+    """Return the samples with the labels of a table."""
+    positions = pd.Index(samples["id"]).get_indexer(pd.Index(unique_ids(table["id"], path)))
+    unknown = list(table["id"][positions < 0])
     if unknown:
         problem = counted(len(unknown), "id is no training image", "ids are no training images")
-        raise KitError(
-            path, f"{problem} ({first_few(unknown)})", "Copy ids from the folds", code="ids_unknown"
-        )
-    corrected = {}
-    for name in columns:
-        corrected[name] = samples[name].copy()
-        corrected[name].iloc[positions] = _parsed(table[name], name, classes, path)
-    return samples.assign(**corrected), frozenset(ids)
+        problem += f" ({first_few(unknown)})"
+        raise KitError(path, problem, "The folds CSV lists the ids", code="ids_unknown")
+    columns = {}
+    for name in table.columns.drop("id"):
+        columns[name] = samples[name].copy()
+        columns[name].iloc[positions] = _parsed(table[name], name, classes, path)
+    return samples.assign(**columns)
 
 
 def _parsed(cells: pd.Series, name: str, classes: Sequence[str], path: Path) -> np.ndarray:
     """Return the cells of a column as labels; blank cells as the sign of a missing label."""
+    values: np.ndarray
     if name == LABEL:
-        wrong = ~cells.isin([*classes, ""])
+        wrong = ~cells.isin([*classes, NO_LABEL])
         rule, values = f"A label is one of {first_few(list(classes))}, or blank", cells.to_numpy(dtype=object)
     elif name == VALUE:
         numbers = pd.to_numeric(cells.where(cells != ""), errors="coerce")

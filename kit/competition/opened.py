@@ -41,9 +41,7 @@ def open_competition(config: Config, workspace: Workspace, progress: Progress = 
     loaded = load_competition(config.competition, workspace)
     options = DecodeOptions.of(config.image)
     scan = scan_images(loaded, workspace.image_table(loaded.name, options.key), progress, options)
-    if loaded.corrected:
-        labels = counted(len(loaded.corrected), "label")
-        progress.note(f"{labels} from {config.competition.corrections}")
+    _tell_corrections(config, workspace, loaded, progress)
     kept = readable(loaded, scan, config.competition.on_bad_image)
     for stored, count in unranged(scan, options).items():
         ends = "black and white are the ends of the type"
@@ -56,6 +54,15 @@ def open_competition(config: Config, workspace: Workspace, progress: Progress = 
     if skipped:
         progress.warn(f"{len(skipped)} unreadable training images are left out ({first_few(skipped)})")
     return OpenedCompetition(loaded, kept, scan)
+
+
+def _tell_corrections(config: Config, workspace: Workspace, loaded: Competition, progress: Progress) -> None:
+    file = workspace.corrections(loaded.name)
+    if config.competition.corrections is not None:
+        progress.note(f"{counted(len(loaded.corrected), 'label')} from {config.competition.corrections}")
+    elif file.exists():
+        name = workspace.shown(file)
+        progress.warn(f"{name} is not used: the config does not set competition.corrections: {name}")
 
 
 def _labeled_paths(competition: Competition) -> set[str]:

@@ -4,6 +4,7 @@ Files, in pipeline order:
     inputs.py      paths, names and time limits -> kit's own objects
     prepare.py     init, inspect, folds, augment, probe, bench, dry_run
     models.py      train, predict, predict_images, evaluate, tta_ablation, explain, pool_crops
+    labels.py      correct
     components.py  what a config can name
     results.py     blend, submit, bundle, resubmit, check, leaderboard, status, record, clean
     kaggle.py      kaggle_download, kaggle_submit
@@ -12,6 +13,7 @@ Files, in pipeline order:
 
 from kit.pipeline.components import components
 from kit.pipeline.kaggle import kaggle_download, kaggle_submit
+from kit.pipeline.labels import correct
 from kit.pipeline.models import (
     compare,
     evaluate,
@@ -35,6 +37,7 @@ __all__ = [
     "clean",
     "compare",
     "components",
+    "correct",
     "dry_run",
     "evaluate",
     "explain",

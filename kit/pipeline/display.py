@@ -16,6 +16,7 @@ from kit.evaluation.evaluate import Evaluation
 from kit.evaluation.tta_ablation import TtaReport
 from kit.explain.explained import Explanation, summary
 from kit.pipeline.kaggle import KaggleSubmission
+from kit.pipeline.labels import CorrectResult
 from kit.pipeline.models import NewPredictions, PredictResult, TrainResult
 from kit.pipeline.prepare import FoldsResult, InitResult, InspectResult
 from kit.pipeline.results import BlendResult, CheckResult, LeaderboardResult
@@ -23,6 +24,7 @@ from kit.pipeline.run import RunResult
 from kit.probe.probe import Probes
 from kit.report.blends import blend_tables
 from kit.report.comparisons import comparison_tables
+from kit.report.corrections import correction_lines
 from kit.report.evaluations import evaluation_tables
 from kit.report.leaderboard import leaderboard_tables
 from kit.report.notebook import Parts, html_of_parts
@@ -66,6 +68,11 @@ def _init(result: InitResult) -> Parts:
 @shows(InspectResult)
 def _inspect(result: InspectResult) -> Parts:
     return [*audit_tables(result.audit, 0), f"Page with images: {result.page}"]
+
+
+@shows(CorrectResult)
+def _correct(result: CorrectResult) -> Parts:
+    return correction_lines(result.correction, str(result.file))
 
 
 @shows(FoldsResult)

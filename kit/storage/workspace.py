@@ -275,6 +275,10 @@ class Workspace:
         """Return the path of a competition's folds."""
         return self.root / "folds" / f"{competition}.csv"
 
+    def corrections(self, competition: str) -> Path:
+        """Return the path of a competition's corrected labels."""
+        return self.root / "folds" / f"{competition}.corrections.csv"
+
     def submission(self, competition: str, name: str, suffix: str = ".csv") -> SubmissionFile:
         """Return a submission, which need not exist."""
         return SubmissionFile(self.root / "submissions" / competition / f"{name}{suffix}")

@@ -15,6 +15,7 @@ STEPS = {
     "init tiny --name again": "run configs/again.yaml",
     "inspect configs/a.yaml": "folds configs/a.yaml",
     "folds configs/a.yaml --set folds.count=2": "train configs/a.yaml --set folds.count=2",
+    "correct configs/a.yaml 2/0.png red": "train configs/a.yaml --set competition.corrections=",
     "augment configs/a.yaml --set image.size=16": "train configs/a.yaml --set image.size=16",
     "bench configs/a.yaml --steps 2 --no-settings": "train configs/a.yaml",
     "probe configs/a.yaml --models simple_cnn": "train configs/a.yaml",

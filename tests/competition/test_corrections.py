@@ -8,7 +8,7 @@ from kit.competition.corrections import with_corrections
 from kit.config.load import load_config
 from kit.tasks import UNKNOWN, tasks
 from kit.training.data import prepare
-from tests.conftest import RecordedProgress, raises_kit_error, write_config
+from tests.conftest import RecordedProgress, raises_kit_error, run_kit, write_config
 
 FILE = "folds/tiny.corrections.csv"
 
@@ -83,3 +83,36 @@ def test_several_labels_and_numbers_are_corrected(tmp_path):
         with_corrections(numbers, file, ["value"], tasks.get("regression"))
     with raises_kit_error("corrections_unsuitable"):
         with_corrections(numbers, file, ["value"], tasks.get("soft"))
+
+
+def test_the_command_writes_a_correction_that_the_next_training_uses(tiny):
+    config = write_config(tiny)
+    run_kit("correct", config, "2/0.png", "red", "--workspace", tiny.root)
+    result = run_kit("correct", config, "10/1.png", "--unused", "--workspace", tiny.root)
+    file = tiny.corrections("tiny")
+    assert file.read_text() == "id,label\n2/0.png,red\n10/1.png,\n"
+    assert "competition.corrections" in result.stdout
+    _, progress = prepared(tiny)
+    assert FILE in progress  # a warning: the config does not name it
+    corrected, _ = prepared(tiny, file.read_text())
+    assert corrected.loc["2/0.png", "label"] == "red"
+    assert "10/1.png" not in corrected.index
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["none.png", "red"], "ids_unknown"),
+        (["2/0.png", "blue"], "label_unknown"),
+        (["2/0.png", "red", "10"], "one_label_needed"),
+        (["2/0.png"], "one_label_needed"),
+        (["2/0.png", "red", "--unused"], "label_and_unused"),
+    ],
+)
+def test_a_wrong_correction_is_refused_and_the_file_stays(tiny, arguments, code):
+    config = write_config(tiny)
+    run_kit("correct", config, "2/1.png", "red", "--workspace", tiny.root)
+    before = tiny.corrections("tiny").read_bytes()
+    result = run_kit("correct", config, *arguments, "--json", "--workspace", tiny.root, code=1)
+    assert f'"{code}"' in result.stdout
+    assert tiny.corrections("tiny").read_bytes() == before
