@@ -26,7 +26,7 @@ LAYERS = [
     ["report"],
     ["explain"],
     ["pipeline"],
-    ["quickstart", "auto", "sweep"],
+    ["quickstart", "auto", "sweep", "app"],
     ["cli", "__main__"],
 ]
 # Modules that import by name, and why; the graph below does not contain these imports.

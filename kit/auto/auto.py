@@ -209,11 +209,16 @@ def _plans(session: Session) -> Iterator[Plan]:
     while (plan := plan_of(session, searched)) is not None:
         session.plan = plan.text()
         session.progress.stage("plan", session.plan)
-        before = len(session.journal.scored), len(session.journal.trials)
+        before = _known(session)
         yield plan
         searched = searched or plan.num_trials > 0
-        if (len(session.journal.scored), len(session.journal.trials)) == before:
+        if _known(session) == before:
             return  # nothing was possible
+
+
+def _known(session: Session) -> tuple[int, int, dict[str, float]]:
+    """Return what a step adds to: experiments, trials, and measured speeds."""
+    return len(session.journal.scored), len(session.journal.trials), dict(session.costs.training)
 
 
 def _search(session: Session, plan: Plan) -> None:

@@ -1,14 +1,15 @@
 """Estimate what training and prediction cost in seconds, from speeds measured on this machine.
 
-Before a network has been trained, its training speed is that of its forward pass times a factor; the factor
-is revised after every trial.
+Before a network has been trained, its training speed is that of a training step, times a factor for reading
+and augmenting images; the factor is revised after every trial.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-TRAINING_FACTOR = 5.0  # seconds of a training step / seconds of a forward pass, before any trial
+STEP_FACTOR = 5.0  # seconds of a training step / seconds of a forward pass, if no step was measured
+READING_FACTOR = 1.3  # seconds of training / seconds of its steps, before any trial
 FIXED_SECONDS = 4.0  # per experiment for scores, report page, submission and checks, before any was measured
 HEAD_SECONDS_PER_IMAGE = 0.002  # of training a head on cached features, all epochs, before any was measured
 MOST_SLOWNESS = 5.0
@@ -48,6 +49,7 @@ class Costs:
 
     Attributes:
         forward: Network -> seconds per megapixel of input in a forward pass.
+        steps: Network -> seconds per megapixel of input in a forward and backward pass.
         training: Network -> seconds per megapixel of input in training, read and augmented.
         fixed: Seconds per experiment for everything but the network.
         combining: Seconds of the last blend and submission.
@@ -62,6 +64,7 @@ class Costs:
     """
 
     forward: dict[str, float] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
     training: dict[str, float] = field(default_factory=dict)
     fixed: float = FIXED_SECONDS
     combining: float = 0.0
@@ -157,9 +160,12 @@ class Costs:
     def _training(self, model: str) -> float:
         if model in self.training:
             return self.training[model]
-        known = [self.training[name] / self.forward[name] for name in self.training if name in self.forward]
-        factor = sorted(known)[len(known) // 2] if known else TRAINING_FACTOR
-        return self.forward[model] * factor
+        known = [self.training[name] / self._step(name) for name in self.training if name in self.forward]
+        factor = sorted(known)[len(known) // 2] if known else READING_FACTOR
+        return self._step(model) * factor
+
+    def _step(self, model: str) -> float:
+        return self.steps.get(model, STEP_FACTOR * self.forward[model])
 
 
 def _megapixels(size: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 BATCH = 16
 TRAINED = 2  # images of which the memory in training is measured: batch norm needs two
 TIMED_SECONDS = 0.5
+LONGEST_TIMED = 2.0  # seconds, after which a training step is not repeated
 DECODED = 16  # images that are decoded at a time
 WORTH_TELLING = 10.0  # seconds of decoding all images
 FEWEST_PASSES = 3
@@ -41,11 +43,13 @@ class Measured:
 
     Attributes:
         forward: Seconds of a forward pass per megapixel of input.
+        step: Seconds of a forward and backward pass of the whole network, per megapixel of input.
         memory: Bytes per megapixel of input that training the whole network keeps for the backward pass.
         not_cached: Why the features of the frozen network cannot be cached; empty: they can.
     """
 
     forward: float
+    step: float
     memory: float
     not_cached: str
 
@@ -98,6 +102,7 @@ def _measure_one(session: Session, candidate: Candidate) -> bool:
         session.learn(f"{candidate.model} is not tried: {error.problem}")
         return False
     costs.forward[candidate.model] = measured.forward
+    costs.steps[candidate.model] = measured.step
     costs.memory[candidate.model] = measured.memory
     if measured.not_cached and candidate.pretrained:
         costs.without_features.append(candidate.model)
@@ -145,9 +150,11 @@ def measured_network(config: Config, workspace: Workspace, data: TrainingData) -
     model = runner.model(0).to(amp.device).eval()
     size = model.preprocessing.predicting
     megapixels = size * size / 1e6
-    seconds = _seconds_per_pass(model, size, amp) / BATCH / megapixels
+    forward = _seconds_per_pass(model, size, amp) / BATCH
     not_cached = why_not_cached(config, model)
-    return Measured(seconds, _bytes_in_training(model, size, amp) / megapixels, not_cached)
+    memory = _bytes_in_training(model, size, amp)
+    step = _seconds_per_step(model, size, amp, forward)
+    return Measured(forward / megapixels, step / megapixels, memory / megapixels, not_cached)
 
 
 def _bytes_in_training(model: Classifier, size: int, amp: Amp) -> float:
@@ -157,6 +164,29 @@ def _bytes_in_training(model: Classifier, size: int, amp: Amp) -> float:
     model.train().requires_grad_(True)
     with amp.autocast():
         return bytes_for_backward(model, _blank_images(model, TRAINED, size, amp)) / TRAINED
+
+
+def _seconds_per_step(model: Classifier, size: int, amp: Amp, forward: float) -> float:
+    """Return the seconds per image of a forward and backward pass, with fewer images if those take long."""
+    from kit.engine.device.memory import halve_until_it_fits
+
+    def seconds_with(count: int) -> float:
+        images, best, spent = _blank_images(model, count, size, amp), math.inf, 0.0
+        for _ in range(FEWEST_PASSES):
+            began = time.perf_counter()
+            with amp.autocast():
+                loss = model(images).float().mean()
+            loss.backward()
+            model.zero_grad(set_to_none=True)
+            loss.item()  # waits for the device
+            last = time.perf_counter() - began
+            best, spent = min(best, last), spent + last
+            if spent > LONGEST_TIMED:
+                break
+        return best / count
+
+    count = BATCH if BATCH * forward < TIMED_SECONDS else TRAINED
+    return halve_until_it_fits(count, seconds_with, lambda text: None, TRAINED)
 
 
 def _blank_images(model: Classifier, count: int, size: int, amp: Amp) -> Tensor:

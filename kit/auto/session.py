@@ -26,7 +26,7 @@ from kit.config.load import with_values
 from kit.errors import Interrupted, KitError
 from kit.parallel.devices import Devices
 from kit.pipeline.experiments import TROUBLES_OF_A_CONFIG, Attempt, Outcome, attempt, attempt_all
-from kit.pipeline.models import PredictResult
+from kit.pipeline.models import PredictResult, TrainResult
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline, duration
 from kit.runtime.progress import Progress, Quiet
 from kit.storage.workspace import RunFolder, Workspace
@@ -257,7 +257,7 @@ class Session:
             "time_limit": deadline,
         }
         try:
-            trained = pipeline.train(config, fresh=True, devices=self.devices, **shared)
+            trained = self._train_all(config, kind, estimated, **shared)
             trained_at = time.monotonic()
             if kind == "whole":
                 config = self._with_views(config, trained.run, **shared)
@@ -265,10 +265,12 @@ class Session:
         except Interrupted:
             if self.deadline.reason_to_stop(STOPPING_SECONDS):
                 raise
-            self.costs.learn_total(estimated, time.monotonic() - began)
-            self.learn(
-                f"{config.name} was given up: it took more than twice the {duration(estimated)} estimated"
-            )
+            if kind == "head":
+                self.costs.learn_total(estimated, time.monotonic() - began)
+            else:
+                self._learn_speed(config)
+            wanted = duration(estimated)
+            self.learn(f"{config.name} was given up: it takes more than twice the {wanted} estimated")
             return None
         except KitError as error:
             self._pass_over(error)
@@ -277,6 +279,23 @@ class Session:
         self.costs.learn_total(estimated, time.monotonic() - began)
         self.costs.decoding = 0.0
         return self._record(predicted, kind, config, params, time.monotonic() - began)
+
+    def _train_all(self, config: Config, kind: Kind, estimated: float, **shared: Any) -> TrainResult:
+        """Train every fold of a config; of a whole network go on after the first ones only if time allows.
+
+        Raises:
+            Interrupted: All folds together would take more than the time limit.
+        """
+        limit, began = shared["time_limit"], time.monotonic()
+        devices: dict[str, Any] = {"devices": self.devices}
+        in_parts = kind == "whole" and self.work.rounds > 1
+        if in_parts:
+            share = limit.left / self.work.rounds
+            first = {**shared, "time_limit": limit.within(share + STOPPING_SECONDS)}
+            pipeline.train(config, folds=range(self.work.parallel), fresh=True, **devices, **first)
+            needed = (time.monotonic() - began) * (self.work.rounds - 1)
+            limit.begin(f"the other folds of {config.name}", needed)
+        return pipeline.train(config, fresh=not in_parts, **devices, **shared)
 
     @property
     def metric(self) -> str:

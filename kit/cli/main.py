@@ -38,7 +38,7 @@ PANELS = {
         "auto",
     ),
     "Analysis": ("evaluate", "explain", "check", "status", "leaderboard"),
-    "Tools": ("probe", "sweep", "augment", "bench", "components", "clean"),
+    "Tools": ("probe", "sweep", "augment", "bench", "components", "app", "clean"),
 }
 VERBS = tuple(name for names in PANELS.values() for name in names)
 
@@ -140,7 +140,7 @@ def _add_verbs() -> None:
     for panel, names in PANELS.items():
         for name in names:
             verb = import_module(f"kit.cli.{name}")
-            if hasattr(verb, "app"):
+            if isinstance(getattr(verb, "app", None), typer.Typer):
                 app.add_typer(verb.app, name=name, rich_help_panel=panel)
             else:
                 app.command(name, rich_help_panel=panel)(getattr(verb, name))

@@ -20,7 +20,7 @@ from kit.config import Config
 from kit.errors import KitError, counted
 from kit.evaluation.oof_with_labels import LabeledPredictions, config_of, load_labeled_oof
 from kit.explain.explained import Explained, Explanation
-from kit.explain.pictures import write_pictures
+from kit.explain.pictures import EXPLANATION, write_pictures
 from kit.inference.experiment_models import open_models
 from kit.inference.fold_models import FoldModels, load_fold_model
 from kit.inference.new_images import NewImages, open_new_models
@@ -69,6 +69,7 @@ def explain(
     mistakes: int | None = None,
     class_name: str | None = None,
     method: str = DEFAULT_METHOD,
+    out: Path | None = None,
     progress: Progress = SILENT,
 ) -> Explanation:
     """Explain predictions of an experiment; without a choice, its most confident mistakes.
@@ -78,13 +79,17 @@ def explain(
         mistakes: How many of the training images whose prediction is wrong, the most confident ones first.
         class_name: Training images of this class.
         method: An entry of the registry of methods.
+        out: The folder to write; None: ``explain`` of the experiment.
 
     Raises:
-        KitError: The run is a blend, the class or the method is unknown, or no image is left.
+        KitError: The run is a blend, the class or the method is unknown, no image is left, or the folder
+            holds something else.
     """
     from kit.engine.explain.methods import explainers
 
     _refuse_blend(run)
+    folder = out or run.path / "explain"
+    _refuse_other_folder(folder)
     explainer = explainers.get(method, "--method")
     config = config_of(run)
     progress.stage("explain", f"{run.label} by {method}")
@@ -93,7 +98,7 @@ def explain(
     else:
         chosen = _training_images(config, run, workspace, mistakes, class_name, progress)
     explained = _explained(chosen, explainer, progress)
-    return write_pictures(Explanation(run, method, explained, run.path / "explain"))
+    return write_pictures(Explanation(run, method, explained, folder))
 
 
 def _refuse_blend(run: RunFolder) -> None:
@@ -104,6 +109,18 @@ def _refuse_blend(run: RunFolder) -> None:
             "A map belongs to a network",
             "Explain one of its members.",
             code="is_blend",
+        )
+
+
+def _refuse_other_folder(folder: Path) -> None:
+    """Refuse a folder that is not an earlier explanation, since the new one replaces it."""
+    if folder.exists() and not (folder / EXPLANATION).exists() and any(folder.iterdir()):
+        raise KitError(
+            folder,
+            f"has no {EXPLANATION}",
+            "An explanation replaces an earlier one, nothing else",
+            "Choose an empty folder.",
+            code="folder_not_empty",
         )
 
 

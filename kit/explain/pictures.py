@@ -12,31 +12,35 @@ from kit.report.sheet import write_sheet
 from kit.storage.files import write_json
 from kit.training.augmentation_preview import Examples
 
+EXPLANATION = "explain.json"
 COLORS = "inferno"  # dark to bright in order: readable without color vision
 STRENGTH = 0.6  # of the color where a map is at its largest
 GREY = np.array([0.299, 0.587, 0.114])
 
 
 def write_pictures(made: Explanation) -> Explanation:
-    """Write ``sheet.png``, ``images/NUMBER.png`` and ``explain.json``, in place of earlier ones."""
-    shutil.rmtree(made.folder, ignore_errors=True)
-    (made.folder / "images").mkdir(parents=True)
+    """Write ``sheet.png``, ``images/NUMBER.png`` and ``explain.json``; they replace earlier ones at once."""
+    draft = made.folder.with_name(f".{made.folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    (draft / "images").mkdir(parents=True)
     rows = [_tiles(each) for each in made.images]
     width = max(len(row) for row in rows)
     captions = [_caption(each) for each in made.images]
     names = _columns(made.images, width)
     padded = [[*row, *[np.full_like(row[0], 255)] * (width - len(row))] for row in rows]
-    write_sheet(Examples(captions, names, padded), made.sheet)
+    write_sheet(Examples(captions, names, padded), draft / made.sheet.name)
     listed = []
     for number, (each, row) in enumerate(zip(made.images, rows, strict=True)):
         file = f"images/{number:03}.png"
         shown = Examples([_caption(each)], ["image", *each.classes], [row])
-        write_sheet(shown, made.folder / file)
+        write_sheet(shown, draft / file)
         listed.append({**each.as_dict(), "file": file})
     write_json(
-        made.folder / "explain.json",
+        draft / EXPLANATION,
         {"experiment": made.run.label, "method": made.method, "images": listed},
     )
+    shutil.rmtree(made.folder, ignore_errors=True)
+    draft.rename(made.folder)
     return made
 
 

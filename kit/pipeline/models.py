@@ -309,6 +309,7 @@ def explain(
     mistakes: int | None = None,
     class_name: str | None = None,
     method: str = "grad_cam",
+    out: Path | str | None = None,
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
 ) -> Explanation:
@@ -319,6 +320,7 @@ def explain(
         mistakes: How many of the training images whose prediction is wrong.
         class_name: Training images of this class.
         method: ``grad_cam``, or ``occlusion``, which needs no gradients.
+        out: The folder to write, in place of an earlier explanation; None: ``explain`` of the experiment.
 
     Raises:
         KitError: Several choices are made, or the run is a blend.
@@ -347,6 +349,7 @@ def explain(
         mistakes=mistakes,
         class_name=class_name,
         method=method,
+        out=None if out is None else Path(out),
         progress=progress,
     )
 

@@ -6,7 +6,7 @@ import pytest
 from kit.auto.candidates import Candidate
 from kit.auto.choices import CHOICES, choices_for, scaled_size
 from kit.auto.corrected import corrected_score
-from kit.auto.costs import TRAINING_FACTOR, Costs, Work
+from kit.auto.costs import READING_FACTOR, STEP_FACTOR, Costs, Work
 from kit.auto.journal import Journal, Scored, Trial
 from kit.auto.page import write_auto_page
 from kit.auto.recipes import Recipes
@@ -90,10 +90,17 @@ def test_sizes_are_multiples_of_32_and_small_images_keep_theirs():
 def test_a_measured_training_speed_replaces_the_assumed_one_for_all_networks():
     costs = Costs(forward={"a": 1.0, "b": 2.0})
     assumed = costs.epoch("b", 100, WORK)
-    costs.learn_training("a", 100, images=80, seconds=80 * 10 * TRAINING_FACTOR * 0.01)
+    costs.learn_training("a", 100, images=80, seconds=80 * 10 * STEP_FACTOR * READING_FACTOR * 0.01)
     measured = costs.epoch("b", 100, WORK)
     of_training = (assumed - 2.0 * WORK.validation * 0.01) * 10
     assert measured == pytest.approx(of_training + 2.0 * WORK.validation * 0.01)
+
+
+def test_a_measured_step_replaces_the_assumed_one_of_its_network():
+    costs = Costs(forward={"a": 1.0, "b": 1.0}, steps={"a": 8.0})
+    assert costs.fold("a", 100, 3, WORK) > costs.fold("b", 100, 3, WORK)
+    costs.learn_training("b", 100, images=80, seconds=80 * 0.01 * 2 * STEP_FACTOR)
+    assert costs.epoch("a", 100, WORK) == pytest.approx((80 * 8.0 * 2 + 20 * 1.0) * 0.01)
 
 
 def test_images_are_decoded_once_in_the_estimates():

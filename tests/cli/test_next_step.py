@@ -10,7 +10,7 @@ from kit.storage.workspace import Workspace
 from tests.conftest import run_kit
 
 # A list has no next step; tests/test_quickstart.py and tests/platforms/test_kaggle.py run the others.
-LISTS = {"components", "quickstart", "kaggle"}
+LISTS = {"components", "quickstart", "kaggle", "app"}
 STEPS = {
     "init tiny --name again": "run configs/again.yaml",
     "inspect configs/a.yaml": "folds configs/a.yaml",

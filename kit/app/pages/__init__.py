@@ -1,0 +1,1 @@
+"""The pages of the web app; each file has a function ``show``."""
