@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A process per core; a module's tests stay in one, which shares what they prepare.
 PYTEST := $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart test test-all test-platform lint bench reference clean
+.PHONY: quickstart test test-all test-app test-platform lint bench reference clean
 
 quickstart: .venv/.kit
 	$(BIN)/kit quickstart
@@ -14,6 +14,11 @@ test: .venv/.dev lint
 
 test-all: .venv/.dev lint
 	$(PYTEST)
+
+# The web app in a real browser: needs Chromium, and installs the package that drives it.
+test-app: .venv/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check playwright
+	$(BIN)/pytest tests/app
 
 # The everyday tests with the Python and the packages of a platform (kit/platforms/), in .venv-PLATFORM: 6 GB.
 # Without PYTHON=…, this looks for pythonX.Y of the platform's version on the path.

@@ -9,5 +9,5 @@ Writes: only through the verbs (``init``, ``run``, ``correct``, ``record`` and o
     parts.py       what several pages show: choices, galleries, plain text
     uploads.py     store uploaded files: names, sizes and pixels are checked
     jobs.py        ``kit run`` in the background
-    pages/         data, experiments, mistakes, predict, submit, start
+    screens/       data, experiments, mistakes, predict, submit, start
 """

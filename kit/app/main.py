@@ -9,8 +9,8 @@ from functools import partial
 
 import streamlit as st
 
-from kit.app.pages import data, experiments, mistakes, predict, start, submit
 from kit.app.parts import plain
+from kit.app.screens import data, experiments, mistakes, predict, start, submit
 from kit.app.state import place
 from kit.errors import KitError
 from kit.storage.workspace import Workspace

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -14,6 +15,7 @@ from PIL import Image
 from kit.app import state
 from kit.competition.images.decode import DecodeOptions, UnreadableImageError, decode
 from kit.competition.images.pixels import three_channel_view
+from kit.report.plots import PALETTE
 from kit.storage.workspace import RunFolder, Workspace
 
 SIDE = 160  # px of an image in a gallery
@@ -29,6 +31,11 @@ def plain(text: object) -> str:
     'a\\_b \\<b\\>'
     """
     return MARKUP.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def colors(count: int) -> list[Any]:
+    """Return colors that color-blind readers can tell apart, repeated if there are more lines."""
+    return [PALETTE[number % len(PALETTE)] for number in range(count)]
 
 
 @dataclass(frozen=True)

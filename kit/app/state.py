@@ -47,17 +47,21 @@ def configs(workspace: Workspace) -> list[Path]:
     return sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
 
 
-def leaderboard(workspace: Workspace) -> LeaderboardResult:
-    """Return every experiment, blend and submission."""
+def leaderboard(workspace: Workspace, advice: bool = False) -> LeaderboardResult:
+    """Return every experiment, blend and submission.
+
+    Args:
+        advice: Also which two to select, which reads the predictions of all runs.
+    """
     files = [run.path / name for run in workspace.runs() for name in FILES_OF_RUN]
     files += (workspace.root / "submissions").glob("*/*")
     files += (workspace.root / "folds").glob("*.csv")
-    return _leaderboard(str(workspace.root), stamp(files), workspace)
+    return _leaderboard(str(workspace.root), stamp(files), advice, workspace)
 
 
 @st.cache_resource(max_entries=KEPT, show_spinner="Reading the runs …")
-def _leaderboard(root: str, stamp: str, _workspace: Workspace) -> LeaderboardResult:
-    return pipeline.leaderboard(workspace=_workspace)
+def _leaderboard(root: str, stamp: str, advice: bool, _workspace: Workspace) -> LeaderboardResult:
+    return pipeline.leaderboard(advice=advice, workspace=_workspace)
 
 
 def config_of_file(path: Path) -> Config:

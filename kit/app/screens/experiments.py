@@ -7,11 +7,13 @@ import streamlit as st
 
 from kit import pipeline
 from kit.app import state
-from kit.app.parts import choose_run, plain
+from kit.app.parts import choose_run, colors, plain
 from kit.leaderboard.entries import Entry
 from kit.storage.workspace import RunFolder, Workspace
 
 REFRESH_SECONDS = 5
+CURVES = {"loss": "loss", "score": "score", "lr": "learning rate"}
+SCORES = ("CV", "public", "private")
 ALL = "all"
 
 
@@ -33,10 +35,13 @@ def _show_leaderboard(workspace: Workspace) -> None:
     names = sorted({entry.competition for entry in found.entries})
     wanted = st.selectbox("Competition", [ALL, *names]) if len(names) > 1 else ALL
     entries = [entry for entry in found.entries if wanted in (ALL, entry.competition)]
-    st.dataframe(pd.DataFrame([_row(entry) for entry in entries]), hide_index=True)
-    for selection in found.selections:
-        if wanted in (ALL, selection.competition):
-            st.text(f"{selection.competition}: {selection.summary}")
+    decimals = {name: st.column_config.NumberColumn(format="%.4f") for name in SCORES}
+    decimals["minutes"] = st.column_config.NumberColumn(format="%.1f")
+    st.dataframe(pd.DataFrame([_row(entry) for entry in entries]), hide_index=True, column_config=decimals)
+    if st.toggle("Which two submissions to select for the final"):
+        for selection in state.leaderboard(workspace, advice=True).selections:
+            if wanted in (ALL, selection.competition):
+                st.text(f"{selection.competition}: {selection.summary}")
 
 
 def _row(entry: Entry) -> dict[str, object]:
@@ -70,11 +75,12 @@ def _curves(run: RunFolder) -> None:
     if found.empty:
         st.text("No epoch is finished yet.")
         return
-    shown = [name for name in ("loss", "score", "lr") if name in found]
-    for column, name in zip(st.columns(len(shown)), shown, strict=True):
+    shown = {name: title for name, title in CURVES.items() if name in found}
+    for column, (name, title) in zip(st.columns(len(shown)), shown.items(), strict=True):
         with column:
-            st.text(name)
-            st.line_chart(found.pivot_table(index="epoch", columns="fold", values=name), x_label="epoch")
+            st.text(title)
+            by_fold = found.pivot_table(index="epoch", columns="fold", values=name).add_prefix("fold ")
+            st.line_chart(by_fold, x_label="epoch", color=colors(by_fold.shape[1]))
     last = found.groupby("fold").tail(1)
     st.text("   ".join(f"fold {row['fold']}: epoch {row['epoch']}" for _, row in last.iterrows()))
 

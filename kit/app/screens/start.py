@@ -49,7 +49,7 @@ def _show_run(workspace: Workspace) -> None:
     config = choose_config(workspace)
     if config is None:
         return
-    left, right = st.columns(2)
+    left, right = st.columns(2, vertical_alignment="bottom")
     limit = left.text_input("Time limit", placeholder="none; such as 30m or 8h")
     if right.button("Run, or resume", type="primary"):
         JOBS.start(config, workspace, ("--time-limit", limit) if limit else ())

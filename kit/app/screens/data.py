@@ -7,7 +7,7 @@ import streamlit as st
 
 from kit import pipeline
 from kit.app import state
-from kit.app.parts import Tile, choose_config, gallery, page_of, plain
+from kit.app.parts import Tile, choose_config, colors, gallery, page_of, plain
 from kit.competition.images.decode import DecodeOptions
 from kit.competition.samples import Competition
 from kit.config import Config
@@ -58,7 +58,7 @@ def _show_counts(competition: Competition, table: pd.DataFrame) -> None:
         }
     )
     counts.columns = [f"fold {name}" if name.lstrip("-").isdigit() else name for name in counts.columns]
-    st.bar_chart(counts, x_label="class", y_label="images")
+    st.bar_chart(counts, x_label="class", y_label="images", color=colors(counts.shape[1]))
     with st.expander("The same as a table"):
         st.dataframe(counts)
 

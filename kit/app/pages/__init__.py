@@ -1,1 +1,0 @@
-"""The pages of the web app; each file has a function ``show``."""
