@@ -161,12 +161,12 @@ def plan_of(session: Session, searched: bool) -> Plan | None:
 
 
 def _is_underfitted(session: Session, wholes: Sequence[Scored]) -> bool:
-    """Return whether all that is trained are networks from scratch with too few epochs.
+    """Return whether all that is trained is the first submission, of a network from scratch in few epochs.
 
     A longer training comes first then, so that the submission is worth something whatever happens later.
     """
     has_head = any(each.kind == "head" for each in session.experiments)
-    return not has_head and max(each.epochs for each in wholes) < session.recipes.fewest_epochs
+    return not has_head and len(wholes) == 1 and wholes[0].epochs < session.recipes.fewest_epochs
 
 
 def _trial_epochs(session: Session, candidate: Candidate, seconds: float) -> int:
