@@ -270,7 +270,7 @@ class Session:
             else:
                 self._learn_speed(config)
             wanted = duration(estimated)
-            self.learn(f"{config.name} was given up: it takes more than twice the {wanted} estimated")
+            self.learn(f"{config.name} was given up: it is much slower than the {wanted} estimated")
             return None
         except KitError as error:
             self._pass_over(error)
