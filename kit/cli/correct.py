@@ -45,7 +45,9 @@ def correct(
             code="label_and_unused",
         )
     place = Workspace.open(workspace, data_root)
-    done = pipeline.correct(config, sample_id, None if unused else labels or [], workspace=place)
+    done = pipeline.correct(
+        config, sample_id=sample_id, labels=None if unused else labels or [], workspace=place
+    )
     if json:
         show_json(done.as_dict())
         return

@@ -32,7 +32,7 @@ def with_corrections(
     """
     if not path.is_file():
         remedy = f"Write it with `kit correct`, or remove {KEY}."
-        raise KitError(path, "is missing", f"{KEY} names it", remedy, code="file_missing")
+        raise KitError(path, "is missing", f"The config sets {KEY} to this file", remedy, code="file_missing")
     table = read_corrections(path, correctable_columns(task, classes))
     return corrected(samples, table, classes, path), frozenset(table["id"])
 

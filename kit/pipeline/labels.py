@@ -35,9 +35,9 @@ class CorrectResult(Displayed):
 
 def correct(
     config: ConfigLike,
+    *,
     sample_id: str,
     labels: Sequence[str] | None,
-    *,
     workspace: WorkspaceLike = None,
 ) -> CorrectResult:
     """Correct the label of a training image, in a CSV that ``competition.corrections`` names; data stays.

@@ -131,7 +131,7 @@ def test_mistakes_are_refused_before_anything_is_trained(tiny, grid, options, co
 
 
 def test_a_combination_with_a_poor_first_fold_is_stopped_and_listed(tiny):
-    config = write_config(tiny, train__epochs=8)
+    config = write_config(tiny, train__epochs=4)
     good = "0.01,0.011,0.012,0.013"
     sweep(config, grid=[f"train.lr={good}"], workspace=tiny)
     before = trained_at(tiny)

@@ -156,7 +156,7 @@ def _correct(review: Review, sample_id: str, key: str) -> None:
     if chosen == KEEP:
         return
     labels = None if chosen == UNUSED else [chosen] if isinstance(chosen, str) else list(chosen)
-    done = pipeline.correct(review.config, sample_id, labels, workspace=review.workspace)
+    done = pipeline.correct(review.config, sample_id=sample_id, labels=labels, workspace=review.workspace)
     after = done.correction.after or UNUSED
     st.toast(plain(f"{sample_id}: {after}"))
 
