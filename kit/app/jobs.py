@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO
+from tempfile import TemporaryDirectory
 
 from kit.errors import KitError
 from kit.storage.workspace import Workspace
@@ -25,12 +25,12 @@ class Job:
 
     Attributes:
         name: The config that it runs.
-        log: What it prints.
+        log: The file of what it prints.
     """
 
     name: str
     process: subprocess.Popen[bytes]
-    log: IO[bytes]
+    log: Path
 
     @property
     def is_running(self) -> bool:
@@ -46,9 +46,9 @@ class Job:
 
     def tail(self) -> str:
         """Return the end of the log."""
-        size = self.log.seek(0, 2)
-        self.log.seek(max(0, size - TAIL))
-        return self.log.read().decode(errors="replace")
+        with self.log.open("rb") as log:  # opened anew: the process shares the position of its own file
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL))
+            return log.read().decode(errors="replace")
 
     def stop(self) -> None:
         """Ask it to stop after the current step, as Ctrl-C does; a checkpoint stays."""
@@ -61,6 +61,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self._jobs: dict[Path, Job] = {}
+        self._logs = TemporaryDirectory(prefix="kit-app-")
         self._lock = threading.Lock()
         atexit.register(self.stop_all)
 
@@ -81,14 +82,15 @@ class Jobs:
                 raise KitError(
                     config.name, "is running", rule, "Wait for it, or stop it.", code="job_running"
                 )
-            log = TemporaryFile()  # noqa: SIM115 - open as long as the job is known
             folders = ["--workspace", str(workspace.root)]
             if (first := workspace.data_roots[0]).is_dir():
                 folders += ["--data-root", str(first)]
             command = [sys.executable, "-m", "kit", "run", str(config), *arguments, *folders]
-            process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-            )
+            log = Path(self._logs.name) / f"{len(list(Path(self._logs.name).iterdir()))}.log"
+            with log.open("wb") as out:
+                process = subprocess.Popen(
+                    command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+                )
             self._jobs[config] = Job(config.stem, process, log)
             return self._jobs[config]
 
@@ -101,6 +103,3 @@ class Jobs:
                 job.process.wait(STOPPING_SECONDS)
             except subprocess.TimeoutExpired:
                 job.process.kill()
-
-
-JOBS = Jobs()

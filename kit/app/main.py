@@ -48,4 +48,5 @@ def main() -> None:
     st.navigation(pages).run()
 
 
-main()
+if __name__ == "__main__":  # as Streamlit runs it
+    main()

@@ -80,8 +80,20 @@ def competition(config: Config, workspace: Workspace) -> Competition:
         workspace.data(config.competition.data),
         workspace.corrections(config.competition.name),
     )
-    changed = stamp([root, *root.iterdir(), corrections])
+    changed = stamp([*_entries(root), corrections])
     return _competition(config.competition.model_dump_json(), changed, config, workspace)
+
+
+def _entries(root: Path) -> list[Path]:
+    """Return a competition's folder, what is in it, and the folders one level below, such as classes.
+
+    A folder's time changes when a file is added or removed.
+    """
+    found = [root, *root.iterdir()]
+    for folder in [path for path in found[1:] if path.is_dir()]:
+        with os.scandir(folder) as entries:  # tells folders without a call per file
+            found += [Path(entry.path) for entry in entries if entry.is_dir()]
+    return found
 
 
 @st.cache_resource(max_entries=KEPT, show_spinner="Reading the competition's tables …")

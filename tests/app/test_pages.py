@@ -110,6 +110,25 @@ def test_dropped_images_are_predicted_as_by_the_command(open_page, trained, tmp_
     assert top.to_dict() == pytest.approx(expected[list(top.index)].iloc[0].to_dict(), abs=1e-6)
 
 
+def test_dropped_images_are_explained(open_page, trained):
+    page = open_page("predict", trained)
+    page.file_uploader[0].set_value(("a.png", png(), "image/png"))
+    page.checkbox[0].check().run()
+    page.button[0].click().run()
+    assert not has_failed(page)
+    assert not page.error
+    assert len(page.image) == 2  # the image, and its maps
+
+
+def test_an_image_that_is_added_is_seen(open_page, trained_copy):
+    page = open_page("data", trained_copy)
+    before = page.metric[0].value
+    folder = trained_copy.root / "data" / "tiny" / "train" / "red"
+    shutil.copy(folder / "0.png", folder / "new.png")
+    page.run()
+    assert int(page.metric[0].value) == int(before) + 1
+
+
 def test_a_file_that_is_no_image_is_refused_with_a_message(open_page, trained):
     page = open_page("predict", trained)
     page.file_uploader[0].set_value(("a.png", b"<script>alert(1)</script>", "image/png")).run()

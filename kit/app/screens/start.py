@@ -7,12 +7,18 @@ from pathlib import Path
 import streamlit as st
 
 from kit import pipeline
-from kit.app.jobs import JOBS
+from kit.app.jobs import Jobs
 from kit.app.parts import choose_config, plain
 from kit.competition.unpack.extract import is_archive
 from kit.storage.workspace import Workspace
 
 REFRESH_SECONDS = 2
+
+
+@st.cache_resource(show_spinner=False)
+def _jobs() -> Jobs:
+    """Return the jobs of this server, which all visitors share."""
+    return Jobs()
 
 
 def show(workspace: Workspace) -> None:
@@ -52,14 +58,14 @@ def _show_run(workspace: Workspace) -> None:
     left, right = st.columns(2, vertical_alignment="bottom")
     limit = left.text_input("Time limit", placeholder="none; such as 30m or 8h")
     if right.button("Run, or resume", type="primary"):
-        JOBS.start(config, workspace, ("--time-limit", limit) if limit else ())
+        _jobs().start(config, workspace, ("--time-limit", limit) if limit else ())
     _watch(config)
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def _watch(config: Path) -> None:
     """Show what the run prints, again and again."""
-    job = JOBS.of(config)
+    job = _jobs().of(config)
     if job is None:
         return
     st.text(f"{job.name}: {job.state}")
