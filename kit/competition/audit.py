@@ -13,6 +13,7 @@ from kit.competition.images.pixels import is_deep
 from kit.competition.samples import Competition
 from kit.competition.scan import channel_moments, unreadable
 from kit.competition.shares import several_classes, tied_classes
+from kit.competition.train_and_test import TrainAndTest, train_and_test
 from kit.config import NearConfig
 from kit.errors import counted
 
@@ -81,6 +82,7 @@ class Audit:
         mean: The mean of each channel (``channel_names``) of the readable training images, 0..1; images weigh
             the same.
         std: The standard deviation of each channel, likewise.
+        against_test: Training against test images; None with too few of either.
     """
 
     competition: str
@@ -106,6 +108,7 @@ class Audit:
     std: list[float]
     exact_duplicates: Duplicates
     near_duplicates: Duplicates
+    against_test: TrainAndTest | None = None
 
     @property
     def truncated(self) -> int:
@@ -160,6 +163,7 @@ def audit(
         std=std,
         exact_duplicates=split_groups(competition, exact_groups(scan)),
         near_duplicates=split_groups(competition, near_groups(scan, near)),
+        against_test=train_and_test(competition, scan),
     )
 
 

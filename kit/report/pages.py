@@ -55,7 +55,11 @@ def write_audit_page(audit: Audit, competition: Competition, path: Path, options
         "Byte-identical files": _groups_with_images(audit.exact_duplicates, competition, options),
         "Near duplicates": _groups_with_images(audit.near_duplicates, competition, options),
     }
-    values = {"audit": audit, "classes": classes, "duplicates": duplicates}
+    unlike = [
+        (each, *(thumbnail(competition.root, path, options) for path in (each.path, each.nearest)))
+        for each in (audit.against_test.unlike if audit.against_test else ())
+    ]
+    values = {"audit": audit, "classes": classes, "duplicates": duplicates, "unlike": unlike}
     write_text(path, render("audit.html", **values, max_co_occurrence=MAX_CO_OCCURRENCE))
 
 

@@ -95,6 +95,9 @@ def _facts(audit: Audit, fold_count: int) -> Table:
     facts.add_row("mean, std", f"{_channels(audit.mean)}, {_channels(audit.std)} of {names}, 0 to 1")
     cut = f", {audit.truncated} of them truncated" if audit.truncated else ""
     facts.add_row("unreadable", f"[red]{len(audit.unreadable)}{cut}[/red]" if audit.unreadable else "none")
+    if audit.against_test is not None:
+        compared = audit.against_test
+        facts.add_row("train against test", f"{compared.summary} AUC {compared.auc:.2f}")
     return facts
 
 
