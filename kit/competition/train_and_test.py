@@ -1,8 +1,8 @@
 """Compare training and test images: by what a classifier can tell them apart (adversarial validation).
 
 A logistic regression learns from sizes, colors and thumbnails whether an image is from the training or the
-test set. Its area under the ROC curve on images that it was not trained on is 0.5 if the two look alike. Near
-1, the validation images are not like the test images, and CV may be far from the leaderboard.
+test set. Its area under the ROC curve, on images that it was not trained on, is 0.5 or less if both look
+alike. Near 1, the validation images are not like the test images, and CV may be far from the leaderboard.
 """
 
 from __future__ import annotations
