@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 BLOCK = 1 << 22  # bytes per parsed block
+OTHER_WIDTH = " columns, got "  # in the error of Arrow for a ragged row
 PIECE = 1 << 18  # bytes that fit into the processor's cache
 DELIMITERS = (",", "\t", ";")
 TAB_SUFFIX = ".tsv"
@@ -131,12 +132,28 @@ def parse_csv(data: pa.Buffer, delimiter: str, quoted: bool | None = None) -> Pa
     header = first_row(data, delimiter)
     if not header:
         return ParsedCsv((), ())
-    odd: list[pyarrow.csv.InvalidRow] = []
     quoted = count_quotes(data) > 0 if quoted is None else quoted
-    table = _read(data, delimiter, len(header), quoted, odd)
-    ragged = _ragged(data, delimiter, len(header), quoted) if odd else None
+    ragged = None
+    try:
+        table = _read(data, delimiter, len(header), quoted)
+    except pa.ArrowInvalid as error:
+        if OTHER_WIDTH not in str(error):
+            raise
+        table, ragged = _without_ragged(data, delimiter, len(header), quoted)
     columns = tuple(column.slice(1) for column in table.columns)
     return ParsedCsv(tuple(header), columns, ragged)
+
+
+def _without_ragged(data: pa.Buffer, delimiter: str, width: int, quoted: bool) -> tuple[pa.Table, RaggedRows]:
+    """Return the table without ragged rows, and those rows.
+
+    In one thread: parallel parsing does not number rows, and an error in it may wait for ever for a thread
+    that calls Python.
+    """
+    odd: list[pyarrow.csv.InvalidRow] = []
+    table = _read(data, delimiter, width, quoted, odd)
+    first = odd[0]
+    return table, RaggedRows(len(odd), first.number, first.actual_columns, first.text[:80])
 
 
 def _read(
@@ -144,20 +161,23 @@ def _read(
     delimiter: str,
     width: int,
     quoted: bool,
-    odd: list[pyarrow.csv.InvalidRow],
-    threads: bool = True,
+    odd: list[pyarrow.csv.InvalidRow] | None = None,
 ) -> pa.Table:
-    """Return the table of all rows, header included, and append ragged rows to ``odd``.
+    """Return the table of all rows, header included.
 
     A file with a cell larger than a block is parsed as one block.
+
+    Args:
+        odd: Receives the ragged rows, which are left out; None: they are an error.
     """
     try:
-        return _read_blocks(data, delimiter, width, quoted, odd, threads, BLOCK)
+        return _read_blocks(data, delimiter, width, quoted, odd, BLOCK)
     except pa.ArrowInvalid as error:
         if "straddl" not in str(error):
             raise
-        odd.clear()
-        return _read_blocks(data, delimiter, width, quoted, odd, threads, len(data) + 1)
+        if odd is not None:
+            odd.clear()
+        return _read_blocks(data, delimiter, width, quoted, odd, len(data) + 1)
 
 
 def _read_blocks(
@@ -165,30 +185,24 @@ def _read_blocks(
     delimiter: str,
     width: int,
     quoted: bool,
-    odd: list[pyarrow.csv.InvalidRow],
-    threads: bool,
+    odd: list[pyarrow.csv.InvalidRow] | None,
     block: int,
 ) -> pa.Table:
     def skip(row: pyarrow.csv.InvalidRow) -> str:
+        assert odd is not None  # else it is not called
         odd.append(row)
         return "skip"
 
     names = [f"f{position}" for position in range(width)]
     return pyarrow.csv.read_csv(
         pa.BufferReader(data),
-        read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=threads, block_size=block),
+        read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=odd is None, block_size=block),
         parse_options=pyarrow.csv.ParseOptions(
-            delimiter=delimiter, newlines_in_values=quoted, invalid_row_handler=skip
+            delimiter=delimiter,
+            newlines_in_values=quoted,
+            invalid_row_handler=None if odd is None else skip,
         ),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
         ),
     )
-
-
-def _ragged(data: pa.Buffer, delimiter: str, width: int, quoted: bool) -> RaggedRows:
-    """Return the ragged rows, parsed again in order, since parallel parsing does not number rows."""
-    odd: list[pyarrow.csv.InvalidRow] = []
-    _read(data, delimiter, width, quoted, odd, threads=False)
-    first = odd[0]
-    return RaggedRows(len(odd), first.number, first.actual_columns, first.text[:80])
