@@ -31,6 +31,7 @@ from kit.runtime.deadline import STOPPING_SECONDS, Deadline, duration
 from kit.runtime.progress import Progress, Quiet
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData
+from kit.training.run_state import forget
 from kit.training.time_plan import num_view_images
 
 SEARCHED_FOLD = 0  # trials are compared on the validation images of this fold
@@ -287,15 +288,14 @@ class Session:
             Interrupted: All folds together would take more than the time limit.
         """
         limit, began = shared["time_limit"], time.monotonic()
-        devices: dict[str, Any] = {"devices": self.devices}
-        in_parts = kind == "whole" and self.work.rounds > 1
-        if in_parts:
+        forget(self.run_folder(config.name), list(range(self.work.folds)))  # an earlier journal's experiment
+        if kind == "whole" and self.work.rounds > 1:
             share = limit.left / self.work.rounds
             first = {**shared, "time_limit": limit.within(share + STOPPING_SECONDS)}
-            pipeline.train(config, folds=range(self.work.parallel), fresh=True, **devices, **first)
+            pipeline.train(config, folds=range(self.work.parallel), devices=self.devices, **first)
             needed = (time.monotonic() - began) * (self.work.rounds - 1)
             limit.begin(f"the other folds of {config.name}", needed)
-        return pipeline.train(config, fresh=not in_parts, **devices, **shared)
+        return pipeline.train(config, devices=self.devices, **shared)
 
     @property
     def metric(self) -> str:
