@@ -1,11 +1,6 @@
 """Record whether a kit command owns this process, and may change its process-wide settings and signals."""
 
-import _thread
 import signal
-import sys
-import threading
-
-AGAIN_SECONDS = 0.05  # until the callback that has dropped an interrupt is over
 
 _belongs_to_command = False
 
@@ -24,18 +19,6 @@ def belongs_to_command() -> bool:
 def interrupt_on_sigterm() -> None:
     """Make SIGTERM interrupt the command as Ctrl-C does: finished work stays, a message says how to resume.
 
-    While a ``Deadline`` defers signals, as training does, the command first finishes the current step. Python
-    drops an interrupt that arrives in a callback, such as those of imports; it is then sent again.
+    While a ``Deadline`` defers signals, as training does, the command first finishes the current step.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    report = sys.unraisablehook
-
-    def interrupt_again(dropped: sys.UnraisableHookArgs) -> None:
-        if dropped.exc_type is not KeyboardInterrupt:
-            report(dropped)
-            return
-        again = threading.Timer(AGAIN_SECONDS, _thread.interrupt_main)
-        again.daemon = True
-        again.start()
-
-    sys.unraisablehook = interrupt_again
