@@ -289,11 +289,11 @@ def ensure_folds(
         return folds, "made"
     if population.corrected:
         follow_corrections(path, population)
-        return load_folds(path, population, config), "existing"
     folds, wanted = load_folds(path, population, config), make_folds(population, config)
-    if wanted.fingerprint == folds.fingerprint:
-        return folds, "existing"
     same_size = wanted.models == folds.models
+    was_corrected = bool(population.corrected) and same_size  # other labels would be split in another way
+    if wanted.fingerprint == folds.fingerprint or was_corrected:
+        return folds, "existing"
     if on_difference == "use" and same_size:
         return folds, "different"
     differs = f"differs from the partition of folds.seed {config.seed}"

@@ -93,7 +93,9 @@ def check_partition(
             problem = (
                 f"{counted(changed.sum(), 'label differs', 'labels differ')} from the labels of the data"
             )
-            raise KitError(where, problem, "", REMAKE, code="labels_changed")
+            rule = "Experiments of one competition share folds and labels"
+            remedy = f"Set `competition.corrections` as in the other configs, or make new folds. {REMAKE}"
+            raise KitError(where, problem, rule, remedy, code="labels_changed")
     for name in folds.columns:
         outside = ~table[name].between(HELD_OUT, folds.count - 1)
         if outside.any():

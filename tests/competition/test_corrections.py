@@ -116,3 +116,16 @@ def test_a_wrong_correction_is_refused_and_the_file_stays(tiny, arguments, code)
     result = run_kit("correct", config, *arguments, "--json", "--workspace", tiny.root, code=1)
     assert f'"{code}"' in result.stdout
     assert tiny.corrections("tiny").read_bytes() == before
+
+
+def test_other_folds_are_refused_although_labels_are_corrected(tiny):
+    prepared(tiny, "id,label\n2/0.png,red\n")
+    other = write_config(tiny, competition__corrections=FILE, folds__count=3)
+    with raises_kit_error("folds_differ"):
+        prepare(load_config(other), tiny)
+
+
+def test_a_config_without_the_corrections_of_the_folds_is_refused(tiny):
+    prepared(tiny, "id,label\n2/0.png,red\n")
+    with raises_kit_error("labels_changed"):
+        prepare(load_config(write_config(tiny, name="without")), tiny)
