@@ -31,6 +31,7 @@ from kit.auto.understand import open_session
 from kit.config.load import config_yaml, load_config
 from kit.errors import Interrupted, KitError, counted
 from kit.parallel.devices import Devices
+from kit.parallel.parallel import kept_connection
 from kit.pipeline.inputs import TimeLimit, WorkspaceLike, open_deadline, open_workspace
 from kit.runtime.deadline import Deadline, duration
 from kit.runtime.displayed import Displayed
@@ -97,10 +98,11 @@ def auto(
     require_optuna("kit auto")
     workspace, deadline = open_workspace(workspace), open_deadline(time_limit)
     _check_export(export)
-    session = open_session(source, models, workspace, deadline, progress, began, devices)
-    session.watch = watch
-    with exclusive_lock(session.journal.path.with_suffix(".lock"), "kit auto"):
-        _work_until_the_end(session, deadline)
+    with kept_connection(devices):
+        session = open_session(source, models, workspace, deadline, progress, began, devices)
+        session.watch = watch
+        with exclusive_lock(session.journal.path.with_suffix(".lock"), "kit auto"):
+            _work_until_the_end(session, deadline)
     if not session.journal.scored:
         raise _too_short(session)
     result = close(session)

@@ -3,56 +3,65 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Generic
+from typing import Any
 
 from kit import __version__
-from kit.errors import Interrupted, KitError, counted, first_few
+from kit.errors import Interrupted, KitError, counted
 from kit.parallel.devices import LOCAL, Cluster
-from kit.parallel.work import Message, OnResult, Order, Part, Result, Sender, Work
+from kit.parallel.work import Job, Message, Order, Part, Result, Sender, Work
 from kit.runtime.cores import usable_cores
 from kit.runtime.deadline import Deadline
 from kit.runtime.extras import require_extra
 from kit.runtime.process import claim_process
-from kit.runtime.progress import Progress
 
 POLL_SECONDS = 0.5  # between looks at reports, Ctrl-C and the time limit
 RETRIES = 5  # of a part whose node or process was lost
+CONNECTION_SECONDS = 10.0  # until a port must have accepted a connection
 STOPPING_SECONDS = 60.0  # for the last step and a checkpoint, once a part was told to stop
 OPTION = "--ray"
 
 
-class InCluster(Generic[Part, Result]):
+class InCluster(Job):
     """Does parts as Ray tasks, and reports as if one process did.
 
     Ray moves the part of a lost node to another one, where it continues from what it has written to the
     shared workspace. A mistake that the user can fix stops all parts; a failed task stops only its own.
     """
 
-    def __init__(
-        self,
-        order: Order[Part, Result],
-        parts: Sequence[Part],
-        progress: Progress,
-        deadline: Deadline,
-        on_result: OnResult,
-    ) -> None:
-        self.on_result = on_result
-        self.order, self.parts, self.progress, self.deadline = order, parts, progress, deadline
-        self.results: dict[int, Result] = {}
-        self.mistake: KitError | None = None
-        self.interrupted: Interrupted | None = None
+    def __init__(self, work: Work[Part, Result], parts: Sequence[Part], *others: Any) -> None:
+        super().__init__(work, parts, *others)
         self.failures: dict[int, str] = {}
 
-    def run(self, ray: Any, cluster: Cluster) -> list[Result]:
-        """Do all parts and return their results, in the order of the parts.
+    def run(self, cluster: Cluster) -> None:
+        """Do all parts.
 
         Raises:
             Interrupted: The deadline or a signal; the same command resumes.
             KitError: The first mistake in a part, or a task has failed for another reason.
         """
+        with connected(cluster) as ray:
+            with suppress(AttributeError):  # a client of a remote cluster cannot list nodes
+                nodes = counted(sum(node["Alive"] for node in ray.nodes()), "node")
+                parts = counted(len(self.parts), self.order.work.noun)
+                self.progress.note(f"{parts} on {nodes} of a Ray cluster")
+            self._run(ray, cluster)
+        self.raise_why_stopped()
+        if self.failures:
+            number, why = next(iter(self.failures.items()))
+            raise KitError(
+                OPTION,
+                f"not done: {self.named(*self.failures)}. {self.parts[number]}: {why}",
+                "What is finished is kept",
+                "Run the command again; without --ray it shows the whole error.",
+                code="ray_task_failed",
+            )
+
+    def _run(self, ray: Any, cluster: Cluster) -> None:
+        """Start a task for each part, and follow them until they have ended."""
         reports = _reports(ray)
         options = {"num_cpus": cluster.cpus, "num_gpus": _gpus(ray, cluster), "max_retries": RETRIES}
         task = ray.remote(**options)(_do_part)
@@ -65,21 +74,6 @@ class InCluster(Generic[Part, Result]):
                 self._follow(ray, tasks, reports)
         finally:
             reports.shutdown()
-        if self.mistake is not None:
-            raise self.mistake
-        if self.interrupted is not None:
-            raise self.interrupted
-        if self.failures:
-            number, why = next(iter(self.failures.items()))
-            missing = first_few([str(self.parts[failed]) for failed in self.failures])
-            raise KitError(
-                OPTION,
-                f"not done: {self.order.work.noun} {missing}. {self.parts[number]}: {why}",
-                "What is finished is kept",
-                "Run the command again; without --ray it shows the whole error.",
-                code="ray_task_failed",
-            )
-        return [self.results[number] for number in range(len(self.parts))]
 
     def _follow(self, ray: Any, tasks: dict[Any, int], reports: Any) -> None:
         """Show what tasks report until all have ended, or have been told to stop and had the time to."""
@@ -111,15 +105,13 @@ class InCluster(Generic[Part, Result]):
             return
         except ray.exceptions.RayError as error:
             self.failures[number] = " ".join(str(error).strip().splitlines()[-1].split())
-            part = f"{self.order.work.noun} {self.parts[number]}"
-            self.progress.warn(f"{part} failed: {self.failures[number]}")
+            self.progress.warn(f"{self.named(number)} failed: {self.failures[number]}")
             return
         if kind == "mistake":
             self.mistake = self.mistake or KitError(**content)
         elif kind == "interrupted":
             self.interrupted = self.interrupted or Interrupted(content)
         else:
-            self.results[number] = content
             self.on_result(number, content)
 
     def _show(self, reports: Any) -> None:
@@ -143,7 +135,7 @@ def _gpus(ray: Any, cluster: Cluster) -> float:
 
 
 @contextmanager
-def _connected(cluster: Cluster) -> Iterator[Any]:
+def connected(cluster: Cluster) -> Iterator[Any]:
     """Connect to a cluster, unless this process is connected already.
 
     Raises:
@@ -162,8 +154,9 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
                 num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
             )
         else:
+            _check_that_someone_listens(cluster.address)
             ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise KitError(
             f"{OPTION} {cluster.address}",
             f"finds no Ray cluster ({str(error).strip().splitlines()[0]})",
@@ -177,26 +170,31 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
         ray.shutdown()
 
 
-def in_cluster(
-    work: Work[Part, Result],
-    parts: Sequence[Part],
-    cluster: Cluster,
-    progress: Progress,
-    deadline: Deadline,
-    on_result: OnResult,
-) -> list[Result]:
-    """Do parts on a cluster; results and errors as of ``InCluster.run``."""
-    with _connected(cluster) as ray:
-        with suppress(AttributeError):  # a client of a remote cluster cannot list nodes
-            nodes = sum(node["Alive"] for node in ray.nodes())
-            progress.note(f"{counted(len(parts), work.noun)} on {counted(nodes, 'node')} of a Ray cluster")
-        order = Order.of(work, deadline)
-        return InCluster(order, parts, progress, deadline, on_result).run(ray, cluster)
+def _check_that_someone_listens(address: str) -> None:
+    """Check that a port of a cluster accepts connections.
+
+    Without the check, Ray tries the address of a cluster that has ended for eleven minutes. ``auto`` is such
+    an address after a crash: Ray keeps it in a file that only an orderly end removes.
+
+    Raises:
+        OSError: The port accepts none.
+        ValueError: The address is malformed.
+    """
+    from ray._private.services import canonicalize_bootstrap_address
+
+    host_and_port = canonicalize_bootstrap_address(address.removeprefix("ray://"))
+    if host_and_port is None:
+        return  # auto without such a file: Ray says so at once
+    host, _, port = host_and_port.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECTION_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(f"{host_and_port} accepts no connection: {error}") from error
 
 
 def num_cluster_slots(cluster: Cluster) -> int:
     """Return how many parts the nodes that the cluster has now can do at the same time, at least 1."""
-    with _connected(cluster) as ray:
+    with connected(cluster) as ray:
         resources, gpus = ray.cluster_resources(), _gpus(ray, cluster)
         slots = resources.get("CPU", 0) // max(1, cluster.cpus)
         return max(1, int(min(slots, resources.get("GPU", 0) // gpus) if gpus else slots))
@@ -205,7 +203,7 @@ def num_cluster_slots(cluster: Cluster) -> int:
 # --- in the tasks
 
 
-def _do_part(order: Order[Any, Any], part: Any, ends: float, reports: Any) -> Message:
+def _do_part(order: Order, part: Any, ends: float, reports: Any) -> Message:
     """Do a part on the node that this task runs on; the body of a task.
 
     Args:
@@ -224,14 +222,12 @@ def _do_part(order: Order[Any, Any], part: Any, ends: float, reports: Any) -> Me
         return "mistake", error.as_dict()
 
 
-def _check_node(order: Order[Any, Any]) -> None:
+def _check_node(order: Order) -> None:
     """Check that this node sees the workspace and has the same kit.
 
     Raises:
         KitError: It does not.
     """
-    import socket
-
     node = socket.gethostname()
     if order.version != __version__:
         raise KitError(

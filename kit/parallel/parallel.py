@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from kit.errors import counted
-from kit.parallel.cluster import in_cluster, num_cluster_slots
+from kit.parallel.cluster import InCluster, connected, num_cluster_slots
 from kit.parallel.devices import Cluster, Devices, find_devices
-from kit.parallel.processes import in_processes
+from kit.parallel.processes import InProcesses
 from kit.parallel.work import OnResult, Part, Result, Work
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import Progress
 
 
 def _ignore(number: int, result: object) -> None:
-    """Wait for all results."""
+    """Do nothing with a result."""
 
 
 def in_parallel(
@@ -24,8 +25,8 @@ def in_parallel(
     progress: Progress,
     deadline: Deadline,
     on_result: OnResult = _ignore,
-) -> list[Result]:
-    """Do parts at the same time; return the result of each, in their order.
+) -> None:
+    """Do parts at the same time.
 
     Args:
         on_result: Called with the number of a part and its result when the part is done.
@@ -35,10 +36,21 @@ def in_parallel(
         KitError: The first mistake in a part, or no device is left.
     """
     if isinstance(devices, Cluster):
-        return in_cluster(work, parts, devices, progress, deadline, on_result)
+        InCluster(work, parts, progress, deadline, on_result).run(devices)
+        return
     found = find_devices(devices)[: len(parts)]
     progress.note(f"{counted(len(parts), work.noun)} on {', '.join(each.name for each in found)}")
-    return in_processes(work, parts, found, progress, deadline, on_result)
+    InProcesses(work, parts, progress, deadline, on_result).run(found)
+
+
+@contextmanager
+def kept_connection(devices: Devices) -> Iterator[None]:
+    """Stay connected to a cluster while the block runs, since connecting takes seconds."""
+    if isinstance(devices, Cluster):
+        with connected(devices):
+            yield
+    else:
+        yield
 
 
 def num_slots(devices: Devices, num_parts: int) -> int:

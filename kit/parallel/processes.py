@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, Generic
+from typing import Any
 
-from kit.errors import Interrupted, KitError, first_few
+from kit.errors import Interrupted, KitError
 from kit.parallel.devices import Device
-from kit.parallel.work import OnResult, Order, Part, Result, Sender, Work
+from kit.parallel.work import Job, Order, Part, Result, Sender, Work
 from kit.runtime.deadline import Deadline
 from kit.runtime.process import claim_process
-from kit.runtime.progress import Progress
 
 POLL_SECONDS = 0.5  # between looks at Ctrl-C and the time limit
 
@@ -37,32 +36,21 @@ class Worker:
     part: int | None = None
 
 
-class InProcesses(Generic[Part, Result]):
+class InProcesses(Job):
     """Does parts in processes, and reports as if one process did.
 
     A process that fails hands its part to the others. A mistake that the user can fix, and a time limit, stop
     all of them; unfinished parts keep what they have written.
     """
 
-    def __init__(
-        self,
-        order: Order[Part, Result],
-        parts: Sequence[Part],
-        progress: Progress,
-        deadline: Deadline,
-        on_result: OnResult,
-    ) -> None:
-        self.on_result = on_result
-        self.order, self.parts, self.progress, self.deadline = order, parts, progress, deadline
+    def __init__(self, work: Work[Part, Result], parts: Sequence[Part], *others: Any) -> None:
+        super().__init__(work, parts, *others)
         self.waiting = list(range(len(parts)))
-        self.results: dict[int, Result] = {}
         self.workers: list[Worker] = []
-        self.mistake: KitError | None = None
-        self.interrupted: Interrupted | None = None
         self.failures: list[str] = []
 
-    def run(self, devices: Sequence[Device]) -> list[Result]:
-        """Do all parts and return their results, in the order of the parts.
+    def run(self, devices: Sequence[Device]) -> None:
+        """Do all parts.
 
         Raises:
             Interrupted: The deadline or a signal; the same command resumes.
@@ -77,20 +65,15 @@ class InProcesses(Generic[Part, Result]):
             finally:
                 for worker in self.workers:
                     worker.process.kill()
-        if self.mistake is not None:
-            raise self.mistake
-        if self.interrupted is not None:
-            raise self.interrupted
+        self.raise_why_stopped()
         if self.waiting:
-            missing = first_few([str(self.parts[number]) for number in self.waiting])
             raise KitError(
                 "--devices",
-                f"every device has failed; not done: {self.order.work.noun} {missing}. {self.failures[-1]}",
+                f"every device has failed; not done: {self.named(*self.waiting)}. {self.failures[-1]}",
                 "What is finished is kept",
                 "Run the command again on one device to see the error: --devices 0, or cpu:1.",
                 code="devices_failed",
             )
-        return [self.results[number] for number in range(len(self.parts))]
 
     def _started(self, device: Device) -> Worker:
         context = get_context("spawn")  # a forked process cannot use CUDA
@@ -132,7 +115,6 @@ class InProcesses(Generic[Part, Result]):
     def _handle(self, worker: Worker, kind: str, content: Any) -> None:
         if kind == "done":
             assert worker.part is not None  # it has been sent
-            self.results[worker.part] = content
             self.on_result(worker.part, content)
             worker.part = None
         elif kind == "mistake":
@@ -161,20 +143,7 @@ class InProcesses(Generic[Part, Result]):
             return
         self.waiting.insert(0, worker.part)
         then = "another device continues it" if self.workers else "no device is left"
-        part = f"{self.order.work.noun} {self.parts[worker.part]}"
-        self.progress.warn(f"{worker.device.name} failed in {part}: {why}; {then}")
-
-
-def in_processes(
-    work: Work[Part, Result],
-    parts: Sequence[Part],
-    devices: Sequence[Device],
-    progress: Progress,
-    deadline: Deadline,
-    on_result: OnResult,
-) -> list[Result]:
-    """Do parts in one process per device; results and errors as of ``InProcesses.run``."""
-    return InProcesses(Order.of(work, deadline), parts, progress, deadline, on_result).run(devices)
+        self.progress.warn(f"{worker.device.name} failed in {self.named(worker.part)}: {why}; {then}")
 
 
 def _send(pipe: Connection, part: object) -> None:
@@ -186,7 +155,7 @@ def _send(pipe: Connection, part: object) -> None:
 # --- in the processes
 
 
-def _work_on(pipe: Connection, device: Device, order: Order[Any, Any]) -> None:
+def _work_on(pipe: Connection, device: Device, order: Order) -> None:
     """Do the parts that arrive on a device; the main function of a process."""
     device.claim()
     os.setpgrp()  # Ctrl-C reaches the parent only, which stops this process

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from kit import __version__
+from kit.errors import Interrupted, KitError, first_few
 from kit.runtime.deadline import Deadline
 from kit.runtime.process import belongs_to_command
 from kit.runtime.progress import Progress
@@ -40,7 +41,7 @@ class Work(Protocol[PartOfWork, ResultOfWork]):
 
 
 @dataclass(frozen=True)
-class Order(Generic[Part, Result]):
+class Order:
     """A job as sent to a process.
 
     Attributes:
@@ -49,15 +50,47 @@ class Order(Generic[Part, Result]):
         version: That of kit.
     """
 
-    work: Work[Part, Result]
+    work: Work[Any, Any]
     seconds: float
     is_command: bool
     version: str
 
     @classmethod
-    def of(cls, work: Work[Part, Result], deadline: Deadline) -> Order[Part, Result]:
+    def of(cls, work: Work[Any, Any], deadline: Deadline) -> Order:
         """Return the order for a job that must be done by a deadline."""
         return cls(work, deadline.left, belongs_to_command(), __version__)
+
+
+class Job:
+    """A job that is being done: its parts, who hears of them, and why it stops.
+
+    Args:
+        on_result: Called with the number of a part and its result when the part is done.
+    """
+
+    def __init__(
+        self,
+        work: Work[Part, Result],
+        parts: Sequence[Part],
+        progress: Progress,
+        deadline: Deadline,
+        on_result: OnResult,
+    ) -> None:
+        self.order, self.parts = Order.of(work, deadline), parts
+        self.progress, self.deadline, self.on_result = progress, deadline, on_result
+        self.mistake: KitError | None = None
+        self.interrupted: Interrupted | None = None
+
+    def named(self, *numbers: int) -> str:
+        """Return parts by their noun and texts, for messages."""
+        return f"{self.order.work.noun} {first_few([str(self.parts[number]) for number in numbers])}"
+
+    def raise_why_stopped(self) -> None:
+        """Raise the mistake or the interruption that has stopped the job, if one has."""
+        if self.mistake is not None:
+            raise self.mistake
+        if self.interrupted is not None:
+            raise self.interrupted
 
 
 class Sender:

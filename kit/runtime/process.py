@@ -1,6 +1,13 @@
 """Record whether a kit command owns this process, and may change its process-wide settings and signals."""
 
+from __future__ import annotations
+
+import _thread
 import signal
+import sys
+import threading
+
+AGAIN_SECONDS = 0.05  # until the callback that has dropped an interrupt is over
 
 _belongs_to_command = False
 
@@ -19,6 +26,18 @@ def belongs_to_command() -> bool:
 def interrupt_on_sigterm() -> None:
     """Make SIGTERM interrupt the command as Ctrl-C does: finished work stays, a message says how to resume.
 
-    While a ``Deadline`` defers signals, as training does, the command first finishes the current step.
+    While a ``Deadline`` defers signals, as training does, the command first finishes the current step. Python
+    drops an interrupt that arrives in a callback, such as those of imports; it is then sent again.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.unraisablehook = _interrupt_again
+
+
+def _interrupt_again(dropped: sys.UnraisableHookArgs) -> None:
+    """Send an interrupt again that Python has dropped; report every other error as Python does."""
+    if dropped.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(dropped)
+        return
+    again = threading.Timer(AGAIN_SECONDS, _thread.interrupt_main)
+    again.daemon = True
+    again.start()

@@ -13,6 +13,7 @@ from kit.auto.search import require_optuna
 from kit.config.load import load_config
 from kit.errors import KitError, counted
 from kit.parallel.devices import Devices
+from kit.parallel.parallel import kept_connection
 from kit.pipeline.inputs import TimeLimit, WorkspaceLike, open_deadline, open_workspace
 from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
@@ -99,7 +100,8 @@ def sweep(
     workspace, deadline, path = open_workspace(workspace), open_deadline(time_limit), Path(config)
     base = load_config(path, overrides, progress)
     competition = base.competition.name
-    with exclusive_lock(workspace.sweep_lock(competition, base.name), f"the sweep {base.name}"):
+    lock = exclusive_lock(workspace.sweep_lock(competition, base.name), f"the sweep {base.name}")
+    with lock, kept_connection(devices):
         record = Record.open(workspace, competition, base.name)
         experiments = Experiments(
             path, list(overrides), base, record, workspace, deadline, prune, devices, progress

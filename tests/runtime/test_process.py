@@ -1,6 +1,8 @@
 """SIGTERM ends every long command with exit code 130 and the command that resumes."""
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,30 @@ def test_sigterm_stops_predict_while_it_predicts(trained_copy):
     assert process.returncode == 130, stderr
     assert "Resume with: kit predict tiny/a --tta" in " ".join(stderr.split())
     assert not run.lock("predict").with_suffix(".holder").exists()
+
+
+DROPS_AN_INTERRUPT = """
+import os, signal, threading
+from kit.runtime.process import interrupt_on_sigterm
+
+class Drops:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(100_000):
+            pass
+
+interrupt_on_sigterm()
+Drops()
+try:
+    threading.Event().wait(60)
+    print("waited")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interrupt_that_a_callback_drops_is_sent_again():
+    done = subprocess.run(
+        [sys.executable, "-c", DROPS_AN_INTERRUPT], capture_output=True, text=True, timeout=90
+    )
+    assert (done.stdout.strip(), done.stderr) == ("interrupted", "")
