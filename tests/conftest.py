@@ -210,6 +210,9 @@ class RecordedProgress:
 
     note = warn = stage
 
+    def update(self, label, text):
+        self.lines.append(f"{label}  {text}")
+
     def track(self, items, total, label):
         yield from items
 

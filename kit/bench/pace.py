@@ -86,6 +86,9 @@ class Stopwatch(Silent):
         """Forward a note."""
         self.progress.note(text)
 
+    def update(self, label: str, text: str) -> None:
+        """Leave out the states of the training."""
+
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
         """Yield batches until the measurement is long enough."""
         batches = items if self.instead is None else itertools.repeat(self.instead, total)

@@ -19,6 +19,7 @@ def augment(
     """Draw training images as the model sees them: augmented, resized and mixed, epoch by epoch.
 
     kit augment configs/leaves.yaml --set augment.preset=heavy
+    kit augment configs/leaves.yaml --images 3 --epochs 10
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json

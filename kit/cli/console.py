@@ -17,19 +17,34 @@ PLAIN_WIDTH = 80  # characters per line in a file or a pipe, where no terminal l
 
 
 class Terminal:
-    """Progress on stderr: a line per stage, note and warning, and progress bars if stderr is a terminal."""
+    """Progress on stderr: a line per stage, note and warning.
+
+    If stderr is a terminal, a progress bar shows the loop that runs and the latest state; elsewhere every
+    state is a line.
+    """
+
+    state = ""
 
     def stage(self, name: str, detail: str = "") -> None:
         """Print the stage's name, bold."""
+        self.state = ""
         print_lines(err, Text.assemble((name, "bold cyan"), f" {detail}" if detail else ""))
 
     def note(self, text: str) -> None:
         """Print an indented line."""
+        self.state = ""
         print_lines(err, Text(f"  {text}"))
 
     def warn(self, text: str) -> None:
         """Print an indented line in yellow."""
         print_lines(err, Text(f"  warning: {text}", "yellow"))
+
+    def update(self, label: str, text: str) -> None:
+        """Show the state beside the next progress bar, or print it as a line without a terminal."""
+        if err.is_terminal:
+            self.state = text
+        else:
+            self.note(f"{label}  {text}")
 
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
         """Yield ``items``, with a progress bar if stderr is a terminal."""
@@ -37,15 +52,14 @@ class Terminal:
             yield from items
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
-        columns = (
-            TextColumn("  {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
+        ends = Column(no_wrap=True, overflow="ellipsis")
+        state = [TextColumn("{task.fields[state]}", table_column=ends)]
+        rest = state if self.state else [BarColumn(), TimeRemainingColumn()]
+        columns = (TextColumn("  {task.description}"), MofNCompleteColumn(), *rest)
         with Progress(*columns, console=err, transient=True) as bars:
-            task = bars.add_task(label, total=total)
+            task = bars.add_task(label, total=total, state=self.state)
             for item in items:
                 yield item
                 bars.advance(task)

@@ -28,6 +28,9 @@ def leaderboard(
         str, typer.Option("--sort", metavar="BY", help="Sort by cv, public, private, date, minutes or name.")
     ] = "cv",
     csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="Also write an HTML page: CV against leaderboard, and the table.")
+    ] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -36,6 +39,8 @@ def leaderboard(
     Also report the rank correlation of CV and leaderboard, and which two submissions to select for the final.
 
     kit leaderboard --competition leaves --sort date
+
+    kit leaderboard --page
 
     kit leaderboard record submissions/leaves/first.csv --public 0.81
     """
@@ -59,7 +64,8 @@ def leaderboard(
         kind=kind,
         name=name,
         sort=sort,
-        advice=not csv,
+        advice=page or not csv,
+        page=page,
         workspace=place,
     )
     if json:
@@ -67,6 +73,8 @@ def leaderboard(
         return
     for problem in found.problems:
         Terminal().warn(str(problem))
+    for path in found.pages:
+        Terminal().note(f"page written: {place.shown(path)}")
     if csv:
         typer.echo(entries_csv(found.entries), nl=False)
     elif found.is_empty:
@@ -111,7 +119,8 @@ def record(
 ) -> None:
     """Record the leaderboard scores of a submission; without --public or --private, that score stays.
 
-    kit leaderboard record leaves/first --public 0.81 --private 0.80
+    kit leaderboard record leaves/first --public 0.81
+    kit leaderboard record submissions/leaves/first.csv --public 0.81 --private 0.80
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json

@@ -8,6 +8,9 @@ def quickstart(json: JsonOption = False, workspace: WorkspaceOption = None) -> N
 
     Write data/digits, train two small models on five folds, blend them, and score the checked
     submission on held-out labels. A second run skips finished steps.
+
+    kit quickstart
+    kit quickstart --workspace /tmp/digits
     """
     from kit.cli.console import Terminal, show, show_json
     from kit.cli.next_step import show_next

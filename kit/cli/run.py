@@ -32,6 +32,7 @@ def run(
     """Make folds, train, predict, score, and write the checked submission; skip finished steps.
 
     kit run configs/leaves.yaml
+    kit run configs/leaves.yaml --set train.lr=3e-4 --time-limit 8h
     """
     from kit import pipeline
     from kit.cli.console import Terminal, show, show_json

@@ -12,6 +12,7 @@ from kit.metrics import per_class
 from kit.tasks import Task
 
 MOST_CONFUSED = 10
+LABEL_COUNTS = ("true_negative", "false_positive", "false_negative", "true_positive")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def confusion_table(
     """Return the confusion matrix, indexed by class name.
 
     Exclusive classes: a row per true class, a column per predicted class. Otherwise a row per class, with
-    the columns ``true_negative false_positive false_negative true_positive``.
+    the columns ``LABEL_COUNTS``.
     """
     number, names = len(classes), pd.Index(classes, name="class")
     if task.exclusive:
@@ -81,8 +82,7 @@ def confusion_table(
         return pd.DataFrame(counts, index=names, columns=list(classes))
     truth, given = targets == 1, decided == 1
     counts = np.stack([(a & b).sum(axis=0) for a in (~truth, truth) for b in (~given, given)], axis=1)
-    columns = ["true_negative", "false_positive", "false_negative", "true_positive"]
-    return pd.DataFrame(counts, index=names, columns=columns)
+    return pd.DataFrame(counts, index=names, columns=list(LABEL_COUNTS))
 
 
 def most_confused(table: pd.DataFrame) -> list[Confusion]:

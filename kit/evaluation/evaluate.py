@@ -27,7 +27,8 @@ from kit.evaluation.oof_with_labels import (
     load_labeled_oof,
 )
 from kit.evaluation.residuals import ResidualRange, residual_ranges, residual_table
-from kit.metrics import Metric, get_metric, metrics
+from kit.evaluation.slices import Slice, fold_scores, score_or_reason, slice_scores
+from kit.metrics import get_metric, metrics
 from kit.metrics.bootstrap import Interval, plain_dict, score_interval
 from kit.postprocess.nested_cv import FittedPostprocessing, StepsEvaluation, as_json, fit_and_evaluate
 from kit.postprocess.postprocessing import Postprocessing, check_steps
@@ -37,7 +38,6 @@ from kit.storage.csv_text import csv_text
 from kit.storage.files import write_text
 from kit.storage.run_artifacts import read_postprocessing, write_postprocessing, write_scores
 from kit.storage.workspace import RunFolder, Workspace
-from kit.tasks import Task
 
 HARDEST = 50
 FEW_SUSPECTS = 20  # in metrics.json; all of them are in suspects.csv
@@ -72,6 +72,7 @@ class Evaluation(Displayed):
         hardest: The images with the highest loss.
         suspects: The labels that are most likely wrong.
         remarks: What the scores are of, if labels are distributions.
+        slices: Scores by image size and of the worst groups; empty without the competition.
         curves: ROC, precision and reliability, for the page; None for numbers and distributions.
     """
 
@@ -97,6 +98,7 @@ class Evaluation(Displayed):
     suspects: list[Suspect]
     num_suspects: int
     remarks: list[str] = field(default_factory=list)
+    slices: list[Slice] = field(default_factory=list)
     curves: Curves | None = None
 
     @property
@@ -155,9 +157,13 @@ def evaluate(
     task = labeled.task
     shown = fitted.nested.probs if task.numeric or task.soft else labeled.oof.probs
     scan = workspace.image_table(config.competition.name, DecodeOptions.of(config.image).key)
-    review = _images_to_review(labeled, shown, competition or _competition(config, workspace), scan)
+    competition = competition or _competition(config, workspace)
+    review = _images_to_review(labeled, shown, competition, scan)
     errors = _errors(labeled, fitted.nested)
     evaluation = _evaluation(run, workspace, labeled, fitted, errors, review)
+    if competition is not None:
+        slices = slice_scores(labeled, fitted.nested, competition.train, load_scan(scan))
+        evaluation = replace(evaluation, slices=slices)
     write_postprocessing(run, as_json(fitted, steps, labeled.oof.classes), {"oof": inputs["oof"]})
     write_text(run.residuals if labeled.task.numeric else run.confusion, errors.table)
     write_text(run.suspects, _csv(review.labels, Suspect))
@@ -248,7 +254,7 @@ def _evaluation(
     nested = fitted.nested
     cv = metric(targets, nested.probs, task, nested.decided)
     scorer = metric.scorer(targets, nested.probs, task, nested.decided)
-    folds, folds_not_computed = _fold_scores(labeled, nested)
+    folds, folds_not_computed = fold_scores(labeled, nested)
     held_out, sets_not_computed = _held_out_scores(run, workspace, labeled, fitted.postprocessing)
     return Evaluation(
         experiment=run.label,
@@ -300,26 +306,6 @@ def _classes_left_out(labeled: LabeledPredictions) -> dict[str, str]:
     return {f"class {name}": "not in the score: none or all of the images have it" for name in left_out}
 
 
-def _fold_scores(
-    labeled: LabeledPredictions, predictions: FinalPredictions
-) -> tuple[list[float | None], dict[str, str]]:
-    """Return the metric of every fold, and the reason for each that cannot be computed."""
-    scores: list[float | None] = []
-    why = {}
-    for k, rows in enumerate(labeled.validated):
-        score, reason = _score_or_reason(
-            labeled.metric,
-            labeled.targets[rows],
-            predictions.probs[rows],
-            labeled.task,
-            predictions.decided[rows],
-        )
-        scores.append(score)
-        if reason:
-            why[f"fold {k}"] = reason
-    return scores, why
-
-
 def _held_out_scores(
     run: RunFolder, workspace: Workspace, labeled: LabeledPredictions, postprocessing: Postprocessing
 ) -> tuple[dict[str, float | None], dict[str, str]]:
@@ -334,7 +320,7 @@ def _held_out_scores(
             why[name] = error.problem
             continue
         predictions = postprocessing.apply(rows.oof.probs, rows.task)
-        scores[name], reason = _score_or_reason(
+        scores[name], reason = score_or_reason(
             rows.metric, rows.targets, predictions.probs, rows.task, predictions.decided
         )
         if reason:
@@ -356,16 +342,6 @@ def _other_scores(labeled: LabeledPredictions, predictions: FinalPredictions) ->
         except KitError as error:
             others.append(OtherScore(name, kind.higher_is_better, None, error.problem))
     return others
-
-
-def _score_or_reason(
-    metric: Metric, targets: np.ndarray, probs: np.ndarray, task: Task, decided: np.ndarray
-) -> tuple[float | None, str]:
-    """Return the score and an empty reason, or None and the reason."""
-    try:
-        return metric(targets, probs, task, decided), ""
-    except KitError as error:
-        return None, error.problem
 
 
 def _contradicting_duplicates(competition: Competition, table: Path) -> dict[str, str]:

@@ -24,6 +24,8 @@ class HardImage:
         label: The labeled classes, separated by blanks, their shares, or the number.
         decided: The predicted classes, separated by blanks, their shares, or the number.
         loss: The loss of the image, as ``losses`` returns it.
+        label_prob: The probability of the labeled class; None unless classes are exclusive.
+        decided_prob: The probability of the predicted class; None unless classes are exclusive.
     """
 
     id: str
@@ -31,6 +33,8 @@ class HardImage:
     label: str
     decided: str
     loss: float
+    label_prob: float | None = None
+    decided_prob: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,12 @@ def hardest(
     images = []
     for row in np.argsort(-loss, kind="stable")[:limit]:
         label, predicted = (_names(each[row], classes, task) for each in (targets, decided))
-        images.append(HardImage(ids[row], paths.get(ids[row]), label, predicted, float(loss[row])))
+        stated = (
+            (float(probs[row, int(targets[row])]), float(probs[row, int(decided[row])]))
+            if task.exclusive and not task.soft
+            else (None, None)
+        )
+        images.append(HardImage(ids[row], paths.get(ids[row]), label, predicted, float(loss[row]), *stated))
     return images
 
 

@@ -19,8 +19,8 @@ from kit.competition.layouts.base import images_table
 from kit.config import Config
 from kit.errors import KitError, counted
 from kit.evaluation.oof_with_labels import LabeledPredictions, config_of, load_labeled_oof
-from kit.explain.explained import Explained, Explanation
-from kit.explain.pictures import EXPLANATION, write_pictures
+from kit.explain.explained import EXPLANATION, Explained, Explanation
+from kit.explain.pictures import write_pictures
 from kit.inference.experiment_models import open_models
 from kit.inference.fold_models import FoldModels, load_fold_model
 from kit.inference.new_images import NewImages, open_new_models
@@ -52,6 +52,7 @@ class Chosen:
         asked: For each image the folds whose models did not train on it.
         probs: (N, C).
         truth: For each image its class indices; empty if unknown.
+        predicted_by: The digest of the models of the experiment's predictions; empty: they were not used.
     """
 
     models: FoldModels
@@ -59,6 +60,7 @@ class Chosen:
     asked: list[tuple[int, ...]]
     probs: np.ndarray
     truth: list[tuple[int, ...]]
+    predicted_by: str = ""
 
 
 def explain(
@@ -88,7 +90,7 @@ def explain(
     from kit.engine.explain.methods import explainers
 
     _refuse_blend(run)
-    folder = out or run.path / "explain"
+    folder = out or run.explanation.parent
     _refuse_other_folder(folder)
     explainer = explainers.get(method, "--method")
     config = config_of(run)
@@ -98,7 +100,7 @@ def explain(
     else:
         chosen = _training_images(config, run, workspace, mistakes, class_name, progress)
     explained = _explained(chosen, explainer, progress)
-    return write_pictures(Explanation(run, method, explained, folder))
+    return write_pictures(Explanation(run, method, explained, folder, chosen.predicted_by))
 
 
 def _refuse_blend(run: RunFolder) -> None:
@@ -149,7 +151,8 @@ def _training_images(
     samples = data.samples.set_index("id", drop=False).loc[ids].reset_index(drop=True)
     asked = [tuple(k for k, mask in enumerate(labeled.validated) if mask[row]) for row in rows]
     truth = [tuple(np.flatnonzero(one_hot[row] > 0).tolist()) for row in rows]
-    return Chosen(models, ImageSet.of(samples), asked, labeled.oof.probs[rows], truth)
+    probs, predicted_by = labeled.oof.probs[rows], labeled.oof.origin.models
+    return Chosen(models, ImageSet.of(samples), asked, probs, truth, predicted_by)
 
 
 def _of_class(labeled: LabeledPredictions, one_hot: np.ndarray, name: str) -> np.ndarray:
@@ -193,7 +196,7 @@ def _new_images(config: Config, run: RunFolder, paths: Sequence[Path], progress:
 
     files = _files_of(paths)
     samples = images_table({str(file): str(file) for file in files})
-    new = NewImages(Path("/"), samples, run.path / "explain" / ".partial", progress=progress)
+    new = NewImages(Path("/"), samples, run.explanation.parent / ".partial", progress=progress)
     models, _ = open_new_models(config, run, new)
     images = ImageSet.of(samples)
     try:

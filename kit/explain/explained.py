@@ -12,6 +12,8 @@ from kit.errors import counted
 from kit.runtime.displayed import Displayed
 from kit.storage.workspace import RunFolder
 
+EXPLANATION = "explain.json"
+
 
 @dataclass(frozen=True)
 class Explained:
@@ -45,12 +47,17 @@ class Explained:
 
 @dataclass(frozen=True)
 class Explanation(Displayed):
-    """What ``explain`` made: the images, and the folder with the sheet, the pictures and the JSON."""
+    """What ``explain`` made: the images, and the folder with the sheet, the pictures and the JSON.
+
+    Attributes:
+        models: The digest of the models whose out-of-fold predictions are explained; empty: other images.
+    """
 
     run: RunFolder
     method: str
     images: list[Explained]
     folder: Path
+    models: str = ""
 
     @property
     def sheet(self) -> Path:

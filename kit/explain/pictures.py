@@ -6,20 +6,23 @@ import shutil
 
 import numpy as np
 from matplotlib import colormaps
+from PIL import Image
 
-from kit.explain.explained import Explained, Explanation
+from kit.explain.explained import EXPLANATION, Explained, Explanation
 from kit.report.sheet import write_sheet
 from kit.storage.files import write_json
 from kit.training.augmentation_preview import Examples
 
-EXPLANATION = "explain.json"
 COLORS = "inferno"  # dark to bright in order: readable without color vision
 STRENGTH = 0.6  # of the color where a map is at its largest
 GREY = np.array([0.299, 0.587, 0.114])
 
 
 def write_pictures(made: Explanation) -> Explanation:
-    """Write ``sheet.png``, ``images/NUMBER.png`` and ``explain.json``; they replace earlier ones at once."""
+    """Write the sheet, the pictures and ``explain.json``; they replace earlier ones at once.
+
+    ``images/NUMBER.png`` is an image with all of its maps, ``images/NUMBER-map.png`` the first map alone.
+    """
     draft = made.folder.with_name(f".{made.folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     (draft / "images").mkdir(parents=True)
@@ -31,14 +34,13 @@ def write_pictures(made: Explanation) -> Explanation:
     write_sheet(Examples(captions, names, padded), draft / made.sheet.name)
     listed = []
     for number, (each, row) in enumerate(zip(made.images, rows, strict=True)):
-        file = f"images/{number:03}.png"
+        file, first = f"images/{number:03}.png", f"images/{number:03}-map.png"
         shown = Examples([_caption(each)], ["image", *each.classes], [row])
         write_sheet(shown, draft / file)
-        listed.append({**each.as_dict(), "file": file})
-    write_json(
-        draft / EXPLANATION,
-        {"experiment": made.run.label, "method": made.method, "images": listed},
-    )
+        Image.fromarray(row[1]).save(draft / first)
+        listed.append({**each.as_dict(), "file": file, "map": first})
+    about = {"experiment": made.run.label, "method": made.method, "models": made.models}
+    write_json(draft / EXPLANATION, {**about, "images": listed})
     shutil.rmtree(made.folder, ignore_errors=True)
     draft.rename(made.folder)
     return made

@@ -10,6 +10,7 @@ Writes: ``submissions/<competition>/<name>.scores.json``, the leaderboard scores
     entries.py      runs and submissions as rows
     order.py        filter and sort rows
     correlation.py  rank correlation of CV and leaderboard
+    line.py         the line through CV and leaderboard scores, with its band
     selection.py    which two submissions to select for the final ranking
     record.py       record leaderboard scores
 """

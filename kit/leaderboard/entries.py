@@ -17,7 +17,7 @@ from kit.leaderboard.scores import RecordedScores
 from kit.leaderboard.submitted import SubmissionRecord, read_submission
 from kit.status.runs import RunStatus, read_status
 from kit.storage.files import json_number
-from kit.storage.workspace import Workspace
+from kit.storage.workspace import RunFolder, Workspace
 
 COMMIT_LENGTH = 8  # displayed characters of a commit
 
@@ -102,6 +102,13 @@ def read_leaderboard(workspace: Workspace) -> Leaderboard:
     return Leaderboard(best_first(rows), problems)
 
 
+def parent_of(run: RunFolder, workspace: Workspace) -> Derivation | None:
+    """Return the experiment that a scored one was derived from; None for the first one, and for a blend."""
+    folders = (each for each in workspace.runs() if each.competition == run.competition)
+    started = _started(found for each in folders if (found := read_run(each, [])))
+    return find_parents(started.get(run.competition, [])).get(run.name)
+
+
 def _why_stale(chain: RunStatus) -> str:
     """Return why a run's scores no longer hold; empty if they do. Missing models and files do not matter."""
     broken = (
@@ -176,12 +183,17 @@ def _short(commit: object) -> str | None:
 
 def _with_parents(rows: list[Entry], runs: Iterable[RunRecord]) -> list[Entry]:
     """Return the rows of runs, each experiment with its parent."""
+    found = {competition: find_parents(experiments) for competition, experiments in _started(runs).items()}
+    return [_with_parent(row, found.get(row.competition, {}).get(row.name)) for row in rows]
+
+
+def _started(runs: Iterable[RunRecord]) -> dict[str, list[StartedExperiment]]:
+    """Return competition -> its experiments, without blends and those that cannot be read."""
     started = defaultdict(list)
     for run in runs:
         if run.config is not None and run.date and not run.members:
             started[run.folder.competition].append(StartedExperiment(run.folder.name, run.date, run.config))
-    found = {competition: find_parents(experiments) for competition, experiments in started.items()}
-    return [_with_parent(row, found.get(row.competition, {}).get(row.name)) for row in rows]
+    return started
 
 
 def _with_parent(row: Entry, derivation: Derivation | None) -> Entry:

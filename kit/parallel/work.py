@@ -115,6 +115,10 @@ class Sender:
         """Send a warning."""
         self.send(("warn", (text,)))
 
+    def update(self, label: str, text: str) -> None:
+        """Send a note: no bar shows the states of parts that are done at the same time."""
+        self.note(f"{label}  {text}")
+
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
         """Yield ``items``."""
         yield from items

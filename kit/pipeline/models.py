@@ -222,11 +222,13 @@ def _evaluated(
     from kit.competition.images.decode import DecodeOptions
     from kit.evaluation.evaluate import evaluate as score
     from kit.evaluation.oof_with_labels import config_of
-    from kit.report.pages import write_run_page
+    from kit.leaderboard.entries import parent_of
+    from kit.report.run_page import write_run_page
 
     evaluation = score(run, workspace, decide, opened.loaded if opened else None)
     config = config_of(run)
-    write_run_page(run, evaluation, _image_root(config, workspace), DecodeOptions.of(config.image))
+    options, parent = DecodeOptions.of(config.image), parent_of(run, workspace)
+    write_run_page(run, evaluation, _image_root(config, workspace), options, parent)
     return evaluation
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kit.bench.measure import Bench
     from kit.competition.audit import Audit
     from kit.competition.layouts.base import Finding
+    from kit.competition.samples import Competition
+    from kit.config import Config
     from kit.folds.balance_report import FoldBalance
     from kit.folds.table import Folds
     from kit.probe.probe import Probes
@@ -251,8 +253,25 @@ def inspect(
     scan = scan_images(competition, workspace.image_table(competition.name, options.key), progress, options)
     found = audit(competition, scan, config.competition.near, options)
     page = workspace.audit_page(competition.name)
-    write_audit_page(found, competition, page, options)
+    by_fold, why_no_folds = _balance_of_folds(config, competition, workspace)
+    write_audit_page(found, competition, page, options, by_fold, why_no_folds)
     return InspectResult(found, page)
+
+
+def _balance_of_folds(
+    config: Config, competition: Competition, workspace: Workspace
+) -> tuple[FoldBalance | None, str]:
+    """Return the images of each class on each fold of the folds CSV; None and why if it cannot be read."""
+    from kit.folds.balance_report import fold_balance
+    from kit.folds.table import read_folds
+
+    path = workspace.folds(competition.name)
+    if not path.exists():
+        return None, ""
+    try:
+        return fold_balance(read_folds(path, competition.label_columns), config.folds), ""
+    except KitError as error:
+        return None, str(error)
 
 
 def folds(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kit.platforms.write_bundle import Bundle
     from kit.status.runs import RunStatus
     from kit.storage.clean import CacheUsage
-    from kit.storage.workspace import SubmissionFile
+    from kit.storage.workspace import SubmissionFile, Workspace
     from kit.submission.submit import Submitted
     from kit.submission_check.problem_codes import Problem
     from kit.training.data import TrainingData
@@ -66,6 +66,7 @@ class LeaderboardResult(Displayed):
         correlations: Rank correlations of CV and leaderboard.
         selections: Which two submissions to select for the final.
         problems: Artifacts that could not be read.
+        pages: The pages that were written, one per competition.
     """
 
     entries: list[Entry]
@@ -73,6 +74,7 @@ class LeaderboardResult(Displayed):
     correlations: list[Correlation]
     selections: list[Selection]
     problems: list[KitError]
+    pages: list[Path] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
         """Return the result as ``--json`` prints it."""
@@ -259,6 +261,7 @@ def leaderboard(
     name: str | None = None,
     sort: str = "cv",
     advice: bool = True,
+    page: bool = False,
     workspace: WorkspaceLike = None,
 ) -> LeaderboardResult:
     """List every experiment, blend and submission with CV and leaderboard scores.
@@ -269,6 +272,7 @@ def leaderboard(
         name: Only names that match this pattern, such as ``b*``.
         sort: ``cv``, ``public``, ``private``, ``date``, ``minutes`` or ``name``.
         advice: Compute correlations and selections, which reads predictions.
+        page: Write ``runs/COMPETITION/leaderboard.html`` of each competition, with CV against leaderboard.
     """
     from kit.leaderboard.correlation import correlations
     from kit.leaderboard.entries import read_leaderboard
@@ -279,13 +283,26 @@ def leaderboard(
     found = read_leaderboard(workspace)
     scored = entries_of(found.entries, competition)
     problems = list(found.problems)
-    return LeaderboardResult(
+    result = LeaderboardResult(
         entries=sort_entries(filter_entries(scored, kind, name), sort),
         is_empty=not found.entries,
         correlations=correlations(scored) if advice else [],
         selections=select_submissions(scored, workspace, problems) if advice else [],
         problems=problems,
     )
+    return replace(result, pages=_leaderboard_pages(result, workspace)) if page else result
+
+
+def _leaderboard_pages(result: LeaderboardResult, workspace: Workspace) -> list[Path]:
+    """Write the page of each competition; return their paths."""
+    from kit.report.leaderboard_page import write_leaderboard_page
+
+    paths = []
+    for competition in dict.fromkeys(entry.competition for entry in result.entries):
+        paths.append(workspace.leaderboard_page(competition))
+        entries = [each for each in result.entries if each.competition == competition]
+        write_leaderboard_page(paths[-1], entries, result.correlations, result.selections)
+    return paths
 
 
 def status(

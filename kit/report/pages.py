@@ -1,14 +1,12 @@
-"""Self-contained HTML pages with embedded images: the audit, and the report of a run."""
+"""Self-contained HTML pages with embedded images, and the page of the audit."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader
 from PIL import Image
 
@@ -17,29 +15,32 @@ from kit.competition.duplicates import Duplicates
 from kit.competition.images.decode import DecodeOptions, UnreadableImageError, decode
 from kit.competition.images.pixels import three_channel_view
 from kit.competition.samples import Competition
-from kit.evaluation.evaluate import Evaluation
-from kit.evaluation.label_errors import HardImage, Suspect
-from kit.metrics.bootstrap import Interval
-from kit.predictions import load_test
-from kit.report import plots
-from kit.storage.files import read_json, write_text
-from kit.storage.run_artifacts import read_blend
-from kit.storage.workspace import RunFolder
-from kit.training.kept_epochs import kept_epochs
+from kit.folds.balance_report import FoldBalance, side_name
+from kit.storage.files import write_text
 
 THUMBNAIL = 128  # pixels of the longer side
 MAX_GROUPS = 30  # of duplicates
 MAX_IMAGES_PER_GROUP = 8
 MAX_CLASSES = 200
 MAX_CO_OCCURRENCE = 40  # classes in the co-occurrence table
-MAX_HARD_IMAGES = 24
 
-Reviewed = TypeVar("Reviewed", HardImage, Suspect)
 GroupsWithImages = tuple[str, list[list[str]], list[list[tuple[str, str | None]]]]
 
 
-def write_audit_page(audit: Audit, competition: Competition, path: Path, options: DecodeOptions) -> None:
-    """Write the audit, with an image of each class and the groups of duplicates, as training sees them."""
+def write_audit_page(
+    audit: Audit,
+    competition: Competition,
+    path: Path,
+    options: DecodeOptions,
+    by_fold: FoldBalance | None = None,
+    why_no_folds: str = "",
+) -> None:
+    """Write the audit, with an image of each class and the groups of duplicates, as training sees them.
+
+    Args:
+        by_fold: Images of each class on each fold; None without folds.
+        why_no_folds: Why the folds CSV cannot be used, if there is one.
+    """
     first = _first_image_of_each_class(competition)
     most = max(audit.class_counts.values(), default=1)
     classes = [
@@ -60,7 +61,9 @@ def write_audit_page(audit: Audit, competition: Competition, path: Path, options
         for each in (audit.against_test.unlike if audit.against_test else ())
     ]
     values = {"audit": audit, "classes": classes, "duplicates": duplicates, "unlike": unlike}
-    write_text(path, render("audit.html", **values, max_co_occurrence=MAX_CO_OCCURRENCE))
+    folds = {"by_fold": by_fold, "side_name": side_name, "why_no_folds": why_no_folds}
+    limits = {"max_classes": MAX_CLASSES, "max_co_occurrence": MAX_CO_OCCURRENCE}
+    write_text(path, render("audit.html", **values, **folds, **limits))
 
 
 def _groups_with_images(
@@ -74,60 +77,6 @@ def _groups_with_images(
             (title, groups, [[(p, thumbnail(competition.root, p, options)) for p in g] for g in first])
         )
     return kinds
-
-
-def write_run_page(
-    run: RunFolder, evaluation: Evaluation, images: Path | None, options: DecodeOptions
-) -> None:
-    """Write a run's scores, learning curves, classes and confusions (or a scatter), and images to review.
-
-    Args:
-        images: The folder of the image paths; None if the images are not available.
-        options: How the images are decoded.
-    """
-    fold_count = len(evaluation.folds)
-    histories = {k: pd.read_csv(f.history) for k in range(fold_count) if (f := run.fold(k)).history.exists()}
-    members = read_blend(run)[0] if run.blend.exists() else None
-    page = render(
-        "run.html",
-        evaluation=evaluation,
-        curves=plots.learning_curves(histories, evaluation.metric) if histories else None,
-        kept_epochs=kept_epochs(run, fold_count, evaluation.higher_is_better) if histories else None,
-        scatter=plots.scatter(pd.read_csv(run.residuals)) if evaluation.residuals else None,
-        class_curves=plots.class_curves(evaluation.curves) if evaluation.curves else None,
-        heat_map=_heat_map(run, evaluation),
-        environment=read_json(run.environment) if run.environment.exists() else {},
-        config=run.config.read_text(encoding="utf-8") if run.config.exists() else None,
-        blend=members,
-        interval=evaluation.interval.text(),
-        blend_interval=_blend_interval(members),
-        hardest=_with_thumbnails(evaluation.hardest[:MAX_HARD_IMAGES], images, options),
-        suspects=_with_thumbnails(evaluation.suspects, images, options),
-        unreadable=load_test(run).origin.unreadable,
-    )
-    write_text(run.report, page)
-
-
-def _heat_map(run: RunFolder, evaluation: Evaluation) -> str | None:
-    """Return the confusion table as a heat map; None without confusions of exclusive classes."""
-    if not evaluation.confused:
-        return None
-    table = pd.read_csv(run.confusion, index_col=0, dtype={0: str})
-    return plots.confusion_heat_map(table)
-
-
-def _blend_interval(blend: dict[str, Any] | None) -> str:
-    """Return the interval of a blend's gain as text; JSON has null if there is none."""
-    evaluation = blend and blend["worth"]
-    if not evaluation or evaluation["low"] is None:
-        return Interval(float("nan"), float("nan")).text()
-    return Interval(evaluation["low"], evaluation["high"]).text(signed=True)
-
-
-def _with_thumbnails(
-    reviewed: Sequence[Reviewed], images: Path | None, options: DecodeOptions
-) -> list[tuple[Reviewed, str | None]]:
-    return [(each, None if images is None else thumbnail(images, each.path, options)) for each in reviewed]
 
 
 def render(template: str, **values: Any) -> str:
@@ -161,6 +110,11 @@ def thumbnail(root: Path, path: str | None, options: DecodeOptions) -> str | Non
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     if (times := THUMBNAIL // max(image.size)) > 1:  # tiny: enlarged sharply
         image = image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
+    return data_url(image)
+
+
+def data_url(image: Image.Image) -> str:
+    """Return an image as a JPEG in a data URL."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
@@ -26,7 +26,9 @@ MAIN, SECOND = PALETTE[0], PALETTE[5]
 INK = "#010203"  # written as currentColor, which is dark on a light page and light on a dark one
 HEAT = "viridis"
 MAX_POINTS = 2000  # of a scatter plot; a page with more points opens slowly
-NAMED_CLASSES = 30  # in a heat map; with more, names do not fit
+NAMED_CLASSES = 30  # in a heat map without zoom; with more, names are small and rows are ordered
+POINT = 72  # per inch
+NAMED_POINTS = 15  # in a scatter plot of submissions; with more, names overlap
 THIN, THICK = 0.9, 2.2
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -148,6 +150,7 @@ def confusion_heat_map(table: pd.DataFrame) -> tuple[Figure, str]:
     """Return a confusion table as a heat map, each row divided by its sum.
 
     With more than ``NAMED_CLASSES`` classes, rows are ordered by clustering: confused ones are adjacent.
+    Names are as large as a row; with many classes they are read when the page is zoomed.
 
     Args:
         table: Rows are true classes, columns predicted ones.
@@ -164,9 +167,10 @@ def confusion_heat_map(table: pd.DataFrame) -> tuple[Figure, str]:
     figure.colorbar(image, ax=panel, shrink=0.6, label="share of the row")
     panel.grid(visible=False)
     panel.set(xlabel="predicted", ylabel="true")
-    places = np.arange(len(names)) if len(names) <= NAMED_CLASSES else np.array([], dtype=int)
-    panel.set_xticks(places, [_short(names[i]) for i in places], rotation=90)
-    panel.set_yticks(places, [_short(names[i]) for i in places])
+    shown, size = [_short(name) for name in names], min(8.0, 0.7 * side * POINT / len(names))
+    panel.set_xticks(np.arange(len(names)), shown, rotation=90, fontsize=size)
+    panel.set_yticks(np.arange(len(names)), shown, fontsize=size)
+    panel.tick_params(width=min(0.8, size / 8), length=min(3.5, size), pad=min(3.5, size))
     return figure, f"Confusion matrix of {counted(len(names), 'class', 'classes')}"
 
 
@@ -180,6 +184,59 @@ def confused_neighbors(shares: np.ndarray) -> np.ndarray:
     np.fill_diagonal(distance, 0)
     order: np.ndarray = leaves_list(linkage(squareform(distance, checks=False), "average"))
     return order
+
+
+@plot
+def blend_members(members: Sequence[Mapping[str, Any]]) -> tuple[Figure, str]:
+    """Return the weight of each member of a blend, and what the blend loses without it.
+
+    Args:
+        members: ``label``, ``weight`` (None: the method has none) and ``cost_of_dropping`` of each.
+    """
+    names = [_short(each["label"].split("/")[-1], 28) for each in members]
+    figure, (weights, losses) = panels(10, 0.9 + 0.28 * len(names), columns=2)
+    places = np.arange(len(names))[::-1]  # the first on top
+    weights.barh(places, [each["weight"] or 0 for each in members], color=MAIN)
+    costs = [each["cost_of_dropping"] for each in members]
+    losses.barh(places, costs, color=[MAIN if cost >= 0 else SECOND for cost in costs])
+    losses.axvline(0, color=INK, linewidth=THIN)
+    weights.set(title="weight", yticks=places, yticklabels=names)
+    losses.set(title="loss of score without the member", yticks=places, yticklabels=[""] * len(names))
+    for panel in (weights, losses):
+        panel.grid(visible=False, axis="y")
+    return figure, f"Weight of {counted(len(names), 'member')}, and the loss of score without each"
+
+
+@plot
+def cv_against_leaderboard(points: pd.DataFrame, fit: pd.DataFrame | None, board: str) -> tuple[Figure, str]:
+    """Return leaderboard scores over CV, with the fitted line and its band.
+
+    Args:
+        points: ``name``, ``cv``, ``score`` and ``selected`` of each submission.
+        fit: ``cv``, ``score``, ``low`` and ``high`` along the line; None: too few points.
+        board: ``public`` or ``private``.
+    """
+    figure, panel = panels(6.5, 4.5)
+    if fit is not None:
+        panel.fill_between(fit["cv"], fit["low"], fit["high"], color=MAIN, alpha=0.15, linewidth=0)
+        panel.plot(fit["cv"], fit["score"], color=MAIN, linewidth=THIN, label="least squares, 95 % band")
+    panel.scatter(points["cv"], points["score"], s=28, color=MAIN, zorder=3)
+    selected = points[points["selected"]]
+    if len(selected):
+        panel.scatter(
+            selected["cv"], selected["score"], s=130, facecolors="none", edgecolors=SECOND, linewidths=THICK,
+            zorder=4, label="to select",
+        )  # fmt: skip
+    named = points if len(points) <= NAMED_POINTS else selected
+    for name, cv, score in zip(named["name"], named["cv"], named["score"], strict=True):
+        panel.annotate(
+            _short(name), (cv, score), xytext=(6, 5), textcoords="offset points", fontsize=8, color=INK
+        )
+    panel.set(xlabel="CV", ylabel=f"{board} leaderboard")
+    panel.margins(0.12)
+    if panel.get_legend_handles_labels()[0]:
+        panel.legend(fontsize=8)
+    return figure, f"{board} leaderboard score over CV of {counted(len(points), 'submission')}"
 
 
 @plot

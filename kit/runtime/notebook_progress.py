@@ -32,6 +32,10 @@ class NotebookProgress:
         """Print an indented line."""
         print(f"  warning: {text}")
 
+    def update(self, label: str, text: str) -> None:
+        """Print an indented line."""
+        print(f"  {label}  {text}")
+
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
         """Yield ``items`` while a bar shows how many are done, and the time left."""
         from IPython.display import display, update_display

@@ -18,6 +18,9 @@ class Progress(Protocol):
     def warn(self, text: str) -> None:
         """Report a problem that the user should check."""
 
+    def update(self, label: str, text: str) -> None:
+        """Report the state of a long loop, such as after an epoch; a terminal shows the latest one only."""
+
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
         """Yield ``items`` while a progress bar shows the time left."""
         ...
@@ -33,6 +36,9 @@ class Silent:
         """Report nothing."""
 
     def warn(self, text: str) -> None:
+        """Report nothing."""
+
+    def update(self, label: str, text: str) -> None:
         """Report nothing."""
 
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
@@ -55,12 +61,15 @@ class Quiet:
     def note(self, text: str) -> None:
         """Report nothing."""
 
+    def update(self, label: str, text: str) -> None:
+        """Report nothing."""
+
 
 class OnceOnly:
     """Passes on each note and warning once, for experiments that differ in few values."""
 
     def __init__(self, progress: Progress) -> None:
-        self.stage, self.track = progress.stage, progress.track
+        self.stage, self.update, self.track = progress.stage, progress.update, progress.track
         self._progress, self._told = progress, set[str]()
 
     def note(self, text: str) -> None:

@@ -113,6 +113,11 @@ class RunFolder(CompetitionItem):
         """The HTML report."""
         return self.path / "report.html"
 
+    @property
+    def explanation(self) -> Path:
+        """What ``kit explain`` has found; its pictures are beside it."""
+        return self.path / "explain" / "explain.json"
+
     def remove_definition(self) -> None:
         """Remove config.yaml and blend.json, which define the run, before another blend replaces its content.
 
@@ -331,6 +336,10 @@ class Workspace:
     def comparison_page(self, competition: str) -> Path:
         """Return the path of the HTML page that compares runs."""
         return self.root / "runs" / competition / "compare.html"
+
+    def leaderboard_page(self, competition: str) -> Path:
+        """Return the path of the HTML page of the leaderboard."""
+        return self.root / "runs" / competition / "leaderboard.html"
 
     def auto(self, competition: str) -> Path:
         """Return the path of the journal of ``kit auto``."""

@@ -5,6 +5,7 @@ import re
 import shlex
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from kit.cli.main import VERBS, app
@@ -80,6 +81,32 @@ def test_the_numbers_and_dates_of_a_narrow_leaderboard_are_whole(here, monkeypat
     lines = lines_of("leaderboard")
     assert too_wide(lines) == []
     assert re.search(r"^b .* 1\.0000 ", "\n".join(lines), re.MULTILINE)
+
+
+def commands():
+    """Yield the words and the command of every verb, and of the verbs below it."""
+    for verb in VERBS:
+        command = get_command(app).commands[verb]
+        yield verb, command
+        for name, below in getattr(command, "commands", {}).items():
+            yield f"{verb} {name}", below
+
+
+@pytest.mark.parametrize(("words", "command"), list(commands()))
+def test_every_help_text_has_two_examples_whose_options_exist(words, command):
+    examples = re.findall(r"^\s*kit (.*)$", command.help, re.MULTILINE)
+    assert len(examples) >= 2
+    own = [example for example in examples if example.startswith(words)]
+    known = {option for parameter in command.params for option in parameter.opts}
+    below = set().union(
+        *(
+            {option for parameter in each.params for option in parameter.opts}
+            for each in getattr(command, "commands", {}).values()
+        )
+    )
+    assert own
+    for example in own:
+        assert set(re.findall(r"--[a-z-]+", example)) <= known | below, example
 
 
 def test_the_examples_of_every_help_text_are_on_one_line(here):

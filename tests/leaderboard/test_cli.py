@@ -14,6 +14,7 @@ from kit.leaderboard.record import record
 from kit.storage.files import read_json, write_text
 from tests.conftest import run_kit
 from tests.leaderboard.runs import write_blend, write_experiment, write_submission
+from tests.report.test_pages import external_links
 
 
 @pytest.fixture
@@ -112,6 +113,26 @@ def test_csv_escapes_names_that_spreadsheets_read_as_formulas(workspace):
     table = {row["name"]: row for row in csv.DictReader(io.StringIO(run_kit("leaderboard", "--csv").stdout))}
     assert set(table) == {"'=1+1", "'+1", "'-1", "'@SUM(A1)", "plain"}
     assert table["'-1"]["public"] == "-0.5"
+
+
+def test_the_page_shows_cv_against_leaderboard_and_marks_the_selected_submissions(scored):
+    shown = run_kit("leaderboard", "--page").stderr
+    page = scored.leaderboard_page("made")
+    assert scored.shown(page) in shown
+    html = page.read_text()
+    assert external_links(html) == []
+    assert 'aria-label="public leaderboard score over CV of 4 submissions"' in html
+    assert "private leaderboard" not in html
+    for text in ("least squares, 95 % band", "to select", "vs first: image.size None"):
+        assert text in html, text
+
+
+def test_the_page_without_recorded_scores_has_the_table(workspace):
+    write_experiment(workspace, "first", wrong=range(12))
+    run_kit("leaderboard", "--page")
+    html = workspace.leaderboard_page("made").read_text()
+    assert "<svg" not in html
+    assert "0.8000" in html
 
 
 def test_options_filter_and_sort_the_rows(scored):

@@ -116,11 +116,15 @@ class FoldTrainer:
         self._note_resume(progress, label)
         with self.deadline.deferring_signals():
             while not self._is_finished():
-                self.train_epoch(progress, f"{label} epoch {self.state.epoch + 1}/{self.train.epochs}")
-                self._validate_epoch(progress, label)
+                epoch = f"{label} epoch {self.state.epoch + 1}/{self.train.epochs}"
+                self.train_epoch(progress, epoch)
+                self._validate_epoch(progress, epoch)
                 after_epoch(self.state)
         save_model(self.folder.model, self._weights_to_keep(), self.about)
-        return self._result()
+        result = self._result()
+        done = f"{self.objective.metric.name} {result.score:.4f} of epoch {result.epoch}/{result.epochs}"
+        progress.note(f"{label}: {done}, {duration(result.seconds)}")
+        return result
 
     def _is_finished(self) -> bool:
         patience, state = self.train.patience, self.state
@@ -229,7 +233,7 @@ class FoldTrainer:
         """Score the epoch, keep its weights if they are the best, write the history."""
         state, began = self.state, time.perf_counter()
         model = self._model_to_validate()
-        score = self._score(model)
+        score = self._score(model, progress, label)
         row = {
             "loss": state.loss / max(1, state.images),
             "lr": max(group["lr"] for group in self.components.optimizer.param_groups),
@@ -242,15 +246,15 @@ class FoldTrainer:
             state.kept = _copied(model)
         self.components.schedule.epoch_done(score)
         write_text(self.folder.history, pd.DataFrame(state.history).to_csv(index=False, lineterminator="\n"))
-        progress.note(_epoch_line(label, self.train.epochs, self.objective.metric.name, state.history[-1]))
+        progress.update(label, _state_text(self.train.epochs, self.objective.metric.name, state.history[-1]))
         if self.clock.is_worth_it():
             self._save()
 
-    def _score(self, model: nn.Module) -> float:
-        images, amp = self.images.validation, self.components.amp
+    def _score(self, model: nn.Module, progress: Progress, label: str) -> float:
+        images, amp, loader = self.images.validation, self.components.amp, self.components.validation_loader
         probs, problems = predict_probs(
             model,
-            self.components.validation_loader,
+            progress.track(loader, len(loader), f"{label}, validation"),
             self.objective.task,
             amp.device,
             amp.autocast,
@@ -372,10 +376,8 @@ def _unusable(problems: dict[int, str], images: ImageSet) -> KitError:
     )
 
 
-def _epoch_line(label: str, epochs: int, metric: str, row: dict[str, float]) -> str:
-    """Return the line of an epoch: loss, score, speed, and the time left in the fold."""
-    number = int(row["epoch"])
-    left = duration((epochs - number) * (row["seconds"] + row["validation_seconds"]))
-    count = f"{number:>{len(str(epochs))}}/{epochs}"
-    scores = f"loss {row['loss']:.4f}  {metric} {row['score']:.4f}"
-    return f"{label} epoch {count}  {scores}  {row['images_per_second']:.0f} images/s  {left} left"
+def _state_text(epochs: int, metric: str, row: dict[str, float]) -> str:
+    """Return the state after an epoch: the time left in the fold, score, speed and loss."""
+    left = duration((epochs - int(row["epoch"])) * (row["seconds"] + row["validation_seconds"]))
+    speed = f"{row['images_per_second']:.0f} images/s"
+    return f"{left} left  {metric} {row['score']:.4f}  {speed}  loss {row['loss']:.4f}"

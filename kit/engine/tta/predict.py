@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -314,7 +314,7 @@ def _seconds_of(tta_plan: TTAPlan, spent: np.ndarray) -> list[float]:
 @torch.inference_mode()
 def predict_probs(
     model: nn.Module,
-    loader: DataLoader[Batch],
+    loader: Iterable[Batch],
     task: Task,
     device: torch.device,
     autocast: Callable[[], torch.autocast],
