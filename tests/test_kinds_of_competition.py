@@ -141,7 +141,7 @@ def test_inspect_suggests_keeping_near_duplicates_together(workspace):
     run_kit("folds", "configs/tiny-cnn.yaml", *near)
     fold = pd.read_csv(workspace.folds("tiny")).set_index("id")["fold"]
     assert fold["red/0.png"] == fold["red/1.jpg"]
-    page = workspace.audit_page("tiny").read_text()
+    page = workspace.page("tiny", "audit").read_text()
     assert "Near duplicates" in page
     assert page.count("data:image/jpeg;base64,") >= 5
 

@@ -18,6 +18,7 @@ from kit.bench.rig import Place, Rig, Scratch
 from kit.bench.settings import MIN_GAIN, Baseline, Setting, Trial, advice, faster, settings_to_try
 from kit.config import Config
 from kit.errors import KitError, counted
+from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training import feature_cache
@@ -85,7 +86,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Bench(Displayed):
     """The measurements; rates are images per second.
 
     Attributes:

@@ -28,7 +28,7 @@ def augment(
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
-    sheet = pipeline.augment(
+    done = pipeline.augment(
         config,
         images=images,
         epochs=epochs,
@@ -37,7 +37,7 @@ def augment(
         progress=Terminal(),
     )
     if json:
-        show_json({"sheet": place.shown(sheet)})
+        show_json({"sheet": place.shown(done.sheet)})
     else:
-        show(f"{place.shown(sheet)}  {counted(images, 'image')}, {counted(epochs, 'epoch')}")
+        show(f"{place.shown(done.sheet)}  {counted(images, 'image')}, {counted(epochs, 'epoch')}")
         show_next_with_config(place, "train", config, overrides)

@@ -121,5 +121,5 @@ def _compare(place: "Workspace", experiments: list[str], json: bool) -> None:
         return
     show(*comparison_tables(done))
     competition = done.runs[0].label.split("/")[0]
-    show(f"\nPage with the images: {place.shown(place.comparison_page(competition))}")
+    show(f"\nPage with the images: {place.shown(place.page(competition, 'compare'))}")
     show_next(place, "blend", *(each.label for each in done.runs))

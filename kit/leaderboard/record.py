@@ -12,6 +12,7 @@ from kit.errors import KitError, counted, first_few
 from kit.leaderboard.scores import BOARDS, RecordedScores, read_scores, write_scores
 from kit.leaderboard.submitted import file_changed
 from kit.registry import nearest
+from kit.runtime.displayed import Displayed
 from kit.runtime.environment import now
 from kit.storage.files import checksum
 from kit.storage.locks import waiting_lock
@@ -20,7 +21,7 @@ from kit.submission.trace import read_trace
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Recorded(Displayed):
     """The recorded scores of a submission, now and before.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from kit.registry import Registry, unknown_name
+from kit.runtime.displayed import Displayed
 
 REGISTRIES = {  # kind -> (module, registry); imported on demand, since most import torch
     "layouts": ("kit.competition.layouts", "layouts"),
@@ -27,7 +28,11 @@ REGISTRIES = {  # kind -> (module, registry); imported on demand, since most imp
 }
 
 
-def components(kind: str | None = None) -> dict[str, dict[str, str]]:
+class Components(dict[str, dict[str, str]], Displayed):
+    """Kind -> name -> description."""
+
+
+def components(kind: str | None = None) -> Components:
     """Return kind -> name -> description of everything that a config can name.
 
     Args:
@@ -38,7 +43,7 @@ def components(kind: str | None = None) -> dict[str, dict[str, str]]:
     """
     if kind is not None and kind not in REGISTRIES:
         raise unknown_name("kit components", "kind", kind, REGISTRIES)
-    return {each: _registry(each).describe() for each in ([kind] if kind else REGISTRIES)}
+    return Components({each: _registry(each).describe() for each in ([kind] if kind else REGISTRIES)})
 
 
 def _registry(kind: str) -> Registry[object]:

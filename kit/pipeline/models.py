@@ -59,6 +59,10 @@ class PredictResult(Displayed):
     predicted: bool
 
 
+class PooledResult(list["PerImage"], Displayed):
+    """The scores of images, pooled from their crops: out-of-fold and each held-out set."""
+
+
 @dataclass(frozen=True)
 class NewPredictions(Displayed):
     """The predictions of a run for a folder of new images, in a CSV."""
@@ -269,7 +273,7 @@ def compare(
     made = compare_runs(runs, workspace)
     train = None if current is None else current.opened.loaded.train
     paths = {} if train is None else dict(zip(train["id"], train["path"], strict=True))
-    page = workspace.comparison_page(runs[0].competition)
+    page = workspace.page(runs[0].competition, "compare")
     write_comparison_page(made, page, _image_root(config, workspace), paths, DecodeOptions.of(config.image))
     return made
 
@@ -356,9 +360,9 @@ def explain(
     )
 
 
-def pool_crops(experiment: RunLike, *, how: Pooling, workspace: WorkspaceLike = None) -> list[PerImage]:
+def pool_crops(experiment: RunLike, *, how: Pooling, workspace: WorkspaceLike = None) -> PooledResult:
     """Pool the predictions of crops into predictions of whole images, by ``mean`` or ``max``; score them."""
     from kit.evaluation.per_image import pool_run
 
     workspace = open_workspace(workspace)
-    return pool_run(open_run(experiment, workspace), workspace, how)
+    return PooledResult(pool_run(open_run(experiment, workspace), workspace, how))

@@ -56,6 +56,13 @@ class InspectResult(Displayed):
 
 
 @dataclass(frozen=True)
+class AugmentResult(Displayed):
+    """The PNG of training images as the model sees them."""
+
+    sheet: Path
+
+
+@dataclass(frozen=True)
 class FoldsResult(Displayed):
     """The folds of a competition, their CSV, and how evenly each repeat spreads the classes.
 
@@ -252,7 +259,7 @@ def inspect(
     options = DecodeOptions.of(config.image)
     scan = scan_images(competition, workspace.image_table(competition.name, options.key), progress, options)
     found = audit(competition, scan, config.competition.near, options)
-    page = workspace.audit_page(competition.name)
+    page = workspace.page(competition.name, "audit")
     by_fold, why_no_folds = _balance_of_folds(config, competition, workspace)
     write_audit_page(found, competition, page, options, by_fold, why_no_folds)
     return InspectResult(found, page)
@@ -314,15 +321,15 @@ def augment(
     overrides: Sequence[str] = (),
     workspace: WorkspaceLike = None,
     progress: Progress = SILENT,
-) -> Path:
-    """Draw some training images as the model will see them, epoch by epoch; return the PNG's path."""
+) -> AugmentResult:
+    """Draw some training images as the model will see them, epoch by epoch, on one sheet."""
     from kit.report.sheet import write_sheet
     from kit.training.augmentation_preview import training_examples
 
     config, workspace = open_config(config, overrides, progress), open_workspace(workspace)
     path = workspace.sheet(config.competition.name, config.name)
     write_sheet(training_examples(config, workspace, images, epochs, progress), path)
-    return path
+    return AugmentResult(path)
 
 
 def probe(

@@ -86,6 +86,14 @@ class LeaderboardResult(Displayed):
         }
 
 
+class StatusResult(list["RunStatus"], Displayed):
+    """The state of each run."""
+
+
+class CleanResult(list["CacheUsage"], Displayed):
+    """The caches that were removed, or would be."""
+
+
 def blend(
     experiments: Sequence[RunLike],
     *,
@@ -299,7 +307,7 @@ def _leaderboard_pages(result: LeaderboardResult, workspace: Workspace) -> list[
 
     paths = []
     for competition in dict.fromkeys(entry.competition for entry in result.entries):
-        paths.append(workspace.leaderboard_page(competition))
+        paths.append(workspace.page(competition, "leaderboard"))
         entries = [each for each in result.entries if each.competition == competition]
         write_leaderboard_page(paths[-1], entries, result.correlations, result.selections)
     return paths
@@ -307,7 +315,7 @@ def _leaderboard_pages(result: LeaderboardResult, workspace: Workspace) -> list[
 
 def status(
     experiment: RunLike | None = None, *, workspace: WorkspaceLike = None, progress: Progress = SILENT
-) -> list[RunStatus]:
+) -> StatusResult:
     """Return the state of every artifact of a run, or of all runs: up to date, stale, damaged or missing.
 
     Weights and predictions are read and compared with their digests.
@@ -316,7 +324,7 @@ def status(
 
     workspace = open_workspace(workspace)
     runs = workspace.runs() if experiment is None else [open_run(experiment, workspace)]
-    return read_status(runs, workspace, progress)
+    return StatusResult(read_status(runs, workspace, progress))
 
 
 def record(
@@ -334,7 +342,7 @@ def record(
 
 def clean(
     competition: str | None = None, *, dry_run: bool = False, workspace: WorkspaceLike = None
-) -> list[CacheUsage]:
+) -> CleanResult:
     """Remove caches of images (decoded pixels, foreground masks, features), not models or predictions.
 
     Args:
@@ -343,4 +351,4 @@ def clean(
     """
     from kit.storage.clean import clean as remove
 
-    return remove(open_workspace(workspace), competition, dry_run)
+    return CleanResult(remove(open_workspace(workspace), competition, dry_run))

@@ -32,6 +32,7 @@ from kit.platforms.record import NAME, BundleRecord
 from kit.platforms.scripts import notebook, script
 from kit.platforms.wheels import download_wheels, write_kit_wheel
 from kit.runtime.deadline import parse_time_limit
+from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.files import write_text
 from kit.storage.run_artifacts import read_blend
@@ -43,7 +44,7 @@ from kit.training.run_state import read_training_data
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Bundle(Displayed):
     """A written bundle.
 
     Attributes:

@@ -31,15 +31,20 @@ def write_leaderboard_page(
         related: Correlations of CV and leaderboard.
         chosen: Which submissions to select.
     """
-    picks = {pick.experiment for each in chosen for pick in (each.first, each.second)}
-    pictures = []
-    for metric in dict.fromkeys(each.metric for each in entries):
-        rows = [each for each in entries if each.metric == metric]
-        drawn = (_cv_against(board, rows, picks) for board in BOARDS)
-        pictures += [picture for picture in drawn if picture is not None]
+    pictures = cv_against_boards(entries, chosen)
     tables = Markup(html_of_parts(leaderboard_tables(entries, related, chosen)))
     competition = entries[0].competition
     write_text(path, render("leaderboard.html", competition=competition, pictures=pictures, tables=tables))
+
+
+def cv_against_boards(entries: Sequence[Entry], chosen: Sequence[Selection]) -> list[Markup]:
+    """Return a plot of CV against leaderboard for each competition, metric and board with scores."""
+    picks = {pick.experiment for each in chosen for pick in (each.first, each.second)}
+    drawn = []
+    for kind in dict.fromkeys((each.competition, each.metric) for each in entries):
+        rows = [each for each in entries if (each.competition, each.metric) == kind]
+        drawn += [_cv_against(board, rows, picks) for board in BOARDS]
+    return [picture for picture in drawn if picture is not None]
 
 
 def _cv_against(board: str, entries: Sequence[Entry], picks: set[str]) -> Markup | None:

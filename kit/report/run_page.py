@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+from markupsafe import Markup
 from PIL import Image
 
 from kit.competition.images.decode import DecodeOptions
@@ -45,7 +46,7 @@ def write_run_page(
         parent: The experiment that this one was derived from, and what differs.
     """
     fold_count = len(evaluation.folds)
-    histories = {k: pd.read_csv(f.history) for k in range(fold_count) if (f := run.fold(k)).history.exists()}
+    curves = learning_curves(run, fold_count, evaluation.metric)
     blend = read_blend(run)[0] if run.blend.exists() else None
     members = blend["worth"]["members"] if blend and blend["worth"] else []
     origin = load_test(run).origin
@@ -54,8 +55,8 @@ def write_run_page(
         "run.html",
         evaluation=evaluation,
         slices=_by_kind(evaluation.slices),
-        curves=plots.learning_curves(histories, evaluation.metric) if histories else None,
-        kept_epochs=kept_epochs(run, fold_count, evaluation.higher_is_better) if histories else None,
+        curves=curves,
+        kept_epochs=kept_epochs(run, fold_count, evaluation.higher_is_better) if curves else None,
         scatter=plots.scatter(pd.read_csv(run.residuals)) if evaluation.residuals else None,
         class_curves=plots.class_curves(evaluation.curves) if evaluation.curves else None,
         heat_map=_heat_map(run, evaluation),
@@ -75,6 +76,13 @@ def write_run_page(
         unreadable=origin.unreadable,
     )
     write_text(run.report, page)
+
+
+def learning_curves(run: RunFolder, num_folds: int, metric: str) -> Markup | None:
+    """Return the learning curves of the folds that have begun; None if none has."""
+    files = {k: run.fold(k).history for k in range(num_folds)}
+    histories = {k: pd.read_csv(file) for k, file in files.items() if file.exists()}
+    return plots.learning_curves(histories, metric) if histories else None
 
 
 def _by_kind(slices: Sequence[Slice]) -> dict[str, list[Slice]]:

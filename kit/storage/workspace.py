@@ -329,17 +329,9 @@ class Workspace:
     def _cache_root(self) -> Path:
         return folder_from("KIT_CACHE") or self.root / "runs"
 
-    def audit_page(self, competition: str) -> Path:
-        """Return the path of the HTML page of the audit."""
-        return self.root / "runs" / competition / "audit.html"
-
-    def comparison_page(self, competition: str) -> Path:
-        """Return the path of the HTML page that compares runs."""
-        return self.root / "runs" / competition / "compare.html"
-
-    def leaderboard_page(self, competition: str) -> Path:
-        """Return the path of the HTML page of the leaderboard."""
-        return self.root / "runs" / competition / "leaderboard.html"
+    def page(self, competition: str, name: str) -> Path:
+        """Return the path of an HTML page of a competition: ``audit``, ``compare`` or ``leaderboard``."""
+        return self.root / "runs" / competition / f"{name}.html"
 
     def auto(self, competition: str) -> Path:
         """Return the path of the journal of ``kit auto``."""

@@ -6,15 +6,13 @@ import re
 import subprocess
 import sys
 
-import pytest
-
-from tests.conftest import kit, write_config
+from tests.conftest import run_kit, write_config
 
 COLOR = re.compile(r"\x1b\[[\d;]*[3-4]\dm")
 TOKENS = re.compile(r"\x1b\[[\d;?]*[a-zA-Z]|[\n\r]|[^\x1b\n\r]+")
 
 
-def in_terminal(*arguments: str, **environment: str) -> str:
+def in_terminal(*arguments: str, code: int = 0, **environment: str) -> str:
     """Return all that a command writes to a terminal of 80 columns, control characters included."""
     ours, theirs = pty.openpty()
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **environment}
@@ -25,7 +23,7 @@ def in_terminal(*arguments: str, **environment: str) -> str:
     parts = []
     while part := _read(ours):
         parts.append(part)
-    assert process.wait() == 0, parts
+    assert process.wait() == code, parts
     return b"".join(parts).decode()
 
 
@@ -55,42 +53,30 @@ def visible(text: str) -> list[str]:
     return [row.rstrip() for row in rows if row.strip()]
 
 
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory):
-    """What training writes to a terminal, with colors and without."""
-    from kit.storage.workspace import Workspace
-    from tests.conftest import draw_class_folders
-
-    workspace = Workspace.open(tmp_path_factory.mktemp("terminal"))
-    draw_class_folders(workspace.root / "data/tiny")
-    config = str(write_config(workspace, train__epochs=3))
-    train = ("train", config, "--workspace", str(workspace.root))
-    return in_terminal(*train), in_terminal(*train, "--fresh", NO_COLOR="1")
-
-
-def test_a_fold_leaves_one_line_in_a_terminal(shown):
-    lines = visible(shown[0])
+def test_a_fold_leaves_one_line_in_a_terminal(tiny):
+    config = write_config(tiny, train__epochs=3)
+    shown = in_terminal("train", str(config), "--workspace", str(tiny.root))
+    lines = visible(shown)
     assert [line.split(":")[0].strip() for line in lines if line.startswith("  fold ")] == [
         "fold 0",
         "fold 1",
     ]
+    assert "images/s" in shown  # while it trained
     assert not any("images/s" in line for line in lines)
-    assert "images/s" in shown[0]  # while it trained
     assert max(len(line) for line in lines if not line.startswith("Next: ")) <= 80
 
 
-def test_no_color_is_obeyed(shown):
-    colored, plain = shown
-    assert COLOR.search(colored)
-    assert not COLOR.search(plain)
+def test_no_color_is_obeyed(tiny):
+    run = ("run", "missing.yaml", "--workspace", str(tiny.root))
+    assert COLOR.search(in_terminal(*run, code=1))
+    assert not COLOR.search(in_terminal(*run, code=1, NO_COLOR="1"))
 
 
 def test_without_a_terminal_every_epoch_is_one_line(tiny):
-    config = write_config(tiny, train__epochs=3)
-    process = kit(tiny, "train", str(config))
-    lines = process.communicate()[1].splitlines()
+    lines = run_kit(
+        "train", write_config(tiny, train__epochs=3), "--workspace", tiny.root
+    ).stderr.splitlines()
     epochs = [line for line in lines if "images/s" in line]
-    assert [line.split("  ")[1] for line in epochs] == [
-        f"fold {k} epoch {epoch}/3" for k in range(2) for epoch in (1, 2, 3)
-    ]
+    expected = [f"fold {k} epoch {epoch}/3" for k in range(2) for epoch in (1, 2, 3)]
+    assert [line.split("  ")[1] for line in epochs] == expected
     assert max(map(len, epochs)) <= 80

@@ -63,7 +63,7 @@ def test_the_audit_page_shows_the_comparison_and_few_images_none(drawn, tmp_path
     config = write_config(drawn, competition__test__file=None, competition__test__id=None)
     result = run_kit("inspect", config, "--json", "--workspace", drawn.root)
     assert '"auc"' in result.stdout
-    page = drawn.audit_page("tiny").read_text()
+    page = drawn.page("tiny", "audit").read_text()
     assert "Training against test images" in page
 
 

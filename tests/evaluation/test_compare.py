@@ -55,7 +55,7 @@ def test_runs_of_other_folds_are_refused(trained_copy):
 def test_the_command_prints_tables_and_writes_a_page_with_pictures(trained_copy):
     printed = run_kit("evaluate", "tiny/a", "tiny/b", "--workspace", trained_copy.root).stdout
     assert "against the best" in printed
-    page = trained_copy.comparison_page("tiny").read_text()
+    page = trained_copy.page("tiny", "compare").read_text()
     assert "Images that one gets right" not in page or "data:image/jpeg" in page
     values = run_kit_json("evaluate", "tiny/a", "tiny/b", "--workspace", trained_copy.root)
     assert {each["label"] for each in values["runs"]} == {"tiny/a", "tiny/b"}

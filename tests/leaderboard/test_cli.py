@@ -117,7 +117,7 @@ def test_csv_escapes_names_that_spreadsheets_read_as_formulas(workspace):
 
 def test_the_page_shows_cv_against_leaderboard_and_marks_the_selected_submissions(scored):
     shown = run_kit("leaderboard", "--page").stderr
-    page = scored.leaderboard_page("made")
+    page = scored.page("made", "leaderboard")
     assert scored.shown(page) in shown
     html = page.read_text()
     assert external_links(html) == []
@@ -130,7 +130,7 @@ def test_the_page_shows_cv_against_leaderboard_and_marks_the_selected_submission
 def test_the_page_without_recorded_scores_has_the_table(workspace):
     write_experiment(workspace, "first", wrong=range(12))
     run_kit("leaderboard", "--page")
-    html = workspace.leaderboard_page("made").read_text()
+    html = workspace.page("made", "leaderboard").read_text()
     assert "<svg" not in html
     assert "0.8000" in html
 

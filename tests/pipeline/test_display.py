@@ -52,3 +52,34 @@ def test_tables_have_their_rows_and_lines_their_text(finished):
     assert html.count("<tr>") == 2  # the head and the experiment
     assert "tiny-cnn" in html
     assert "<p>" in done.submitted._repr_html_()
+
+
+def test_results_with_curves_and_pictures_show_them(finished):
+    config, workspace, done = finished
+    assert done._repr_html_().count("<svg") == 2  # ROC and its companions, and the learning curves
+    assert "Learning curves" in pipeline.train(config, workspace=workspace)._repr_html_()
+    assert (
+        "data:image/jpeg" in pipeline.augment(config, images=1, epochs=1, workspace=workspace)._repr_html_()
+    )
+    other = pipeline.run(config, overrides=["name=other", "seed=7"], workspace=workspace)
+    blended = pipeline.blend([done.run, other.run], workspace=workspace)
+    assert "loss of score without the member" in blended._repr_html_()
+
+
+def test_lists_of_results_are_one_table(finished):
+    _, workspace, done = finished
+    states = pipeline.status(workspace=workspace)
+    assert done.run.label in states._repr_html_()
+    assert [each.run for each in states] == workspace.runs()
+    assert "focal" in kit.components("losses")._repr_html_()
+    caches = pipeline.clean(dry_run=True, workspace=workspace)
+    assert str(caches[0].folder) in caches._repr_html_()
+
+
+def test_the_leaderboard_shows_cv_against_recorded_scores(finished):
+    _, workspace, done = finished
+    before = pipeline.leaderboard(workspace=workspace)._repr_html_()
+    recorded = pipeline.record(done.submitted.file.path, public=0.5, workspace=workspace)
+    assert "public 0.5" in recorded._repr_html_()
+    assert "<svg" not in before
+    assert "public leaderboard score over CV" in pipeline.leaderboard(workspace=workspace)._repr_html_()

@@ -71,7 +71,7 @@ def _counts(rows: pd.DataFrame, competition: Competition) -> pd.Series:
 
 def _show_audit(config: Config, workspace: Workspace) -> None:
     st.subheader("Audit")
-    page = workspace.audit_page(config.competition.name)
+    page = workspace.page(config.competition.name, "audit")
     if st.button("Scan every image"):
         with st.spinner("Reading every image …"):
             st.html(pipeline.inspect(config, workspace=workspace)._repr_html_() or "")
