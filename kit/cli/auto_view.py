@@ -70,7 +70,7 @@ class AutoView(Terminal):
             table.add_row("submission", Text(status.submission))
         table.add_row("now", Text(status.doing))
         if self.step:
-            table.add_row("", Text(f"{self.done}/{self.total}  {self.step}"))
+            table.add_row("", Text(f"{self.done}/{self.total}  {self.step}  {self.state}".rstrip()))
         if status.plan:
             table.add_row("plan", Text(status.plan))
         for number, text in enumerate(status.learned[-SHOWN_FINDINGS:]):

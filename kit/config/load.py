@@ -50,6 +50,23 @@ def load_config(path: Path, overrides: Sequence[str] = (), progress: Progress = 
     return _validate(_resolved(merged, path), str(path))
 
 
+def load_stored_config(path: Path) -> Config:
+    """Return the config that an experiment stores, which is complete: without a base and references.
+
+    Reading it as plain YAML takes a tenth of the time of ``load_config``, which explains what is wrong.
+
+    Raises:
+        KitError: As ``load_config``.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return Config.model_validate(yaml.load(path.read_text(encoding="utf-8"), loader))
+    except (OSError, yaml.YAMLError, ValueError):
+        return load_config(path)
+
+
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     """Return the experiment with other values, checked as those of a YAML file.
 

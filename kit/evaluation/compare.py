@@ -17,6 +17,7 @@ from kit.metrics.bootstrap import Interval, plain_dict
 from kit.postprocess.nested_cv import gain
 from kit.runtime.displayed import Displayed
 from kit.storage.workspace import RunFolder, Workspace
+from kit.training.trained_folds import trained_folds
 
 MOST_IMAGES = 24  # of each pair
 
@@ -34,6 +35,7 @@ class ComparedRun:
             blend.
         changed: ``key: value of the best -> value of this`` for each value of the config that differs.
         class_f1: F1 of each class; empty for numbers.
+        minutes: How long its folds were trained; None for a blend, or if that is unknown.
     """
 
     label: str
@@ -43,6 +45,7 @@ class ComparedRun:
     correlation: float
     changed: list[str]
     class_f1: dict[str, float]
+    minutes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,17 @@ def _compared(run: RunFolder, oof: NestedOof, best_run: RunFolder, best: NestedO
         correlation=float(np.nan_to_num(together, nan=1.0)),
         changed=[line for line in changed if not line.startswith("name: ")],
         class_f1=_class_f1(oof),
+        minutes=_minutes(run, len(oof.labeled.validated)),
     )
+
+
+def _minutes(run: RunFolder, num_models: int) -> float | None:
+    """Return the training time of all folds; None if a fold does not say it."""
+    if run.blend.exists():
+        return None
+    seconds = [each.values.get("seconds") for each in trained_folds(run, num_models, verify=False).values()]
+    known = [float(each) for each in seconds if each is not None]
+    return sum(known) / 60 if len(known) == num_models else None
 
 
 def _class_f1(oof: NestedOof) -> dict[str, float]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from kit.competition.tables.read import read_table
 from kit.config import Config
-from kit.config.load import load_config
+from kit.config.load import load_stored_config
 from kit.errors import KitError, counted, first_few
 from kit.folds.table import Folds, read_folds
 from kit.metrics import Metric, get_metric
@@ -98,7 +98,7 @@ def config_of(run: RunFolder) -> Config:
     """
     if not run.config.exists():
         return _config_of_blend(run)
-    config = load_config(run.config)
+    config = load_stored_config(run.config)
     check_folder_name(run, f"{config.competition.name}/{config.name}")
     return config
 

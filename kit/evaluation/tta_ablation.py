@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit.config import Component, Config
-from kit.config.load import load_config
+from kit.config.load import load_stored_config
 from kit.errors import KitError, counted
 from kit.evaluation.oof_with_labels import LabeledPredictions, label_oof
 from kit.inference.experiment_models import ViewPredictions
@@ -166,7 +166,7 @@ def tta_report(
         )
     from kit.engine.tta.views import ModelInput, view_images_of
 
-    config = load_config(run.config)
+    config = load_stored_config(run.config)
     model = _untrained(config)
     given = _default_views(model, progress) if candidates is None else candidates
     measured = _distinct([Component(name=IDENTITY), *config.predict.tta, *given])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kit.config import Component, Config
-from kit.config.load import load_config
+from kit.config.load import load_stored_config
 from kit.errors import KitError
 from kit.inference.experiment_models import ExperimentModels, ViewPredictions, open_models
 from kit.predictions import Kind, Origin, load_held_out, load_oof, load_test
@@ -107,7 +107,7 @@ def _prepared(
     """Return the config with the given views and merge, the data, and the origin of the OOF predictions."""
     if not run.config.exists():
         raise KitError(run.label, "is a blend", "Its predictions come from `kit blend`", code="is_blend")
-    config = with_tta(load_config(run.config), tta, merge)
+    config = with_tta(load_stored_config(run.config), tta, merge)
     if data is None and not run.oof.exists():
         _check_device()
     data = data or prepare(config, workspace, progress)

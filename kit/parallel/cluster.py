@@ -149,9 +149,13 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         return
     try:
         if cluster.address == LOCAL:
-            cores = len(usable_cores())
+            # The address is given, since Ray otherwise takes a cluster that runs here already.
             ray.init(
-                num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+                LOCAL,
+                num_cpus=len(usable_cores()),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
             )
         else:
             _check_that_someone_listens(cluster.address)

@@ -22,10 +22,11 @@ def comparison_tables(comparison: Comparison) -> list[Table | str]:
     """Return the scores with paired differences, the classes that differ most, and the configs."""
     better = "higher" if comparison.higher_is_better else "lower"
     title = f"{comparison.metric} ({better} is better) on {counted(comparison.rows, 'image')}"
-    columns = ("run", "score", "against the best", "95 % interval", "correlation")
+    columns = ("run", "score", "against the best", "95 % interval", "correlation", "min")
     table = plain_table(*columns, title=title, right=columns[1:])
     for each in comparison.runs:
-        table.add_row(escape(each.label), f"{each.cv:.4f}", *_against(each))
+        minutes = "" if each.minutes is None else f"{each.minutes:.1f}"
+        table.add_row(escape(each.label), f"{each.cv:.4f}", *_against(each), minutes)
     parts: list[Table | str] = [table]
     classes = differing_classes(comparison)[:MOST_CLASSES]
     if classes:

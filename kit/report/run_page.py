@@ -123,13 +123,18 @@ def _maps(run: RunFolder, models: str) -> tuple[str, dict[str, str]]:
     if made.get("models") != models:
         return "", {}
     folder = run.explanation.parent
-    return made["method"], {each["id"]: _map(folder / each["map"]) for each in made["images"]}
+    maps = {each["id"]: _map(folder / each["map"]) for each in made["images"]}
+    return made["method"], {i: address for i, address in maps.items() if address is not None}
 
 
-def _map(file: Path) -> str:
-    with Image.open(file) as image:
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
-        return data_url(image)
+def _map(file: Path) -> str | None:
+    """Return a map as a data URL; None if its file was removed or damaged."""
+    try:
+        with Image.open(file) as image:
+            image.thumbnail((THUMBNAIL, THUMBNAIL))
+            return data_url(image)
+    except OSError:
+        return None
 
 
 def _blend_interval(blend: dict[str, Any] | None) -> str:

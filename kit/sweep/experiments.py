@@ -173,7 +173,7 @@ class Experiments:
         note: Callable[[Combination, Outcome], None],
         *folds: int,
     ) -> None:
-        """Attempt experiments, and note what became of each; those that are interrupted have begun."""
+        """Attempt experiments and note each outcome; an interrupted one keeps its state and adds its time."""
         attempts = [Attempt(configs[each.name], folds) for each in those]
         data = {each.name: self._data_of(configs[each.name]) for each in those}
         place, began = (self.workspace, self.quiet, self.deadline), time.monotonic()

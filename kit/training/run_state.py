@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 from kit.config import Config
-from kit.config.load import config_yaml, differences, load_config
+from kit.config.load import config_yaml, differences, load_stored_config
 from kit.errors import KitError, first_few
 from kit.folds.table import Folds
 from kit.storage.files import write_text
@@ -34,7 +34,7 @@ def is_complete(run: RunFolder, config: Config) -> bool:
     except DamagedFoldError:
         return False
     is_trained = len(done) == config.folds.models
-    return is_trained and run.config.exists() and load_config(run.config) == config
+    return is_trained and run.config.exists() and load_stored_config(run.config) == config
 
 
 def forget(run: RunFolder, folds: list[int]) -> None:
@@ -106,7 +106,8 @@ def _started_with(run: RunFolder) -> str | None:
 
 def _refuse_other_config(run: RunFolder, config: Config) -> None:
     ignored = without_effect_on_weights(config)
-    changed = [line for line in differences(load_config(run.config), config) if not line.startswith(ignored)]
+    lines = differences(load_stored_config(run.config), config)
+    changed = [line for line in lines if not line.startswith(ignored)]
     if changed:
         listed = "".join(f"\n  - {line}" for line in changed)
         raise KitError(

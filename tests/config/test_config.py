@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kit.config.load import config_yaml, differences, load_config
+from kit.config.load import config_yaml, differences, load_config, load_stored_config
 from kit.errors import KitError
 from tests.conftest import TINY, RecordedProgress, raises_kit_error, write_config
 
@@ -20,6 +20,20 @@ def test_defaults_are_written_out_and_read_back_equal(workspace, tmp_path):
     copy.write_text(config_yaml(config))
     assert load_config(copy) == config
     assert "patience: null" in config_yaml(config)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml")), ids=str)
+def test_a_stored_config_is_read_back_equal(path, tmp_path):
+    config = load_config(path, ["train.lr=1e-5", "seed=0", "name='007'"])
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(config_yaml(config))
+    assert load_stored_config(copy) == config
+
+
+def test_what_is_wrong_with_a_stored_config_is_explained(workspace):
+    path = write_config(workspace, train__lr="fast")
+    with raises_kit_error("value_invalid"):
+        load_stored_config(path)
 
 
 def test_override_takes_yaml_values(workspace):

@@ -6,6 +6,7 @@ import kit
 from kit.evaluation.compare import compare_runs
 from kit.evaluation.nested_oof import nested_oof
 from kit.report.comparisons import differing_classes
+from kit.storage.files import read_json
 from tests.conftest import raises_kit_error, run_kit, run_kit_json, write_config
 
 
@@ -23,6 +24,8 @@ def test_the_best_run_is_first_and_the_other_is_compared_with_it(trained, both):
     assert other.interval.low <= other.gain <= other.interval.high
     assert any(line.startswith("model.name:") for line in other.changed)
     assert -1 <= other.correlation <= 1
+    done = (read_json(trained.run(*best.label.split("/")).fold(k).done) for k in range(2))
+    assert best.minutes == pytest.approx(sum(each["seconds"] for each in done) / 60)
 
 
 def test_a_run_does_not_differ_from_itself(trained):

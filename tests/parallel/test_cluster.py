@@ -117,7 +117,8 @@ def test_a_pruned_sweep_on_a_cluster_stops_poor_combinations_after_one_fold(tiny
 
 
 @pytest.mark.slow
-def test_ray_on_this_machine_needs_no_cluster(tiny):
+def test_ray_on_this_machine_needs_no_cluster_and_no_other_one_matters(tiny, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     run_kit("train", write_config(tiny), "--ray", "local", "--workspace", tiny.root)
     assert read_json(tiny.run("tiny", "tiny-cnn").fold(1).done)
     assert not ray.is_initialized()

@@ -88,6 +88,9 @@ def test_the_maps_of_the_models_of_a_run_are_shown_over_its_mistakes(trained_cop
     evaluate(run, workspace=trained_copy)
     shown = run.report.read_text().count('class="over"')
     assert 0 < shown <= len(explained)
+    (run.explanation.parent / read_json(run.explanation)["images"][0]["map"]).write_bytes(b"")
+    evaluate(run, workspace=trained_copy)
+    assert run.report.read_text().count('class="over"') == shown - 1
     write_json(run.explanation, read_json(run.explanation) | {"models": "others"})
     evaluate(run, workspace=trained_copy)
     assert 'class="over"' not in run.report.read_text()
