@@ -18,9 +18,9 @@ from kit.competition.samples import Competition
 from kit.folds.balance_report import FoldBalance, side_name
 from kit.storage.files import write_text
 
-THUMBNAIL = 128  # pixels of the longer side
-MAX_GROUPS = 30  # of duplicates
-MAX_IMAGES_PER_GROUP = 8
+THUMBNAIL, SMALL = 128, 64  # pixels of the longer side
+MAX_GROUPS = 12  # of each kind of duplicates; with more of them a page would exceed 3 MB
+MAX_IMAGES_PER_GROUP = 4
 MAX_CLASSES = 200
 MAX_CO_OCCURRENCE = 40  # classes in the co-occurrence table
 
@@ -48,7 +48,7 @@ def write_audit_page(
             "name": name,
             "count": count,
             "share": 100 * count / max(most, 1),
-            "image": thumbnail(competition.root, first.get(name), options),
+            "image": thumbnail(competition.root, first.get(name), options, SMALL),
         }
         for name, count in list(audit.class_counts.items())[:MAX_CLASSES]
     ]
@@ -96,19 +96,22 @@ def _first_image_of_each_class(competition: Competition) -> dict[str, str]:
     return {name: paths.iloc[0] for name, paths in having.items() if len(paths)}
 
 
-def thumbnail(root: Path, path: str | None, options: DecodeOptions) -> str | None:
+def thumbnail(root: Path, path: str | None, options: DecodeOptions, side: int = THUMBNAIL) -> str | None:
     """Return a thumbnail as a data URL, or None if the path is None or the image is unreadable.
 
     Of other channels than three, it shows their three-channel view.
+
+    Args:
+        side: Pixels of its longer side.
     """
     if path is None:
         return None
     try:
-        image = Image.fromarray(three_channel_view(decode(root / path, "rgb", THUMBNAIL, options)))
+        image = Image.fromarray(three_channel_view(decode(root / path, "rgb", side, options)))
     except UnreadableImageError:
         return None  # the page lists it as unreadable
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    if (times := THUMBNAIL // max(image.size)) > 1:  # tiny: enlarged sharply
+    image.thumbnail((side, side))
+    if (times := side // max(image.size)) > 1:  # tiny: enlarged sharply
         image = image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
     return data_url(image)
 

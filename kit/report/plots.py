@@ -26,7 +26,7 @@ MAIN, SECOND = PALETTE[0], PALETTE[5]
 INK = "#010203"  # written as currentColor, which is dark on a light page and light on a dark one
 HEAT = "viridis"
 MAX_POINTS = 2000  # of a scatter plot; a page with more points opens slowly
-NAMED_CLASSES = 30  # in a heat map without zoom; with more, names are small and rows are ordered
+NAMED_CLASSES = 30  # in a heat map; with more, names are small, rows are ordered, and the page can zoom
 POINT = 72  # per inch
 NAMED_POINTS = 15  # in a scatter plot of submissions; with more, names overlap
 THIN, THICK = 0.9, 2.2
@@ -95,7 +95,7 @@ def learning_curves(histories: Mapping[int, pd.DataFrame], metric: str) -> tuple
     titles = {"loss": "training loss", "score": f"validation {metric}", "lr": "learning rate"}
     for panel, (column, title) in zip(parts, titles.items(), strict=True):
         for history in histories.values():
-            panel.plot(history["epoch"], history[column], color=MAIN, linewidth=THIN, alpha=0.4)
+            panel.plot(history["epoch"], history[column], color=INK, linewidth=THIN, alpha=0.35)
         mean = pd.concat(histories.values()).groupby("epoch")[column].mean()
         panel.plot(mean.index, mean, color=MAIN, linewidth=THICK)
         panel.set_title(title)
@@ -204,6 +204,7 @@ def blend_members(members: Sequence[Mapping[str, Any]]) -> tuple[Figure, str]:
     losses.set(title="loss of score without the member", yticks=places, yticklabels=[""] * len(names))
     for panel in (weights, losses):
         panel.grid(visible=False, axis="y")
+        panel.locator_params(axis="x", nbins=5)
     return figure, f"Weight of {counted(len(names), 'member')}, and the loss of score without each"
 
 

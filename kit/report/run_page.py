@@ -60,6 +60,7 @@ def write_run_page(
         scatter=plots.scatter(pd.read_csv(run.residuals)) if evaluation.residuals else None,
         class_curves=plots.class_curves(evaluation.curves) if evaluation.curves else None,
         heat_map=_heat_map(run, evaluation),
+        zoomed_from=plots.NAMED_CLASSES,
         labels=_confusions_of_labels(run, evaluation),
         confusion_file=run.confusion.name,
         environment=read_json(run.environment) if run.environment.exists() else {},

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import kit
 from kit.config.load import load_config
@@ -122,6 +123,23 @@ def test_the_audit_shows_the_classes_by_fold_once_there_are_folds(tiny, tiny_con
     assert "fold 1" in html
     tiny.folds("tiny").write_text("id,fold\n")
     assert "Folds are not shown" in inspect(tiny_config, workspace=tiny).page.read_text()
+
+
+@pytest.mark.slow
+def test_the_audit_of_a_thousand_classes_with_duplicates_is_below_three_megabytes(workspace):
+    rng = np.random.default_rng(0)
+    for number in range(1000):
+        folder = workspace.root / "data/many/train" / f"class {number}"
+        folder.mkdir(parents=True)
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+        coarse.resize((160, 160), Image.Resampling.BICUBIC).save(folder / "0.jpg")
+        for copy in range(1, 6):
+            shutil.copy(folder / "0.jpg", folder / f"{copy}.jpg")
+    draw(workspace.root / "data/many/test/0.png", COLORS["2"], 0)
+    config = kit.init("many", workspace=workspace).config
+    html = inspect(config, workspace=workspace).page.read_text()
+    assert html.count("<img") > 200
+    assert len(html.encode()) < 3_000_000
 
 
 def test_the_stored_config_of_a_run_equals_the_loaded_one(trained):
