@@ -64,6 +64,7 @@ def test_a_bar_shows_how_much_is_done_and_the_time_left():
     html = bar("<fold 0>", 3, 4, 90.0)
     assert 'value="3" max="4"' in html
     assert "&lt;fold 0&gt; 3/4, 0:30 left" in html
+    assert "&lt;fold 0&gt; 3/4, accuracy 0.9" in bar("<fold 0>", 3, 4, 90.0, "accuracy 0.9")
 
 
 def test_only_verbs_that_report_progress_get_one():

@@ -153,8 +153,8 @@ class Session:
         return memory is None or self.costs.memory_per_image(candidate.model, size) <= memory[0]
 
     def say(self, text: str) -> None:
-        """Report one line with the time left."""
-        self.progress.note(f"{duration(max(0.0, self.deadline.left))} left  {text}")
+        """Report one line with the time left until the limit."""
+        self.progress.note(f"{duration(max(0.0, self.limit.left))} left  {text}")
         self.publish()
 
     def begin(self, doing: str) -> None:
@@ -167,7 +167,7 @@ class Session:
         best = self.ranked(self.journal.scored)[:1]
         self.watch(
             Status(
-                ends=time.monotonic() + self.deadline.left,
+                ends=time.monotonic() + self.limit.left,
                 total=self.total,
                 doing=self.doing,
                 plan=self.plan,

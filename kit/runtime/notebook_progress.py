@@ -20,12 +20,17 @@ REFRESH_SECONDS = 0.5
 class NotebookProgress:
     """Prints stages, notes and warnings, and shows a bar that disappears when its loop ends."""
 
+    def __init__(self) -> None:
+        self.state = ""  # shown beside the next bar
+
     def stage(self, name: str, detail: str = "") -> None:
         """Print the stage's name."""
+        self.state = ""
         print(f"{name} {detail}".rstrip())
 
     def note(self, text: str) -> None:
         """Print an indented line."""
+        self.state = ""
         print(f"  {text}")
 
     def warn(self, text: str) -> None:
@@ -33,21 +38,21 @@ class NotebookProgress:
         print(f"  warning: {text}")
 
     def update(self, label: str, text: str) -> None:
-        """Print an indented line."""
-        print(f"  {label}  {text}")
+        """Show the state beside the next bar."""
+        self.state = text
 
     def track(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
         """Yield ``items`` while a bar shows how many are done, and the time left."""
         from IPython.display import display, update_display
 
         began = shown = time.monotonic()
-        handle = display(_Html(bar(label, 0, total, 0.0)), display_id=True)
+        handle = display(_Html(bar(label, 0, total, 0.0, self.state)), display_id=True)
         for done, item in enumerate(items, 1):
             yield item
             now = time.monotonic()
             if now - shown > REFRESH_SECONDS:
                 shown = now
-                html = _Html(bar(label, done, total, now - began))
+                html = _Html(bar(label, done, total, now - began, self.state))
                 update_display(html, display_id=handle.display_id)
         update_display(_Html(""), display_id=handle.display_id)
 
@@ -62,10 +67,11 @@ class _Html:
         return self.html
 
 
-def bar(label: str, done: int, total: int, seconds: float) -> str:
-    """Return a progress bar as HTML, with the time left."""
-    left = f", {duration(seconds / done * (total - done))} left" if done else ""
-    return f'<progress value="{done}" max="{total}"></progress> {escape(label)} {done}/{total}{left}'
+def bar(label: str, done: int, total: int, seconds: float, state: str = "") -> str:
+    """Return a progress bar as HTML, with the time left or the state of a longer loop."""
+    left = f"{duration(seconds / done * (total - done))} left" if done else ""
+    text = ", ".join(filter(None, [f"{label} {done}/{total}", state or left]))
+    return f'<progress value="{done}" max="{total}"></progress> {escape(text)}'
 
 
 def is_notebook() -> bool:
