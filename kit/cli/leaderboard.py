@@ -29,7 +29,7 @@ def leaderboard(
     ] = "cv",
     csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
     page: Annotated[
-        bool, typer.Option("--page", help="Also write an HTML page: CV against leaderboard, and the table.")
+        bool, typer.Option("--page", help="Also write an HTML page: all rows, and CV against leaderboard.")
     ] = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
@@ -64,7 +64,7 @@ def leaderboard(
         kind=kind,
         name=name,
         sort=sort,
-        advice=page or not csv,
+        advice=not csv,
         page=page,
         workspace=place,
     )

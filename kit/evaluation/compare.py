@@ -120,10 +120,14 @@ def _compared(run: RunFolder, oof: NestedOof, best_run: RunFolder, best: NestedO
 
 
 def _minutes(run: RunFolder, num_models: int) -> float | None:
-    """Return the training time of all folds; None if a fold does not say it."""
+    """Return the training time of all folds; None if a fold does not say it, or is damaged."""
     if run.blend.exists():
         return None
-    seconds = [each.values.get("seconds") for each in trained_folds(run, num_models, verify=False).values()]
+    try:
+        folds = trained_folds(run, num_models, verify=False)
+    except KitError:
+        return None  # a comparison of predictions does not need it
+    seconds = [each.values.get("seconds") for each in folds.values()]
     known = [float(each) for each in seconds if each is not None]
     return sum(known) / 60 if len(known) == num_models else None
 

@@ -72,7 +72,8 @@ class Evaluation(Displayed):
         hardest: The images with the highest loss.
         suspects: The labels that are most likely wrong.
         remarks: What the scores are of, if labels are distributions.
-        slices: Scores by image size and of the worst groups; empty without the competition.
+        slices: Loss and score by image size and of the groups with the highest loss; empty without the
+            competition.
         curves: ROC, precision and reliability, for the page; None for numbers and distributions.
     """
 

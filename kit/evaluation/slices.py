@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from kit.errors import KitError
+from kit.evaluation.label_errors import losses
 from kit.evaluation.oof_with_labels import GROUP, LabeledPredictions
 from kit.metrics import Metric
 from kit.predictions import FinalPredictions
@@ -16,23 +17,26 @@ from kit.tasks import Task
 
 SIZE_RANGES = 4  # with equally many images each
 MIN_IMAGES = 10  # of a group; the score of fewer says little
-MOST_GROUPS = 200  # that are scored, the largest ones
-SHOWN_GROUPS = 10  # those with the worst scores
+MOST_GROUPS = 1000  # that are compared, the largest ones
+SHOWN_GROUPS = 10  # those with the highest loss
 BOX = ["xmin", "ymin", "xmax", "ymax"]
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of the rows, and its score.
+    """A part of the rows, and how well it is predicted.
 
     Attributes:
         by: What its images have in common: ``shorter side`` or ``group``.
-        score: None if the metric cannot be computed on these rows.
+        loss: The mean of ``losses`` over its images; unlike the score, it compares parts that have other
+            classes.
+        score: None if the metric cannot be computed on these rows, such as ROC AUC of one class.
     """
 
     by: str
     name: str
     images: int
+    loss: float
     score: float | None
 
 
@@ -66,22 +70,23 @@ def fold_scores(
 def slice_scores(
     labeled: LabeledPredictions, predictions: FinalPredictions, train: pd.DataFrame, scan: pd.DataFrame
 ) -> list[Slice]:
-    """Return the scores by image size, smallest first, and of the groups with the worst scores.
+    """Return the scores by image size, smallest first, and of the groups with the highest loss.
 
     Args:
         train: The training samples of the competition.
         scan: As ``scan_images`` returns it.
     """
     samples = train.set_index("id").reindex(list(labeled.oof.ids))
-    sizes = [
-        _slice("shorter side", name, rows, labeled, predictions)
-        for name, rows in _size_ranges(_shorter_sides(samples, scan))
-    ]
-    if GROUP not in samples:
-        return sizes
-    groups = _group_rows(samples[GROUP])
-    scored = [_slice(GROUP, name, rows, labeled, predictions) for name, rows in groups]
-    return [*sizes, *_worst(scored, labeled.metric.higher_is_better)]
+    loss = losses(labeled.targets, predictions.probs, labeled.task)
+
+    def slice_of(by: str, name: str, rows: np.ndarray) -> Slice:
+        score, _ = score_rows(labeled, predictions, rows)
+        return Slice(by, name, len(rows), float(loss[rows].mean()), score)
+
+    sizes = [slice_of("shorter side", *each) for each in _size_ranges(_shorter_sides(samples, scan))]
+    found = _group_rows(samples[GROUP]) if GROUP in samples else ()
+    worst = sorted(found, key=lambda each: -loss[each[1]].mean())[:SHOWN_GROUPS]
+    return [*sizes, *(slice_of(GROUP, *each) for each in worst)]
 
 
 def _shorter_sides(samples: pd.DataFrame, scan: pd.DataFrame) -> pd.Series:
@@ -106,7 +111,7 @@ def _size_ranges(sides: pd.Series) -> Iterator[tuple[str, np.ndarray]]:
         return
     for number, end in enumerate(ends):
         low = known[known > ends[number - 1]].min() if number else known.min()
-        name = f"{low:g} px" if low == end else f"{low:g} to {end:g} px"
+        name = f"{low:.0f} px" if low == end else f"{low:.0f} to {end:.0f} px"
         yield name, np.flatnonzero(of_row == number)
 
 
@@ -116,15 +121,3 @@ def _group_rows(groups: pd.Series) -> Iterator[tuple[str, np.ndarray]]:
     sizes = names.value_counts()
     for name in sizes[sizes >= MIN_IMAGES].index[:MOST_GROUPS]:
         yield name, np.flatnonzero(names == name)
-
-
-def _slice(
-    by: str, name: str, rows: np.ndarray, labeled: LabeledPredictions, predictions: FinalPredictions
-) -> Slice:
-    return Slice(by, name, len(rows), score_rows(labeled, predictions, rows)[0])
-
-
-def _worst(groups: Sequence[Slice], higher_is_better: bool) -> list[Slice]:
-    scored = [(each.score, each) for each in groups if each.score is not None]
-    ordered = sorted(scored, key=lambda pair: pair[0] if higher_is_better else -pair[0])
-    return [each for _, each in ordered[:SHOWN_GROUPS]]

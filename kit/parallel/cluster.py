@@ -20,6 +20,7 @@ from kit.runtime.process import claim_process
 
 POLL_SECONDS = 0.5  # between looks at reports, Ctrl-C and the time limit
 RETRIES = 5  # of a part whose node or process was lost
+CLIENT = "ray://"  # before the address of a cluster that this machine is no node of
 CONNECTION_SECONDS = 10.0  # until a port must have accepted a connection
 STOPPING_SECONDS = 60.0  # for the last step and a checkpoint, once a part was told to stop
 OPTION = "--ray"
@@ -184,12 +185,15 @@ def _check_that_someone_listens(address: str) -> None:
         OSError: The port accepts none.
         ValueError: The address is malformed.
     """
-    from ray._private.services import canonicalize_bootstrap_address
+    host_and_port = address.removeprefix(CLIENT)  # a client connects to exactly this one
+    if host_and_port == address:
+        from ray._private.services import canonicalize_bootstrap_address
 
-    host_and_port = canonicalize_bootstrap_address(address.removeprefix("ray://"))
-    if host_and_port is None:
-        return  # auto without such a file: Ray says so at once
-    host, _, port = host_and_port.removeprefix("ray://").rpartition(":")
+        found = canonicalize_bootstrap_address(address)
+        if found is None:
+            return  # auto without such a file: Ray says so at once
+        host_and_port = found.removeprefix(CLIENT)
+    host, _, port = host_and_port.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECTION_SECONDS).close()
     except OSError as error:

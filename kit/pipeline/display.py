@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from rich.markup import escape
+
 from kit.bench.measure import Bench
 from kit.errors import counted
 from kit.evaluation.compare import Comparison
@@ -74,7 +76,7 @@ def _init(result: InitResult) -> Parts:
         *result.unpacked,
         findings_table(result.findings),
         *not_used,
-        f"{result.config}",
+        escape(f"{result.config}"),
     ]
     if result.to_edit is not None:
         parts.append(f"kit run will refuse this config. Edit it first: {result.to_edit}")
@@ -83,17 +85,17 @@ def _init(result: InitResult) -> Parts:
 
 @shows(InspectResult)
 def _inspect(result: InspectResult) -> Parts:
-    return [*audit_tables(result.audit, 0), f"Page with images: {result.page}"]
+    return [*audit_tables(result.audit, 0), escape(f"Page with images: {result.page}")]
 
 
 @shows(CorrectResult)
 def _correct(result: CorrectResult) -> Parts:
-    return correction_lines(result.correction, str(result.file))
+    return correction_lines(result.correction, escape(str(result.file)))
 
 
 @shows(FoldsResult)
 def _folds(result: FoldsResult) -> Parts:
-    return [*(balance_table(balance) for balance in result.balances), f"{result.path}"]
+    return [*(balance_table(balance) for balance in result.balances), escape(f"{result.path}")]
 
 
 @shows(DryRun)
@@ -121,7 +123,7 @@ def _predict(result: PredictResult) -> Parts:
 
 @shows(NewPredictions)
 def _new_predictions(result: NewPredictions) -> Parts:
-    return [f"{result.file} written: {counted(result.num_images, 'image')}"]
+    return [f"{escape(str(result.file))} written: {counted(result.num_images, 'image')}"]
 
 
 @shows(Evaluation)
@@ -137,12 +139,12 @@ def _comparison(result: Comparison) -> Parts:
 
 @shows(Explanation)
 def _explanation(result: Explanation) -> Parts:
-    return [summary(result, str(result.folder)), result.sheet]
+    return [summary(result, escape(str(result.folder))), result.sheet]
 
 
 @shows(AugmentResult)
 def _augment(result: AugmentResult) -> Parts:
-    return [f"{result.sheet}", result.sheet]
+    return [escape(f"{result.sheet}"), result.sheet]
 
 
 @shows(Bench)
@@ -188,17 +190,17 @@ def _blend(result: BlendResult) -> Parts:
 def _bundle(result: Bundle) -> Parts:
     uploaded = [f"Uploaded: {result.dataset}"] if result.dataset else []
     size = f"{counted(result.files, 'file')}, {format_bytes(result.bytes)}"
-    return [f"{result.folder} written for {result.platform}: {size}", *uploaded]
+    return [escape(f"{result.folder} written for {result.platform}: {size}"), *uploaded]
 
 
 @shows(Submitted)
 def _submitted(result: Submitted) -> Parts:
-    return submission_lines(result, str(result.file.path))
+    return submission_lines(result, escape(str(result.file.path)))
 
 
 @shows(KaggleSubmission)
 def _kaggle_submission(result: KaggleSubmission) -> Parts:
-    return [result.text(str(result.file.path))]
+    return [result.text(escape(str(result.file.path)))]
 
 
 @shows(CheckResult)
@@ -217,7 +219,7 @@ def _leaderboard(result: LeaderboardResult) -> Parts:
 
 @shows(Recorded)
 def _recorded(result: Recorded) -> Parts:
-    return [f"{result.file.path}: {', '.join(result.summary)} recorded."]
+    return [escape(f"{result.file.path}: {', '.join(result.summary)} recorded.")]
 
 
 @shows(StatusResult)
@@ -227,5 +229,5 @@ def _status(result: StatusResult) -> Parts:
 
 @shows(CleanResult)
 def _clean(result: CleanResult) -> Parts:
-    lines = (f"{each.folder}  {counted(each.files, 'file')}, {format_bytes(each.bytes)}" for each in result)
-    return [*lines] if result else ["no caches found"]
+    lines = [f"{each.folder}  {counted(each.files, 'file')}, {format_bytes(each.bytes)}" for each in result]
+    return [escape(line) for line in lines] if lines else ["no caches found"]

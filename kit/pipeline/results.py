@@ -78,7 +78,8 @@ class LeaderboardResult(Displayed):
 
     def as_dict(self) -> dict[str, object]:
         """Return the result as ``--json`` prints it."""
-        return {
+        pages = {"pages": [str(path) for path in self.pages]} if self.pages else {}
+        return pages | {
             "entries": [entry.as_dict() for entry in self.entries],
             "correlation": [each.as_dict() for each in self.correlations],
             "select": [each.as_dict() for each in self.selections],
@@ -280,7 +281,8 @@ def leaderboard(
         name: Only names that match this pattern, such as ``b*``.
         sort: ``cv``, ``public``, ``private``, ``date``, ``minutes`` or ``name``.
         advice: Compute correlations and selections, which reads predictions.
-        page: Write ``runs/COMPETITION/leaderboard.html`` of each competition, with CV against leaderboard.
+        page: Write ``runs/COMPETITION/leaderboard.html`` of each competition: all rows, and CV against
+            leaderboard.
     """
     from kit.leaderboard.correlation import correlations
     from kit.leaderboard.entries import read_leaderboard
@@ -292,17 +294,18 @@ def leaderboard(
     scored = entries_of(found.entries, competition)
     problems = list(found.problems)
     result = LeaderboardResult(
-        entries=sort_entries(filter_entries(scored, kind, name), sort),
+        entries=sort_entries(scored, sort),
         is_empty=not found.entries,
-        correlations=correlations(scored) if advice else [],
-        selections=select_submissions(scored, workspace, problems) if advice else [],
+        correlations=correlations(scored) if advice or page else [],
+        selections=select_submissions(scored, workspace, problems) if advice or page else [],
         problems=problems,
     )
-    return replace(result, pages=_leaderboard_pages(result, workspace)) if page else result
+    pages = _leaderboard_pages(result, workspace) if page else []
+    return replace(result, entries=filter_entries(result.entries, kind, name), pages=pages)
 
 
 def _leaderboard_pages(result: LeaderboardResult, workspace: Workspace) -> list[Path]:
-    """Write the page of each competition; return their paths."""
+    """Write the page of each competition, with all of its rows; return their paths."""
     from kit.report.leaderboard_page import write_leaderboard_page
 
     paths = []

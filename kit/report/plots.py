@@ -32,6 +32,7 @@ NAMED_POINTS = 15  # in a scatter plot of submissions; with more, names overlap
 THIN, THICK = 0.9, 2.2
 STYLE: Any = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name may hold dollar signs
     "svg.hashsalt": "kit",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -194,18 +195,19 @@ def blend_members(members: Sequence[Mapping[str, Any]]) -> tuple[Figure, str]:
         members: ``label``, ``weight`` (None: the method has none) and ``cost_of_dropping`` of each.
     """
     names = [_short(each["label"].split("/")[-1], 28) for each in members]
-    figure, (weights, losses) = panels(10, 0.9 + 0.28 * len(names), columns=2)
+    losses = [each["cost_of_dropping"] for each in members]
+    drawn = {"loss of score without the member": losses}
+    if all(each["weight"] is not None for each in members):
+        drawn = {"weight": [each["weight"] for each in members], **drawn}
+    figure, parts = panels(5 * len(drawn), 0.9 + 0.28 * len(names), columns=len(drawn))
     places = np.arange(len(names))[::-1]  # the first on top
-    weights.barh(places, [each["weight"] or 0 for each in members], color=MAIN)
-    costs = [each["cost_of_dropping"] for each in members]
-    losses.barh(places, costs, color=[MAIN if cost >= 0 else SECOND for cost in costs])
-    losses.axvline(0, color=INK, linewidth=THIN)
-    weights.set(title="weight", yticks=places, yticklabels=names)
-    losses.set(title="loss of score without the member", yticks=places, yticklabels=[""] * len(names))
-    for panel in (weights, losses):
+    for number, (panel, (title, values)) in enumerate(zip(np.atleast_1d(parts), drawn.items(), strict=True)):
+        panel.barh(places, values, color=[MAIN if value >= 0 else SECOND for value in values])
+        panel.axvline(0, color=INK, linewidth=THIN)
+        panel.set(title=title, yticks=places, yticklabels=[""] * len(names) if number else names)
         panel.grid(visible=False, axis="y")
         panel.locator_params(axis="x", nbins=5)
-    return figure, f"Weight of {counted(len(names), 'member')}, and the loss of score without each"
+    return figure, f"{' and '.join(drawn)}, of {counted(len(names), 'member')}"
 
 
 @plot

@@ -14,7 +14,7 @@ from kit.competition.images.decode import DecodeOptions
 from kit.evaluation.classes import LABEL_COUNTS
 from kit.evaluation.evaluate import Evaluation
 from kit.evaluation.label_errors import HardImage, Suspect
-from kit.evaluation.slices import Slice
+from kit.evaluation.slices import MIN_IMAGES, Slice
 from kit.leaderboard.parents import Derivation
 from kit.metrics.bootstrap import Interval
 from kit.predictions import load_test
@@ -55,6 +55,7 @@ def write_run_page(
         "run.html",
         evaluation=evaluation,
         slices=_by_kind(evaluation.slices),
+        least_images=MIN_IMAGES,
         curves=curves,
         kept_epochs=kept_epochs(run, fold_count, evaluation.higher_is_better) if curves else None,
         scatter=plots.scatter(pd.read_csv(run.residuals)) if evaluation.residuals else None,
@@ -115,8 +116,8 @@ def _confusions(run: RunFolder) -> pd.DataFrame:
     return pd.read_csv(run.confusion, index_col=0, dtype={0: str}, keep_default_na=False)
 
 
-def _maps(run: RunFolder, models: str) -> tuple[str, dict[str, str]]:
-    """Return the method of the last explanation, and id -> its map of the predicted class as a data URL.
+def _maps(run: RunFolder, models: str) -> tuple[str, dict[str, tuple[str, str]]]:
+    """Return the method of the last explanation, and id -> the class and the data URL of its first map.
 
     Maps of other models than those of the predictions are left out.
     """
@@ -124,8 +125,12 @@ def _maps(run: RunFolder, models: str) -> tuple[str, dict[str, str]]:
     if made.get("models") != models:
         return "", {}
     folder = run.explanation.parent
-    maps = {each["id"]: _map(folder / each["map"]) for each in made["images"]}
-    return made["method"], {i: address for i, address in maps.items() if address is not None}
+    maps = {
+        each["id"]: (each["explained"][0]["class"], address)
+        for each in made["images"]
+        if (address := _map(folder / each["map"])) is not None
+    }
+    return made["method"], maps
 
 
 def _map(file: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import signal
 import sys
 import threading
@@ -34,10 +33,15 @@ def interrupt_on_sigterm() -> None:
 
 
 def _interrupt_again(dropped: sys.UnraisableHookArgs) -> None:
-    """Send an interrupt again that Python has dropped; report every other error as Python does."""
+    """Send an interrupt again that Python has dropped; report every other error as Python does.
+
+    The signal is SIGTERM, since a shell may have started kit with SIGINT ignored; it ends a wait of the main
+    thread, which a simulated one does not.
+    """
     if dropped.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(dropped)
         return
-    again = threading.Timer(AGAIN_SECONDS, _thread.interrupt_main)
+    main = threading.main_thread().ident or 0
+    again = threading.Timer(AGAIN_SECONDS, signal.pthread_kill, [main, signal.SIGTERM])
     again.daemon = True
     again.start()

@@ -28,6 +28,14 @@ def test_the_best_run_is_first_and_the_other_is_compared_with_it(trained, both):
     assert best.minutes == pytest.approx(sum(each["seconds"] for each in done) / 60)
 
 
+def test_a_damaged_fold_leaves_the_minutes_unknown_and_the_comparison_whole(trained_copy):
+    runs = [trained_copy.run("tiny", name) for name in ("a", "b")]
+    runs[0].fold(0).done.write_text("{}")
+    minutes = {each.label: each.minutes for each in compare_runs(runs, trained_copy).runs}
+    assert minutes["tiny/a"] is None
+    assert minutes["tiny/b"] > 0
+
+
 def test_a_run_does_not_differ_from_itself(trained):
     run = trained.run("tiny", "a")
     twice = compare_runs([run, run], trained)

@@ -69,5 +69,16 @@ def test_the_worst_groups_are_shown_and_small_ones_left_out(labeled):
     slices = [each for each in scored(labeled, groups=groups.to_numpy()) if each.by == "group"]
     assert len(slices) == SHOWN_GROUPS
     assert [each.name for each in slices[:5]] == ["0", "1", "2", "3", "4"]
+    assert slices[0].loss > slices[-1].loss
     assert [each.score for each in slices] == [0] * 5 + [1] * 5
     assert {"small", ""}.isdisjoint(each.name for each in slices)
+
+
+def test_groups_of_one_class_are_compared_by_their_loss_where_the_metric_has_no_score(workspace):
+    targets = np.repeat([0, 1], 20)
+    probs = np.stack([1 - targets, targets], axis=1) * 0.8 + 0.1
+    probs[20:] = [0.6, 0.4]
+    run = write_run(workspace, "multiclass", "roc_auc", targets, probs, CLASSES)
+    slices = scored(load_labeled_oof(run, workspace), groups=np.repeat(["easy", "hard"], 20))
+    assert [(each.name, each.score) for each in slices] == [("hard", None), ("easy", None)]
+    assert slices[0].loss == pytest.approx(-np.log(0.4))

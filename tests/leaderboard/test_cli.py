@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -12,7 +13,7 @@ from typer.main import get_command
 from kit.cli.main import app
 from kit.leaderboard.record import record
 from kit.storage.files import read_json, write_text
-from tests.conftest import run_kit
+from tests.conftest import run_kit, run_kit_json
 from tests.leaderboard.runs import write_blend, write_experiment, write_submission
 from tests.report.test_pages import external_links
 
@@ -125,6 +126,13 @@ def test_the_page_shows_cv_against_leaderboard_and_marks_the_selected_submission
     assert "private leaderboard" not in html
     for text in ("least squares, 95 % band", "to select", "vs first: image.size None"):
         assert text in html, text
+
+
+def test_a_filter_of_the_list_leaves_the_page_whole(scored):
+    found = run_kit_json("leaderboard", "--page", "--name", "both")
+    assert [entry["name"] for entry in found["entries"]] == ["both"]
+    html = Path(found["pages"][0]).read_text()
+    assert "over CV of 4 submissions" in html
 
 
 def test_the_page_without_recorded_scores_has_the_table(workspace):

@@ -1,5 +1,6 @@
 """Folds trained by a Ray cluster equal those of one process, even if a node is lost in the middle of one."""
 
+import socket
 import threading
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 
 from kit import pipeline
 from kit.errors import Interrupted
+from kit.parallel.cluster import _check_that_someone_listens
 from kit.parallel.devices import Cluster
 from kit.runtime.deadline import Deadline
 from kit.storage.files import read_json
@@ -131,6 +133,15 @@ def test_an_address_without_a_cluster_is_refused_before_folds_are_trained(tiny, 
     with raises_kit_error("ray_unreachable"):
         pipeline.train(write_config(tiny), devices=Cluster(address), workspace=tiny)
     assert time.monotonic() - began < 60
+
+
+def test_a_client_connects_to_exactly_the_port_of_its_address():
+    with socket.socket() as tunnel:  # as of ssh -L: on the loopback interface only
+        tunnel.bind(("127.0.0.1", 0))
+        tunnel.listen()
+        _check_that_someone_listens(f"ray://127.0.0.1:{tunnel.getsockname()[1]}")
+    with pytest.raises(OSError, match="accepts no connection"):
+        _check_that_someone_listens("ray://127.0.0.1:1")
 
 
 def test_without_the_extra_the_message_names_it(tiny, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 
 import kit
 from kit import pipeline
+from kit.pipeline.models import NewPredictions
 from kit.runtime.displayed import Displayed, html_of
 from tests.conftest import draw_class_folders, write_config
 
@@ -83,3 +84,9 @@ def test_the_leaderboard_shows_cv_against_recorded_scores(finished):
     assert "public 0.5" in recorded._repr_html_()
     assert "<svg" not in before
     assert "public leaderboard score over CV" in pipeline.leaderboard(workspace=workspace)._repr_html_()
+
+
+def test_paths_with_brackets_are_shown_as_they_are(finished, tmp_path):
+    _, _, done = finished
+    file = tmp_path / "[old]" / "[/x].csv"
+    assert "/[old]/[/x].csv" in NewPredictions(done.run, file, 3, ("a", "b"))._repr_html_()

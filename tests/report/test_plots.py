@@ -5,7 +5,14 @@ import re
 import numpy as np
 import pandas as pd
 
-from kit.report.plots import INK, NAMED_CLASSES, confused_neighbors, confusion_heat_map, learning_curves
+from kit.report.plots import (
+    INK,
+    NAMED_CLASSES,
+    blend_members,
+    confused_neighbors,
+    confusion_heat_map,
+    learning_curves,
+)
 
 
 def histories(folds=2):
@@ -59,3 +66,18 @@ def test_classes_that_are_confused_become_neighbors():
     order = confused_neighbors(shares).tolist()
     assert abs(order.index(0) - order.index(4)) == 1
     assert sorted(order) == list(range(6))
+
+
+def test_dollar_signs_in_names_are_text():
+    table = confusions(2)
+    table.index = table.columns = ["a$_$b", "$$"]
+    assert "a$_$b" in confusion_heat_map(table)
+
+
+def test_a_blend_without_weights_has_no_plot_of_weights():
+    costs = {"a": 0.1, "b": -0.1}
+    members = [
+        {"label": f"c/{name}", "weight": None, "cost_of_dropping": cost} for name, cost in costs.items()
+    ]
+    assert ">weight<" not in blend_members(members)
+    assert ">weight<" in blend_members([member | {"weight": 0.5} for member in members])

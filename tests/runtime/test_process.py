@@ -63,6 +63,8 @@ class Drops:
         for _ in range(100_000):
             pass
 
+if IGNORED:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell script
 interrupt_on_sigterm()
 Drops()
 try:
@@ -73,8 +75,8 @@ except KeyboardInterrupt:
 """
 
 
-def test_an_interrupt_that_a_callback_drops_is_sent_again():
-    done = subprocess.run(
-        [sys.executable, "-c", DROPS_AN_INTERRUPT], capture_output=True, text=True, timeout=90
-    )
+@pytest.mark.parametrize("ignored", [False, True])
+def test_an_interrupt_that_a_callback_drops_is_sent_again(ignored):
+    program = f"IGNORED = {ignored}\n{DROPS_AN_INTERRUPT}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=90)
     assert (done.stdout.strip(), done.stderr) == ("interrupted", "")
