@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-# Okabe & Ito 2008, "Color universal design": told apart with any color vision.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+# Okabe & Ito 2008, "Color universal design": told apart with any color vision. Gray replaces their yellow,
+# which does not show on a white page.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A8A8A")
 MAIN, SECOND = PALETTE[0], PALETTE[5]
 INK = "#010203"  # written as currentColor, which is dark on a light page and light on a dark one
 HEAT = "viridis"
