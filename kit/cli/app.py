@@ -22,11 +22,11 @@ def app(
     kit app --port 8600 --workspace work
     """
     from kit.app.serve import ADDRESS, serve
-    from kit.cli.console import show
+    from kit.cli.console import show_line
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
-    show(f"http://{ADDRESS}:{port}  (Ctrl-C ends it)")
+    show_line(f"http://{ADDRESS}:{port}  (Ctrl-C ends it)")
     status = serve(place, port)
     if status:
         raise typer.Exit(status)

@@ -22,7 +22,7 @@ def augment(
     kit augment configs/leaves.yaml --images 3 --epochs 10
     """
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show_json, show_line
     from kit.cli.next_step import show_next_with_config
     from kit.errors import counted
     from kit.storage.workspace import Workspace
@@ -39,5 +39,5 @@ def augment(
     if json:
         show_json({"sheet": place.shown(done.sheet)})
     else:
-        show(f"{place.shown(done.sheet)}  {counted(images, 'image')}, {counted(epochs, 'epoch')}")
+        show_line(f"{place.shown(done.sheet)}  {counted(images, 'image')}, {counted(epochs, 'epoch')}")
         show_next_with_config(place, "train", config, overrides)

@@ -52,7 +52,7 @@ def blend(
     kit blend leaves/first --oof theirs.csv --test theirs-test.csv
     """
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show, show_json, show_line
     from kit.cli.next_step import show_next
     from kit.ensemble.members import pairs_of_files
     from kit.ensemble.methods import parse_method
@@ -77,4 +77,4 @@ def blend(
     if chosen in (done.blended.run.label, *done.runs):
         show_next(place, "submit", chosen)
     else:
-        show(f"Next: submit the file of {chosen}, which another tool made.")
+        show_line(f"Next: submit the file of {chosen}, which another tool made.")

@@ -39,7 +39,7 @@ def bundle(
     kit bundle leaves/blend --out bundle --time-limit 8h30m --push
     """
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show_json, show_line
     from kit.cli.next_step import show_next
     from kit.errors import counted
     from kit.storage.files import format_bytes
@@ -60,8 +60,8 @@ def bundle(
         show_json(done.as_dict())
         return
     size = f"{counted(done.files, 'file')}, {format_bytes(done.bytes)}"
-    show(f"{done.folder} written for {done.platform}: {size}")
+    show_line(f"{done.folder} written for {done.platform}: {size}")
     if done.dataset:
-        show(f"Uploaded: {done.dataset}")
-    show(f"In the notebook: python {done.folder.name}/predict.py DATA --out submission.csv")
+        show_line(f"Uploaded: {done.dataset}")
+    show_line(f"In the notebook: python {done.folder.name}/predict.py DATA --out submission.csv")
     show_next(place, "status", done.run.label)

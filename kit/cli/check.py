@@ -37,7 +37,7 @@ def check(
     kit check --codes
     """
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show, show_json, show_line
     from kit.cli.next_step import set_options, show_next
     from kit.config.load import load_config
     from kit.errors import KitError, counted
@@ -66,12 +66,12 @@ def check(
         if found.problems:
             show(*problems_tables(found.problems), "")
         verdict = "do not submit it" if fatal else "ready to submit"
-        show(f"{file}: {counted(found.num_rows, 'row')} expected; {_counted(found.problems)}{verdict}.")
+        show_line(f"{file}: {counted(found.num_rows, 'row')} expected; {_counted(found.problems)}{verdict}.")
         judge = [config, *set_options(overrides or [])] if config else ["--sample", sample]
         if fatal:
             show_next(place, "check", file, *judge)
         elif config is None:
-            show(f"Next: upload {file}.")
+            show_line(f"Next: upload {file}.")
         else:
             _show_recording(place, file, load_config(config, overrides or []).competition.name)
     if fatal:
@@ -80,12 +80,12 @@ def check(
 
 def _show_recording(place: "Workspace", file: Path, competition: str) -> None:
     """Print the command that records the score of a file, which must lie in ``submissions/COMPETITION/``."""
-    from kit.cli.console import show
+    from kit.cli.console import show_line
     from kit.cli.next_step import show_recording
 
     kept = place.submission(competition, file.stem, file.suffix)
     if file.resolve() != kept.path.resolve():
-        show(f"Hand it in, and copy it to {place.shown(kept.path)}, where kit keeps its score.")
+        show_line(f"Hand it in, and copy it to {place.shown(kept.path)}, where kit keeps its score.")
     show_recording(place, kept)
 
 

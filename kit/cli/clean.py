@@ -26,7 +26,7 @@ def clean(
     kit clean leaves
     """
     from kit import pipeline
-    from kit.cli.console import show, show_json
+    from kit.cli.console import show, show_json, show_line
     from kit.cli.next_step import show_next
     from kit.errors import counted
     from kit.storage.files import format_bytes
@@ -39,7 +39,7 @@ def clean(
         show_json({"removed": not dry_run, "kept": rows})
         return
     for cache in caches:
-        show(f"{place.shown(cache.folder)}  {counted(cache.files, 'file')}, {format_bytes(cache.bytes)}")
+        show_line(f"{place.shown(cache.folder)}  {counted(cache.files, 'file')}, {format_bytes(cache.bytes)}")
     show("no caches found" if not caches else "would be removed" if dry_run else "removed")
     if caches and dry_run:
         show_next(place, "clean", *([competition] if competition else []), reads_data=False)

@@ -76,6 +76,11 @@ def show(*tables: RenderableType) -> None:
         out.print(table, width=line_width(out))
 
 
+def show_line(text: str) -> None:
+    """Print a text on stdout as it is: brackets, as in a path, are no styles."""
+    print_lines(out, Text(text))
+
+
 def print_lines(console: Console, text: Text) -> None:
     """Print a text, wrapped at words; commands stay whole."""
     console.print(unwrapped(lines_of(text, line_width(console))), soft_wrap=True)

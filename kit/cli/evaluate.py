@@ -56,7 +56,7 @@ def evaluate(
     kit evaluate cells/cells --per-image max
     """
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show, show_json, show_line
     from kit.cli.next_step import show_next
     from kit.config.load import read_components
     from kit.storage.workspace import Workspace
@@ -93,7 +93,7 @@ def evaluate(
 
     show(*evaluation_tables(evaluation), *([per_image_table(pooled)] if pooled else []))
     errors = run.residuals if evaluation.residuals else run.confusion
-    show(f"\nReport: {place.shown(run.report)}; tables beside it: {errors.name}, {run.suspects.name}")
+    show_line(f"\nReport: {place.shown(run.report)}; tables beside it: {errors.name}, {run.suspects.name}")
     show_next(place, "submit", run.label)
 
 
@@ -111,7 +111,7 @@ def _refuse_options(steps: object, tta_report: bool, per_image: object) -> None:
 
 def _compare(place: "Workspace", experiments: list[str], json: bool) -> None:
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show, show_json, show_line
     from kit.cli.next_step import show_next
     from kit.report.comparisons import comparison_tables
 
@@ -121,5 +121,5 @@ def _compare(place: "Workspace", experiments: list[str], json: bool) -> None:
         return
     show(*comparison_tables(done))
     competition = done.runs[0].label.split("/")[0]
-    show(f"\nPage with the images: {place.shown(place.page(competition, 'compare'))}")
+    show_line(f"\nPage with the images: {place.shown(place.page(competition, 'compare'))}")
     show_next(place, "blend", *(each.label for each in done.runs))

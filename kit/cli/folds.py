@@ -29,7 +29,7 @@ def folds(
     kit folds configs/leaves.yaml --set folds.keep_duplicates_together=near
     """
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show, show_json, show_line
     from kit.cli.next_step import show_next_with_config
     from kit.report.tables import balance_table
     from kit.storage.provenance import renewal
@@ -54,7 +54,7 @@ def folds(
         f"chi-square {first.chi_square:.2f}, p {first.p_value:.2g}."
     )
     for run in done.invalid:
-        show(f"{run.label} was trained on other folds and is stale: {retraining(run)} --fresh")
+        show_line(f"{run.label} was trained on other folds and is stale: {retraining(run)} --fresh")
     for blend in done.invalid_blends:
-        show(f"{blend.label} blends a stale experiment; afterwards: {renewal(blend)}")
+        show_line(f"{blend.label} blends a stale experiment; afterwards: {renewal(blend)}")
     show_next_with_config(place, "train", config, overrides)

@@ -16,7 +16,7 @@ def inspect(
     kit inspect configs/leaves.yaml --set competition.near.mirrors=true
     """
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show, show_json, show_line
     from kit.cli.next_step import show_next_with_config
     from kit.config.load import load_config
     from kit.report.tables import audit_tables, near_duplicates_hint
@@ -29,5 +29,5 @@ def inspect(
         show_json(done.audit.as_dict() | {"page": place.shown(done.page)})
         return
     show(*audit_tables(done.audit, loaded.folds.models or 0), *near_duplicates_hint(done.audit, loaded.folds))
-    show(f"\nPage with images: {place.shown(done.page)}")
+    show_line(f"\nPage with images: {place.shown(done.page)}")
     show_next_with_config(place, "folds", config, overrides)

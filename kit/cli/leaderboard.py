@@ -123,7 +123,7 @@ def record(
     kit leaderboard record submissions/leaves/first.csv --public 0.81 --private 0.80
     """
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show_json, show_line
     from kit.cli.next_step import show_next
     from kit.storage.workspace import Workspace
 
@@ -136,5 +136,5 @@ def record(
         return
     if done.replaced:
         Terminal().note(f"replaced the scores of an earlier {done.file.path.name} with other bytes")
-    show(f"{shown}: {', '.join(done.summary)} recorded.")
+    show_line(f"{shown}: {', '.join(done.summary)} recorded.")
     show_next(place, "leaderboard", "--competition", done.file.competition, reads_data=False)

@@ -44,7 +44,7 @@ def predict(
     kit predict leaves/first --images holiday --out holiday.csv
     """
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show_json, show_line
     from kit.cli.next_step import show_next
     from kit.config.load import read_components
     from kit.errors import KitError, counted
@@ -74,7 +74,7 @@ def predict(
         if json:
             show_json(new.as_dict())
         else:
-            show(f"{new.file} written: {counted(new.num_images, 'image')}")
+            show_line(f"{new.file} written: {counted(new.num_images, 'image')}")
             show_next(place, "bundle", new.run.label, "--out", "bundle")
         return
     done = pipeline.predict(
@@ -91,5 +91,7 @@ def predict(
         return
     already = "" if done.predicted else " (predicted already by the same models)"
     views = ", ".join(evaluation.tta)
-    show(f"{done.run.label}: out-of-fold {evaluation.metric} {evaluation.cv:.4f}, views {views}{already}")
+    show_line(
+        f"{done.run.label}: out-of-fold {evaluation.metric} {evaluation.cv:.4f}, views {views}{already}"
+    )
     show_next(place, "submit", done.run.label)

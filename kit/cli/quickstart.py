@@ -12,7 +12,7 @@ def quickstart(json: JsonOption = False, workspace: WorkspaceOption = None) -> N
     kit quickstart
     kit quickstart --workspace /tmp/digits
     """
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show, show_json, show_line
     from kit.cli.next_step import show_next
     from kit.quickstart import quickstart as run_quickstart
     from kit.report.tables import scores_table
@@ -25,5 +25,5 @@ def quickstart(json: JsonOption = False, workspace: WorkspaceOption = None) -> N
         return
     rows = [(s.name, s.evaluation.cv, s.held_out) for s in (*done.experiments, done.blend)]
     show(scores_table(rows, done.metric))
-    show(f"\n{place.shown(done.submission)}  checked, ready to submit  ({done.seconds:.0f} s)")
+    show_line(f"\n{place.shown(done.submission)}  checked, ready to submit  ({done.seconds:.0f} s)")
     show_next(place, "leaderboard", reads_data=False)

@@ -35,7 +35,7 @@ def run(
     kit run configs/leaves.yaml --set train.lr=3e-4 --time-limit 8h
     """
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show, show_json, show_line
     from kit.cli.next_step import show_next, show_recording
     from kit.storage.workspace import Workspace
 
@@ -55,11 +55,11 @@ def run(
         round_trip = submitted.proof.mirror if submitted else None
         show_json(evaluation.as_dict() | {"submission": file, "mirror": round_trip})
         return
-    show(f"{done.run.label}: out-of-fold {evaluation.metric} {evaluation.cv:.4f}")
+    show_line(f"{done.run.label}: out-of-fold {evaluation.metric} {evaluation.cv:.4f}")
     for line in evaluation.held_out_lines():
         show(line)
     if submitted:
-        show(f"{file}  checked, ready to submit")
+        show_line(f"{file}  checked, ready to submit")
         show_recording(place, submitted.file)
     else:
         show_next(place, "evaluate", done.run.label)

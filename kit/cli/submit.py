@@ -36,7 +36,7 @@ def submit(
     kit submit --from submissions/leaves/first.json
     """
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show, show_json, show_line
     from kit.cli.next_step import show_recording
     from kit.errors import KitError
     from kit.report.submissions import submission_as_dict, submission_lines
@@ -56,7 +56,7 @@ def submit(
             show_json({"file": place.shown(made.path), "written": written})
         else:
             state = "written again with the same bytes" if written else "exists already, unchanged"
-            show(f"{place.shown(made.path)} {state}.")
+            show_line(f"{place.shown(made.path)} {state}.")
             show_recording(place, made)
         return
     done = pipeline.submit(str(experiment), workspace=place, progress=Terminal())

@@ -47,7 +47,7 @@ def train(
     kit train configs/leaves.yaml --dry-run
     """
     from kit import pipeline
-    from kit.cli.console import Terminal, show, show_json
+    from kit.cli.console import Terminal, show, show_json, show_line
     from kit.cli.next_step import show_next, show_next_with_config
     from kit.report.tables import dry_run_tables
     from kit.storage.workspace import Workspace
@@ -75,7 +75,7 @@ def train(
         show_json(done.as_dict())
         return
     scores = ", ".join(f"{k}: {score:.4f}" for k, score in done.scores.items())
-    show(f"{done.run.label}: {len(done.scores)} of {counted(done.num_folds, 'fold')} trained ({scores})")
+    show_line(f"{done.run.label}: {len(done.scores)} of {counted(done.num_folds, 'fold')} trained ({scores})")
     if len(done.scores) == done.num_folds:
         show_next(place, "predict", done.run.label)
     else:

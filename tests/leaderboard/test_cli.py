@@ -128,6 +128,12 @@ def test_the_page_shows_cv_against_leaderboard_and_marks_the_selected_submission
         assert text in html, text
 
 
+def test_a_name_with_brackets_is_printed_as_it_is(workspace):
+    write_text(workspace.submission("made", "[old]").path, "id\n")
+    printed = run_kit("leaderboard", "record", "made/[old]", "--public", 0.5).stdout
+    assert "submissions/made/[old].csv: public 0.5" in printed
+
+
 def test_a_filter_of_the_list_leaves_the_page_whole(scored):
     found = run_kit_json("leaderboard", "--page", "--name", "both")
     assert [entry["name"] for entry in found["entries"]] == ["both"]
