@@ -10,7 +10,7 @@ def quickstart(json: JsonOption = False, workspace: WorkspaceOption = None) -> N
     submission on held-out labels. A second run skips finished steps.
 
     kit quickstart
-    kit quickstart --workspace /tmp/digits
+    kit quickstart --json
     """
     from kit.cli.console import Terminal, show, show_json, show_line
     from kit.cli.next_step import show_next

@@ -19,14 +19,14 @@ from kit.competition.layouts.base import images_table
 from kit.config import Config
 from kit.errors import KitError, counted
 from kit.evaluation.oof_with_labels import LabeledPredictions, config_of, load_labeled_oof
-from kit.explain.explained import EXPLANATION, Explained, Explanation
+from kit.explain.explained import Explained, Explanation
 from kit.explain.pictures import write_pictures
 from kit.inference.experiment_models import open_models
 from kit.inference.fold_models import FoldModels, load_fold_model
 from kit.inference.new_images import NewImages, open_new_models
 from kit.registry import unknown_name
 from kit.runtime.progress import SILENT, Progress
-from kit.storage.workspace import RunFolder, Workspace
+from kit.storage.workspace import EXPLANATION, RunFolder, Workspace
 from kit.tasks import Task
 from kit.training.data import prepare
 from kit.training.fold import sized_prediction_transform

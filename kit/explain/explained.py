@@ -12,8 +12,6 @@ from kit.errors import counted
 from kit.runtime.displayed import Displayed
 from kit.storage.workspace import RunFolder
 
-EXPLANATION = "explain.json"
-
 
 @dataclass(frozen=True)
 class Explained:

@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-from kit.explain.explained import EXPLANATION, Explained, Explanation
+from kit.explain.explained import Explained, Explanation
 from kit.report.sheet import write_sheet
 from kit.storage.files import write_json
+from kit.storage.workspace import EXPLANATION
 from kit.training.augmentation_preview import Examples
 
 COLORS = "inferno"  # dark to bright in order: readable without color vision

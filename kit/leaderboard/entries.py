@@ -188,7 +188,7 @@ def _with_parents(rows: list[Entry], runs: Iterable[RunRecord]) -> list[Entry]:
 
 
 def _started(runs: Iterable[RunRecord]) -> dict[str, list[StartedExperiment]]:
-    """Return competition -> its experiments, without blends and those that cannot be read."""
+    """Return the experiments of each competition, without blends and unreadable experiments."""
     started = defaultdict(list)
     for run in runs:
         if run.config is not None and run.date and not run.members:

@@ -62,7 +62,7 @@ class Order:
 
 
 class Job:
-    """A job that is being done: its parts, who hears of them, and why it stops.
+    """A running job: its parts, the callback for their results, and the error that stops it.
 
     Args:
         on_result: Called with the number of a part and its result when the part is done.

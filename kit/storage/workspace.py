@@ -12,6 +12,7 @@ from kit.registry import nearest
 from kit.storage.roots import folder_from, search
 
 SUBMISSION_SUFFIXES = (".csv", ".tsv")
+EXPLANATION = "explain.json"  # in the folder of an explanation, wherever it is
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class RunFolder(CompetitionItem):
     @property
     def explanation(self) -> Path:
         """What ``kit explain`` has found; its pictures are beside it."""
-        return self.path / "explain" / "explain.json"
+        return self.path / "explain" / EXPLANATION
 
     def remove_definition(self) -> None:
         """Remove config.yaml and blend.json, which define the run, before another blend replaces its content.

@@ -126,6 +126,19 @@ def test_ray_on_this_machine_needs_no_cluster_and_no_other_one_matters(tiny, mon
     assert not ray.is_initialized()
 
 
+@pytest.mark.slow
+def test_a_sweep_connects_once(tiny, monkeypatch):
+    connections, connect = [], ray.init
+    monkeypatch.setattr(
+        ray, "init", lambda *args, **kwargs: connections.append(args) or connect(*args, **kwargs)
+    )
+    config = write_config(tiny, train__epochs=1)
+    swept = sweep(config, grid=["train.lr=0.01,0.02"], devices=Cluster("local"), workspace=tiny)
+    assert len(swept.finished) == 2
+    assert connections == [("local",)]
+    assert not ray.is_initialized()
+
+
 @pytest.mark.parametrize("address", ["auto", "127.0.0.1:1", "ray://127.0.0.1:1", "nowhere"])
 def test_an_address_without_a_cluster_is_refused_before_folds_are_trained(tiny, monkeypatch, address):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # auto: a cluster that has ended

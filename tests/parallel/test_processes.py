@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from kit.parallel.devices import find_devices
+from kit.parallel.work import Sender
 from kit.runtime.cores import usable_cores
 from tests.conftest import kit, raises_kit_error, wait_for, write_config
 
@@ -124,3 +125,9 @@ def test_parts_of_the_processor_share_no_core_and_leave_none_out():
     count = len(usable_cores())
     parts = find_devices(f"cpu:{count}")
     assert sorted(core for part in parts for core in part.cores) == usable_cores()
+
+
+def test_states_of_folds_trained_at_the_same_time_are_sent_as_lines():
+    sent = []
+    Sender(sent.append).update("fold 1 epoch 2/3", "0:05 left")
+    assert sent == [("note", ("fold 1 epoch 2/3  0:05 left",))]
