@@ -5,6 +5,7 @@ Writes: nothing; ``config_yaml`` returns text.
 
     base.py         Section, Component, names
     competition.py  the sections `competition` and `submission`
+    teaching.py     sections of `train`: teachers, pseudo-labels, label errors
     experiment.py   all other sections, and Config
     load.py         YAML -> Config: bases, overrides, all mistakes at once
     reference.py    the tables of configs/README.md, generated from the schema
@@ -31,6 +32,7 @@ from kit.config.experiment import (
     PredictConfig,
     TrainConfig,
 )
+from kit.config.teaching import LabelErrorsConfig, PseudoLabelsConfig, TeacherConfig
 
 __all__ = [
     "AugmentConfig",
@@ -41,14 +43,17 @@ __all__ = [
     "Config",
     "FoldsConfig",
     "ImageConfig",
+    "LabelErrorsConfig",
     "LabeledSource",
     "ModelConfig",
     "Name",
     "NearConfig",
     "PoolConfig",
     "PredictConfig",
+    "PseudoLabelsConfig",
     "Section",
     "SubmissionConfig",
+    "TeacherConfig",
     "TestSource",
     "TrainConfig",
     "VocConfig",

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from kit.config.base import Component, Name, Section, default_name
 from kit.config.competition import CompetitionConfig, SubmissionConfig
+from kit.config.teaching import LabelErrorsConfig, PseudoLabelsConfig, TeacherConfig
 
 Epoch = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=8, le=4096)]
@@ -267,6 +268,14 @@ class TrainConfig(Section):
     """Early stopping: the number of epochs without a better score; null: off."""
     keep: Literal["auto", "last", "best"] = "auto"
     """The epoch to keep; `auto`: the last if the learning rate ends at its floor, else the best."""
+    pseudo_labels: PseudoLabelsConfig | None = None
+    """Also train on images without a label, as another experiment labels them; null: no."""
+    teacher: TeacherConfig | None = None
+    """Also learn from another experiment's predictions (knowledge distillation); null: no."""
+    relabel: LabelErrorsConfig | None = None
+    """Train likely label errors with the likelier class; null: no."""
+    drop: LabelErrorsConfig | None = None
+    """Leave likely label errors out of training; null: no."""
     workers: Annotated[int, Field(ge=0, le=1024)] | None = None
     """The number of data-loader processes; null: chosen for this machine."""
 

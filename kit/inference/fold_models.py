@@ -91,6 +91,15 @@ class FoldModels:
         probs: np.ndarray = np.stack([each.probs for each in by_fold]).mean(axis=0, dtype=np.float64)
         return MeanPredictions(probs, {row: why for each in by_fold for row, why in each.problems.items()})
 
+    def predict_fold(self, k: int, images: ImageSet, digest: str) -> PartialPredictions:
+        """Return the prediction of fold k's model for images, with the config's views.
+
+        Args:
+            digest: Digest of the images.
+        """
+        ((predictions,),) = self._predict([k], images, digest, [tuple(self.config.predict.tta)])
+        return predictions
+
     @cached_property
     def _share_backbone(self) -> bool:
         """Whether the models differ only in their heads, so that one forward pass serves all of them."""

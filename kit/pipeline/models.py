@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kit.explain import Explanation
     from kit.parallel.devices import Devices
     from kit.predictions import Pooling
+    from kit.runtime.deadline import Deadline
     from kit.training.data import TrainingData
 
 
@@ -109,13 +110,38 @@ def train(
     """
     from kit.training import experiment
     from kit.training.run_state import fold_scores
+    from kit.training.teachers import teacher_uses
 
     config, workspace = open_config(config, overrides, progress), open_workspace(workspace)
-    run = experiment.train(
-        config, workspace, folds, fresh, progress, open_deadline(time_limit), data, devices
-    )
+    deadline = open_deadline(time_limit)
+    if teacher_uses(config):
+        data = _with_teachers(config, workspace, folds, fresh, progress, deadline, data)
+    run = experiment.train(config, workspace, folds, fresh, progress, deadline, data, devices)
     scores, num_folds = fold_scores(run)
     return TrainResult(run, config.competition.metric.label, scores, num_folds)
+
+
+def _with_teachers(
+    config: Config,
+    workspace: Workspace,
+    folds: Sequence[int],
+    fresh: bool,
+    progress: Progress,
+    deadline: Deadline,
+    data: TrainingData | None,
+) -> TrainingData:
+    """Write what the teachers of a config predict for the folds to train; return the training data."""
+    from kit.inference.teachers import write_teacher_predictions
+    from kit.training.data import prepare
+    from kit.training.experiment import check_experiment, requested_folds
+
+    if data is None:
+        check_experiment(config, workspace, fresh, progress, folds)
+        data = prepare(config, workspace, progress)
+    run = workspace.run(config.competition.name, config.name)
+    todo = [k for k in requested_folds(folds, data.folds.models) if fresh or not run.fold(k).done.exists()]
+    write_teacher_predictions(config, workspace, data, todo, progress, deadline)
+    return data
 
 
 def predict(

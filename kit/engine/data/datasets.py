@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -29,11 +29,19 @@ CPU_BATCH = 8, 64  # the smallest and the largest batch
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A list of images: ids, pictures and, if labeled, targets, all in the same order."""
+    """A list of images: ids, pictures and, if labeled, targets, all in the same order.
+
+    Attributes:
+        soft: (N, C), the probabilities that replace the targets in the loss; NaN in rows where the targets
+            hold. None: no row has any.
+        teacher: (N, C), what a teacher predicts, for distillation; None: no teacher.
+    """
 
     ids: list[str]
     pictures: list[Picture]
     targets: np.ndarray | None = None
+    soft: np.ndarray | None = None
+    teacher: np.ndarray | None = None
 
     @classmethod
     def of(cls, samples: pd.DataFrame, targets: np.ndarray | None = None) -> ImageSet:
@@ -45,8 +53,42 @@ class ImageSet:
 
     def part(self, rows: slice) -> ImageSet:
         """Return some of the images."""
-        targets = None if self.targets is None else self.targets[rows]
-        return ImageSet(self.ids[rows], self.pictures[rows], targets)
+        arrays = [None if each is None else each[rows] for each in (self.targets, self.soft, self.teacher)]
+        return ImageSet(self.ids[rows], self.pictures[rows], *arrays)
+
+    def at(self, rows: np.ndarray) -> ImageSet:
+        """Return the images at some positions, in their order."""
+        arrays = [None if each is None else each[rows] for each in (self.targets, self.soft, self.teacher)]
+        return ImageSet([self.ids[i] for i in rows], [self.pictures[i] for i in rows], *arrays)
+
+    def joined(self, other: ImageSet) -> ImageSet:
+        """Return these images, then those of ``other``; both are labeled, or neither is.
+
+        Without ``teacher``: a teacher is added to all images at once.
+        """
+        targets = None
+        if self.targets is not None and other.targets is not None:
+            targets = np.concatenate([self.targets, other.targets])
+        return ImageSet(
+            [*self.ids, *other.ids], [*self.pictures, *other.pictures], targets, _joined_soft(self, other)
+        )
+
+    def with_prefix(self, prefix: str) -> ImageSet:
+        """Return the images with ids that begin with ``prefix``."""
+        return replace(self, ids=[f"{prefix}{each}" for each in self.ids])
+
+    def without_targets(self) -> ImageSet:
+        """Return the images without labels."""
+        return ImageSet(self.ids, self.pictures)
+
+
+def _joined_soft(*sets: ImageSet) -> np.ndarray | None:
+    """Return the probabilities (N, C) of several sets one after another, NaN where a set has none."""
+    width = next((each.soft.shape[1] for each in sets if each.soft is not None), None)
+    if width is None:
+        return None
+    blank = [np.full((len(each), width), np.nan, "float32") for each in sets]
+    return np.concatenate([b if s.soft is None else s.soft for s, b in zip(sets, blank, strict=True)])
 
 
 class SampleKey(NamedTuple):
