@@ -29,6 +29,7 @@ from kit.config.experiment import (
     FoldsConfig,
     ImageConfig,
     ModelConfig,
+    NeighborsConfig,
     PredictConfig,
     TrainConfig,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "ModelConfig",
     "Name",
     "NearConfig",
+    "NeighborsConfig",
     "PoolConfig",
     "PredictConfig",
     "PseudoLabelsConfig",

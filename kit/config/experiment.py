@@ -185,6 +185,8 @@ class ModelConfig(Section):
     """The global pooling; null: the network's own."""
     head: list[int | str] = []
     """Layers before the classifier, such as `[500, relu, dropout 0.5]`; `kit components heads` lists them."""
+    classifier: Component | None = None
+    """The last layer, for metric learning: `arcface`, `{name: cosface, margin: 0.2}`; null: linear."""
     trains: Annotated[dict[int, int | Literal["all"]], BeforeValidator(_stages_by_epoch)] = {1: "all"}
     """The layers to train: `all`, `head`, `{last: 2}` (stages), or by epoch `{1: head, 4: 2, 8: all}`."""
 
@@ -287,6 +289,22 @@ class CheckpointConfig(Section):
     """The time between checkpoints."""
 
 
+class NeighborsConfig(Section):
+    """Prediction by the nearest training images, in the space of the input of the model's last layer."""
+
+    k: Annotated[int, Field(ge=1)] = 10
+    """The number of neighbors."""
+    weight: Probability = 0.5
+    """The weight of the neighbors' labels; the model's own probabilities have the rest."""
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    """A neighbor's vote is exp(cosine / temperature): lower values favor the nearest."""
+
+    @property
+    def label(self) -> str:
+        """The settings on one line, which identify predictions."""
+        return f"knn(k={self.k}, temperature={self.temperature:g}, weight={self.weight:g})"
+
+
 class PredictConfig(Section):
     """How trained models predict."""
 
@@ -296,12 +314,15 @@ class PredictConfig(Section):
     """How to average the predictions of the views; `kit components merges` lists the methods."""
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 64
     """Images per batch."""
+    knn: NeighborsConfig | None = None
+    """Also predict by the labels of the nearest training images; null: no."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels of the views, and of the merge method unless it is the mean; they identify the TTA."""
+        """The labels of the views, of the merge unless it is the mean, and of kNN; they identify the TTA."""
         merged = () if self.merge == "mean" else (f"merged by {self.merge}",)
-        return (*(view.label for view in self.tta), *merged)
+        neighbors = () if self.knn is None else (self.knn.label,)
+        return (*(view.label for view in self.tta), *merged, *neighbors)
 
 
 def _as_list(value: Any) -> Any:

@@ -149,6 +149,7 @@ def predict(
     *,
     tta: Sequence[Component] | None = None,
     merge: str | None = None,
+    embeddings: bool = False,
     time_limit: TimeLimit = None,
     data: TrainingData | None = None,
     workspace: WorkspaceLike = None,
@@ -159,6 +160,7 @@ def predict(
     Args:
         tta: Test-time-augmentation views instead of the config's.
         merge: How views are merged, instead of the config's way.
+        embeddings: Also write ``fold-K/embeddings.parquet``: every image as a vector, for searches and kNN.
         data: The training data, if the caller has prepared it already.
     """
     from kit.evaluation.oof_with_labels import config_of
@@ -166,7 +168,8 @@ def predict(
 
     workspace = open_workspace(workspace)
     run = open_run(experiment, workspace)
-    predicted = predict_folds(run, workspace, tta, progress, open_deadline(time_limit), merge, data)
+    deadline = open_deadline(time_limit)
+    predicted = predict_folds(run, workspace, tta, progress, deadline, merge, data, embeddings)
     opened = None if data is None else data.opened
     evaluation = _evaluated(run, workspace, config_of(run).decide, opened)
     return PredictResult(run, evaluation, predicted)

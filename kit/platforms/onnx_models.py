@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.ensemble.new_images import classes_of_run, experiments_of
+from kit.errors import KitError
 from kit.evaluation.oof_with_labels import config_of
 from kit.inference.fold_models import load_fold_model, target_scale
 from kit.runtime.extras import require_extra
@@ -77,6 +78,14 @@ def _write_member(
     from kit.engine.models.onnx_export import write_onnx
 
     config = config_of(run)
+    if config.predict.knn is not None:
+        raise KitError(
+            f"{run.label}, predict.knn",
+            "is not part of an ONNX model",
+            "The files would predict without the neighbors",
+            "Leave out --onnx, or set predict.knn: null and predict again.",
+            code="onnx_without_knn",
+        )
     task = tasks.get(config.competition.task)
     files, differences = [], []
     for k in range(read_training_data(run)[0]):

@@ -202,6 +202,11 @@ class FoldFolder:
         return self.path / "history.csv"
 
     @property
+    def embeddings(self) -> Path:
+        """The embeddings of all images by this fold's model."""
+        return self.path / "embeddings.parquet"
+
+    @property
     def label_changes(self) -> Path:
         """The labels that were corrected or dropped for training."""
         return self.path / "label-changes.csv"

@@ -298,6 +298,7 @@ class FoldRunner:
         import torch
 
         from kit.engine.fit.components import TrainingObjective
+        from kit.engine.models.classifiers import settings_of, with_margin
         from kit.engine.optim.losses import build_loss, loss_for
         from kit.engine.optim.target_scale import TargetScale
 
@@ -311,9 +312,11 @@ class FoldRunner:
         weights = images.plan.class_weights
         on_device = None if weights is None else torch.from_numpy(weights).to(device)
         prevalence = torch.from_numpy(truth.mean(axis=0)).to(device)
-        return TrainingObjective(
-            *facts, self._loss_with_teacher(build_loss(config, task, on_device, prevalence))
-        )
+        loss = build_loss(config, task, on_device, prevalence)
+        if self.config.model.classifier is not None:
+            counts = torch.from_numpy(truth.sum(axis=0)).to(device)
+            loss = with_margin(loss, settings_of(self.config.model.classifier), counts)
+        return TrainingObjective(*facts, self._loss_with_teacher(loss))
 
     def _loss_with_teacher(self, loss: LossOfBatch) -> LossOfBatch:
         """Return the loss that also compares predictions with those of ``train.teacher``, if there is one."""

@@ -30,6 +30,7 @@ from kit.engine.device.prefetch import on_device, to_device
 from kit.engine.models.build import Classifier
 from kit.engine.models.freezing import settle_norms, train_only
 from kit.engine.models.heads import find_heads, head_parameters
+from kit.engine.models.nearest import Embedder
 from kit.engine.models.pretrained import body_of
 from kit.errors import KitError
 from kit.runtime.progress import SILENT, Progress
@@ -168,6 +169,7 @@ class FeatureExtractor:
         classifier: On the device of ``amp``.
         batch_size: Images per forward pass.
         workers: Data-loading processes; None: as ``make_loader`` chooses.
+        embeds: Whether features are embeddings (the input of the last layer), not the input of the head.
     """
 
     classifier: Classifier
@@ -175,6 +177,7 @@ class FeatureExtractor:
     amp: Amp
     batch_size: int = 64
     workers: int | None = None
+    embeds: bool = False
 
     def features(
         self,
@@ -207,6 +210,10 @@ class FeatureExtractor:
         batch_size = inference_batch_size(self.batch_size, self.amp.device, transform.shape[1])
         return halve_until_it_fits(batch_size, extract, progress.warn)
 
+    def _model(self) -> nn.Module:
+        """Return the network from images to features."""
+        return Embedder(self.classifier) if self.embeds else FeatureModel(self.classifier)
+
     @torch.inference_mode()
     def _extract(
         self,
@@ -216,7 +223,7 @@ class FeatureExtractor:
         label: str,
         between: Callable[[], None],
     ) -> np.ndarray:
-        model, device = FeatureModel(self.classifier).eval(), self.amp.device
+        model, device = self._model().eval(), self.amp.device
         loader = make_loader(dataset, batches, self.workers, device)
         parts: list[Tensor] = []
         fetched = iter(progress.track(loader, len(loader), label))

@@ -14,8 +14,10 @@ from kit.engine.data.sampling import check_balance
 from kit.engine.device.device import find_device
 from kit.engine.fit.check_machine import check_machine
 from kit.engine.models.build import Classifier, ModelLibrary, build_model, check_model, check_weights
+from kit.engine.models.classifiers import settings_of
 from kit.engine.models.freezing import check_freezing, train_only, widest
 from kit.engine.models.heads import check_head
+from kit.engine.models.nearest import check_neighbors
 from kit.engine.optim.losses import build_loss, num_classes_listed
 from kit.engine.optim.optimizers import build_optimizer, check_optimizer
 from kit.engine.optim.schedules import check_schedule, shortfall
@@ -47,6 +49,7 @@ def check_recipe(config: Config, workspace: Workspace, models: int = 0) -> list[
     checks: list[Callable[[], object]] = [
         lambda: check_model(config.model),
         lambda: check_head(config.model),
+        lambda: _check_classifier(config, task),
         lambda: build_loss(train.loss, task),
         lambda: check_balance(train.balance, task),
         lambda: check_optimizer(train.optimizer),
@@ -61,6 +64,7 @@ def check_recipe(config: Config, workspace: Workspace, models: int = 0) -> list[
         lambda: config.model.weights and workspace.weights(config.model.weights),
         *(lambda view=view: check_view(view) for view in config.predict.tta),
         lambda: check_merge(config.predict.merge, task),
+        *([lambda: check_neighbors(task)] if config.predict.knn else []),
     ]
     mistakes = [mistake for check in checks if (mistake := _mistake(check)) is not None]
     raise_mistakes(config.name, mistakes)
@@ -74,6 +78,20 @@ def _num_classes(config: Config) -> int | None:
     """Return the number of classes if the config lists them."""
     classes = config.competition.classes
     return None if classes is None else len(classes)
+
+
+def _check_classifier(config: Config, task: Task) -> None:
+    if config.model.classifier is None:
+        return
+    settings_of(config.model.classifier)
+    if not task.exclusive:
+        raise KitError(
+            "model.classifier",
+            f"{config.model.classifier.name} does not suit the task {task.name}",
+            "An image must have one class, whose margin the loss can ask for",
+            "Remove model.classifier.",
+            code="classifier_unsuitable",
+        )
 
 
 def _check_pseudo_labels(config: Config, task: Task) -> None:
