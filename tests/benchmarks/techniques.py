@@ -123,7 +123,7 @@ class Place:
         common = [*RECIPES[self.data], *seeds, *self._corrections(), *overrides]
         config = load_config(CONFIGS / f"{self.data.partition(',')[0]}.yaml", [*common, f"name={name}"])
         run = self.workspace.run(config.competition.name, config.name)
-        if not run.oof.exists():
+        if not (run.path / "seconds.json").exists():
             began = time.perf_counter()
             pipeline.train(config, workspace=self.workspace)
             pipeline.predict(run, workspace=self.workspace)
