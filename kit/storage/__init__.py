@@ -3,6 +3,7 @@
 Reads and writes: everything below the workspace; other packages get their paths from here.
 
     workspace.py            the paths of configs, folds, runs, submissions, data and weights
+    fold_folder.py          the paths of one fold's files
     roots.py                folders that environment variables name, and files in several roots
     files.py                atomic writes, JSON, checksums
     locks.py                locks between processes

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kit.errors import KitError, first_few
 from kit.registry import nearest
+from kit.storage.fold_folder import FoldFolder
 from kit.storage.roots import folder_from, search
 
 SUBMISSION_SUFFIXES = (".csv", ".tsv")
@@ -173,48 +174,6 @@ class RunFolder(CompetitionItem):
     def fold(self, number: int) -> FoldFolder:
         """Return the folder of one fold's model."""
         return FoldFolder(self.path / f"fold-{number}")
-
-
-@dataclass(frozen=True)
-class FoldFolder:
-    """The folder of one fold's model: ``fold-K/``."""
-
-    path: Path
-
-    @property
-    def model(self) -> Path:
-        """The weights of the kept epoch, and the settings to build the model."""
-        return self.path / "best.safetensors"
-
-    @property
-    def resume(self) -> Path:
-        """The checkpoint to resume from; removed when the fold is done."""
-        return self.path / "last.pt"
-
-    @property
-    def resume_before(self) -> Path:
-        """The previous checkpoint, in case the last one is damaged."""
-        return self.path / "last-but-one.pt"
-
-    @property
-    def history(self) -> Path:
-        """One row per epoch."""
-        return self.path / "history.csv"
-
-    @property
-    def embeddings(self) -> Path:
-        """The embeddings of all images by this fold's model."""
-        return self.path / "embeddings.parquet"
-
-    @property
-    def label_changes(self) -> Path:
-        """The labels that were corrected or dropped for training."""
-        return self.path / "label-changes.csv"
-
-    @property
-    def done(self) -> Path:
-        """The file that marks the fold as complete, written last."""
-        return self.path / "done.json"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from kit.config import Config
 from kit.errors import KitError
-from kit.storage.workspace import FoldFolder, RunFolder, Workspace
+from kit.storage.fold_folder import FoldFolder
+from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData
 from kit.training.run_state import read_training_data
 from kit.training.trained_folds import trained_fold

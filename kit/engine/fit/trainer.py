@@ -33,7 +33,7 @@ from kit.errors import Interrupted, KitError
 from kit.runtime.deadline import Deadline, duration
 from kit.runtime.progress import Progress
 from kit.storage.files import write_text
-from kit.storage.workspace import FoldFolder
+from kit.storage.fold_folder import FoldFolder
 
 FORMAT = 3  # of resume checkpoints; other formats are ignored
 

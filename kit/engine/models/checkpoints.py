@@ -14,8 +14,8 @@ from torch import Tensor
 
 from kit.errors import KitError
 from kit.storage.files import atomic_write, disk_full_error
+from kit.storage.fold_folder import FoldFolder
 from kit.storage.full_disk import is_disk_full
-from kit.storage.workspace import FoldFolder
 
 
 def save_model(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import torch
 from kit.engine.models.checkpoints import forget_resume, load_model, load_resume, save_model, save_resume
 from kit.errors import KitError
 from kit.storage.files import remove_drafts
-from kit.storage.workspace import FoldFolder
+from kit.storage.fold_folder import FoldFolder
 from tests.conftest import raises_kit_error
 
 STATE = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2)}
@@ -69,7 +69,7 @@ import os, sys
 from pathlib import Path
 import torch
 from kit.engine.models.checkpoints import save_resume
-from kit.storage.workspace import FoldFolder
+from kit.storage.fold_folder import FoldFolder
 
 save = torch.save
 def save_half(state, draft):
