@@ -137,6 +137,8 @@ class _Writer:
                 means[k] = means.get(k, 0.0) + found.probs.astype(np.float64) / len(teachers)
                 problems[k] |= found.problems
         for k in todo:
+            if self.run.teacher(use.name, k).exists():
+                self.progress.note(f"{use.key}: {use.spec} or the images have changed; fold {k} learns anew")
             self._save(use, k, images[k], means[k], problems[k], origins[k])
         self.run.remove_partial_predictions()
 

@@ -125,6 +125,17 @@ def _facts(
         "optimizer": _component_text(train.optimizer),
         "schedule": _component_text(train.schedule),
         "average": _component_text(train.average) or "none",
+        **_taught(config),
+    }
+
+
+def _taught(config: Config) -> dict[str, str]:
+    """Return what training adds to the labels, or changes in them; its predictions may not exist yet."""
+    sections = {key: getattr(config.train, key) for key in ("pseudo_labels", "teacher", "relabel", "drop")}
+    return {
+        key.replace("_", "-"): ", ".join(f"{name} {value}" for name, value in section.model_dump().items())
+        for key, section in sections.items()
+        if section is not None
     }
 
 
