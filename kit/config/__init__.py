@@ -4,6 +4,7 @@ Reads: ``configs/*.yaml``.
 Writes: nothing; ``config_yaml`` returns text.
 
     base.py         Section, Component, names
+    columns.py      columns of tables, for `model.tabular` and `model.auxiliary`
     competition.py  the sections `competition` and `submission`
     experiment.py   all other sections, and Config
     load.py         YAML -> Config: bases, overrides, all mistakes at once
@@ -11,6 +12,7 @@ Writes: nothing; ``config_yaml`` returns text.
 """
 
 from kit.config.base import Component, Name, Section, at_epoch, check_name
+from kit.config.columns import AuxiliaryConfig, ColumnConfig
 from kit.config.competition import (
     CodesConfig,
     CompetitionConfig,
@@ -34,8 +36,10 @@ from kit.config.experiment import (
 
 __all__ = [
     "AugmentConfig",
+    "AuxiliaryConfig",
     "CheckpointConfig",
     "CodesConfig",
+    "ColumnConfig",
     "CompetitionConfig",
     "Component",
     "Config",

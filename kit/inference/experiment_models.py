@@ -147,7 +147,13 @@ class ExperimentModels(FoldModels):
         loader = make_loader(dataset, batches, 0, device)
         began = time.perf_counter()
         probs, _ = predict_probs(
-            HeadClassifier(model), loader, self.task, device, self.amp.autocast, scales=self._scales([k])
+            HeadClassifier(model),
+            loader,
+            self.task,
+            device,
+            self.amp.autocast,
+            scales=self._scales([k]),
+            rows=self.rows([k], images),
         )
         return PartialPredictions(probs, {}, 0.0, time.perf_counter() - began)
 

@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kit.competition.images.decode import UnreadableImageError
+from kit.competition.metadata import cells_of
 from kit.config import at_epoch
 from kit.engine.augment.pipelines import Transform
 from kit.engine.data.image_store import ImageStore, Picture, pictures_of
@@ -29,16 +30,21 @@ CPU_BATCH = 8, 64  # the smallest and the largest batch
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A list of images: ids, pictures and, if labeled, targets, all in the same order."""
+    """A list of images: ids, pictures and, if labeled, targets, all in the same order.
+
+    Attributes:
+        cells: Their metadata, one column per name, as text; None: they have none.
+    """
 
     ids: list[str]
     pictures: list[Picture]
     targets: np.ndarray | None = None
+    cells: pd.DataFrame | None = None
 
     @classmethod
     def of(cls, samples: pd.DataFrame, targets: np.ndarray | None = None) -> ImageSet:
         """Return the images of samples (``id path``, optionally a box)."""
-        return cls(list(samples["id"]), pictures_of(samples), targets)
+        return cls(list(samples["id"]), pictures_of(samples), targets, cells_of(samples))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -46,7 +52,8 @@ class ImageSet:
     def part(self, rows: slice) -> ImageSet:
         """Return some of the images."""
         targets = None if self.targets is None else self.targets[rows]
-        return ImageSet(self.ids[rows], self.pictures[rows], targets)
+        cells = None if self.cells is None else self.cells.iloc[rows].reset_index(drop=True)
+        return ImageSet(self.ids[rows], self.pictures[rows], targets, cells)
 
 
 class SampleKey(NamedTuple):

@@ -31,6 +31,7 @@ from kit.engine.models.build import Classifier
 from kit.engine.models.freezing import settle_norms, train_only
 from kit.engine.models.heads import find_heads, head_parameters
 from kit.engine.models.pretrained import body_of
+from kit.engine.models.tabular import rows_set
 from kit.errors import KitError
 from kit.runtime.progress import SILENT, Progress
 
@@ -64,9 +65,11 @@ class HeadClassifier(Classifier):
         super().__init__(whole.backbone, whole.preprocessing)
         self.head_name = last_part(whole.backbone)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features (B, D) to logits (B, num_classes)."""
-        logits: Tensor = self.backbone.get_submodule(self.head_name)(features)
+    def forward(self, features: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Map features (B, D) and metadata (B, W) to logits (B, num_classes)."""
+        head = self.backbone.get_submodule(self.head_name)
+        with rows_set(head, rows):
+            logits: Tensor = head(features)
         return logits
 
 
@@ -94,10 +97,18 @@ class MultiHeadClassifier(Classifier):
         same = all((digest_of_body(one), one.preprocessing) == expected for one in each)
         return same and not why_not_split(first)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, C, H, W) of 0..255 to the logits of every classifier, (K, B, num_classes)."""
+    def forward(self, images: Tensor, *rows: Tensor) -> Tensor:  # type: ignore[override]
+        """Map images (B, C, H, W) of 0..255 to the logits of every classifier, (K, B, num_classes).
+
+        Args:
+            rows: Metadata (B, W) as each classifier encodes it; none: missing values.
+        """
         features = self.body(images)
-        return torch.stack([head(features) for head in self.heads])
+        logits = []
+        for head, own in zip(self.heads, rows or [None] * len(self.heads), strict=True):
+            with rows_set(head, own):
+                logits.append(head(features))
+        return torch.stack(logits)
 
 
 def last_part(backbone: nn.Module) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from kit.config import ModelConfig
 from kit.engine.models.pooling import GeM
+from kit.engine.models.tabular import AUXILIARY as AUXILIARY_COLUMNS
+from kit.engine.models.tabular import COLUMNS, JOINED, AuxiliaryHeads, JoinColumns, Sizes
 from kit.errors import KitError, counted
 from kit.registry import Registry, bind_options
 
@@ -230,13 +233,26 @@ def replace_head(model: nn.Module, num_classes: int) -> None:
         model.set_submodule(name, linear(_in_width(old), spatial, features=num_classes))
 
 
-def extend_head(backbone: nn.Module, items: Sequence[int | str]) -> None:
-    """Insert the layers of ``model.head`` before every classifier."""
+def extend_head(
+    backbone: nn.Module, items: Sequence[int | str], columns: Sizes = (), auxiliary: Sizes = ()
+) -> None:
+    """Insert the layers of ``model.head`` before every classifier, and before them those of metadata.
+
+    Args:
+        columns: The categories of each column of ``model.tabular``, as in ``JoinColumns``.
+        auxiliary: The same of ``model.auxiliary``; empty in prediction.
+    """
     for name, old in find_heads(backbone).items():
         width, spatial = _in_width(old), isinstance(old, nn.Conv2d)
-        hidden, last = _hidden_layers(items, width, spatial)
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        if auxiliary:
+            parts[AUXILIARY_COLUMNS] = AuxiliaryHeads(width, spatial, auxiliary)
+        if columns:
+            parts[COLUMNS] = JoinColumns(columns, spatial)
+        hidden, last = _hidden_layers(items, width + (JOINED if columns else 0), spatial)
         classifier = old if last == width else linear(last, spatial, features=_out_width(old))
-        backbone.set_submodule(name, TaskHead(*hidden, classifier))
+        parts |= {str(number): layer for number, layer in enumerate([*hidden, classifier])}
+        backbone.set_submodule(name, TaskHead(parts))
 
 
 def _in_width(layer: nn.Module) -> int:
