@@ -408,4 +408,4 @@ def test_a_dry_run_names_the_columns_and_an_opened_competition_has_none(read_cop
 def test_the_status_compares_the_columns(read_copy):
     assert "stale" not in run_kit("status", "tiny/a").output
     edit(read_copy, "train.csv", lambda t: t.assign(age=["1", *t["age"][1:]]))
-    assert "stale" in run_kit("status", "tiny/a").output
+    assert "the metadata of training images were edited" in run_kit("status", "tiny/a").output

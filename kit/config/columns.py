@@ -15,7 +15,7 @@ class ColumnConfig(Section):
     """A column that the model reads besides the image: its name alone, or with its type."""
 
     name: str
-    """The column in the tables of `competition.train` and `competition.test`."""
+    """The column in the tables of the competition."""
     as_: Annotated[ColumnType, Field(alias="as")] = "auto"
     """How to read its cells; `auto`: numbers if every cell is one. `text` suits numbers that are codes."""
 

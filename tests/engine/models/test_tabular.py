@@ -135,7 +135,7 @@ def test_a_head_is_taken_over_only_if_it_reads_the_same_rows(model, with_head):
         layers_of(new, JoinColumns)[0].embed.weight, layers_of(model, JoinColumns)[0].embed.weight
     )
     assert (same, bool(notes)) == (with_head, not with_head)
-    body = [name for name, _ in new.named_parameters() if "columns" not in name][0]
+    body = next(name for name, _ in new.named_parameters() if "columns" not in name)
     assert torch.equal(new.get_parameter(body), model.get_parameter(body))
 
 
