@@ -1,6 +1,7 @@
 """Metadata end to end: a competition whose images are noise, and only columns of its tables tell the class."""
 
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kit import pipeline
+from kit.competition.column_encoder import ColumnEncoder
 from kit.competition.metadata import cell_column, kinds_of
 from kit.competition.opened import open_competition
 from kit.config.load import load_config
-from kit.engine.models.checkpoints import read_about
+from kit.engine.data.cache import FEATURES
+from kit.engine.fit import trainer
+from kit.engine.models.build import rebuild_model
+from kit.engine.models.checkpoints import read_about, save_mean, save_model
+from kit.engine.models.preprocessing import Preprocessing
 from kit.errors import Interrupted
+from kit.inference.new_images import NewImages, images_in, open_new_models
 from kit.platforms.predict_bundle import predict_bundle
 from kit.predictions import load_oof, load_test
+from kit.storage.files import read_json
 from kit.storage.workspace import Workspace
 from kit.training import experiment
 from kit.training.data import prepare
@@ -106,6 +114,17 @@ def test_cells_are_joined_by_id_whatever_the_order_of_the_tables(drawn):
     test = data.competition.test
     ages = dict(zip(test["id"], test[cell_column("age")], strict=True))
     assert ages == {f"{i}.png": "" if i == 5 else str(40 + 20 * (i % 2)) for i in range(6)}
+
+
+def test_tables_may_be_sorted_otherwise_between_opening_and_joining(drawn):
+    config = config_of(drawn, model__tabular=READS)
+    opened = open_competition(config, drawn)
+    edit(drawn, "train.csv", lambda t: t.sort_values("id"))
+    edit(drawn, "test.csv", lambda t: t.sort_values("id"))
+    joined, again = (prepare(config, drawn, opened=each) for each in (opened, None))
+    pd.testing.assert_frame_equal(joined.samples, again.samples)
+    first, second = (each.competition.test.sort_values("id", ignore_index=True) for each in (joined, again))
+    pd.testing.assert_frame_equal(first, second)
 
 
 def test_extra_held_out_and_unlisted_images_have_their_own_cells(drawn):
@@ -225,7 +244,9 @@ def test_cells_of_the_validation_rows_change_nothing_that_is_fitted(drawn, fold)
 
 
 def test_a_model_that_reads_the_columns_learns_what_only_they_tell(read):
-    assert pipeline.evaluate(read.run("tiny", "a"), workspace=read).cv > 0.9
+    run = read.run("tiny", "a")
+    assert pipeline.evaluate(run, workspace=read).cv > 0.9
+    assert [read_json(run.fold(k).done)["score"] for k in range(2)] == [1, 1]  # validation reads rows, too
     test = load_test(read.run("tiny", "a"))
     assert dict(zip(test.ids, test.probs.argmax(axis=1), strict=True)) == {
         f"{i}.png": i % 2 for i in range(6)
@@ -252,22 +273,15 @@ def test_the_checkpoint_has_the_encoder_and_no_auxiliary_head(read):
         assert not [name for name in load_file(fold.model) if "auxiliary" in name]
 
 
-def test_auxiliary_columns_leave_predictions_as_they_are_and_blank_ones_do_not_count(drawn):
-    plain = config_of(drawn, name="plain", train__epochs=2)
-    other = config_of(drawn, name="aux", train__epochs=2, model__auxiliary=READS)
-    for config in (plain, other):
-        pipeline.train(config, workspace=drawn)
-        pipeline.predict(f"tiny/{config.name}", workspace=drawn)
-    first, second = (load_oof(drawn.run("tiny", name)) for name in ("plain", "aux"))
-    assert (first.ids, first.classes, first.probs.shape) == (second.ids, second.classes, second.probs.shape)
-    shapes = [
-        sorted(tuple(tensor.shape) for tensor in load_file(drawn.run("tiny", name).fold(0).model).values())
-        for name in ("plain", "aux")
-    ]
-    assert shapes[0] == shapes[1]
-    states = [load_file(drawn.run("tiny", name).fold(0).model) for name in ("plain", "aux")]
-    body = next(name for name in states[0] if name in states[1] and name.endswith("weight"))
-    assert not torch.equal(states[0][body], states[1][body])  # the auxiliary loss trains the body
+def test_auxiliary_columns_leave_no_trace_in_predictions_and_saved_models(read):
+    run = read.run("tiny", "a")
+    oof, test = load_oof(run), load_test(run)
+    assert (oof.classes, oof.probs.shape, test.probs.shape) == (("a", "b"), (24, 2), (6, 2))
+    config = load_config(run.config).model.model_copy(update={"auxiliary": []})
+    about = read_about(run.fold(0).model)
+    sizes = ColumnEncoder.from_list(about["tabular"]).sizes
+    plain = rebuild_model(config, Preprocessing.from_dict(about["preprocessing"]), 2, sizes)
+    assert set(plain.state_dict()) == set(load_file(run.fold(0).model))
 
 
 @pytest.mark.parametrize("average", ["null", pytest.param("{name: swa, start: 0.5}", marks=pytest.mark.slow)])
@@ -291,7 +305,7 @@ def test_cached_features_and_the_whole_network_give_the_same_predictions(drawn, 
     weights = tmp_path / "test_resnet.safetensors"
     save_file(timm.create_model("test_resnet").state_dict(), weights)
     model = {"name": "test_resnet", "weights": str(weights), "trains": "head", "tabular": READS}
-    changes = {"image__size": 32, "train__epochs": 3, "augment__preset": "none", "augment__hflip": False}
+    changes = {"image__size": 32, "train__epochs": 2, "augment__preset": "none", "augment__hflip": False}
     for name, views in (("cached", 0), ("whole", None)):
         plain = values(model={**model, "auxiliary": ["age"]})
         config = load_config(write_config(drawn, plain, name=name, augment__views=views, **changes))
@@ -303,6 +317,28 @@ def test_cached_features_and_the_whole_network_give_the_same_predictions(drawn, 
     for load in (load_oof, load_test):
         np.testing.assert_allclose(load(cached).probs, load(whole).probs, atol=1e-4)
         assert load(whole).probs.std() > 0.05
+
+
+def test_features_are_shared_with_models_that_read_no_columns(drawn, tmp_path):
+    weights = tmp_path / "test_resnet.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), weights)
+    files = []
+    for name, columns in (("plain", []), ("reads", READS)):
+        model = {"name": "test_resnet", "weights": str(weights), "trains": "head", "tabular": columns}
+        path = write_config(drawn, values(model=model), name=name, image__size=32, augment__views=0)
+        experiment.train(load_config(path, ["train.epochs=1"]), drawn, only=[0])
+        files.append(sorted(path.name for path in drawn.cache("tiny").glob(f"*{FEATURES}")))
+    assert files[0] == files[1] and files[0]
+
+
+def test_renewed_batch_norms_see_the_rows(drawn, monkeypatch):
+    seen = []
+    monkeypatch.setattr(trainer, "renew_norms", lambda model, names, batches: seen.extend(batches))
+    config = load_config(
+        write_config(drawn, values(), model__tabular=READS), ["train.average=swa", "train.epochs=1"]
+    )
+    experiment.train(config, drawn, only=[0])
+    assert seen and all((len(inputs), inputs[1].shape[1]) == (2, 3 + 2) for inputs in seen)
 
 
 def test_changed_cells_are_other_data_and_other_test_images(read_copy):
@@ -342,7 +378,12 @@ def test_new_images_without_a_table_are_predicted_with_missing_values_and_one_wa
     progress = RecordedProgress()
     pipeline.predict_images("tiny/a", images="new", out="new.csv", workspace=read_copy, progress=progress)
     found = pd.read_csv("new.csv")[["a", "b"]].to_numpy()
-    assert sum("come without" in line for line in progress.lines) == 1
+    new = NewImages(
+        read_copy.root / "new", images_in(read_copy.root / "new"), read_copy.root / "part", progress=progress
+    )
+    for _ in range(2):  # as for two members of a blend
+        open_new_models(load_config(read_copy.run("tiny", "a").config), read_copy.run("tiny", "a"), new)
+    assert sum("come without" in line for line in progress.lines) == 2
     assert found[:, 0].std() < 0.2  # nothing tells the classes apart
     assert len(found) == 6
 
@@ -372,13 +413,22 @@ def test_an_onnx_of_a_model_that_reads_columns_is_refused(read_copy, tmp_path):
     assert not (tmp_path / "bundle").exists()
 
 
-def test_explanations_use_the_rows_of_their_images(read_copy):
+def test_explanations_use_the_rows_of_their_images(read_copy, monkeypatch):
+    asked, explain = [], import_module("kit.explain.explain")
+    plain = explain._maps_of
+
+    def recording(model, explainer, image, classes, device):
+        with torch.no_grad():
+            asked.append(model(image[None]).softmax(dim=1)[0].numpy())
+        return plain(model, explainer, image, classes, device)
+
+    monkeypatch.setattr(explain, "_maps_of", recording)
     done = pipeline.explain("tiny/a", class_name="a", method="occlusion", workspace=read_copy)
-    assert done.images
-    for each in done.images:
-        oof = load_oof(read_copy.run("tiny", "a"))
-        row = oof.ids.index(each.id)
-        assert each.probs[0] == pytest.approx(float(oof.probs[row].max()), abs=1e-5)
+    oof = load_oof(read_copy.run("tiny", "a"))
+    predicted = np.array([oof.probs[oof.ids.index(each.id)] for each in done.images])
+    found = np.array(asked)
+    order = [np.lexsort(each.T.round(4)) for each in (found, predicted)]  # models are asked one by one
+    np.testing.assert_allclose(found[order[0]], predicted[order[1]], atol=1e-4)
 
 
 def test_each_fold_starts_from_an_experiment_with_the_same_columns_head_and_all(read_copy):
@@ -389,6 +439,17 @@ def test_each_fold_starts_from_an_experiment_with_the_same_columns_head_and_all(
     other = config_of(read_copy, name="other", model__start="a", model__tabular=READS[::-1], train__epochs=1)
     experiment.train(other, read_copy, only=[0], progress=progress)
     assert "newly initialized" in progress
+
+
+def test_a_soup_of_models_with_other_scales_is_refused(tmp_path):
+    about = {"model": {}, "preprocessing": {}, "classes": ["a", "b"]}
+    files = [tmp_path / f"{mean}.safetensors" for mean in (1, 2)]
+    for mean, file in enumerate(files):
+        save_model(
+            file, {"w": torch.ones(1)}, {**about, "tabular": [{"name": "age", "mean": mean, "std": 1.0}]}
+        )
+    with raises_kit_error("models_differ"):
+        save_mean(tmp_path / "mean.safetensors", files, {})
 
 
 @pytest.mark.slow
