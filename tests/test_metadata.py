@@ -216,6 +216,9 @@ def test_a_column_listed_twice_is_refused(drawn):
     with raises_kit_error("value_invalid") as caught:
         config_of(drawn, model__tabular=["age", "age"])
     assert "listed twice" in str(caught.value)
+    with raises_kit_error("value_invalid") as caught:
+        config_of(drawn, model__auxiliary=[["age"]])
+    assert "a column is its name" in str(caught.value)
 
 
 # --- the leak rule

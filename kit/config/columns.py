@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -22,6 +23,8 @@ class ColumnConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _bare_name(cls, value: Any) -> Any:
+        if not isinstance(value, str | Mapping | ColumnConfig):
+            raise ValueError("a column is its name in quotes, or a mapping such as {name: age, as: text}")
         return {"name": value} if isinstance(value, str) else value
 
 
