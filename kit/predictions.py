@@ -21,7 +21,7 @@ from kit.tasks import Task
 
 METADATA_KEY = b"kit"
 Pooling = Literal["mean", "max"]  # combines the probabilities of several rows, such as the crops of an image
-Kind = Literal["oof", "test", "held_out"]
+Kind = Literal["oof", "test", "held_out", "teacher"]
 MIXED_FOLDS = "mixed"  # the fingerprint of a blend whose members have different folds
 
 
@@ -30,14 +30,15 @@ class Origin:
     """The origin of predictions: the metadata of the file.
 
     Attributes:
-        kind: ``oof``, ``test``, or ``held_out`` for a labeled set that no model was trained on.
+        kind: ``oof``, ``test``, ``held_out`` for a labeled set that no model was trained on, or ``teacher``
+            for what another experiment learns from.
         experiment: ``<competition>/<name>``.
         folds: Fingerprint of the folds of the models.
         tta: The views whose probabilities were averaged.
         models: Digest of the weights.
         images: Digest of the images. The same models, views and images give the same predictions.
         unreadable: Ids of images that could not be read; their rows are the class prior.
-        part: The name of the held-out set; empty otherwise.
+        part: The name of the held-out set, or the use and the fold of a teacher; empty otherwise.
         labels: Digest of the labels of the held-out set; empty otherwise.
     """
 

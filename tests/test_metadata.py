@@ -15,7 +15,7 @@ from kit import pipeline
 from kit.competition.column_encoder import ColumnEncoder
 from kit.competition.metadata import cell_column, kinds_of
 from kit.competition.opened import open_competition
-from kit.config.load import load_config
+from kit.config.load import config_yaml, load_config
 from kit.engine.data.cache import FEATURES
 from kit.engine.fit import trainer
 from kit.engine.models.build import rebuild_model
@@ -262,9 +262,9 @@ def test_a_plain_model_learns_nothing_from_these_images(read_copy):
     pipeline.predict("tiny/plain", workspace=read_copy)
     assert pipeline.evaluate("tiny/plain", workspace=read_copy).cv < 0.8
     assert "tabular" not in read_about(read_copy.run("tiny", "plain").fold(0).model)
-    assert set(read_about(read_copy.run("tiny", "plain").fold(0).model)["model"]) == {
-        "name", "pretrained", "options", "pool", "head",
-    }  # fmt: skip
+    assert not {"tabular", "auxiliary"} & set(
+        read_about(read_copy.run("tiny", "plain").fold(0).model)["model"]
+    )
     assert run
 
 
@@ -473,3 +473,46 @@ def test_the_status_compares_the_columns(read_copy):
     assert "stale" not in run_kit("status", "tiny/a").output
     edit(read_copy, "train.csv", lambda t: t.assign(age=["1", *t["age"][1:]]))
     assert "the metadata of training images were edited" in run_kit("status", "tiny/a").output
+
+
+# --- with teachers and neighbors
+
+
+def test_pseudo_labels_and_teachers_use_the_columns_of_their_images(read_copy):
+    path = write_config(read_copy, values(), name="student", model__tabular=READS)
+    overrides = ["train.pseudo_labels={from: a, images: test, confidence: 0.6}", "train.teacher={from: a}"]
+    config = load_config(path, [*overrides, "train.epochs=2", "augment.mixup=0.5"])
+    seen = []
+    images = FoldEncoders.columns_of
+
+    def recording(self, train, validation):
+        seen.append(train)
+        return images(self, train, validation)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FoldEncoders, "columns_of", recording)
+        pipeline.train(config, workspace=read_copy)
+    for train in seen:
+        new = {i.removeprefix("new:test/"): row for row, i in enumerate(train.ids) if i.startswith("new:")}
+        assert len(new) == 6 and train.teacher is not None
+        for name, row in new.items():
+            number = int(name.removesuffix(".png"))
+            assert train.cells["site"][row] == ["north", "south"][number % 2]
+            assert train.targets[row] == number % 2  # the teacher has read the columns, too
+
+
+def test_a_teacher_that_reads_other_columns_is_refused(read_copy):
+    path = write_config(read_copy, values(), name="student", model__auxiliary=READS)
+    with raises_kit_error("teacher_reads_columns", "train.teacher.from"):
+        pipeline.train(load_config(path, ["train.teacher={from: a}"]), workspace=read_copy)
+
+
+def test_neighbors_are_found_with_the_columns_of_all_images(read_copy):
+    path = read_copy.run("tiny", "a").config
+    path.write_text(config_yaml(load_config(path, ["predict.knn={k: 3, weight: 1.0}"])))
+    pipeline.predict("tiny/a", workspace=read_copy)
+    test = load_test(read_copy.run("tiny", "a"))
+    assert dict(zip(test.ids, test.probs.argmax(axis=1), strict=True)) == {
+        f"{i}.png": i % 2 for i in range(6)
+    }
+    assert test.probs.max(axis=1).min() > 0.9  # all neighbors are of the class, which only columns tell

@@ -15,12 +15,13 @@ from kit.runtime.progress import Progress
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_store
 from kit.training.fold import FoldRunner
+from kit.training.teachers import without_teachers
 
 if TYPE_CHECKING:
     import torch
     from torch.utils.data import DataLoader
 
-    from kit.engine.data.datasets import Batch
+    from kit.engine.data.datasets import Batch, ImageSet
     from kit.engine.data.image_store import Picture
     from kit.engine.fit.components import FoldImages
     from kit.engine.models.preprocessing import Preprocessing
@@ -55,14 +56,14 @@ class SampledFoldRunner(FoldRunner):
 
     max_images: int = 512
 
-    def fold_images(self, k: int, own: Preprocessing) -> FoldImages:
+    def fold_images(self, k: int, own: Preprocessing, train: ImageSet | None = None) -> FoldImages:
         """Return the images of a fold, with an epoch plan over a sample."""
         from kit.engine.data.sampling import EpochPlan
 
-        images = super().fold_images(k, own)
-        train = self.config.train
+        images = super().fold_images(k, own, train)
+        recipe = self.config.train
         rows = sample(len(images.train), self.max_images)
-        num_images = STEPS_OF_EPOCH * train.batch_size * train.accumulate
+        num_images = STEPS_OF_EPOCH * recipe.batch_size * recipe.accumulate
         plan = EpochPlan.of(np.resize(rows, num_images))
         return replace(
             images,
@@ -95,7 +96,8 @@ class Place:
 class Rig:
     """The trainer of one config, and the speed of its parts.
 
-    Steps are those of the last epoch: all stages that ever train, at the last image size.
+    Steps are those of the last epoch: all stages that ever train, at the last image size. Teachers are left
+    out, since their predictions may not exist yet, and a step with them takes as long.
 
     Args:
         micro_batch_size: Images per forward pass; None: as configured.
@@ -104,10 +106,10 @@ class Rig:
     def __init__(self, config: Config, place: Place, micro_batch_size: int | None = None) -> None:
         from kit.engine.fit.trainer import RetryState
 
-        self.config, self.place = config, place
+        self.config, self.place = without_teachers(config), place
         self.store = image_store(config, place.workspace, place.data)
         self.runner = SampledFoldRunner(
-            config,
+            self.config,
             place.workspace,
             place.data,
             place.run,

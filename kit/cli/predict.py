@@ -20,6 +20,12 @@ def predict(
     merge: Annotated[
         str | None, typer.Option(help="How to merge the views; `kit components merges` lists the methods.")
     ] = None,
+    embeddings: Annotated[
+        bool,
+        typer.Option(
+            "--embeddings", help="Also write every image as a vector: `fold-K/embeddings.parquet` of the run."
+        ),
+    ] = False,
     images: Annotated[
         Path | None,
         typer.Option(
@@ -41,6 +47,7 @@ def predict(
     """Predict with every fold's model: out-of-fold predictions (scored) and test predictions (averaged).
 
     kit predict leaves/first --tta identity --tta hflip
+    kit predict leaves/first --embeddings
     kit predict leaves/first --images holiday --out holiday.csv
     """
     from kit import pipeline
@@ -81,6 +88,7 @@ def predict(
         experiment,
         tta=components,
         merge=merge,
+        embeddings=embeddings,
         time_limit=time_limit,
         workspace=place,
         progress=Terminal(),

@@ -6,6 +6,7 @@ Writes: nothing; ``config_yaml`` returns text.
     base.py         Section, Component, names
     columns.py      columns of tables, for `model.tabular` and `model.auxiliary`
     competition.py  the sections `competition` and `submission`
+    teaching.py     sections of `train`: teachers, pseudo-labels, label errors
     experiment.py   all other sections, and Config
     load.py         YAML -> Config: bases, overrides, all mistakes at once
     reference.py    the tables of configs/README.md, generated from the schema
@@ -30,9 +31,11 @@ from kit.config.experiment import (
     FoldsConfig,
     ImageConfig,
     ModelConfig,
+    NeighborsConfig,
     PredictConfig,
     TrainConfig,
 )
+from kit.config.teaching import LabelErrorsConfig, PseudoLabelsConfig, TeacherConfig
 
 __all__ = [
     "AugmentConfig",
@@ -45,14 +48,18 @@ __all__ = [
     "Config",
     "FoldsConfig",
     "ImageConfig",
+    "LabelErrorsConfig",
     "LabeledSource",
     "ModelConfig",
     "Name",
     "NearConfig",
+    "NeighborsConfig",
     "PoolConfig",
     "PredictConfig",
+    "PseudoLabelsConfig",
     "Section",
     "SubmissionConfig",
+    "TeacherConfig",
     "TestSource",
     "TrainConfig",
     "VocConfig",

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from kit.config.base import Component, Name, Section, default_name
 from kit.config.columns import Auxiliary, Tabular
 from kit.config.competition import CompetitionConfig, SubmissionConfig
+from kit.config.teaching import LabelErrorsConfig, PseudoLabelsConfig, TeacherConfig
 
 Epoch = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=8, le=4096)]
@@ -189,6 +190,8 @@ class ModelConfig(Section):
     """Columns of the competition's tables to join to the image features, such as `[age, sex, site]`."""
     auxiliary: Auxiliary = []
     """Columns to predict, too, in training only, such as `[age]` or `[{name: age, weight: 0.1}]`."""
+    classifier: Component | None = None
+    """The last layer, for metric learning: `arcface`, `{name: cosface, margin: 0.2}`; null: linear."""
     trains: Annotated[dict[int, int | Literal["all"]], BeforeValidator(_stages_by_epoch)] = {1: "all"}
     """The layers to train: `all`, `head`, `{last: 2}` (stages), or by epoch `{1: head, 4: 2, 8: all}`."""
 
@@ -277,6 +280,14 @@ class TrainConfig(Section):
     """Early stopping: the number of epochs without a better score; null: off."""
     keep: Literal["auto", "last", "best"] = "auto"
     """The epoch to keep; `auto`: the last if the learning rate ends at its floor, else the best."""
+    pseudo_labels: PseudoLabelsConfig | None = None
+    """Also train on images without a label, as another experiment labels them; null: no."""
+    teacher: TeacherConfig | None = None
+    """Also learn from another experiment's predictions (knowledge distillation); null: no."""
+    relabel: LabelErrorsConfig | None = None
+    """Train likely label errors with the likelier class; null: no."""
+    drop: LabelErrorsConfig | None = None
+    """Leave likely label errors out of training; null: no."""
     workers: Annotated[int, Field(ge=0, le=1024)] | None = None
     """The number of data-loader processes; null: chosen for this machine."""
 
@@ -288,6 +299,22 @@ class CheckpointConfig(Section):
     """The time between checkpoints."""
 
 
+class NeighborsConfig(Section):
+    """Prediction by the nearest training images, in the space of the input of the model's last layer."""
+
+    k: Annotated[int, Field(ge=1)] = 10
+    """The number of neighbors."""
+    weight: Probability = 0.5
+    """The weight of the neighbors' labels; the model's own probabilities have the rest."""
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    """A neighbor's vote is exp(cosine / temperature): lower values favor the nearest."""
+
+    @property
+    def label(self) -> str:
+        """The settings on one line, which identify predictions."""
+        return f"knn(k={self.k}, temperature={self.temperature:g}, weight={self.weight:g})"
+
+
 class PredictConfig(Section):
     """How trained models predict."""
 
@@ -297,12 +324,15 @@ class PredictConfig(Section):
     """How to average the predictions of the views; `kit components merges` lists the methods."""
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 64
     """Images per batch."""
+    knn: NeighborsConfig | None = None
+    """Also predict by the labels of the nearest training images; null: no."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels of the views, and of the merge method unless it is the mean; they identify the TTA."""
+        """The labels of the views, of the merge unless it is the mean, and of kNN; they identify the TTA."""
         merged = () if self.merge == "mean" else (f"merged by {self.merge}",)
-        return (*(view.label for view in self.tta), *merged)
+        neighbors = () if self.knn is None else (self.knn.label,)
+        return (*(view.label for view in self.tta), *merged, *neighbors)
 
 
 def _as_list(value: Any) -> Any:

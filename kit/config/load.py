@@ -22,7 +22,8 @@ from kit.wrong_values import printable, rule_for, shown_value
 
 # Mapping with a name and its options -> the key of the name. With another name, a child inherits no options.
 NAMED = dict.fromkeys(
-    ("model", "preset", "optimizer", "schedule", "loss", "balance", "average", "metric"), "name"
+    ("model", "classifier", "preset", "optimizer", "schedule", "loss", "balance", "average", "metric"),
+    "name",
 )
 NAMED["train"] = "layout"
 # The keys of `augment` that `pipeline` replaces.

@@ -10,6 +10,7 @@ import numpy as np
 from kit.metrics import EPSILON
 from kit.metrics.likelihoods import divergences
 from kit.tasks import Task
+from kit.training.confident_learning import wrong_classes, wrong_flags
 
 SHOWN_SHARES = 3  # the largest shares of an image
 LEAST_SHOWN = 0.005  # smaller shares are not shown
@@ -164,19 +165,10 @@ def _suspect_classes(
     targets: np.ndarray, probs: np.ndarray, classes: Sequence[str]
 ) -> list[tuple[int, str, str, float]]:
     """Return (row, label, suggestion, margin) for exclusive classes."""
-    num_classes = probs.shape[1]
-    counts = np.bincount(targets, minlength=num_classes)
-    own = probs[np.arange(len(targets)), targets]
-    usual = np.bincount(targets, weights=own, minlength=num_classes) / np.maximum(counts, 1)
-    usual[counts == 0] = np.inf  # a class without images is never a candidate
-    claimed = np.where(probs >= usual, probs, -1.0)
-    likeliest = claimed.argmax(axis=1)
-    rows = np.flatnonzero((claimed.max(axis=1) > 0) & (likeliest != targets))
-    margins = probs[rows, likeliest[rows]] - own[rows]
+    errors = wrong_classes(targets, probs)
     return [
-        (int(row), classes[targets[row]], classes[likeliest[row]], float(margin))
-        for row, margin in zip(rows, margins, strict=True)
-        if margin > 0
+        (row, classes[targets[row]], classes[suggested], margin)
+        for row, suggested, margin in zip(*(each.tolist() for each in errors), strict=True)
     ]
 
 
@@ -184,17 +176,8 @@ def _suspect_labels(
     targets: np.ndarray, probs: np.ndarray, classes: Sequence[str]
 ) -> list[tuple[int, str, str, float]]:
     """Return (row, class, absent or present, margin) for multi-label tasks."""
-    found = []
-    for c, name in enumerate(classes):
-        there, chances = targets[:, c] == 1, probs[:, c]
-        if there.all() or not there.any():
-            continue
-        claimed_there = ~there & (chances >= chances[there].mean()) & (chances > 0.5)
-        claimed_absent = there & (chances <= chances[~there].mean()) & (chances < 0.5)
-        for rows, verdict in ((claimed_there, "present"), (claimed_absent, "absent")):
-            margins = abs(2 * chances[rows] - 1)
-            found += [
-                (int(row), name, verdict, float(m))
-                for row, m in zip(np.flatnonzero(rows), margins, strict=True)
-            ]
-    return found
+    errors = wrong_flags(targets, probs)
+    return [
+        (row, classes[c], "absent" if targets[row, c] == 1 else "present", margin)
+        for row, c, margin in zip(*(each.tolist() for each in errors), strict=True)
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,16 +13,28 @@ import pandas as pd
 
 from kit.config import Component, Config
 from kit.errors import KitError, counted
-from kit.inference.fold_models import FoldModels, ViewList, warn_of_unreadable
+from kit.inference.embeddings import (
+    HELD_OUT,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Embeddings,
+    identity_of,
+    read_embeddings,
+    save_embeddings,
+)
+from kit.inference.fold_models import FoldModels, ViewList, load_fold_model, warn_of_unreadable
 from kit.predictions import Origin, Predictions
-from kit.runtime.deadline import Deadline
+from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.progress import Progress
 from kit.storage.partial_predictions import PartialPredictions
+from kit.storage.provenance import digest_of
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_set, image_store
 from kit.training.feature_cache import FeatureFiles, Features
 from kit.training.fold import sized_prediction_transform
 from kit.training.precision import settled_precision
+from kit.training.trained_folds import trained_fold
 
 if TYPE_CHECKING:
     from kit.engine.data.datasets import ImageSet
@@ -156,6 +168,76 @@ class ExperimentModels(FoldModels):
             rows=self.rows([k], images),
         )
         return PartialPredictions(probs, {}, 0.0, time.perf_counter() - began)
+
+    def _gallery(self, k: int) -> Embeddings:
+        """Return the embeddings of the training images of fold ``k``; missing or old ones are computed."""
+        self.write_embeddings(k)
+        return super()._gallery(k)
+
+    def write_embeddings(self, k: int) -> None:
+        """Write the embeddings of all images by the model of fold ``k``, unless they are current.
+
+        Raises:
+            KitError: A labeled image cannot be read any more.
+        """
+        trained, identity = trained_fold(self.run, k, verify=False), identity_of(self.run, k)
+        images = digest_of([self.data.train_images, self.data.other_images])
+        inputs = {"model": "" if trained is None else trained.model, "images": images}
+        path = self.run.fold(k).embeddings
+        try:
+            read_embeddings(path, identity, inputs, "")
+        except KitError:
+            save_embeddings(path, self._embeddings(k), identity, inputs)
+
+    def _embeddings(self, k: int) -> Embeddings:
+        """Return the embeddings of the training, validation, held-out and test images."""
+        from kit.engine.fit.frozen_features import FeatureExtractor
+
+        predict, workers = self.config.predict, self.config.train.workers
+        model = load_fold_model(self.run, k, self.classes).to(self.amp.device)
+        extractor = FeatureExtractor(model, self.store, self.amp, predict.batch_size, workers, embeds=True)
+        parts = list(self._parts(k))
+        vectors = [
+            extractor.features(
+                images,
+                sized_prediction_transform(model.preprocessing),
+                progress=self.progress,
+                label=f"fold {k}: embeddings of {counted(len(images), 'image')} ({name})",
+                between=lambda: self.deadline.begin("the end of the embeddings", needed=STOPPING_SECONDS),
+                rows=self.rows([k], images),
+            )
+            for name, images in parts
+        ]
+        return Embeddings(
+            ids=[each for _, images in parts for each in images.ids],
+            parts=[name for name, images in parts for _ in images.ids],
+            targets=np.concatenate([self._shares(images) for _, images in parts]),
+            vectors=np.concatenate(vectors),
+            classes=self.classes,
+        )
+
+    def _parts(self, k: int) -> Iterator[tuple[str, ImageSet]]:
+        """Yield the sets of images of fold ``k``: training, validation, held-out and readable test images."""
+        from kit.engine.data.datasets import ImageSet
+
+        data, competition = self.data, self.data.competition
+        yield TRAIN, image_set(data, data.folds.training(data.samples, k))
+        yield VALIDATION, image_set(data, data.folds.validation(data.samples, k))
+        for name, samples in data.held_out.items():
+            targets = competition.task.targets(samples, competition.classes)
+            yield f"{HELD_OUT} {name}", ImageSet.of(samples, targets)
+        scan = data.opened.scan
+        readable = set(scan["path"][scan["error"] == ""])
+        test = competition.test[competition.test["path"].isin(readable)]
+        if len(test):
+            yield TEST, ImageSet.of(test)
+
+    def _shares(self, images: ImageSet) -> np.ndarray:
+        """Return the labels of images, (N, C), float32; NaN without a label."""
+        num_classes = len(self.classes)
+        if images.targets is None:
+            return np.full((len(images), num_classes), np.nan, dtype=np.float32)
+        return self.task.one_hot(images.targets, num_classes).astype(np.float32)
 
     def _features(self, model: Classifier) -> Features:
         from kit.engine.fit.frozen_features import FeatureExtractor

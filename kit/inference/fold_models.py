@@ -13,6 +13,7 @@ import numpy as np
 from kit.competition.column_encoder import ColumnEncoder
 from kit.config import Component, Config, ModelConfig
 from kit.errors import KitError, counted, first_few
+from kit.inference.embeddings import TRAIN, Embeddings, identity_of, read_embeddings
 from kit.runtime.deadline import STOPPING_SECONDS, Deadline
 from kit.runtime.progress import Progress
 from kit.storage.partial_predictions import (
@@ -94,12 +95,23 @@ class FoldModels:
         probs: np.ndarray = np.stack([each.probs for each in by_fold]).mean(axis=0, dtype=np.float64)
         return MeanPredictions(probs, {row: why for each in by_fold for row, why in each.problems.items()})
 
+    def predict_fold(self, k: int, images: ImageSet, digest: str) -> PartialPredictions:
+        """Return the prediction of fold k's model for images, with the config's views.
+
+        Args:
+            digest: Digest of the images.
+        """
+        ((predictions,),) = self._predict([k], images, digest, [tuple(self.config.predict.tta)])
+        return predictions
+
     @cached_property
     def _share_backbone(self) -> bool:
         """Whether the models differ only in their heads, so that one forward pass serves all of them."""
         from kit.engine.fit.frozen_features import MultiHeadClassifier
 
         folds = range(self.num_models)
+        if self.config.predict.knn is not None:
+            return False  # each fold has its own gallery
         return is_head_only(self.config) and MultiHeadClassifier.is_possible(self._load(k) for k in folds)
 
     def _predict(
@@ -200,7 +212,24 @@ class FoldModels:
         return tuple(rows for rows in encoded if rows is not None)
 
     def _load(self, k: int) -> Classifier:
-        return load_fold_model(self.run, k, self.classes)
+        """Return fold k's model, with its nearest training images if the config predicts by them."""
+        model, knn = load_fold_model(self.run, k, self.classes), self.config.predict.knn
+        if knn is None:
+            return model
+        import torch
+
+        from kit.engine.models.nearest import NeighborClassifier
+
+        gallery = self._gallery(k)
+        tensors = torch.from_numpy(gallery.vectors), torch.from_numpy(gallery.targets)
+        return NeighborClassifier(model, *tensors, knn, self.task)
+
+    def _gallery(self, k: int) -> Embeddings:
+        """Return the embeddings of the training images of fold ``k``, as its run stores them."""
+        trained = trained_fold(self.run, k, verify=False)
+        inputs = {"model": "" if trained is None else trained.model}
+        path, renew = self.run.fold(k).embeddings, f"kit predict {self.run.label}"
+        return read_embeddings(path, identity_of(self.run, k), inputs, renew).of_part(TRAIN)
 
 
 def load_fold_model(run: RunFolder, k: int, classes: tuple[str, ...]) -> Classifier:

@@ -38,6 +38,7 @@ def predict(
     deadline: Deadline | None = None,
     merge: str | None = None,
     data: TrainingData | None = None,
+    embeddings: bool = False,
 ) -> bool:
     """Write the OOF, held-out and test predictions of an experiment; return False if they exist already.
 
@@ -49,6 +50,7 @@ def predict(
         merge: Merge method instead of the config's.
         deadline: Time limit; default: none. Partial predictions are stored until all files are written, so a
             later call continues where this one stopped.
+        embeddings: Also write the embeddings of all images by each fold's model.
 
     Raises:
         Interrupted: The deadline has passed.
@@ -56,15 +58,18 @@ def predict(
     """
     config, data, origin = _prepared(run, workspace, tta, merge, progress, data)
     reason = _why_predict(run, origin, data)
-    if reason is None:
+    if reason is None and not embeddings:
         return False
     if reason:
         progress.note(f"predicting again: {reason}")
     with exclusive_lock(run.lock("predict"), "predicting"):
         models = open_models(config, run, workspace, data, progress, deadline)
-        _write_predictions(models, workspace, origin)
+        if reason is not None:
+            _write_predictions(models, workspace, origin)
+        for k in range(models.num_models) if embeddings else ():
+            models.write_embeddings(k)
         run.remove_partial_predictions()
-    return True
+    return reason is not None
 
 
 def predict_by_view(

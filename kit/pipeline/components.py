@@ -14,6 +14,7 @@ REGISTRIES = {  # kind -> (module, registry); imported on demand, since most imp
     "libraries": ("kit.engine.models.build", "model_libraries"),
     "models": ("kit.engine.models.small_cnn", "small_models"),
     "heads": ("kit.engine.models.heads", "layers"),
+    "classifiers": ("kit.engine.models.classifiers", "classifiers"),
     "presets": ("kit.engine.augment.pipelines", "presets"),
     "fits": ("kit.engine.augment.resizing", "fits"),
     "balances": ("kit.engine.data.sampling", "balances"),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kit.explain import Explanation
     from kit.parallel.devices import Devices
     from kit.predictions import Pooling
+    from kit.runtime.deadline import Deadline
     from kit.training.data import TrainingData
 
 
@@ -109,13 +110,38 @@ def train(
     """
     from kit.training import experiment
     from kit.training.run_state import fold_scores
+    from kit.training.teachers import teacher_uses
 
     config, workspace = open_config(config, overrides, progress), open_workspace(workspace)
-    run = experiment.train(
-        config, workspace, folds, fresh, progress, open_deadline(time_limit), data, devices
-    )
+    deadline = open_deadline(time_limit)
+    if teacher_uses(config):
+        data = _with_teachers(config, workspace, folds, fresh, progress, deadline, data)
+    run = experiment.train(config, workspace, folds, fresh, progress, deadline, data, devices)
     scores, num_folds = fold_scores(run)
     return TrainResult(run, config.competition.metric.label, scores, num_folds)
+
+
+def _with_teachers(
+    config: Config,
+    workspace: Workspace,
+    folds: Sequence[int],
+    fresh: bool,
+    progress: Progress,
+    deadline: Deadline,
+    data: TrainingData | None,
+) -> TrainingData:
+    """Write what the teachers of a config predict for the folds to train; return the training data."""
+    from kit.inference.teachers import write_teacher_predictions
+    from kit.training.data import prepare
+    from kit.training.experiment import check_experiment, requested_folds
+
+    if data is None:
+        check_experiment(config, workspace, fresh, progress, folds)
+        data = prepare(config, workspace, progress)
+    run = workspace.run(config.competition.name, config.name)
+    todo = [k for k in requested_folds(folds, data.folds.models) if fresh or not run.fold(k).done.exists()]
+    write_teacher_predictions(config, workspace, data, todo, progress, deadline)
+    return data
 
 
 def predict(
@@ -123,6 +149,7 @@ def predict(
     *,
     tta: Sequence[Component] | None = None,
     merge: str | None = None,
+    embeddings: bool = False,
     time_limit: TimeLimit = None,
     data: TrainingData | None = None,
     workspace: WorkspaceLike = None,
@@ -133,6 +160,7 @@ def predict(
     Args:
         tta: Test-time-augmentation views instead of the config's.
         merge: How views are merged, instead of the config's way.
+        embeddings: Also write ``fold-K/embeddings.parquet``: every image as a vector, for searches and kNN.
         data: The training data, if the caller has prepared it already.
     """
     from kit.evaluation.oof_with_labels import config_of
@@ -140,7 +168,8 @@ def predict(
 
     workspace = open_workspace(workspace)
     run = open_run(experiment, workspace)
-    predicted = predict_folds(run, workspace, tta, progress, open_deadline(time_limit), merge, data)
+    deadline = open_deadline(time_limit)
+    predicted = predict_folds(run, workspace, tta, progress, deadline, merge, data, embeddings)
     opened = None if data is None else data.opened
     evaluation = _evaluated(run, workspace, config_of(run).decide, opened)
     return PredictResult(run, evaluation, predicted)

@@ -94,6 +94,14 @@ def _write_member(
     from kit.engine.models.onnx_export import write_onnx
 
     config = config_of(run)
+    if config.predict.knn is not None:
+        raise KitError(
+            f"{run.label}, predict.knn",
+            "is not part of an ONNX model",
+            "The files would predict without the neighbors",
+            "Leave out --onnx, or set predict.knn: null and predict again.",
+            code="onnx_without_knn",
+        )
     task = tasks.get(config.competition.task)
     files, differences = [], []
     for k in range(read_training_data(run)[0]):

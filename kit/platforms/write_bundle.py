@@ -220,6 +220,8 @@ def _copy_runs(run: RunFolder, workspace: Workspace, bundle: Path) -> None:
         folds = range(read_training_data(run)[0])
         files = [run.config, run.training_data, run.precision, run.blend]
         files += [file for k in folds for file in (run.fold(k).model, run.fold(k).done)]
+        if config_of(run).predict.knn is not None:
+            files += [run.fold(k).embeddings for k in folds]
         _copy(files, run.path, target.path)
         return
     _copy([run.blend], run.path, target.path)

@@ -13,12 +13,12 @@ import numpy as np
 from kit.config import Config, ModelConfig
 from kit.errors import KitError, counted, first_few, raise_mistakes
 from kit.inference.experiment_models import assemble_oof
-from kit.probe.linear import best_strength, fitted_probs
 from kit.runtime.displayed import Displayed
 from kit.runtime.progress import SILENT, Progress
 from kit.storage.workspace import Workspace
 from kit.training.data import TrainingData, image_store, prepare
 from kit.training.fold import FoldRunner, sized_prediction_transform
+from kit.training.linear import best_strength, fitted_probs
 from kit.training.precision import settled_precision
 from kit.training.scorable import check_scorable
 

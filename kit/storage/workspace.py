@@ -134,6 +134,14 @@ class RunFolder(CompetitionItem):
         for path in (self.metrics, self.decision, *tables, self.report):
             path.unlink(missing_ok=True)
 
+    def teacher(self, use: str, k: int) -> Path:
+        """Return the path of a teacher's predictions for fold ``k``.
+
+        Args:
+            use: The key below ``train`` that names the teacher.
+        """
+        return self.path / f"{use.replace('_', '-')}-{k}.parquet"
+
     @property
     def memory(self) -> Path:
         """The micro-batch size that fits this machine's memory."""
@@ -192,6 +200,16 @@ class FoldFolder:
     def history(self) -> Path:
         """One row per epoch."""
         return self.path / "history.csv"
+
+    @property
+    def embeddings(self) -> Path:
+        """The embeddings of all images by this fold's model."""
+        return self.path / "embeddings.parquet"
+
+    @property
+    def label_changes(self) -> Path:
+        """The labels that were corrected or dropped for training."""
+        return self.path / "label-changes.csv"
 
     @property
     def done(self) -> Path:

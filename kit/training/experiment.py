@@ -17,7 +17,7 @@ from kit.storage.locks import exclusive_lock
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData, image_store, prepare
 from kit.training.feature_cache import is_head_only
-from kit.training.fold import FoldRunner, warm_start
+from kit.training.fold import FoldRunner
 from kit.training.fold_work import FoldWork
 from kit.training.kept_epochs import kept_epochs
 from kit.training.precision import settled_precision
@@ -25,6 +25,7 @@ from kit.training.run_state import claim, forget, is_complete
 from kit.training.scorable import check_scorable
 from kit.training.time_plan import TimePlan
 from kit.training.trained_folds import DamagedFoldError, trained_fold
+from kit.training.warm_start import warm_start
 
 
 def train(
@@ -55,7 +56,7 @@ def train(
         check_experiment(config, workspace, fresh, progress, only)
         data = prepare(config, workspace, progress)
     run = workspace.run(config.competition.name, config.name)
-    requested = _requested_folds(only, data.folds.models)
+    requested = requested_folds(only, data.folds.models)
     with ExitStack() as locks:
         for k in requested:
             locks.enter_context(exclusive_lock(run.lock(f"fold-{k}"), f"training fold {k}"))
@@ -121,7 +122,8 @@ def _num_untrained(config: Config, run: RunFolder, only: Sequence[int]) -> int:
     return max(1, sum(not run.fold(k).done.exists() for k in folds))
 
 
-def _requested_folds(only: Sequence[int], models: int) -> list[int]:
+def requested_folds(only: Sequence[int], models: int) -> list[int]:
+    """Return the folds to train: those asked for, or all; an unknown one is a KitError."""
     unknown = [k for k in only if not 0 <= k < models]
     if unknown:
         raise KitError(

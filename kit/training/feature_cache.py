@@ -114,17 +114,28 @@ class FeatureFiles:
     deadline: Deadline
     in_memory: dict[Path, np.ndarray]
 
-    def read(self) -> Features:
+    def read(self, more: ImageSet | None = None) -> Features:
         """Return the features of every sample; missing ones are computed and stored.
+
+        Args:
+            more: Further images, such as those without a label; their features follow.
 
         Raises:
             Interrupted: The deadline has passed; finished parts are stored.
             KitError: An image can no longer be read.
         """
         images = image_set(self.data, np.ones(len(self.data.samples), dtype=bool))
+        found = self._all_variations(images)
+        if more is None:
+            return Features(images.ids, found[0], found[1:])
+        pairs = zip(found, self._all_variations(more), strict=True)
+        found = [np.concatenate(pair) for pair in pairs]
+        return Features([*images.ids, *more.ids], found[0], found[1:])
+
+    def _all_variations(self, images: ImageSet) -> list[np.ndarray]:
+        """Return the features of images, then those of each augmented variation."""
         key = self._digest(images)
-        found = [self._variation(images, number, key) for number in range(len(self.transforms))]
-        return Features(images.ids, found[0], found[1:])
+        return [self._variation(images, number, key) for number in range(len(self.transforms))]
 
     def _digest(self, images: ImageSet) -> str:
         """Return a digest of everything that determines the plain features."""

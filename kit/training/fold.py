@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,16 @@ from kit.runtime.deadline import Deadline
 from kit.runtime.progress import Progress
 from kit.runtime.seeds import stable_seed
 from kit.storage.files import read_json, write_json
-from kit.storage.workspace import FoldFolder, RunFolder, Workspace
+from kit.storage.workspace import RunFolder, Workspace
 from kit.training import feature_cache
 from kit.training.data import TrainingData, image_set
 from kit.training.feature_cache import FeatureFiles
 from kit.training.fold_columns import FoldEncoders, about_model
 from kit.training.precision import settled_precision
-from kit.training.run_state import inputs_of, read_training_data
-from kit.training.trained_folds import model_identity, record_fold, trained_fold, training_digest
+from kit.training.run_state import inputs_of
+from kit.training.trained_folds import model_identity, record_fold, training_digest
+from kit.training.training_images import TrainingImagePreparer, TrainingImages
+from kit.training.warm_start import load_start, warm_start
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from kit.engine.device.amp import Amp
     from kit.engine.fit.components import FoldImages, TrainingObjective
     from kit.engine.fit.fold_state import FoldState
+    from kit.engine.fit.train_step import LossOfBatch
     from kit.engine.fit.trainer import FoldResult, FoldTrainer, RetryState
     from kit.engine.models.build import Classifier
     from kit.engine.models.preprocessing import Preprocessing
@@ -46,6 +50,7 @@ class FoldRunner:
     Attributes:
         features: Cached features in memory, by file.
         first_fold: The fold whose notes are shown; the notes of other folds are the same.
+        prepared: Fold -> its training images.
     """
 
     config: Config
@@ -57,6 +62,7 @@ class FoldRunner:
     deadline: Deadline = field(default_factory=Deadline)
     features: dict[Path, np.ndarray] = field(default_factory=dict)
     first_fold: list[int] = field(default_factory=list)
+    prepared: dict[int, TrainingImages] = field(default_factory=dict)
 
     def train(self, k: int, after_epoch: Callable[[FoldState], None]) -> None:
         """Train fold ``k`` and write its result.
@@ -74,12 +80,14 @@ class FoldRunner:
         while isinstance(outcome, RetryState):
             free_memory()  # of the previous attempt
             outcome = self._attempt(k, outcome, after_epoch)
+        trained_on = self.prepared.pop(k)
         done = {
             "metric": self.data.competition.metric.name,
             **asdict(outcome),
-            "classes": self._class_counts(k),
+            "classes": self._class_counts(k, trained_on.images),
+            **trained_on.facts,
         }
-        inputs = {**inputs_of(self.data), "config": training_digest(self.config)}
+        inputs = {**inputs_of(self.data), "config": training_digest(self.config), **trained_on.inputs}
         record_fold(self.run, k, done, inputs)
         forget_resume(folder)
 
@@ -159,11 +167,12 @@ class FoldRunner:
         model = self.model(k)
         precision = settled_precision(config, self.workspace, len(data.competition.classes), self.run)
         amp = Amp(find_device(), precision.name)
-        images = self.fold_images(k, model.preprocessing)
-        network, images, train = self._use_features(k, model.to(amp.device), images, amp)
+        train_images = self._training_images(k, model.to(amp.device), amp)
+        images = self.fold_images(k, model.preprocessing, train_images)
+        network, images, train = self._use_features(k, model, images, amp)
         if images.plan.is_balanced:
-            balance = config.train.balance.name
-            self._note(k, _balance_note(balance, self._class_counts(k), images.plan.class_weights))
+            counts = self._class_counts(k, images.train)
+            self._note(k, _balance_note(config.train.balance.name, counts, images.plan.class_weights))
         objective = self._objective(k, images, amp.device)
         return FoldTrainer(
             model=network,
@@ -186,6 +195,19 @@ class FoldRunner:
             deadline=self.deadline,
         )
 
+    @cached_property
+    def _preparer(self) -> TrainingImagePreparer:
+        return TrainingImagePreparer(self.config, self.data, self.run, self.progress)
+
+    def _training_images(self, k: int, model: Classifier, amp: Amp) -> ImageSet:
+        """Return the training images of fold ``k``, prepared once for all attempts."""
+        if k not in self.prepared:
+            plain = [sized_prediction_transform(model.preprocessing)]
+            self.prepared[k] = self._preparer.of_fold(
+                k, lambda: self.feature_files(model, amp, plain).read().plain
+            )
+        return self.prepared[k].images
+
     def _use_features(
         self, k: int, model: Classifier, images: FoldImages, amp: Amp
     ) -> tuple[Classifier, FoldImages, TrainConfig]:
@@ -203,7 +225,9 @@ class FoldRunner:
             sized_prediction_transform(own),
             *[sized_training_transforms(config, own)[1]] * feature_cache.num_variations(config, own),
         ]
-        features = self.feature_files(model, amp, transforms).read()
+        labeler = self._preparer.pseudo_labeler
+        more = None if labeler is None else labeler.candidates
+        features = self.feature_files(model, amp, transforms).read(more)
         head_train = train.model_copy(update={"workers": 0, "compile": False})
         return HeadClassifier(model), features.of(images), head_train
 
@@ -244,7 +268,7 @@ class FoldRunner:
         num_classes = len(self.data.competition.classes)
         model, notes = build_model(model_config, config.image, num_classes, weights, *sizes)
         if start_fold is not None:
-            notes += _load_start(model, start_fold, f"{config.model.start}, fold {k}", encoders)
+            notes += load_start(model, start_fold, f"{config.model.start}, fold {k}", encoders)
         for note in (*notes, *encoders.notes(k)):
             self._note(k, note)
         return model
@@ -256,14 +280,18 @@ class FoldRunner:
         if self.first_fold == [k]:
             self.progress.note(text)
 
-    def fold_images(self, k: int, own: Preprocessing) -> FoldImages:
-        """Return the training and validation images of a fold, with the plan of its epochs."""
+    def fold_images(self, k: int, own: Preprocessing, train: ImageSet | None = None) -> FoldImages:
+        """Return the training and validation images of a fold, with the plan of its epochs.
+
+        Args:
+            train: The training images, if prepared; None: those of the folds CSV.
+        """
         from kit.engine.data.datasets import ImageDataset
         from kit.engine.data.sampling import plan_epochs
         from kit.engine.fit.components import FoldImages
 
         folds, samples, seed = self.data.folds, self.data.samples, fold_seed(self.config, k)
-        train = image_set(self.data, folds.training(samples, k))
+        train = train or image_set(self.data, folds.training(samples, k))
         validation = image_set(self.data, folds.validation(samples, k))
         train_dataset = ImageDataset(train, self.store, sized_training_transforms(self.config, own), seed)
         validation_dataset = ImageDataset(validation, self.store, {0: sized_prediction_transform(own)}, seed)
@@ -276,6 +304,7 @@ class FoldRunner:
         import torch
 
         from kit.engine.fit.components import TrainingObjective
+        from kit.engine.models.classifiers import settings_of, with_margin
         from kit.engine.optim.losses import build_loss, loss_for
         from kit.engine.optim.target_scale import TargetScale
 
@@ -285,17 +314,27 @@ class FoldRunner:
         if task.numeric:
             scale = TargetScale.fitted(truth, loss_for(config, task).bounded)
             self._note(k, f"the loss takes the numbers with {scale.describe()} (fold {k})")
-            return TrainingObjective(*facts, build_loss(config, task), scale)
+            return TrainingObjective(*facts, self._loss_with_teacher(build_loss(config, task)), scale)
         weights = images.plan.class_weights
         on_device = None if weights is None else torch.from_numpy(weights).to(device)
         prevalence = torch.from_numpy(truth.mean(axis=0)).to(device)
-        return TrainingObjective(*facts, build_loss(config, task, on_device, prevalence))
+        loss = build_loss(config, task, on_device, prevalence)
+        if self.config.model.classifier is not None:
+            counts = torch.from_numpy(truth.sum(axis=0)).to(device)
+            loss = with_margin(loss, settings_of(self.config.model.classifier), counts)
+        return TrainingObjective(*facts, self._loss_with_teacher(loss))
 
-    def _class_counts(self, k: int) -> dict[str, list[int]]:
+    def _loss_with_teacher(self, loss: LossOfBatch) -> LossOfBatch:
+        """Return the loss that also compares predictions with those of ``train.teacher``, if there is one."""
+        from kit.engine.optim.distillation import with_teacher
+
+        teacher, competition = self.config.train.teacher, self.data.competition
+        return loss if teacher is None else with_teacher(loss, competition.task, teacher)
+
+    def _class_counts(self, k: int, train: ImageSet) -> dict[str, list[int]]:
         """Return class -> [training images, images in the first epoch]; empty without class balancing."""
         from kit.engine.data.sampling import plan_epochs
 
-        train = image_set(self.data, self.data.folds.training(self.data.samples, k))
         truth, seed = class_matrix(self.data, train), fold_seed(self.config, k)
         plan = plan_epochs(self.config.train.balance, truth, seed)
         if not plan.is_balanced:
@@ -332,50 +371,6 @@ def sized_prediction_transform(own: Preprocessing) -> SizedTransform:
     from kit.engine.data.datasets import SizedTransform
 
     return SizedTransform(prediction_transform(own), (own.channels, own.predicting))
-
-
-def warm_start(config: Config, workspace: Workspace, data: TrainingData, k: int) -> FoldFolder | None:
-    """Return the fold of another experiment that fold ``k`` starts from (``model.start``), or None.
-
-    Raises:
-        KitError: The other experiment has different folds, so its model was trained on validation rows of
-            this fold; or its fold is not trained.
-    """
-    if config.model.start is None:
-        return None
-    other = workspace.find_run(config.model.start)
-    if not other.training_data.exists():
-        raise KitError(
-            "model.start",
-            f"{other.label} is a blend",
-            "model.start needs an experiment with weights",
-            code="is_blend",
-        )
-    if read_training_data(other)[1]["folds"] != data.folds.fingerprint:
-        raise KitError(
-            "model.start",
-            f"{other.label} was trained on other folds",
-            "A fold may only start from a model that was not trained on its validation rows",
-            "Train both on the same folds CSV.",
-            code="folds_differ",
-        )
-    if trained_fold(other, k) is None:
-        raise KitError(
-            "model.start",
-            f"fold {k} of {other.label} is not trained",
-            next="Train it first.",
-            code="folds_untrained",
-        )
-    return other.fold(k)
-
-
-def _load_start(model: Classifier, fold: FoldFolder, label: str, encoders: FoldEncoders) -> list[str]:
-    from kit.engine.models.build import load_trained
-    from kit.engine.models.checkpoints import load_model
-
-    state, about = load_model(fold.model)
-    same_rows = about.get("tabular", []) == encoders.tabular.as_list()
-    return [f"starts from {label}", *load_trained(model, state, fold.model, with_head=same_rows)]
 
 
 def class_matrix(data: TrainingData, images: ImageSet) -> np.ndarray:

@@ -297,9 +297,45 @@ def test_every_step_describes_its_fitted_values(name):
         "thresholds": multilabel_rows(),
         "cut_points": ordinal_rows(),
         "clip": regression_rows(),
+        "new_class": exclusive_rows("map_at_k"),
     }[name]
-    step = fit_steps(steps_of(name), rows).steps[0]
+    options = {"label": "c"} if name == "new_class" else {}
+    step = fit_steps([Component(name=name, **options)], rows).steps[0]
     assert any(character.isdigit() for character in step.describe(rows.classes))
+
+
+def new_class_rows(number=600, seed=0) -> LabeledProbs:
+    """Return rows of four classes, the last of unknown objects, to which the model gives no probability."""
+    rng = np.random.default_rng(seed)
+    targets = rng.choice(4, number)
+    logits = rng.normal(size=(number, 4)) + 5 * np.eye(4)[targets] * (targets < 3)[:, None]
+    logits[:, 3] = -20
+    metric = get_metric(Component(name="map_at_k", k=2), MULTICLASS)
+    return LabeledProbs(targets, softmax(logits), tuple("abcd"), MULTICLASS, metric)
+
+
+def test_the_class_of_unknown_objects_is_ranked_by_a_threshold():
+    rows = new_class_rows()
+    steps = fit_steps([Component(name="new_class", label="d")], rows)
+    final = steps.apply(rows.probs, MULTICLASS)
+    assert rows.value(final.probs) > rows.value(rows.probs) + 0.1
+    threshold = steps.steps[0].threshold
+    known = rows.probs[:, :3].max(axis=1)
+    np.testing.assert_array_equal(final.decided == 3, known < threshold)
+    order = np.argsort(-rows.probs[:, :3], axis=1, kind="stable")
+    np.testing.assert_array_equal(np.argsort(-final.probs[:, :3], axis=1, kind="stable"), order)
+    assert Postprocessing.from_list(json.loads(json.dumps(steps.as_list()))) == steps
+
+
+def test_a_class_without_images_needs_a_fixed_threshold():
+    rows = new_class_rows()
+    without = rows.subset(rows.targets != 3)
+    with raises_kit_error("class_without_images"):
+        fit_steps([Component(name="new_class", label="d")], without)
+    fixed = fit_steps([Component(name="new_class", label="d", threshold=0.4)], without)
+    assert fixed.steps[0].threshold == 0.4
+    with raises_kit_error("unknown_name"):
+        fit_steps([Component(name="new_class", label="e")], rows)
 
 
 def test_a_later_step_does_not_change_labels_predicted_by_an_earlier_one():

@@ -17,9 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from kit.config.load import load_config
 from kit.errors import KitError
 from kit.probe import probe as probe_module
-from kit.probe.linear import C_VALUES, best_strength, fitted_probs
 from kit.probe.probe import probe, weights_of
 from kit.training.data import prepare
+from kit.training.linear import C_VALUES, best_strength, fitted_probs
 from tests.conftest import raises_kit_error, run_kit, write_config
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -33,27 +33,79 @@ class ImageSet:
     """A list of images: ids, pictures and, if labeled, targets, all in the same order.
 
     Attributes:
+        soft: (N, C), the probabilities that replace the targets in the loss; NaN in rows where the targets
+            hold. None: no row has any.
+        teacher: (N, C), what a teacher predicts, for distillation; None: no teacher.
         cells: Their metadata, one column per name, as text; None: they have none.
     """
 
     ids: list[str]
     pictures: list[Picture]
     targets: np.ndarray | None = None
+    soft: np.ndarray | None = None
+    teacher: np.ndarray | None = None
     cells: pd.DataFrame | None = None
 
     @classmethod
     def of(cls, samples: pd.DataFrame, targets: np.ndarray | None = None) -> ImageSet:
         """Return the images of samples (``id path``, optionally a box)."""
-        return cls(list(samples["id"]), pictures_of(samples), targets, cells_of(samples))
+        return cls(list(samples["id"]), pictures_of(samples), targets, cells=cells_of(samples))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def part(self, rows: slice) -> ImageSet:
         """Return some of the images."""
-        targets = None if self.targets is None else self.targets[rows]
+        return self.at(np.arange(len(self))[rows])
+
+    def at(self, rows: np.ndarray) -> ImageSet:
+        """Return the images at some positions, in their order."""
+        arrays = (None if each is None else each[rows] for each in (self.targets, self.soft, self.teacher))
+        targets, soft, teacher = arrays
         cells = None if self.cells is None else self.cells.iloc[rows].reset_index(drop=True)
-        return ImageSet(self.ids[rows], self.pictures[rows], targets, cells)
+        ids, pictures = [self.ids[i] for i in rows], [self.pictures[i] for i in rows]
+        return ImageSet(ids, pictures, targets, soft, teacher, cells)
+
+    def joined(self, other: ImageSet) -> ImageSet:
+        """Return these images, then those of ``other``; both are labeled, or neither is.
+
+        Without ``teacher``: a teacher is added to all images at once.
+        """
+        targets = None
+        if self.targets is not None and other.targets is not None:
+            targets = np.concatenate([self.targets, other.targets])
+        return ImageSet(
+            [*self.ids, *other.ids],
+            [*self.pictures, *other.pictures],
+            targets,
+            _joined_soft(self, other),
+            cells=_joined_cells(self, other),
+        )
+
+    def with_prefix(self, prefix: str) -> ImageSet:
+        """Return the images with ids that begin with ``prefix``."""
+        return replace(self, ids=[f"{prefix}{each}" for each in self.ids])
+
+    def without_targets(self) -> ImageSet:
+        """Return the images without labels."""
+        return ImageSet(self.ids, self.pictures, cells=self.cells)
+
+
+def _joined_soft(*sets: ImageSet) -> np.ndarray | None:
+    """Return the probabilities (N, C) of several sets one after another, NaN where a set has none."""
+    width = next((each.soft.shape[1] for each in sets if each.soft is not None), None)
+    if width is None:
+        return None
+    blank = [np.full((len(each), width), np.nan, "float32") for each in sets]
+    return np.concatenate([b if s.soft is None else s.soft for s, b in zip(sets, blank, strict=True)])
+
+
+def _joined_cells(*sets: ImageSet) -> pd.DataFrame | None:
+    """Return the metadata of several sets one after another; cells that a set lacks are blank."""
+    if all(each.cells is None for each in sets):
+        return None
+    tables = [pd.DataFrame(index=range(len(each))) if each.cells is None else each.cells for each in sets]
+    return pd.concat(tables, ignore_index=True).fillna("")
 
 
 class SampleKey(NamedTuple):

@@ -69,11 +69,20 @@ class TrainingObjective:
         return () if self.scale is None else (self.scale,)
 
     def targets(self, images: ImageSet) -> Tensor:
-        """Return the targets of the loss for labeled images, (N, C), float32."""
-        labels = targets_of(images)
-        if self.scale is not None:
-            return torch.from_numpy(self.scale.targets(labels))
-        return torch.from_numpy(self.task.one_hot(labels, self.num_classes).astype(np.float32))
+        """Return the targets of the loss for labeled images, (N, C), float32.
+
+        With a teacher its predictions follow, (N, 2C).
+        """
+        targets = self._scaled(self.task.one_hot(targets_of(images), self.num_classes))
+        if images.soft is not None:
+            targets = np.where(np.isnan(images.soft), targets, images.soft)
+        if images.teacher is not None:
+            targets = np.concatenate([targets, self._scaled(images.teacher)], axis=1)
+        return torch.from_numpy(targets)
+
+    def _scaled(self, targets: np.ndarray) -> np.ndarray:
+        """Return targets (N, C) as the loss takes them, float32: numbers are scaled."""
+        return targets.astype(np.float32) if self.scale is None else self.scale.targets(targets)
 
 
 @dataclass(frozen=True)

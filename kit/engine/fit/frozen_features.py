@@ -30,8 +30,9 @@ from kit.engine.device.prefetch import on_device, to_device
 from kit.engine.models.build import Classifier
 from kit.engine.models.freezing import settle_norms, train_only
 from kit.engine.models.heads import find_heads, head_parameters
+from kit.engine.models.nearest import Embedder
 from kit.engine.models.pretrained import body_of
-from kit.engine.models.tabular import rows_set
+from kit.engine.models.tabular import EncodedRows, rows_set
 from kit.errors import KitError
 from kit.runtime.progress import SILENT, Progress
 
@@ -179,6 +180,7 @@ class FeatureExtractor:
         classifier: On the device of ``amp``.
         batch_size: Images per forward pass.
         workers: Data-loading processes; None: as ``make_loader`` chooses.
+        embeds: Whether features are embeddings (the input of the last layer), not the input of the head.
     """
 
     classifier: Classifier
@@ -186,6 +188,7 @@ class FeatureExtractor:
     amp: Amp
     batch_size: int = 64
     workers: int | None = None
+    embeds: bool = False
 
     def features(
         self,
@@ -196,6 +199,7 @@ class FeatureExtractor:
         progress: Progress = SILENT,
         label: str = "features",
         between: Callable[[], None] = lambda: None,
+        rows: tuple[EncodedRows, ...] = (),
     ) -> np.ndarray:
         """Return the features (N, D), float32, in the order of ``images``; feature maps are averaged.
 
@@ -204,6 +208,7 @@ class FeatureExtractor:
         Args:
             transform: Its random draws depend on ``seed``, ``epoch`` and the id.
             between: Called after every batch; it may raise to stop.
+            rows: For embeddings of a model that reads metadata, the rows of the images.
 
         Raises:
             KitError: An image cannot be read.
@@ -213,10 +218,14 @@ class FeatureExtractor:
         def extract(micro_batch_size: int) -> np.ndarray:
             batches = EpochBatches(len(images), micro_batch_size, None)
             batches.epoch = epoch
-            return self._extract(dataset, batches, progress, label, between)
+            return self._extract(dataset, batches, progress, label, between, rows)
 
         batch_size = inference_batch_size(self.batch_size, self.amp.device, transform.shape[1])
         return halve_until_it_fits(batch_size, extract, progress.warn)
+
+    def _model(self) -> nn.Module:
+        """Return the network from images to features."""
+        return Embedder(self.classifier) if self.embeds else FeatureModel(self.classifier)
 
     @torch.inference_mode()
     def _extract(
@@ -226,8 +235,9 @@ class FeatureExtractor:
         progress: Progress,
         label: str,
         between: Callable[[], None],
+        rows: tuple[EncodedRows, ...],
     ) -> np.ndarray:
-        model, device = FeatureModel(self.classifier).eval(), self.amp.device
+        model, device = self._model().eval(), self.amp.device
         loader = make_loader(dataset, batches, self.workers, device)
         parts: list[Tensor] = []
         fetched = iter(progress.track(loader, len(loader), label))
@@ -235,8 +245,9 @@ class FeatureExtractor:
             for position, problem in batch.problems.items():
                 path = dataset.images.pictures[position].path
                 raise KitError(path, problem, "", "Fix the file and run again.", code="image_unreadable")
+            own = [to_device(each[batch.indices], device) for each in rows]
             with self.amp.autocast():
-                found = model(images)
+                found = model(images, *own)
             parts.append(found.float().mean(dim=(2, 3)) if found.ndim == 4 else found.float())
             between()
         features: np.ndarray = torch.cat(parts).cpu().numpy()

@@ -14,8 +14,10 @@ from kit.engine.data.sampling import check_balance
 from kit.engine.device.device import find_device
 from kit.engine.fit.check_machine import check_machine
 from kit.engine.models.build import Classifier, ModelLibrary, build_model, check_model, check_weights
+from kit.engine.models.classifiers import settings_of
 from kit.engine.models.freezing import check_freezing, train_only, widest
 from kit.engine.models.heads import check_head
+from kit.engine.models.nearest import check_neighbors
 from kit.engine.optim.losses import build_loss, num_classes_listed
 from kit.engine.optim.optimizers import build_optimizer, check_optimizer
 from kit.engine.optim.schedules import check_schedule, shortfall
@@ -26,7 +28,7 @@ from kit.errors import KitError, counted, raise_mistakes
 from kit.metrics import get_metric
 from kit.postprocess.postprocessing import check_steps
 from kit.storage.workspace import Workspace
-from kit.tasks import tasks
+from kit.tasks import Task, tasks
 
 TRIAL_CLASSES = 3
 
@@ -47,6 +49,7 @@ def check_recipe(config: Config, workspace: Workspace, models: int = 0) -> list[
     checks: list[Callable[[], object]] = [
         lambda: check_model(config.model),
         lambda: check_head(config.model),
+        lambda: _check_classifier(config, task),
         lambda: build_loss(train.loss, task),
         lambda: check_balance(train.balance, task),
         lambda: check_optimizer(train.optimizer),
@@ -54,11 +57,14 @@ def check_recipe(config: Config, workspace: Workspace, models: int = 0) -> list[
         lambda: check_average(train.average),
         lambda: get_metric(config.competition.metric, task),
         lambda: check_steps(config.decide, task, 1 if task.numeric else _num_classes(config)),
+        lambda: _check_pseudo_labels(config, task),
+        lambda: _check_label_errors(config, task),
         lambda: check_preset(config.augment.preset),
         lambda: cache_budget(config.image.cache, workspace.cache(config.competition.name)),
         lambda: config.model.weights and workspace.weights(config.model.weights),
         *(lambda view=view: check_view(view) for view in config.predict.tta),
         lambda: check_merge(config.predict.merge, task),
+        *([lambda: check_neighbors(task)] if config.predict.knn else []),
     ]
     mistakes = [mistake for check in checks if (mistake := _mistake(check)) is not None]
     raise_mistakes(config.name, mistakes)
@@ -72,6 +78,43 @@ def _num_classes(config: Config) -> int | None:
     """Return the number of classes if the config lists them."""
     classes = config.competition.classes
     return None if classes is None else len(classes)
+
+
+def _check_classifier(config: Config, task: Task) -> None:
+    if config.model.classifier is None:
+        return
+    settings_of(config.model.classifier)
+    if not task.exclusive:
+        raise KitError(
+            "model.classifier",
+            f"{config.model.classifier.name} does not suit the task {task.name}",
+            "An image must have one class, whose margin the loss can ask for",
+            "Remove model.classifier.",
+            code="classifier_unsuitable",
+        )
+
+
+def _check_pseudo_labels(config: Config, task: Task) -> None:
+    if config.train.pseudo_labels is not None and task.numeric:
+        raise KitError(
+            "train.pseudo_labels",
+            f"does not suit the task {task.name}",
+            "A predicted number says nothing of its confidence",
+            "Use train.teacher, or remove it.",
+            code="pseudo_labels_unsuitable",
+        )
+
+
+def _check_label_errors(config: Config, task: Task) -> None:
+    keys = [key for key in ("relabel", "drop") if getattr(config.train, key) is not None]
+    if keys and (task.numeric or task.soft):
+        raise KitError(
+            f"train.{keys[0]}",
+            f"does not suit the task {task.name}",
+            "Only labels that are classes can be wrong or right",
+            "Remove it.",
+            code="label_errors_unsuitable",
+        )
 
 
 def _mistake(check: Callable[[], object]) -> KitError | None:
@@ -125,6 +168,11 @@ def _warnings(config: Config) -> list[str]:
         warnings.append(
             f"model.pretrained is true, and {model.name} has no pretrained weights: it starts from random "
             "weights. Set model.pretrained: false, or choose another model"
+        )
+    if (train.relabel or train.drop) and not ((model.pretrained and has_weights) or model.start):
+        warnings.append(
+            "train.relabel and train.drop judge labels by the features of the network before training, and "
+            "this one starts from random weights: few label errors will be found"
         )
     if (short := shortfall(train.schedule, train.epochs, train.lr)) is not None:
         warnings.append(short)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kit.config import ImageConfig, ModelConfig
 from kit.engine.models import small_cnn, timm_models, torchvision_models
+from kit.engine.models.classifiers import settings_of
 from kit.engine.models.cpu_convolutions import replace_cpu_convolutions
 from kit.engine.models.heads import check_head, extend_head, find_heads, zero_init_head
 from kit.engine.models.pooling import replace_pool
@@ -137,6 +138,8 @@ def build_model(
     """
     check_model(config)
     check_head(config)
+    if config.classifier is not None:
+        settings_of(config.classifier)
     library = ModelLibrary.of(config.name)
     preprocessing, notes = preprocessing_of(config, image)
     backbone, more_notes = library.build(config, preprocessing, num_classes, weights)
@@ -189,9 +192,9 @@ def _finish(backbone: nn.Module, config: ModelConfig, columns: Sizes | None, aux
     """Replace the pooling and extend the head as configured."""
     if config.pool is not None:
         replace_pool(backbone, config.pool, config.name)
-    if config.head or config.columns:
+    if config.head or config.classifier or config.columns:
         sizes = placeholder(config.tabular) if columns is None else columns
-        extend_head(backbone, config.head, sizes, auxiliary)
+        extend_head(backbone, config.head, config.classifier, sizes, auxiliary)
 
 
 def _classifier(backbone: nn.Module, preprocessing: Preprocessing) -> Classifier:

@@ -105,7 +105,7 @@ def save_mean(path: Path, parts: Sequence[Path], identity: Mapping[str, str]) ->
 
 def _network(about: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a checkpoint's metadata that must be equal to average weights."""
-    model = {key: about["model"].get(key) for key in ("name", "options", "pool", "head")}
+    model = {key: about["model"].get(key) for key in ("name", "options", "pool", "head", "classifier")}
     own = {key: value for key, value in about["preprocessing"].items() if key != "training_sizes"}
     scale = about.get("target_scale")  # of a regression; models of an older version have none
     columns = about.get("tabular", [])  # what a row means: columns, scales and categories

@@ -12,7 +12,8 @@ from pydantic import Field
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
-from kit.config import ModelConfig
+from kit.config import Component, ModelConfig
+from kit.engine.models.classifiers import WHERE, CosineClassifier, settings_of
 from kit.engine.models.pooling import GeM
 from kit.engine.models.tabular import AUXILIARY as AUXILIARY_COLUMNS
 from kit.engine.models.tabular import COLUMNS, JOINED, AuxiliaryHeads, JoinColumns, Sizes
@@ -167,6 +168,11 @@ def _out_width(layer: nn.Module) -> int | None:
     return layer.out_channels if isinstance(layer, nn.Conv2d) else None
 
 
+def last_layer(head: nn.Module) -> nn.Module:
+    """Return the classifier at the end of a head."""
+    return head[-1] if isinstance(head, TaskHead) else head
+
+
 def _last_linear(module: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
     """Return the name of the last linear layer or convolution, and the layer."""
     found = [(n, m) for n, m in module.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
@@ -218,6 +224,8 @@ def zero_init_head(backbone: nn.Module) -> None:
     convolutional head gets small random weights: SqueezeNet has a ReLU after it, without gradient at zero.
     """
     for head in head_layers(backbone):
+        if isinstance(last_layer(head), CosineClassifier):
+            continue  # a center of length 0 has no direction
         _, layer = _last_linear(head)
         for parameter in layer.parameters():
             if isinstance(layer, nn.Conv2d) and parameter.ndim > 1:
@@ -234,13 +242,20 @@ def replace_head(model: nn.Module, num_classes: int) -> None:
 
 
 def extend_head(
-    backbone: nn.Module, items: Sequence[int | str], columns: Sizes = (), auxiliary: Sizes = ()
+    backbone: nn.Module,
+    items: Sequence[int | str],
+    classifier: Component | None = None,
+    columns: Sizes = (),
+    auxiliary: Sizes = (),
 ) -> None:
-    """Insert the layers of ``model.head`` before every classifier, and before them those of metadata.
+    """Insert the layers of ``model.head`` before every classifier, and replace it by ``model.classifier``.
 
     Args:
-        columns: The categories of each column of ``model.tabular``, as in ``JoinColumns``.
-        auxiliary: The same of ``model.auxiliary``; empty in prediction.
+        columns: The categories of each column of ``model.tabular``, as in ``JoinColumns``; joined first.
+        auxiliary: The same of ``model.auxiliary``, whose heads come before all; empty in prediction.
+
+    Raises:
+        KitError: The network cannot end in such a classifier.
     """
     for name, old in find_heads(backbone).items():
         width, spatial = _in_width(old), isinstance(old, nn.Conv2d)
@@ -250,9 +265,27 @@ def extend_head(
         if columns:
             parts[COLUMNS] = JoinColumns(columns, spatial)
         hidden, last = _hidden_layers(items, width + (JOINED if columns else 0), spatial)
-        classifier = old if last == width else linear(last, spatial, features=_out_width(old))
-        parts |= {str(number): layer for number, layer in enumerate([*hidden, classifier])}
+        if classifier is not None:
+            new = _cosine_classifier(classifier, last, _out_width(old), spatial or auxiliary_heads(backbone))
+        else:
+            new = old if last == width else linear(last, spatial, features=_out_width(old))
+        parts |= {str(number): layer for number, layer in enumerate([*hidden, new])}
         backbone.set_submodule(name, TaskHead(parts))
+
+
+def _cosine_classifier(
+    component: Component, width: int, num_classes: int | None, unsuitable: object
+) -> nn.Module:
+    if unsuitable or num_classes is None:
+        raise KitError(
+            WHERE,
+            f"{component.name} needs a network that ends in one linear layer",
+            "This one ends in a convolution, or has auxiliary classifiers",
+            "Choose another model, or remove model.classifier.",
+            code="classifier_unsuitable",
+        )
+    settings = settings_of(component)
+    return CosineClassifier(width, num_classes, settings.scale, settings.centers)
 
 
 def _in_width(layer: nn.Module) -> int:
