@@ -315,6 +315,7 @@ def test_cached_features_and_the_whole_network_give_the_same_predictions(drawn, 
         progress = RecordedProgress()
         pipeline.train(config, workspace=drawn, progress=progress)
         assert ("features cannot be cached" in progress) == (name == "whole")
+        assert "model.auxiliary has no effect" in progress
         pipeline.predict(f"tiny/{name}", workspace=drawn)
     cached, whole = (drawn.run("tiny", name) for name in ("cached", "whole"))
     for load in (load_oof, load_test):
