@@ -323,6 +323,7 @@ def test_cached_features_and_the_whole_network_give_the_same_predictions(drawn, 
         assert load(whole).probs.std() > 0.05
 
 
+@pytest.mark.slow
 def test_features_are_shared_with_models_that_read_no_columns(drawn, tmp_path):
     weights = tmp_path / "test_resnet.safetensors"
     save_file(timm.create_model("test_resnet").state_dict(), weights)

@@ -28,6 +28,7 @@ from kit.evaluation.oof_with_labels import (
 )
 from kit.evaluation.residuals import ResidualRange, residual_ranges, residual_table
 from kit.evaluation.slices import Slice, fold_scores, score_or_reason, slice_scores
+from kit.evaluation.taught import Taught, taught_by
 from kit.metrics import get_metric, metrics
 from kit.metrics.bootstrap import Interval, plain_dict, score_interval
 from kit.postprocess.nested_cv import FittedPostprocessing, StepsEvaluation, as_json, fit_and_evaluate
@@ -74,6 +75,7 @@ class Evaluation(Displayed):
         remarks: What the scores are of, if labels are distributions.
         slices: Loss and score by image size and of the groups with the highest loss; empty without the
             competition.
+        taught: What the experiment learned from besides its labels; None if nothing.
         curves: ROC, precision and reliability, for the page; None for numbers and distributions.
     """
 
@@ -100,6 +102,7 @@ class Evaluation(Displayed):
     num_suspects: int
     remarks: list[str] = field(default_factory=list)
     slices: list[Slice] = field(default_factory=list)
+    taught: Taught | None = None
     curves: Curves | None = None
 
     @property
@@ -162,6 +165,7 @@ def evaluate(
     review = _images_to_review(labeled, shown, competition, scan)
     errors = _errors(labeled, fitted.nested)
     evaluation = _evaluation(run, workspace, labeled, fitted, errors, review)
+    evaluation = replace(evaluation, taught=taught_by(run, workspace, evaluation.cv))
     if competition is not None:
         slices = slice_scores(labeled, fitted.nested, competition.train, load_scan(scan))
         evaluation = replace(evaluation, slices=slices)

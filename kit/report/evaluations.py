@@ -8,6 +8,7 @@ from rich.table import Table
 from kit.errors import counted
 from kit.evaluation.classes import ClassScore
 from kit.evaluation.evaluate import Evaluation
+from kit.evaluation.taught import Taught
 from kit.report.tables import MAX_ROWS, name_cell, plain_table
 
 MAX_IMAGES = 10
@@ -18,6 +19,8 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table | str]:
     tables: list[Table | str] = [_scores(evaluation)]
     if evaluation.held_out:
         tables.append(_held_out(evaluation))
+    if evaluation.taught is not None:
+        tables += _taught(evaluation.taught, evaluation.metric)
     tables += evaluation.remarks
     tables += [f"{where}: {why}" for where, why in evaluation.not_computed.items()]
     if evaluation.decisions:
@@ -57,6 +60,38 @@ def _held_out(evaluation: Evaluation) -> Table:
     for name, score in evaluation.held_out.items():
         table.add_row(escape(name), f"[bold]{score_text(score)}[/bold]")
     return table
+
+
+def _taught(taught: Taught, metric: str) -> list[Table | str]:
+    """Return the pseudo-labels by class, the changed labels, and the student beside its teachers."""
+    tables: list[Table | str] = []
+    if taught.classes:
+        columns = ("added per fold", "validated", "right")
+        table = plain_table("pseudo-labels", *columns, right=columns)
+        for each in sorted(taught.classes, key=lambda each: -each.added)[:MAX_ROWS]:
+            right = f"{each.right / each.checked:.0%}" if each.checked else "-"
+            table.add_row(name_cell(each.name), f"{each.added:.1f}", str(each.checked), right)
+        table.caption = "validated: validation images to which the same rule gives the class"
+        tables.append(table)
+    if taught.relabeled:
+        tables.append(
+            f"labels corrected in training, by fold: {_list(taught.relabeled)}; "
+            f"images dropped: {_list(taught.dropped)} (fold-K/label-changes.csv)"
+        )
+    if taught.models:
+        columns = (metric, "MB", "images/s")
+        table = plain_table("role", "experiment", *columns, right=columns)
+        for model in taught.models:
+            speed = "-" if model.images_per_second is None else f"{model.images_per_second:.0f}"
+            table.add_row(
+                model.role, escape(model.label), score_text(model.cv), f"{model.megabytes:.1f}", speed
+            )
+        tables.append(table)
+    return tables
+
+
+def _list(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _decisions(evaluation: Evaluation) -> Table:

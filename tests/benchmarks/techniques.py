@@ -88,8 +88,8 @@ TECHNIQUES: dict[str, Technique] = {
         ["train.teacher={from: '{teacher}', temperature: 2, weight: 0.5}"]
     ),
     "distillation of a blend": Technique(["train.teacher={from: '{blend}', temperature: 2, weight: 0.5}"]),
-    **{f"relabel{at}": each for at, each in _noisy(["train.relabel={margin: 0.2}"]).items()},
-    **{f"drop{at}": each for at, each in _noisy(["train.drop={margin: 0.0}"]).items()},
+    **{f"relabel{at}": each for at, each in _noisy(["train.relabel={margin: 0.5}"]).items()},
+    **{f"drop{at}": each for at, each in _noisy(["train.drop={margin: 0.3}"]).items()},
     **{
         f"symmetric cross-entropy{at}": each
         for at, each in _noisy(["train.loss={name: symmetric_cross_entropy}"]).items()
@@ -123,7 +123,7 @@ class Place:
         common = [*RECIPES[self.data], *seeds, *self._corrections(), *overrides]
         config = load_config(CONFIGS / f"{self.data.partition(',')[0]}.yaml", [*common, f"name={name}"])
         run = self.workspace.run(config.competition.name, config.name)
-        if not run.oof.exists():
+        if not (run.path / "seconds.json").exists():
             began = time.perf_counter()
             pipeline.train(config, workspace=self.workspace)
             pipeline.predict(run, workspace=self.workspace)

@@ -21,7 +21,10 @@ NUMBER = 80
 
 
 def draw_lottery(root):
-    """Write patterns of 6 x 6 blocks, a class by lot for each, and twins of all as test images."""
+    """Write patterns of 6 x 6 blocks, a class by lot for each, and twins of all as test images.
+
+    Twins with an even number are near duplicates; the others have too much noise for that.
+    """
     rng = np.random.default_rng(7)
     labels = np.repeat(["a", "b"], NUMBER // 2)
     rng.shuffle(labels)
@@ -29,7 +32,7 @@ def draw_lottery(root):
         (root / folder).mkdir(parents=True)
     for i in range(NUMBER):
         blocks = rng.integers(0, 256, (6, 6, 3)).repeat(4, axis=0).repeat(4, axis=1)
-        for folder, noise in (("train", 3), ("test", 12)):
+        for folder, noise in (("train", 0), ("test", 40 if i % 2 else 2)):
             pixels = np.clip(blocks + rng.integers(-noise, noise + 1, blocks.shape), 0, 255)
             Image.fromarray(pixels.astype(np.uint8)).save(root / folder / f"{i:03d}.png")
     pd.DataFrame({"id": [f"{i:03d}.png" for i in range(NUMBER)], "label": labels}).to_csv(
@@ -115,5 +118,6 @@ def test_twins_of_validation_images_are_left_out(lottery):
         truth = np.zeros(num_validated, dtype=np.int64)
         added = labeler.of_fold(k, probs, (np.full((num_validated, 2), 0.5), truth))
         names = {picture.path.removeprefix("test/") for picture in added.images.pictures}
-        assert names.isdisjoint(validated["id"])
-        assert added.duplicates >= num_validated
+        even = {name for name in validated["id"] if int(name[:3]) % 2 == 0}
+        assert names.isdisjoint(even)
+        assert len(even) <= added.duplicates < NUMBER
