@@ -122,11 +122,17 @@ class Recipes:
         return self._of(name, candidate, values)
 
     def _of(self, name: str, candidate: Candidate, values: Mapping[str, Any]) -> Config:
+        own = self.config.model
         plain = self.config.model_copy(
             update={
                 "name": name,
                 "image": _kept(self.config.image, ImageConfig(), KEPT_OF_IMAGE),
-                "model": ModelConfig(name=candidate.model, pretrained=candidate.pretrained),
+                "model": ModelConfig(
+                    name=candidate.model,
+                    pretrained=candidate.pretrained,
+                    tabular=own.tabular,
+                    auxiliary=own.auxiliary,
+                ),
                 "augment": _kept(self.config.augment, AugmentConfig(), KEPT_OF_AUGMENT),
                 "train": _kept(self.config.train, TrainConfig(keep="last"), KEPT_OF_TRAIN),
                 "predict": PredictConfig(),

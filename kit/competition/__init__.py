@@ -12,6 +12,8 @@ Writes: ``configs/<name>.yaml`` (kit init), ``runs/<competition>/images.parquet`
     samples.py          load a competition: Competition, load_competition
     scan.py             read every image once: readable, size, digest, perceptual hash
     opened.py           load and scan once per command
+    metadata.py         join columns of the tables to the samples, by id
+    column_encoder.py   columns as numbers: scales and categories, fitted on training rows
     perceptual_hash.py  near duplicates
     duplicates.py       groups of duplicates, by train and test
     audit.py            the summary of kit inspect

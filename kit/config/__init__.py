@@ -4,6 +4,7 @@ Reads: ``configs/*.yaml``.
 Writes: nothing; ``config_yaml`` returns text.
 
     base.py         Section, Component, names
+    columns.py      columns of tables, for `model.tabular` and `model.auxiliary`
     competition.py  the sections `competition` and `submission`
     teaching.py     sections of `train`: teachers, pseudo-labels, label errors
     experiment.py   all other sections, and Config
@@ -12,6 +13,7 @@ Writes: nothing; ``config_yaml`` returns text.
 """
 
 from kit.config.base import Component, Name, Section, at_epoch, check_name
+from kit.config.columns import AuxiliaryConfig, ColumnConfig
 from kit.config.competition import (
     CodesConfig,
     CompetitionConfig,
@@ -37,8 +39,10 @@ from kit.config.teaching import LabelErrorsConfig, PseudoLabelsConfig, TeacherCo
 
 __all__ = [
     "AugmentConfig",
+    "AuxiliaryConfig",
     "CheckpointConfig",
     "CodesConfig",
+    "ColumnConfig",
     "CompetitionConfig",
     "Component",
     "Config",

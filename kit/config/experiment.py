@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from kit.config.base import Component, Name, Section, default_name
+from kit.config.columns import Auxiliary, Tabular
 from kit.config.competition import CompetitionConfig, SubmissionConfig
 from kit.config.teaching import LabelErrorsConfig, PseudoLabelsConfig, TeacherConfig
 
@@ -185,10 +186,19 @@ class ModelConfig(Section):
     """The global pooling; null: the network's own."""
     head: list[int | str] = []
     """Layers before the classifier, such as `[500, relu, dropout 0.5]`; `kit components heads` lists them."""
+    tabular: Tabular = []
+    """Columns of the competition's tables to join to the image features, such as `[age, sex, site]`."""
+    auxiliary: Auxiliary = []
+    """Columns to predict, too, in training only, such as `[age]` or `[{name: age, weight: 0.1}]`."""
     classifier: Component | None = None
     """The last layer, for metric learning: `arcface`, `{name: cosface, margin: 0.2}`; null: linear."""
     trains: Annotated[dict[int, int | Literal["all"]], BeforeValidator(_stages_by_epoch)] = {1: "all"}
     """The layers to train: `all`, `head`, `{last: 2}` (stages), or by epoch `{1: head, 4: 2, 8: all}`."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns that training reads from the competition's tables."""
+        return tuple(dict.fromkeys(column.name for column in (*self.tabular, *self.auxiliary)))
 
     @model_validator(mode="after")
     def _weights_are_used(self) -> ModelConfig:

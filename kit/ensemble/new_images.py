@@ -85,6 +85,12 @@ def classes_of_run(run: RunFolder, workspace: Workspace) -> tuple[str, ...]:
     return classes_of(experiments_of(run, workspace)[0])
 
 
+def columns_of(run: RunFolder, workspace: Workspace) -> tuple[str, ...]:
+    """Return the columns that any model of a run reads besides the images."""
+    names = [each.name for one in experiments_of(run, workspace) for each in config_of(one).model.tabular]
+    return tuple(dict.fromkeys(names))
+
+
 def members_of_blend(run: RunFolder, workspace: Workspace) -> list[RunFolder]:
     """Return the runs that a blend combines, in its order.
 

@@ -246,7 +246,8 @@ def _explained(chosen: Chosen, explainer: Any, progress: Progress) -> list[Expla
         tensors = _model_inputs(chosen, model, rows)
         for row, tensor in zip(rows, tensors, strict=True):
             inputs.setdefault(row, tensor.numpy())
-            maps[row].append(_maps_of(model, explainer, tensor, shown[row], chosen.models.amp.device))
+            asked = _with_metadata(chosen, model, k, row)
+            maps[row].append(_maps_of(asked, explainer, tensor, shown[row], chosen.models.amp.device))
     return [
         Explained(
             id=chosen.images.ids[row],
@@ -279,6 +280,17 @@ def _model_inputs(chosen: Chosen, model: nn.Module, rows: Sequence[int]) -> Tens
     for position, problem in batch.problems.items():
         raise KitError(chosen.images.pictures[position].path, problem, code="image_unreadable")
     return batch.images.float()
+
+
+def _with_metadata(chosen: Chosen, model: nn.Module, k: int, row: int) -> nn.Module:
+    """Return the model of fold ``k`` with the metadata of an image, if it reads any."""
+    import torch
+
+    from kit.engine.models.tabular import WithRows
+
+    for rows in chosen.models.rows([k], chosen.images):
+        return WithRows(model, rows[torch.tensor([row])].to(chosen.models.amp.device)).eval()
+    return model
 
 
 def _maps_of(

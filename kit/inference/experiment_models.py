@@ -159,7 +159,13 @@ class ExperimentModels(FoldModels):
         loader = make_loader(dataset, batches, 0, device)
         began = time.perf_counter()
         probs, _ = predict_probs(
-            HeadClassifier(model), loader, self.task, device, self.amp.autocast, scales=self._scales([k])
+            HeadClassifier(model),
+            loader,
+            self.task,
+            device,
+            self.amp.autocast,
+            scales=self._scales([k]),
+            rows=self.rows([k], images),
         )
         return PartialPredictions(probs, {}, 0.0, time.perf_counter() - began)
 
@@ -198,6 +204,7 @@ class ExperimentModels(FoldModels):
                 progress=self.progress,
                 label=f"fold {k}: embeddings of {counted(len(images), 'image')} ({name})",
                 between=lambda: self.deadline.begin("the end of the embeddings", needed=STOPPING_SECONDS),
+                rows=self.rows([k], images),
             )
             for name, images in parts
         ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kit.competition.column_encoder import ColumnEncoder
 from kit.config import Component, Config, ModelConfig
 from kit.errors import KitError, counted, first_few
 from kit.inference.embeddings import TRAIN, Embeddings, identity_of, read_embeddings
@@ -25,6 +26,7 @@ from kit.storage.provenance import Identity, check_identity
 from kit.storage.workspace import RunFolder
 from kit.tasks import Task, tasks
 from kit.training.feature_cache import is_head_only
+from kit.training.fold_columns import encoded_rows
 from kit.training.trained_folds import model_identity, retraining, trained_fold
 
 ViewList = tuple[Component, ...]  # views that are merged into one prediction
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from kit.engine.data.datasets import ImageSet
     from kit.engine.data.image_store import ImageStore
     from kit.engine.models.build import Classifier
+    from kit.engine.models.tabular import EncodedRows
     from kit.engine.optim.target_scale import TargetScale
 
 
@@ -158,7 +161,9 @@ class FoldModels:
         name = f"fold {ks[0]}" if len(ks) == 1 else f"{counted(len(ks), 'fold')} at once"
         return halve_until_it_fits(
             micro_batch_size,
-            lambda n: self._predict_batches(name, model, self._scales(ks), images, view_lists, n),
+            lambda n: self._predict_batches(
+                name, model, self._scales(ks), self.rows(ks, images), images, view_lists, n
+            ),
             self.progress.warn,
         )
 
@@ -167,6 +172,7 @@ class FoldModels:
         name: str,
         model: Classifier,
         scales: tuple[TargetScale, ...],
+        rows: tuple[EncodedRows, ...],
         images: ImageSet,
         view_lists: Sequence[ViewList],
         micro_batch_size: int,
@@ -180,7 +186,7 @@ class FoldModels:
         label = f"{name}: {counted(len(images), 'image')} x {counted(len(tta_plan.view_images), 'view')}"
         dataset = SourceDataset(images, self.store, tta_plan.sources, model.preprocessing, self.config.seed)
         return predict(
-            Predictor(model, self.task, amp.device, amp.autocast, scales),
+            Predictor(model, self.task, amp.device, amp.autocast, scales, rows),
             source_loader(dataset, micro_batch_size, self.config.train.workers, amp.device),
             tta_plan,
             merges.get(self.config.predict.merge, "predict.merge"),
@@ -199,6 +205,11 @@ class FoldModels:
     def _scales(self, ks: Sequence[int]) -> tuple[TargetScale, ...]:
         """Return the scale of each fold's numbers; empty for classes."""
         return tuple(scale for k in ks if (scale := target_scale(self.run, k, self.task)) is not None)
+
+    def rows(self, ks: Sequence[int], images: ImageSet) -> tuple[EncodedRows, ...]:
+        """Return the metadata of images as each fold encodes them; empty if the models read none."""
+        encoded = [encoded_rows(column_encoder(self.run, k), images) for k in ks]
+        return tuple(rows for rows in encoded if rows is not None)
 
     def _load(self, k: int) -> Classifier:
         """Return fold k's model, with its nearest training images if the config predicts by them."""
@@ -242,7 +253,8 @@ def load_fold_model(run: RunFolder, k: int, classes: tuple[str, ...]) -> Classif
             code="classes_differ",
         )
     preprocessing = Preprocessing.from_dict(about["preprocessing"])
-    model = rebuild_model(ModelConfig(**about["model"]), preprocessing, len(classes))
+    sizes = ColumnEncoder.from_list(about.get("tabular", [])).sizes
+    model = rebuild_model(ModelConfig(**about["model"]), preprocessing, len(classes), sizes)
     model.load_state_dict(state)
     return model
 
@@ -253,6 +265,13 @@ def target_scale(run: RunFolder, k: int, task: Task) -> TargetScale | None:
     from kit.engine.optim.target_scale import TargetScale
 
     return TargetScale(**read_about(run.fold(k).model)["target_scale"]) if task.numeric else None
+
+
+def column_encoder(run: RunFolder, k: int) -> ColumnEncoder:
+    """Return what encodes the metadata that fold k's model reads, as the model stores it."""
+    from kit.engine.models.checkpoints import read_about
+
+    return ColumnEncoder.from_list(read_about(run.fold(k).model).get("tabular", []))
 
 
 def warn_of_unreadable(unreadable: Sequence[str], kind: str, task: Task, progress: Progress) -> None:

@@ -13,9 +13,10 @@ import pandas as pd
 
 from kit.competition.images.files import check_extras, list_images
 from kit.competition.layouts.base import images_table
+from kit.competition.metadata import cells_of
 from kit.config import Config
-from kit.errors import KitError, counted_of, one_line
-from kit.inference.fold_models import FoldModels, warn_of_unreadable
+from kit.errors import KitError, counted_of, first_few, one_line
+from kit.inference.fold_models import FoldModels, column_encoder, warn_of_unreadable
 from kit.predictions import Origin, Predictions
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import SILENT, Progress
@@ -34,9 +35,10 @@ class NewImages:
 
     Attributes:
         root: The folder.
-        samples: ``id path``; paths are relative to the folder.
+        samples: ``id path``, with metadata if any; paths are relative to the folder.
         partial: The folder of partial predictions and foreground masks, removed when all is written.
         prior: The prediction for an unreadable image, (C,); None: an unreadable image is refused.
+        missing: Columns that a model reads and the samples lack, once a warning has named them.
     """
 
     root: Path
@@ -45,11 +47,13 @@ class NewImages:
     prior: np.ndarray | None = None
     progress: Progress = SILENT
     deadline: Deadline = field(default_factory=Deadline)
+    missing: set[str] = field(default_factory=set)
 
     @property
     def digest(self) -> str:
-        """A digest of the ids, and of the names, sizes and times of the files."""
-        rows = []
+        """A digest of the ids, of the names, sizes and times of the files, and of the metadata."""
+        cells = cells_of(self.samples)
+        rows = [] if cells is None else [cells.to_csv(index=False)]
         for name, path in zip(self.samples["id"], self.samples["path"], strict=True):
             stat = (self.root / path).stat()
             rows.append(f"{name}\0{path}\0{stat.st_size}\0{stat.st_mtime_ns}")
@@ -125,6 +129,7 @@ def open_new_models(config: Config, run: RunFolder, images: NewImages) -> tuple[
     refuse_other_folds(run, folds, config)
     prepare_process()
     classes = classes_of(run)
+    _warn_of_missing(run, images)
     models = FoldModels(
         run=run,
         config=config,
@@ -137,6 +142,19 @@ def open_new_models(config: Config, run: RunFolder, images: NewImages) -> tuple[
         partial=images.partial,
     )
     return models, models_digest(folds)
+
+
+def _warn_of_missing(run: RunFolder, images: NewImages) -> None:
+    """Warn once of columns that the models read and the images lack."""
+    cells = cells_of(images.samples)
+    given = set() if cells is None else set(cells.columns)
+    lacking = [n for n in column_encoder(run, 0).names if n not in given | images.missing]
+    if lacking:
+        images.missing.update(lacking)
+        images.progress.warn(
+            f"{run.label} reads {first_few(lacking)} of each image, and these images come without: "
+            "predictions treat the values as missing"
+        )
 
 
 def classes_of(run: RunFolder) -> tuple[str, ...]:

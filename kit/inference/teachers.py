@@ -129,6 +129,7 @@ class _Writer:
         problems: dict[int, dict[int, str]] = {k: {} for k in todo}
         for teacher in teachers if todo else ():
             config = load_stored_config(teacher.config)
+            _refuse_other_columns(use, teacher, config, self.config)
             models = open_models(config, teacher, self.workspace, self.data, self.progress, self.deadline)
             for k in todo:
                 found = replace(models, partial=self.run.partial_predictions).predict_fold(
@@ -162,7 +163,11 @@ class _Writer:
         scan = self.data.opened.scan
         digest_of = dict(zip(scan["path"].tolist(), scan["digest"].tolist(), strict=True))
         pairs = zip(images.ids, images.pictures, strict=True)
-        rows = sorted(f"{sample_id}\0{digest_of[picture.path]}" for sample_id, picture in pairs)
+        rows = [f"{sample_id}\0{digest_of[picture.path]}" for sample_id, picture in pairs]
+        if images.cells is not None:
+            cells = images.cells.itertuples(index=False, name=None)
+            rows = [f"{row}\0{values}" for row, values in zip(rows, cells, strict=True)]
+        rows.sort()
         return hashlib.sha256("\n".join(rows).encode(errors="surrogatepass")).hexdigest()[:16]
 
     def _save(
@@ -198,6 +203,20 @@ class _Writer:
         found = competition.task.normalized(probs[rows])
         ids = tuple(images.ids[row] for row in rows)
         Predictions(ids, competition.classes, found, origin).save(self.run.teacher(use.name, k))
+
+
+def _refuse_other_columns(use: TeacherUse, teacher: RunFolder, config: Config, student: Config) -> None:
+    """Refuse a teacher that reads columns that the student's images come without."""
+    own = [each.name for each in student.model.tabular]
+    lacking = [each.name for each in config.model.tabular if each.name not in own]
+    if lacking:
+        raise KitError(
+            use.key,
+            f"{teacher.label} reads {first_few(lacking)} of each image, which this experiment does not read",
+            "A teacher predicts the images as this experiment reads them",
+            "Add the columns to model.tabular, or choose another teacher.",
+            code="teacher_reads_columns",
+        )
 
 
 def _is_current(path: Path, origin: Origin) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.ensemble.new_images import classes_of_run, experiments_of
-from kit.errors import KitError
+from kit.ensemble.new_images import classes_of_run, columns_of, experiments_of
+from kit.errors import KitError, first_few
 from kit.evaluation.oof_with_labels import config_of
 from kit.inference.fold_models import load_fold_model, target_scale
 from kit.runtime.extras import require_extra
@@ -38,6 +38,22 @@ def require_onnx() -> None:
     """
     why = "torch exports through them, and kit runs every file that it writes"
     require_extra("kit bundle --onnx", "kit[onnx]", "onnx", "onnxscript", "onnxruntime", why=why)
+
+
+def refuse_metadata(run: RunFolder, workspace: Workspace) -> None:
+    """Refuse a run whose models read columns besides the images: their ONNX would read images alone.
+
+    Raises:
+        KitError: A model does.
+    """
+    if names := columns_of(run, workspace):
+        raise KitError(
+            run.label,
+            f"reads the columns {first_few(names)}",
+            "An ONNX model of kit reads images alone",
+            "Bundle without --onnx.",
+            code="onnx_reads_columns",
+        )
 
 
 def write_onnx_models(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kit.ensemble.new_images import predict_run
+from kit.competition.metadata import with_test_metadata
+from kit.ensemble.new_images import columns_of, predict_run
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import config_of
 from kit.inference.new_images import NewImages
@@ -67,9 +68,12 @@ def predict_bundle(
     config = config_of(run)
     hidden = read_hidden_test(config, data, record)
     form, competition = format_of_hidden(config, hidden, bundle, record)
+    names = columns_of(run, Workspace(bundle.absolute(), (), ()))
     images = NewImages(
         root=competition.root,
-        samples=competition.test[["id", "path"]],
+        samples=with_test_metadata(
+            competition.test[["id", "path"]], competition.root, config.competition.test, names
+        ),
         partial=out.with_name(f".{out.name}.partial"),
         prior=np.array(record.prior, dtype=np.float32),
         progress=progress,

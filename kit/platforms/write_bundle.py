@@ -26,7 +26,7 @@ from kit.ensemble.new_images import (
 from kit.errors import KitError
 from kit.evaluation.oof_with_labels import config_of
 from kit.platforms.hidden_test import SAMPLE
-from kit.platforms.onnx_models import require_onnx, write_onnx_models
+from kit.platforms.onnx_models import refuse_metadata, require_onnx, write_onnx_models
 from kit.platforms.platform_file import DEFAULT, Platform, compare, read_platform
 from kit.platforms.record import NAME, BundleRecord
 from kit.platforms.scripts import notebook, script
@@ -101,6 +101,7 @@ def write_bundle(
         parse_time_limit(time_limit)
     if onnx:
         require_onnx()
+        refuse_metadata(run, workspace)
     chosen = read_platform(platform)
     _refuse_other_folder(folder)
     config = config_of(run)

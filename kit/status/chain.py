@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from kit.competition.metadata import cell_columns
 from kit.ensemble.members import member_inputs
 from kit.errors import KitError, first_few
 from kit.evaluation.oof_with_labels import config_of
@@ -185,6 +186,8 @@ class _Chain:
 
     def _changed_images(self, what: str, data: TrainingData, paths: Iterable[str], made: Path) -> Change:
         newer, time = newer_files(data.competition.root, paths, made)
+        if not newer and cell_columns(data.samples):
+            return Change(f"the metadata of {what} images were edited, or images replaced, added or removed")
         if not newer:
             return Change(f"{what} images were replaced by older files, added or removed")
         return Change(f"{what} images have changed ({newer})", _moment(time))

@@ -74,7 +74,8 @@ def competition_now(
 def data_key(config: Config) -> str:
     """Return the values of a config that the data depend on, as text; equal ones need to be read once."""
     decoding = DecodeOptions.of(config.image).key
-    return f"{decoding} {config.competition.model_dump_json()}"
+    columns = config.model.model_dump(include={"tabular", "auxiliary"}, exclude_defaults=True)
+    return f"{decoding} {config.competition.model_dump_json()}" + (f" {columns}" if columns else "")
 
 
 def _cached(cache: Path, state: str) -> dict[str, dict[str, dict[str, str]]]:

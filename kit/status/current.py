@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from kit.competition.metadata import with_metadata
 from kit.competition.opened import open_competition
 from kit.config import Config
 from kit.errors import KitError, first_few
@@ -37,7 +38,7 @@ def current_data(config: Config, workspace: Workspace, progress: Progress = SILE
     path = workspace.folds(competition.name)
     folds = read_folds(path, competition.label_columns)
     check_partition(folds, Population(competition.train, competition.label_columns, ()), None, path)
-    return training_data(opened, folds)
+    return training_data(with_metadata(opened, config.competition, config.model), folds)
 
 
 @dataclass

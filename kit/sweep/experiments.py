@@ -218,8 +218,9 @@ class Experiments:
         )
 
     def _data_of(self, config: Config) -> TrainingData:
-        """Return the training data, opened once for all configs that decode images in the same way."""
-        key = DecodeOptions.of(config.image).key
+        """Return the training data, opened once for all configs that read the same images and columns."""
+        columns = config.model.model_dump(include={"tabular", "auxiliary"})
+        key = f"{DecodeOptions.of(config.image).key} {columns}"
         if key not in self._data:
             self._data[key] = prepare(config, self.workspace, self.once)
         return self._data[key]

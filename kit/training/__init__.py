@@ -15,6 +15,7 @@ confident_learning.py    find labels that are likely wrong
 label_errors.py          correct or drop likely label errors of a fold
 training_images.py       the training images of a fold, after all of these
 fold.py                  train one fold, retrying on out-of-memory and divergence
+fold_columns.py          the encoders of a fold's metadata
 fold_work.py             the folds as a job whose parts kit/parallel does at the same time
 kept_epochs.py           what picking the best epoch adds to the score
 time_plan.py             estimate the remaining time

@@ -14,6 +14,7 @@ import pandas as pd
 from kit.competition.duplicates import exact_groups, near_groups
 from kit.competition.images.decode import DecodeOptions
 from kit.competition.layouts.base import BOX
+from kit.competition.metadata import cell_columns, kinds_of, warn_of_new_cells, with_metadata
 from kit.competition.opened import OpenedCompetition, open_competition
 from kit.competition.samples import Competition
 from kit.competition.shares import tied_classes
@@ -41,8 +42,9 @@ class TrainingData:
         samples: Labeled training rows with a readable image, in the order of the folds CSV: ``id path``, the
             fold columns, the label columns, and the box columns if samples are crops.
         held_out: Name -> labeled samples for scoring only.
-        train_images: Digest of the bytes of all training images.
-        other_images: Name of a held-out set ("" for the test images) -> digest of their bytes.
+        train_images: Digest of the bytes of all training images, and of the metadata that the model reads.
+        other_images: Name of a held-out set ("" for the test images) -> the same digest of its images.
+        train_pixels: Digest of the bytes of all training images alone.
     """
 
     opened: OpenedCompetition
@@ -51,6 +53,7 @@ class TrainingData:
     held_out: dict[str, pd.DataFrame]
     train_images: str
     other_images: dict[str, str]
+    train_pixels: str
 
     @property
     def competition(self) -> Competition:
@@ -111,6 +114,7 @@ def prepare(
         opened: The competition, if the caller has opened it already.
     """
     opened = opened or open_competition(config, workspace, progress)
+    joined = with_metadata(opened, config.competition, config.model, progress)
     population = population_of(opened, config, progress)
     path = workspace.folds(opened.loaded.name)
     if not write_folds and not path.exists():
@@ -124,7 +128,9 @@ def prepare(
             f"{workspace.shown(path)} was not made with folds.seed {config.folds.seed}; it is used "
             "unchanged. `kit folds CONFIG --force` replaces it."
         )
-    data = training_data(opened, folds)
+    data = training_data(joined, folds)
+    kinds_of(data.samples, config.model.auxiliary)  # refuses what cannot be read
+    warn_of_new_cells(data.samples, data.competition.test, config.model.tabular, progress)
     _warn_of_leaked_images(data, progress)
     return data
 
@@ -151,6 +157,7 @@ def training_data(opened: OpenedCompetition, folds: Folds) -> TrainingData:
     """Return the data that the folds of an experiment are trained and scored on."""
     competition, digests = opened.readable, _digests(opened.scan)
     where = ["id", "path", *(side for side in BOX if side in competition.train)]
+    where += cell_columns(competition.train)
     samples = folds.table.merge(competition.train[where], on="id", validate="one_to_one")
     samples = samples[competition.task.labeled(samples, competition.classes)].reset_index(drop=True)
     is_held_out = (samples[folds.columns] == HELD_OUT).all(axis=1)
@@ -159,12 +166,17 @@ def training_data(opened: OpenedCompetition, folds: Folds) -> TrainingData:
         held_out[HOLDOUT] = samples[is_held_out].reset_index(drop=True)
     samples = samples[~is_held_out].reset_index(drop=True)
     others = {name: _digest(table, digests) for name, table in (*held_out.items(), ("", competition.test))}
-    return TrainingData(opened, folds, samples, held_out, _digest(samples, digests), others)
+    pixels = _digest(samples[["id", "path"]], digests)
+    return TrainingData(opened, folds, samples, held_out, _digest(samples, digests), others, pixels)
 
 
 def _digest(samples: pd.DataFrame, digests: dict[str, str]) -> str:
+    """Return a digest of the ids, the bytes of the images, and the metadata if there are any."""
     columns = (samples["id"].tolist(), samples["path"].tolist())  # iterating a series takes far longer
-    rows = sorted(f"{i}\0{digests[path]}" for i, path in zip(*columns, strict=True))
+    rows = [f"{i}\0{digests[path]}" for i, path in zip(*columns, strict=True)]
+    for name in cell_columns(samples):
+        rows = [f"{row}\0{name}\0{cell}" for row, cell in zip(rows, samples[name].tolist(), strict=True)]
+    rows.sort()
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 

@@ -148,7 +148,7 @@ class FeatureFiles:
             self.extractor.classifier.preprocessing,
             self.extractor.amp.precision,
             self.extractor.store.decoder.label,
-            self.data.train_images,
+            self.data.train_pixels,
             list(zip(images.ids, images.pictures, strict=True)),
         ]
         return hashlib.blake2b(repr(about).encode(), digest_size=16).hexdigest()

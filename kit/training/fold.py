@@ -20,6 +20,7 @@ from kit.storage.workspace import RunFolder, Workspace
 from kit.training import feature_cache
 from kit.training.data import TrainingData, image_set
 from kit.training.feature_cache import FeatureFiles
+from kit.training.fold_columns import FoldEncoders, about_model
 from kit.training.precision import settled_precision
 from kit.training.run_state import inputs_of
 from kit.training.trained_folds import model_identity, record_fold, training_digest
@@ -184,10 +185,11 @@ class FoldRunner:
             folder=self.run.fold(k),
             about={
                 "classes": data.competition.classes,
-                "model": config.model.model_dump(exclude={"trains", "start", "weights"}),
+                "model": about_model(config.model),
                 "preprocessing": model.preprocessing.as_dict(),
                 "target_scale": objective.scale and objective.scale.as_dict(),
                 "identity": asdict(model_identity(self.run, k)),
+                **FoldEncoders.fitted(config, data, k).about,
             },
             retry=retry,
             deadline=self.deadline,
@@ -261,10 +263,13 @@ class FoldRunner:
         weights = self.workspace.weights(config.model.weights) if config.model.weights else None
         start_fold = warm_start(config, self.workspace, self.data, k)
         model_config = config.model.model_copy(update={"pretrained": False}) if start_fold else config.model
-        model, notes = build_model(model_config, config.image, len(self.data.competition.classes), weights)
+        encoders = FoldEncoders.fitted(config, self.data, k)
+        sizes = (encoders.tabular.sizes, encoders.auxiliary.sizes)
+        num_classes = len(self.data.competition.classes)
+        model, notes = build_model(model_config, config.image, num_classes, weights, *sizes)
         if start_fold is not None:
-            notes += load_start(model, start_fold, f"{config.model.start}, fold {k}")
-        for note in notes:
+            notes += load_start(model, start_fold, f"{config.model.start}, fold {k}", encoders)
+        for note in (*notes, *encoders.notes(k)):
             self._note(k, note)
         return model
 
@@ -291,7 +296,8 @@ class FoldRunner:
         train_dataset = ImageDataset(train, self.store, sized_training_transforms(self.config, own), seed)
         validation_dataset = ImageDataset(validation, self.store, {0: sized_prediction_transform(own)}, seed)
         plan = plan_epochs(self.config.train.balance, class_matrix(self.data, train), seed)
-        return FoldImages(train, validation, train_dataset, validation_dataset, plan)
+        columns = FoldEncoders.fitted(self.config, self.data, k).columns_of(train, validation)
+        return FoldImages(train, validation, train_dataset, validation_dataset, plan, columns)
 
     def _objective(self, k: int, images: FoldImages, device: torch.device) -> TrainingObjective:
         """Return task, metric and loss of a fold, with the class weights or the scale of its numbers."""

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from kit.competition.duplicates import exact_groups, near_groups
+from kit.competition.metadata import cell_columns
 from kit.config import NearConfig, PseudoLabelsConfig
 from kit.tasks import Task
 from kit.training.data import TrainingData
@@ -37,7 +38,9 @@ def unlabeled_images(data: TrainingData, which: Literal["all", "test", "unlabell
     tables = {"test": [competition.test], "unlabelled": [without]}.get(which, [without, competition.test])
     known = {path for table in (labeled, *data.held_out.values()) for path in table["path"]}
     boxes = [side for side in ("xmin", "ymin", "xmax", "ymax") if all(side in table for table in tables)]
-    found = pd.concat([table[["path", *boxes]] for table in tables], ignore_index=True).drop_duplicates()
+    found = pd.concat([table[["path", *boxes, *cell_columns(table)]] for table in tables], ignore_index=True)
+    found = found.drop_duplicates(["path", *boxes])
+    found = found.fillna(dict.fromkeys(cell_columns(found), ""))
     found = found[~found["path"].isin(known)].reset_index(drop=True)
     box_text = found[boxes].astype(str).agg(" ".join, axis=1) if boxes else ""
     return ImageSet.of(found.assign(id=NEW + found["path"] + box_text))

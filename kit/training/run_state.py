@@ -22,7 +22,8 @@ from kit.training.trained_folds import (
     without_effect_on_weights,
 )
 
-WHAT = {"folds": "folds or labels", "images": "training images"}  # inputs of all folds, for messages
+# Inputs of all folds, for messages.
+WHAT = {"folds": "folds or labels", "images": "training images or metadata"}
 
 
 def is_complete(run: RunFolder, config: Config) -> bool:

@@ -9,6 +9,7 @@ from kit.errors import KitError
 from kit.storage.fold_folder import FoldFolder
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData
+from kit.training.fold_columns import FoldEncoders
 from kit.training.run_state import read_training_data
 from kit.training.trained_folds import trained_fold
 
@@ -62,14 +63,16 @@ def check_same_fold(other: RunFolder, data: TrainingData, k: int, where: str) ->
         )
 
 
-def load_start(model: Classifier, fold: FoldFolder, label: str) -> list[str]:
+def load_start(model: Classifier, fold: FoldFolder, label: str, encoders: FoldEncoders) -> list[str]:
     """Load the weights of another experiment's fold; return notes.
 
     Args:
         label: The name of the fold in notes.
+        encoders: What this fold reads; the head of another fold that reads something else is not loaded.
     """
     from kit.engine.models.build import load_trained
     from kit.engine.models.checkpoints import load_model
 
-    state, _ = load_model(fold.model)
-    return [f"starts from {label}", *load_trained(model, state, fold.model)]
+    state, about = load_model(fold.model)
+    same_rows = about.get("tabular", []) == encoders.tabular.as_list()
+    return [f"starts from {label}", *load_trained(model, state, fold.model, with_head=same_rows)]

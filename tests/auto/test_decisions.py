@@ -12,6 +12,7 @@ from kit.auto.page import write_auto_page
 from kit.auto.recipes import Recipes
 from kit.auto.search import importances, next_params, start_params
 from kit.auto.understand import open_session
+from kit.config import AuxiliaryConfig, ColumnConfig
 from kit.config.load import with_values
 from kit.metrics.metric import mean_scorer
 from kit.runtime.deadline import Deadline
@@ -77,6 +78,15 @@ def test_a_recipe_keeps_what_describes_the_data(tiny_config):
     assert made.image.fit == "squash"
     assert not made.augment.hflip
     assert [view.name for view in made.predict.tta] == ["identity"]
+
+
+def test_recipes_read_the_columns_of_the_users_config(tiny_config):
+    columns = {"tabular": [ColumnConfig(name="age")], "auxiliary": [AuxiliaryConfig(name="site")]}
+    config = tiny_config.model_copy(update={"model": tiny_config.model.model_copy(update=columns)})
+    candidate = Candidate("simple_cnn", None, False, "test")
+    recipes = Recipes(config, 32, 20)
+    for made in (recipes.whole("x", candidate, [], {}, 3), recipes.head("y", candidate, 32)):
+        assert made.model.columns == ("age", "site")
 
 
 def test_sizes_are_multiples_of_32_and_small_images_keep_theirs():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -48,6 +48,22 @@ class LabeledImages:
     def classes(self) -> list[str]:
         """The classes that occur, in natural order."""
         return classes_in(self.samples)
+
+
+class SourceTable(NamedTuple):
+    """The table of a labeled source.
+
+    Attributes:
+        samples: ``id path``, as the layout reads them.
+        cells: All columns of the table, as text; row i belongs to sample i.
+        file: The table, for messages.
+        roles: Column -> what the config uses it for: the ids, the labels or the folds.
+    """
+
+    samples: pd.DataFrame
+    cells: pd.DataFrame
+    file: Path
+    roles: dict[str, str]
 
 
 def classes_in(samples: pd.DataFrame) -> list[str]:
@@ -185,6 +201,17 @@ class Layout(ABC, Generic[S]):
         Raises:
             KitError: The folder contradicts the config or itself.
         """
+
+    def table(self, root: Path, source: S, names: Sequence[str]) -> SourceTable | None:
+        """Return the table of a source with a row per sample; None if this layout has no table.
+
+        Args:
+            names: The columns that are needed, which all rows of a sample must agree in.
+
+        Raises:
+            KitError: The table contradicts the config or itself.
+        """
+        return None
 
     @abstractmethod
     def detect(self, survey: Survey, hints: Hints) -> Detection | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ from kit.competition.layouts.base import (
     LabeledImages,
     LabeledPart,
     Layout,
+    SourceTable,
     register_layout,
     with_classes,
     without_listed,
@@ -106,6 +108,20 @@ class LabelTableLayout(Layout[LabelTable]):
             samples[LABEL] = labels
             _check_class_folders(samples, source, path)
         return LabeledImages(samples, without_listed(images, samples["path"]), str(path))
+
+    def table(self, root: Path, source: LabelTable, names: Sequence[str]) -> SourceTable:
+        """Return the table with a row per sample; several rows of an image must agree in the columns."""
+        path = root / source.file
+        table = read_table(path)
+        if source.rows == "label":
+            table = _first_rows(table, source, path, names)
+        ids = unique_ids(column(table, source.id, path, "id"), path)
+        samples, rows, _ = _samples(root, source, ids, path)
+        labels = [source.label] if isinstance(source.label, str) else source.label
+        roles = {source.id: "the ids"} | dict.fromkeys(labels, "the labels")
+        if source.fold is not None:
+            roles[source.fold] = "the folds"
+        return SourceTable(samples, table.iloc[rows].reset_index(drop=True), path, roles)
 
     def detect(self, survey: Survey, hints: Hints) -> Detection | None:
         """Detect a table of images and labels; further tables with the same columns are held out."""
@@ -249,15 +265,18 @@ def _labels_per_image(ids: pd.Series, labels: pd.Series) -> pd.DataFrame:
     return zero_one.reset_index(drop=True)
 
 
-def _first_rows(table: pd.DataFrame, source: LabelTable, path: Path) -> pd.DataFrame:
-    """Return the first row of every id, whose group and fold all its rows must have."""
-    for name in filter(None, (source.group, source.fold)):
+def _first_rows(
+    table: pd.DataFrame, source: LabelTable, path: Path, names: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return the first row of every id, whose group, fold and further columns all its rows must have."""
+    shared = [name for name in names if name in table and name != source.label]
+    for name in filter(None, (source.group, source.fold, *shared)):
         differ = table.groupby(source.id)[name].nunique() > 1
         if differ.any():
             raise KitError(
                 path,
                 f"rows of {differ.sum()} images differ in '{name}' ({first_few(list(differ[differ].index))})",
-                "All rows of an image have the same group and fold",
+                f"All rows of an image have the same group{', fold and metadata' if names else ' and fold'}",
                 code="rows_contradict",
             )
     return table.drop_duplicates(source.id).reset_index(drop=True)

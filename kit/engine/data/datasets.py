@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kit.competition.images.decode import UnreadableImageError
+from kit.competition.metadata import cells_of
 from kit.config import at_epoch
 from kit.engine.augment.pipelines import Transform
 from kit.engine.data.image_store import ImageStore, Picture, pictures_of
@@ -35,6 +36,7 @@ class ImageSet:
         soft: (N, C), the probabilities that replace the targets in the loss; NaN in rows where the targets
             hold. None: no row has any.
         teacher: (N, C), what a teacher predicts, for distillation; None: no teacher.
+        cells: Their metadata, one column per name, as text; None: they have none.
     """
 
     ids: list[str]
@@ -42,24 +44,27 @@ class ImageSet:
     targets: np.ndarray | None = None
     soft: np.ndarray | None = None
     teacher: np.ndarray | None = None
+    cells: pd.DataFrame | None = None
 
     @classmethod
     def of(cls, samples: pd.DataFrame, targets: np.ndarray | None = None) -> ImageSet:
         """Return the images of samples (``id path``, optionally a box)."""
-        return cls(list(samples["id"]), pictures_of(samples), targets)
+        return cls(list(samples["id"]), pictures_of(samples), targets, cells=cells_of(samples))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def part(self, rows: slice) -> ImageSet:
         """Return some of the images."""
-        arrays = [None if each is None else each[rows] for each in (self.targets, self.soft, self.teacher)]
-        return ImageSet(self.ids[rows], self.pictures[rows], *arrays)
+        return self.at(np.arange(len(self))[rows])
 
     def at(self, rows: np.ndarray) -> ImageSet:
         """Return the images at some positions, in their order."""
-        arrays = [None if each is None else each[rows] for each in (self.targets, self.soft, self.teacher)]
-        return ImageSet([self.ids[i] for i in rows], [self.pictures[i] for i in rows], *arrays)
+        arrays = (None if each is None else each[rows] for each in (self.targets, self.soft, self.teacher))
+        targets, soft, teacher = arrays
+        cells = None if self.cells is None else self.cells.iloc[rows].reset_index(drop=True)
+        ids, pictures = [self.ids[i] for i in rows], [self.pictures[i] for i in rows]
+        return ImageSet(ids, pictures, targets, soft, teacher, cells)
 
     def joined(self, other: ImageSet) -> ImageSet:
         """Return these images, then those of ``other``; both are labeled, or neither is.
@@ -70,7 +75,11 @@ class ImageSet:
         if self.targets is not None and other.targets is not None:
             targets = np.concatenate([self.targets, other.targets])
         return ImageSet(
-            [*self.ids, *other.ids], [*self.pictures, *other.pictures], targets, _joined_soft(self, other)
+            [*self.ids, *other.ids],
+            [*self.pictures, *other.pictures],
+            targets,
+            _joined_soft(self, other),
+            cells=_joined_cells(self, other),
         )
 
     def with_prefix(self, prefix: str) -> ImageSet:
@@ -79,7 +88,7 @@ class ImageSet:
 
     def without_targets(self) -> ImageSet:
         """Return the images without labels."""
-        return ImageSet(self.ids, self.pictures)
+        return ImageSet(self.ids, self.pictures, cells=self.cells)
 
 
 def _joined_soft(*sets: ImageSet) -> np.ndarray | None:
@@ -89,6 +98,14 @@ def _joined_soft(*sets: ImageSet) -> np.ndarray | None:
         return None
     blank = [np.full((len(each), width), np.nan, "float32") for each in sets]
     return np.concatenate([b if s.soft is None else s.soft for s, b in zip(sets, blank, strict=True)])
+
+
+def _joined_cells(*sets: ImageSet) -> pd.DataFrame | None:
+    """Return the metadata of several sets one after another; cells that a set lacks are blank."""
+    if all(each.cells is None for each in sets):
+        return None
+    tables = [pd.DataFrame(index=range(len(each))) if each.cells is None else each.cells for each in sets]
+    return pd.concat(tables, ignore_index=True).fillna("")
 
 
 class SampleKey(NamedTuple):

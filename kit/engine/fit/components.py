@@ -16,6 +16,7 @@ from kit.engine.augment.mixup import build_mixing
 from kit.engine.data.datasets import EpochBatches, ImageSet, Item, inference_batch_size, make_loader
 from kit.engine.data.sampling import EpochPlan
 from kit.engine.device.amp import Amp
+from kit.engine.fit.columns import NO_COLUMNS, FoldColumns, JoinedTargets
 from kit.engine.fit.fold_state import FoldState
 from kit.engine.fit.train_step import LossOfBatch, TrainStep
 from kit.engine.models import freezing
@@ -37,6 +38,7 @@ class FoldImages:
         train_dataset: Augmented training images.
         validation_dataset: Validation images, transformed as in prediction.
         plan: Which training images an epoch takes.
+        columns: Their metadata.
     """
 
     train: ImageSet
@@ -44,6 +46,7 @@ class FoldImages:
     train_dataset: Dataset[Item]
     validation_dataset: Dataset[Item]
     plan: EpochPlan
+    columns: FoldColumns = NO_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class TrainingComponents:
 
     Attributes:
         batches: The batches of an epoch, in order.
-        targets: Targets of all training images, (N, C).
+        targets: Targets of all training images, (N, C), with their metadata behind them.
     """
 
     amp: Amp
@@ -117,7 +120,7 @@ class TrainingComponents:
     batches: EpochBatches
     train_loader: DataLoader[Any]
     validation_loader: DataLoader[Any]
-    targets: Tensor
+    targets: JoinedTargets
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint; the schedule and all random draws follow from the step."""
@@ -151,7 +154,7 @@ def build_components(
         KitError: The recipe does not fit the model, or there are too few images for a batch.
     """
     train = _at_rate(recipe.train, state.rate)
-    num_classes = objective.num_classes
+    targets = JoinedTargets(objective.targets(images.train), images.columns)
     batches = epoch_batches(images, train, recipe.seed)
     model.to(amp.device)
     freezing.train_only(model.backbone, freezing.widest(recipe.trains))
@@ -161,7 +164,7 @@ def build_components(
     average = build_average(train.average, model, train.epochs)
     if train.compile:
         model.backbone.compile()  # in place, so that parameter names stay the same
-    mixing = build_mixing(recipe.augment, num_classes, train.epochs)
+    mixing = build_mixing(recipe.augment, targets.width, train.epochs)
     auxiliary, micro_batch_size = model.auxiliary_weight, state.micro_batch_size
     loaders = _loaders(images, batches, train, micro_batch_size, amp.device, model.preprocessing.predicting)
     return TrainingComponents(
@@ -170,10 +173,20 @@ def build_components(
         optimizer,
         schedule,
         average,
-        TrainStep(model, optimizer, amp, objective.loss, mixing, auxiliary, train.clip, micro_batch_size),
+        TrainStep(
+            model,
+            optimizer,
+            amp,
+            objective.loss,
+            mixing,
+            auxiliary,
+            train.clip,
+            micro_batch_size,
+            images.columns,
+        ),
         batches,
         *loaders,
-        objective.targets(images.train),
+        targets,
     )
 
 

@@ -32,6 +32,7 @@ from kit.engine.models.freezing import settle_norms, train_only
 from kit.engine.models.heads import find_heads, head_parameters
 from kit.engine.models.nearest import Embedder
 from kit.engine.models.pretrained import body_of
+from kit.engine.models.tabular import EncodedRows, rows_set
 from kit.errors import KitError
 from kit.runtime.progress import SILENT, Progress
 
@@ -65,9 +66,11 @@ class HeadClassifier(Classifier):
         super().__init__(whole.backbone, whole.preprocessing)
         self.head_name = last_part(whole.backbone)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features (B, D) to logits (B, num_classes)."""
-        logits: Tensor = self.backbone.get_submodule(self.head_name)(features)
+    def forward(self, features: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Map features (B, D) and metadata (B, W) to logits (B, num_classes)."""
+        head = self.backbone.get_submodule(self.head_name)
+        with rows_set(head, rows):
+            logits: Tensor = head(features)
         return logits
 
 
@@ -95,10 +98,18 @@ class MultiHeadClassifier(Classifier):
         same = all((digest_of_body(one), one.preprocessing) == expected for one in each)
         return same and not why_not_split(first)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, C, H, W) of 0..255 to the logits of every classifier, (K, B, num_classes)."""
+    def forward(self, images: Tensor, *rows: Tensor) -> Tensor:  # type: ignore[override]
+        """Map images (B, C, H, W) of 0..255 to the logits of every classifier, (K, B, num_classes).
+
+        Args:
+            rows: Metadata (B, W) as each classifier encodes it; none: missing values.
+        """
         features = self.body(images)
-        return torch.stack([head(features) for head in self.heads])
+        logits = []
+        for head, own in zip(self.heads, rows or [None] * len(self.heads), strict=True):
+            with rows_set(head, own):
+                logits.append(head(features))
+        return torch.stack(logits)
 
 
 def last_part(backbone: nn.Module) -> str:
@@ -188,6 +199,7 @@ class FeatureExtractor:
         progress: Progress = SILENT,
         label: str = "features",
         between: Callable[[], None] = lambda: None,
+        rows: tuple[EncodedRows, ...] = (),
     ) -> np.ndarray:
         """Return the features (N, D), float32, in the order of ``images``; feature maps are averaged.
 
@@ -196,6 +208,7 @@ class FeatureExtractor:
         Args:
             transform: Its random draws depend on ``seed``, ``epoch`` and the id.
             between: Called after every batch; it may raise to stop.
+            rows: For embeddings of a model that reads metadata, the rows of the images.
 
         Raises:
             KitError: An image cannot be read.
@@ -205,7 +218,7 @@ class FeatureExtractor:
         def extract(micro_batch_size: int) -> np.ndarray:
             batches = EpochBatches(len(images), micro_batch_size, None)
             batches.epoch = epoch
-            return self._extract(dataset, batches, progress, label, between)
+            return self._extract(dataset, batches, progress, label, between, rows)
 
         batch_size = inference_batch_size(self.batch_size, self.amp.device, transform.shape[1])
         return halve_until_it_fits(batch_size, extract, progress.warn)
@@ -222,6 +235,7 @@ class FeatureExtractor:
         progress: Progress,
         label: str,
         between: Callable[[], None],
+        rows: tuple[EncodedRows, ...],
     ) -> np.ndarray:
         model, device = self._model().eval(), self.amp.device
         loader = make_loader(dataset, batches, self.workers, device)
@@ -231,8 +245,9 @@ class FeatureExtractor:
             for position, problem in batch.problems.items():
                 path = dataset.images.pictures[position].path
                 raise KitError(path, problem, "", "Fix the file and run again.", code="image_unreadable")
+            own = [to_device(each[batch.indices], device) for each in rows]
             with self.amp.autocast():
-                found = model(images)
+                found = model(images, *own)
             parts.append(found.float().mean(dim=(2, 3)) if found.ndim == 4 else found.float())
             between()
         features: np.ndarray = torch.cat(parts).cpu().numpy()

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from kit.engine.augment.mixup import Mixing
 from kit.engine.device.amp import Amp
+from kit.engine.fit.columns import NO_COLUMNS, FoldColumns
 from kit.runtime.seeds import stable_seed
 
 LossOfBatch = Callable[[Tensor, Tensor], Tensor]
@@ -34,6 +35,7 @@ class TrainStep:
         loss: Logits (B, C), targets (B, C) -> mean over the images.
         auxiliary_weight: Weight of the loss of each auxiliary head.
         micro_batch_size: Images per forward pass; gradients accumulate up to the whole batch.
+        columns: The metadata, which targets have behind them.
     """
 
     model: nn.Module
@@ -44,6 +46,7 @@ class TrainStep:
     auxiliary_weight: float
     clip: float | None
     micro_batch_size: int
+    columns: FoldColumns = NO_COLUMNS
 
     def __call__(self, images: Tensor, targets: Tensor, epoch: int) -> Tensor:
         """Train on images (B, C, H, W) uint8 and targets (B, K); return the mean loss, on the device."""
@@ -52,10 +55,13 @@ class TrainStep:
             images, targets = self.mixing(images, targets, epoch)
         self.optimizer.zero_grad()
         total = torch.zeros((), device=images.device)
-        for part, part_targets in self._parts(images, targets):
+        for part, joined in self._parts(images, targets):
+            part_targets, rows, auxiliary = self.columns.split(joined)
             with self.amp.autocast():
-                outputs = self.model(part)
+                outputs = self.model(part, *rows)
             loss = self._loss(outputs, part_targets)
+            if self.columns.auxiliary is not None and auxiliary is not None:
+                loss = loss + self.columns.auxiliary.loss(self.model, auxiliary)
             if len(part) < len(images):
                 loss = loss * (len(part) / len(images))
             self.amp.backward(loss)

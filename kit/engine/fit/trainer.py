@@ -26,6 +26,7 @@ from kit.engine.fit.train_step import seed_step
 from kit.engine.models import freezing
 from kit.engine.models.build import Classifier
 from kit.engine.models.checkpoints import load_resume, save_model, save_resume
+from kit.engine.models.tabular import without_auxiliary
 from kit.engine.optim.schedules import kept_epoch
 from kit.engine.optim.weight_averaging import moving_norms, renew_norms
 from kit.engine.tta.predict import predict_probs
@@ -120,7 +121,7 @@ class FoldTrainer:
                 self.train_epoch(progress, epoch)
                 self._validate_epoch(progress, epoch)
                 after_epoch(self.state)
-        save_model(self.folder.model, self._weights_to_keep(), self.about)
+        save_model(self.folder.model, without_auxiliary(self._weights_to_keep()), self.about)
         result = self._result()
         done = f"{self.objective.metric.name} {result.score:.4f} of epoch {result.epoch}/{result.epochs}"
         progress.note(f"{label}: {done}, {duration(result.seconds)}")
@@ -260,6 +261,7 @@ class FoldTrainer:
             amp.autocast,
             between=self._save_and_stop_if_asked,
             scales=self.objective.scales,
+            rows=self.images.columns.validation_rows,
         )
         if problems:
             raise _unusable(problems, images)
@@ -275,10 +277,15 @@ class FoldTrainer:
             return components.model
         if average.renews_norms and (names := moving_norms(components.model)):
             components.batches.start = 0
-            batches = (batch.images.to(components.amp.device) for batch in components.train_loader)
+            inputs = (self._inputs(batch) for batch in components.train_loader)
             with components.amp.autocast():
-                renew_norms(average.model, names, batches)
+                renew_norms(average.model, names, inputs)
         return average.model
+
+    def _inputs(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return what the model reads of a batch, on the device: images, and rows if it has columns."""
+        images, joined = self._moved(batch)
+        return images, *self.images.columns.split(joined).rows
 
     # --- saving
 

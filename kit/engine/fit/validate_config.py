@@ -176,6 +176,10 @@ def _warnings(config: Config) -> list[str]:
         )
     if (short := shortfall(train.schedule, train.epochs, train.lr)) is not None:
         warnings.append(short)
+    if model.auxiliary and widest(model.trains) == 0:
+        warnings.append(
+            "model.auxiliary has no effect: its heads train the layers before the head, which are frozen"
+        )
     for key, plan in (
         ("model.trains", config.model.trains),
         ("image.size_by_epoch", config.image.size_by_epoch),

@@ -10,6 +10,7 @@ torchvision_models.py  torchvision networks, and translating their weights to an
 pretrained.py          load weights into everything but the head
 pooling.py             replace the global pooling
 heads.py               find, replace and extend heads
+tabular.py             layers of a head that read metadata, or predict it in training
 freezing.py            which stages train in which epoch
 cpu_convolutions.py    faster and safer convolutions on a CPU
 build.py               model config -> ``Classifier`` (normalization + network)

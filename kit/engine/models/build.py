@@ -15,11 +15,12 @@ from kit.config import ImageConfig, ModelConfig
 from kit.engine.models import small_cnn, timm_models, torchvision_models
 from kit.engine.models.classifiers import settings_of
 from kit.engine.models.cpu_convolutions import replace_cpu_convolutions
-from kit.engine.models.heads import check_head, extend_head, zero_init_head
+from kit.engine.models.heads import check_head, extend_head, find_heads, zero_init_head
 from kit.engine.models.pooling import replace_pool
 from kit.engine.models.preprocessing import Preprocessing, overridden
 from kit.engine.models.pretrained import load_fold
 from kit.engine.models.small_cnn import small_models
+from kit.engine.models.tabular import Sizes, placeholder, rows_set
 from kit.errors import KitError
 from kit.registry import Registry
 
@@ -47,13 +48,17 @@ class Classifier(nn.Module):
             values = torch.tensor(getattr(preprocessing, name)).view(1, -1, 1, 1) * 255
             self.register_buffer(name, values, persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Map images (B, C, H, W) of 0..255 to logits (B, num_classes).
+    def forward(self, images: Tensor, rows: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
+        """Map images (B, C, H, W) of 0..255 and their metadata (B, W) to logits (B, num_classes).
 
         In training, a network with auxiliary classifiers returns a tuple: main logits, then auxiliary logits.
+
+        Args:
+            rows: Rows of ``EncodedRows``, of a network that reads columns; None: all values are missing.
         """
         normalized = (images.float() - self.mean) / self.std
-        out = self.backbone(normalized.contiguous(memory_format=torch.channels_last))
+        with rows_set(self.backbone, rows):
+            out = self.backbone(normalized.contiguous(memory_format=torch.channels_last))
         logits: Tensor | tuple[Tensor, ...] = tuple(out) if isinstance(out, tuple) else out
         return logits
 
@@ -113,12 +118,19 @@ def preprocessing_of(config: ModelConfig, image: ImageConfig) -> tuple[Preproces
 
 
 def build_model(
-    config: ModelConfig, image: ImageConfig, num_classes: int, weights: Path | None = None
+    config: ModelConfig,
+    image: ImageConfig,
+    num_classes: int,
+    weights: Path | None = None,
+    columns: Sizes | None = None,
+    auxiliary: Sizes = (),
 ) -> tuple[Classifier, list[str]]:
     """Return the model and notes: overridden preprocessing, unused weights, license.
 
     Args:
         weights: The weights file that the config names.
+        columns: Categories of each column of ``model.tabular``; None: the data are not read.
+        auxiliary: Categories of each column of ``model.auxiliary``, in training.
 
     Raises:
         KitError: The model is unknown, its weights are unavailable or do not fit, or it does not support the
@@ -131,7 +143,7 @@ def build_model(
     library = ModelLibrary.of(config.name)
     preprocessing, notes = preprocessing_of(config, image)
     backbone, more_notes = library.build(config, preprocessing, num_classes, weights)
-    _finish(backbone, config)
+    _finish(backbone, config, columns, auxiliary)
     if (config.pretrained or weights) and library.is_pretrained:
         zero_init_head(backbone)
         more_notes = [*_stem_notes(image.channels), *more_notes]
@@ -146,34 +158,43 @@ def _stem_notes(channels: int) -> list[str]:
     return [f"the pretrained first layer was adapted from 3 channels to {channels}: its weights are {how}"]
 
 
-def rebuild_model(config: ModelConfig, preprocessing: Preprocessing, num_classes: int) -> Classifier:
-    """Return the untrained model for the weights of a checkpoint."""
+def rebuild_model(
+    config: ModelConfig, preprocessing: Preprocessing, num_classes: int, columns: Sizes | None = None
+) -> Classifier:
+    """Return the untrained model for the weights of a checkpoint; ``columns`` as for ``build_model``."""
     plain = config.model_copy(update={"pretrained": False, "weights": None})
     backbone, _ = ModelLibrary.of(config.name).build(plain, preprocessing, num_classes, None)
-    _finish(backbone, config)
+    _finish(backbone, config, columns)
     return _classifier(backbone, preprocessing)
 
 
-def load_trained(model: Classifier, state: dict[str, Tensor], path: object) -> list[str]:
+def load_trained(
+    model: Classifier, state: dict[str, Tensor], path: object, with_head: bool = True
+) -> list[str]:
     """Load the weights of another experiment's fold; return a note if its head does not fit.
 
     Args:
         state: The state dict of a ``Classifier``.
         path: Its file, for messages.
+        with_head: Whether its head may fit: both read the same metadata, encoded in the same way.
 
     Raises:
         KitError: A tensor outside the head does not fit.
     """
     inside = {key.removeprefix("backbone."): tensor for key, tensor in state.items()}
+    if not with_head:
+        heads = tuple(f"{name}." for name in find_heads(model.backbone))
+        inside = {key: tensor for key, tensor in inside.items() if not key.startswith(heads)}
     return load_fold(model.backbone, inside, path)
 
 
-def _finish(backbone: nn.Module, config: ModelConfig) -> None:
+def _finish(backbone: nn.Module, config: ModelConfig, columns: Sizes | None, auxiliary: Sizes = ()) -> None:
     """Replace the pooling and extend the head as configured."""
     if config.pool is not None:
         replace_pool(backbone, config.pool, config.name)
-    if config.head or config.classifier:
-        extend_head(backbone, config.head, config.classifier)
+    if config.head or config.classifier or config.columns:
+        sizes = placeholder(config.tabular) if columns is None else columns
+        extend_head(backbone, config.head, config.classifier, sizes, auxiliary)
 
 
 def _classifier(backbone: nn.Module, preprocessing: Preprocessing) -> Classifier:

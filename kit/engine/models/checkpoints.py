@@ -108,7 +108,14 @@ def _network(about: Mapping[str, Any]) -> dict[str, Any]:
     model = {key: about["model"].get(key) for key in ("name", "options", "pool", "head", "classifier")}
     own = {key: value for key, value in about["preprocessing"].items() if key != "training_sizes"}
     scale = about.get("target_scale")  # of a regression; models of an older version have none
-    return {"model": model, "preprocessing": own, "classes": about["classes"], "target_scale": scale}
+    columns = about.get("tabular", [])  # what a row means: columns, scales and categories
+    return {
+        "model": model,
+        "preprocessing": own,
+        "classes": about["classes"],
+        "target_scale": scale,
+        "tabular": columns,
+    }
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from kit.config import Component, ModelConfig
 from kit.engine.models.classifiers import WHERE, CosineClassifier, settings_of
 from kit.engine.models.pooling import GeM
+from kit.engine.models.tabular import AUXILIARY as AUXILIARY_COLUMNS
+from kit.engine.models.tabular import COLUMNS, JOINED, AuxiliaryHeads, JoinColumns, Sizes
 from kit.errors import KitError, counted
 from kit.registry import Registry, bind_options
 
@@ -238,20 +241,36 @@ def replace_head(model: nn.Module, num_classes: int) -> None:
         model.set_submodule(name, linear(_in_width(old), spatial, features=num_classes))
 
 
-def extend_head(backbone: nn.Module, items: Sequence[int | str], classifier: Component | None = None) -> None:
+def extend_head(
+    backbone: nn.Module,
+    items: Sequence[int | str],
+    classifier: Component | None = None,
+    columns: Sizes = (),
+    auxiliary: Sizes = (),
+) -> None:
     """Insert the layers of ``model.head`` before every classifier, and replace it by ``model.classifier``.
+
+    Args:
+        columns: The categories of each column of ``model.tabular``, as in ``JoinColumns``; joined first.
+        auxiliary: The same of ``model.auxiliary``, whose heads come before all; empty in prediction.
 
     Raises:
         KitError: The network cannot end in such a classifier.
     """
     for name, old in find_heads(backbone).items():
         width, spatial = _in_width(old), isinstance(old, nn.Conv2d)
-        hidden, last = _hidden_layers(items, width, spatial)
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        if auxiliary:
+            parts[AUXILIARY_COLUMNS] = AuxiliaryHeads(width, spatial, auxiliary)
+        if columns:
+            parts[COLUMNS] = JoinColumns(columns, spatial)
+        hidden, last = _hidden_layers(items, width + (JOINED if columns else 0), spatial)
         if classifier is not None:
             new = _cosine_classifier(classifier, last, _out_width(old), spatial or auxiliary_heads(backbone))
         else:
             new = old if last == width else linear(last, spatial, features=_out_width(old))
-        backbone.set_submodule(name, TaskHead(*hidden, new))
+        parts |= {str(number): layer for number, layer in enumerate([*hidden, new])}
+        backbone.set_submodule(name, TaskHead(parts))
 
 
 def _cosine_classifier(

@@ -25,12 +25,16 @@ class EmbeddingModel(nn.Module):
         self.classifier = classifier
         self.layer = last_layer(next(iter(find_heads(classifier.backbone).values())))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Map images (B, C, H, W) of 0..255 to logits (B, num_classes) and embeddings (B, D), fp32."""
+    def forward(self, images: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map images (B, C, H, W) of 0..255 to logits (B, num_classes) and embeddings (B, D), fp32.
+
+        Args:
+            rows: As for ``Classifier``; the embeddings contain the metadata, too.
+        """
         entering: list[Tensor] = []
         handle = self.layer.register_forward_pre_hook(lambda _, inputs: entering.append(inputs[0]))
         try:
-            logits = self.classifier(images)
+            logits = self.classifier(images, rows)
         finally:
             handle.remove()
         features = entering[0].float()
@@ -41,9 +45,9 @@ class EmbeddingModel(nn.Module):
 class Embedder(EmbeddingModel):
     """A classifier that returns embeddings instead of logits."""
 
-    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, images: Tensor, rows: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Map images (B, C, H, W) of 0..255 to embeddings (B, D), fp32, of length 1."""
-        return super().forward(images)[1]
+        return super().forward(images, rows)[1]
 
 
 class NeighborClassifier(Classifier):
@@ -68,9 +72,9 @@ class NeighborClassifier(Classifier):
         self.register_buffer("gallery", gallery, persistent=False)
         self.register_buffer("targets", targets, persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, rows: Tensor | None = None) -> Tensor:
         """Map images (B, C, H, W) of 0..255 to logits (B, num_classes)."""
-        logits, embeddings = self.embedder(images)
+        logits, embeddings = self.embedder(images, rows)
         config = self.config
         nearest = neighbor_probs(embeddings, self.gallery, self.targets, config.k, config.temperature)
         probs = (1 - config.weight) * activate(logits, self.task) + config.weight * nearest

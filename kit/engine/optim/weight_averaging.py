@@ -141,12 +141,12 @@ def moving_norms(model: nn.Module) -> list[str]:
 
 
 @torch.no_grad()
-def renew_norms(model: nn.Module, names: Iterable[str], batches: Iterable[Tensor]) -> None:
+def renew_norms(model: nn.Module, names: Iterable[str], batches: Iterable[tuple[Tensor, ...]]) -> None:
     """Recompute the statistics of some batch norms of an averaged model (Izmailov et al. 2018, section 3.2).
 
     Args:
         names: The batch norms; the others are not changed.
-        batches: Training images, (B, C, H, W) each.
+        batches: What the model reads: training images, (B, C, H, W) each, and their metadata if any.
     """
     norms = [model.get_submodule(name) for name in names]
     usual = [norm.momentum for norm in norms]
@@ -155,8 +155,8 @@ def renew_norms(model: nn.Module, names: Iterable[str], batches: Iterable[Tensor
         norm.reset_running_stats()  # type: ignore[operator]
         norm.momentum = None  # type: ignore[assignment] # cumulative mean over all batches
         norm.train()
-    for images in batches:
-        model(images)
+    for inputs in batches:
+        model(*inputs)
     for norm, momentum in zip(norms, usual, strict=True):
         norm.momentum = momentum
     model.eval()

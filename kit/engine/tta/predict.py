@@ -26,6 +26,7 @@ from kit.engine.data.datasets import (
 from kit.engine.data.image_store import ImageStore
 from kit.engine.device.prefetch import on_device, to_device
 from kit.engine.models.preprocessing import Preprocessing
+from kit.engine.models.tabular import EncodedRows
 from kit.engine.optim.target_scale import TargetScale, decode
 from kit.engine.tta.merge import Merge, check_merge
 from kit.engine.tta.views import ModelInput, RandomSource, Source, ViewImage, check_view, view_images_of
@@ -184,6 +185,7 @@ class Predictor:
         model: Images (B, C, H, W) of 0..255 -> logits (B, K), or (M, B, K) with several heads.
         autocast: Returns the autocast context of the forward pass.
         scales: For a regression, the scale of each head.
+        rows: For a model that reads metadata, the rows of all images, as each head encodes them.
     """
 
     model: nn.Module
@@ -191,11 +193,17 @@ class Predictor:
     device: torch.device
     autocast: Callable[[], torch.autocast]
     scales: tuple[TargetScale, ...] = ()
+    rows: tuple[EncodedRows, ...] = ()
 
-    def probs(self, images: Tensor) -> Tensor:
-        """Return the probabilities (or numbers) (B, K), or (M, B, K), of images on the device."""
+    def probs(self, images: Tensor, indices: Tensor) -> Tensor:
+        """Return the probabilities (or numbers) (B, K), or (M, B, K), of images on the device.
+
+        Args:
+            indices: Their positions, (B,), in memory.
+        """
+        rows = [to_device(of_head[indices], self.device) for of_head in self.rows]
         with self.autocast():
-            logits = self.model(images)
+            logits = self.model(images, *rows)
         return decode(logits, self.task, self.scales)
 
 
@@ -224,7 +232,7 @@ def predict(
     spent = np.zeros(1 + len(tta_plan.sources) + len(tta_plan.view_images))
     fetched = iter(progress.track(loader, len(loader), label))
     for batch, images in on_device(fetched, lambda each: _moved(each, predictor.device), predictor.device):
-        probs, seconds = _predict_batch(predictor, images, tta_plan)
+        probs, seconds = _predict_batch(predictor, images, batch.indices, tta_plan)
         spent += np.concatenate([batch.seconds, seconds])
         parts.append(
             probs if merge.needs_all else merger.merged(probs, rows_of(batch.problems, batch.indices))
@@ -251,7 +259,7 @@ def _moved(batch: SourceBatch, device: torch.device) -> list[Tensor]:
 
 
 def _predict_batch(
-    predictor: Predictor, by_source: list[Tensor], tta_plan: TTAPlan
+    predictor: Predictor, by_source: list[Tensor], indices: Tensor, tta_plan: TTAPlan
 ) -> tuple[Tensor, np.ndarray]:
     """Return the probabilities of every view image and head, (S, M, B, K), and the seconds of each, (S,).
 
@@ -262,7 +270,7 @@ def _predict_batch(
     timed = len(tta_plan.groups) > 1  # several groups: report the seconds of each view
     probs, moments = [], [time.perf_counter()]
     for source, change in tta_plan.view_images:
-        probs.append(predictor.probs(change(images_of[source])))
+        probs.append(predictor.probs(change(images_of[source]), indices))
         if timed and predictor.device.type == "cuda":
             torch.cuda.synchronize(predictor.device)
         moments.append(time.perf_counter())
@@ -320,6 +328,7 @@ def predict_probs(
     autocast: Callable[[], torch.autocast],
     between: Callable[[], None] = lambda: None,
     scales: tuple[TargetScale, ...] = (),
+    rows: tuple[EncodedRows, ...] = (),
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Return the probabilities of a loader's images, and which images could not be read.
 
@@ -328,17 +337,18 @@ def predict_probs(
         loader: Every position once, in order.
         between: Called after every batch; it may raise to stop.
         scales: As in ``Predictor``.
+        rows: As in ``Predictor``.
 
     Returns:
         Probabilities (N, C) float32 in the set's order, and position -> problem; rows of unreadable images
         are zero.
     """
-    predictor = Predictor(model.eval(), task, device, autocast, scales)
+    predictor = Predictor(model.eval(), task, device, autocast, scales, rows)
     parts: list[Tensor] = []
     problems: dict[int, str] = {}
     moving = on_device(iter(loader), lambda each: to_device(each.images, device), device)
     for batch, images in moving:
-        probs = predictor.probs(images)
+        probs = predictor.probs(images, batch.indices)
         if batch.problems:
             probs[rows_of(batch.problems, batch.indices)] = 0.0
         parts.append(probs)

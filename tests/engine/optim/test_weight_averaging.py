@@ -78,7 +78,7 @@ def test_renewed_norms_have_the_statistics_of_the_images_and_frozen_norms_are_un
     assert moving_norms(model) == ["0"]
     images = torch.randn(40, 3, 8, 8) * 3 + 5
     frozen = model[1].running_mean.clone()
-    renew_norms(model, ["0"], images.split(10))
+    renew_norms(model, ["0"], zip(images.split(10), strict=True))
     torch.testing.assert_close(model[0].running_mean, images.mean(dim=(0, 2, 3)), atol=1e-4, rtol=1e-4)
     assert torch.equal(model[1].running_mean, frozen)
     assert (model[0].momentum, model.training) == (0.1, False)
