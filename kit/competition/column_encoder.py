@@ -16,6 +16,7 @@ from kit.submission_format.spelling import NUMBER
 NO_NUMBER = frozenset({"", "nan", "na", "n/a", "null", "none"})  # missing numbers, in any case
 NO_TEXT = frozenset({"", "nan"})  # missing texts: NA and none may be categories
 FARTHEST = 10.0  # standard deviations: a number farther from the mean is moved there
+ROUNDING = 1e-9  # the share of the mean below which a standard deviation is a rounding error
 UNKNOWN = 0  # index of a category that is missing or was not in the training rows
 
 
@@ -36,7 +37,8 @@ class NumberColumn:
         numbers = np.sort(numbers[~np.isnan(numbers)])  # sorted: the order of rows changes no digit
         if not len(numbers):
             return cls(name, 0.0, 1.0)
-        return cls(name, float(numbers.mean()), float(numbers.std()) or 1.0)
+        mean, std = float(numbers.mean()), float(numbers.std())
+        return cls(name, mean, 1.0 if std <= ROUNDING * abs(mean) else std)
 
     def encode(self, cells: pd.Series) -> np.ndarray:
         """Return scaled numbers, (N,); NaN: missing."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from kit.errors import KitError
 from kit.evaluation.oof_with_labels import config_of
 from kit.inference.teachers import teachers_of
 from kit.storage.run_artifacts import read_scores
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.feature_cache import is_head_only
 from kit.training.run_state import read_training_data
-from kit.training.teachers import teacher_uses
+from kit.training.teachers import TeacherUse, teacher_uses
 from kit.training.trained_folds import TrainedFold, trained_folds
 
 MEGABYTE = 1_000_000
@@ -60,7 +61,7 @@ class Taught:
         dropped: The images dropped in each fold.
         classes: The pseudo-labels by class.
         duplicates: The images left out in each fold, as duplicates of its validation images.
-        models: The student, then its teachers; empty without teachers.
+        models: The student, then its teachers that still exist; empty without teachers.
     """
 
     relabeled: list[int]
@@ -86,7 +87,7 @@ def taught_by(run: RunFolder, workspace: Workspace, cv: float) -> Taught | None:
     added = [fold.values["pseudo_labels"] for fold in folds if "pseudo_labels" in fold.values]
     facts = [replace(_facts("student", run), cv=cv)] if uses else []
     for use in uses:
-        facts += [_facts(use.key, teacher) for teacher in teachers_of(use, run, workspace)]
+        facts += [_facts(use.key, teacher) for teacher in _present(use, run, workspace)]
     return Taught(
         relabeled=[fold.values["relabeled"] for fold in folds if "relabeled" in fold.values],
         dropped=[fold.values["dropped"] for fold in folds if "dropped" in fold.values],
@@ -94,6 +95,14 @@ def taught_by(run: RunFolder, workspace: Workspace, cv: float) -> Taught | None:
         duplicates=[each["duplicates"] for each in added],
         models=facts,
     )
+
+
+def _present(use: TeacherUse, run: RunFolder, workspace: Workspace) -> list[RunFolder]:
+    """Return the teachers whose folders are still there."""
+    try:
+        return teachers_of(use, run, workspace)
+    except KitError:
+        return []
 
 
 def _folds(run: RunFolder) -> list[TrainedFold]:

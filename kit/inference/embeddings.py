@@ -73,7 +73,7 @@ def save_embeddings(path: Path, found: Embeddings, identity: Identity, inputs: d
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows, columns = np.nonzero(np.nan_to_num(found.targets) > 0)
+    rows, columns = np.nonzero(np.nan_to_num(found.targets))
     names = np.array(found.classes, dtype=object)
     offsets = np.searchsorted(rows, np.arange(len(found.ids) + 1)).astype(np.int32)
     shares = found.targets[rows, columns].astype(np.float32)

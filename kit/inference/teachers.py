@@ -14,15 +14,15 @@ from kit.config import Config
 from kit.config.load import load_stored_config
 from kit.errors import KitError, counted, first_few
 from kit.inference.experiment_models import open_models
-from kit.predictions import Origin, Predictions, read_metadata
+from kit.predictions import Origin, Predictions, load_predictions
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import Progress
 from kit.storage.locks import exclusive_lock
 from kit.storage.run_artifacts import read_blend
 from kit.storage.workspace import RunFolder, Workspace
 from kit.training.data import TrainingData
-from kit.training.pseudo_labels import NEW
-from kit.training.teachers import TeacherUse, images_to_teach, teacher_uses
+from kit.training.pseudo_labels import NEW, unlabeled_images
+from kit.training.teachers import TeacherUse, images_to_teach, outdated_use, teacher_uses
 from kit.training.trained_folds import models_digest, trained_fold
 from kit.training.warm_start import check_same_fold
 
@@ -37,24 +37,29 @@ def write_teacher_predictions(
     folds: Sequence[int],
     progress: Progress,
     deadline: Deadline,
+    fresh: bool = False,
 ) -> None:
     """Write what the teachers of an experiment predict for its folds; predictions that are current stay.
 
     Args:
         folds: The folds that are to be trained.
+        fresh: Whether these folds are trained again.
 
     Raises:
         Interrupted: The deadline has passed; a later call continues.
-        KitError: A teacher is missing, was trained on other folds, or is the experiment itself.
+        KitError: A teacher is missing, was trained on other folds, or is the experiment itself; there is no
+            image without a label; or other folds of the experiment have learned from earlier models.
     """
-    run = workspace.run(config.competition.name, config.name)
-    by_use = {use: teachers_of(use, run, workspace) for use in teacher_uses(config)}
+    run, uses = workspace.run(config.competition.name, config.name), teacher_uses(config)
+    if not uses or not folds:
+        return
+    _check_unlabeled(config, data)
+    by_use = {use: teachers_of(use, run, workspace) for use in uses}
     for use, teachers in by_use.items():
         for teacher in teachers:
             for k in folds:
                 check_same_fold(teacher, data, k, use.key)
-    if not by_use or not folds:
-        return
+    _refuse_other_models(run, by_use, sorted(set(range(data.folds.models)) - set(folds if fresh else ())))
     writer = _Writer(run, config, workspace, data, progress, deadline)
     with exclusive_lock(run.lock("teachers"), "predicting with the teachers"):
         for use, teachers in by_use.items():
@@ -71,7 +76,11 @@ def teachers_of(use: TeacherUse, run: RunFolder, workspace: Workspace) -> list[R
             member is a file of another tool.
     """
     found: dict[str, RunFolder] = {}
-    pending = [workspace.find_run(use.spec)]
+    try:
+        pending = [workspace.find_run(use.spec)]
+    except KitError as error:
+        problem = f"names '{use.spec}': {error.problem}"
+        raise KitError(use.key, problem, error.rule, error.next, code=error.code) from error
     while pending:
         teacher = pending.pop(0)
         if teacher.label == run.label:
@@ -107,6 +116,41 @@ def _member(use: TeacherUse, blend: RunFolder, label: str, workspace: Workspace)
             "Choose an experiment, or a blend of experiments.",
             code="teacher_without_models",
         ) from error
+
+
+def teacher_models(teachers: Sequence[RunFolder], k: int) -> str:
+    """Return a digest of the teachers' models of fold ``k``; an untrained fold is left out."""
+    return models_digest([f for each in teachers if (f := trained_fold(each, k, verify=False)) is not None])
+
+
+def _check_unlabeled(config: Config, data: TrainingData) -> None:
+    pseudo = config.train.pseudo_labels
+    if pseudo is not None and not len(unlabeled_images(data, pseudo.images)):
+        what = {"test": "test image", "unlabelled": "training image without a label"}
+        raise KitError(
+            "train.pseudo_labels",
+            f"finds no {what.get(pseudo.images, 'test image and no training image without a label')}",
+            "Pseudo-labels need images without a label",
+            "Remove it, or set competition.test, or `competition.unlisted: unlabelled`.",
+            code="no_unlabeled_images",
+        )
+
+
+def _refuse_other_models(
+    run: RunFolder, by_use: dict[TeacherUse, list[RunFolder]], folds: Sequence[int]
+) -> None:
+    """Refuse teachers that were trained again after they taught one of these folds."""
+    for k in folds:
+        fold = trained_fold(run, k, verify=False) if run.fold(k).done.exists() else None
+        now = {use: teacher_models(teachers, k) for use, teachers in by_use.items()}
+        if fold is not None and (use := outdated_use(fold, now)) is not None:
+            raise KitError(
+                use.key,
+                f"{use.spec} was trained again after fold {k} of {run.label} had learned from it",
+                "All folds of an experiment learn from the same teachers",
+                "Train again with --fresh, or restore the teacher's models.",
+                code="teacher_changed",
+            )
 
 
 @dataclass(frozen=True)
@@ -145,16 +189,15 @@ class _Writer:
 
     def _origin(self, use: TeacherUse, teachers: Sequence[RunFolder], images: ImageSet, k: int) -> Origin:
         """Return the metadata of the predictions for fold ``k``."""
-        models = [fold for teacher in teachers if (fold := trained_fold(teacher, k, verify=False))]
-        views = {view for teacher in teachers for view in load_stored_config(teacher.config).predict.labels}
+        views = (" ".join(load_stored_config(teacher.config).predict.labels) for teacher in teachers)
         identity = use.identity(self.run, k)
         return Origin(
             kind="teacher",
             task=self.data.competition.task.name,
             experiment=self.run.label,
             folds=self.data.folds.fingerprint,
-            tta=tuple(sorted(views)),
-            models=models_digest(models),
+            tta=tuple(views),
+            models=teacher_models(teachers, k),
             images=self._digest(images),
             part=identity.part,
         )
@@ -220,8 +263,8 @@ def _refuse_other_columns(use: TeacherUse, teacher: RunFolder, config: Config, s
 
 
 def _is_current(path: Path, origin: Origin) -> bool:
-    """Return whether a file holds the predictions of this origin, undamaged as far as its metadata say."""
+    """Return whether a file holds the predictions of this origin, undamaged."""
     try:
-        return path.exists() and read_metadata(path, origin.identity, "kit train CONFIG").origin == origin
+        return path.exists() and load_predictions(path, origin.identity, "kit train CONFIG").origin == origin
     except KitError:
         return False

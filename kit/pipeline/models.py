@@ -134,13 +134,14 @@ def _with_teachers(
     from kit.inference.teachers import write_teacher_predictions
     from kit.training.data import prepare
     from kit.training.experiment import check_experiment, requested_folds
+    from kit.training.trained_folds import is_trained
 
     if data is None:
         check_experiment(config, workspace, fresh, progress, folds)
         data = prepare(config, workspace, progress)
     run = workspace.run(config.competition.name, config.name)
-    todo = [k for k in requested_folds(folds, data.folds.models) if fresh or not run.fold(k).done.exists()]
-    write_teacher_predictions(config, workspace, data, todo, progress, deadline)
+    todo = [k for k in requested_folds(folds, data.folds.models) if fresh or not is_trained(run, k)]
+    write_teacher_predictions(config, workspace, data, todo, progress, deadline, fresh)
     return data
 
 

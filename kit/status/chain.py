@@ -13,6 +13,7 @@ from kit.competition.metadata import cell_columns
 from kit.ensemble.members import member_inputs
 from kit.errors import KitError, first_few
 from kit.evaluation.oof_with_labels import config_of
+from kit.inference.teachers import teacher_models, teachers_of
 from kit.predictions import (
     MIXED_FOLDS,
     Origin,
@@ -29,7 +30,15 @@ from kit.storage.workspace import SUBMISSION_SUFFIXES, RunFolder, SubmissionFile
 from kit.submission.trace import read_trace
 from kit.training.data import TrainingData
 from kit.training.run_state import WHAT, read_training_data
-from kit.training.trained_folds import models_digest, retraining, trained_fold, trained_folds, training_digest
+from kit.training.teachers import outdated_use, teacher_uses
+from kit.training.trained_folds import (
+    TrainedFold,
+    models_digest,
+    retraining,
+    trained_fold,
+    trained_folds,
+    training_digest,
+)
 
 State = Literal["up to date", "stale", "damaged", "missing"]
 Kind = Literal["training", "model", "members", "oof", "test", "scores", "submission"]
@@ -199,7 +208,19 @@ class _Chain:
         wanted = {**read_training_data(self.run)[1], "config": training_digest(config_of(self.run))}
         what = {**WHAT, "config": "values of config.yaml"}
         other = [what[key] for key in what if found.inputs.get(key) != wanted[key]]
-        return Change(f"was trained with other {first_few(other)}") if other else None
+        if other:
+            return Change(f"was trained with other {first_few(other)}")
+        return self._other_teachers(found, k)
+
+    def _other_teachers(self, fold: TrainedFold, k: int) -> Change | None:
+        """Return whether a teacher was trained again after the fold has learned from it."""
+        try:
+            uses = teacher_uses(config_of(self.run))
+            now = {use: teacher_models(teachers_of(use, self.run, self.workspace), k) for use in uses}
+        except KitError:
+            return None  # a removed teacher does not change what the fold has learned
+        use = outdated_use(fold, now)
+        return None if use is None else Change(f"learned from earlier models of {use.spec}")
 
     # --- predictions
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +63,12 @@ class TrainingData:
     def targets(self) -> np.ndarray:
         """Return the targets of ``samples``, in its order."""
         return self.competition.task.targets(self.samples, self.competition.classes)
+
+    def pixels_of(self, paths: Iterable[str]) -> str:
+        """Return a digest of the bytes of some images."""
+        digests = _digests(self.opened.scan)
+        rows = sorted({f"{path}\0{digests[path]}" for path in paths})
+        return hashlib.sha256("\n".join(rows).encode(errors="surrogatepass")).hexdigest()[:16]
 
     def truth_csv(self, name: str) -> str:
         """Return the labels of a held-out set as CSV: ``id``, ``group`` if any, the label columns."""

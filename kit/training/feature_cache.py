@@ -125,19 +125,24 @@ class FeatureFiles:
             KitError: An image can no longer be read.
         """
         images = image_set(self.data, np.ones(len(self.data.samples), dtype=bool))
-        found = self._all_variations(images)
-        if more is None:
+        found = self._all_variations(images, self.data.train_pixels)
+        if more is None or len(more) == 0:
             return Features(images.ids, found[0], found[1:])
-        pairs = zip(found, self._all_variations(more), strict=True)
+        paths = (picture.path for picture in more.pictures)
+        pairs = zip(found, self._all_variations(more, self.data.pixels_of(paths)), strict=True)
         found = [np.concatenate(pair) for pair in pairs]
         return Features([*images.ids, *more.ids], found[0], found[1:])
 
-    def _all_variations(self, images: ImageSet) -> list[np.ndarray]:
-        """Return the features of images, then those of each augmented variation."""
-        key = self._digest(images)
+    def _all_variations(self, images: ImageSet, pixels: str) -> list[np.ndarray]:
+        """Return the features of images, then those of each augmented variation.
+
+        Args:
+            pixels: A digest of the bytes of the images.
+        """
+        key = self._digest(images, pixels)
         return [self._variation(images, number, key) for number in range(len(self.transforms))]
 
-    def _digest(self, images: ImageSet) -> str:
+    def _digest(self, images: ImageSet, pixels: str) -> str:
         """Return a digest of everything that determines the plain features."""
         from kit.engine.fit.frozen_features import FORMAT, digest_of_body
 
@@ -148,7 +153,7 @@ class FeatureFiles:
             self.extractor.classifier.preprocessing,
             self.extractor.amp.precision,
             self.extractor.store.decoder.label,
-            self.data.train_pixels,
+            pixels,
             list(zip(images.ids, images.pictures, strict=True)),
         ]
         return hashlib.blake2b(repr(about).encode(), digest_size=16).hexdigest()

@@ -51,6 +51,7 @@ class FoldRunner:
         features: Cached features in memory, by file.
         first_fold: The fold whose notes are shown; the notes of other folds are the same.
         prepared: Fold -> its training images.
+        why_no_features: Why features cannot replace images, once a fold has checked it; blank: they can.
     """
 
     config: Config
@@ -63,6 +64,7 @@ class FoldRunner:
     features: dict[Path, np.ndarray] = field(default_factory=dict)
     first_fold: list[int] = field(default_factory=list)
     prepared: dict[int, TrainingImages] = field(default_factory=dict)
+    why_no_features: list[str] = field(default_factory=list)
 
     def train(self, k: int, after_epoch: Callable[[FoldState], None]) -> None:
         """Train fold ``k`` and write its result.
@@ -217,8 +219,9 @@ class FoldRunner:
         config, train, own = self.config, self.config.train, model.preprocessing
         if not feature_cache.is_head_only(config):
             return model, images, train
-        # Features in memory: an earlier fold has passed the check.
-        if not self.features and (reason := feature_cache.why_not_cached(config, model)):
+        if not self.why_no_features:  # the same for all folds
+            self.why_no_features.append(feature_cache.why_not_cached(config, model))
+        if reason := self.why_no_features[0]:
             self._note(k, f"features cannot be cached, every epoch runs the whole network: {reason}")
             return model, images, train
         transforms = [

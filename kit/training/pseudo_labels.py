@@ -27,9 +27,9 @@ NO_CLASS = "(none)"  # in counts: an image with none of several classes
 
 
 def unlabeled_images(data: TrainingData, which: Literal["all", "test", "unlabelled"]) -> ImageSet:
-    """Return the test images, the training images without a label, or both; each picture once.
+    """Return the test images, the training images without a label, or both; each file once.
 
-    Images that are also labeled training or held-out images are left out.
+    Unreadable images are left out, and images that are also labeled training or held-out images.
     """
     from kit.engine.data.datasets import ImageSet
 
@@ -37,13 +37,13 @@ def unlabeled_images(data: TrainingData, which: Literal["all", "test", "unlabell
     without = competition.train[~competition.task.labeled(competition.train, competition.classes)]
     tables = {"test": [competition.test], "unlabelled": [without]}.get(which, [without, competition.test])
     known = {path for table in (labeled, *data.held_out.values()) for path in table["path"]}
-    boxes = [side for side in ("xmin", "ymin", "xmax", "ymax") if all(side in table for table in tables)]
-    found = pd.concat([table[["path", *boxes, *cell_columns(table)]] for table in tables], ignore_index=True)
-    found = found.drop_duplicates(["path", *boxes])
-    found = found.fillna(dict.fromkeys(cell_columns(found), ""))
-    found = found[~found["path"].isin(known)].reset_index(drop=True)
-    box_text = found[boxes].astype(str).agg(" ".join, axis=1) if boxes else ""
-    return ImageSet.of(found.assign(id=NEW + found["path"] + box_text))
+    found = pd.concat([table[["path", *cell_columns(table)]] for table in tables], ignore_index=True)
+    found = found.fillna(dict.fromkeys(cell_columns(found), "")).drop_duplicates("path")
+    scan = data.opened.scan
+    readable = set(scan["path"][scan["error"] == ""])
+    usable = [path in readable and path not in known for path in found["path"].tolist()]
+    found = found[np.array(usable, dtype=bool)].reset_index(drop=True)
+    return ImageSet.of(found.assign(id=NEW + found["path"]))
 
 
 @dataclass(frozen=True)

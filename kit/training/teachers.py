@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from kit.config import Config
 from kit.errors import KitError
@@ -19,6 +20,7 @@ from kit.storage.provenance import Identity
 from kit.storage.workspace import RunFolder
 from kit.training.data import TrainingData, image_set
 from kit.training.pseudo_labels import unlabeled_images
+from kit.training.trained_folds import TrainedFold
 
 if TYPE_CHECKING:
     from kit.engine.data.datasets import ImageSet
@@ -47,6 +49,11 @@ class TeacherUse:
     def identity(self, run: RunFolder, k: int) -> Identity:
         """Return what the file of fold ``k`` of an experiment must be."""
         return Identity(run.label, "teacher", f"{self.name} {k}")
+
+    @property
+    def models(self) -> str:
+        """The name of the digest of the teachers' models among the inputs of a fold."""
+        return f"{self.name}_models"
 
 
 def teacher_uses(config: Config) -> list[TeacherUse]:
@@ -89,8 +96,6 @@ def probs_of(predictions: Predictions, ids: list[str], where: str) -> np.ndarray
     Raises:
         KitError: An id has no prediction.
     """
-    import pandas as pd
-
     rows = pd.Index(predictions.ids).get_indexer(pd.Index(ids))
     if (rows < 0).any():
         missing = ids[int((rows < 0).argmax())]
@@ -103,3 +108,12 @@ def probs_of(predictions: Predictions, ids: list[str], where: str) -> np.ndarray
         )
     probs: np.ndarray = predictions.probs[rows]
     return probs
+
+
+def outdated_use(fold: TrainedFold, models: dict[TeacherUse, str]) -> TeacherUse | None:
+    """Return a use of teachers whose models are others now than when a fold was trained; None if none.
+
+    Args:
+        models: Use -> digest of the models of its teachers for this fold, now.
+    """
+    return next((use for use, now in models.items() if fold.inputs.get(use.models) != now), None)

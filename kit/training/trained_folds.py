@@ -28,6 +28,8 @@ AFTER_TRAINING = (
     "image.cache",
     "checkpoint.",
 )  # keys that do not affect trained weights
+# keys that choose the images that get pseudo-labels
+CHOOSE_UNLABELED = ("competition.test.", "competition.unlisted", "competition.held_out", "competition.near")
 
 
 class DamagedFoldError(KitError):
@@ -98,6 +100,14 @@ def trained_fold(run: RunFolder, k: int, verify: bool = True) -> TrainedFold | N
     return found
 
 
+def is_trained(run: RunFolder, k: int) -> bool:
+    """Return whether a fold is trained and undamaged."""
+    try:
+        return trained_fold(run, k) is not None
+    except DamagedFoldError:
+        return False
+
+
 def trained_folds(run: RunFolder, num_models: int, verify: bool = True) -> dict[int, TrainedFold]:
     """Return fold -> result of the trained folds; errors as in ``trained_fold``."""
     found = {k: trained_fold(run, k, verify) for k in range(num_models)}
@@ -150,4 +160,7 @@ def training_digest(config: Config) -> str:
 def without_effect_on_weights(config: Config) -> tuple[str, ...]:
     """Return the beginnings of the keys that do not affect trained weights."""
     chooses_epochs = config.train.keep != "last" or config.train.patience is not None
-    return AFTER_TRAINING if chooses_epochs else (*AFTER_TRAINING, "competition.metric")
+    ignored = AFTER_TRAINING if chooses_epochs else (*AFTER_TRAINING, "competition.metric")
+    if config.train.pseudo_labels is None:
+        return ignored
+    return tuple(key for key in ignored if key not in CHOOSE_UNLABELED)

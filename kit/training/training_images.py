@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from kit.config import Config
 from kit.errors import counted, counted_of
@@ -41,7 +42,7 @@ class TrainingImages:
 
     Attributes:
         facts: What was added and changed, as the fold's result stores it.
-        inputs: Teacher -> digest of its predictions.
+        inputs: Use of a teacher -> digest of its predictions, and of its models.
     """
 
     images: ImageSet
@@ -76,7 +77,8 @@ class TrainingImagePreparer:
             predictions = read_teacher(use, self.run, k)
             add = {PSEUDO_LABELS: self._with_pseudo_labels, TEACHER: self._with_teacher}[use.name]
             found = add(k, use, found, predictions)
-            found = replace(found, inputs={**found.inputs, use.name: predictions.digest()})
+            made_from = {use.name: predictions.digest(), use.models: predictions.origin.models}
+            found = replace(found, inputs={**found.inputs, **made_from})
         return found
 
     @cached_property
@@ -142,6 +144,5 @@ class TrainingImagePreparer:
 
 def probs_of_new(predictions: Predictions, ids: list[str]) -> np.ndarray:
     """Return the probabilities of images without a label, (N, C); NaN if the teacher could not read one."""
-    known = dict(zip(predictions.ids, predictions.probs, strict=True))
-    unknown = np.full(len(predictions.classes), np.nan, dtype=np.float32)
-    return np.array([known.get(each, unknown) for each in ids], dtype=np.float32).reshape(len(ids), -1)
+    rows = pd.Index(predictions.ids).get_indexer(pd.Index(ids, dtype=object))
+    return np.where(rows[:, None] < 0, np.float32(np.nan), predictions.probs[rows])

@@ -54,7 +54,16 @@ def check_same_fold(other: RunFolder, data: TrainingData, k: int, where: str) ->
             "Train both on the same folds CSV.",
             code="folds_differ",
         )
-    if trained_fold(other, k) is None:
+    fold = trained_fold(other, k)
+    if fold is not None and fold.inputs.get("folds") != data.folds.fingerprint:
+        raise KitError(
+            where,
+            f"fold {k} of {other.label} was trained on other folds than the others",
+            "A fold may only use a model that was not trained on its validation rows",
+            "Train it again with --fresh.",
+            code="folds_differ",
+        )
+    if fold is None:
         raise KitError(
             where,
             f"fold {k} of {other.label} is not trained",

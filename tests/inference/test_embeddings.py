@@ -55,6 +55,14 @@ def test_embeddings_are_read_as_they_were_written(trained, tmp_path):
     assert found.of_part("validation").ids == ["b"]
 
 
+def test_labels_that_are_numbers_are_kept_whatever_their_sign(trained, tmp_path):
+    run, path = trained.run("tiny", "a"), tmp_path / "embeddings.parquet"
+    numbers = embeddings(targets=np.array([[-3.0], [0.0], [np.nan]], dtype=np.float32), classes=("value",))
+    save_embeddings(path, numbers, identity_of(run, 1), INPUTS)
+    found = read_embeddings(path, identity_of(run, 1), INPUTS, "kit predict a")
+    np.testing.assert_array_equal(found.targets, numbers.targets)
+
+
 def test_missing_damaged_other_and_older_embeddings_are_refused(trained, tmp_path):
     run, path = trained.run("tiny", "a"), tmp_path / "embeddings.parquet"
 

@@ -327,11 +327,12 @@ def test_the_class_of_unknown_objects_is_ranked_by_a_threshold():
     assert Postprocessing.from_list(json.loads(json.dumps(steps.as_list()))) == steps
 
 
-def test_a_class_without_images_needs_a_fixed_threshold():
+def test_a_class_without_images_ranks_last_unless_the_threshold_is_fixed():
     rows = new_class_rows()
     without = rows.subset(rows.targets != 3)
-    with raises_kit_error("class_without_images"):
-        fit_steps([Component(name="new_class", label="d")], without)
+    last = fit_steps([Component(name="new_class", label="d")], without)
+    assert (last.apply(rows.probs, MULTICLASS).decided != 3).all()
+    assert "set a threshold" in last.steps[0].describe(rows.classes)
     fixed = fit_steps([Component(name="new_class", label="d", threshold=0.4)], without)
     assert fixed.steps[0].threshold == 0.4
     with raises_kit_error("unknown_name"):

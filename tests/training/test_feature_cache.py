@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from kit import pipeline
 from kit.config import Component
 from kit.config.load import load_config
+from kit.engine.device.amp import Amp
 from kit.engine.fit.frozen_features import FeatureModel, HeadClassifier, MultiHeadClassifier, why_not_split
 from kit.engine.fit.trainer import RetryState
 from kit.engine.models.build import build_model
@@ -21,8 +22,8 @@ from kit.predictions import Origin, load_oof, load_test
 from kit.storage.workspace import RunFolder
 from kit.training import experiment
 from kit.training.data import image_store, prepare
-from kit.training.fold import FoldRunner
-from tests.conftest import RecordedProgress, draw_class_folders, write_config
+from kit.training.fold import FoldRunner, sized_prediction_transform
+from tests.conftest import RecordedProgress, draw, draw_class_folders, write_config
 
 MODEL = "test_resnet"
 SAMPLES = 30
@@ -381,3 +382,36 @@ def test_partial_predictions_are_not_computed_again(workspace, weights, counted)
     models.predict_samples(test, origin)
     models.predict_samples(test, origin)
     assert counted["features"] == before + len(test)
+
+
+def test_judging_labels_by_features_does_not_replace_images_that_must_be_augmented(workspace, weights):
+    overrides = ["train.relabel={margin: 0.5}", "augment.mixup=0.2", "train.epochs=1"]
+    experiment_config = config(workspace, weights, *overrides)
+    data = prepare(experiment_config, workspace)
+    store = image_store(experiment_config, workspace, data)
+    run = workspace.run("tiny", "a")
+    runner = FoldRunner(experiment_config, workspace, data, run, store, RecordedProgress())
+    assert not isinstance(runner.trainer(0, RetryState()).components.model, HeadClassifier)
+
+
+def test_features_of_images_without_a_label_are_those_of_their_current_pixels(workspace, weights):
+    pipeline.train(config(workspace, weights, name="teacher"), workspace=workspace)
+    pseudo = "train.pseudo_labels={from: teacher, confidence: 0.0}"
+    student = config(workspace, weights, pseudo, "train.epochs=1", name="student")
+
+    def features_of(name):
+        data = prepare(student, workspace)
+        store = image_store(student, workspace, data)
+        run = workspace.run("tiny", "student")
+        runner = FoldRunner(student, workspace, data, run, store, RecordedProgress())
+        candidates = runner._preparer.pseudo_labeler.candidates
+        model = runner.model(0)
+        plain = [sized_prediction_transform(model.preprocessing)]
+        found = runner.feature_files(model, Amp(torch.device("cpu"), "fp32"), plain).read(candidates)
+        return found.plain[list(found.ids).index(f"new:test/{name}")].copy()
+
+    before = features_of("7.png")
+    draw(workspace.root / "data/tiny/test/7.png", (5, 250, 5), seed=1)
+    assert not np.allclose(features_of("7.png"), before)
+    (workspace.root / "data/tiny/test/6.png").write_bytes(b"no image")
+    pipeline.train(student, workspace=workspace)  # an unreadable image is left out

@@ -1,22 +1,34 @@
 """Pseudo-labels and distillation: what a fold learns from models that never saw its validation images."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from kit import pipeline
+from kit.config import Component, NearConfig, PseudoLabelsConfig, TeacherConfig
 from kit.config.load import load_config
+from kit.engine.data.datasets import ImageSet
+from kit.engine.fit.components import TrainingObjective
+from kit.engine.fit.trainer import RetryState
+from kit.engine.optim.distillation import with_teacher
+from kit.engine.optim.target_scale import TargetScale
 from kit.inference.teachers import write_teacher_predictions
 from kit.predictions import load_oof
 from kit.runtime.deadline import Deadline
 from kit.runtime.progress import SILENT
+from kit.status.chain import chain_of
 from kit.storage.files import read_json
 from kit.tasks import tasks
-from kit.training.data import prepare
+from kit.training.data import image_set, image_store, prepare
+from kit.training.fold import FoldRunner
 from kit.training.pseudo_labels import confident
 from kit.training.teachers import TRAINED, VALIDATED, read_teacher, teacher_uses
+from kit.training.trained_folds import training_digest
+from kit.training.training_images import TrainingImages
 from tests.conftest import RecordedProgress, raises_kit_error, write_config
 
 
@@ -127,9 +139,10 @@ def test_only_damaged_or_missing_predictions_of_teachers_are_made_again(taught):
     whole, made = file.read_bytes(), file.stat().st_mtime_ns
     teach(workspace, config)
     assert file.stat().st_mtime_ns == made
-    file.write_bytes(whole[:100])
-    teach(workspace, config)
-    assert file.read_bytes() == whole
+    for damaged in (whole[:100], whole[:200] + bytes(100) + whole[300:]):
+        file.write_bytes(damaged)
+        teach(workspace, config)
+        assert file.read_bytes() == whole
 
 
 def test_a_blend_teaches_with_the_mean_of_its_experiments(taught):
@@ -172,3 +185,136 @@ def test_training_without_the_predictions_of_the_teacher_is_refused(trained_copy
 
     with raises_kit_error("predictions_missing"):
         experiment.train(student(trained_copy, train__teacher={"from": "a"}), trained_copy)
+
+
+def test_without_images_to_label_pseudo_labels_are_refused(trained_copy):
+    with raises_kit_error("no_unlabeled_images"):
+        pseudo = {"from": "a", "images": "unlabelled"}
+        train(trained_copy, student(trained_copy, train__pseudo_labels=pseudo))
+
+
+def test_a_number_has_no_confidence(tiny_config, tiny):
+    from kit.engine.fit.validate_config import check_recipe
+
+    pseudo = PseudoLabelsConfig(from_="a")
+    config = tiny_config.model_copy(
+        update={
+            "train": tiny_config.train.model_copy(update={"pseudo_labels": pseudo}),
+            "competition": tiny_config.competition.model_copy(
+                update={"task": "regression", "metric": Component(name="rmse")}
+            ),
+        }
+    )
+    with raises_kit_error("pseudo_labels_unsuitable"):
+        check_recipe(config, tiny)
+
+
+# --- when a teacher changes
+
+
+@pytest.mark.slow
+def test_a_teacher_that_is_trained_again_makes_its_students_stale(trained_copy):
+    config = student(trained_copy, train__teacher={"from": "a"})
+    train(trained_copy, config, folds=[0])
+    teacher = load_config(trained_copy.run("tiny", "a").config, ["train.epochs=1"])
+    pipeline.train(teacher, fresh=True, workspace=trained_copy)
+    run = trained_copy.run("tiny", "student")
+    with raises_kit_error("teacher_changed"):
+        train(trained_copy, config)
+    states = {link.artifact: link.state for link in chain_of(run, trained_copy, None)}
+    assert states["fold 0"] == "stale"
+    train(trained_copy, config, fresh=True)
+    states = {link.artifact: link.state for link in chain_of(run, trained_copy, None)}
+    assert states["fold 0"] == states["fold 1"] == "up to date"
+
+
+def test_a_fold_that_was_interrupted_starts_anew_if_its_labels_have_changed(tiny):
+    config = load_config(write_config(tiny, train__epochs=3, checkpoint__every_minutes=0.0001))
+    data = prepare(config, tiny)
+    mask = data.folds.training(data.samples, 0)
+
+    def resumed_epochs(targets):
+        images = replace(image_set(data, mask), targets=targets)
+        store = image_store(config, tiny, data)
+        runner = FoldRunner(config, tiny, data, tiny.run("tiny", "tiny-cnn"), store, SILENT)
+        runner.prepared[0] = TrainingImages(images)
+        trainer = runner.trainer(0, RetryState())
+        if trainer.state.epoch == 0:
+            trainer.train_epoch(SILENT, "")
+            trainer._validate_epoch(SILENT, "")
+            trainer._save()
+        return trainer.state.epoch, trainer.is_outdated
+
+    labels = image_set(data, mask).targets
+    assert resumed_epochs(labels) == (1, False)
+    assert resumed_epochs(labels) == (1, False)
+    changed = np.concatenate([[labels[0] + 1], labels[1:]])
+    assert resumed_epochs(changed) == (1, True)
+
+
+def test_what_chooses_unlabeled_images_belongs_to_the_training_of_a_student(tiny_config):
+    near = tiny_config.competition.model_copy(update={"near": NearConfig(distance=3)})
+    other = tiny_config.model_copy(update={"competition": near})
+    assert training_digest(tiny_config) == training_digest(other)
+    pseudo = tiny_config.train.model_copy(update={"pseudo_labels": PseudoLabelsConfig(from_="a")})
+    assert training_digest(tiny_config.model_copy(update={"train": pseudo})) != training_digest(
+        other.model_copy(update={"train": pseudo})
+    )
+
+
+def test_a_student_is_scored_without_its_teachers(taught):
+    workspace, _, _ = taught
+    before = pipeline.evaluate("student", workspace=workspace)
+    assert [m.role for m in before.taught.models] == [
+        "student",
+        "train.pseudo_labels.from",
+        "train.teacher.from",
+    ]
+    for name in ("a", "b"):
+        workspace.run("tiny", name).path.rename(workspace.root / name)
+    try:
+        after = pipeline.evaluate("student", workspace=workspace)
+        assert after.cv == before.cv
+        assert [m.role for m in after.taught.models] == ["student"]
+    finally:
+        for name in ("a", "b"):
+            (workspace.root / name).rename(workspace.run("tiny", name).path)
+
+
+# --- the loss
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_the_loss_of_a_teacher_is_zero_for_its_own_probabilities_and_has_hintons_gradient(task):
+    torch.manual_seed(0)
+    theirs = torch.randn(4, 3)
+    logits = theirs.clone().requires_grad_()
+    activation = torch.softmax(theirs, 1) if task == "multiclass" else torch.sigmoid(theirs)
+    teacher = TeacherConfig(from_="a", temperature=3.0, weight=1.0)
+    loss = with_teacher(lambda *_: torch.zeros(()), tasks.get(task), teacher)
+    value = loss(logits, torch.cat([torch.zeros(4, 3), activation], dim=1))
+    assert value.item() == pytest.approx(0.0, abs=1e-5)
+    value.backward()
+    assert logits.grad.abs().max() < 1e-4
+    if task == "multiclass":
+        moved = (theirs + 1.0 * torch.eye(4, 3)).requires_grad_()
+        loss(moved, torch.cat([torch.zeros(4, 3), activation], dim=1)).backward()
+        expected = 3.0 * (torch.softmax(moved / 3, 1) - torch.softmax(theirs / 3, 1)) / 4
+        assert torch.allclose(moved.grad, expected, atol=1e-5)
+
+
+def test_labels_and_teacher_share_the_loss_by_weight():
+    teacher = TeacherConfig(from_="a", weight=0.25)
+    loss = with_teacher(
+        lambda logits, targets: (logits - targets).abs().mean(), tasks.get("regression"), teacher
+    )
+    value = loss(torch.tensor([[1.0]]), torch.tensor([[3.0, 0.0]]))
+    assert value.item() == pytest.approx(0.75 * 2 + 0.25 * 1)
+
+
+def test_a_bounded_loss_gets_the_teachers_numbers_within_the_range_of_the_training_numbers():
+    images = ImageSet(["x", "y"], [], np.array([[1.0], [3.0]]), teacher=np.array([[0.0], [9.0]]))
+    for bounded, expected in ((True, [[0.0, 0.0], [1.0, 1.0]]), (False, [[-1.0, -2.0], [1.0, 7.0]])):
+        scale = TargetScale.fitted(np.array([[1.0], [3.0]]), bounded)
+        objective = TrainingObjective(tasks.get("regression"), 1, None, None, scale)
+        assert objective.targets(images).tolist() == expected

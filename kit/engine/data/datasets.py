@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -85,6 +86,13 @@ class ImageSet:
     def with_prefix(self, prefix: str) -> ImageSet:
         """Return the images with ids that begin with ``prefix``."""
         return replace(self, ids=[f"{prefix}{each}" for each in self.ids])
+
+    def digest(self) -> str:
+        """Return a digest of the ids and of everything that they are labeled with."""
+        digest = hashlib.sha256("\n".join(self.ids).encode(errors="surrogatepass"))
+        for array in (self.targets, self.soft, self.teacher):
+            digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
 
     def without_targets(self) -> ImageSet:
         """Return the images without labels."""

@@ -77,7 +77,10 @@ class TrainingObjective:
         if images.soft is not None:
             targets = np.where(np.isnan(images.soft), targets, images.soft)
         if images.teacher is not None:
-            targets = np.concatenate([targets, self._scaled(images.teacher)], axis=1)
+            teacher = self._scaled(images.teacher)
+            if self.scale is not None and self.scale.bounded:
+                teacher = teacher.clip(0, 1)  # the loss is defined for the range of the training numbers
+            targets = np.concatenate([targets, teacher], axis=1)
         return torch.from_numpy(targets)
 
     def _scaled(self, targets: np.ndarray) -> np.ndarray:

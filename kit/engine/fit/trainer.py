@@ -36,7 +36,7 @@ from kit.runtime.progress import Progress
 from kit.storage.files import write_text
 from kit.storage.fold_folder import FoldFolder
 
-FORMAT = 3  # of resume checkpoints; other formats are ignored
+FORMAT = 4  # of resume checkpoints; other formats are ignored
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,10 @@ class FoldTrainer:
         self.folder, self.about, self.deadline = folder, about, deadline
         saved, self.damaged = load_resume(folder)
         if saved is not None and (saved.get("format"), saved["seed"]) != (FORMAT, recipe.seed):
+            saved = None
+        self.images_digest = images.train.digest()
+        self.is_outdated = saved is not None and saved.get("images") != self.images_digest
+        if self.is_outdated:
             saved = None
         self.state = _start_state(saved, retry, recipe.train.batch_size)
         self.components = build_components(model, images, objective, recipe, self.state, amp)
@@ -297,6 +301,7 @@ class FoldTrainer:
         everything = {
             "format": FORMAT,
             "seed": self.recipe.seed,
+            "images": self.images_digest,
             "state": self.state.as_dict(),
             "components": self.components.state_dict(),
         }
@@ -338,6 +343,8 @@ class FoldTrainer:
     def _note_resume(self, progress: Progress, label: str) -> None:
         for name in self.damaged:
             progress.warn(f"{label}: the checkpoint {name} is damaged; the previous one is used")
+        if self.is_outdated:
+            progress.note(f"{label} starts anew: the labels that it trains on have changed")
         state = self.state
         if state.epoch or state.step:
             step = f", step {state.step}/{len(self.components.batches)} of the next" if state.step else ""

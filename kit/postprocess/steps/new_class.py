@@ -9,13 +9,13 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field
 
-from kit.errors import KitError
 from kit.postprocess.search import NUM_CANDIDATES, quantiles
 from kit.postprocess.step import LabeledProbs, Step, register_step
 from kit.registry import unknown_name
 from kit.tasks import Task
 
 WHERE = "decide.new_class"
+LAST = 1e-6  # a threshold below which every other class is ranked before
 
 
 @register_step("new_class")
@@ -47,10 +47,10 @@ class NewClass(Step):
 
         Args:
             label: The name of the class of unknown objects.
-            threshold: A fixed threshold instead, which is needed if no image has the class.
+            threshold: A fixed threshold instead, which is needed if no labeled image has the class.
 
         Raises:
-            KitError: There is no such class, or no image has it.
+            KitError: There is no such class.
         """
         if label not in rows.classes:
             raise unknown_name(f"{WHERE}.label", "class", label, rows.classes)
@@ -58,16 +58,10 @@ class NewClass(Step):
         if threshold is not None:
             return cls(column, threshold)
         if not (rows.targets == column).any():
-            raise KitError(
-                WHERE,
-                f"no labeled image has the class {label}",
-                "The threshold is fitted on images of the class",
-                "Set a threshold, such as {name: new_class, label: NAME, threshold: 0.3}.",
-                code="class_without_images",
-            )
+            return cls(column, LAST)
         sample = rows.sample()
         largest = np.delete(sample.probs, column, axis=1).max(axis=1)
-        candidates = np.clip(quantiles(largest, NUM_CANDIDATES), 1e-6, 1 - 1e-6)
+        candidates = np.clip(quantiles(largest, NUM_CANDIDATES), 2 * LAST, 1 - LAST)
         tried = [cls(column, float(value)) for value in np.unique(candidates)]
         return max(tried, key=lambda step: sample.value(step.adjust(sample.probs, sample.task)))
 
@@ -79,4 +73,7 @@ class NewClass(Step):
 
     def describe(self, classes: Sequence[str]) -> str:
         """Return the threshold."""
-        return f"{classes[self.column]} if no other class is above {self.threshold:.3f}"
+        name = classes[self.column]
+        if self.threshold == LAST:
+            return f"{name} last, since no labeled image has it (set a threshold)"
+        return f"{name} if no other class is above {self.threshold:.3f}"
