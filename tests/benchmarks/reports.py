@@ -192,11 +192,8 @@ FORMS = (
         SmallForm(
             5,
             config,
-            "dance forms, RegNetX-002, five folds of 80/20",
-            (
-                "competition.name=report-animals-folds",
-                "folds={scheme: stratified, count: 5, fractions: null}",
-            ),
+            "dance forms, RegNetX-002, 10 epochs",
+            ("train.epochs=10",),
             "regnetx_002",
             reported=reported,
         )
