@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A process per core; a module's tests stay in one, which shares what they prepare.
 PYTEST := $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart test test-all test-app test-platform lint bench reference clean
+.PHONY: quickstart test test-all test-app test-platform lint bench reports reference clean
 
 quickstart: .venv/.kit
 	$(BIN)/kit quickstart
@@ -34,6 +34,10 @@ lint: .venv/.dev
 # Measure every claim about speed, memory and growth, and write tests/benchmarks/README.md. Takes 40 minutes.
 bench: .venv/.dev
 	$(BIN)/python -m tests.benchmarks --readme tests/benchmarks/README.md
+
+# Small forms of the recipes in configs/reports, with data of $KIT_DATA and weights of $KIT_WEIGHTS. Takes 15 minutes.
+reports: .venv/.dev
+	$(BIN)/python -m tests.benchmarks.reports --readme configs/reports/README.md
 
 # The tables of configs/README.md, from the schema.
 reference: .venv/.kit

@@ -15,7 +15,7 @@ from tests.docs import with_tree
 ROOT = Path(__file__).parents[1]
 READMES = [
     ROOT / folder / "README.md"
-    for folder in ("", "kit", "configs", "folds", "submissions", "tests/benchmarks")
+    for folder in ("", "kit", "configs", "configs/reports", "folds", "submissions", "tests/benchmarks")
 ]
 README = READMES[0].read_text()
 TEXTS = "\n".join(path.read_text() for path in READMES)

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from kit.config import Config
+from kit.config import Config, ImageConfig
 from kit.engine.augment.pipelines import check_preset, preset_warning, training_transform
 from kit.engine.data.cache import cache_budget
 from kit.engine.data.sampling import check_balance
 from kit.engine.device.device import find_device
 from kit.engine.fit.check_machine import check_machine
-from kit.engine.models.build import Classifier, ModelLibrary, build_model, check_model, check_weights
+from kit.engine.models.build import (
+    Classifier,
+    ModelLibrary,
+    build_model,
+    check_model,
+    check_weights,
+    preprocessing_of,
+)
 from kit.engine.models.classifiers import settings_of
 from kit.engine.models.freezing import check_freezing, train_only, widest
 from kit.engine.models.heads import check_head
@@ -31,6 +39,7 @@ from kit.storage.workspace import Workspace
 from kit.tasks import Task, tasks
 
 TRIAL_CLASSES = 3
+ROUNDING = 0.006  # of mean and std: 0.49 is 0.485 rounded
 
 
 def check_recipe(config: Config, workspace: Workspace, models: int = 0) -> list[str]:
@@ -174,6 +183,7 @@ def _warnings(config: Config) -> list[str]:
             "train.relabel and train.drop judge labels by the features of the network before training, and "
             "this one starts from random weights: few label errors will be found"
         )
+    warnings += _normalization_warning(config)
     if (short := shortfall(train.schedule, train.epochs, train.lr)) is not None:
         warnings.append(short)
     if model.auxiliary and widest(model.trains) == 0:
@@ -190,3 +200,27 @@ def _warnings(config: Config) -> list[str]:
                 f"{key} changes in epoch {late[0]}, but training has only {counted(train.epochs, 'epoch')}"
             )
     return warnings
+
+
+def _normalization_warning(config: Config) -> list[str]:
+    """Return a warning if images of colors or gray are not normalized as pretrained weights expect."""
+    model, image = config.model, config.image
+    has_weights = model.pretrained and model.start is None and ModelLibrary.of(model.name).is_pretrained
+    if not has_weights or image.channels != 3:
+        return []
+    own, _ = preprocessing_of(model, ImageConfig(mode=image.mode))
+    pairs = {"mean": (image.mean, own.mean), "std": (image.std, own.std)}
+    wrong = {
+        key: expected
+        for key, (found, expected) in pairs.items()
+        if found is not None and not np.allclose(found, expected, rtol=0, atol=ROUNDING)
+    }
+    if not wrong:
+        return []
+    keys = " and ".join(f"image.{key}" for key in wrong)
+    given = " and ".join(f"image.{key} {pairs[key][0]}" for key in wrong)
+    right = " and ".join(f"{key} {[round(value, 4) for value in values]}" for key, values in wrong.items())
+    return [
+        f"{given}: the pretrained weights of {model.name} expect {right}, so the network gets other values "
+        f"than it was trained on. Remove {keys}"
+    ]

@@ -181,20 +181,31 @@ def _along_cosine(begin: float, end: float, share: float) -> float:
 
 
 @schedules.register("cosine")
-def cosine(length: TrainingLength, *, warmup_epochs: Warmup = None, floor: NotNegative = 0.0) -> LRSchedule:
+def cosine(
+    length: TrainingLength,
+    *,
+    warmup_epochs: Warmup = None,
+    t_max: Annotated[float, Field(gt=0)] | None = None,
+    floor: NotNegative = 0.0,
+) -> LRSchedule:
     """Linear warm-up, then cosine decay to ``floor`` at the last step.
 
     Loshchilov & Hutter 2017, "SGDR", without restarts.
+
+    Options:
+        t_max: Epochs of the decay after the warm-up. If more follow, the rate rises again as it fell, like
+            that of torch's CosineAnnealingLR; None: the decay ends with the training.
     """
     warmup = length.warmup_steps(warmup_epochs)
     rest = max(1, length.steps - warmup - 1)
+    decay = rest if t_max is None else t_max * length.steps_per_epoch
 
     def rate(step: int) -> float:
         if step < warmup:
             return length.rising(step, warmup)
-        return _along_cosine(length.lr, floor, min(1.0, (step - warmup) / rest))
+        return _along_cosine(length.lr, floor, (step - warmup) / decay)
 
-    return LRSchedule(rate, settles=True)
+    return LRSchedule(rate, settles=t_max is None)
 
 
 @schedules.register("constant")

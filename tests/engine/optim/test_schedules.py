@@ -7,7 +7,7 @@ import pytest
 import torch
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch.optim import SGD
-from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from kit.config import Component, TrainConfig
 from kit.engine.optim.schedules import build_schedule, check_schedule, kept_epoch, rates, schedules, shortfall
@@ -128,6 +128,18 @@ def test_cosine_equals_timm_and_ends_at_its_floor(warmup, floor):
     assert found[-1] == pytest.approx(floor)
 
 
+@pytest.mark.parametrize("epochs", [4, 6, 9])
+def test_cosine_with_t_max_equals_torch_and_rises_again(epochs):
+    found = step_rates("cosine", epochs, 4, warmup_epochs=0, t_max=6)
+    optimizer = make_optimizer()
+    reference = CosineAnnealingLR(optimizer, T_max=6)
+    for epoch in range(epochs):
+        assert found[4 * epoch] == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        reference.step()
+    assert (found[-1] > min(found)) == (epochs > 6)
+
+
 def test_constant_keeps_the_rate():
     assert set(step_rates("constant", warmup_epochs=0)) == {0.1}
 
@@ -223,6 +235,7 @@ def test_plateau_resumes_from_its_scores():
         ({"schedule": {"name": "step", "every": 4}}, "last"),
         ({"schedule": {"name": "step", "every": 40}}, "best"),  # never drops
         ({"schedule": "constant"}, "best"),
+        ({"schedule": {"name": "cosine", "t_max": 6}}, "best"),
         ({"schedule": "plateau"}, "best"),
         ({"patience": 3}, "best"),  # may stop before the floor
         ({"schedule": "constant", "keep": "last"}, "last"),
