@@ -45,6 +45,7 @@ RECIPES = {
     "cse144": [*FAST, "train.batch_size=32", "train.lr=6e-4", "train.head_lr=2e-3"],
     "cse144, frozen": FROZEN,
 }
+NECK = "model.head=[256, batch_norm]"  # features of both signs, without which cosines are all large
 TEACHER = [
     "model={name: mobilenetv2_100, weights: mobilenetv2_100_tv_in1k.safetensors}",
     "image.size=128",
@@ -95,12 +96,15 @@ TECHNIQUES: dict[str, Technique] = {
         for at, each in _noisy(["train.loss={name: symmetric_cross_entropy}"]).items()
     },
     **{f"bi-tempered loss{at}": each for at, each in _noisy(["train.loss={name: bi_tempered}"]).items()},
-    "arcface": Technique(["model.classifier={name: arcface}"]),
-    "arcface, scale 15, margin 0.2": Technique(["model.classifier={name: arcface, scale: 15, margin: 0.2}"]),
-    "subcenter_arcface": Technique(["model.classifier={name: subcenter_arcface}"]),
-    "cosface": Technique(["model.classifier={name: cosface}"]),
+    "arcface": Technique([NECK, "model.classifier={name: arcface}"]),
+    "arcface, scale 15, margin 0.2": Technique(
+        [NECK, "model.classifier={name: arcface, scale: 15, margin: 0.2}"]
+    ),
+    "subcenter_arcface": Technique([NECK, "model.classifier={name: subcenter_arcface}"]),
+    "cosface": Technique([NECK, "model.classifier={name: cosface}"]),
     "kNN of 10 neighbors, half": Technique(["predict.knn={k: 10}"]),
-    "kNN with arcface": Technique(["predict.knn={k: 10}"], common=["model.classifier={name: arcface}"]),
+    "kNN of 10 neighbors, a fifth": Technique(["predict.knn={k: 10, weight: 0.2}"]),
+    "kNN with arcface": Technique(["predict.knn={k: 10}"], common=[NECK, "model.classifier={name: arcface}"]),
     "linear probe, then fine-tuning": Technique(["model.trains={1: head, 4: all}"]),
     "last three epochs at higher resolution": Technique(
         ["image.size_by_epoch={1: 96, 8: 128}", "image.size=128"]
