@@ -116,7 +116,7 @@ def _facts(
     return {
         "model": f"{config.model.name}, {sum(p.numel() for p in model.parameters()):,} parameters",
         "images": f"{size_text}, predicted at {own.predicting} px",
-        "normalised": f"mean {_numbers_text(own.mean)}, std {_numbers_text(own.std)}",
+        "normalized": f"mean {_numbers_text(own.mean)}, std {_numbers_text(own.std)}",
         "folds": f"{models}; fold 0 trains on {len(images.train)} and validates {len(images.validation)}",
         "steps": f"{steps} per epoch, {counted(train.batch_size * train.accumulate, 'image')} each",
         "epochs": f"{train.epochs}, the {kept_epoch(train)} is kept",

@@ -39,7 +39,10 @@ FAST = [
     "train.epochs=10",
 ]
 FROZEN = [*FAST, "model.trains=head", "augment.mixup=0", "image.size=128", "train.epochs=20", "train.lr=1e-3"]
+TINY = [*FAST, "image.size=64", "train.epochs=8"]
 RECIPES = {
+    "dance8, 64 px": TINY,
+    "cse144, 64 px": [*TINY, "train.batch_size=32", "train.lr=6e-4", "train.head_lr=2e-3"],
     "dance8": FAST,
     "dance8, frozen": FROZEN,
     "cse144": [*FAST, "train.batch_size=32", "train.lr=6e-4", "train.head_lr=2e-3"],
@@ -106,8 +109,8 @@ TECHNIQUES: dict[str, Technique] = {
     "kNN of 10 neighbors, a fifth": Technique(["predict.knn={k: 10, weight: 0.2}"]),
     "kNN with arcface": Technique(["predict.knn={k: 10}"], common=[NECK, "model.classifier={name: arcface}"]),
     "linear probe, then fine-tuning": Technique(["model.trains={1: head, 4: all}"]),
-    "last three epochs at higher resolution": Technique(
-        ["image.size_by_epoch={1: 96, 8: 128}", "image.size=128"]
+    "last two epochs at higher resolution": Technique(
+        ["image.size_by_epoch={1: 64, 7: 96}", "image.size=96"]
     ),
 }
 
