@@ -13,7 +13,6 @@ from kit.competition.metadata import cell_columns
 from kit.ensemble.members import member_inputs
 from kit.errors import KitError, first_few
 from kit.evaluation.oof_with_labels import config_of
-from kit.inference.teachers import teacher_models, teachers_of
 from kit.predictions import (
     MIXED_FOLDS,
     Origin,
@@ -214,8 +213,12 @@ class _Chain:
 
     def _other_teachers(self, fold: TrainedFold, k: int) -> Change | None:
         """Return whether a teacher was trained again after the fold has learned from it."""
+        uses = teacher_uses(config_of(self.run))
+        if not uses:
+            return None
+        from kit.inference.teachers import teacher_models, teachers_of  # imports scikit-learn
+
         try:
-            uses = teacher_uses(config_of(self.run))
             now = {use: teacher_models(teachers_of(use, self.run, self.workspace), k) for use in uses}
         except KitError:
             return None  # a removed teacher does not change what the fold has learned
