@@ -304,6 +304,7 @@ def test_resumed_equals_uninterrupted(drawn, average):
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
+@pytest.mark.slow
 def test_cached_features_and_the_whole_network_give_the_same_predictions(drawn, tmp_path):
     weights = tmp_path / "test_resnet.safetensors"
     save_file(timm.create_model("test_resnet").state_dict(), weights)

@@ -119,6 +119,7 @@ def test_predictions_by_neighbors_are_named_and_made_from_the_run_folder_alone(p
     assert np.allclose(new.loc[known.index, list(known.columns)], known, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_embeddings_are_written_on_request_and_again_after_training(predicted):
     run = predicted.run("tiny", "a")
     pipeline.predict("a", embeddings=True, workspace=predicted)

@@ -130,6 +130,7 @@ def test_mistakes_are_refused_before_anything_is_trained(tiny, grid, options, co
     assert not tiny.sweep("tiny", "tiny-cnn").exists()
 
 
+@pytest.mark.slow
 def test_a_combination_with_a_poor_first_fold_is_stopped_and_listed(tiny):
     config = write_config(tiny, train__epochs=4)
     good = "0.01,0.011,0.012,0.013"
