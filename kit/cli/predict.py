@@ -1,11 +1,17 @@
 """``kit predict``: predict with every fold's model."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kit.cli.options import DataRootOption, JsonOption, RunArgument, TimeLimitOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from kit.config import Component
+    from kit.storage.workspace import Workspace
 
 
 def predict(
@@ -54,7 +60,7 @@ def predict(
     from kit.cli.console import Terminal, show_json, show_line
     from kit.cli.next_step import show_next
     from kit.config.load import read_components
-    from kit.errors import KitError, counted
+    from kit.errors import KitError
     from kit.storage.workspace import Workspace
 
     place = Workspace.open(workspace, data_root)
@@ -68,21 +74,7 @@ def predict(
             code="images_and_out_go_together",
         )
     if images is not None and out is not None:
-        new = pipeline.predict_images(
-            experiment,
-            images=images,
-            out=out,
-            tta=components,
-            merge=merge,
-            time_limit=time_limit,
-            workspace=place,
-            progress=Terminal(),
-        )
-        if json:
-            show_json(new.as_dict())
-        else:
-            show_line(f"{new.file} written: {counted(new.num_images, 'image')}")
-            show_next(place, "bundle", new.run.label, "--out", "bundle")
+        _predict_images(experiment, images, out, components, merge, time_limit, json, place)
         return
     done = pipeline.predict(
         experiment,
@@ -103,3 +95,35 @@ def predict(
         f"{done.run.label}: out-of-fold {evaluation.metric} {evaluation.cv:.4f}, views {views}{already}"
     )
     show_next(place, "submit", done.run.label)
+
+
+def _predict_images(
+    experiment: str,
+    images: Path,
+    out: Path,
+    tta: list[Component] | None,
+    merge: str | None,
+    time_limit: str | None,
+    json: bool,
+    place: Workspace,
+) -> None:
+    from kit import pipeline
+    from kit.cli.console import Terminal, show_json, show_line
+    from kit.cli.next_step import show_next
+    from kit.errors import counted
+
+    new = pipeline.predict_images(
+        experiment,
+        images=images,
+        out=out,
+        tta=tta,
+        merge=merge,
+        time_limit=time_limit,
+        workspace=place,
+        progress=Terminal(),
+    )
+    if json:
+        show_json(new.as_dict())
+    else:
+        show_line(f"{new.file} written: {counted(new.num_images, 'image')}")
+        show_next(place, "bundle", new.run.label, "--out", "bundle")

@@ -171,11 +171,10 @@ class ExperimentModels(FoldModels):
 
     def _gallery(self, k: int) -> Embeddings:
         """Return the embeddings of the training images of fold ``k``; missing or old ones are computed."""
-        self.write_embeddings(k)
-        return super()._gallery(k)
+        return self.embeddings(k).of_part(TRAIN)
 
-    def write_embeddings(self, k: int) -> None:
-        """Write the embeddings of all images by the model of fold ``k``, unless they are current.
+    def embeddings(self, k: int) -> Embeddings:
+        """Return the embeddings of all images by the model of fold ``k``; missing or old ones are written.
 
         Raises:
             KitError: A labeled image cannot be read any more.
@@ -185,9 +184,11 @@ class ExperimentModels(FoldModels):
         inputs = {"model": "" if trained is None else trained.model, "images": images}
         path = self.run.fold(k).embeddings
         try:
-            read_embeddings(path, identity, inputs, "")
+            return read_embeddings(path, identity, inputs, "")
         except KitError:
-            save_embeddings(path, self._embeddings(k), identity, inputs)
+            found = self._embeddings(k)
+            save_embeddings(path, found, identity, inputs)
+            return found
 
     def _embeddings(self, k: int) -> Embeddings:
         """Return the embeddings of the training, validation, held-out and test images."""

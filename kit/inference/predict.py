@@ -67,7 +67,7 @@ def predict(
         if reason is not None:
             _write_predictions(models, workspace, origin)
         for k in range(models.num_models) if embeddings else ():
-            models.write_embeddings(k)
+            models.embeddings(k)
         run.remove_partial_predictions()
     return reason is not None
 

@@ -53,7 +53,7 @@ def write_teacher_predictions(
     run, uses = workspace.run(config.competition.name, config.name), teacher_uses(config)
     if not uses or not folds:
         return
-    _check_unlabeled(config, data)
+    _check_unlabeled(config, data, progress)
     by_use = {use: teachers_of(use, run, workspace) for use in uses}
     for use, teachers in by_use.items():
         for teacher in teachers:
@@ -123,9 +123,17 @@ def teacher_models(teachers: Sequence[RunFolder], k: int) -> str:
     return models_digest([f for each in teachers if (f := trained_fold(each, k, verify=False)) is not None])
 
 
-def _check_unlabeled(config: Config, data: TrainingData) -> None:
+def _check_unlabeled(config: Config, data: TrainingData, progress: Progress) -> None:
+    """Warn of test images that cannot be read; refuse pseudo-labels without images to label."""
     pseudo = config.train.pseudo_labels
-    if pseudo is not None and not len(unlabeled_images(data, pseudo.images)):
+    if pseudo is None:
+        return
+    scan, test = data.opened.scan, set(data.competition.test["path"])
+    unreadable = sorted(test & set(scan["path"][scan["error"] != ""]))
+    if unreadable and pseudo.images != "unlabelled":
+        many = counted(len(unreadable), "test image cannot", "test images cannot")
+        progress.warn(f"{many} be read and get no pseudo-label ({first_few(unreadable)})")
+    if not len(unlabeled_images(data, pseudo.images)):
         what = {"test": "test image", "unlabelled": "training image without a label"}
         raise KitError(
             "train.pseudo_labels",

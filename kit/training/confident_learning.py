@@ -38,11 +38,11 @@ def wrong_classes(targets: np.ndarray, probs: np.ndarray) -> LikelyErrors:
     own = probs[np.arange(len(targets)), targets]
     usual = np.bincount(targets, weights=own, minlength=num_classes) / np.maximum(counts, 1)
     usual[counts == 0] = np.inf  # a class without images is never a candidate
-    claimed = np.where(probs >= usual, probs, -1.0)
-    likeliest = claimed.argmax(axis=1)
-    margins = claimed.max(axis=1) - own
-    rows = np.flatnonzero((claimed.max(axis=1) > 0) & (likeliest != targets) & (margins > 0))
-    return LikelyErrors(rows, likeliest[rows], margins[rows])
+    candidate_probs = np.where(probs >= usual, probs, -1.0)  # -1: the class is no candidate
+    suggested = candidate_probs.argmax(axis=1)
+    margins = candidate_probs.max(axis=1) - own
+    rows = np.flatnonzero((suggested != targets) & (margins > 0))
+    return LikelyErrors(rows, suggested[rows], margins[rows])
 
 
 def wrong_flags(targets: np.ndarray, probs: np.ndarray) -> LikelyErrors:

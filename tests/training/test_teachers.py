@@ -14,6 +14,7 @@ from kit.config.load import load_config
 from kit.engine.data.datasets import ImageSet
 from kit.engine.fit.components import TrainingObjective
 from kit.engine.fit.trainer import RetryState
+from kit.engine.fit.validate_config import check_recipe
 from kit.engine.optim.distillation import with_teacher
 from kit.engine.optim.target_scale import TargetScale
 from kit.inference.teachers import write_teacher_predictions
@@ -193,20 +194,20 @@ def test_without_images_to_label_pseudo_labels_are_refused(trained_copy):
         train(trained_copy, student(trained_copy, train__pseudo_labels=pseudo))
 
 
-def test_a_number_has_no_confidence(tiny_config, tiny):
-    from kit.engine.fit.validate_config import check_recipe
-
-    pseudo = PseudoLabelsConfig(from_="a")
-    config = tiny_config.model_copy(
-        update={
-            "train": tiny_config.train.model_copy(update={"pseudo_labels": pseudo}),
-            "competition": tiny_config.competition.model_copy(
-                update={"task": "regression", "metric": Component(name="rmse")}
-            ),
-        }
-    )
-    with raises_kit_error("pseudo_labels_unsuitable"):
-        check_recipe(config, tiny)
+@pytest.mark.parametrize(
+    ("changes", "task", "metric", "code"),
+    [
+        ({"train__pseudo_labels": {"from": "a"}}, "regression", "rmse", "pseudo_labels_unsuitable"),
+        ({"predict__knn": {}}, "regression", "rmse", "knn_unsuitable"),
+        ({"model__classifier": "arcface"}, "multilabel", "f1_macro", "classifier_unsuitable"),
+    ],
+)
+def test_what_does_not_suit_the_task_is_refused(tiny, changes, task, metric, code):
+    config = load_config(write_config(tiny, **changes))
+    update = {"task": task, "metric": Component(name=metric)}
+    other = config.competition.model_copy(update=update)
+    with raises_kit_error(code):
+        check_recipe(config.model_copy(update={"competition": other}), tiny)
 
 
 # --- when a teacher changes

@@ -25,7 +25,6 @@ from kit.engine.models.build import (
 from kit.engine.models.classifiers import settings_of
 from kit.engine.models.freezing import check_freezing, train_only, widest
 from kit.engine.models.heads import check_head
-from kit.engine.models.nearest import check_neighbors
 from kit.engine.optim.losses import build_loss, num_classes_listed
 from kit.engine.optim.optimizers import build_optimizer, check_optimizer
 from kit.engine.optim.schedules import check_schedule, shortfall
@@ -39,6 +38,9 @@ from kit.storage.workspace import Workspace
 from kit.tasks import Task, tasks
 
 TRIAL_CLASSES = 3
+ONE_CLASS = "An image must have one class, whose margin the loss can ask for"
+NO_CONFIDENCE = "A predicted number says nothing of its confidence"
+ONLY_CLASSES = "Only labels that are classes can be wrong or right"
 ROUNDING = 0.006  # of mean and std: 0.49 is 0.485 rounded
 
 
@@ -58,7 +60,8 @@ def check_recipe(config: Config, workspace: Workspace, models: int = 0) -> list[
     checks: list[Callable[[], object]] = [
         lambda: check_model(config.model),
         lambda: check_head(config.model),
-        lambda: _check_classifier(config, task),
+        *([lambda: settings_of(classifier)] if (classifier := config.model.classifier) else []),
+        lambda: _check_task(config, task),
         lambda: build_loss(train.loss, task),
         lambda: check_balance(train.balance, task),
         lambda: check_optimizer(train.optimizer),
@@ -66,14 +69,11 @@ def check_recipe(config: Config, workspace: Workspace, models: int = 0) -> list[
         lambda: check_average(train.average),
         lambda: get_metric(config.competition.metric, task),
         lambda: check_steps(config.decide, task, 1 if task.numeric else _num_classes(config)),
-        lambda: _check_pseudo_labels(config, task),
-        lambda: _check_label_errors(config, task),
         lambda: check_preset(config.augment.preset),
         lambda: cache_budget(config.image.cache, workspace.cache(config.competition.name)),
         lambda: config.model.weights and workspace.weights(config.model.weights),
         *(lambda view=view: check_view(view) for view in config.predict.tta),
         lambda: check_merge(config.predict.merge, task),
-        *([lambda: check_neighbors(task)] if config.predict.knn else []),
     ]
     mistakes = [mistake for check in checks if (mistake := _mistake(check)) is not None]
     raise_mistakes(config.name, mistakes)
@@ -89,41 +89,20 @@ def _num_classes(config: Config) -> int | None:
     return None if classes is None else len(classes)
 
 
-def _check_classifier(config: Config, task: Task) -> None:
-    if config.model.classifier is None:
-        return
-    settings_of(config.model.classifier)
-    if not task.exclusive:
-        raise KitError(
-            "model.classifier",
-            f"{config.model.classifier.name} does not suit the task {task.name}",
-            "An image must have one class, whose margin the loss can ask for",
-            "Remove model.classifier.",
-            code="classifier_unsuitable",
-        )
-
-
-def _check_pseudo_labels(config: Config, task: Task) -> None:
-    if config.train.pseudo_labels is not None and task.numeric:
-        raise KitError(
-            "train.pseudo_labels",
-            f"does not suit the task {task.name}",
-            "A predicted number says nothing of its confidence",
-            "Use train.teacher, or remove it.",
-            code="pseudo_labels_unsuitable",
-        )
-
-
-def _check_label_errors(config: Config, task: Task) -> None:
-    keys = [key for key in ("relabel", "drop") if getattr(config.train, key) is not None]
-    if keys and (task.numeric or task.soft):
-        raise KitError(
-            f"train.{keys[0]}",
-            f"does not suit the task {task.name}",
-            "Only labels that are classes can be wrong or right",
-            "Remove it.",
-            code="label_errors_unsuitable",
-        )
+def _check_task(config: Config, task: Task) -> None:
+    """Refuse a key of the config that does not suit the task."""
+    train, numbers = config.train, task.numeric
+    table = [  # key, whether it is set, whether it does not suit, rule, code
+        ("model.classifier", config.model.classifier, not task.exclusive, ONE_CLASS, "classifier"),
+        ("train.pseudo_labels", train.pseudo_labels, numbers, NO_CONFIDENCE, "pseudo_labels"),
+        ("train.relabel", train.relabel, numbers or task.soft, ONLY_CLASSES, "label_errors"),
+        ("train.drop", train.drop, numbers or task.soft, ONLY_CLASSES, "label_errors"),
+        ("predict.knn", config.predict.knn, numbers, "Neighbors vote for classes", "knn"),
+    ]
+    for key, section, is_unsuitable, rule, code in table:
+        if section is not None and is_unsuitable:
+            problem = f"does not suit the task {task.name}"
+            raise KitError(key, problem, rule, f"Remove {key}.", code=f"{code}_unsuitable")
 
 
 def _mistake(check: Callable[[], object]) -> KitError | None:

@@ -10,7 +10,6 @@ from kit.config import NeighborsConfig
 from kit.engine.models.build import Classifier
 from kit.engine.models.heads import find_heads, last_layer
 from kit.engine.optim.loss_registry import activate
-from kit.errors import KitError
 from kit.tasks import Task
 
 QUERIES = 1024  # rows of one matrix product with the gallery
@@ -103,19 +102,3 @@ def neighbor_probs(
             weights = torch.softmax(cosines / temperature, dim=1)
             parts.append((weights.unsqueeze(2) * targets[rows]).sum(dim=1))
     return torch.cat(parts)
-
-
-def check_neighbors(task: Task) -> None:
-    """Refuse kNN for numbers.
-
-    Raises:
-        KitError: The task is a regression.
-    """
-    if task.numeric:
-        raise KitError(
-            "predict.knn",
-            f"does not suit the task {task.name}",
-            "Neighbors vote for classes",
-            "Remove predict.knn.",
-            code="knn_unsuitable",
-        )

@@ -7,9 +7,8 @@ import torch
 
 from kit.config import ImageConfig, ModelConfig, NeighborsConfig
 from kit.engine.models.build import build_model
-from kit.engine.models.nearest import Embedder, NeighborClassifier, check_neighbors, neighbor_probs
+from kit.engine.models.nearest import Embedder, NeighborClassifier, neighbor_probs
 from kit.tasks import tasks
-from tests.conftest import raises_kit_error
 
 GALLERY = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [-1.0, 0.0]])
 TARGETS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
@@ -53,8 +52,3 @@ def test_the_classifier_predicts_the_mixed_probabilities(task, weight):
     found = torch.softmax(mixed, dim=1) if task == "multiclass" else torch.sigmoid(mixed)
     expected = (1 - weight) * own + weight * torch.eye(2)[[0, 1, 1]]
     assert torch.allclose(found, expected, atol=1e-5)
-
-
-def test_numbers_have_no_votes():
-    with raises_kit_error("knn_unsuitable"):
-        check_neighbors(tasks.get("regression"))
